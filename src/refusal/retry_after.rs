@@ -1,0 +1,180 @@
+//! Wire form: `Retry-After` (RFC 9110, section 10.2.3) and the milliseconds of `retry-after-ms`.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, header};
+
+/// Longer than any limit that a provider publishes (a month); beyond it a value is a mistake, not a hint.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+/// The wait that the head asks for: the first *positive* of `retry-after-ms` and `retry-after`,
+/// and zero only if nothing positive is there (Azure sends `0` next to a real value).
+pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let reference = date(headers).unwrap_or(now);
+    let millis = longest(headers, &RETRY_AFTER_MS, |value| decimal(value, 1));
+    let seconds = longest(headers, &header::RETRY_AFTER, |value| {
+        decimal(value, 1_000).or_else(|| until(value, reference))
+    });
+    match millis {
+        Some(wait) if !wait.is_zero() => Some(wait),
+        zero_or_none => seconds.or(zero_or_none),
+    }
+}
+
+/// The longest of a header that was sent more than once: a wait must not be shorter than any of them.
+fn longest(
+    headers: &HeaderMap,
+    name: &HeaderName,
+    parse: impl Fn(&str) -> Option<Duration>,
+) -> Option<Duration> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| parse(value.to_str().ok()?.trim_matches([' ', '\t'])))
+        .max()
+}
+
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+}
+
+/// An HTTP-date, in any of its three forms, as the time from `reference` to it; a past date is zero.
+fn until(value: &str, reference: SystemTime) -> Option<Duration> {
+    let at = httpdate::parse_http_date(value).ok()?;
+    let wait = at.duration_since(reference).unwrap_or_default();
+    (wait <= LONGEST).then(|| ceil_to_millis(wait))
+}
+
+/// Digits with at most one decimal point, in units of `unit` milliseconds, rounded up to the millisecond.
+///
+/// `f64::from_str` would also take `inf`, `NaN`, `1e9` and `+1`, so the characters are read here.
+fn decimal(value: &str, unit: u64) -> Option<Duration> {
+    let (whole, fraction) = match value.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+        Some(_) => return None,
+        None => (value, ""),
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    // Nine digits are a nanosecond; any digit beyond them can only round up.
+    let (kept, rest) = fraction.split_at(fraction.len().min(9));
+    let nanos = format!("{kept:0<9}").parse::<u64>().ok()?;
+    let beyond = u64::from(rest.bytes().any(|digit| digit != b'0'));
+    let fraction = (nanos + beyond)
+        .saturating_mul(unit)
+        .div_ceil(1_000_000_000);
+    let wait = Duration::from_millis(whole.checked_add(fraction)?);
+    (wait <= LONGEST).then_some(wait)
+}
+
+fn ceil_to_millis(wait: Duration) -> Duration {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    u64::try_from(millis).map_or(LONGEST, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mon, 05 Aug 2019 09:27:00 GMT
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_564_997_220)
+    }
+
+    fn read(pairs: &[(&'static str, &str)]) -> Option<u128> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        from_headers(&headers, now()).map(|wait| wait.as_millis())
+    }
+
+    #[test]
+    fn retry_after_takes_every_form_of_the_rfc_and_nothing_else() {
+        let nines = "9".repeat(35);
+        let table: &[(&str, Option<u128>)] = &[
+            ("20", Some(20_000)),
+            ("0", Some(0)),
+            ("-10", None),
+            ("60", Some(60_000)),
+            ("61", Some(61_000)),
+            ("Mon, 05 Aug 2019 09:28:00 GMT", Some(60_000)),
+            ("Monday, 05-Aug-19 09:28:00 GMT", Some(60_000)),
+            ("Mon Aug  5 09:28:00 2019", Some(60_000)),
+            ("Mon, 05 Aug 2019 09:00:00 GMT", Some(0)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+            ("Fri, 29 Sep 100000 16:26:57 GMT", None),
+            (&nines, None),
+            ("99999999999999999999", None),
+            ("999999999", None),
+            ("0.5", Some(500)),
+            ("0.0001", Some(1)),
+            ("7.66", Some(7_660)),
+            ("1.00000000000000000001", Some(1_001)),
+            ("86400", Some(86_400_000)),
+            ("NaN", None),
+            ("inf", None),
+            ("1e9", None),
+            ("+5", None),
+            (" 7 ", Some(7_000)),
+            ("\t7", Some(7_000)),
+            ("", None),
+            (".", None),
+            ("5.", None),
+            (".5", None),
+            ("1.2.3", None),
+            ("999999999 Hello", None),
+            ("soon", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(read(&[("retry-after", value)]), *expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_win_unless_they_are_zero_and_the_seconds_are_not() {
+        assert_eq!(read(&[("retry-after-ms", "250")]), Some(250));
+        assert_eq!(read(&[("retry-after-ms", "0.2")]), Some(1));
+        assert_eq!(read(&[("retry-after-ms", "-1")]), None);
+        let both = |millis, seconds| read(&[("retry-after-ms", millis), ("retry-after", seconds)]);
+        assert_eq!(both("250", "9"), Some(250));
+        assert_eq!(both("0", "1"), Some(1_000));
+        assert_eq!(both("0", "soon"), Some(0));
+        assert_eq!(both("NaN", "2"), Some(2_000));
+    }
+
+    #[test]
+    fn a_date_is_measured_against_the_date_of_the_response() {
+        let an_hour_off = [
+            ("retry-after", "Mon, 05 Aug 2019 10:28:00 GMT"),
+            ("date", "Mon, 05 Aug 2019 10:27:00 GMT"),
+        ];
+        assert_eq!(read(&an_hour_off), Some(60_000));
+        let broken = [
+            ("retry-after", "Mon, 05 Aug 2019 09:28:00 GMT"),
+            ("date", "yesterday"),
+        ];
+        assert_eq!(read(&broken), Some(60_000));
+    }
+
+    #[test]
+    fn the_longest_of_several_values_holds() {
+        let twice = [("retry-after", "3"), ("retry-after", "5")];
+        assert_eq!(read(&twice), Some(5_000));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_no_hint() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "retry-after",
+            http::HeaderValue::from_bytes(b"\xff5").unwrap(),
+        );
+        assert_eq!(from_headers(&headers, now()), None);
+    }
+}
