@@ -1,0 +1,139 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http_body::Body;
+
+use super::{
+    ReplayBody,
+    body::Inner,
+    tape::{Broken, Tape},
+};
+
+/// A request's body, kept so that it can be sent again.
+pub(crate) struct Recording<B: Body> {
+    kept: Kept<B>,
+}
+
+enum Kept<B: Body> {
+    Memory(Bytes),
+    Tape(Arc<Tape<B>>),
+    /// Too large to keep: what has not been sent yet.
+    Once(Option<ReplayBody<B>>),
+}
+
+/// Why a request cannot be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReplayable {
+    /// Its body is larger than the bound of the recording.
+    TooLarge,
+    /// Its body failed while it was read.
+    BodyFailed,
+}
+
+// === impl Recording ===
+
+impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
+    /// Starts to record `body`, of which at most `limit` bytes are kept.
+    ///
+    /// A body that arrives as another layer's recording shares that one, and its limit.
+    pub(crate) fn new(body: ReplayBody<B>, limit: u64) -> Self {
+        let kept = match body.inner {
+            Inner::Memory(bytes) if bytes.len() as u64 <= limit => Kept::Memory(bytes),
+            Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => record(fresh, limit),
+            Inner::Tape(reader) => Kept::Tape(reader.into_tape()),
+            inner => Kept::Once(Some(ReplayBody { inner })),
+        };
+        Self { kept }
+    }
+
+    /// The body once more, or `None` if it was sent once and not kept.
+    pub(crate) fn reader(&mut self) -> Option<ReplayBody<B>> {
+        match &mut self.kept {
+            Kept::Memory(bytes) => Some(bytes.clone().into()),
+            Kept::Tape(tape) => Some(ReplayBody {
+                inner: Inner::Tape(tape.reader()),
+            }),
+            Kept::Once(body) => body.take(),
+        }
+    }
+
+    /// Why the body cannot be sent again; `None` if it can.
+    pub(crate) fn not_replayable(&self) -> Option<NotReplayable> {
+        match &self.kept {
+            Kept::Memory(_) => None,
+            Kept::Tape(tape) => tape.broken().map(NotReplayable::from),
+            Kept::Once(_) => Some(NotReplayable::TooLarge),
+        }
+    }
+
+    /// Whether the body can be had whole without waiting for the caller.
+    pub(crate) fn in_memory(&self) -> bool {
+        matches!(self.kept, Kept::Memory(_))
+    }
+
+    /// The whole body, read to its end.
+    pub(crate) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, NotReplayable>> {
+        match &self.kept {
+            Kept::Memory(bytes) => Poll::Ready(Ok(bytes.clone())),
+            Kept::Tape(tape) => tape.poll_whole(cx).map_err(NotReplayable::from),
+            Kept::Once(_) => Poll::Ready(Err(NotReplayable::TooLarge)),
+        }
+    }
+}
+
+/// Polls once, with nobody to wake, to tell a body in memory from one that streams.
+fn record<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Kept<B> {
+    if body.is_end_stream() {
+        return Kept::Memory(Bytes::new());
+    }
+    let mut cx = Context::from_waker(Waker::noop());
+    match Pin::new(&mut body).poll_frame(&mut cx) {
+        Poll::Ready(None) => Kept::Memory(Bytes::new()),
+        Poll::Pending => Kept::Tape(Tape::new(body, None, None, limit)),
+        Poll::Ready(Some(Err(error))) => Kept::Tape(Tape::new(body, None, Some(error), limit)),
+        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+            Ok(chunk) if body.is_end_stream() && chunk.len() as u64 <= limit => Kept::Memory(chunk),
+            Ok(chunk) => Kept::Tape(Tape::new(
+                body,
+                Some(http_body::Frame::data(chunk)),
+                None,
+                limit,
+            )),
+            Err(frame) => Kept::Tape(Tape::new(body, Some(frame), None, limit)),
+        },
+    }
+}
+
+impl<B: Body> Drop for Recording<B> {
+    fn drop(&mut self) {
+        if let Kept::Tape(tape) = &self.kept {
+            tape.stop_recording();
+        }
+    }
+}
+
+// === impl NotReplayable ===
+
+impl From<Broken> for NotReplayable {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::Overflowed => Self::TooLarge,
+            Broken::Failed => Self::BodyFailed,
+        }
+    }
+}
+
+impl fmt::Display for NotReplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLarge => "the body is larger than the bound of the recording",
+            Self::BodyFailed => "the body failed while it was read",
+        })
+    }
+}

@@ -1,0 +1,441 @@
+//! A streaming body, recorded while it is read, that any number of readers may follow.
+//!
+//! The newest reader alone pulls from the source, so what is recorded is what it has read, a frame
+//! of error reaches the attempt that matters, and one bound is enough. Older readers follow what is
+//! recorded, so an upload of a refused attempt ends by itself and its connection survives.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+pub(super) struct Tape<B: Body> {
+    state: Mutex<State<B>>,
+}
+
+struct State<B: Body> {
+    source: Source<B, B::Error>,
+    chunks: Vec<Bytes>,
+    recorded: u64,
+    trailers: Option<HeaderMap>,
+    limit: u64,
+    /// Chunks were let go because the body is larger than the limit.
+    overflowed: bool,
+    /// In order of age, the newest last.
+    readers: Vec<Seat>,
+    next_seat: u64,
+    /// Whoever waits for the whole body.
+    gatherer: Option<Waker>,
+    /// Recordings that may still ask for readers; stacked layers share one tape.
+    recordings: usize,
+}
+
+enum Source<B, E> {
+    Open(B),
+    Ended,
+    /// The error waits for the newest reader.
+    Failed(Option<E>),
+}
+
+/// A reader's place at the tape.
+struct Seat {
+    id: u64,
+    waker: Option<Waker>,
+    /// Chunks read.
+    position: usize,
+    /// Bytes read.
+    bytes: u64,
+    trailers_read: bool,
+    /// What it had not read yet is gone.
+    cut_off: bool,
+}
+
+/// Why a tape cannot be played in full once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Overflowed,
+    Failed,
+}
+
+/// One reading of a tape, from the start.
+pub(super) struct Reader<B: Body> {
+    tape: Arc<Tape<B>>,
+    id: u64,
+}
+
+// === impl Tape ===
+
+impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
+    /// A tape of `source`, of which `first` has been read already.
+    pub(super) fn new(
+        source: B,
+        first: Option<Frame<Bytes>>,
+        failed: Option<B::Error>,
+        limit: u64,
+    ) -> Arc<Self> {
+        let mut state = State {
+            source: match failed {
+                None => Source::Open(source),
+                failed => Source::Failed(failed),
+            },
+            chunks: Vec::new(),
+            recorded: 0,
+            trailers: None,
+            limit,
+            overflowed: false,
+            readers: Vec::new(),
+            next_seat: 0,
+            gatherer: None,
+            recordings: 1,
+        };
+        if let Some(frame) = first {
+            state.record(frame);
+        }
+        Arc::new(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Polls until the whole body is recorded; an error stays on the tape for the next reader.
+    pub(super) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(broken) = state.broken() {
+                return Poll::Ready(Err(broken));
+            }
+            match state.pull(cx) {
+                Poll::Ready(Pulled::Frame(frame)) => state.record(frame),
+                Poll::Ready(Pulled::End) => return Poll::Ready(Ok(state.concatenate())),
+                Poll::Ready(Pulled::Failed) => {}
+                Poll::Pending => {
+                    state.gatherer = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+            let wakers = state.take_wakers();
+            drop(state);
+            wake(wakers);
+            state = self.lock();
+        }
+    }
+}
+
+impl<B: Body> Tape<B> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        // A body that panicked while it was polled leaves chunks that are still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place at the tape; from now on this reader alone pulls from the source.
+    pub(super) fn reader(self: &Arc<Self>) -> Reader<B> {
+        let mut state = self.lock();
+        let id = state.next_seat;
+        state.next_seat += 1;
+        let cut_off = state.overflowed;
+        state.readers.push(Seat {
+            id,
+            waker: None,
+            position: 0,
+            bytes: 0,
+            trailers_read: false,
+            cut_off,
+        });
+        Reader {
+            tape: Arc::clone(self),
+            id,
+        }
+    }
+
+    /// One recording less that may ask for readers.
+    pub(super) fn stop_recording(&self) {
+        let mut state = self.lock();
+        state.recordings = state.recordings.saturating_sub(1);
+        let (wakers, source) = (state.take_wakers(), state.take_abandoned());
+        drop(state);
+        drop(source);
+        wake(wakers);
+    }
+
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.lock().broken()
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+// === impl State ===
+
+enum Pulled {
+    Frame(Frame<Bytes>),
+    End,
+    /// The error is on the tape.
+    Failed,
+}
+
+impl<B: Body> State<B> {
+    fn broken(&self) -> Option<Broken> {
+        if self.overflowed || self.recorded > self.limit {
+            Some(Broken::Overflowed)
+        } else if matches!(self.source, Source::Failed(_)) {
+            Some(Broken::Failed)
+        } else {
+            None
+        }
+    }
+
+    /// The seat that pulls: the newest that can still read all.
+    fn leads(&self, id: u64) -> bool {
+        let leader = self.readers.iter().rev().find(|seat| !seat.cut_off);
+        leader.is_some_and(|seat| seat.id == id)
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let seats = self.readers.iter_mut().filter_map(|seat| seat.waker.take());
+        seats.chain(self.gatherer.take()).collect()
+    }
+
+    /// The source, once nobody is left who could read it to the end.
+    fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
+        let abandoned = self.recordings == 0 && self.readers.iter().all(|seat| seat.cut_off);
+        abandoned.then(|| std::mem::replace(&mut self.source, Source::Ended))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> State<B> {
+    fn record(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(chunk) => {
+                self.recorded = self.recorded.saturating_add(chunk.len() as u64);
+                self.chunks.push(chunk);
+            }
+            Err(frame) => self.trailers = frame.into_trailers().ok().or(self.trailers.take()),
+        }
+    }
+
+    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        let Source::Open(source) = &mut self.source else {
+            return Poll::Ready(match self.source {
+                Source::Failed(_) => Pulled::Failed,
+                _ => Pulled::End,
+            });
+        };
+        match Pin::new(source).poll_frame(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Pulled::Frame(frame)),
+            Poll::Ready(Some(Err(error))) => {
+                self.source = Source::Failed(Some(error));
+                Poll::Ready(Pulled::Failed)
+            }
+            Poll::Ready(None) => {
+                self.source = Source::Ended;
+                Poll::Ready(Pulled::End)
+            }
+        }
+    }
+
+    fn concatenate(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [only] => only.clone(),
+            chunks => chunks.concat().into(),
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl<B: Body<Data = Bytes> + Unpin> State<B> {
+    /// What the reader `id` reads next.
+    fn read(
+        &mut self,
+        id: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let leads = self.leads(id);
+        let Some(at) = self.readers.iter().position(|seat| seat.id == id) else {
+            return Poll::Ready(None);
+        };
+        if let Some(frame) = self.recorded_frame(at) {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        let seat = &mut self.readers[at];
+        seat.waker = Some(cx.waker().clone());
+        if seat.cut_off {
+            // What follows went to the newest reader alone. To end here would pass a part for the
+            // whole; this attempt was answered already, so its connection closes on its own time.
+            return Poll::Pending;
+        }
+        if matches!(self.source, Source::Ended) {
+            return Poll::Ready(None);
+        }
+        if !leads {
+            return Poll::Pending;
+        }
+        match self.pull(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Pulled::End) => Poll::Ready(None),
+            Poll::Ready(Pulled::Failed) => {
+                self.cut_off_others(at);
+                let Source::Failed(error) = &mut self.source else {
+                    return Poll::Ready(None);
+                };
+                Poll::Ready(error.take().map(Err))
+            }
+            Poll::Ready(Pulled::Frame(frame)) => {
+                self.keep_or_let_go(at, &frame);
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    /// The next frame of the recording for the seat `at`.
+    fn recorded_frame(&mut self, at: usize) -> Option<Frame<Bytes>> {
+        let seat = &mut self.readers[at];
+        if seat.cut_off || self.overflowed {
+            return None;
+        }
+        if let Some(chunk) = self.chunks.get(seat.position) {
+            seat.position += 1;
+            seat.bytes += chunk.len() as u64;
+            return Some(Frame::data(chunk.clone()));
+        }
+        if seat.trailers_read {
+            return None;
+        }
+        let trailers = self.trailers.clone()?;
+        seat.trailers_read = true;
+        Some(Frame::trailers(trailers))
+    }
+
+    /// Records what the seat `at` has just pulled, or lets the recording go if it grows too large.
+    fn keep_or_let_go(&mut self, at: usize, frame: &Frame<Bytes>) {
+        let length = frame.data_ref().map_or(0, |chunk| chunk.len() as u64);
+        if !self.overflowed && self.recorded.saturating_add(length) > self.limit {
+            self.overflowed = true;
+            self.chunks = Vec::new();
+            self.cut_off_others(at);
+        }
+        let seat = &mut self.readers[at];
+        seat.bytes = seat.bytes.saturating_add(length);
+        if self.overflowed {
+            return;
+        }
+        match frame.data_ref() {
+            Some(_) => seat.position += 1,
+            None => seat.trailers_read = true,
+        }
+        let copy = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(chunk), _) => Frame::data(chunk.clone()),
+            (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+            // Neither data nor trailers: a kind of frame that HTTP does not have yet.
+            (None, None) => return,
+        };
+        self.record(copy);
+    }
+
+    fn cut_off_others(&mut self, at: usize) {
+        for (index, seat) in self.readers.iter_mut().enumerate() {
+            seat.cut_off |= index != at;
+        }
+    }
+
+    fn remaining(&self, id: u64) -> SizeHint {
+        let Some(seat) = self.readers.iter().find(|seat| seat.id == id) else {
+            return SizeHint::with_exact(0);
+        };
+        if seat.cut_off {
+            return SizeHint::default();
+        }
+        let unread = match self.overflowed {
+            true => 0,
+            false => self.recorded.saturating_sub(seat.bytes),
+        };
+        let mut hint = match &self.source {
+            Source::Open(source) => source.size_hint(),
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Failed(_) => SizeHint::default(),
+        };
+        let upper = hint.upper().and_then(|upper| upper.checked_add(unread));
+        // Lower first would pass the old upper, and the setters assert their order.
+        let lower = hint.lower().saturating_add(unread);
+        hint = SizeHint::new();
+        hint.set_lower(lower);
+        if let Some(upper) = upper {
+            hint.set_upper(upper.max(lower));
+        }
+        hint
+    }
+
+    fn at_end(&self, id: u64) -> bool {
+        let Some(seat) = self.readers.iter().find(|seat| seat.id == id) else {
+            return true;
+        };
+        let all_read = self.overflowed || seat.position >= self.chunks.len();
+        let trailers_read = self.trailers.is_none() || seat.trailers_read;
+        let source_ended = match &self.source {
+            Source::Open(source) => source.is_end_stream(),
+            Source::Ended => true,
+            Source::Failed(_) => false,
+        };
+        !seat.cut_off && all_read && trailers_read && source_ended
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let mut state = self.tape.lock();
+        let before = state.recorded;
+        let was_open = matches!(state.source, Source::Open(_));
+        let polled = state.read(self.id, cx);
+        let moved = state.recorded != before
+            || state.overflowed
+            || was_open != matches!(state.source, Source::Open(_));
+        let wakers = match moved && polled.is_ready() {
+            true => state.take_wakers(),
+            false => Vec::new(),
+        };
+        drop(state);
+        wake(wakers);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.tape.lock().at_end(self.id)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.tape.lock().remaining(self.id)
+    }
+}
+
+impl<B: Body> Reader<B> {
+    /// Gives the place up for a share in the recording.
+    pub(super) fn into_tape(self) -> Arc<Tape<B>> {
+        self.tape.lock().recordings += 1;
+        Arc::clone(&self.tape)
+    }
+}
+
+impl<B: Body> Drop for Reader<B> {
+    fn drop(&mut self) {
+        let mut state = self.tape.lock();
+        state.readers.retain(|seat| seat.id != self.id);
+        // The next newest leads now, and must be polled to know it.
+        let (wakers, source) = (state.take_wakers(), state.take_abandoned());
+        drop(state);
+        drop(source);
+        wake(wakers);
+    }
+}
