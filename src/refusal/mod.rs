@@ -41,7 +41,7 @@ mod retry_after;
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, StatusCode, response};
+use http::{HeaderMap, Response, StatusCode, response};
 
 /// A response that says "not now" or "not with this key".
 ///
@@ -148,10 +148,19 @@ impl Refusal {
     /// `now` is the calendar time at which the response arrived; it is used only for a
     /// `Retry-After` date on a response that has no readable `Date`.
     pub fn from_head(head: &response::Parts, now: SystemTime) -> Option<Self> {
-        let reason = Reason::from_status(head.status)?;
+        Self::read(head.status, &head.headers, now)
+    }
+
+    /// As [`from_head`](Self::from_head), of a response that still has its body.
+    pub(crate) fn from_response<R>(response: &Response<R>, now: SystemTime) -> Option<Self> {
+        Self::read(response.status(), response.headers(), now)
+    }
+
+    fn read(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
+        let reason = Reason::from_status(status)?;
         Some(Self {
-            retry_after: retry_after::from_headers(&head.headers, now),
-            should_retry: should_retry(&head.headers),
+            retry_after: retry_after::from_headers(headers, now),
+            should_retry: should_retry(headers),
             ..Self::new(reason)
         })
     }

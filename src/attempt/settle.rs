@@ -1,0 +1,76 @@
+//! Between two sends: the thrown-away response is drained, so that its connection survives, while the wait goes on.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Buf;
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::after;
+
+/// Above this a new connection is cheaper.
+const DRAINED_BYTES: usize = 64 * 1024;
+const DRAINED_FOR: Duration = Duration::from_secs(1);
+
+/// The client's connection task puts a drained connection back into its pool a moment after the
+/// body has ended; a send before that opens a second one.
+const BACK_INTO_POOL: Duration = Duration::from_millis(1);
+
+pin_project! {
+    pub(super) struct Settle<R> {
+        #[pin]
+        draining: Option<R>,
+        drained: usize,
+        until: Instant,
+        #[pin]
+        timer: Sleep,
+    }
+}
+
+impl<R: Body> Settle<R> {
+    pub(super) fn new(response: Option<R>, wait: Duration, now: Instant) -> Self {
+        let until = after(now, wait.max(BACK_INTO_POOL));
+        let timer = match &response {
+            Some(_) => now + DRAINED_FOR,
+            None => until,
+        };
+        Self {
+            draining: response,
+            drained: 0,
+            until,
+            timer: sleep_until(timer),
+        }
+    }
+}
+
+impl<R: Body> Future for Settle<R> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if let Some(body) = this.draining.as_mut().as_pin_mut() {
+            if drain(body, this.drained, cx).is_pending() {
+                ready!(this.timer.as_mut().poll(cx));
+            }
+            this.draining.set(None);
+            this.timer.as_mut().reset(*this.until);
+        }
+        this.timer.poll(cx)
+    }
+}
+
+/// Ready once the body has ended or is not worth reading on.
+fn drain<R: Body>(mut body: Pin<&mut R>, drained: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+    while *drained <= DRAINED_BYTES {
+        match ready!(body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining),
+            Some(Err(_)) | None => break,
+        }
+    }
+    Poll::Ready(())
+}

@@ -1,0 +1,111 @@
+//! Whether to wait, and for how long: a function of the outcome and of what is left.
+
+use std::time::Duration;
+
+use super::{
+    Delays, ErrorTrigger,
+    delays::spread,
+    layer::{Jitter, Policy},
+};
+use crate::{
+    attempt::{Decide, Outcome, Verdict},
+    refusal::{Reason, Refusal, Window},
+    trail::{Action, Layer, Why},
+};
+
+pub(super) struct Decision<D: Delays, P> {
+    policy: Policy<D, P>,
+    delays: D::Iter,
+    random: fastrand::Rng,
+    sends: u32,
+}
+
+impl<D: Delays, P> Decision<D, P> {
+    pub(super) fn new(policy: Policy<D, P>) -> Self {
+        let mut random = fastrand::Rng::with_seed(policy.next_seed());
+        Self {
+            delays: policy.delays.for_call(random.u64(..)),
+            policy,
+            random,
+            sends: 0,
+        }
+    }
+
+    /// The wait, or why there is none.
+    fn wait(&mut self, refusal: Option<&Refusal>, left: Option<Duration>) -> Result<Duration, Why> {
+        if refusal.is_some_and(time_does_not_help) {
+            return Err(Why::TimeDoesNotHelp);
+        }
+        if self.sends >= self.policy.attempts {
+            return Err(Why::AttemptsUsedUp);
+        }
+        // A hint of zero says "now", which is what every other caller was told.
+        let hint = refusal
+            .and_then(|refusal| refusal.retry_after)
+            .filter(|hint| !hint.is_zero());
+        let least = match hint {
+            Some(hint) => hint,
+            None => self.delays.next().ok_or(Why::AttemptsUsedUp)?,
+        };
+        if least > self.policy.max_wait {
+            return Err(Why::WaitTooLong);
+        }
+        if left.is_some_and(|left| least >= left) {
+            return Err(Why::PastDeadline);
+        }
+        let jitter = match hint {
+            Some(hint) => self.policy.jitter.on(hint, &mut self.random),
+            None => Duration::ZERO,
+        };
+        let wait = least.saturating_add(jitter);
+        Ok(left.map_or(wait, |left| wait.min(left).max(least)))
+    }
+}
+
+impl<D: Delays, P: ErrorTrigger<E>, E> Decide<E> for Decision<D, P> {
+    const LAYER: Layer = Layer::Backoff;
+
+    fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
+        self.sends += 1;
+        if !self.policy.trigger.acts_on(outcome) {
+            let success = outcome.result.is_ok_and(|status| status.is_success());
+            if let Some(budget) = self.policy.budget.as_ref().filter(|_| success) {
+                budget.deposit();
+            }
+            return Verdict::Pass;
+        }
+        match outcome
+            .left
+            .and_then(|left| self.wait(outcome.refusal, left))
+        {
+            Err(why) => Verdict::Return(why),
+            Ok(_)
+                if self
+                    .policy
+                    .budget
+                    .as_ref()
+                    .is_some_and(|budget| !budget.withdraw()) =>
+            {
+                Verdict::Return(Why::BudgetEmpty)
+            }
+            Ok(wait) => Verdict::Again {
+                action: Action::Wait(wait),
+                wait,
+            },
+        }
+    }
+}
+
+fn time_does_not_help(refusal: &Refusal) -> bool {
+    let long = refusal.window.is_some_and(|window| window >= Window::Day);
+    refusal.should_retry == Some(false) || (refusal.reason == Reason::RateLimited && long)
+}
+
+// === impl Jitter ===
+
+impl Jitter {
+    fn on(self, hint: Duration, random: &mut fastrand::Rng) -> Duration {
+        let share = hint.saturating_mul(self.percent) / 100;
+        spread(share.max(self.at_least), random)
+    }
+}

@@ -1,0 +1,23 @@
+//! Wait, then send the same request again.
+//!
+//! 1. A refusal that time cures (rate limited, overloaded) is waited for: as long as the provider
+//!    says, or else as long as [`Delays`] say. A hint is never undercut; jitter only adds to it.
+//! 2. A hint longer than [`max_wait`](BackoffLayer::max_wait), or than what is left until the
+//!    deadline, is not slept on and not cut short: the refusal is returned at once, so that an
+//!    outer layer, or the caller, can act.
+//! 3. What time does not cure is returned at once: a day's limit, a quota, `x-should-retry: false`.
+//! 4. Other statuses and the client's own errors are opt-in: such a request may have been processed.
+//! 5. The last answer is the provider's own, whole, with the [trail](crate::trail) in its extensions.
+//!
+//! Its place in a stack is outside key rotation (another key first, then patience) and inside
+//! fallback (then a lesser model).
+
+mod decision;
+mod delays;
+mod layer;
+mod service;
+
+pub use crate::trigger::{ErrorTrigger, ErrorsIf, NoErrors};
+pub use delays::{Delays, Exponential, ExponentialIter};
+pub use layer::BackoffLayer;
+pub use service::{Backoff, ResponseFuture};

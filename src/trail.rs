@@ -1,0 +1,152 @@
+//! What happened on a call: one entry per attempt, keys by label only.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use http::StatusCode;
+
+use crate::{call::Call, refusal::Refusal};
+
+/// What happened on a call, in the extensions of the response that the caller gets.
+///
+/// A call that ends in an error has no response; put a [`Call`] into the request and ask
+/// [`Call::trail`] instead.
+#[derive(Clone)]
+pub struct Trail(pub(crate) Call);
+
+/// One send to the innermost service, and what the layers made of the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Counts from 1, over all layers of the stack.
+    pub number: u32,
+    /// The status of the answer; `None` if the attempt ended in an error.
+    pub status: Option<StatusCode>,
+    /// What the answer meant, if it was a refusal.
+    pub refusal: Option<Refusal>,
+    /// The label of the key that asked.
+    pub key: Option<Arc<str>>,
+    /// The model that was asked, where it is known.
+    pub model: Option<Arc<str>>,
+    /// The target that was asked, if it was not the request's own.
+    pub target: Option<Arc<str>>,
+    /// What the layers did about it, the innermost first. A layer whose matter it was not is not here.
+    pub steps: Vec<Step>,
+}
+
+/// What one layer did about one outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Who.
+    pub layer: Layer,
+    /// What.
+    pub action: Action,
+}
+
+/// A layer of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layer {
+    /// [`BackoffLayer`](crate::backoff::BackoffLayer).
+    Backoff,
+    /// Key rotation.
+    KeyRotation,
+    /// Fallback.
+    Fallback,
+}
+
+/// What a layer does about an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send again after a wait.
+    Wait(Duration),
+    /// Send again with another key.
+    NextKey,
+    /// Send again to another target.
+    NextTarget,
+    /// Hand the outcome on.
+    Return(Why),
+}
+
+/// Why a layer hands a refusal on instead of sending again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Why {
+    /// The layer does not act on this kind of outcome.
+    NotCovered,
+    /// The layer has used up its attempts or its own delays.
+    AttemptsUsedUp,
+    /// The cap on sends of the whole call is reached.
+    SendsUsedUp,
+    /// The wait is longer than the layer may wait.
+    WaitTooLong,
+    /// The wait does not fit into what is left until the deadline.
+    PastDeadline,
+    /// The provider says that time does not help: a day's limit, a quota, or `x-should-retry: false`.
+    TimeDoesNotHelp,
+    /// The body is larger than the bound of the recording, so it was sent once.
+    BodyTooLarge,
+    /// The body failed while it was read.
+    BodyFailed,
+    /// The retry budget is empty.
+    BudgetEmpty,
+    /// No key that this call has not tried is free.
+    NoFreeKey,
+    /// No target that this call has not tried is free.
+    NoFreeTarget,
+    /// The request names no model that could be changed.
+    NoModel,
+    /// The request asked for no fallback.
+    FallbackOff,
+}
+
+// === impl Trail ===
+
+impl Trail {
+    /// The attempts so far, in order.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.0.attempts()
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.attempts()).finish()
+    }
+}
+
+// === impl Layer ===
+
+impl Layer {
+    /// The name in logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::KeyRotation => "key_rotation",
+            Self::Fallback => "fallback",
+        }
+    }
+}
+
+// === impl Why ===
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotCovered => "no layer acts on it",
+            Self::AttemptsUsedUp => "attempts used up",
+            Self::SendsUsedUp => "sends of the call used up",
+            Self::WaitTooLong => "wait longer than allowed",
+            Self::PastDeadline => "wait reaches past the deadline",
+            Self::TimeDoesNotHelp => "time does not help",
+            Self::BodyTooLarge => "body too large to be sent again",
+            Self::BodyFailed => "body failed while it was read",
+            Self::BudgetEmpty => "retry budget empty",
+            Self::NoFreeKey => "no key free",
+            Self::NoFreeTarget => "no target free",
+            Self::NoModel => "no model to change",
+            Self::FallbackOff => "fallback switched off by the request",
+        })
+    }
+}
