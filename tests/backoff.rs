@@ -1,5 +1,7 @@
 //! BackoffLayer, through the public API, on a paused clock.
 
+#![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
+
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
