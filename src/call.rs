@@ -6,10 +6,11 @@ use std::{
     time::Duration,
 };
 
-use http::{Extensions, StatusCode};
+use http::{StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
+    origin::Origin,
     refusal::Refusal,
     trail::{Action, Attempt, Layer, Step, Trail, Why},
 };
@@ -42,8 +43,10 @@ struct State {
     started: Option<Instant>,
     of_request: Limits,
     of_layers: Limits,
+    without_fallback: bool,
     attempts: Vec<Attempt>,
-    current: Current,
+    current: Asked,
+    addressed: Option<Origin>,
     entered: bool,
 }
 
@@ -55,11 +58,11 @@ pub(crate) struct Limits {
 }
 
 /// Who asks what, where: set by the layers before a send.
-#[derive(Default)]
-struct Current {
-    key: Option<Arc<str>>,
-    model: Option<Arc<str>>,
-    target: Option<Arc<str>>,
+#[derive(Clone, Default)]
+pub(crate) struct Asked {
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) target: Option<Arc<str>>,
 }
 
 // === impl Call ===
@@ -86,6 +89,13 @@ impl Call {
         self
     }
 
+    /// Asks the request's own model at its own origin and nobody else, whatever the layers say.
+    #[must_use]
+    pub fn without_fallback(self) -> Self {
+        self.lock().without_fallback = true;
+        self
+    }
+
     /// What happened so far.
     pub fn trail(&self) -> Trail {
         Trail(self.clone())
@@ -96,12 +106,12 @@ impl Call {
     }
 
     /// The call of a request, and whether this layer is the first to see it.
-    pub(crate) fn enter(extensions: &mut Extensions, limits: Limits, now: Instant) -> (Self, bool) {
-        let call = match extensions.get::<Self>() {
+    pub(crate) fn enter(head: &mut request::Parts, limits: Limits, now: Instant) -> (Self, bool) {
+        let call = match head.extensions.get::<Self>() {
             Some(call) => call.clone(),
             None => {
                 let call = Self::new();
-                extensions.insert(call.clone());
+                head.extensions.insert(call.clone());
                 call
             }
         };
@@ -109,24 +119,48 @@ impl Call {
             let mut state = call.lock();
             state.started.get_or_insert(now);
             state.of_layers.tighten(limits);
-            !std::mem::replace(&mut state.entered, true)
+            let outermost = !std::mem::replace(&mut state.entered, true);
+            if outermost {
+                state.addressed = Origin::of(&head.uri);
+            }
+            outermost
         };
         (call, outermost)
+    }
+
+    /// The origin to which the caller addressed the request, whatever a layer made of it since.
+    pub(crate) fn addressed(&self) -> Option<Origin> {
+        self.lock().addressed.clone()
+    }
+
+    pub(crate) fn is_without_fallback(&self) -> bool {
+        self.lock().without_fallback
     }
 
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
         self.lock().attempts.clone()
     }
 
-    pub(crate) fn sends(&self) -> usize {
+    /// How many entries the trail has.
+    pub(crate) fn outcomes(&self) -> usize {
         self.lock().attempts.len()
+    }
+
+    /// Who asks what from now on.
+    pub(crate) fn ask(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.lock().current);
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.lock().current.clone()
     }
 
     /// What is left until the deadline, if there is one, or why nothing may be sent any more.
     pub(crate) fn left(&self, now: Instant) -> Result<Option<Duration>, Why> {
         let state = self.lock();
         let max_sends = state.of_request.max_sends.or(state.of_layers.max_sends);
-        if max_sends.is_some_and(|most| state.attempts.len() >= most as usize) {
+        let sends = state.attempts.iter().filter(|attempt| attempt.sent).count();
+        if max_sends.is_some_and(|most| sends >= most as usize) {
             return Err(Why::SendsUsedUp);
         }
         let deadline = state.of_request.deadline.or(state.of_layers.deadline);
@@ -150,19 +184,14 @@ impl Call {
         refusal: Option<&Refusal>,
     ) {
         let mut state = self.lock();
-        if state.attempts.len() > before {
-            return;
+        if state.attempts.len() <= before {
+            state.add(status, refusal, true);
         }
-        let attempt = Attempt {
-            number: u32::try_from(before + 1).unwrap_or(u32::MAX),
-            status,
-            refusal: refusal.cloned(),
-            key: state.current.key.clone(),
-            model: state.current.model.clone(),
-            target: state.current.target.clone(),
-            steps: Vec::new(),
-        };
-        state.attempts.push(attempt);
+    }
+
+    /// Adds to the trail that a layer answered in the provider's place.
+    pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) {
+        self.lock().add(Some(status), refusal, false);
     }
 
     /// Adds what a layer does about the last attempt.
@@ -185,6 +214,24 @@ impl fmt::Debug for Call {
             .field("of_layers", &state.of_layers)
             .field("attempts", &state.attempts)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn add(&mut self, status: Option<StatusCode>, refusal: Option<&Refusal>, sent: bool) {
+        let Asked { key, model, target } = self.current.clone();
+        self.attempts.push(Attempt {
+            number: u32::try_from(self.attempts.len() + 1).unwrap_or(u32::MAX),
+            sent,
+            status,
+            refusal: refusal.cloned(),
+            key: key.filter(|_| sent),
+            model,
+            target,
+            steps: Vec::new(),
+        });
     }
 }
 

@@ -5,9 +5,12 @@ mod attempt;
 pub mod backoff;
 mod call;
 mod clock;
+mod cooldown;
+mod credentials;
+pub mod fallback;
+pub mod key_rotation;
+mod origin;
 pub mod refusal;
-// Waiting for the whole body is for the layers that change it.
-#[allow(dead_code)]
 pub mod replay;
 mod trace;
 pub mod trail;
@@ -15,3 +18,5 @@ mod trigger;
 
 pub use backoff::BackoffLayer;
 pub use call::Call;
+pub use fallback::FallbackLayer;
+pub use key_rotation::{KeyPool, KeyRotationLayer};

@@ -19,6 +19,8 @@ pub struct Trail(pub(crate) Call);
 pub struct Attempt {
     /// Counts from 1, over all layers of the stack.
     pub number: u32,
+    /// `false` if a layer answered in the provider's place and nothing was sent.
+    pub sent: bool,
     /// The status of the answer; `None` if the attempt ended in an error.
     pub status: Option<StatusCode>,
     /// What the answer meant, if it was a refusal.
@@ -91,6 +93,8 @@ pub enum Why {
     BodyFailed,
     /// The retry budget is empty.
     BudgetEmpty,
+    /// No pool has a key for the origin of the request.
+    NoKeyForOrigin,
     /// No key that this call has not tried is free.
     NoFreeKey,
     /// No target that this call has not tried is free.
@@ -143,6 +147,7 @@ impl fmt::Display for Why {
             Self::BodyTooLarge => "body too large to be sent again",
             Self::BodyFailed => "body failed while it was read",
             Self::BudgetEmpty => "retry budget empty",
+            Self::NoKeyForOrigin => "no key for this origin",
             Self::NoFreeKey => "no key free",
             Self::NoFreeTarget => "no target free",
             Self::NoModel => "no model to change",

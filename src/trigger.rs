@@ -37,6 +37,14 @@ mod sealed {
 // === impl Trigger ===
 
 impl<P> Trigger<P> {
+    pub(crate) fn on_error<F>(self, error: F) -> Trigger<ErrorsIf<F>> {
+        Trigger {
+            reasons: self.reasons,
+            status: self.status,
+            error: ErrorsIf(error),
+        }
+    }
+
     pub(crate) fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
         P: ErrorTrigger<E>,

@@ -1,5 +1,7 @@
-//! The one state machine: send, judge, settle, send again. The layers differ only in what they decide.
+//! The one state machine: prepare, send, judge, settle, send again. The layers differ only in what they decide.
 
+mod decide;
+mod settings;
 mod settle;
 
 use std::{
@@ -8,55 +10,28 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response, request};
+use bytes::Bytes;
+use http::{
+    HeaderMap, Request, Response,
+    header::{self, Entry},
+    request,
+};
 use http_body::Body;
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::Service;
 
 use crate::{
-    call::{Call, Limits},
+    call::Call,
     clock,
     refusal::Refusal,
     replay::{NotReplayable, Recording, ReplayBody, RequestBody},
     trace,
     trail::{Action, Layer, Why},
 };
+pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
+pub(crate) use settings::{Settings, setters};
 use settle::Settle;
-
-/// What a layer decides; the machine does the rest.
-pub(crate) trait Decide<E> {
-    /// Who decides, for the trail.
-    const LAYER: Layer;
-
-    /// What to do about an outcome; called once for each, refusals and all.
-    fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict;
-}
-
-/// How an attempt ended, and what is left to spend.
-pub(crate) struct Outcome<'a, E> {
-    pub(crate) result: Result<http::StatusCode, &'a E>,
-    pub(crate) refusal: Option<&'a Refusal>,
-    /// What is left until the deadline, if there is one, or why the request cannot be sent again.
-    pub(crate) left: Result<Option<Duration>, Why>,
-}
-
-pub(crate) enum Verdict {
-    /// Not this layer's matter.
-    Pass,
-    Return(Why),
-    Again {
-        action: Action,
-        wait: Duration,
-    },
-}
-
-/// How every layer sends, whatever it decides.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) replay_limit: u64,
-    pub(crate) limits: Limits,
-}
 
 pin_project! {
     /// A request on its way through one layer.
@@ -73,34 +48,32 @@ pin_project! {
         decide: D,
         call: Call,
         outermost: bool,
-        sends_before: usize,
+        before: usize,
         #[pin]
-        state: State<S::Future, R>,
+        state: State<S::Future, R, S::Error>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
-    enum State<F, R> {
-        // => Calling. The service is ready.
-        Sending,
-        // => Settling | done
+    #[project_replace = StateOwned]
+    enum State<F, R, E> {
+        // => Calling | done. The service is ready.
+        Preparing,
+        // => Judging
         Calling { #[pin] future: F },
+        // => Settling | done
+        Judging {
+            result: Result<Response<R>, E>,
+            refusal: Option<Refusal>,
+            // The judgement may wait for the caller's upload, but not past the deadline.
+            #[pin]
+            deadline: Option<Sleep>,
+        },
         // => Readying
         Settling { #[pin] settle: Settle<R> },
-        // => Sending | done
+        // => Preparing | done
         Readying,
-    }
-}
-
-// === impl Settings ===
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            replay_limit: 2 * 1024 * 1024,
-            limits: Limits::default(),
-        }
     }
 }
 
@@ -114,7 +87,7 @@ where
     /// `inner` must be ready.
     pub(crate) fn new(inner: S, request: Request<B>, settings: Settings, decide: D) -> Self {
         let (mut head, body) = request.into_parts();
-        let (call, outermost) = Call::enter(&mut head.extensions, settings.limits, clock::now());
+        let (call, outermost) = Call::enter(&mut head, settings.limits, clock::now());
         let mut recording = Recording::new(body.into_replay(), settings.replay_limit);
         Self {
             inner,
@@ -122,10 +95,10 @@ where
             next: recording.reader(),
             recording,
             decide,
-            sends_before: call.sends(),
+            before: call.outcomes(),
             call,
             outermost,
-            state: State::Sending,
+            state: State::Preparing,
         }
     }
 }
@@ -135,7 +108,7 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     B: RequestBody,
     R: Body,
-    D: Decide<S::Error>,
+    D: Decide<R, S::Error>,
 {
     type Output = Result<Response<R>, S::Error>;
 
@@ -143,25 +116,29 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                StateProj::Sending => {
-                    let body = this.next.take().expect("a body is made before each send");
-                    let request = Request::from_parts(this.head.clone(), B::from_replay(body));
-                    *this.sends_before = this.call.sends();
-                    let future = this.inner.call(request);
-                    this.state.set(State::Calling { future });
+                StateProj::Preparing => {
+                    let prepared = ready!(self.as_mut().poll_prepare(cx));
+                    if let Prepared::Answer(why, response) = prepared {
+                        return Poll::Ready(Ok(self.answer(why, response)));
+                    }
+                    self.as_mut().send();
                 }
                 StateProj::Calling { future } => {
-                    let mut result = ready!(future.poll(cx));
-                    match self.as_mut().judge(&mut result) {
-                        None => return Poll::Ready(result),
-                        Some(wait) => {
-                            let body = result.ok().map(Response::into_body);
-                            let settle = Settle::new(body, wait, clock::now());
-                            self.as_mut()
-                                .project()
-                                .state
-                                .set(State::Settling { settle });
-                        }
+                    let result = ready!(future.poll(cx));
+                    self.as_mut().take_in(result);
+                }
+                StateProj::Judging { .. } => {
+                    let wait = ready!(self.as_mut().poll_judge(cx));
+                    let mut state = self.as_mut().project().state;
+                    // Readying is a placeholder of no size until the next line says what follows.
+                    let judged = state.as_mut().project_replace(State::Readying);
+                    if let StateOwned::Judging { result, .. } = judged {
+                        let Some(wait) = wait else {
+                            return Poll::Ready(result);
+                        };
+                        let body = result.ok().map(Response::into_body);
+                        let settle = Settle::new(body, wait, clock::now());
+                        state.set(State::Settling { settle });
                     }
                 }
                 StateProj::Settling { settle } => {
@@ -170,7 +147,7 @@ where
                 }
                 StateProj::Readying => {
                     ready!(this.inner.poll_ready(cx))?;
-                    this.state.set(State::Sending);
+                    this.state.set(State::Preparing);
                 }
             }
         }
@@ -181,44 +158,148 @@ impl<S, B, R, D> Attempts<S, B, R, D>
 where
     S: Service<Request<B>, Response = Response<R>>,
     B: RequestBody,
-    D: Decide<S::Error>,
+    D: Decide<R, S::Error>,
 {
-    /// The wait until the next send, or `None` if the result is the caller's.
-    fn judge(self: Pin<&mut Self>, result: &mut Result<Response<R>, S::Error>) -> Option<Duration> {
+    fn poll_prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Prepared<R>> {
         let this = self.project();
-        let refusal = result.as_mut().ok().and_then(read_refusal);
-        let status = result.as_ref().map(Response::status);
-        this.call
-            .record(*this.sends_before, status.ok(), refusal.as_ref());
-        let left = match this.recording.not_replayable() {
-            Some(NotReplayable::TooLarge) => Err(Why::BodyTooLarge),
-            Some(NotReplayable::BodyFailed) => Err(Why::BodyFailed),
-            None => this.call.left(clock::now()),
+        let draft = Draft {
+            head: this.head,
+            recording: this.recording,
+            call: this.call,
+            now: clock::now(),
         };
-        let verdict = this.decide.judge(&Outcome {
-            result: status,
-            refusal: refusal.as_ref(),
-            left,
+        this.decide.poll_prepare(&draft, cx)
+    }
+
+    /// Preparing => done: nothing is sent.
+    fn answer(self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
+        let this = self.project();
+        let refusal = response.extensions().get::<Refusal>();
+        this.call.record_unsent(response.status(), refusal);
+        let action = Action::Return(why);
+        this.call.step(D::LAYER, action);
+        if *this.outermost {
+            tell(this.call, D::LAYER, Some(action), true);
+            response.extensions_mut().insert(this.call.trail());
+        }
+        response
+    }
+
+    /// Preparing => Calling
+    fn send(self: Pin<&mut Self>) {
+        let mut this = self.project();
+        let mut head = this.head.clone();
+        let body = match this.decide.change(&mut head, this.call) {
+            Some(bytes) => {
+                mend_length(&mut head.headers, bytes.len());
+                *this.next = None;
+                Some(ReplayBody::from(bytes))
+            }
+            None => this.next.take(),
+        };
+        let body = body.expect("a body is made whenever it is decided to send");
+        *this.before = this.call.outcomes();
+        let request = Request::from_parts(head, B::from_replay(body));
+        let future = this.inner.call(request);
+        this.state.set(State::Calling { future });
+    }
+
+    /// Calling => Judging
+    fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
+        let mut this = self.project();
+        let refusal = result.as_mut().ok().and_then(read_refusal);
+        let status = result.as_ref().ok().map(Response::status);
+        this.call.record(*this.before, status, refusal.as_ref());
+        this.state.set(State::Judging {
+            result,
+            refusal,
+            deadline: None,
         });
-        let (action, wait) = match verdict {
-            Verdict::Again { action, wait } => (Some(action), Some(wait)),
-            Verdict::Return(why) => (Some(Action::Return(why)), None),
+    }
+
+    /// Judging => Settling | done: the wait until the next send, or `None` if the result is the caller's.
+    fn poll_judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Duration>> {
+        let this = self.project();
+        let StateProj::Judging {
+            result,
+            refusal,
+            mut deadline,
+        } = this.state.project()
+        else {
+            return Poll::Ready(None);
+        };
+        let now = clock::now();
+        let draft = Draft {
+            head: this.head,
+            recording: this.recording,
+            call: this.call,
+            now,
+        };
+        let mut outcome = Outcome {
+            result: result.as_ref().map(Response::status),
+            refusal: refusal.as_ref(),
+            left: left(this.recording, this.call, now),
+            call: this.call,
+            before: *this.before,
+            now,
+        };
+        if this.decide.poll_inform(&outcome, &draft, cx).is_pending() {
+            if let (None, Ok(Some(left))) = (deadline.as_ref().get_ref(), outcome.left) {
+                deadline.set(Some(sleep_until(after(now, left))));
+            }
+            match deadline.as_pin_mut() {
+                Some(deadline) => ready!(deadline.poll(cx)),
+                None => return Poll::Pending,
+            }
+        }
+        // The whole body may have been read just now, and found too large.
+        outcome.left = left(this.recording, this.call, clock::now());
+        let verdict = this.decide.judge(&outcome);
+        let (action, wait) = match &verdict {
+            Verdict::Again { action, wait } => (Some(*action), Some(*wait)),
+            Verdict::Return(why) | Verdict::Exhausted(why, _) => (Some(Action::Return(*why)), None),
             Verdict::Pass => (None, None),
         };
         if let Some(action) = action {
             this.call.step(D::LAYER, action);
         }
         tell(this.call, D::LAYER, action, *this.outermost);
-        match wait {
-            Some(_) => *this.next = this.recording.reader(),
-            None if *this.outermost => {
-                if let Ok(response) = result {
-                    response.extensions_mut().insert(this.call.trail());
-                }
+        if wait.is_some() {
+            *this.next = this.recording.reader();
+        } else if let Ok(response) = result {
+            if let Verdict::Exhausted(_, refusal) = verdict {
+                response.extensions_mut().insert(refusal);
             }
-            None => {}
+            if *this.outermost {
+                response.extensions_mut().insert(this.call.trail());
+            }
         }
-        wait
+        Poll::Ready(wait)
+    }
+}
+
+/// What is left until the deadline, if there is one, or why the request cannot be sent again.
+fn left<B>(recording: &Recording<B>, call: &Call, now: Instant) -> Result<Option<Duration>, Why>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    match recording.not_replayable() {
+        Some(NotReplayable::TooLarge) => Err(Why::BodyTooLarge),
+        Some(NotReplayable::BodyFailed) => Err(Why::BodyFailed),
+        None => call.left(now),
+    }
+}
+
+/// Describes a body of `length` bytes in place of the caller's.
+///
+/// hyper trusts a caller's `content-length`, so a stale one cuts the body short. The digests of the
+/// old bytes are removed, as RFC 9530, section 6.5, asks of whoever changes content.
+fn mend_length(headers: &mut HeaderMap, length: usize) {
+    if let Entry::Occupied(mut entry) = headers.entry(header::CONTENT_LENGTH) {
+        entry.insert(length.into());
+    }
+    for digest in ["content-digest", "content-md5", "digest", "repr-digest"] {
+        headers.remove(digest);
     }
 }
 

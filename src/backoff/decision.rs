@@ -62,7 +62,7 @@ impl<D: Delays, P> Decision<D, P> {
     }
 }
 
-impl<D: Delays, P: ErrorTrigger<E>, E> Decide<E> for Decision<D, P> {
+impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
     const LAYER: Layer = Layer::Backoff;
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {

@@ -11,7 +11,11 @@ use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
 use super::{Backoff, ErrorsIf, Exponential, NoErrors};
-use crate::{attempt::Settings, refusal::Reason, trigger::Trigger};
+use crate::{
+    attempt::{Settings, setters},
+    refusal::Reason,
+    trigger::Trigger,
+};
 
 /// Waits and sends again; see the [module page](super).
 ///
@@ -147,26 +151,7 @@ impl<D, P> BackoffLayer<D, P> {
         self
     }
 
-    /// The time from the start of a call after which the whole stack sends nothing again.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.policy.settings.limits.deadline = Some(deadline);
-        self
-    }
-
-    /// The most sends that the whole stack may make for one call.
-    #[must_use]
-    pub fn max_sends(mut self, max_sends: u32) -> Self {
-        self.policy.settings.limits.max_sends = Some(max_sends);
-        self
-    }
-
-    /// The most bytes of a body that are kept to be sent again.
-    #[must_use]
-    pub fn replay_limit(mut self, bytes: u64) -> Self {
-        self.policy.settings.replay_limit = bytes;
-        self
-    }
+    setters!(policy.settings);
 
     /// How long to wait where the provider does not say.
     pub fn delays<N>(self, delays: N) -> BackoffLayer<N, P> {
@@ -194,11 +179,7 @@ impl<D, P> BackoffLayer<D, P> {
                 delays: policy.delays,
                 jitter: policy.jitter,
                 max_wait: policy.max_wait,
-                trigger: Trigger {
-                    reasons: policy.trigger.reasons,
-                    status: policy.trigger.status,
-                    error: ErrorsIf(error),
-                },
+                trigger: policy.trigger.on_error(error),
                 budget: policy.budget,
                 seeds: policy.seeds,
                 settings: policy.settings,

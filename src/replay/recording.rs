@@ -77,12 +77,16 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
         matches!(self.kept, Kept::Memory(_))
     }
 
-    /// The whole body, read to its end.
-    pub(crate) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, NotReplayable>> {
+    /// The whole body, read to its end; `None` if it cannot be had whole, or has trailers, which
+    /// another body in its place would lose.
+    pub(crate) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &self.kept {
-            Kept::Memory(bytes) => Poll::Ready(Ok(bytes.clone())),
-            Kept::Tape(tape) => tape.poll_whole(cx).map_err(NotReplayable::from),
-            Kept::Once(_) => Poll::Ready(Err(NotReplayable::TooLarge)),
+            Kept::Memory(bytes) => Poll::Ready(Some(bytes.clone())),
+            Kept::Tape(tape) => tape
+                .poll_whole(cx)
+                .map(Result::ok)
+                .map(|bytes| bytes.filter(|_| !tape.has_trailers())),
+            Kept::Once(_) => Poll::Ready(None),
         }
     }
 }

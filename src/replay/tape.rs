@@ -164,6 +164,10 @@ impl<B: Body> Tape<B> {
     pub(super) fn broken(&self) -> Option<Broken> {
         self.lock().broken()
     }
+
+    pub(super) fn has_trailers(&self) -> bool {
+        self.lock().trailers.is_some()
+    }
 }
 
 fn wake(wakers: Vec<Waker>) {

@@ -1,0 +1,92 @@
+//! What a layer tells the machine.
+
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Response, StatusCode, request};
+use http_body::Body;
+use tokio::time::Instant;
+
+use crate::{
+    call::Call,
+    refusal::Refusal,
+    replay::Recording,
+    trail::{Action, Layer, Why},
+};
+
+/// What a layer decides; the machine does the rest.
+pub(crate) trait Decide<R, E> {
+    /// Who decides, for the trail.
+    const LAYER: Layer;
+
+    /// Gets ready for the next send, which may take time, or answers in the inner service's place.
+    fn poll_prepare<B>(&mut self, _draft: &Draft<'_, B>, _cx: &mut Context<'_>) -> Poll<Prepared<R>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        Poll::Ready(Prepared::Send)
+    }
+
+    /// Changes the copy of the request that is about to be sent; returns a body to send in place of
+    /// the caller's, if that changes too.
+    fn change(&mut self, _head: &mut request::Parts, _call: &Call) -> Option<Bytes> {
+        None
+    }
+
+    /// Reads what the judgement needs of the request, which may take time.
+    fn poll_inform<B>(
+        &mut self,
+        _outcome: &Outcome<'_, E>,
+        _draft: &Draft<'_, B>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<()>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        Poll::Ready(())
+    }
+
+    /// What to do about an outcome; called once for each, refusals and all.
+    fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict;
+}
+
+/// The request as the caller gave it.
+pub(crate) struct Draft<'a, B: Body> {
+    pub(crate) head: &'a request::Parts,
+    pub(crate) recording: &'a Recording<B>,
+    pub(crate) call: &'a Call,
+    pub(crate) now: Instant,
+}
+
+pub(crate) enum Prepared<R> {
+    Send,
+    /// Nothing is sent; this is the answer.
+    Answer(Why, Response<R>),
+}
+
+/// How an attempt ended, and what is left to spend.
+pub(crate) struct Outcome<'a, E> {
+    pub(crate) result: Result<StatusCode, &'a E>,
+    pub(crate) refusal: Option<&'a Refusal>,
+    /// What is left until the deadline, if there is one, or why the request cannot be sent again.
+    pub(crate) left: Result<Option<Duration>, Why>,
+    pub(crate) call: &'a Call,
+    /// How many attempts the call had made before this one; a layer further in may make several.
+    pub(crate) before: usize,
+    pub(crate) now: Instant,
+}
+
+pub(crate) enum Verdict {
+    /// Not this layer's matter.
+    Pass,
+    Return(Why),
+    /// Returned, with what the outer layers should make of it in place of what the response says.
+    Exhausted(Why, Refusal),
+    Again {
+        action: Action,
+        wait: Duration,
+    },
+}

@@ -1,0 +1,194 @@
+//! Until when a key, a group of keys or a target is left alone. Pure: `now` is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::refusal::{Reason, Refusal, Window};
+
+/// The longest; day and billing windows are no longer.
+const CAP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A quota may be raised, or a day's limit end, at any time: asked again each hour.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A rejected key may have been a provider's hiccup; one 401 must not disable it for ever.
+const REJECTED: Duration = Duration::from_secs(60);
+
+/// A hint of zero says "now", and was not true for this request.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Where the provider does not say: a minute's window.
+pub(crate) const NO_HINT: Duration = Duration::from_secs(60);
+
+/// Free until it is refused.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cooldown {
+    spell: Option<Spell>,
+}
+
+/// The last cooldown; it may be over, and still counts for the doubling of the next.
+#[derive(Clone, Debug)]
+struct Spell {
+    refusal: Refusal,
+    began: Instant,
+    until: Instant,
+    length: Duration,
+}
+
+// === impl Cooldown ===
+
+impl Cooldown {
+    /// When it ends, and what caused it; `None` if it is over.
+    pub(crate) fn end(&self, now: Instant) -> Option<(Instant, &Refusal)> {
+        let spell = self.spell.as_ref().filter(|spell| spell.until > now)?;
+        Some((spell.until, &spell.refusal))
+    }
+
+    /// A request sent at `sent` was refused; a cooldown only ever grows by it.
+    pub(crate) fn refuse(
+        &mut self,
+        refusal: &Refusal,
+        sent: Instant,
+        now: Instant,
+        no_hint: Duration,
+    ) {
+        let length = self.length(refusal, sent, no_hint);
+        let until = now + length;
+        match &mut self.spell {
+            Some(spell) if spell.until >= until => spell.began = now,
+            spell => {
+                *spell = Some(Spell {
+                    refusal: refusal.clone(),
+                    began: now,
+                    until,
+                    length,
+                });
+            }
+        }
+    }
+
+    /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.
+    pub(crate) fn succeed(&mut self, sent: Instant) {
+        if self.spell.as_ref().is_some_and(|spell| sent > spell.began) {
+            self.spell = None;
+        }
+    }
+
+    fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> Duration {
+        let length = match refusal.reason {
+            Reason::QuotaExhausted => self.doubled(refusal, sent, HOUR),
+            Reason::KeyRejected => self.doubled(refusal, sent, REJECTED),
+            _ => match refusal.retry_after {
+                Some(hint) => hint.max(AT_ONCE.min(no_hint)),
+                None if refusal.window.is_some_and(|window| window >= Window::Day) => HOUR,
+                None => no_hint,
+            },
+        };
+        length.min(CAP)
+    }
+
+    /// `first`, or twice the last if the request was sent after the last began: the many requests
+    /// that were in flight then are one refusal.
+    fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
+        let again = self
+            .spell
+            .as_ref()
+            .filter(|spell| spell.refusal.reason == refusal.reason);
+        let length = match again {
+            Some(spell) if sent > spell.began => spell.length.saturating_mul(2),
+            Some(spell) => spell.length,
+            None => first,
+        };
+        length.max(refusal.retry_after.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn limited(hint: Option<u64>) -> Refusal {
+        Refusal {
+            retry_after: hint.map(secs),
+            ..Refusal::new(Reason::RateLimited)
+        }
+    }
+
+    fn left(cooldown: &Cooldown, now: Instant) -> Duration {
+        cooldown
+            .end(now)
+            .map_or(Duration::ZERO, |(end, _)| end - now)
+    }
+
+    #[test]
+    fn a_refusal_cools_for_the_hint_or_else_for_a_minute_and_never_for_more_than_a_day() {
+        let now = Instant::now();
+        let day = Refusal {
+            window: Some(Window::Day),
+            ..limited(None)
+        };
+        let table = [
+            (limited(Some(7)), secs(7)),
+            (limited(Some(0)), secs(1)),
+            (limited(None), secs(60)),
+            (limited(Some(100 * 24 * 60 * 60)), secs(24 * 60 * 60)),
+            (day, secs(60 * 60)),
+            (Refusal::new(Reason::QuotaExhausted), secs(60 * 60)),
+            (Refusal::new(Reason::KeyRejected), secs(60)),
+        ];
+        for (refusal, expected) in table {
+            let mut cooldown = Cooldown::default();
+            cooldown.refuse(&refusal, now, now, NO_HINT);
+            assert_eq!(left(&cooldown, now), expected, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_later_shorter_refusal_does_not_shorten_it() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.refuse(&limited(Some(60)), now, now, NO_HINT);
+        cooldown.refuse(&limited(Some(5)), now, now + secs(1), NO_HINT);
+        assert_eq!(left(&cooldown, now + secs(1)), secs(59));
+    }
+
+    #[test]
+    fn a_success_clears_it_only_if_it_was_sent_after_the_refusal_came() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.refuse(&limited(None), now, now + secs(2), NO_HINT);
+        cooldown.succeed(now + secs(1));
+        assert_eq!(left(&cooldown, now + secs(2)), secs(60));
+        cooldown.succeed(now + secs(3));
+        assert_eq!(left(&cooldown, now + secs(3)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_rejected_key_is_left_alone_twice_as_long_each_time_and_a_herd_counts_once() {
+        let rejected = Refusal::new(Reason::KeyRejected);
+        let mut now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for _ in 0..10 {
+            cooldown.refuse(&rejected, now, now + secs(1), NO_HINT);
+        }
+        now += secs(1);
+        let mut lengths = vec![left(&cooldown, now).as_secs()];
+        for _ in 0..12 {
+            now += left(&cooldown, now) + secs(1);
+            cooldown.refuse(&rejected, now, now, NO_HINT);
+            lengths.push(left(&cooldown, now).as_secs());
+        }
+        assert_eq!(lengths[..5], [60, 120, 240, 480, 960]);
+        assert_eq!(lengths.last(), Some(&(24 * 60 * 60)));
+        cooldown.succeed(now + secs(1));
+        cooldown.refuse(&rejected, now + secs(2), now + secs(2), NO_HINT);
+        assert_eq!(left(&cooldown, now + secs(2)), secs(60));
+    }
+}

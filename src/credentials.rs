@@ -1,0 +1,187 @@
+//! How credentials are put on a request and taken off it.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
+use percent_encoding::percent_decode_str;
+
+/// Where on a request a credential rides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Header(HeaderName),
+    /// A parameter of the query, by name.
+    Query(Arc<str>),
+}
+
+/// What is put on a request; shown to nobody.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    Header(HeaderName, HeaderValue),
+    /// A parameter of the query: its name, and its value encoded for it.
+    Query(Arc<str>, Arc<str>),
+}
+
+/// Left in a request's extensions by who puts a credential on it, so that it can be taken off again.
+#[derive(Clone, Debug, Default)]
+struct Placed(Vec<Place>);
+
+/// Headers that carry credentials, or that name the origin.
+const HEADERS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// Parameters of a query that carry credentials: Gemini's `key` and its kin.
+const PARAMETERS: [&str; 7] = [
+    "key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "access_token",
+    "token",
+    "subscription-key",
+];
+
+// === impl Credential ===
+
+impl Credential {
+    /// Puts it on a request in place of what stood there, and leaves word of it for [`strip`].
+    pub(crate) fn put(&self, head: &mut request::Parts) {
+        let place = match self {
+            Self::Header(name, value) => {
+                head.headers.insert(name, value.clone());
+                Place::Header(name.clone())
+            }
+            Self::Query(name, value) => {
+                head.uri = set_parameter(&head.uri, name, value);
+                Place::Query(name.clone())
+            }
+        };
+        let mut placed = head.extensions.remove::<Placed>().unwrap_or_default();
+        if !placed.0.contains(&place) {
+            placed.0.push(place);
+        }
+        head.extensions.insert(placed);
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+/// Takes every credential off a request that is about to leave for another origin.
+pub(crate) fn strip(head: &mut request::Parts) {
+    let placed = head.extensions.remove::<Placed>().unwrap_or_default().0;
+    for name in &HEADERS {
+        head.headers.remove(name);
+    }
+    for place in &placed {
+        if let Place::Header(name) = place {
+            head.headers.remove(name);
+        }
+    }
+    let is_placed = |name: &str| {
+        placed
+            .iter()
+            .any(|place| matches!(place, Place::Query(placed) if **placed == *name))
+    };
+    let is_known = |name: &str| {
+        PARAMETERS
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    };
+    head.uri = retain_parameters(&head.uri, |name| !is_placed(name) && !is_known(name));
+}
+
+/// Puts `name=value` on the query in place of any parameter of that name; `value` is encoded already.
+fn set_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
+    let kept = retain_parameters(uri, |other| other != name);
+    let separator = if kept.query().is_some() { '&' } else { '?' };
+    let path = match kept.path_and_query() {
+        Some(path) => path.as_str(),
+        None => "/",
+    };
+    with_path(&kept, &format!("{path}{separator}{name}={value}"))
+}
+
+fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
+    let Some(query) = uri.query() else {
+        return uri.clone();
+    };
+    let name = |pair: &str| {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        percent_decode_str(name).decode_utf8_lossy().into_owned()
+    };
+    let kept: Vec<&str> = query.split('&').filter(|pair| keep(&name(pair))).collect();
+    match kept.as_slice() {
+        [] => with_path(uri, uri.path()),
+        kept => with_path(uri, &format!("{}?{}", uri.path(), kept.join("&"))),
+    }
+}
+
+/// The URI with another path and query; the URI itself if they are none, which cannot come about by
+/// taking parts of a valid one.
+pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    match path_and_query.parse::<PathAndQuery>() {
+        Ok(path_and_query) => parts.path_and_query = Some(path_and_query),
+        Err(_) => return uri.clone(),
+    }
+    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> Uri {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_parameter_is_put_in_place_of_its_namesakes_and_everything_else_stays() {
+        let table = [
+            ("https://a.example/m", "https://a.example/m?key=s%2F"),
+            ("https://a.example", "https://a.example/?key=s%2F"),
+            (
+                "https://a.example/m?alt=sse&key=old&key=older",
+                "https://a.example/m?alt=sse&key=s%2F",
+            ),
+            (
+                "https://a.example/m?k%65y=old&x=%20&y",
+                "https://a.example/m?x=%20&y&key=s%2F",
+            ),
+            ("/m:generate?monkey=1", "/m:generate?monkey=1&key=s%2F"),
+        ];
+        for (before, after) in table {
+            assert_eq!(set_parameter(&uri(before), "key", "s%2F"), uri(after));
+        }
+    }
+
+    #[test]
+    fn credentials_known_and_placed_are_taken_off_and_the_rest_stays() {
+        let (mut head, ()) =
+            http::Request::get("https://a.example/m?alt=sse&API_KEY=1&sig=2&key=3")
+                .header("authorization", "Bearer 1")
+                .header("x-own-key", "2")
+                .header("x-goog-api-key", "3")
+                .header("accept", "*/*")
+                .body(())
+                .unwrap()
+                .into_parts();
+        let name = HeaderName::from_static("x-own-key");
+        Credential::Header(name, HeaderValue::from_static("4")).put(&mut head);
+        Credential::Query("sig".into(), "5".into()).put(&mut head);
+        strip(&mut head);
+        assert_eq!(head.uri, uri("https://a.example/m?alt=sse"));
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["accept"]);
+    }
+}

@@ -1,0 +1,129 @@
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tower::Layer;
+
+use super::{ErrorsIf, Fallback, NoErrors, Target, memory::Memory};
+use crate::{
+    attempt::{Settings, setters},
+    cooldown,
+    refusal::Reason,
+    trigger::Trigger,
+};
+
+/// Asks another model, or elsewhere; see the [module page](super).
+///
+/// | setting | default |
+/// |---|---|
+/// | [`on`](Self::on) | rate limited, quota exhausted, overloaded |
+/// | [`cooldown`](Self::cooldown) | 60 s |
+/// | [`replay_limit`](Self::replay_limit) | 2 MiB |
+/// | deadline, sends, other statuses, errors | none |
+///
+/// ```
+/// use tower_429::fallback::{FallbackLayer, Target};
+///
+/// let layer = FallbackLayer::new(["gpt-4o-mini", "gpt-4.1-nano"]);
+/// let across = FallbackLayer::new([
+///     Target::model("gpt-4o-mini"),
+///     Target::model("gemini-2.5-flash")
+///         .at("https://generativelanguage.googleapis.com/v1beta/openai")?
+///         .strip_prefix("/v1"),
+/// ]);
+/// # Ok::<(), tower_429::fallback::TargetError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FallbackLayer<P = NoErrors> {
+    pub(super) policy: Policy<P>,
+}
+
+/// What the layer, its services and the decision share.
+#[derive(Clone, Debug)]
+pub(super) struct Policy<P> {
+    pub(super) targets: Arc<[Target]>,
+    pub(super) memory: Memory,
+    pub(super) trigger: Trigger<P>,
+    pub(super) no_hint: Duration,
+    pub(super) settings: Settings,
+}
+
+// === impl FallbackLayer ===
+
+impl FallbackLayer {
+    /// A layer that turns to these targets, in this order; one that is there twice counts once.
+    pub fn new<T: Into<Target>>(targets: impl IntoIterator<Item = T>) -> Self {
+        let mut distinct: Vec<Target> = Vec::new();
+        for target in targets.into_iter().map(Into::into) {
+            if !distinct.contains(&target) {
+                distinct.push(target);
+            }
+        }
+        Self {
+            policy: Policy {
+                targets: distinct.into(),
+                memory: Memory::default(),
+                trigger: Trigger {
+                    reasons: vec![
+                        Reason::RateLimited,
+                        Reason::QuotaExhausted,
+                        Reason::Overloaded,
+                    ],
+                    status: |_| false,
+                    error: NoErrors,
+                },
+                no_hint: cooldown::NO_HINT,
+                settings: Settings::default(),
+            },
+        }
+    }
+}
+
+impl<P> FallbackLayer<P> {
+    /// The reasons for which the next target is asked, in place of the default ones.
+    #[must_use]
+    pub fn on(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
+        self.policy.trigger.reasons = reasons.into_iter().collect();
+        self
+    }
+
+    /// Asks the next target on these statuses too. A request that ended in one may have been processed.
+    #[must_use]
+    pub fn on_status(mut self, status: fn(StatusCode) -> bool) -> Self {
+        self.policy.trigger.status = status;
+        self
+    }
+
+    /// Asks the next target on these errors of the inner service too. Such a request may have been processed.
+    pub fn on_error<F>(self, error: F) -> FallbackLayer<ErrorsIf<F>> {
+        let policy = self.policy;
+        FallbackLayer {
+            policy: Policy {
+                targets: policy.targets,
+                memory: policy.memory,
+                trigger: policy.trigger.on_error(error),
+                no_hint: policy.no_hint,
+                settings: policy.settings,
+            },
+        }
+    }
+
+    /// How long a limited target is left alone if the provider does not say; 60 s unless set.
+    #[must_use]
+    pub fn cooldown(mut self, cooldown: Duration) -> Self {
+        self.policy.no_hint = cooldown;
+        self
+    }
+
+    setters!(policy.settings);
+}
+
+impl<S, P: Clone> Layer<S> for FallbackLayer<P> {
+    type Service = Fallback<S, P>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Fallback {
+            inner,
+            policy: self.policy.clone(),
+        }
+    }
+}

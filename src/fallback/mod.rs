@@ -1,0 +1,46 @@
+//! Ask another model, or elsewhere.
+//!
+//! 1. The request's own model is asked first. On a refusal that another model may cure (rate
+//!    limited, quota exhausted, overloaded) the same request goes out at once to the next
+//!    [`Target`], each at most once per call; one that equals the request's own is not asked twice.
+//! 2. A limited target is remembered until its cooldown ends: the hint, or else
+//!    [`cooldown`](FallbackLayer::cooldown). Later calls start at the first target that is free, and
+//!    so come back to the preferred one by themselves. All services of a layer share this memory.
+//! 3. The model is changed where the request names it, and nothing else is:
+//!
+//!    | where | whose |
+//!    |---|---|
+//!    | the top-level `"model"` of a JSON body | OpenAI and everything like it, Anthropic |
+//!    | `.../models/{model}:generateContent` | Gemini, Vertex AI |
+//!    | `/openai/deployments/{deployment}/...` | Azure |
+//!    | `/model/{id}/invoke`, `/model/{id}/converse` | Bedrock |
+//!
+//!    In a body only the bytes of that value change (order, spacing, number formats and unknown
+//!    fields stay, as prompt caches need it), and `content-length` is mended.
+//! 4. A request that names no model (not JSON, compressed, an array) is sent as it is; the trail says
+//!    so. [`Target::same_model_at`] needs no model and works for every body.
+//! 5. A target elsewhere gets none of the caller's credentials: `authorization`,
+//!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, whatever
+//!    [key rotation](crate::key_rotation) has put on, parameters of the query such as `key`, and
+//!    `host` stay behind. [`Target::header`] gives it its own, or a key pool for its origin does.
+//! 6. A streaming body streams through; only if it is to be changed is it read whole, up to
+//!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
+//! 7. A request may say [`Call::without_fallback`](crate::Call::without_fallback).
+//!
+//! The request's format is not translated: a target must speak the same one. A request that is
+//! signed (AWS SigV4) must be signed inside this layer, for what is changed is signed otherwise.
+//!
+//! Its place in a stack is outside backoff and key rotation: another key first, then patience, then
+//! a lesser model.
+
+mod decision;
+mod layer;
+mod memory;
+mod model;
+mod service;
+mod target;
+
+pub use crate::trigger::{ErrorTrigger, ErrorsIf, NoErrors};
+pub use layer::FallbackLayer;
+pub use service::{Fallback, ResponseFuture};
+pub use target::{Target, TargetError};

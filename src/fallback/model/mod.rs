@@ -1,0 +1,85 @@
+//! Where a request names its model, and the same request with another.
+
+mod json;
+mod path;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{header, request};
+
+use crate::credentials::with_path;
+
+/// Where a request names its model.
+#[derive(Clone, Debug)]
+pub(super) enum Model {
+    InPath(path::Named),
+    InBody(json::Named),
+    /// Not JSON, compressed, or no model in it.
+    Nowhere,
+}
+
+// === impl Model ===
+
+impl Model {
+    /// The model in the path; `None` if only the body could tell.
+    pub(super) fn in_path(head: &request::Parts) -> Option<Self> {
+        path::Named::read(head.uri.path()).map(Self::InPath)
+    }
+
+    pub(super) fn in_body(head: &request::Parts, body: &Bytes) -> Self {
+        let named = is_plain_json(head)
+            .then(|| json::Named::read(body))
+            .flatten();
+        named.map_or(Self::Nowhere, Self::InBody)
+    }
+
+    pub(super) fn name(&self) -> Option<Arc<str>> {
+        match self {
+            Self::InPath(named) => Some(named.model.as_str().into()),
+            Self::InBody(named) => Some(named.model.as_str().into()),
+            Self::Nowhere => None,
+        }
+    }
+
+    pub(super) fn is_nowhere(&self) -> bool {
+        matches!(self, Self::Nowhere)
+    }
+
+    /// Asks for another model; returns the body that does, if that is where it stands.
+    pub(super) fn change(&self, head: &mut request::Parts, model: &str) -> Option<Bytes> {
+        match self {
+            Self::InPath(named) => {
+                let mut path = named.with(model);
+                if let Some(query) = head.uri.query() {
+                    path = format!("{path}?{query}");
+                }
+                head.uri = with_path(&head.uri, &path);
+                None
+            }
+            Self::InBody(named) => Some(named.with(model)),
+            Self::Nowhere => None,
+        }
+    }
+}
+
+/// Whether the body may be read as JSON: not compressed, and not said to be something else.
+fn is_plain_json(head: &request::Parts) -> bool {
+    let text = |name| {
+        head.headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or("?"))
+    };
+    let plain = text(header::CONTENT_ENCODING)
+        .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
+    let json = text(header::CONTENT_TYPE).is_none_or(|kind| {
+        let essence = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        essence.ends_with("/json") || essence.ends_with("+json")
+    });
+    plain && json
+}

@@ -1,0 +1,278 @@
+use std::{fmt, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::{credentials::with_path, origin::Origin};
+
+/// What a request is turned into: a model, at the request's own origin or elsewhere.
+///
+/// A `&str` or a `String` is a model at the request's own origin.
+///
+/// ```
+/// use http::{HeaderValue, header};
+/// use tower_429::fallback::Target;
+///
+/// let lesser = Target::model("gpt-4o-mini");
+/// // `/v1/chat/completions` becomes `/v1beta/openai/chat/completions` there.
+/// let elsewhere = Target::model("gemini-2.5-flash")
+///     .at("https://generativelanguage.googleapis.com/v1beta/openai")?
+///     .strip_prefix("/v1")
+///     .header(header::AUTHORIZATION, HeaderValue::from_static("Bearer AIza-secret"));
+/// let other_region = Target::same_model_at("https://eu.api.example")?;
+/// # Ok::<(), tower_429::fallback::TargetError>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Target {
+    model: Option<Arc<str>>,
+    base: Option<Base>,
+    prefix: Option<Arc<str>>,
+    headers: HeaderMap,
+    label: Option<Arc<str>>,
+}
+
+#[derive(Clone, PartialEq)]
+struct Base {
+    uri: Uri,
+    origin: Origin,
+}
+
+/// Why a target cannot be built. It never contains the address, which may have a credential in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// The address is not an absolute URI of the form `https://host/path`, without user and query.
+    InvalidAddress,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Another model.
+    pub fn model(model: impl Into<Arc<str>>) -> Self {
+        Self {
+            model: Some(model.into()),
+            base: None,
+            prefix: None,
+            headers: HeaderMap::new(),
+            label: None,
+        }
+    }
+
+    /// The request's own model elsewhere: another region, a proxy, a second provider of the same.
+    ///
+    /// The request is not read for it, so it works for every body.
+    ///
+    /// # Errors
+    ///
+    /// If `address` is not of the form `https://host` or `https://host/path`.
+    pub fn same_model_at(address: &str) -> Result<Self, TargetError> {
+        let target = Self {
+            model: None,
+            ..Self::model("")
+        };
+        target.at(address)
+    }
+
+    /// Elsewhere: the origin, and what the path of the request is appended to.
+    ///
+    /// # Errors
+    ///
+    /// If `address` is not of the form `https://host` or `https://host/path`.
+    pub fn at(mut self, address: &str) -> Result<Self, TargetError> {
+        let uri = address
+            .parse::<Uri>()
+            .map_err(|_| TargetError::InvalidAddress)?;
+        let anonymous = uri
+            .authority()
+            .is_some_and(|authority| !authority.as_str().contains('@'));
+        match Origin::of(&uri) {
+            Some(origin) if anonymous && uri.query().is_none() && !address.contains('#') => {
+                self.base = Some(Base { uri, origin });
+                Ok(self)
+            }
+            _ => Err(TargetError::InvalidAddress),
+        }
+    }
+
+    /// Takes this off the start of the request's path before it is appended to the address.
+    #[must_use]
+    pub fn strip_prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
+    }
+
+    /// Sets a header on requests to this target, in place of the caller's; a credential of its own, say.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The name in logs and trails; the model and the host, unless set.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    pub(super) fn own_model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
+    pub(super) fn own_origin(&self) -> Option<&Origin> {
+        self.base.as_ref().map(|base| &base.origin)
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The path that its requests start with.
+    pub(super) fn base_path(&self) -> &str {
+        let path = self.base.as_ref().map_or("", |base| base.uri.path());
+        path.trim_end_matches('/')
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        let host = self.base.as_ref().map(|base| base.origin.host());
+        match (&self.label, &self.model, host) {
+            (Some(label), _, _) => label.clone(),
+            (None, Some(model), None) => model.clone(),
+            (None, Some(model), Some(host)) => format!("{model} at {host}").into(),
+            (None, None, host) => host.unwrap_or_default().into(),
+        }
+    }
+
+    /// Where a request for `uri` goes.
+    pub(super) fn uri(&self, uri: &Uri) -> Uri {
+        let Some(base) = &self.base else {
+            return uri.clone();
+        };
+        let path = uri.path();
+        let path = match self
+            .prefix
+            .as_deref()
+            .and_then(|prefix| path.strip_prefix(prefix))
+        {
+            // A prefix ends where a segment does: `/v1` is none of `/v10/chat`.
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+            _ => path,
+        };
+        let query = uri
+            .query()
+            .map(|query| format!("?{query}"))
+            .unwrap_or_default();
+        with_path(&base.uri, &format!("{}{path}{query}", self.base_path()))
+    }
+}
+
+impl From<&str> for Target {
+    fn from(model: &str) -> Self {
+        Self::model(model)
+    }
+}
+
+impl From<String> for Target {
+    fn from(model: String) -> Self {
+        Self::model(model)
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target")
+            .field("label", &self.name())
+            .field("model", &self.model)
+            .field("origin", &self.own_origin())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl TargetError ===
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the address of a target is not of the form https://host or https://host/path")
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn went(target: Target, uri: &str) -> String {
+        target.uri(&uri.parse().unwrap()).to_string()
+    }
+
+    #[test]
+    fn the_path_of_the_request_is_appended_to_the_address() {
+        let at = |address| Target::model("m").at(address).unwrap();
+        let request = "https://a.example/v1/chat?alt=sse";
+        let table = [
+            (at("https://b.example"), "https://b.example/v1/chat?alt=sse"),
+            (
+                at("https://b.example/"),
+                "https://b.example/v1/chat?alt=sse",
+            ),
+            (
+                at("https://b.example/x/"),
+                "https://b.example/x/v1/chat?alt=sse",
+            ),
+            (
+                at("http://b.example:81/x").strip_prefix("/v1"),
+                "http://b.example:81/x/chat?alt=sse",
+            ),
+            (
+                at("https://b.example/x").strip_prefix("/v"),
+                "https://b.example/x/v1/chat?alt=sse",
+            ),
+            (Target::model("m"), request),
+        ];
+        for (target, expected) in table {
+            assert_eq!(went(target, request), expected);
+        }
+        assert_eq!(
+            went(at("https://b.example").strip_prefix("/v1"), "/v1"),
+            "https://b.example/"
+        );
+    }
+
+    #[test]
+    fn an_address_is_absolute_and_has_neither_user_nor_query() {
+        for address in [
+            "",
+            "/v1",
+            "b.example",
+            "https://",
+            "https://me:pw@b.example",
+            "https://b.example?key=1",
+            "https://b.example#x",
+            "not a uri",
+        ] {
+            assert_eq!(
+                Target::same_model_at(address),
+                Err(TargetError::InvalidAddress),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_target_shows_neither_its_headers_nor_its_path() {
+        let target = Target::model("m")
+            .at("https://b.example/tenant-7")
+            .unwrap()
+            .header(
+                http::header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer secret"),
+            );
+        let shown = format!("{target:?}");
+        assert!(
+            !shown.contains("secret") && !shown.contains("tenant"),
+            "{shown}"
+        );
+    }
+}

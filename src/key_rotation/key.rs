@@ -1,0 +1,67 @@
+use std::{fmt, sync::Arc};
+
+/// An API key, named by a label wherever it is told of, and never shown.
+///
+/// ```
+/// use tower_429::key_rotation::Key;
+///
+/// let key = Key::new("sk-secret").label("team a").group("org 1");
+/// assert_eq!(format!("{key:?}"), r#"Key { label: Some("team a"), group: Some("org 1"), .. }"#);
+/// ```
+///
+/// A `&str` or a `String` is a key without label and group. A key without a label is named `key-1`,
+/// `key-2` and so on by its pool; one without a group shares its limits with nobody.
+#[derive(Clone)]
+pub struct Key {
+    pub(super) secret: String,
+    pub(super) label: Option<Arc<str>>,
+    pub(super) group: Option<Arc<str>>,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// A key that shares its limits with no other.
+    pub fn new(secret: impl Into<String>) -> Self {
+        Self {
+            secret: secret.into(),
+            label: None,
+            group: None,
+        }
+    }
+
+    /// The name in logs, trails and snapshots.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Names the organisation, project or account with which the key shares its limits.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+}
+
+impl From<&str> for Key {
+    fn from(secret: &str) -> Self {
+        Self::new(secret)
+    }
+}
+
+impl From<String> for Key {
+    fn from(secret: String) -> Self {
+        Self::new(secret)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("label", &self.label)
+            .field("group", &self.group)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+use std::sync::Arc;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use tower::Layer;
+
+use super::{KeyPool, KeyRotation};
+use crate::{
+    attempt::{Settings, setters},
+    refusal::Refusal,
+};
+
+/// Puts keys on requests, and asks again with another one; see the [module page](super).
+///
+/// ```
+/// use tower_429::key_rotation::{KeyPool, KeyRotationLayer};
+///
+/// let openai = KeyPool::builder(["sk-one", "sk-two"]).for_origin("https://api.openai.com").build()?;
+/// let anthropic = KeyPool::builder(["sk-ant-one"])
+///     .header("x-api-key")
+///     .for_origin("https://api.anthropic.com")
+///     .build()?;
+/// let layer = KeyRotationLayer::new(openai).pool(anthropic).max_sends(4);
+/// # Ok::<(), tower_429::key_rotation::PoolError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct KeyRotationLayer<X = TryAnyway> {
+    pub(super) policy: Policy<X>,
+}
+
+/// What the layer, its services and the decision share.
+#[derive(Clone, Debug)]
+pub(super) struct Policy<X> {
+    pub(super) pools: Arc<[KeyPool]>,
+    pub(super) when_exhausted: X,
+    pub(super) settings: Settings,
+}
+
+/// What happens to a call that finds every key cooling.
+pub trait WhenExhausted<R>: sealed::Sealed<R> {
+    #[doc(hidden)]
+    fn answer(&self, refusal: Refusal) -> Option<Response<R>>;
+}
+
+/// The request is sent with the key that frees first: the default.
+///
+/// The answer is the provider's own, and a limit that ended early is noticed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TryAnyway;
+
+/// The call is answered at once with a 429 that says when the first key frees.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Respond;
+
+mod sealed {
+    pub trait Sealed<R> {}
+    impl<R> Sealed<R> for super::TryAnyway {}
+    impl<R: Default> Sealed<R> for super::Respond {}
+}
+
+// === impl KeyRotationLayer ===
+
+impl KeyRotationLayer {
+    /// A layer with the keys of one pool, that tries anyway when all of them cool.
+    pub fn new(pool: KeyPool) -> Self {
+        Self {
+            policy: Policy {
+                pools: [pool].into(),
+                when_exhausted: TryAnyway,
+                settings: Settings::default(),
+            },
+        }
+    }
+}
+
+impl<X> KeyRotationLayer<X> {
+    /// Adds a pool. A pool for a named origin goes before one that serves the first that comes.
+    #[must_use]
+    pub fn pool(mut self, pool: KeyPool) -> Self {
+        let pools = self.policy.pools.iter().cloned().chain([pool]);
+        let (named, first): (Vec<_>, Vec<_>) = pools.partition(KeyPool::is_for_named_origins);
+        self.policy.pools = named.into_iter().chain(first).collect();
+        self
+    }
+
+    /// Answers a call that finds every key cooling with a 429 of its own and sends nothing.
+    ///
+    /// It has an empty body, `retry-after` in seconds, and the exact time in its
+    /// [`Refusal`]. The type of response body needs a [`Default`]; that of hyper's client has none.
+    pub fn respond_when_exhausted(self) -> KeyRotationLayer<Respond> {
+        KeyRotationLayer {
+            policy: Policy {
+                pools: self.policy.pools,
+                when_exhausted: Respond,
+                settings: self.policy.settings,
+            },
+        }
+    }
+
+    setters!(policy.settings);
+}
+
+impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
+    type Service = KeyRotation<S, X>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        KeyRotation {
+            inner,
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+// === impl WhenExhausted ===
+
+impl<R> WhenExhausted<R> for TryAnyway {
+    fn answer(&self, _: Refusal) -> Option<Response<R>> {
+        None
+    }
+}
+
+impl<R: Default> WhenExhausted<R> for Respond {
+    fn answer(&self, refusal: Refusal) -> Option<Response<R>> {
+        let mut response = Response::new(R::default());
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+        let wait = refusal.retry_after.unwrap_or_default();
+        // Whole seconds are all that every client reads; never too few.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let headers = response.headers_mut();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.extensions_mut().insert(refusal);
+        Some(response)
+    }
+}
