@@ -4,6 +4,7 @@
 mod attempt;
 pub mod backoff;
 mod call;
+pub mod client;
 mod clock;
 mod cooldown;
 mod credentials;
