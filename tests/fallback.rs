@@ -1,0 +1,309 @@
+//! FallbackLayer, through the public API, on a paused clock.
+
+#![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
+
+mod script;
+
+use http::{HeaderValue, Request, Response, Version, header};
+use script::*;
+use tower::{Layer as _, Service, ServiceExt};
+use tower_429::{
+    Call, FallbackLayer,
+    fallback::Target,
+    refusal::Reason,
+    trail::{Action, Layer, Why},
+};
+
+async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = std::io::Error> + Clone,
+{
+    service.clone().oneshot(request).await.unwrap()
+}
+
+fn get(uri: &str) -> Request<String> {
+    Request::get(uri).body(String::new()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_own_model_is_asked_first_then_each_target_once_in_order() {
+    let provider = Provider::script([limited(20), status(529), status(402), refused(429, 7)]);
+    let service = FallbackLayer::new(["b", "m", "c", "b", "d"]).layer(provider.clone());
+    let response = call(&service, chat("m")).await;
+    assert_eq!(provider.models(), ["m", "b", "c", "d"]);
+    assert_eq!(response.body(), "the provider's own 429");
+    let last = vec![(Layer::Fallback, Action::Return(Why::NoFreeTarget))];
+    assert_eq!(steps(&response).last(), Some(&last));
+    assert!(
+        refusal(&response).retry_after.unwrap() <= secs(7),
+        "when the first target frees"
+    );
+    let told: Vec<_> = attempts(&response)
+        .into_iter()
+        .map(|attempt| {
+            (
+                attempt.model.unwrap().to_string(),
+                attempt.target.map(|target| target.to_string()),
+            )
+        })
+        .collect();
+    let other = |name: &str| (name.into(), Some(name.into()));
+    assert_eq!(
+        told,
+        [("m".into(), None), other("b"), other("c"), other("d")]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_but_the_value_of_the_model_changes_and_the_length_is_right() {
+    let body = "{ \"messages\":[{\"model\":\"m\"}],\t\"model\" : \"m\", \"n\": 1.0e0 }\n";
+    let provider = Provider::script([limited(20), ok()]);
+    let service = FallbackLayer::new(["much longer"]).layer(provider.clone());
+    let request = Request::post("https://api.example/v1/chat")
+        .header("content-length", body.len())
+        .header("content-digest", "sha-256=:x:")
+        .body(body.to_owned());
+    call(&service, request.unwrap()).await;
+    let seen = provider.seen();
+    assert_eq!(
+        (seen[0].body.as_str(), seen[0].header("content-digest")),
+        (body, "sha-256=:x:")
+    );
+    assert_eq!(
+        seen[1].body,
+        body.replace("\"model\" : \"m\"", "\"model\" : \"much longer\"")
+    );
+    assert_eq!(
+        seen[1].header("content-length"),
+        seen[1].body.len().to_string()
+    );
+    assert_eq!(
+        seen[1].header("content-digest"),
+        "",
+        "it was of other bytes"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_target_is_remembered_and_the_preferred_one_comes_back_by_itself() {
+    let provider = Provider::script([limited(20), ok(), ok(), limited(5), ok(), ok()]);
+    let layer = FallbackLayer::new(["b", "c"]);
+    let (one, other) = (layer.layer(provider.clone()), layer.layer(provider.clone()));
+    call(&one, chat("m")).await;
+    call(&other, chat("m")).await;
+    assert_eq!(
+        provider.models(),
+        ["m", "b", "b"],
+        "all services of a layer remember"
+    );
+    call(&one, chat("m")).await;
+    assert_eq!(provider.models()[3..], ["b", "c"]);
+    tokio::time::advance(secs(20)).await;
+    call(&one, chat("m")).await;
+    assert_eq!(provider.models()[5..], ["m"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_no_target_is_free_the_one_that_frees_first_is_asked() {
+    let provider = Provider::script([limited(20), limited(10), limited(30), ok()]);
+    let service = FallbackLayer::new(["b", "c"]).layer(provider.clone());
+    assert_eq!(call(&service, chat("m")).await.status(), 429);
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    assert_eq!(provider.models(), ["m", "b", "c", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_one_model_is_none_of_another() {
+    let provider = Provider::script([limited(20), ok(), ok()]);
+    let service = FallbackLayer::new(["b"]).layer(provider.clone());
+    call(&service, chat("m")).await;
+    call(&service, chat("n")).await;
+    assert_eq!(provider.models(), ["m", "b", "n"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn models_in_the_path_are_changed_there() {
+    let table = [
+        (
+            "https://g.example/v1beta/models/m:generateContent?alt=sse",
+            "https://g.example/v1beta/models/b:generateContent?alt=sse",
+        ),
+        (
+            "https://x.example/openai/deployments/m/chat/completions?api-version=1",
+            "https://x.example/openai/deployments/b/chat/completions?api-version=1",
+        ),
+        (
+            "https://bedrock.example/model/m%3A0/invoke",
+            "https://bedrock.example/model/b/invoke",
+        ),
+    ];
+    for (own, other) in table {
+        let provider = Provider::script([limited(20), ok()]);
+        let service = FallbackLayer::new(["b"]).layer(provider.clone());
+        let response = call(&service, get(own)).await;
+        assert_eq!(response.status(), 200);
+        let uris: Vec<_> = provider
+            .seen()
+            .iter()
+            .map(|seen| seen.uri.to_string())
+            .collect();
+        assert_eq!(uris, [own, other]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_names_no_model_is_sent_as_it_is_and_the_trail_says_so() {
+    let json = r#"{"model":"m"}"#;
+    let table = [
+        ("application/json", "identity", "[1]"),
+        ("application/json", "identity", r#"{"mdl":"m"}"#),
+        ("application/json", "identity", r#"{"model":7}"#),
+        ("application/json", "identity", ""),
+        ("application/json", "gzip", json),
+        ("multipart/form-data; boundary=x", "identity", json),
+        ("text/plain", "identity", json),
+    ];
+    for (kind, coding, body) in table {
+        let provider = Provider::script([limited(20)]);
+        let service = FallbackLayer::new(["b"]).layer(provider.clone());
+        let request = Request::post("https://api.example/v1/chat")
+            .header("content-type", kind)
+            .header("content-encoding", coding)
+            .body(body.to_owned());
+        let response = call(&service, request.unwrap()).await;
+        assert_eq!(
+            whys(&response),
+            [(Layer::Fallback, Why::NoModel)],
+            "{kind} {coding} {body}"
+        );
+        assert_eq!(provider.seen()[0].body, body);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_model_elsewhere_needs_no_model_to_be_known() {
+    let provider = Provider::script([limited(20), ok(), ok()]);
+    let elsewhere = Target::same_model_at("https://eu.example/proxy").unwrap();
+    let service = FallbackLayer::new([elsewhere]).layer(provider.clone());
+    let request = || {
+        Request::post("https://us.example/v1/audio?a=1")
+            .body("RIFF".to_owned())
+            .unwrap()
+    };
+    call(&service, request()).await;
+    call(&service, request()).await;
+    let uris: Vec<_> = provider
+        .seen()
+        .iter()
+        .map(|seen| seen.uri.to_string())
+        .collect();
+    let eu = "https://eu.example/proxy/v1/audio?a=1";
+    assert_eq!(uris, ["https://us.example/v1/audio?a=1", eu, eu]);
+    assert!(provider.seen().iter().all(|seen| seen.body == "RIFF"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_of_the_caller_reaches_another_origin() {
+    let provider = Provider::script([limited(20), status(529), ok()]);
+    let service = FallbackLayer::new([
+        Target::model("b")
+            .at("https://other.example")
+            .unwrap()
+            .header(
+                header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer other's"),
+            ),
+        Target::model("c").at("https://third.example").unwrap(),
+    ])
+    .layer(provider.clone());
+    let mut request = chat("m");
+    *request.uri_mut() = "https://api.example/v1/chat?key=SECRET&api-version=1"
+        .parse()
+        .unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    let names = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+    ];
+    for name in names {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("SECRET"));
+    }
+    request
+        .headers_mut()
+        .insert("host", HeaderValue::from_static("api.example"));
+    call(&service, request).await;
+    let seen = provider.seen();
+    assert_eq!(seen[0].header("host"), "api.example");
+    assert_eq!(seen[0].uri.query(), Some("key=SECRET&api-version=1"));
+    for seen in &seen[1..] {
+        assert!(!format!("{seen:?}").contains("SECRET"), "{seen:?}");
+        assert_eq!(
+            (seen.header("host"), seen.uri.query()),
+            ("", Some("api-version=1"))
+        );
+    }
+    assert_eq!((seen[1].key(), seen[2].key()), ("other's", ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_triggers_a_move_is_settable() {
+    for reason in [401, 403, 413, 500] {
+        let provider = Provider::script([status(reason)]);
+        let service = FallbackLayer::new(["b"]).layer(provider.clone());
+        assert_eq!(call(&service, chat("m")).await.status(), reason);
+    }
+    let provider = Provider::script([
+        Answer::Error(std::io::ErrorKind::ConnectionRefused),
+        status(401),
+        status(413),
+        status(502),
+        ok(),
+    ]);
+    let service = FallbackLayer::new(["b", "c", "d", "e"])
+        .on([Reason::KeyRejected, Reason::TooLarge])
+        .on_status(|status| status == 502)
+        .on_error(|error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        .layer(provider.clone());
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    assert_eq!(provider.models(), ["m", "b", "c", "d", "e"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_too_large_for_a_model_does_not_make_it_limited() {
+    let provider = Provider::script([status(413), ok(), ok()]);
+    let service = FallbackLayer::new(["b"])
+        .on([Reason::TooLarge])
+        .layer(provider.clone());
+    call(&service, chat("m")).await;
+    call(&service, chat("m")).await;
+    assert_eq!(provider.models(), ["m", "b", "m"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_ask_for_no_fallback() {
+    let provider = Provider::script([limited(20), ok(), limited(20)]);
+    let service = FallbackLayer::new(["b"]).layer(provider.clone());
+    call(&service, chat("m")).await;
+    let mut request = chat("m");
+    request
+        .extensions_mut()
+        .insert(Call::new().without_fallback());
+    let response = call(&service, request).await;
+    assert_eq!(provider.models(), ["m", "b", "m"], "not even to begin with");
+    assert_eq!(whys(&response), [(Layer::Fallback, Why::FallbackOff)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_layer_without_targets_passes_everything_through() {
+    let provider = Provider::script([limited(20)]);
+    let none: [&str; 0] = [];
+    let service = FallbackLayer::new(none).layer(provider.clone());
+    let response = call(&service, chat("m")).await;
+    assert_eq!(whys(&response), [(Layer::Fallback, Why::NoFreeTarget)]);
+}

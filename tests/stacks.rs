@@ -1,0 +1,301 @@
+//! What layers share when they are stacked, on a paused clock.
+
+#![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
+
+mod script;
+
+use std::time::Duration;
+
+use http::Response;
+use script::*;
+use tokio::time::Instant;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_429::{
+    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
+    fallback::Target,
+    trail::{Layer, Why},
+};
+
+fn keys(keys: &[&str]) -> KeyRotationLayer {
+    KeyRotationLayer::new(KeyPool::new(keys.iter().copied()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_do_not_multiply_over_the_cap_on_sends() {
+    for cap in [1, 2, 6, 100] {
+        let provider = Provider::new(|_| limited(1));
+        let service = ServiceBuilder::new()
+            .layer(BackoffLayer::new().attempts(5).max_sends(cap))
+            .layer(keys(&["a", "b", "c"]))
+            .layer(BackoffLayer::new().attempts(5))
+            .service(provider.clone());
+        let response = service.oneshot(chat("m")).await.unwrap();
+        let sends = provider.seen().len();
+        assert_eq!(response.status(), 429);
+        match cap {
+            100 => assert_eq!(sends, 75, "5 times 3 times 5 without a cap that matters"),
+            cap => assert_eq!(sends, cap as usize),
+        }
+        assert_eq!(attempts(&response).len(), sends);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_of_an_inner_layer_holds_over_the_stack_and_the_request_may_set_its_own() {
+    let stack = |provider: &Provider| {
+        ServiceBuilder::new()
+            .layer(FallbackLayer::new(["b", "c"]))
+            .layer(BackoffLayer::new().max_sends(4))
+            .service(provider.clone())
+    };
+    let provider = Provider::new(|_| limited(1));
+    let response = stack(&provider).oneshot(chat("m")).await.unwrap();
+    assert_eq!(provider.seen().len(), 4);
+    assert_eq!(
+        whys(&response),
+        [
+            (Layer::Backoff, Why::SendsUsedUp),
+            (Layer::Fallback, Why::SendsUsedUp)
+        ]
+    );
+
+    let provider = Provider::new(|_| limited(1));
+    let mut request = chat("m");
+    request.extensions_mut().insert(Call::new().max_sends(7));
+    stack(&provider).oneshot(request).await.unwrap();
+    assert_eq!(provider.seen().len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_holds_across_layers() {
+    let start = Instant::now();
+    let provider = Provider::new(|_| limited(4));
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["b", "c", "d"]))
+        .layer(BackoffLayer::new().jitter(0, Duration::ZERO))
+        .layer(keys(&["a"]).deadline(secs(10)))
+        .service(provider.clone());
+    let response = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert!(start.elapsed() <= secs(10), "{:?}", start.elapsed());
+    assert!(provider.seen().len() >= 3);
+    assert!(provider.seen().iter().all(|seen| seen.at < secs(10)));
+
+    let start = Instant::now();
+    let mut request = chat("m");
+    request
+        .extensions_mut()
+        .insert(Call::new().deadline(secs(1)));
+    let provider = Provider::script([limited(1)]);
+    let service = BackoffLayer::new().deadline(secs(99));
+    let service = ServiceBuilder::new()
+        .layer(service)
+        .service(provider.clone());
+    service.oneshot(request).await.unwrap();
+    assert_eq!(
+        start.elapsed(),
+        Duration::ZERO,
+        "the wait does not fit, so it is not begun"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_another_key_then_patience_then_a_lesser_model() {
+    let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
+        ("m", "a") => limited(20),
+        ("m", _) => limited(30),
+        _ => ok(),
+    });
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]))
+        .layer(BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO))
+        .layer(keys(&["a", "b"]))
+        .service(provider.clone());
+    let response = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let asked: Vec<_> = provider
+        .seen()
+        .iter()
+        .map(|seen| (seen.model(), seen.key().to_owned()))
+        .collect();
+    let asked: Vec<_> = asked
+        .iter()
+        .map(|(model, key)| (model.as_str(), key.as_str()))
+        .collect();
+    assert_eq!(asked[..2], [("m", "a"), ("m", "b")]);
+    assert_eq!(
+        asked[2],
+        ("m", "a"),
+        "patience waits for the key that frees first"
+    );
+    assert_eq!(asked.last().unwrap().0, "lesser");
+    let waits = provider.waits();
+    assert!(
+        waits[0] <= secs(1) && waits[1] >= secs(19) && waits[1] <= secs(20),
+        "{waits:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_a_is_never_on_an_attempt_of_key_b_and_no_key_leaves_its_origin_in_either_order() {
+    let targets = || {
+        FallbackLayer::new([
+            Target::model("b"),
+            Target::model("c").at("https://other.example").unwrap(),
+        ])
+    };
+    let answers = |seen: &Seen| match seen.uri.host() {
+        Some("other.example") => ok(),
+        _ => limited(20),
+    };
+    let inside = Provider::new(answers);
+    let service = ServiceBuilder::new()
+        .layer(targets())
+        .layer(keys(&["one", "two"]))
+        .service(inside.clone());
+    assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+
+    let outside = Provider::new(answers);
+    let service = ServiceBuilder::new()
+        .layer(keys(&["one", "two"]))
+        .layer(targets())
+        .service(outside.clone());
+    let response = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let told: Vec<_> = attempts(&response)
+        .into_iter()
+        .map(|attempt| attempt.key)
+        .collect();
+    assert_eq!(
+        told.last(),
+        Some(&None),
+        "the trail does not claim that a key was there"
+    );
+
+    for provider in [inside, outside] {
+        let seen = provider.seen();
+        assert!(seen.len() >= 3);
+        for seen in seen {
+            let keys: Vec<_> = seen.headers.get_all("authorization").iter().collect();
+            match seen.uri.host() {
+                Some("other.example") => assert!(keys.is_empty(), "{seen:?}"),
+                _ => assert_eq!(keys.len(), 1, "{seen:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_in_the_query_or_a_header_of_its_own_does_not_leave_its_origin_either() {
+    let pools = [
+        KeyPool::builder(["SECRET"]).query("sig"),
+        KeyPool::builder(["SECRET"]).header("x-gateway-token"),
+    ];
+    for pool in pools {
+        let provider = Provider::script([limited(20), ok()]);
+        let service = ServiceBuilder::new()
+            .layer(KeyRotationLayer::new(pool.build().unwrap()))
+            .layer(FallbackLayer::new([Target::model("c")
+                .at("https://other.example")
+                .unwrap()]))
+            .service(provider.clone());
+        assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+        let seen = provider.seen();
+        let query = seen[0].uri.query().unwrap_or_default();
+        assert!(query == "sig=SECRET" || seen[0].header("x-gateway-token") == "SECRET");
+        assert_eq!(seen[1].uri, "https://other.example/v1/chat/completions");
+        assert!(!seen[1].headers.contains_key("x-gateway-token"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_outside_fallback_is_not_blamed_for_another_origin() {
+    let provider = Provider::new(|seen| match seen.uri.host() {
+        Some("other.example") => status(401),
+        _ => limited(20),
+    });
+    let pool = KeyPool::new(["one", "two"]).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(FallbackLayer::new([Target::model("c")
+            .at("https://other.example")
+            .unwrap()]))
+        .service(provider.clone());
+    let response = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.status(), 401);
+    let cooling: Vec<_> = pool
+        .snapshot()
+        .into_iter()
+        .map(|key| key.cools_for)
+        .collect();
+    assert_eq!(
+        cooling,
+        [Some(tower_429::refusal::Reason::RateLimited), None],
+        "but for its own it is"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pools_for_both_origins_serve_each_its_own_inside_fallback() {
+    let provider = Provider::new(|seen| match seen.key() {
+        "theirs-2" => ok(),
+        _ => limited(20),
+    });
+    let ours = KeyPool::builder(["ours"])
+        .for_origin("https://api.example")
+        .build()
+        .unwrap();
+    let theirs = KeyPool::builder(["theirs-1", "theirs-2"])
+        .for_origin("https://other.example")
+        .build()
+        .unwrap();
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new([Target::model("c")
+            .at("https://other.example")
+            .unwrap()]))
+        .layer(KeyRotationLayer::new(ours).pool(theirs))
+        .service(provider.clone());
+    assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+    assert_eq!(provider.keys(), ["ours", "theirs-1", "theirs-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_ends_in_an_error_still_has_its_trail() {
+    let provider = Provider::script([limited(1), Answer::Error(std::io::ErrorKind::BrokenPipe)]);
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["b"]))
+        .layer(keys(&["a", "b"]))
+        .service(provider);
+    let call = Call::new();
+    let mut request = chat("m");
+    request.extensions_mut().insert(call.clone());
+    let error = service.oneshot(request).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    let statuses: Vec<_> = call
+        .trail()
+        .attempts()
+        .into_iter()
+        .map(|attempt| attempt.status)
+        .collect();
+    assert_eq!(statuses, [Some(http::StatusCode::TOO_MANY_REQUESTS), None]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_provider_s_own_answer_is_returned_untouched() {
+    let provider = Provider::script([Answer::Response(
+        429,
+        vec![("retry-after", "3600".into()), ("x-request-id", "7".into())],
+    )]);
+    let service = ServiceBuilder::new()
+        .layer(BackoffLayer::new())
+        .layer(keys(&["a"]))
+        .service(provider);
+    let response: Response<String> = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.body(), "the provider's own 429");
+    let names: Vec<_> = response
+        .headers()
+        .keys()
+        .map(|name| name.as_str())
+        .collect();
+    assert_eq!(names, ["retry-after", "x-request-id"]);
+}
