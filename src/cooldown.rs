@@ -80,7 +80,8 @@ impl Cooldown {
             Reason::QuotaExhausted => self.doubled(refusal, sent, HOUR),
             Reason::KeyRejected => self.doubled(refusal, sent, REJECTED),
             _ => match refusal.retry_after {
-                Some(hint) => hint.max(AT_ONCE.min(no_hint)),
+                Some(Duration::ZERO) => AT_ONCE.min(no_hint),
+                Some(hint) => hint,
                 None if refusal.window.is_some_and(|window| window >= Window::Day) => HOUR,
                 None => no_hint,
             },

@@ -1,0 +1,106 @@
+//! Connections survive: a refusal that is thrown away costs no new one (HTTP/1.1, over loopback).
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::{
+    client::legacy::{self as client, Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+};
+use tokio::net::TcpListener;
+use tower::{Layer, Service, ServiceExt};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
+
+type Answer = BoxBody<Bytes, Infallible>;
+
+/// Refuses ten times, then answers; counts connections.
+async fn serve(refusal: fn() -> Answer) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let (count, requests) = (connections.clone(), Arc::new(AtomicUsize::new(0)));
+    tokio::spawn(async move {
+        loop {
+            let (socket, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+            let requests = requests.clone();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let requests = requests.clone();
+                async move {
+                    request.into_body().collect().await.unwrap();
+                    Ok::<_, Infallible>(match requests.fetch_add(1, Ordering::SeqCst) {
+                        0..10 => Response::builder()
+                            .status(429)
+                            .header("retry-after-ms", "1")
+                            .body(refusal())
+                            .unwrap(),
+                        _ => Response::new(Full::from("done").boxed()),
+                    })
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
+        }
+    });
+    (address, connections)
+}
+
+fn large() -> Answer {
+    Full::from(vec![b'x'; 64 * 1024]).boxed()
+}
+
+/// The head goes out at once, the body 20 ms later, as from a gateway.
+fn late() -> Answer {
+    StreamBody::new(stream::once(async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        Ok(Frame::data(Bytes::from(vec![b'x'; 300])))
+    }))
+    .boxed()
+}
+
+type HyperClient = Client<HttpConnector, Full<Bytes>>;
+
+/// How many connections ten refusals and an answer take.
+async fn connections<L>(layer: L, refusal: fn() -> Answer) -> usize
+where
+    L: Layer<HyperClient>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = client::Error>,
+{
+    let (address, connections) = serve(refusal).await;
+    let client = layer.layer(Client::builder(TokioExecutor::new()).build_http());
+    let request = Request::post(format!("http://{address}/v1/chat"))
+        .body(Full::from(r#"{"model":"0"}"#))
+        .unwrap();
+    let response = client.oneshot(request).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "done");
+    connections.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn ten_refusals_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
+    let eleven = || (1..=11).map(|number| number.to_string());
+    for refusal in [large, late] {
+        let backoff = BackoffLayer::new().attempts(11);
+        assert_eq!(connections(backoff, refusal).await, 1, "backoff");
+        let keys = KeyRotationLayer::new(KeyPool::new(eleven()).unwrap());
+        assert_eq!(connections(keys, refusal).await, 1, "key rotation");
+        let fallback = FallbackLayer::new(eleven());
+        assert_eq!(connections(fallback, refusal).await, 1, "fallback");
+    }
+}
