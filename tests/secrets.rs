@@ -11,12 +11,18 @@ use http::{HeaderValue, Request, header};
 use script::*;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_429::{
-    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
-    fallback::Target,
+    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target,
     key_rotation::Key,
 };
 
-const SECRETS: [&str; 6] = ["SECRET-1", "SECRET-2", "SECRET-3", "SECRET%2D1", "PROMPT", "TENANT"];
+const SECRETS: [&str; 6] = [
+    "SECRET-1",
+    "SECRET-2",
+    "SECRET-3",
+    "SECRET%2D1",
+    "PROMPT",
+    "TENANT",
+];
 
 /// Everything that was printed.
 #[derive(Clone, Default)]
@@ -28,7 +34,12 @@ impl Printed {
     }
 
     fn error(&self, value: &(impl std::error::Error + ?Sized)) {
-        writeln!(self.0.lock().unwrap(), "{value} {value:?} {:?}", value.source()).unwrap();
+        writeln!(
+            self.0.lock().unwrap(),
+            "{value} {value:?} {:?}",
+            value.source()
+        )
+        .unwrap();
     }
 
     fn text(&self) -> String {
@@ -61,13 +72,22 @@ fn request() -> Request<String> {
 
 /// Runs calls that wait, rotate, fall back and give up, and prints all that can be printed of them.
 async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
-    let keys = [Key::new("SECRET-1").label("one").group("org"), Key::new("SECRET-2").label("two")];
+    let keys = [
+        Key::new("SECRET-1").label("one").group("org"),
+        Key::new("SECRET-2").label("two"),
+    ];
     let builder = KeyPool::builder(keys);
-    let builder = if in_query { builder.query("key") } else { builder };
+    let builder = if in_query {
+        builder.query("key")
+    } else {
+        builder
+    };
     printed.debug(&builder);
     let pool = builder.build().unwrap();
     let theirs = HeaderValue::from_static("SECRET-3");
-    let target = Target::model("other").at("https://other.example/TENANT").unwrap();
+    let target = Target::model("other")
+        .at("https://other.example/TENANT")
+        .unwrap();
     let target = target.header(header::AUTHORIZATION, theirs);
     printed.debug(&target);
     let backoff = BackoffLayer::new().attempts(2);
@@ -77,10 +97,20 @@ async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
 
     let provider = Provider::new(|seen| match seen.key() {
         "SECRET-2" => status(401),
-        _ if seen.uri.query().is_some_and(|query| query.contains("SECRET%2D2")) => status(402),
+        _ if seen
+            .uri
+            .query()
+            .is_some_and(|query| query.contains("SECRET%2D2")) =>
+        {
+            status(402)
+        }
         _ => limited(2),
     });
-    let service = ServiceBuilder::new().layer(fallback).layer(backoff).layer(rotation).service(Opaque(provider.clone()));
+    let service = ServiceBuilder::new()
+        .layer(fallback)
+        .layer(backoff)
+        .layer(rotation)
+        .service(Opaque(provider.clone()));
     printed.debug(&service);
     let call = Call::new();
     printed.debug(&call);
@@ -111,7 +141,10 @@ impl tower::Service<Request<String>> for Opaque {
     type Error = std::io::Error;
     type Future = <Provider as tower::Service<Request<String>>>::Future;
 
-    fn poll_ready(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
         self.0.poll_ready(cx)
     }
 
@@ -130,14 +163,29 @@ async fn no_key_body_or_path_is_told_by_debug_display_events_trail_or_errors() {
         let guard = tracing::subscriber::set_default(subscriber);
         let provider = print_everything(&printed, in_query).await;
         drop(guard);
-        let sent = format!("{:?}", provider.seen().iter().map(|seen| (&seen.uri, seen.key().to_owned())).collect::<Vec<_>>());
+        let sent = format!(
+            "{:?}",
+            provider
+                .seen()
+                .iter()
+                .map(|seen| (&seen.uri, seen.key().to_owned()))
+                .collect::<Vec<_>>()
+        );
         assert!(sent.contains("SECRET"), "the keys were really used: {sent}");
         let text = printed.text();
         for told in ["\"one\"", "\"two\"", "RateLimited", "other"] {
             assert!(text.contains(told), "{told} is told in {text}");
         }
         #[cfg(feature = "tracing")]
-        for told in ["layer=\"key_rotation\"", "layer=\"backoff\"", "layer=\"fallback\"", "key=\"one\"", "model=\"m\"", "WARN", "INFO"] {
+        for told in [
+            "layer=\"key_rotation\"",
+            "layer=\"backoff\"",
+            "layer=\"fallback\"",
+            "key=\"one\"",
+            "model=\"m\"",
+            "WARN",
+            "INFO",
+        ] {
             assert!(text.contains(told), "{told} is told in {text}");
         }
         for secret in SECRETS {
@@ -149,17 +197,35 @@ async fn no_key_body_or_path_is_told_by_debug_display_events_trail_or_errors() {
 #[test]
 fn no_error_of_a_configuration_contains_a_key_or_an_address() {
     let printed = Printed::default();
-    let twice = || [Key::new("SECRET-1").label("x"), Key::new("SECRET-2").label("x")];
+    let twice = || {
+        [
+            Key::new("SECRET-1").label("x"),
+            Key::new("SECRET-2").label("x"),
+        ]
+    };
     let errors = [
         KeyPool::new(["SECRET-1\n"]).unwrap_err(),
         KeyPool::new(["SECRET-1 PROMPT"]).unwrap_err(),
         KeyPool::new(twice()).unwrap_err(),
-        KeyPool::builder(["SECRET-1"]).for_origin("https://a:SECRET-2@b.example").build().unwrap_err(),
-        KeyPool::builder(["SECRET-1"]).for_origin("https://b.example?key=SECRET-2").build().unwrap_err(),
-        KeyPool::new(["SECRET-1"]).unwrap().add("SECRET-2\r\n").unwrap_err(),
+        KeyPool::builder(["SECRET-1"])
+            .for_origin("https://a:SECRET-2@b.example")
+            .build()
+            .unwrap_err(),
+        KeyPool::builder(["SECRET-1"])
+            .for_origin("https://b.example?key=SECRET-2")
+            .build()
+            .unwrap_err(),
+        KeyPool::new(["SECRET-1"])
+            .unwrap()
+            .add("SECRET-2\r\n")
+            .unwrap_err(),
     ];
     errors.iter().for_each(|error| printed.error(error));
-    for address in ["https://me:SECRET-1@b.example", "https://b.example?key=SECRET-1", "SECRET-1"] {
+    for address in [
+        "https://me:SECRET-1@b.example",
+        "https://b.example?key=SECRET-1",
+        "SECRET-1",
+    ] {
         printed.error(&Target::same_model_at(address).unwrap_err());
     }
     let builder = KeyPool::builder(["SECRET-1"]).for_origin("https://a:SECRET-2@b.example");
@@ -179,14 +245,20 @@ async fn an_error_of_reqwest_is_handed_on_without_its_url() {
 
     let printed = Printed::default();
     let pool = KeyPool::builder(["SECRET-1"]).query("key").build().unwrap();
-    let service = KeyRotationLayer::new(pool).layer(Reqwest::new(reqwest::Client::new()));
+    let client = Reqwest::new(reqwest::Client::new());
     // Port 1 of loopback refuses; a relative URI is none to reqwest.
     for uri in ["http://127.0.0.1:1/TENANT", "/TENANT"] {
         let request = Request::get(uri).body(reqwest::Body::default()).unwrap();
-        let error = KeyRotationLayer::clone_free(&service, request).await;
+        let service = KeyRotationLayer::new(pool.clone()).layer(client.clone());
+        let error = service.oneshot(request).await.unwrap_err();
+        assert!(error.is_connect() || error.is_builder(), "{error:?}");
         printed.error(&error);
     }
     for secret in SECRETS {
-        assert!(!printed.text().contains(secret), "{secret} is told in {}", printed.text());
+        assert!(
+            !printed.text().contains(secret),
+            "{secret} is told in {}",
+            printed.text()
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use crate::{cooldown::Cooldown, origin::Origin, refusal::Refusal};
 const MOST: usize = 1024;
 
 /// What is limited: a model at an origin.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct TargetId {
     pub(super) origin: Option<Origin>,
     /// One origin may stand before several providers.
@@ -25,7 +26,7 @@ pub(super) struct TargetId {
 }
 
 /// Shared by all services of a layer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Mutex<HashMap<TargetId, Cooldown>>>);
 
 // === impl Memory ===
@@ -73,6 +74,15 @@ impl Memory {
         if let Some(cooldown) = self.lock().get_mut(id) {
             cooldown.succeed(sent);
         }
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The paths of targets are nobody's business.
+        let models = self.lock();
+        let models = models.keys().map(|id| &id.model);
+        f.debug_list().entries(models).finish()
     }
 }
 
