@@ -1,7 +1,5 @@
 //! The only file that names `tracing`; call sites name an event.
 
-use std::time::Duration;
-
 use crate::trail::{Action, Attempt, Layer};
 
 /// A refusal, and what was done about it. Never a key, a body or an address.
@@ -9,6 +7,8 @@ use crate::trail::{Action, Attempt, Layer};
 pub(crate) fn refusal(layer: Layer, attempt: &Attempt, action: Action) {
     #[cfg(feature = "tracing")]
     {
+        use std::time::Duration;
+
         use crate::refusal::Reason;
 
         let reason = attempt.refusal.as_ref().map(|refusal| refusal.reason);

@@ -405,7 +405,8 @@ async fn dropping_a_call_gives_its_key_back() {
     // The second key is asked once the first one's answer has settled.
     while provider.seen().len() < 2 {
         let mut step = call.as_mut().as_pin_mut().unwrap();
-        poll_fn(|cx| Poll::Ready(assert!(step.as_mut().poll(cx).is_pending()))).await;
+        let pending = poll_fn(|cx| Poll::Ready(step.as_mut().poll(cx).is_pending())).await;
+        assert!(pending);
         tokio::time::advance(Duration::from_millis(1)).await;
     }
     assert_eq!(state(&pool, "key-2").in_flight, 1);

@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderValue, Request, header};
 use script::*;
-use tower::{Layer as _, ServiceBuilder, ServiceExt};
+use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target,
     key_rotation::Key,
@@ -241,6 +241,7 @@ fn no_error_of_a_configuration_contains_a_key_or_an_address() {
 #[cfg(feature = "reqwest")]
 #[tokio::test]
 async fn an_error_of_reqwest_is_handed_on_without_its_url() {
+    use tower::Layer as _;
     use tower_429::client::Reqwest;
 
     let printed = Printed::default();
