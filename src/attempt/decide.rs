@@ -79,6 +79,13 @@ pub(crate) struct Outcome<'a, E> {
     pub(crate) now: Instant,
 }
 
+impl<E> Outcome<'_, E> {
+    /// Whether the provider did what it was asked; a 200 may begin with an error, which is a refusal.
+    pub(crate) fn is_success(&self) -> bool {
+        self.refusal.is_none() && self.result.is_ok_and(|status| status.is_success())
+    }
+}
+
 pub(crate) enum Verdict {
     /// Not this layer's matter.
     Pass,

@@ -68,8 +68,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         self.sends += 1;
         if !self.policy.trigger.acts_on(outcome) {
-            let success = outcome.result.is_ok_and(|status| status.is_success());
-            if let Some(budget) = self.policy.budget.as_ref().filter(|_| success) {
+            if let Some(budget) = self.policy.budget.as_ref().filter(|_| outcome.is_success()) {
                 budget.deposit();
             }
             return Verdict::Pass;

@@ -197,10 +197,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             None => return Verdict::Pass,
         };
         if !acts {
-            if let (true, Some(sent)) = (
-                outcome.result.is_ok_and(|status| status.is_success()),
-                self.sent,
-            ) {
+            if let Some(sent) = self.sent.filter(|_| outcome.is_success()) {
                 self.policy
                     .memory
                     .succeeded(&self.id(own, self.chosen), sent);

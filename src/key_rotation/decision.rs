@@ -144,7 +144,7 @@ fn report<E>(lease: &Lease, outcome: &Outcome<'_, E>) -> bool {
     for refusal in refusals.filter(|refusal| concerns_keys(refusal)) {
         lease.refused(refusal, outcome.now);
     }
-    if carried && outcome.result.is_ok_and(|status| status.is_success()) {
+    if carried && outcome.is_success() {
         lease.succeeded();
     }
     carried
