@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::runs::{CALLS, Run, WINDOW};
+use crate::runs::{CALLS, MODELS, Run, WINDOW};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 600.0;
@@ -45,7 +45,9 @@ impl<'a> Picture<'a> {
     }
 
     fn heading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = format!("{CALLS} calls to a provider that limits");
+        let limit = MODELS[0].limit;
+        let title =
+            format!("{CALLS} calls to a provider that answers {limit} a minute for each key");
         text(f, LEFT, 38.0, "start", INK, 20, &title)?;
         let mut x = LEFT;
         for (run, colour) in self.runs.iter().zip(COLOURS) {
@@ -107,7 +109,7 @@ impl<'a> Picture<'a> {
         )?;
         if run.refused > 0 {
             let note = format!("{} refused to the caller", run.refused);
-            return text(f, x + 12.0, y + 5.0, "start", colour, 13, &note);
+            return text(f, x + 10.0, y + 19.0, "start", colour, 13, &note);
         }
         let took = format!("{:.1} s", run.took.as_secs_f64());
         text(f, x, y - 12.0, "middle", colour, 13, &took)
@@ -170,7 +172,8 @@ impl fmt::Display for Picture<'_> {
         rect(f, 0.0, 0.0, WIDTH, HEIGHT, "#ffffff")?;
         self.heading(f)?;
         self.axes(f)?;
-        for (run, colour) in self.runs.iter().zip(COLOURS) {
+        // The last first: where curves meet, the run with fewer layers is seen.
+        for (run, colour) in self.runs.iter().zip(COLOURS).rev() {
             self.curve(f, run, colour)?;
         }
         let bars = self.runs.iter().flat_map(|run| self.bars(run));
