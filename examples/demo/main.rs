@@ -22,7 +22,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let verbose = env::args().any(|arg| arg == "--verbose") || env::var_os("RUST_LOG").is_some();
+    let verbose = env::args().any(|arg| arg == "--verbose");
     let bar = match verbose {
         true => ProgressBar::hidden(),
         // It draws on stderr, and only if that is a terminal.
