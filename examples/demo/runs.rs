@@ -108,8 +108,9 @@ fn keys() -> Result<KeyPool, PoolError> {
 async fn run(name: &'static str, client: Client, bar: &ProgressBar) -> Result<Run, crate::Error> {
     let provider = Provider::start(&MODELS, WINDOW).await?;
     let start = now();
-    bar.reset();
     bar.set_prefix(name);
+    bar.set_message("");
+    bar.reset();
 
     let uri = format!("{}/v1/chat/completions", provider.origin());
     let calls = stream::iter(0..CALLS).map(|_| call(client.clone(), &uri));
