@@ -1,0 +1,56 @@
+//! What the examples for each client share: the demo's provider, and how a trail is told.
+
+#[allow(dead_code, reason = "only the demo reads the provider's log")]
+#[path = "../demo/provider.rs"]
+mod provider;
+
+use std::{io, time::Duration};
+
+use http::Response;
+use tower_429::{
+    KeyPool,
+    key_rotation::{Key, PoolError},
+    trail::Trail,
+};
+
+use provider::Model;
+pub(crate) use provider::Provider;
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// One request a second for the large model and five for the small one, for each key.
+pub(crate) async fn provider() -> io::Result<Provider> {
+    let model = |name, limit| Model {
+        name,
+        limit,
+        thinks: Duration::from_millis(10),
+    };
+    let models = [model("large", 1), model("small", 5)];
+    Provider::start(&models, Duration::from_secs(1)).await
+}
+
+/// The keys of two projects that share no limit.
+pub(crate) fn keys() -> Result<KeyPool, PoolError> {
+    KeyPool::new([
+        Key::new("sk-alpha").label("alpha"),
+        Key::new("sk-beta").label("beta"),
+    ])
+}
+
+/// Prints the status, and how it came about.
+pub(crate) fn tell<B>(response: &Response<B>) {
+    println!("{}", response.status());
+    let trail = response.extensions().get::<Trail>();
+    for attempt in trail.map(Trail::attempts).unwrap_or_default() {
+        let status = attempt
+            .status
+            .map_or("error".into(), |status| status.to_string());
+        let key = attempt.key.as_deref().unwrap_or("no key");
+        let model = attempt.model.as_deref().unwrap_or("its own model");
+        let steps = attempt.steps.iter();
+        let steps: String = steps
+            .map(|step| format!("; {} {:?}", step.layer.as_str(), step.action))
+            .collect();
+        println!("  {}. {key}, {model}: {status}{steps}", attempt.number);
+    }
+}
