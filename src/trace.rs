@@ -7,18 +7,17 @@ use crate::trail::{Action, Attempt, Layer};
 pub(crate) fn refusal(layer: Layer, attempt: &Attempt, action: Action) {
     #[cfg(feature = "tracing")]
     {
-        use std::time::Duration;
-
         use crate::refusal::Reason;
 
         let reason = attempt.refusal.as_ref().map(|refusal| refusal.reason);
         let wait = match action {
-            Action::Wait(wait) => wait,
-            _ => Duration::ZERO,
+            Action::Wait(wait) => Some(tracing::field::debug(wait)),
+            _ => None,
         };
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
+                    target: "tower_429",
                     layer = layer.as_str(),
                     attempt = attempt.number,
                     status = attempt.status.map(|status| status.as_u16()),
@@ -28,7 +27,7 @@ pub(crate) fn refusal(layer: Layer, attempt: &Attempt, action: Action) {
                         .as_ref()
                         .and_then(|refusal| refusal.retry_after)
                         .map(tracing::field::debug),
-                    wait = tracing::field::debug(wait),
+                    wait,
                     key = attempt.key.as_deref(),
                     model = attempt.model.as_deref(),
                     target_name = attempt.target.as_deref(),

@@ -8,6 +8,14 @@ use crate::{call::Call, refusal::Refusal};
 
 /// What happened on a call, in the extensions of the response that the caller gets.
 ///
+/// It is printed as a line for each attempt:
+///
+/// ```text
+/// 1. key-1, large: 429, key_rotation: next key
+/// 2. key-2, large: 429, key_rotation: returned, no key free; backoff: wait of 1.2 s
+/// 3. key-1, large: 200
+/// ```
+///
 /// A call that ends in an error has no response; put a [`Call`] into the request and ask
 /// [`Call::trail`] instead.
 #[derive(Clone)]
@@ -114,9 +122,59 @@ impl Trail {
     }
 }
 
+impl fmt::Display for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.attempts().iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{attempt}")?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.attempts()).finish()
+    }
+}
+
+// === impl Attempt ===
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. ", self.number)?;
+        // A target is most often named after its model.
+        let target = self.target.as_ref().filter(|_| self.target != self.model);
+        let names = [self.key.as_ref(), self.model.as_ref(), target];
+        let names: Vec<&str> = names.into_iter().flatten().map(|name| &**name).collect();
+        if !names.is_empty() {
+            write!(f, "{}: ", names.join(", "))?;
+        }
+        match self.status {
+            Some(status) => write!(f, "{}", status.as_u16())?,
+            None => f.write_str("error")?,
+        }
+        if !self.sent {
+            f.write_str(", not sent")?;
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let separator = if index == 0 { ", " } else { "; " };
+            write!(f, "{separator}{}: {}", step.layer.as_str(), step.action)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wait(wait) => write!(f, "wait of {:.1} s", wait.as_secs_f64()),
+            Self::NextKey => f.write_str("next key"),
+            Self::NextTarget => f.write_str("next target"),
+            Self::Return(why) => write!(f, "returned, {why}"),
+        }
     }
 }
 

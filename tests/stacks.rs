@@ -13,7 +13,7 @@ use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
     fallback::Target,
-    trail::{Layer, Why},
+    trail::{Layer, Trail, Why},
 };
 
 fn keys(keys: &[&str]) -> KeyRotationLayer {
@@ -298,4 +298,20 @@ async fn the_provider_s_own_answer_is_returned_untouched() {
         .map(|name| name.as_str())
         .collect();
     assert_eq!(names, ["retry-after", "x-request-id"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trail_reads_as_a_line_for_each_attempt() {
+    let provider = Provider::script([limited(3), limited(5), ok()]);
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["b"]))
+        .layer(BackoffLayer::new().jitter(0, Duration::ZERO))
+        .layer(keys(&["one", "two"]))
+        .service(provider);
+    let response = service.oneshot(chat("m")).await.unwrap();
+    let trail = response.extensions().get::<Trail>().unwrap().to_string();
+    let expected = "1. key-1, m: 429, key_rotation: next key\n\
+                    2. key-2, m: 429, key_rotation: returned, no key free; backoff: wait of 3.0 s\n\
+                    3. key-1, m: 200";
+    assert_eq!(trail, expected);
 }

@@ -40,17 +40,7 @@ pub(crate) fn keys() -> Result<KeyPool, PoolError> {
 /// Prints the status, and how it came about.
 pub(crate) fn tell<B>(response: &Response<B>) {
     println!("{}", response.status());
-    let trail = response.extensions().get::<Trail>();
-    for attempt in trail.map(Trail::attempts).unwrap_or_default() {
-        let status = attempt
-            .status
-            .map_or("error".into(), |status| status.to_string());
-        let key = attempt.key.as_deref().unwrap_or("no key");
-        let model = attempt.model.as_deref().unwrap_or("its own model");
-        let steps = attempt.steps.iter();
-        let steps: String = steps
-            .map(|step| format!("; {} {:?}", step.layer.as_str(), step.action))
-            .collect();
-        println!("  {}. {key}, {model}: {status}{steps}", attempt.number);
+    if let Some(trail) = response.extensions().get::<Trail>() {
+        println!("{trail}");
     }
 }
