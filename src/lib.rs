@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod allowance;
 mod attempt;
 pub mod backoff;
 mod call;
 pub mod client;
 mod clock;
-mod cooldown;
 mod credentials;
 pub mod fallback;
 pub mod key_rotation;

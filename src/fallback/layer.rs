@@ -5,8 +5,8 @@ use tower::Layer;
 
 use super::{ErrorsIf, Fallback, NoErrors, Target, memory::Memory};
 use crate::{
+    allowance,
     attempt::{Settings, setters},
-    cooldown,
     refusal::Reason,
     trigger::Trigger,
 };
@@ -71,7 +71,7 @@ impl FallbackLayer {
                     status: |_| false,
                     error: NoErrors,
                 },
-                no_hint: cooldown::NO_HINT,
+                no_hint: allowance::NO_HINT,
                 settings: Settings::default(),
             },
         }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{cooldown::Cooldown, origin::Origin, refusal::Refusal};
+use crate::{allowance::Cooldown, origin::Origin, refusal::Refusal};
 
 /// A model name may come from a stranger's request, so what is remembered is bounded.
 const MOST: usize = 1024;

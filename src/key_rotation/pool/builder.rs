@@ -8,7 +8,7 @@ use super::{
     state::{Order, State},
 };
 use crate::{
-    cooldown,
+    allowance,
     credentials::{Credential, Place},
     key_rotation::Key,
     origin::Origin,
@@ -91,7 +91,7 @@ impl KeyPoolBuilder {
             place: PlaceName::Bearer,
             origins: Vec::new(),
             order: Order::Sticky,
-            cooldown: cooldown::NO_HINT,
+            cooldown: allowance::NO_HINT,
         }
     }
 

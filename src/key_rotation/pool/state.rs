@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{PoolError, builder::Usable};
 use crate::{
-    cooldown::Cooldown,
+    allowance::Cooldown,
     credentials::Credential,
     refusal::{Reason, Refusal, Scope},
 };

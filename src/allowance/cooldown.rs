@@ -34,6 +34,8 @@ struct Spell {
     began: Instant,
     until: Instant,
     length: Duration,
+    /// The provider has said when it ends.
+    exact: bool,
 }
 
 // === impl Cooldown ===
@@ -53,16 +55,20 @@ impl Cooldown {
         now: Instant,
         no_hint: Duration,
     ) {
-        let length = self.length(refusal, sent, no_hint);
+        let (length, exact) = self.length(refusal, sent, no_hint);
         let until = now + length;
         match &mut self.spell {
-            Some(spell) if spell.until >= until => spell.began = now,
+            // What was sent before it ended proves nothing new, unless the provider says when it ends.
+            Some(spell) if spell.until >= until || (!exact && sent < spell.until) => {
+                spell.began = now;
+            }
             spell => {
                 *spell = Some(Spell {
                     refusal: refusal.clone(),
                     began: now,
                     until,
                     length,
+                    exact,
                 });
             }
         }
@@ -75,33 +81,41 @@ impl Cooldown {
         }
     }
 
-    fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> Duration {
-        let length = match refusal.reason {
-            Reason::QuotaExhausted => self.doubled(refusal, sent, HOUR),
-            Reason::KeyRejected => self.doubled(refusal, sent, REJECTED),
-            _ => match refusal.retry_after {
-                Some(Duration::ZERO) => AT_ONCE.min(no_hint),
-                Some(hint) => hint,
-                None if refusal.window.is_some_and(|window| window >= Window::Day) => HOUR,
-                None => no_hint,
-            },
+    /// How long it is to last, and whether the provider has said so.
+    fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> (Duration, bool) {
+        let of_a_day = refusal.window.is_some_and(|window| window >= Window::Day);
+        let (length, exact) = match (refusal.reason, refusal.retry_after) {
+            (Reason::QuotaExhausted, hint) => (
+                self.doubled(refusal, sent, HOUR)
+                    .max(hint.unwrap_or_default()),
+                false,
+            ),
+            (Reason::KeyRejected, hint) => (
+                self.doubled(refusal, sent, REJECTED)
+                    .max(hint.unwrap_or_default()),
+                false,
+            ),
+            (_, Some(Duration::ZERO)) => (AT_ONCE.min(no_hint), false),
+            (_, Some(hint)) => (hint, true),
+            (_, None) if of_a_day => (HOUR, false),
+            // Even a limit by the day is asked again each hour.
+            (_, None) => (
+                self.doubled(refusal, sent, no_hint).min(HOUR.max(no_hint)),
+                false,
+            ),
         };
-        length.min(CAP)
+        (length.min(CAP), exact)
     }
 
-    /// `first`, or twice the last if the request was sent after the last began: the many requests
-    /// that were in flight then are one refusal.
+    /// `first`, or twice the last if the request was sent after that was over: the many requests
+    /// that were in flight when it began are one refusal.
     fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
-        let again = self
-            .spell
-            .as_ref()
-            .filter(|spell| spell.refusal.reason == refusal.reason);
-        let length = match again {
-            Some(spell) if sent > spell.began => spell.length.saturating_mul(2),
+        let same = |spell: &&Spell| !spell.exact && spell.refusal.reason == refusal.reason;
+        match self.spell.as_ref().filter(same) {
+            Some(spell) if sent >= spell.until => spell.length.saturating_mul(2),
             Some(spell) => spell.length,
             None => first,
-        };
-        length.max(refusal.retry_after.unwrap_or_default())
+        }
     }
 }
 
@@ -191,5 +205,22 @@ mod tests {
         cooldown.succeed(now + secs(1));
         cooldown.refuse(&rejected, now + secs(2), now + secs(2), NO_HINT);
         assert_eq!(left(&cooldown, now + secs(2)), secs(60));
+    }
+
+    #[test]
+    fn trying_anyway_while_it_cools_neither_doubles_nor_prolongs_a_guess() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for second in 0..50 {
+            let at = now + secs(second);
+            cooldown.refuse(&limited(None), at, at, NO_HINT);
+        }
+        assert_eq!(left(&cooldown, now + secs(49)), secs(11));
+        cooldown.refuse(&limited(Some(30)), now + secs(49), now + secs(50), NO_HINT);
+        assert_eq!(
+            left(&cooldown, now + secs(50)),
+            secs(30),
+            "but the provider's word does"
+        );
     }
 }
