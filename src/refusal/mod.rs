@@ -37,11 +37,37 @@
 //! matter. A value is rounded up to the millisecond. A negative, infinite, exponential, unparsable
 //! or overlong value (more than a year) is *no hint*, never an error.
 
+mod bucket;
+mod codes;
+mod cures;
+mod decimal;
+mod dialect;
+mod go_duration;
+mod google;
+mod kinds;
+mod meaning;
+mod phrases;
+mod prose;
+mod rate_limit_field;
+mod read;
+mod report;
+mod reset;
 mod retry_after;
+mod timespan;
+mod timestamp;
+mod words;
 
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Response, StatusCode, response};
+
+pub use self::{
+    bucket::{Bucket, buckets},
+    cures::Cures,
+    dialect::Dialect,
+    kinds::{Dimension, Reason, Scope, Window},
+};
+use self::{read::Evidence, report::Report};
 
 /// A response that says "not now" or "not with this key".
 ///
@@ -56,70 +82,20 @@ pub struct Refusal {
     pub dimension: Option<Dimension>,
     /// Over which time it was counted, where the provider says so.
     pub window: Option<Window>,
-    /// What the limit belongs to, where the provider says so.
+    /// What the limit belongs to, where the provider says so or is known to mean it.
     pub scope: Option<Scope>,
     /// The hint: how long the provider says to wait, from the moment the response arrived.
+    ///
+    /// This is what was said, not what to do: Gemini says seconds when a day is gone. Ask
+    /// [`time_helps`](Self::time_helps) first.
     pub retry_after: Option<Duration>,
+    /// The date from which the provider says it will answer again, where it names a day rather than
+    /// a delay; at most a year away.
+    pub available_at: Option<SystemTime>,
     /// What `x-should-retry` says of sending the same request again with the same key.
     pub should_retry: Option<bool>,
-}
-
-/// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// A limit on requests or tokens was reached; time or another key cures it.
-    RateLimited,
-    /// Money, credits or a plan ran out; waiting does not cure it.
-    QuotaExhausted,
-    /// The provider has no capacity; another key does not cure it.
-    Overloaded,
-    /// The key is wrong, expired or revoked.
-    KeyRejected,
-    /// This request is too large for the limit; neither time nor a key cures it.
-    TooLarge,
-}
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Dimension {
-    /// Requests.
-    Requests,
-    /// Tokens, in and out.
-    Tokens,
-    /// Requests in flight at once.
-    Concurrency,
-}
-
-/// The time over which a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Window {
-    /// A second.
-    Second,
-    /// A minute.
-    Minute,
-    /// An hour.
-    Hour,
-    /// A day.
-    Day,
-    /// A month.
-    Month,
-}
-
-/// What a limit belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Scope {
-    /// One key.
-    Key,
-    /// All keys of an account, organisation or project.
-    Account,
-    /// One model of an account.
-    Model,
-    /// The provider as a whole.
-    Platform,
+    /// Where the provider is known to differ from what reason, window and scope imply.
+    pub cures: Cures,
 }
 
 // === impl Refusal ===
@@ -139,46 +115,132 @@ impl Refusal {
             window: None,
             scope: None,
             retry_after: None,
+            available_at: None,
             should_retry: None,
+            cures: Cures::default(),
         }
     }
 
-    /// Reads a response's head; `None` if its status is no refusal.
+    /// Reads a response's head; `None` if it is no refusal by its status or its error header.
     ///
-    /// `now` is the calendar time at which the response arrived; it is used only for a
-    /// `Retry-After` date on a response that has no readable `Date`.
+    /// `now` is the calendar time at which the response arrived; it is used only for dates on a
+    /// response that has no readable `Date`.
     pub fn from_head(head: &response::Parts, now: SystemTime) -> Option<Self> {
-        Self::read(head.status, &head.headers, now)
+        let dialect = Dialect::guess(None, &head.headers);
+        Self::read(dialect, head.status, &head.headers, None, now)
+    }
+
+    /// Reads a response's head and its body.
+    ///
+    /// A body that is no JSON (HTML, compressed, cut off, longer than 64 KiB) leaves what the head
+    /// says. Of a success, only a body that is marked as an error is read: OpenRouter sends those.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use tower_429::refusal::{Dimension, Reason, Refusal, Window};
+    ///
+    /// let (head, body) = http::Response::builder()
+    ///     .status(429)
+    ///     .body(r#"{"error": {"message": "Limit on tokens per min (TPM). Try again in 644ms."}}"#)?
+    ///     .into_parts();
+    /// let refusal = Refusal::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
+    /// assert_eq!(refusal.reason, Reason::RateLimited);
+    /// assert_eq!(refusal.dimension, Some(Dimension::Tokens));
+    /// assert_eq!(refusal.window, Some(Window::Minute));
+    /// assert_eq!(refusal.retry_after, Some(Duration::from_millis(644)));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn from_parts(head: &response::Parts, body: &[u8], now: SystemTime) -> Option<Self> {
+        Dialect::guess(None, &head.headers).refusal(head, body, now)
+    }
+
+    /// Reads one event of a stream whose response was a success; `None` if it is no error or no refusal.
+    ///
+    /// `name` is the event's name where it has one: SSE's `event`, or `:exception-type` in AWS's
+    /// event streams. `data` is its JSON.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_429::refusal::{Reason, Refusal};
+    ///
+    /// let data = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
+    /// let refusal = Refusal::from_event(Some("error"), data, SystemTime::now()).unwrap();
+    /// assert_eq!(refusal.reason, Reason::Overloaded);
+    ///
+    /// let data = br#"{"choices":[{"delta":{"content":"Overloaded"}}]}"#;
+    /// assert_eq!(Refusal::from_event(None, data, SystemTime::now()), None);
+    /// ```
+    pub fn from_event(name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Self> {
+        Dialect::Generic.event(name, data, now)
     }
 
     /// As [`from_head`](Self::from_head), of a response that still has its body.
     pub(crate) fn from_response<R>(response: &Response<R>, now: SystemTime) -> Option<Self> {
-        Self::read(response.status(), response.headers(), now)
+        let headers = response.headers();
+        let dialect = Dialect::guess(None, headers);
+        Self::read(dialect, response.status(), headers, None, now)
     }
 
-    fn read(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
-        let reason = Reason::from_status(status)?;
-        Some(Self {
-            retry_after: retry_after::from_headers(headers, now),
-            should_retry: should_retry(headers),
-            ..Self::new(reason)
-        })
+    fn read(
+        dialect: Dialect,
+        status: StatusCode,
+        headers: &HeaderMap,
+        report: Option<Report>,
+        now: SystemTime,
+    ) -> Option<Self> {
+        if status.as_u16() < 400 && report.is_none() {
+            return None;
+        }
+        let evidence = Evidence {
+            dialect,
+            // An error in a success has no status but the one that it may name itself.
+            status: Some(status.as_u16()).filter(|status| *status >= 400),
+            headers,
+            report,
+            now,
+        };
+        evidence.refusal()
     }
 }
 
-fn should_retry(headers: &HeaderMap) -> Option<bool> {
-    match headers.get("x-should-retry")?.as_bytes() {
-        b"true" => Some(true),
-        b"false" => Some(false),
-        _ => None,
+// === impl Dialect ===
+
+impl Dialect {
+    /// As [`Refusal::from_parts`], where the provider is known.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    /// use tower_429::refusal::{Dialect, Scope};
+    ///
+    /// let (head, body) = http::Response::builder()
+    ///     .status(429)
+    ///     .body(r#"{"status": 429, "title": "Too Many Requests"}"#)?
+    ///     .into_parts();
+    /// let refusal = Dialect::Nvidia.refusal(&head, body.as_bytes(), SystemTime::now()).unwrap();
+    /// assert_eq!(refusal.scope, Some(Scope::Account));
+    /// # Ok::<(), http::Error>(())
+    /// ```
+    pub fn refusal(self, head: &response::Parts, body: &[u8], now: SystemTime) -> Option<Refusal> {
+        let report = if head.status.is_success() {
+            read::success(&head.headers, body, now)
+        } else {
+            read::error(&head.headers, body, now)
+        };
+        Refusal::read(self, head.status, &head.headers, report, now)
+    }
+
+    /// As [`Refusal::from_event`], where the provider is known.
+    pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Refusal> {
+        let report = report::of_event(name, data, now)?;
+        Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
     }
 }
 
 // === impl Reason ===
 
 impl Reason {
-    fn from_status(status: StatusCode) -> Option<Self> {
-        match status.as_u16() {
+    fn from_status(status: u16) -> Option<Self> {
+        match status {
             429 => Some(Self::RateLimited),
             402 => Some(Self::QuotaExhausted),
             401 => Some(Self::KeyRejected),

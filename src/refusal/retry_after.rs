@@ -4,23 +4,51 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, header};
 
-/// Longer than any limit that a provider publishes (a month); beyond it a value is a mistake, not a hint.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+use super::{
+    decimal::{self, MILLISECOND, SECOND},
+    timestamp,
+};
 
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+/// OpenAI and Azure; some Azure services write it with their own prefix.
+const RETRY_AFTER_MS: [HeaderName; 2] = [
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-ms-retry-after-ms"),
+];
+
+/// What GitHub Models sent beside `retry-after`, in seconds.
+const TIME_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-timeremaining");
 
 /// The wait that the head asks for: the first *positive* of `retry-after-ms` and `retry-after`,
 /// and zero only if nothing positive is there (Azure sends `0` next to a real value).
 pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let reference = date(headers).unwrap_or(now);
-    let millis = longest(headers, &RETRY_AFTER_MS, |value| decimal(value, 1));
-    let seconds = longest(headers, &header::RETRY_AFTER, |value| {
-        decimal(value, 1_000).or_else(|| until(value, reference))
-    });
-    match millis {
-        Some(wait) if !wait.is_zero() => Some(wait),
-        zero_or_none => seconds.or(zero_or_none),
+    let millis = |name| longest(headers, name, |value| decimal::hint(value, MILLISECOND));
+    let seconds = |name| {
+        longest(headers, name, |value| {
+            decimal::hint(value, SECOND).or_else(|| until(value, reference))
+        })
+    };
+    let [plain, prefixed] = &RETRY_AFTER_MS;
+    first_positive([
+        millis(plain),
+        millis(prefixed),
+        seconds(&header::RETRY_AFTER),
+        seconds(&TIME_REMAINING),
+    ])
+}
+
+/// The first positive of several sources, and zero only if that is all that any of them says.
+pub(super) fn first_positive(
+    sources: impl IntoIterator<Item = Option<Duration>>,
+) -> Option<Duration> {
+    let mut zero = None;
+    for wait in sources.into_iter().flatten() {
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        zero = Some(wait);
     }
+    zero
 }
 
 /// The longest of a header that was sent more than once: a wait must not be shorter than any of them.
@@ -36,45 +64,14 @@ fn longest(
         .max()
 }
 
-fn date(headers: &HeaderMap) -> Option<SystemTime> {
+/// The response's own clock.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
 
 /// An HTTP-date, in any of its three forms, as the time from `reference` to it; a past date is zero.
 fn until(value: &str, reference: SystemTime) -> Option<Duration> {
-    let at = httpdate::parse_http_date(value).ok()?;
-    let wait = at.duration_since(reference).unwrap_or_default();
-    (wait <= LONGEST).then(|| ceil_to_millis(wait))
-}
-
-/// Digits with at most one decimal point, in units of `unit` milliseconds, rounded up to the millisecond.
-///
-/// `f64::from_str` would also take `inf`, `NaN`, `1e9` and `+1`, so the characters are read here.
-fn decimal(value: &str, unit: u64) -> Option<Duration> {
-    let (whole, fraction) = match value.split_once('.') {
-        Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
-        Some(_) => return None,
-        None => (value, ""),
-    };
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
-        return None;
-    }
-    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
-    // Nine digits are a nanosecond; any digit beyond them can only round up.
-    let (kept, rest) = fraction.split_at(fraction.len().min(9));
-    let nanos = format!("{kept:0<9}").parse::<u64>().ok()?;
-    let beyond = u64::from(rest.bytes().any(|digit| digit != b'0'));
-    let fraction = (nanos + beyond)
-        .saturating_mul(unit)
-        .div_ceil(1_000_000_000);
-    let wait = Duration::from_millis(whole.checked_add(fraction)?);
-    (wait <= LONGEST).then_some(wait)
-}
-
-fn ceil_to_millis(wait: Duration) -> Duration {
-    let millis = wait.as_nanos().div_ceil(1_000_000);
-    u64::try_from(millis).map_or(LONGEST, Duration::from_millis)
+    timestamp::until(httpdate::parse_http_date(value).ok()?, reference)
 }
 
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! What helps against a refusal: time, another key, another model.
+
+use std::time::Duration;
+
+use super::{Reason, Refusal, Scope, Window};
+
+/// Where a provider is known to differ from what reason, window and scope imply.
+///
+/// Most refusals leave all three open; [`Refusal::time_helps`] and its siblings give the answer
+/// with the exceptions applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Cures {
+    /// Whether the refusal clears by itself within about an hour.
+    ///
+    /// `Some(true)` with a window of a day is a limit that refills bit by bit: OpenAI and Groq let
+    /// the next request of a day pass after seconds or minutes, and say when.
+    pub time: Option<bool>,
+    /// Whether a key of another group may help.
+    pub key: Option<bool>,
+    /// Whether another model of the same provider may help.
+    pub model: Option<bool>,
+}
+
+/// A limit of unknown window that asks for more than this is not one that a call can wait for.
+pub(super) const SOON: Duration = Duration::from_secs(3_600);
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Whether the same request with the same key may pass within about an hour.
+    ///
+    /// ```
+    /// use tower_429::refusal::{Reason, Refusal, Window};
+    ///
+    /// let mut refusal = Refusal::new(Reason::RateLimited);
+    /// assert!(refusal.time_helps());
+    /// refusal.window = Some(Window::Day);
+    /// assert!(!refusal.time_helps());
+    /// ```
+    pub fn time_helps(&self) -> bool {
+        if self.should_retry == Some(false) {
+            return false;
+        }
+        let by_reason = match self.reason {
+            // The kind decides first: a minute's limit stays one even if it asks for a day (Azure).
+            Reason::RateLimited => match self.window {
+                Some(window) => window < Window::Day,
+                None => self.retry_after.is_none_or(|wait| wait <= SOON),
+            },
+            Reason::Overloaded => true,
+            Reason::QuotaExhausted | Reason::KeyRejected | Reason::TooLarge => false,
+        };
+        self.cures.time.unwrap_or(by_reason)
+    }
+
+    /// Whether a key of another account, project or group may pass now.
+    ///
+    /// ```
+    /// use tower_429::refusal::{Reason, Refusal};
+    ///
+    /// assert!(Refusal::new(Reason::QuotaExhausted).another_key_helps());
+    /// assert!(!Refusal::new(Reason::Overloaded).another_key_helps());
+    /// ```
+    pub fn another_key_helps(&self) -> bool {
+        let by_reason = match self.reason {
+            Reason::RateLimited => !matches!(
+                self.scope,
+                Some(Scope::Model | Scope::Platform | Scope::Request)
+            ),
+            Reason::QuotaExhausted | Reason::KeyRejected => true,
+            Reason::Overloaded | Reason::TooLarge => false,
+        };
+        self.cures.key.unwrap_or(by_reason)
+    }
+
+    /// Whether another model *of the same provider* may pass now with the same key.
+    ///
+    /// Another provider's model may help against every refusal but is not meant here.
+    ///
+    /// ```
+    /// use tower_429::refusal::{Reason, Refusal};
+    ///
+    /// assert!(Refusal::new(Reason::Overloaded).another_model_helps());
+    /// assert!(!Refusal::new(Reason::KeyRejected).another_model_helps());
+    /// ```
+    pub fn another_model_helps(&self) -> bool {
+        let by_reason = match self.reason {
+            Reason::RateLimited => self.scope != Some(Scope::Platform),
+            Reason::Overloaded | Reason::TooLarge => true,
+            Reason::QuotaExhausted => self.scope.is_some_and(Scope::is_of_one_model),
+            Reason::KeyRejected => false,
+        };
+        self.cures.model.unwrap_or(by_reason)
+    }
+}

@@ -1,0 +1,256 @@
+//! Which provider's reading applies where a value alone is ambiguous.
+
+use http::HeaderMap;
+
+use super::{Dimension, Scope, Window};
+
+/// Whose answers are read.
+///
+/// Most of what a response says needs no dialect: names, words and forms tell it. The dialect adds
+/// what no response says: over which time `x-ratelimit-remaining-requests` counts (a day at Groq, a
+/// minute at OpenAI), and what a limit belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// No known provider: only what the response itself says.
+    #[default]
+    Generic,
+    /// OpenAI.
+    OpenAi,
+    /// Azure OpenAI and Foundry, also behind API Management.
+    Azure,
+    /// Anthropic.
+    Anthropic,
+    /// Gemini and Vertex.
+    Gemini,
+    /// AWS Bedrock.
+    Bedrock,
+    /// Groq.
+    Groq,
+    /// Mistral.
+    Mistral,
+    /// DeepSeek.
+    DeepSeek,
+    /// OpenRouter.
+    OpenRouter,
+    /// Together.
+    Together,
+    /// Fireworks.
+    Fireworks,
+    /// xAI.
+    Xai,
+    /// Cohere.
+    Cohere,
+    /// Perplexity.
+    Perplexity,
+    /// Cerebras.
+    Cerebras,
+    /// NVIDIA NIM.
+    Nvidia,
+    /// Hugging Face's router and Hub.
+    HuggingFace,
+    /// GitHub Models, retired on 2026-07-30.
+    GitHubModels,
+    /// Cloudflare Workers AI.
+    Cloudflare,
+    /// A LiteLLM proxy.
+    LiteLlm,
+}
+
+/// What a provider never says on the wire, and how to know it.
+struct Profile {
+    dialect: Dialect,
+    /// The host itself, or the end of it after a dot.
+    hosts: &'static [&'static str],
+    /// How names begin that only this provider's responses carry.
+    headers: &'static [&'static str],
+    /// What its rate limits belong to.
+    scope: Option<Scope>,
+    /// Over which time its unnamed windows count: requests, tokens.
+    windows: [Option<Window>; 2],
+    /// The one limit that it has, where its answers name none.
+    only: Option<(Dimension, Window)>,
+}
+
+const MINUTE: [Option<Window>; 2] = [Some(Window::Minute), Some(Window::Minute)];
+
+const fn profile(
+    dialect: Dialect,
+    hosts: &'static [&'static str],
+    headers: &'static [&'static str],
+    scope: Option<Scope>,
+) -> Profile {
+    Profile {
+        dialect,
+        hosts,
+        headers,
+        scope,
+        windows: MINUTE,
+        only: None,
+    }
+}
+
+impl Profile {
+    const fn counting(mut self, requests: Option<Window>, tokens: Option<Window>) -> Self {
+        self.windows = [requests, tokens];
+        self
+    }
+
+    const fn only(mut self, dimension: Dimension, window: Window) -> Self {
+        self.only = Some((dimension, window));
+        self
+    }
+}
+
+/// In the order in which headers are asked: a proxy's own names stand before those that it passes on.
+#[rustfmt::skip]
+static PROFILES: &[Profile] = &[
+    profile(Dialect::LiteLlm, &[], &["x-litellm-", "llm_provider-"], None),
+    profile(Dialect::GitHubModels, &["models.github.ai", "models.inference.ai.azure.com"], &["x-ratelimit-timeremaining"], Some(Scope::AccountModel)),
+    profile(Dialect::Azure, &["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com", "azure-api.net", "models.ai.azure.com"],
+        &["x-ratelimit-renewalperiod-", "apim-", "azureml-", "x-ms-", "policy-id"], Some(Scope::AccountModel)),
+    profile(Dialect::Anthropic, &["api.anthropic.com"], &["anthropic-"], Some(Scope::AccountModel)),
+    profile(Dialect::Gemini, &["generativelanguage.googleapis.com", "aiplatform.googleapis.com", "cloudcode-pa.googleapis.com", "googleapis.com"], &[], Some(Scope::ProjectModel)),
+    profile(Dialect::Bedrock, &["amazonaws.com"], &["x-amzn-"], Some(Scope::AccountModel)),
+    profile(Dialect::Groq, &["api.groq.com"], &["x-groq-"], Some(Scope::AccountModel))
+        .counting(Some(Window::Day), Some(Window::Minute)),
+    profile(Dialect::Mistral, &["mistral.ai"], &["mistral-", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute"], Some(Scope::AccountModel)),
+    profile(Dialect::DeepSeek, &["api.deepseek.com"], &[], Some(Scope::AccountModel)),
+    profile(Dialect::OpenRouter, &["openrouter.ai"], &[], Some(Scope::Model))
+        .counting(None, None),
+    profile(Dialect::Together, &["together.xyz", "together.ai"], &["x-tokenlimit-"], Some(Scope::AccountModel))
+        .counting(Some(Window::Second), Some(Window::Second)),
+    profile(Dialect::Fireworks, &["fireworks.ai"], &["fireworks-", "x-ratelimit-over-limit"], Some(Scope::AccountModel)),
+    profile(Dialect::Xai, &["x.ai"], &[], Some(Scope::AccountModel)),
+    profile(Dialect::Cohere, &["cohere.com", "cohere.ai"], &["x-trial-endpoint-call-", "x-endpoint-monthly-call-"], Some(Scope::Account)),
+    profile(Dialect::Perplexity, &["api.perplexity.ai"], &[], Some(Scope::Account)),
+    profile(Dialect::Cerebras, &["api.cerebras.ai"], &[], Some(Scope::AccountModel)),
+    profile(Dialect::Nvidia, &["api.nvidia.com"], &[], Some(Scope::Account))
+        .only(Dimension::Requests, Window::Minute),
+    profile(Dialect::HuggingFace, &["huggingface.co"], &["x-error-message"], Some(Scope::Account)),
+    profile(Dialect::Cloudflare, &["api.cloudflare.com"], &[], Some(Scope::Account)),
+    profile(Dialect::OpenAi, &["api.openai.com"], &["openai-"], Some(Scope::AccountModel)),
+];
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// The provider that a host name, or else the headers of its response, belong to.
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use tower_429::refusal::Dialect;
+    ///
+    /// let mut headers = HeaderMap::new();
+    /// assert_eq!(Dialect::guess(Some("api.groq.com"), &headers), Dialect::Groq);
+    /// assert_eq!(Dialect::guess(None, &headers), Dialect::Generic);
+    /// headers.insert("apim-request-id", "0".parse()?);
+    /// assert_eq!(Dialect::guess(None, &headers), Dialect::Azure);
+    /// # Ok::<(), http::header::InvalidHeaderValue>(())
+    /// ```
+    pub fn guess(host: Option<&str>, headers: &HeaderMap) -> Self {
+        host.and_then(Self::of_host)
+            .or_else(|| Self::of_headers(headers))
+            .unwrap_or_default()
+    }
+
+    fn of_host(host: &str) -> Option<Self> {
+        let host = host.split(':').next().unwrap_or(host);
+        let is_under = |name: &&str| {
+            let Some(start) = host.len().checked_sub(name.len()) else {
+                return false;
+            };
+            let (before, end) = match host.split_at_checked(start) {
+                Some(parts) => parts,
+                None => return false,
+            };
+            end.eq_ignore_ascii_case(name) && (before.is_empty() || before.ends_with(['.', '-']))
+        };
+        PROFILES
+            .iter()
+            .find(|profile| profile.hosts.iter().any(is_under))
+            .map(|profile| profile.dialect)
+    }
+
+    fn of_headers(headers: &HeaderMap) -> Option<Self> {
+        let is_there = |begin: &&str| headers.keys().any(|name| name.as_str().starts_with(*begin));
+        PROFILES
+            .iter()
+            .find(|profile| profile.headers.iter().any(is_there))
+            .map(|profile| profile.dialect)
+    }
+
+    fn profile(self) -> Option<&'static Profile> {
+        PROFILES.iter().find(|profile| profile.dialect == self)
+    }
+
+    /// What this provider's rate limits belong to.
+    pub(super) fn scope(self) -> Option<Scope> {
+        self.profile()?.scope
+    }
+
+    /// The limit that is meant if a refusal names none.
+    pub(super) fn only_limit(self) -> Option<(Dimension, Window)> {
+        self.profile()?.only
+    }
+
+    /// Over which time a limit counts whose name does not say so.
+    pub(super) fn window(self, dimension: Dimension) -> Option<Window> {
+        let [requests, tokens] = match self.profile() {
+            Some(profile) => profile.windows,
+            // Whoever imitates OpenAI's names means minutes; only Groq is known not to.
+            None => MINUTE,
+        };
+        match dimension {
+            Dimension::Requests => requests,
+            Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens => tokens,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_provider_only_at_the_end_of_its_name() {
+        let table = [
+            ("api.openai.com", Dialect::OpenAi),
+            ("API.OpenAI.com:443", Dialect::OpenAi),
+            ("my-resource.openai.azure.com", Dialect::Azure),
+            ("us-central1-aiplatform.googleapis.com", Dialect::Gemini),
+            ("bedrock-runtime.eu-west-1.amazonaws.com", Dialect::Bedrock),
+            ("integrate.api.nvidia.com", Dialect::Nvidia),
+            ("router.huggingface.co", Dialect::HuggingFace),
+            ("api.x.ai", Dialect::Xai),
+            ("notx.ai", Dialect::Generic),
+            ("api.openai.com.evil.example", Dialect::Generic),
+            ("éx.ai", Dialect::Generic),
+            ("", Dialect::Generic),
+        ];
+        for (host, expected) in table {
+            let guess = Dialect::guess(Some(host), &HeaderMap::new());
+            assert_eq!(guess, expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_believed_before_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-groq-region", "eu".parse().unwrap());
+        assert_eq!(
+            Dialect::guess(Some("api.openai.com"), &headers),
+            Dialect::OpenAi
+        );
+        assert_eq!(Dialect::guess(Some("localhost"), &headers), Dialect::Groq);
+    }
+
+    #[test]
+    fn every_provider_has_one_profile() {
+        for (at, profile) in PROFILES.iter().enumerate() {
+            let first = PROFILES.iter().position(|p| p.dialect == profile.dialect);
+            assert_eq!(first, Some(at), "{:?}", profile.dialect);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The words for what is limited, over which time, and whose the limit is.
+
+use std::time::Duration;
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// A limit on requests or tokens was reached; time or another key cures it.
+    RateLimited,
+    /// Money, credits or a plan ran out; waiting does not cure it.
+    QuotaExhausted,
+    /// The provider has no capacity; another key does not cure it.
+    Overloaded,
+    /// The key is wrong, expired, revoked, or not allowed to do this.
+    KeyRejected,
+    /// This request is too large for the limit; neither time nor a key cures it.
+    TooLarge,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dimension {
+    /// Requests.
+    Requests,
+    /// Tokens, in and out.
+    Tokens,
+    /// Tokens of the prompt.
+    InputTokens,
+    /// Tokens of the answer.
+    OutputTokens,
+    /// Requests in flight at once.
+    Concurrency,
+    /// Cloudflare's unit of computing.
+    Neurons,
+    /// Money, or the allowance of a subscription.
+    Spend,
+}
+
+/// The time over which a limit counts.
+///
+/// Windows are ordered by their length. At [`Day`](Self::Day) and above, waiting does not help
+/// within a call, unless the limit is known to [refill bit by bit](super::Cures::time).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Window {
+    /// A second.
+    Second,
+    /// A minute.
+    Minute,
+    /// Five minutes (Hugging Face).
+    FiveMinutes,
+    /// An hour.
+    Hour,
+    /// Five hours (Anthropic's subscriptions).
+    FiveHours,
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+    /// A month.
+    Month,
+}
+
+/// What a limit belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// One key.
+    Key,
+    /// All keys of a project or workspace.
+    Project,
+    /// All keys of an account, organisation or team.
+    Account,
+    /// One model of a project.
+    ProjectModel,
+    /// One model of an account, organisation or team; a deployment of Azure.
+    AccountModel,
+    /// One model, whoever asks for it.
+    Model,
+    /// The provider as a whole.
+    Platform,
+    /// This one request.
+    Request,
+}
+
+// === impl Dimension ===
+
+impl Dimension {
+    /// Whether it counts tokens of any kind.
+    pub(super) fn is_of_tokens(self) -> bool {
+        matches!(self, Self::Tokens | Self::InputTokens | Self::OutputTokens)
+    }
+
+    /// Whether a limit on `self` can be the limit on `other` under another name: a total of tokens
+    /// is also a limit on those of the prompt.
+    pub(super) fn is_compatible(self, other: Self) -> bool {
+        self == other || (self.is_of_tokens() && other.is_of_tokens())
+    }
+}
+
+// === impl Window ===
+
+impl Window {
+    /// The shortest window that is not shorter than `length`; `None` for zero and for more than a month.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_429::refusal::Window;
+    ///
+    /// assert_eq!(Window::covering(Duration::from_secs(60)), Some(Window::Minute));
+    /// assert_eq!(Window::covering(Duration::from_secs(86_400)), Some(Window::Day));
+    /// ```
+    pub fn covering(length: Duration) -> Option<Self> {
+        const LENGTHS: [(u64, Window); 8] = [
+            (1, Window::Second),
+            (60, Window::Minute),
+            (300, Window::FiveMinutes),
+            (3_600, Window::Hour),
+            (5 * 3_600, Window::FiveHours),
+            (86_400, Window::Day),
+            (7 * 86_400, Window::Week),
+            (31 * 86_400, Window::Month),
+        ];
+        if length.is_zero() {
+            return None;
+        }
+        LENGTHS
+            .iter()
+            .find(|(seconds, _)| length <= Duration::from_secs(*seconds))
+            .map(|(_, window)| *window)
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether another model of the same provider has a limit of its own.
+    pub(super) fn is_of_one_model(self) -> bool {
+        matches!(self, Self::ProjectModel | Self::AccountModel | Self::Model)
+    }
+}

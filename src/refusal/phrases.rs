@@ -1,0 +1,179 @@
+//! What the sentences of error messages mean.
+//!
+//! Only phrases that say the thing itself. Words that several reasons share are not here: Gemini
+//! says "exceeded your current quota, please check your plan and billing details" of a limit per
+//! minute, and DeepSeek names the balance when it means concurrency.
+
+use super::{
+    Dimension, Scope, Window,
+    meaning::{BUSY, KEY, LARGE, LIMIT, Meaning, NOTHING, QUOTA},
+};
+
+/// All parts of a row must be in the message (lower case, `’` as `'`), in any order.
+#[rustfmt::skip]
+static PHRASES: &[(&[&str], Meaning)] = &[
+    // --- Billing. xAI, Together, Fireworks, Gemini:
+    (&["used all available credits"], QUOTA.of(Scope::Account)),
+    (&["purchase more credits"], QUOTA.of(Scope::Account)),
+    (&["spending limit"], QUOTA.of(Scope::Account)),
+    (&["spending cap"], QUOTA.of(Scope::Account)),
+    (&["spend limit"], QUOTA.of(Scope::Account)),
+    (&["spend cap"], QUOTA.of(Scope::Account)),
+    (&["credits are depleted"], QUOTA.of(Scope::Account)),
+    (&["credits have been depleted"], QUOTA.of(Scope::Account)),
+    (&["billing hard limit"], QUOTA.of(Scope::Account)),
+    (&["account", "is not active", "billing"], QUOTA.of(Scope::Account)),
+    (&["account is suspended"], QUOTA.of(Scope::Account)),
+    (&["account suspended"], QUOTA.of(Scope::Account)),
+    (&["account has been suspended"], QUOTA.of(Scope::Account)),
+    // Anthropic; a workspace is its word for a project.
+    (&["credit balance is too low"], QUOTA.of(Scope::Account)),
+    (&["workspace api usage limits"], QUOTA.of(Scope::Project)),
+    (&["reached your specified api usage limits"], QUOTA.of(Scope::Account)),
+    (&["reached your api usage limits"], QUOTA.of(Scope::Account)),
+    (&["api usage", "regain access"], QUOTA.of(Scope::Account)),
+    // DeepSeek, OpenRouter, OpenAI, NVIDIA, Hugging Face:
+    (&["insufficient balance"], QUOTA.of(Scope::Account)),
+    (&["insufficient credit"], QUOTA.of(Scope::Account)),
+    (&["insufficient funds"], QUOTA.of(Scope::Account)),
+    (&["requires more credits"], QUOTA.of(Scope::Account)),
+    (&["no credits remaining"], QUOTA.of(Scope::Account)),
+    (&["out of credits"], QUOTA.of(Scope::Account)),
+    (&["credits expired"], QUOTA.of(Scope::Account)),
+    (&["exceeded your monthly included credits"], QUOTA.of(Scope::Account)),
+    (&["depleted your monthly included credits"], QUOTA.of(Scope::Account)),
+    // OpenRouter's cap on one key, API Management's on one subscription, LiteLLM's on one virtual key:
+    (&["key limit exceeded"], QUOTA.of(Scope::Key)),
+    (&["out of call volume quota"], QUOTA.of(Scope::Key)),
+    (&["out of bandwidth quota"], QUOTA.of(Scope::Key)),
+    (&["budget has been exceeded"], QUOTA.of(Scope::Key)),
+    (&["exceeded budget"], QUOTA.of(Scope::Key)),
+
+    // --- Keys.
+    (&["incorrect api key"], KEY.of(Scope::Key)),
+    (&["invalid api key"], KEY.of(Scope::Key)),
+    (&["wrong api key"], KEY.of(Scope::Key)),
+    (&["no api key"], KEY.of(Scope::Key)),
+    (&["api key not valid"], KEY.of(Scope::Key)),
+    (&["api key not found"], KEY.of(Scope::Key)),
+    (&["api key expired"], KEY.of(Scope::Key)),
+    (&["api key", "is invalid"], KEY.of(Scope::Key)),
+    (&["api key", "has expired"], KEY.of(Scope::Key)),
+    (&["api key", "revoked"], KEY.of(Scope::Key)),
+    (&["reported as leaked"], KEY.of(Scope::Key)),
+    (&["invalid x-api-key"], KEY.of(Scope::Key)),
+    (&["invalid api token"], KEY.of(Scope::Key)),
+    (&["invalid subscription key"], KEY.of(Scope::Key)),
+    (&["invalid username or password"], KEY.of(Scope::Key)),
+    (&["security token", "is invalid"], KEY.of(Scope::Key)),
+    (&["security token", "expired"], KEY.of(Scope::Key)),
+    (&["missing authentication header"], KEY.of(Scope::Key)),
+    (&["no auth credentials"], KEY.of(Scope::Key)),
+    (&["authentication fails"], KEY.of(Scope::Key)),
+    (&["authentication failed"], KEY.of(Scope::Key)),
+    // NVIDIA says the same of a model that the account may not use.
+    (&["authorization failed"], KEY.of(Scope::Key).model_helps(true)),
+    (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
+    (&["organization has been disabled"], KEY.of(Scope::Account)),
+    (&["organization has been restricted"], KEY.of(Scope::Account)),
+    (&["account blocked"], KEY.of(Scope::Account)),
+
+    // --- Size. OpenAI and Groq send the code of a rate limit with it.
+    (&["request too large"], LARGE.of(Scope::Request)),
+    (&["request body too large"], LARGE.of(Scope::Request)),
+    (&["reduce your message size"], LARGE.of(Scope::Request)),
+    (&["prompt is too long"], LARGE.of(Scope::Request)),
+    (&["prompt too long"], LARGE.of(Scope::Request)),
+    (&["maximum context length"], LARGE.of(Scope::Request)),
+    (&["exceeds", "context length"], LARGE.of(Scope::Request)),
+
+    // --- Overload.
+    (&["overloaded"], BUSY.of(Scope::Model)),
+    (&["service tier capacity exceeded"], BUSY.of(Scope::Model).key_helps(true)),
+    (&["tier capacity exceeded"], BUSY.of(Scope::Model)),
+    (&["capacity temporarily exceeded"], BUSY.of(Scope::Model)),
+    (&["capacity constraints"], BUSY),
+    (&["no capacity"], BUSY.of(Scope::Model)),
+    (&["out of capacity"], BUSY.of(Scope::Model)),
+    (&["at capacity"], BUSY.of(Scope::Model)),
+    (&["no more data centers"], BUSY.of(Scope::Model)),
+    (&["high demand"], BUSY.of(Scope::Model)),
+    (&["high traffic"], BUSY.of(Scope::Model)),
+    (&["high load"], BUSY.of(Scope::Model)),
+    (&["server is busy"], BUSY),
+    (&["too many connections"], BUSY),
+    (&["too many requests waiting"], BUSY.of(Scope::Model)),
+    (&["model is not ready"], BUSY.of(Scope::Model)),
+    (&["first token before the given deadline"], BUSY.of(Scope::Model)),
+
+    // --- Rates.
+    (&["api calls", "/ month"], QUOTA.of(Scope::Account)),
+    (&["api calls", "/ minute"], LIMIT.of(Scope::Account)),
+    // LiteLLM: all deployments of a model cool down.
+    (&["no deployments available"], LIMIT.of(Scope::Model)),
+    // Azure's API Management, per subscription key:
+    (&["rate limit is exceeded. try again in"], LIMIT.of(Scope::Key)),
+    (&["token limit is exceeded. try again in"], LIMIT.counts(Dimension::Tokens).of(Scope::Key)),
+    // LiteLLM's limits of a virtual key:
+    (&["max parallel request limit"], LIMIT.of(Scope::Key)),
+    // Azure: minutes, whatever the delay says.
+    (&["exceeded", "token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    (&["the token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    (&["call rate limit"], LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    // What says no more than a 429 does, for events that have no status and no code:
+    (&["rate limit exceeded"], LIMIT),
+    (&["rate limit reached"], LIMIT),
+    (&["would exceed your", "rate limit"], LIMIT),
+    (&["exceeded your", "rate limit"], LIMIT),
+    (&["concurrency limit"], LIMIT.counts(Dimension::Concurrency)),
+    (&["too many requests"], LIMIT),
+    (&["resource exhausted"], LIMIT),
+    (&["resource has been exhausted"], LIMIT),
+    (&["quota exceeded for"], LIMIT),
+    // GitHub Models: counted over all models unless the name says "ByModel".
+    (&["userbymodelby"], NOTHING.of(Scope::AccountModel).model_helps(true)),
+    (&["exceeded for userby"], NOTHING.of(Scope::Account).model_helps(false)),
+    // OpenAI, Groq, xAI:
+    (&["in organization"], NOTHING.of(Scope::AccountModel)),
+    (&["requests for team", "and model"], NOTHING.of(Scope::AccountModel)),
+];
+
+/// What the phrases of a message in lower case mean, in the order of the table.
+pub(super) fn meanings(message: &str) -> impl Iterator<Item = Meaning> {
+    PHRASES
+        .iter()
+        .filter(move |(parts, _)| {
+            !message.is_empty() && parts.iter().all(|part| message.contains(part))
+        })
+        .map(|(_, meaning)| *meaning)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phrases_are_in_the_case_in_which_they_are_sought() {
+        for (parts, _) in PHRASES {
+            assert!(!parts.is_empty());
+            for part in *parts {
+                assert_eq!(*part, part.to_lowercase());
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_several_reasons_share_mean_nothing() {
+        for message in [
+            "you exceeded your current quota, please check your plan and billing details.",
+            "your current concurrency is 26, based on your remaining balance.",
+            "you can increase your rate limit by adding a payment method at /account/billing",
+            "add 10 credits to unlock 1000 free model requests per day",
+            "need more tokens? upgrade to dev tier today",
+            "country, region, or territory not supported",
+            "this model's temperature is out of range",
+        ] {
+            assert_eq!(meanings(message).next(), None, "{message}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Wire form: a delay or a date in an English sentence ("Please try again in 6m0s.").
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    decimal::{self, MILLISECOND, SECOND},
+    timespan, timestamp,
+};
+
+/// What stands before a delay. A number anywhere else in a message is a limit, a price or a port.
+const BEFORE_A_DELAY: &[&str] = &[
+    "again in ",
+    "again after ",
+    "retry in ",
+    "retry after ",
+    "retrying in ",
+    "retrying after ",
+    "replenished in ",
+    "replenished after ",
+    "reset in ",
+    "reset after ",
+    "resets in ",
+    "resets after ",
+    "available in ",
+    "wait for ",
+    "wait ",
+    "retry-after: ",
+];
+
+/// What stands before a date.
+const BEFORE_A_DATE: &[&str] = &[
+    "resets at: ",
+    "resets at ",
+    "resets on ",
+    "reset at: ",
+    "reset at ",
+    "reset on ",
+    "again at ",
+    "again on ",
+    "retry at ",
+    "access on ",
+    "available on ",
+    "available at ",
+];
+
+const HEDGES: &[&str] = &[
+    "about ",
+    "around ",
+    "approximately ",
+    "another ",
+    "at least ",
+    "~",
+];
+
+const UNITS: &[(&[&str], u64)] = &[
+    (&["ns"], 1),
+    (&["us", "\u{b5}s", "\u{3bc}s"], 1_000),
+    (
+        &[
+            "ms",
+            "msec",
+            "msecs",
+            "millis",
+            "millisecond",
+            "milliseconds",
+        ],
+        MILLISECOND,
+    ),
+    (&["s", "sec", "secs", "second", "seconds"], SECOND),
+    (&["m", "min", "mins", "minute", "minutes"], 60 * SECOND),
+    (&["h", "hr", "hrs", "hour", "hours"], 3_600 * SECOND),
+    (&["d", "day", "days"], DAY),
+];
+
+const DAY: u64 = 24 * 3_600 * SECOND;
+
+/// The longest delay in a text of lower-case letters: a wait must not be shorter than any of them.
+pub(super) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+    let delays = after(text, BEFORE_A_DELAY).filter_map(span);
+    let dates = after(text, BEFORE_A_DATE).filter_map(|text| {
+        let (at, _) = timestamp::leading(text)?;
+        timestamp::until(at, now)
+    });
+    delays.chain(dates).max()
+}
+
+/// The date of a sentence that gives no time of day worth waiting for ("on 2026-09-01 at 00:00 UTC").
+pub(super) fn date(text: &str, now: SystemTime) -> Option<SystemTime> {
+    after(text, BEFORE_A_DATE)
+        .filter_map(timestamp::leading_sentence)
+        .filter(|at| timestamp::is_credible(*at, now))
+        .max()
+}
+
+/// What follows each of the `anchors` wherever it stands as words of its own.
+fn after<'a>(text: &'a str, anchors: &'static [&'static str]) -> impl Iterator<Item = &'a str> {
+    anchors.iter().flat_map(move |anchor| {
+        text.match_indices(anchor)
+            .filter(move |(at, _)| {
+                let before = text[..*at].chars().next_back();
+                before.is_none_or(|c| !c.is_alphanumeric())
+            })
+            .map(move |(at, _)| &text[at + anchor.len()..])
+    })
+}
+
+/// `6m0s`, `60 seconds`, `1 minute and 30 seconds`, `00:30:02`.
+fn span(text: &str) -> Option<Duration> {
+    let text = HEDGES
+        .iter()
+        .find_map(|hedge| text.strip_prefix(hedge))
+        .unwrap_or(text)
+        .trim_start_matches([' ', '`', '"', '\'', '*']);
+    if let Some((span, _)) = timespan::leading(text) {
+        return Some(span);
+    }
+    let (mut total, mut rest) = part(text)?;
+    loop {
+        let next = rest.trim_start_matches([' ', ',']);
+        let next = next.strip_prefix("and ").unwrap_or(next);
+        if !next.starts_with(|c: char| c.is_ascii_digit()) {
+            break;
+        }
+        // A number of something else ("5 minutes, 3 attempts left") ends the delay.
+        let Some((more, after)) = part(next) else {
+            break;
+        };
+        total = total.checked_add(more)?;
+        rest = after;
+    }
+    decimal::from_nanos(total)
+}
+
+/// One number and its unit, as nanoseconds.
+fn part(text: &str) -> Option<(u128, &str)> {
+    let (number, rest) = decimal::leading(text)?;
+    let rest = rest.trim_start_matches(' ');
+    let end = rest
+        .find(|c: char| !c.is_alphabetic())
+        .unwrap_or(rest.len());
+    let (word, rest) = rest.split_at(end);
+    let (_, unit) = UNITS.iter().find(|(names, _)| names.contains(&word))?;
+    // "2.12 days" is rounded to a quarter of an hour: waiting for it could end early.
+    if *unit == DAY && number.contains('.') {
+        return None;
+    }
+    Some((decimal::nanos(number, *unit)?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-05-31T10:04:00Z
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_221_840)
+    }
+
+    #[test]
+    fn sentences_that_name_a_delay() {
+        let table: &[(&str, Option<u64>)] = &[
+            ("Please try again in 20s. Visit", Some(20_000)),
+            ("Please try again in 6ms.", Some(6)),
+            ("try again in 250 ms", Some(250)),
+            ("Please try again in 1h2m3.5s", Some(3_723_500)),
+            ("Please try again in 9m38.016s. Need more", Some(578_016)),
+            ("Please retry in 44.09s.", Some(44_090)),
+            ("Please retry after 1 second.", Some(1_000)),
+            ("Retry after 60 seconds", Some(60_000)),
+            (
+                "Please wait 57829 seconds before retrying.",
+                Some(57_829_000),
+            ),
+            ("Please wait for about 2 minutes", Some(120_000)),
+            ("Try again in 1 minute and 30 seconds.", Some(90_000)),
+            ("try again in 1 hour, 5 minutes", Some(3_900_000)),
+            ("try again in 5 minutes, 3 attempts left", Some(300_000)),
+            ("Quota will be replenished in 00:30:02.", Some(1_802_000)),
+            ("replenished in 14.07:13:56.", Some(1_235_636_000)),
+            ("Your quota will reset after 2h7m3s.", Some(7_623_000)),
+            ("Limit resets at: 2026-05-31 10:04:41 UTC", Some(41_000)),
+            ("resets at 2026-05-31T10:05:00Z (2056)", Some(60_000)),
+            ("try again in 2 days", Some(172_800_000)),
+            ("replenished in 2.12 days", None),
+            ("Please try again in a few minutes", None),
+            ("try again in 20", None),
+            ("try again in -5 seconds", None),
+            ("try again in 1e9 seconds", None),
+            ("try again in inf seconds", None),
+            ("try again in 99999999999999999999 seconds", None),
+            ("try again in 1,000 seconds", None),
+            ("Limit 3, Used 3, Requested 1.", None),
+            ("await 3 seconds", None),
+            ("resets at 9999-12-31T23:59:59Z", None),
+            ("", None),
+        ];
+        for (text, expected) in table {
+            let read = delay(&text.to_lowercase(), now());
+            assert_eq!(read, expected.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_without_seconds_is_no_delay() {
+        let text = "you will regain access on 2026-09-01 at 00:00 utc.";
+        assert_eq!(delay(text, now()), None);
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_788_220_800);
+        assert_eq!(date(text, now()), Some(at));
+        assert_eq!(date("access on 9999-09-01 at 00:00 utc", now()), None);
+        assert_eq!(date("access on 2020-09-01 at 00:00 utc", now()), None);
+    }
+}

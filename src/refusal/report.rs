@@ -1,0 +1,378 @@
+//! Wire form: the JSON of an error, in all the shapes in which providers nest it.
+//!
+//! `{"error":{..}}`, `{"error":"text"}`, flat `{message, type, code}`, `[{"error":{..}}]`,
+//! `{"errors":[..]}`, `{"detail":".."}`, `{"statusCode":..}`, problem details, and any of them again as
+//! a string inside a message. Only known keys are read, so an echoed request is not taken for the error.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use super::{Dialect, codes, decimal, go_duration, google, reset, timestamp};
+
+/// More of a body is not read; the largest error seen is a few KiB.
+pub(super) const MOST_BYTES: usize = 64 * 1024;
+
+/// More of a message is an echo of the request.
+const MOST_TEXT: usize = 8 * 1024;
+
+/// An error in a message in an error: deeper nesting has not been seen.
+const MOST_NESTING: u8 = 3;
+
+const MOST_CODES: usize = 32;
+const MOST_ELEMENTS: usize = 16;
+
+#[rustfmt::skip]
+const CODE_KEYS: &[&str] = &[
+    "code", "type", "status", "error_type", "error_code", "reason", "limit_source", "__type",
+    "statusCode", "status_code", "provider_code",
+];
+#[rustfmt::skip]
+const TEXT_KEYS: &[&str] = &[
+    "message", "Message", "error", "detail", "details", "title", "error_message", "errorMessage",
+    "error_description", "raw", "msg",
+];
+#[rustfmt::skip]
+const NESTED_KEYS: &[&str] = &[
+    "error", "errors", "detail", "details", "metadata", "response", "availability", "last_error",
+];
+
+/// In which form a field holds a delay.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Seconds,
+    Millis,
+    Proto,
+    Go,
+    Date,
+}
+
+#[rustfmt::skip]
+const DELAY_KEYS: &[(&str, Form)] = &[
+    ("retryDelay", Form::Proto), ("quotaResetDelay", Form::Go), ("quotaResetTimeStamp", Form::Date),
+    ("retry_after", Form::Seconds), ("retryAfter", Form::Seconds),
+    ("retry_after_seconds", Form::Seconds), ("retry_after_ms", Form::Millis),
+];
+
+/// What an error's JSON says, before anything is concluded from it.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Codes, types and statuses in [normal form](codes::normal).
+    pub(super) codes: Vec<String>,
+    /// All messages as they are, one to a line.
+    pub(super) text: String,
+    /// The HTTP status that the body repeats, or has where the response has none.
+    pub(super) status: Option<u16>,
+    /// A delay in a field of its own.
+    pub(super) delay: Option<Duration>,
+    pub(super) quotas: Vec<google::Quota>,
+    /// Headers of an upstream provider that are told in the body (OpenRouter).
+    pub(super) headers: HeaderMap,
+    /// Whose shape this is, where the shape tells.
+    pub(super) dialect: Option<Dialect>,
+}
+
+/// What the body of an error response says; `None` if it is not JSON that can be read.
+pub(super) fn of_body(body: &[u8], now: SystemTime) -> Option<Report> {
+    Some(of_value(&parse(body)?, now))
+}
+
+/// As [`of_body`], of what may also be a success: only what is marked as an error is read.
+pub(super) fn of_event(name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Report> {
+    let value = parse(data)?;
+    let named = name.is_some_and(|name| {
+        matches!(name, "error" | "response.failed") || name.ends_with("Exception")
+    });
+    if !named && !is_error(&value) {
+        return None;
+    }
+    let mut report = of_value(&value, now);
+    if let Some(name) = name {
+        report.code(name, false);
+    }
+    Some(report)
+}
+
+/// `serde_json` refuses more than 128 levels, so no depth of nesting can exhaust the stack.
+fn parse(body: &[u8]) -> Option<Value> {
+    if body.len() > MOST_BYTES {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+fn of_value(value: &Value, now: SystemTime) -> Report {
+    let mut report = Report::default();
+    report.read(
+        value,
+        &Place {
+            now,
+            in_list: false,
+            nesting: 0,
+        },
+    );
+    report
+}
+
+fn is_error(value: &Value) -> bool {
+    match value {
+        Value::Array(elements) => elements.first().is_some_and(is_error),
+        Value::Object(object) => {
+            let has = |key| matches!(object.get(key), Some(Value::Object(_) | Value::String(_)));
+            let kind = object.get("type").and_then(Value::as_str);
+            let failed = object.get("success") == Some(&Value::Bool(false));
+            has("error") || failed || matches!(kind, Some("error" | "response.failed"))
+        }
+        _ => false,
+    }
+}
+
+/// Where the walk is.
+#[derive(Clone, Copy)]
+struct Place {
+    now: SystemTime,
+    /// Inside an `errors` list, whose codes are numbers of their own.
+    in_list: bool,
+    /// How many strings of JSON have been opened on the way.
+    nesting: u8,
+}
+
+// === impl Report ===
+
+impl Report {
+    fn read(&mut self, value: &Value, place: &Place) {
+        match value {
+            Value::Object(object) => self.object(object, place),
+            Value::Array(elements) => {
+                for element in elements.iter().take(MOST_ELEMENTS) {
+                    self.read(element, place);
+                }
+            }
+            Value::String(text) => self.message(text, place),
+            _ => {}
+        }
+    }
+
+    fn object(&mut self, object: &Map<String, Value>, place: &Place) {
+        self.recognise(object);
+        for (key, value) in object {
+            let key = key.as_str();
+            match value {
+                Value::String(text) => {
+                    if CODE_KEYS.contains(&key) {
+                        self.code(text, place.in_list);
+                    }
+                    if TEXT_KEYS.contains(&key) {
+                        self.message(text, place);
+                    }
+                    self.delay(key, text, place.now);
+                }
+                Value::Number(number) => {
+                    let number = number.to_string();
+                    if CODE_KEYS.contains(&key) {
+                        self.code(&number, place.in_list);
+                    }
+                    self.delay(key, &number, place.now);
+                }
+                Value::Object(_) | Value::Array(_) if NESTED_KEYS.contains(&key) => {
+                    let in_list = place.in_list || key == "errors";
+                    self.read(value, &Place { in_list, ..*place });
+                }
+                Value::Object(headers) if key == "headers" => self.headers(headers),
+                Value::Array(violations) if key == "violations" => {
+                    let quotas = violations
+                        .iter()
+                        .take(MOST_ELEMENTS)
+                        .filter_map(google::quota);
+                    self.quotas.extend(quotas);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Google writes its statuses in capitals or says `google.rpc`; only OpenRouter has this metadata.
+    fn recognise(&mut self, object: &Map<String, Value>) {
+        let text = |key| object.get(key).and_then(Value::as_str);
+        let is_google = text("@type").is_some_and(google::is_detail)
+            || (object.contains_key("code") && text("status").is_some_and(google::is_status));
+        let metadata = object.get("metadata").and_then(Value::as_object);
+        let is_open_router = metadata.is_some_and(|metadata| {
+            ["limit_source", "provider_name", "error_type"]
+                .iter()
+                .any(|key| metadata.contains_key(*key))
+        });
+        if is_open_router {
+            self.dialect = Some(Dialect::OpenRouter);
+        } else if is_google && self.dialect.is_none() {
+            self.dialect = Some(Dialect::Gemini);
+        }
+    }
+
+    fn code(&mut self, code: &str, in_list: bool) {
+        let Some(code) = codes::normal(code) else {
+            return;
+        };
+        if let Ok(status @ 400..=599) = code.parse::<u16>() {
+            self.status = self.status.or(Some(status));
+        }
+        if self.codes.len() < MOST_CODES {
+            self.codes.push(if in_list {
+                codes::of_a_list(&code)
+            } else {
+                code
+            });
+        }
+    }
+
+    fn message(&mut self, text: &str, place: &Place) {
+        if let Some((before, value)) = nested(text, place) {
+            self.push(before);
+            let nesting = place.nesting + 1;
+            self.read(&value, &Place { nesting, ..*place });
+        } else {
+            self.push(text);
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        let room = MOST_TEXT.saturating_sub(self.text.len());
+        let mut end = text.len().min(room);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.text.push_str(&text[..end]);
+        self.text.push('\n');
+    }
+
+    /// The longest of all delays: a wait must not be shorter than any of them.
+    fn delay(&mut self, key: &str, value: &str, now: SystemTime) {
+        let Some((_, form)) = DELAY_KEYS.iter().find(|(name, _)| *name == key) else {
+            return;
+        };
+        let delay = match form {
+            Form::Seconds => reset::parse(value, now),
+            Form::Millis => decimal::hint(value, decimal::MILLISECOND),
+            Form::Proto => go_duration::parse_proto(value),
+            Form::Go => go_duration::parse(value),
+            Form::Date => timestamp::parse(value).and_then(|at| timestamp::until(at, now)),
+        };
+        self.delay = self.delay.max(delay);
+    }
+
+    fn headers(&mut self, headers: &Map<String, Value>) {
+        for (name, value) in headers.iter().take(MOST_ELEMENTS) {
+            let value = match value {
+                Value::String(text) => HeaderValue::from_str(text).ok(),
+                Value::Number(number) => HeaderValue::from_str(&number.to_string()).ok(),
+                _ => None,
+            };
+            let name = HeaderName::try_from(name).ok();
+            if let (Some(name), Some(value)) = (name, value) {
+                self.headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The JSON that a message consists of or ends with, and what stands before it.
+fn nested<'a>(text: &'a str, place: &Place) -> Option<(&'a str, Value)> {
+    if place.nesting == MOST_NESTING {
+        return None;
+    }
+    let start = text.find(['{', '['])?;
+    let end = text.rfind(['}', ']'])?;
+    let value = serde_json::from_str(text.get(start..=end)?).ok()?;
+    let holds_anything = match &value {
+        Value::Object(object) => !object.is_empty(),
+        Value::Array(elements) => elements.first().is_some_and(Value::is_object),
+        _ => false,
+    };
+    holds_anything.then(|| (&text[..start], value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Report {
+        of_body(body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap()
+    }
+
+    #[test]
+    fn every_shape_gives_the_same_code_and_message() {
+        for body in [
+            r#"{"error":{"message":"No.","type":"x"}}"#,
+            r#"[{"error":{"message":"No.","type":"x"}}]"#,
+            r#"{"message":"No.","type":"x"}"#,
+            r#"{"error":"No.","error_type":"x"}"#,
+            r#"{"detail":"No.","code":"x"}"#,
+            r#"{"error":{"message":"{\"error\":{\"message\":\"No.\",\"type\":\"x\"}}"}}"#,
+            r#"{"response":{"error":{"code":"x","message":"No."}}}"#,
+        ] {
+            let report = read(body);
+            assert_eq!(report.codes, ["x"], "{body}");
+            assert_eq!(report.text.trim(), "No.", "{body}");
+        }
+    }
+
+    #[test]
+    fn the_words_before_a_nested_error_are_kept() {
+        let body =
+            r#"{"error":{"message":"litellm.RateLimitError: [{\"error\":{\"code\":429}}]"}}"#;
+        let report = read(body);
+        assert_eq!(report.text.trim(), "litellm.RateLimitError:");
+        assert_eq!(report.status, Some(429));
+    }
+
+    #[test]
+    fn codes_may_be_numbers_and_those_of_a_list_are_marked() {
+        assert_eq!(read(r#"{"error":{"code":1302}}"#).codes, ["1302"]);
+        let listed = read(r#"{"success":false,"errors":[{"code":3040,"message":"full"}]}"#);
+        assert_eq!(listed.codes, ["errors/3040"]);
+    }
+
+    #[test]
+    fn delays_are_read_from_fields_of_any_unit() {
+        let millis = |body| read(body).delay.map(|delay| delay.as_millis());
+        assert_eq!(millis(r#"{"retry_after":8}"#), Some(8_000));
+        assert_eq!(millis(r#"{"retry_after":"8.5"}"#), Some(8_500));
+        assert_eq!(millis(r#"{"retry_after_ms":8}"#), Some(8));
+        assert_eq!(millis(r#"{"retryDelay":"3.000000001s"}"#), Some(3_001));
+        for hostile in ["-1", "1e400", "1e9", "99999999999999999999"] {
+            let body = format!(r#"{{"retry_after":{hostile}}}"#);
+            let report = of_body(body.as_bytes(), SystemTime::UNIX_EPOCH);
+            assert_eq!(report.and_then(|report| report.delay), None, "{hostile}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_not_read() {
+        let deep = "[".repeat(100_000);
+        let large = format!(r#"{{"message":"{}"}}"#, "x".repeat(MOST_BYTES));
+        for body in ["", "<html>", r#"{"error":"#, "\u{feff}{}", &deep, &large] {
+            assert!(of_body(body.as_bytes(), SystemTime::UNIX_EPOCH).is_none());
+        }
+        assert!(of_body(b"\"\xff\"", SystemTime::UNIX_EPOCH).is_none());
+    }
+
+    #[test]
+    fn messages_nested_for_ever_are_opened_a_few_times() {
+        let mut body = r#"{"message":"end"}"#.to_owned();
+        for _ in 0..8 {
+            body = serde_json::json!({ "message": body }).to_string();
+        }
+        assert!(read(&body).text.contains("message"));
+    }
+
+    #[test]
+    fn a_success_is_not_read() {
+        let event = |name, data: &str| of_event(name, data.as_bytes(), SystemTime::UNIX_EPOCH);
+        assert!(event(None, r#"{"choices":[],"error":null}"#).is_none());
+        assert!(event(None, r#"{"type":"response.completed"}"#).is_none());
+        assert!(event(Some("message"), r#"{"message":"overloaded"}"#).is_none());
+        assert!(event(Some("error"), r#"{"message":"overloaded"}"#).is_some());
+        assert!(event(Some("throttlingException"), r#"{"message":"no"}"#).is_some());
+    }
+}

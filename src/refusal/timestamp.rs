@@ -1,0 +1,191 @@
+//! Wire form: a calendar date with its offset: RFC 3339, its SQL-like cousin
+//! (`2026-05-31 10:04:41 UTC`) and the sentence (`2026-09-01 at 00:00 UTC`).
+//!
+//! Read by hand: the crates that read RFC 3339 with an offset bring a time zone library with them
+//! (two crates and more code than this whole project), and `httpdate` knows only its own three forms.
+
+use std::time::{Duration, SystemTime};
+
+use super::decimal::{self, LONGEST, SECOND};
+
+/// How a date is joined to its time of day, and whether the seconds may be missing.
+#[derive(Clone, Copy)]
+struct Form {
+    joints: &'static [&'static str],
+    seconds: bool,
+}
+
+const STRICT: Form = Form {
+    joints: &["T", "t", " "],
+    seconds: true,
+};
+const SENTENCE: Form = Form {
+    joints: &[" at "],
+    seconds: false,
+};
+
+/// RFC 3339, or the same with a blank and `UTC`; the offset is mandatory.
+pub(super) fn parse(value: &str) -> Option<SystemTime> {
+    let (at, rest) = leading(value)?;
+    rest.is_empty().then_some(at)
+}
+
+/// As [`parse`], of what `text` begins with.
+pub(super) fn leading(text: &str) -> Option<(SystemTime, &str)> {
+    read(text, STRICT)
+}
+
+/// `2026-09-01 at 00:00 UTC`, of what `text` begins with.
+pub(super) fn leading_sentence(text: &str) -> Option<SystemTime> {
+    read(text, SENTENCE).map(|(at, _)| at)
+}
+
+/// The time from `now` to `at`, rounded up; a past date is zero, one beyond a year is a mistake.
+pub(super) fn until(at: SystemTime, now: SystemTime) -> Option<Duration> {
+    decimal::from_nanos(at.duration_since(now).unwrap_or_default().as_nanos())
+}
+
+/// Whether `at` is near enough to be believed.
+pub(super) fn is_credible(at: SystemTime, now: SystemTime) -> bool {
+    at.duration_since(now).is_ok_and(|wait| wait <= LONGEST)
+}
+
+fn read(text: &str, form: Form) -> Option<(SystemTime, &str)> {
+    let (year, text) = digits(text, 4, 1970..=9999)?;
+    let (month, text) = digits(text.strip_prefix('-')?, 2, 1..=12)?;
+    let (day, text) = digits(text.strip_prefix('-')?, 2, 1..=days_in(year, month))?;
+    let text = form
+        .joints
+        .iter()
+        .find_map(|joint| text.strip_prefix(joint))?;
+    let (hour, text) = digits(text, 2, 0..=23)?;
+    let (minute, text) = digits(text.strip_prefix(':')?, 2, 0..=59)?;
+    let (nanos, text) = match text.strip_prefix(':') {
+        Some(seconds) => {
+            let (number, rest) = decimal::leading(seconds)?;
+            // 60 is a leap second.
+            let (_, fraction) = digits(number, 2, 0..=60)?;
+            if !fraction.is_empty() && !fraction.starts_with('.') {
+                return None;
+            }
+            (decimal::nanos(number, SECOND)?, rest)
+        }
+        None if form.seconds => return None,
+        None => (0, text),
+    };
+    let (offset, rest) = offset(text)?;
+    let seconds = (days_since_epoch(year, month, day) * 24 + hour) * 3_600 + minute * 60;
+    let seconds = u64::try_from(seconds.checked_sub(offset)?).ok()?;
+    let nanos = Duration::from_nanos(u64::try_from(nanos).ok()?);
+    let at = Duration::from_secs(seconds).checked_add(nanos)?;
+    Some((SystemTime::UNIX_EPOCH.checked_add(at)?, rest))
+}
+
+/// Exactly `count` digits in `range` at the start of `text`.
+fn digits(text: &str, count: usize, range: std::ops::RangeInclusive<i64>) -> Option<(i64, &str)> {
+    let (number, rest) = text.split_at_checked(count)?;
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = number.parse().ok()?;
+    range.contains(&number).then_some((number, rest))
+}
+
+/// The offset from UTC in seconds.
+fn offset(text: &str) -> Option<(i64, &str)> {
+    for utc in ["Z", "z", " UTC", " utc", " GMT", " gmt"] {
+        if let Some(rest) = text.strip_prefix(utc) {
+            return Some((0, rest));
+        }
+    }
+    let (sign, text) = match text.strip_prefix('+') {
+        Some(text) => (1, text),
+        None => (-1, text.strip_prefix('-')?),
+    };
+    let (hours, text) = digits(text, 2, 0..=23)?;
+    let (minutes, rest) = digits(text.strip_prefix(':')?, 2, 0..=59)?;
+    Some((sign * (hours * 3_600 + minutes * 60), rest))
+}
+
+fn is_leap(year: i64) -> bool {
+    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap(year) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Days from 1970-01-01, counted in years that begin in March so that a leap day comes last.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + (month * 153 + 2) / 5 + day - 719_469
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(at: SystemTime) -> u64 {
+        at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+    }
+
+    #[test]
+    fn rfc_3339_needs_its_offset_and_real_days() {
+        let table: &[(&str, Option<u64>)] = &[
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T00:00:00Z", Some(951_782_400)),
+            ("2026-02-10T00:00:16Z", Some(1_770_681_616)),
+            ("2026-02-10T01:00:16+01:00", Some(1_770_681_616)),
+            ("2026-02-09t23:00:16-01:00", Some(1_770_681_616)),
+            ("2026-02-10 00:00:16 UTC", Some(1_770_681_616)),
+            ("2026-02-10T00:00:16.000Z", Some(1_770_681_616)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
+            ("2026-02-10T00:00:16", None),
+            ("2026-02-10", None),
+            ("2026-02-10T00:00Z", None),
+            ("2026-02-30T00:00:00Z", None),
+            ("2100-02-29T00:00:00Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-01-01T24:00:00Z", None),
+            ("1969-12-31T23:59:59Z", None),
+            ("1970-01-01T00:00:00+01:00", None),
+            ("+026-01-01T00:00:00Z", None),
+            ("2026-01-01T00:00:5Z", None),
+            ("2026-01-01T00:00:160Z", None),
+            ("2026-01-01T00:00:00Z tomorrow", None),
+            ("20é6-01-01T00:00:00Z", None),
+            ("", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(parse(value).map(seconds), *expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_sentence_may_leave_out_the_seconds() {
+        let at = leading_sentence("2026-09-01 at 00:00 utc.").map(seconds);
+        assert_eq!(at, Some(1_788_220_800));
+        assert_eq!(leading_sentence("2026-09-01 at noon UTC"), None);
+        assert_eq!(leading_sentence("2026-09-01 at 00:00"), None);
+    }
+
+    #[test]
+    fn a_fraction_is_rounded_up_and_a_past_date_is_zero() {
+        let now = parse("2026-02-10T00:00:00Z").unwrap();
+        let wait = |value| until(parse(value).unwrap(), now);
+        let milli = Duration::from_millis(1);
+        assert_eq!(wait("2026-02-10T00:00:00.000000001Z"), Some(milli));
+        assert_eq!(wait("2020-02-10T00:00:00Z"), Some(Duration::ZERO));
+        assert_eq!(wait("9999-12-31T23:59:59Z"), None);
+    }
+}

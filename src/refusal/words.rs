@@ -1,0 +1,310 @@
+//! The names of limits in messages and identifiers: "requests per min (RPM)",
+//! `GenerateRequestsPerMinutePerProjectPerModel`, `free-models-per-day`, "1000 API calls / month".
+
+use std::time::Duration;
+
+use super::{Dimension, Window};
+
+/// What a name of a limit says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limit {
+    pub(super) dimension: Option<Dimension>,
+    pub(super) window: Option<Window>,
+}
+
+/// Words that name a dimension, and the window that they imply if none is named.
+#[rustfmt::skip]
+static DIMENSIONS: &[(&str, Dimension, Option<Window>)] = &[
+    (" input tokens ", Dimension::InputTokens, None),
+    (" input token count ", Dimension::InputTokens, None),
+    (" prompt tokens per ", Dimension::InputTokens, None),
+    (" itpm ", Dimension::InputTokens, Some(Window::Minute)),
+    (" output tokens ", Dimension::OutputTokens, None),
+    (" output token count ", Dimension::OutputTokens, None),
+    (" otpm ", Dimension::OutputTokens, Some(Window::Minute)),
+    (" tokens per ", Dimension::Tokens, None),
+    (" token count per ", Dimension::Tokens, None),
+    (" request tokens ", Dimension::Tokens, None),
+    (" by minute tokens ", Dimension::Tokens, None),
+    (" by day tokens ", Dimension::Tokens, None),
+    (" deployment ratelimit token ", Dimension::Tokens, None),
+    (" tpm ", Dimension::Tokens, Some(Window::Minute)),
+    (" tpd ", Dimension::Tokens, Some(Window::Day)),
+    // Bedrock names no window when it means a minute.
+    (" too many tokens please wait ", Dimension::Tokens, Some(Window::Minute)),
+    (" too many tokens per ", Dimension::Tokens, None),
+    (" too many requests please wait ", Dimension::Requests, Some(Window::Minute)),
+    (" requests per ", Dimension::Requests, None),
+    (" request per ", Dimension::Requests, None),
+    (" queries per ", Dimension::Requests, None),
+    (" api calls ", Dimension::Requests, None),
+    (" calls per ", Dimension::Requests, None),
+    (" number of requests ", Dimension::Requests, None),
+    (" tier requests ", Dimension::Requests, None),
+    (" free models per ", Dimension::Requests, None),
+    (" deployment ratelimit request ", Dimension::Requests, None),
+    (" user by minute ", Dimension::Requests, None),
+    (" user by day ", Dimension::Requests, None),
+    (" user by model by minute ", Dimension::Requests, None),
+    (" user by model by day ", Dimension::Requests, None),
+    (" rps ", Dimension::Requests, Some(Window::Second)),
+    (" rpm ", Dimension::Requests, Some(Window::Minute)),
+    (" rph ", Dimension::Requests, Some(Window::Hour)),
+    (" rpd ", Dimension::Requests, Some(Window::Day)),
+    (" concurrency ", Dimension::Concurrency, None),
+    (" concurrent requests ", Dimension::Concurrency, None),
+    (" max parallel request ", Dimension::Concurrency, None),
+    (" neurons ", Dimension::Neurons, None),
+];
+
+/// A unit of time after "per", "by" or "/".
+#[rustfmt::skip]
+static UNITS: &[(&[&str], Window)] = &[
+    (&["second", "sec"], Window::Second),
+    (&["minute", "min"], Window::Minute),
+    (&["hour", "hr"], Window::Hour),
+    (&["day"], Window::Day),
+    (&["week"], Window::Week),
+    (&["month"], Window::Month),
+];
+
+#[rustfmt::skip]
+static ADJECTIVES: &[(&str, Window)] = &[
+    ("hourly", Window::Hour), ("daily", Window::Day), ("weekly", Window::Week), ("monthly", Window::Month),
+];
+
+/// The limit that `name` names. Several dimensions are none: LiteLLM's "Crossed TPM / RPM / Max
+/// Parallel Request Limit" does not say which. Of several windows the first is meant; what follows is advice.
+pub(super) fn limit(name: &str) -> Limit {
+    if name.is_empty() {
+        return Limit::default();
+    }
+    let words = normal(name);
+    let mut found: Vec<(Dimension, Option<Window>)> = Vec::new();
+    for (phrase, dimension, implied) in DIMENSIONS {
+        if words.contains(phrase) {
+            found.push((*dimension, *implied));
+        }
+    }
+    Limit {
+        dimension: one_of(&found),
+        window: window(&words).or_else(|| found.iter().find_map(|(_, implied)| *implied)),
+    }
+}
+
+fn one_of(found: &[(Dimension, Option<Window>)]) -> Option<Dimension> {
+    let has = |dimension| found.iter().any(|(it, _)| *it == dimension);
+    let directed = has(Dimension::InputTokens) != has(Dimension::OutputTokens);
+    let mut dimensions = found.iter().map(|(dimension, _)| match dimension {
+        // "input tokens per minute" is also "tokens per minute".
+        Dimension::Tokens if has(Dimension::InputTokens) && directed => Dimension::InputTokens,
+        Dimension::Tokens if has(Dimension::OutputTokens) && directed => Dimension::OutputTokens,
+        Dimension::InputTokens | Dimension::OutputTokens if !directed => Dimension::Tokens,
+        other => *other,
+    });
+    let first = dimensions.next()?;
+    dimensions.all(|other| other == first).then_some(first)
+}
+
+fn window(words: &str) -> Option<Window> {
+    let mut after_per = false;
+    for word in words.split(' ').filter(|word| !word.is_empty()) {
+        if after_per {
+            let unit = UNITS.iter().find(|(names, _)| names.contains(&word));
+            // "50 per 86400s" (GitHub Models)
+            let seconds = || word.strip_suffix('s')?.parse().ok();
+            let of_length = || Window::covering(Duration::from_secs(seconds()?));
+            if let Some(window) = unit.map(|(_, window)| *window).or_else(of_length) {
+                return Some(window);
+            }
+        }
+        if let Some((_, window)) = ADJECTIVES.iter().find(|(name, _)| *name == word) {
+            return Some(*window);
+        }
+        after_per = matches!(word, "per" | "by");
+    }
+    None
+}
+
+/// Lower-case words between single blanks, with a blank at both ends; `CamelCase` is split, and "/" is "per".
+fn normal(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + name.len() / 4 + 2);
+    words.push(' ');
+    let mut after_lower = false;
+    for c in name.chars() {
+        if c == '/' {
+            words.push_str(if words.ends_with(' ') {
+                "per "
+            } else {
+                " per "
+            });
+        } else if !c.is_alphanumeric() {
+            if !words.ends_with(' ') {
+                words.push(' ');
+            }
+        } else {
+            if c.is_ascii_uppercase() && after_lower {
+                words.push(' ');
+            }
+            words.push(c.to_ascii_lowercase());
+        }
+        after_lower = c.is_ascii_lowercase();
+    }
+    words.push(' ');
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_limits_in_every_style() {
+        use Dimension::*;
+        let table: &[(&str, Option<Dimension>, Option<Window>)] = &[
+            (
+                "on requests per min (RPM): Limit 3",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "on requests per min. Limit: 3 / min",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "on tokens per min (TPM): Limit 30000",
+                Some(Tokens),
+                Some(Window::Minute),
+            ),
+            (
+                "on requests per day (RPD)",
+                Some(Requests),
+                Some(Window::Day),
+            ),
+            ("on tokens per day (TPD)", Some(Tokens), Some(Window::Day)),
+            (
+                "30,000 input tokens per minute",
+                Some(InputTokens),
+                Some(Window::Minute),
+            ),
+            (
+                "80,000 output tokens per minute",
+                Some(OutputTokens),
+                Some(Window::Minute),
+            ),
+            ("(ITPM)", Some(InputTokens), Some(Window::Minute)),
+            (
+                "input tokens and output tokens per minute",
+                Some(Tokens),
+                Some(Window::Minute),
+            ),
+            (
+                "Number of request tokens has exceeded your per-minute rate limit",
+                Some(Tokens),
+                Some(Window::Minute),
+            ),
+            (
+                "Number of requests has exceeded your per-minute rate limit",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "Number of request tokens has exceeded your daily rate limit",
+                Some(Tokens),
+                Some(Window::Day),
+            ),
+            (
+                "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+                Some(Requests),
+                Some(Window::Day),
+            ),
+            (
+                "GenerateContentPaidTierInputTokensPerModelPerMinute",
+                Some(InputTokens),
+                Some(Window::Minute),
+            ),
+            (
+                "aiplatform.googleapis.com/generate_content_requests_per_minute_per_project_per_base_model",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "googleapis.com/generate_content_free_tier_requests, limit: 20",
+                Some(Requests),
+                None,
+            ),
+            (
+                "Too many tokens, please wait before trying again.",
+                Some(Tokens),
+                Some(Window::Minute),
+            ),
+            (
+                "Too many tokens per day, please wait before trying again.",
+                Some(Tokens),
+                Some(Window::Day),
+            ),
+            (
+                "Too many requests, please wait",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "Requests per Second (actual/limit): 3/2.",
+                Some(Requests),
+                Some(Window::Second),
+            ),
+            (
+                "120 queries per minute",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "limited to 1000 API calls / month",
+                Some(Requests),
+                Some(Window::Month),
+            ),
+            (
+                "limited to 20 API calls / minute",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "free-models-per-min. Add credits for 1000 requests per day",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "Rate limit of 50 per 86400s exceeded for UserByModelByDay",
+                Some(Requests),
+                Some(Window::Day),
+            ),
+            (
+                "Rate limit of 24 per 60s exceeded for UserByMinute",
+                Some(Requests),
+                Some(Window::Minute),
+            ),
+            (
+                "Rate limit of 2 per 0s exceeded for UserConcurrentRequests",
+                Some(Concurrency),
+                None,
+            ),
+            ("Your current concurrency is 26", Some(Concurrency), None),
+            (
+                "Crossed TPM / RPM / Max Parallel Request Limit",
+                None,
+                Some(Window::Minute),
+            ),
+            ("Too many requests", None, None),
+            ("Need more tokens?", None, None),
+            ("", None, None),
+        ];
+        for (name, dimension, window) in table {
+            let expected = Limit {
+                dimension: *dimension,
+                window: *window,
+            };
+            assert_eq!(limit(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! Everything that providers were seen or documented to send, and what it means.
+//!
+//! One row is one response. The rows of `tests/data/refusals.jsonl` hold a whole error response each,
+//! those of `buckets.jsonl` the headers of a success, those of `durations.jsonl` a single value.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, response};
+use serde_json::Value;
+use tower_429::refusal::{Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window, buckets};
+
+/// Rows that this crate reads otherwise, with the field that differs and the reason.
+const DISPUTED: &[(&str, &str, &str, &str)] = &[
+    ("openai", "retry_after_ms_header", "scope", UNNAMED),
+    ("openai", "sdk_x_should_retry_false", "scope", UNNAMED),
+    (
+        "perplexity",
+        "request_rate_limit",
+        "other_model_may_help",
+        "the row is unverified, from memory; nothing in it speaks of all models",
+    ),
+    (
+        "standard",
+        "grpc_json_retry_info",
+        "scope",
+        "this shape is Google's, whose limits are per project and model",
+    ),
+    (
+        "azure_openai",
+        "ptu_utilization",
+        "other_key_may_help",
+        "nothing on the wire tells a provisioned deployment from a shared one",
+    ),
+    (
+        "cerebras",
+        "queue_exceeded",
+        "same_key_retry_helps",
+        "the crate obeys x-should-retry: false; the row's own note allows it",
+    ),
+    (
+        "deepseek",
+        "keepalive_then_ok",
+        "*",
+        "no refusal at all, so nothing helps against it",
+    ),
+    (
+        "github_models",
+        "retired_410",
+        "*",
+        "no refusal: nothing but another provider helps",
+    ),
+    (
+        "standard",
+        "retry_after_seconds_503",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "retry_after_rfc850_date",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "retry_after_negative",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "retry_after_huge_date",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "ietf_ratelimit",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "ietf_malformed",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "problem_quota_exceeded",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "problem_reduced_capacity",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "x_ratelimit_reset_epoch_seconds",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+    (
+        "standard",
+        "grpc_json_retry_info",
+        "other_model_may_help",
+        NO_MODELS,
+    ),
+];
+
+/// A limit that names no owner is taken for the provider's usual one.
+const UNNAMED: &str = "the row is constructed and names no limit; OpenAI's are per model";
+
+const NO_MODELS: &str = "a bare 429 or 503 does not say that it has no models; the row `empty_429` says that another helps";
+
+/// `retry_after_ms` of disputed values that are not whole responses.
+const DISPUTED_VALUES: &[(&str, &str)] = &[];
+
+fn rows(data: &str) -> Vec<Value> {
+    data.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or_default()
+}
+
+/// The clock of a row, `2026-02-10T00:00:00Z`.
+fn now(row: &Value) -> SystemTime {
+    let at = row["now"].as_str().unwrap_or("2025-06-01T00:00:00Z");
+    let number = |range: std::ops::Range<usize>| at[range].parse::<u64>().unwrap();
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let february = if is_leap(number(0..4)) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let of_years = (1970..number(0..4)).map(|year| if is_leap(year) { 366 } else { 365 });
+    let of_months = months.iter().take(at[5..7].parse::<usize>().unwrap() - 1);
+    let days = of_years.sum::<u64>() + of_months.sum::<u64>() + number(8..10) - 1;
+    let minutes = (days * 24 + number(11..13)) * 60 + number(14..16);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(minutes * 60 + number(17..19))
+}
+
+/// A refusal until a date is from the days before it.
+fn arrival(row: &Value) -> SystemTime {
+    match (row["now"].as_str(), row["available_at"].as_str()) {
+        (None, Some(at)) => {
+            now(&serde_json::json!({ "now": at })) - Duration::from_secs(10 * 86_400)
+        }
+        _ => now(row),
+    }
+}
+
+fn host(provider: &str) -> Option<&'static str> {
+    Some(match provider {
+        "openai" => "api.openai.com",
+        "azure_openai" => "example.openai.azure.com",
+        "anthropic" => "api.anthropic.com",
+        "gemini" => "generativelanguage.googleapis.com",
+        "vertex" => "us-central1-aiplatform.googleapis.com",
+        "bedrock" => "bedrock-runtime.us-east-1.amazonaws.com",
+        "groq" => "api.groq.com",
+        "mistral" => "api.mistral.ai",
+        "deepseek" => "api.deepseek.com",
+        "openrouter" => "openrouter.ai",
+        "together" => "api.together.xyz",
+        "fireworks" => "api.fireworks.ai",
+        "xai" => "api.x.ai",
+        "cohere" => "api.cohere.com",
+        "perplexity" => "api.perplexity.ai",
+        "cerebras" => "api.cerebras.ai",
+        "nvidia_nim" => "integrate.api.nvidia.com",
+        "huggingface" => "router.huggingface.co",
+        "github_models" => "models.github.ai",
+        "cloudflare" => "api.cloudflare.com",
+        _ => return None,
+    })
+}
+
+fn headers(row: &Value) -> HeaderMap {
+    let pairs = row["headers"].as_object().unwrap().iter();
+    pairs
+        .map(|(name, value)| {
+            let value = HeaderValue::from_str(value.as_str().unwrap()).unwrap();
+            (HeaderName::try_from(name).unwrap(), value)
+        })
+        .collect()
+}
+
+fn head(row: &Value) -> response::Parts {
+    let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
+    let mut response = Response::builder().status(status).body(()).unwrap();
+    *response.headers_mut() = headers(row);
+    response.into_parts().0
+}
+
+/// The refusal of a row: of the response itself, or of the first event in it that is one.
+fn refusal(row: &Value, dialect: Dialect) -> Option<Refusal> {
+    let now = arrival(row);
+    let frame = &row["body"]["_eventstream_frame"];
+    if frame.is_object() {
+        let payload = row["body"]["payload"].to_string();
+        return dialect.event(frame[":exception-type"].as_str(), payload.as_bytes(), now);
+    }
+    match &row["body"] {
+        Value::String(stream) if row["stream"] == true => stream.split("\n\n").find_map(|event| {
+            let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
+            dialect.event(field("event: "), field("data: ")?.as_bytes(), now)
+        }),
+        Value::String(body) => dialect.refusal(&head(row), body.as_bytes(), now),
+        body => dialect.refusal(&head(row), body.to_string().as_bytes(), now),
+    }
+}
+
+/// What a row says and a refusal implies, by name, so that they can be compared.
+type Claims = Vec<(&'static str, String)>;
+
+fn stated(row: &Value) -> Claims {
+    let expected = &row["expected"];
+    let kind = expected["kind"].as_str().unwrap();
+    let mut claims: Claims = vec![
+        ("kind", kind.to_owned()),
+        ("retry_after_ms", expected["retry_after_ms"].to_string()),
+    ];
+    for flag in [
+        "same_key_retry_helps",
+        "other_key_may_help",
+        "other_model_may_help",
+    ] {
+        claims.push((flag, expected[flag].to_string()));
+    }
+    for extra in ["dimension", "window", "scope", "available_at"] {
+        if row[extra].is_string() {
+            claims.push((extra, text(row, extra).to_owned()));
+        }
+    }
+    claims
+}
+
+fn implied(refusal: Option<&Refusal>, claim: &str, stated: &str) -> String {
+    let Some(refusal) = refusal else {
+        return match claim {
+            "kind" => "unknown".to_owned(),
+            _ => "null".to_owned(),
+        };
+    };
+    match claim {
+        "kind" => kind(refusal, stated),
+        "retry_after_ms" => refusal
+            .retry_after
+            .map_or("null".to_owned(), |wait| wait.as_millis().to_string()),
+        "same_key_retry_helps" => refusal.time_helps().to_string(),
+        "other_key_may_help" => refusal.another_key_helps().to_string(),
+        "other_model_may_help" => refusal.another_model_helps().to_string(),
+        "dimension" => refusal.dimension.map_or("none", dimension).to_owned(),
+        "window" => refusal.window.map_or("none", window).to_owned(),
+        "scope" => scope(refusal, stated),
+        "available_at" => refusal.available_at.map_or("none".to_owned(), |at| {
+            let now = |at: &str| now(&serde_json::json!({ "now": at }));
+            if at == now(stated) {
+                stated.to_owned()
+            } else {
+                format!("{at:?}")
+            }
+        }),
+        other => panic!("unknown claim {other}"),
+    }
+}
+
+/// The rows know seven kinds; tokens per day are a day, and seconds are a minute.
+fn kind(refusal: &Refusal, stated: &str) -> String {
+    let of_tokens = matches!(
+        refusal.dimension,
+        Some(Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens)
+    );
+    let kind = match refusal.reason {
+        Reason::QuotaExhausted => "quota_exhausted",
+        Reason::KeyRejected => "auth",
+        Reason::Overloaded => "overloaded",
+        Reason::RateLimited if stated != "unknown" => match (refusal.window, refusal.dimension) {
+            (Some(window), _) if window >= Window::Day => "requests_per_day",
+            (Some(_), Some(Dimension::Requests)) => "requests_per_minute",
+            (Some(_), Some(_)) if of_tokens => "tokens_per_minute",
+            _ => "unknown",
+        },
+        _ => "unknown",
+    };
+    kind.to_owned()
+}
+
+fn dimension(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Requests => "requests",
+        Dimension::Tokens => "tokens",
+        Dimension::InputTokens => "input_tokens",
+        Dimension::OutputTokens => "output_tokens",
+        Dimension::Concurrency => "concurrency",
+        Dimension::Neurons => "neurons",
+        _ => "other",
+    }
+}
+
+fn window(window: Window) -> &'static str {
+    match window {
+        Window::Second => "second",
+        Window::Minute => "minute",
+        Window::FiveMinutes => "5min",
+        Window::Hour => "hour",
+        Window::Day => "day",
+        Window::Month => "month",
+        _ => "other",
+    }
+}
+
+/// A refusal that names no scope contradicts no row. The rows say `model` of Azure's deployments
+/// too, which belong to a subscription.
+fn scope(refusal: &Refusal, stated: &str) -> String {
+    let name = match refusal.scope {
+        None => stated,
+        Some(Scope::Key) => "key",
+        Some(Scope::Project) => "project",
+        Some(Scope::Account) => "account",
+        Some(Scope::AccountModel) if stated == "model" => "model",
+        Some(Scope::AccountModel) => "account_model",
+        Some(Scope::ProjectModel) => "project_model",
+        Some(Scope::Model) => "model",
+        Some(Scope::Platform) => "platform",
+        Some(Scope::Request) => "request",
+        Some(other) => panic!("unknown scope {other:?}"),
+    };
+    name.to_owned()
+}
+
+fn is_disputed(row: &Value, claim: &str) -> bool {
+    DISPUTED.iter().any(|(provider, case, field, _)| {
+        text(row, "provider") == *provider
+            && text(row, "case") == *case
+            && (*field == claim || (*field == "*" && claim != "retry_after_ms" && claim != "kind"))
+    })
+}
+
+#[test]
+fn every_error_response_means_what_its_row_says() {
+    let mut wrong = Vec::new();
+    for row in rows(include_str!("data/refusals.jsonl")) {
+        let (provider, case) = (text(&row, "provider"), text(&row, "case"));
+        let refusal = refusal(&row, Dialect::guess(host(provider), &headers(&row)));
+        for (claim, stated) in stated(&row) {
+            let implied = implied(refusal.as_ref(), claim, &stated);
+            if is_disputed(&row, claim) {
+                assert_ne!(
+                    implied, stated,
+                    "{provider}/{case} is no longer disputed: {claim}"
+                );
+            } else if implied != stated {
+                wrong.push(format!(
+                    "{provider}/{case} ({}): {claim} is {implied}, row says {stated}",
+                    text(&row, "confidence")
+                ));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differences:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn without_a_host_reason_and_hint_are_the_same() {
+    let mut wrong = Vec::new();
+    for row in rows(include_str!("data/refusals.jsonl")) {
+        let (provider, case) = (text(&row, "provider"), text(&row, "case"));
+        let known = refusal(&row, Dialect::guess(host(provider), &headers(&row)));
+        let guessed = refusal(&row, Dialect::guess(None, &headers(&row)));
+        let facts = |it: &Refusal| {
+            (
+                it.reason,
+                it.retry_after,
+                it.time_helps(),
+                it.another_key_helps(),
+                it.another_model_helps(),
+            )
+        };
+        let (known, guessed) = (known.as_ref().map(facts), guessed.as_ref().map(facts));
+        if known != guessed {
+            wrong.push(format!(
+                "{provider}/{case}: {guessed:?}, with the host {known:?}"
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differences:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_success_tells_the_buckets_of_its_row() {
+    let mut wrong = Vec::new();
+    for row in rows(include_str!("data/buckets.jsonl")) {
+        let (provider, case) = (text(&row, "provider"), text(&row, "case"));
+        let headers = headers(&row);
+        let read = buckets(
+            &headers,
+            Dialect::guess(host(provider), &headers),
+            now(&row),
+        );
+        let sorted = |mut buckets: Vec<String>| {
+            buckets.sort();
+            buckets
+        };
+        let read = sorted(read.iter().map(describe).collect());
+        let stated = row["expected_buckets"].as_array().unwrap().iter();
+        let stated = sorted(
+            stated
+                .map(|it| {
+                    format!(
+                        "{} {} limit {} remaining {} reset {}",
+                        text(it, "dimension"),
+                        text(it, "window"),
+                        it["limit"],
+                        it["remaining"],
+                        it["reset_ms"]
+                    )
+                })
+                .collect(),
+        );
+        if read != stated {
+            wrong.push(format!(
+                "{provider}/{case}:\n  read {read:#?}\n  row says {stated:#?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn describe(bucket: &Bucket) -> String {
+    let number = |it: Option<u64>| it.map_or("null".to_owned(), |it| it.to_string());
+    let project = if bucket.scope == Some(Scope::Project) {
+        "project_"
+    } else {
+        ""
+    };
+    let reset = bucket
+        .reset
+        .map(|wait| u64::try_from(wait.as_millis()).unwrap());
+    format!(
+        "{project}{} {} limit {} remaining {} reset {}",
+        dimension(bucket.dimension),
+        bucket.window.map_or("none", window),
+        number(bucket.limit),
+        number(bucket.remaining),
+        number(reset)
+    )
+}
+
+/// A 429 that says one thing in one place.
+fn hint(name: Option<&str>, value: &str, body: &str, now: SystemTime) -> Option<Duration> {
+    let mut response = Response::builder().status(429);
+    if let Some(name) = name {
+        response = response.header(name, value);
+    }
+    let (head, ()) = response.body(()).unwrap().into_parts();
+    Refusal::from_parts(&head, body.as_bytes(), now)
+        .unwrap()
+        .retry_after
+}
+
+#[test]
+fn every_single_value_is_read_as_its_row_says() {
+    let mut wrong = Vec::new();
+    for row in rows(include_str!("data/durations.jsonl")) {
+        let (input, now) = (text(&row, "input"), now(&row));
+        let detail =
+            |key: &str| serde_json::json!({ "error": { "details": [{ key: input }] } }).to_string();
+        let message = serde_json::json!({ "error": { "message": input } }).to_string();
+        let read = match text(&row, "parser") {
+            "go_duration" => hint(None, "", &detail("quotaResetDelay"), now),
+            "proto_duration" => hint(None, "", &detail("retryDelay"), now),
+            "retry_after" => hint(Some("retry-after"), input, "", now),
+            "retry_after_ms" => hint(Some("retry-after-ms"), input, "", now),
+            "reset_header" => hint(Some("x-ratelimit-reset"), input, "", now),
+            "prose" => hint(None, "", &message, now),
+            other => panic!("unknown parser {other}"),
+        };
+        let read = read.map_or(Value::Null, |wait| {
+            u64::try_from(wait.as_millis()).unwrap().into()
+        });
+        if read != row["expected_ms"] && !DISPUTED_VALUES.contains(&(text(&row, "parser"), input)) {
+            wrong.push(format!(
+                "{} {input:?}: {read}, row says {}",
+                text(&row, "parser"),
+                row["expected_ms"]
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
