@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     attempt::{Decide, Outcome, Verdict},
-    refusal::{Reason, Refusal, Window},
+    refusal::{Reason, Refusal},
     trail::{Action, Layer, Why},
 };
 
@@ -95,9 +95,12 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
     }
 }
 
+/// Whether waiting is useless; a reason that was opted in is not asked.
 fn time_does_not_help(refusal: &Refusal) -> bool {
-    let long = refusal.window.is_some_and(|window| window >= Window::Day);
-    refusal.should_retry == Some(false) || (refusal.reason == Reason::RateLimited && long)
+    match refusal.reason {
+        Reason::RateLimited | Reason::Overloaded => !refusal.time_helps(),
+        _ => refusal.should_retry == Some(false),
+    }
 }
 
 // === impl Jitter ===

@@ -20,7 +20,7 @@ use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
     origin::Origin,
-    refusal::{Reason, Refusal, Scope},
+    refusal::{Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
 };
 
@@ -94,14 +94,16 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         let Stage::Leased(lease) = &self.stage else {
             return match outcome.refusal {
-                Some(refusal) if concerns_keys(refusal) => Verdict::Return(Why::NoKeyForOrigin),
+                Some(refusal) if refusal.another_key_helps() => {
+                    Verdict::Return(Why::NoKeyForOrigin)
+                }
                 _ => Verdict::Pass,
             };
         };
         let carried = report(lease, outcome);
         let refusal = outcome
             .refusal
-            .filter(|refusal| carried && concerns_keys(refusal));
+            .filter(|refusal| carried && refusal.another_key_helps());
         if refusal.is_none() {
             return Verdict::Pass;
         }
@@ -141,22 +143,13 @@ fn report<E>(lease: &Lease, outcome: &Outcome<'_, E>) -> bool {
     let refusals = refusals
         .filter_map(|attempt| attempt.refusal.as_ref())
         .chain(last);
-    for refusal in refusals.filter(|refusal| concerns_keys(refusal)) {
+    for refusal in refusals.filter(|refusal| refusal.another_key_helps()) {
         lease.refused(refusal, outcome.now);
     }
     if carried && outcome.is_success() {
         lease.succeeded();
     }
     carried
-}
-
-/// Whether another key may cure it.
-fn concerns_keys(refusal: &Refusal) -> bool {
-    match refusal.reason {
-        Reason::RateLimited => refusal.scope != Some(Scope::Platform),
-        Reason::QuotaExhausted | Reason::KeyRejected => true,
-        Reason::Overloaded | Reason::TooLarge => false,
-    }
 }
 
 // === impl Exhausted ===

@@ -1,0 +1,96 @@
+use std::{
+    collections::VecDeque,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// A response body of which the start may have been read already; it gives all of it, as it came.
+pub struct InspectedBody<R: Body> {
+    pub(super) read: VecDeque<Frame<R::Data>>,
+    pub(super) rest: Rest<R>,
+}
+
+/// What follows the frames that were read.
+pub(super) enum Rest<R: Body> {
+    Open(R),
+    Failed(R::Error),
+    Ended,
+}
+
+// === impl InspectedBody ===
+
+impl<R: Body> InspectedBody<R> {
+    /// A body of which nothing was read.
+    pub(super) fn untouched(body: R) -> Self {
+        Self {
+            read: VecDeque::new(),
+            rest: Rest::Open(body),
+        }
+    }
+}
+
+impl<R: Body + Default> Default for InspectedBody<R> {
+    fn default() -> Self {
+        Self::untouched(R::default())
+    }
+}
+
+// The frames that were read are plain values, never pinned.
+impl<R: Body + Unpin> Unpin for InspectedBody<R> {}
+
+impl<R: Body<Data = Bytes> + Unpin> Body for InspectedBody<R> {
+    type Data = Bytes;
+    type Error = R::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
+        if let Some(frame) = self.read.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if let Rest::Open(body) = &mut self.rest {
+            return Pin::new(body).poll_frame(cx);
+        }
+        match std::mem::replace(&mut self.rest, Rest::Ended) {
+            Rest::Failed(error) => Poll::Ready(Some(Err(error))),
+            Rest::Open(_) | Rest::Ended => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let ended = match &self.rest {
+            Rest::Open(body) => body.is_end_stream(),
+            Rest::Failed(_) => false,
+            Rest::Ended => true,
+        };
+        ended && self.read.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let chunks = self.read.iter().filter_map(Frame::data_ref);
+        let read = chunks.map(|chunk| chunk.len() as u64).sum::<u64>();
+        let rest = match &self.rest {
+            Rest::Open(body) => body.size_hint(),
+            Rest::Failed(_) => SizeHint::default(),
+            Rest::Ended => SizeHint::with_exact(0),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(read)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl<R: Body> fmt::Debug for InspectedBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An answer is nobody's business but the caller's.
+        f.debug_struct("InspectedBody").finish_non_exhaustive()
+    }
+}

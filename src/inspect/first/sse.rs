@@ -1,0 +1,115 @@
+//! The first event of a `text/event-stream` (WHATWG HTML, section 9.2.6), read as it comes in.
+
+/// An event that has data.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Event {
+    pub(super) name: Option<String>,
+    pub(super) data: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(in crate::inspect) struct Parser {
+    line: Vec<u8>,
+    name: Option<String>,
+    data: Option<Vec<u8>>,
+    /// The last byte was a carriage return, so a line feed belongs to it.
+    after_return: bool,
+}
+
+// === impl Parser ===
+
+impl Parser {
+    /// The first event, once it is complete; comments and events without data are none.
+    pub(super) fn feed(&mut self, chunk: &[u8]) -> Option<Event> {
+        for byte in chunk {
+            let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
+            match byte {
+                b'\n' if after_return => {}
+                b'\n' | b'\r' => {
+                    if let Some(event) = self.end_of_line() {
+                        return Some(event);
+                    }
+                }
+                byte => self.line.push(*byte),
+            }
+        }
+        None
+    }
+
+    /// What is there when the stream ends without the blank line that an event ends with.
+    pub(super) fn end(mut self) -> Option<Event> {
+        self.end_of_line().or_else(|| self.dispatch())
+    }
+
+    fn end_of_line(&mut self) -> Option<Event> {
+        let line = std::mem::take(&mut self.line);
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (field, value) = line.split_at(colon.unwrap_or(line.len()));
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
+            b"data" => match &mut self.data {
+                Some(data) => {
+                    data.push(b'\n');
+                    data.extend_from_slice(value);
+                }
+                none => *none = Some(value.to_vec()),
+            },
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Event> {
+        let name = self.name.take();
+        let data = self.data.take()?;
+        Some(Event { name, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first(text: &str) -> Option<(Option<String>, String)> {
+        let event = |event: Event| (event.name, String::from_utf8(event.data).unwrap());
+        let mut by_byte = Parser::default();
+        let mut bytes = text.as_bytes().chunks(1);
+        let found = bytes.find_map(|byte| by_byte.feed(byte)).map(event);
+        let at_once = Parser::default().feed(text.as_bytes()).map(event);
+        assert_eq!(found, at_once);
+        found
+    }
+
+    #[test]
+    fn the_first_event_is_found_behind_comments_in_any_line_ends() {
+        let error = Some((Some("error".into()), "{\"a\":1}".into()));
+        for text in [
+            "event: error\ndata: {\"a\":1}\n\n",
+            "event:error\r\ndata:{\"a\":1}\r\n\r\n",
+            ": keep-alive\n\n: keep-alive\n\nevent: error\rdata: {\"a\":1}\r\rdata: 2\n\n",
+            "\u{feff}id: 7\nretry: 3\nevent: error\ndata: {\"a\":1}\n\n",
+        ] {
+            assert_eq!(first(text), error, "{text:?}");
+        }
+        assert_eq!(first("data: a\ndata: b\n\n"), Some((None, "a\nb".into())));
+        assert_eq!(
+            first("event: ping\n\ndata: x\n\n"),
+            Some((None, "x".into()))
+        );
+        assert_eq!(first("data: not yet\n"), None);
+    }
+
+    #[test]
+    fn an_event_that_the_end_cuts_off_is_still_one() {
+        let mut parser = Parser::default();
+        assert_eq!(parser.feed(b"data: {\"error\":1}"), None);
+        assert_eq!(parser.end().unwrap().data, b"{\"error\":1}");
+        assert_eq!(Parser::default().end(), None);
+    }
+}

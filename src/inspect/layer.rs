@@ -1,0 +1,113 @@
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+use tower::Layer;
+
+use super::Inspect;
+use crate::refusal::Dialect;
+
+/// Reads what a refusal says in its body; see the [module page](super).
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | [`limit`](Self::limit) | 64 KiB | the largest error bodies seen are a few KiB |
+/// | [`patience`](Self::patience) | 1 s | an error body comes with its head, or a moment after |
+/// | [`first_event`](Self::first_event) | off | the head of a stream then waits for its first event |
+/// | [`dialect`](Self::dialect) | guessed | from the host of the request and the headers of the response |
+#[derive(Clone, Copy, Debug)]
+pub struct InspectLayer {
+    pub(super) settings: Settings,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) limit: usize,
+    pub(super) patience: Duration,
+    pub(super) first_event: Option<Duration>,
+    pub(super) dialect: Option<Dialect>,
+}
+
+// === impl InspectLayer ===
+
+impl InspectLayer {
+    /// A layer with the defaults.
+    pub const fn new() -> Self {
+        Self {
+            settings: Settings {
+                limit: 64 * 1024,
+                patience: Duration::from_secs(1),
+                first_event: None,
+                dialect: None,
+            },
+        }
+    }
+
+    /// The most bytes of a body that are read.
+    #[must_use]
+    pub const fn limit(mut self, bytes: usize) -> Self {
+        self.settings.limit = bytes;
+        self
+    }
+
+    /// The longest that an error body is waited for.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// Looks at the first event of a success too, and holds its head back until it is there, at most
+    /// for `patience`.
+    ///
+    /// Read are `text/event-stream` (comments and keep-alives are skipped), Amazon's event stream,
+    /// and JSON whose first key is `error`.
+    #[must_use]
+    pub const fn first_event(mut self, patience: Duration) -> Self {
+        self.settings.first_event = Some(patience);
+        self
+    }
+
+    /// Whose reading applies where a header alone is ambiguous.
+    #[must_use]
+    pub const fn dialect(mut self, dialect: Dialect) -> Self {
+        self.settings.dialect = Some(dialect);
+        self
+    }
+}
+
+impl Default for InspectLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> Layer<S> for InspectLayer {
+    type Service = Inspect<S>;
+
+    fn layer(&self, inner: S) -> Inspect<S> {
+        Inspect {
+            inner,
+            settings: self.settings,
+        }
+    }
+}
+
+/// Whether the body of such a response is worth reading: an error, in JSON or text.
+pub(super) fn is_readable_error(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_error = status.is_client_error() || status.is_server_error();
+    let text = |kind: String| kind.starts_with("text/") || kind.ends_with("json");
+    is_error && is_plain(headers) && essence(headers).is_none_or(text)
+}
+
+/// Whether the body is not compressed.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The media type without its parameters, in lower case; `None` if there is none.
+pub(super) fn essence(headers: &HeaderMap) -> Option<String> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = kind.split(';').next().unwrap_or_default();
+    Some(essence.trim().to_ascii_lowercase())
+}

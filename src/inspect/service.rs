@@ -1,0 +1,232 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, response, uri::Authority};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+use tower::Service;
+
+use super::{
+    InspectedBody,
+    first::{First, Look},
+    layer::{Settings, is_plain, is_readable_error},
+    reading::Reading,
+};
+use crate::{
+    clock,
+    refusal::{Dialect, Refusal},
+};
+
+/// The service of an [`InspectLayer`](super::InspectLayer).
+#[derive(Clone, Copy, Debug)]
+pub struct Inspect<S> {
+    pub(super) inner: S,
+    pub(super) settings: Settings,
+}
+
+pin_project! {
+    /// The future of [`Inspect`].
+    pub struct ResponseFuture<F, R: Body> {
+        settings: Settings,
+        host: Option<Authority>,
+        #[pin]
+        state: State<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[project_replace = StateOwned]
+    enum State<F, R: Body> {
+        // => Reading | done
+        Calling { #[pin] future: F },
+        // => done
+        Reading {
+            head: response::Parts,
+            reading: Reading<R>,
+            look: Option<Look>,
+            patience: Duration,
+            // Made when there is something to wait for.
+            #[pin]
+            timer: Option<Sleep>,
+        },
+        Done,
+    }
+}
+
+// === impl Inspect ===
+
+impl<S, B, R> Service<Request<B>> for Inspect<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Body<Data = Bytes> + Unpin,
+{
+    type Response = Response<InspectedBody<R>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ResponseFuture {
+            settings: self.settings,
+            host: request.uri().authority().cloned(),
+            state: State::Calling {
+                future: self.inner.call(request),
+            },
+        }
+    }
+}
+
+// === impl ResponseFuture ===
+
+impl<F, E, R> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    R: Body<Data = Bytes> + Unpin,
+{
+    type Output = Result<Response<InspectedBody<R>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let mut this = self.as_mut().project();
+            match this.state.as_mut().project() {
+                StateProj::Calling { future } => {
+                    let (mut head, body) = ready!(future.poll(cx))?.into_parts();
+                    let Some((look, patience)) = this.settings.plan(&head) else {
+                        this.settings.read_head(&mut head, this.host.as_ref());
+                        let body = InspectedBody::untouched(body);
+                        return Poll::Ready(Ok(Response::from_parts(head, body)));
+                    };
+                    this.state.set(State::Reading {
+                        head,
+                        reading: Reading::new(body, this.settings.limit),
+                        look,
+                        patience,
+                        timer: None,
+                    });
+                }
+                StateProj::Reading { .. } => {
+                    let first = ready!(self.as_mut().poll_reading(cx));
+                    return match self.finish(first) {
+                        Some(response) => Poll::Ready(Ok(response)),
+                        None => Poll::Pending,
+                    };
+                }
+                // Polled again after it was done.
+                StateProj::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<F, R> ResponseFuture<F, R>
+where
+    R: Body<Data = Bytes> + Unpin,
+{
+    /// Reads until it is known what the body says; of a success, what it begins with.
+    fn poll_reading(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<First>> {
+        let StateProj::Reading {
+            reading,
+            look,
+            patience,
+            mut timer,
+            ..
+        } = self.project().state.project()
+        else {
+            return Poll::Ready(None);
+        };
+        loop {
+            match reading.poll_chunk(cx) {
+                Poll::Ready(Some(chunk)) => {
+                    let first = look.as_mut().and_then(|look| look.feed(&chunk));
+                    if first.is_some() {
+                        return Poll::Ready(first);
+                    }
+                }
+                Poll::Ready(None) => {
+                    let complete = reading.is_complete();
+                    return Poll::Ready(look.take().map(|look| look.end(complete)));
+                }
+                Poll::Pending => {
+                    if timer.is_none() {
+                        timer.set(Some(sleep(*patience)));
+                    }
+                    if let Some(timer) = timer.as_mut().as_pin_mut() {
+                        ready!(timer.poll(cx));
+                    }
+                    return Poll::Ready(look.take().map(|look| look.end(false)));
+                }
+            }
+        }
+    }
+
+    /// Reading => done
+    fn finish(self: Pin<&mut Self>, first: Option<First>) -> Option<Response<InspectedBody<R>>> {
+        let this = self.project();
+        let StateOwned::Reading {
+            mut head, reading, ..
+        } = this.state.project_replace(State::Done)
+        else {
+            return None;
+        };
+        let dialect = this.settings.dialect(this.host.as_ref(), &head);
+        let refusal = match first {
+            None => dialect.refusal(&head, &reading.text(), clock::wall()),
+            Some(First::Event(name, data)) => dialect.event(name.as_deref(), &data, clock::wall()),
+            Some(First::Content) => None,
+        };
+        if let Some(refusal) = refusal {
+            head.extensions.insert(refusal);
+        }
+        Some(Response::from_parts(head, reading.into_body()))
+    }
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// What to look for in the body, and how long; `None` if it is not to be read.
+    fn plan(&self, head: &response::Parts) -> Option<(Option<Look>, Duration)> {
+        if head.extensions.get::<Refusal>().is_some() {
+            return None;
+        }
+        if is_readable_error(head.status, &head.headers) {
+            return Some((None, self.patience));
+        }
+        let patience = self
+            .first_event
+            .filter(|_| head.status.is_success() && is_plain(&head.headers))?;
+        Some((Some(Look::at(&head.headers)?), patience))
+    }
+
+    /// Leaves what the head alone says, if nothing has been left yet.
+    fn read_head(&self, head: &mut response::Parts, host: Option<&Authority>) {
+        if head.extensions.get::<Refusal>().is_none() && !head.status.is_success() {
+            let dialect = self.dialect(host, head);
+            if let Some(refusal) = dialect.refusal(head, &[], clock::wall()) {
+                head.extensions.insert(refusal);
+            }
+        }
+    }
+
+    fn dialect(&self, host: Option<&Authority>, head: &response::Parts) -> Dialect {
+        let host = host.map(Authority::host);
+        self.dialect
+            .unwrap_or_else(|| Dialect::guess(host, &head.headers))
+    }
+}
+
+impl<F, R: Body> fmt::Debug for ResponseFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
