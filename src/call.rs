@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     origin::Origin,
-    refusal::Refusal,
+    refusal::{Bucket, Refusal},
     trail::{Action, Attempt, Layer, Step, Trail, Why},
 };
 
@@ -182,16 +182,17 @@ impl Call {
         before: usize,
         status: Option<StatusCode>,
         refusal: Option<&Refusal>,
+        told: impl FnOnce() -> Vec<Bucket>,
     ) {
         let mut state = self.lock();
         if state.attempts.len() <= before {
-            state.add(status, refusal, true);
+            state.add(status, refusal, true, told());
         }
     }
 
     /// Adds to the trail that a layer answered in the provider's place.
     pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) {
-        self.lock().add(Some(status), refusal, false);
+        self.lock().add(Some(status), refusal, false, Vec::new());
     }
 
     /// Adds what a layer does about the last attempt.
@@ -220,7 +221,13 @@ impl fmt::Debug for Call {
 // === impl State ===
 
 impl State {
-    fn add(&mut self, status: Option<StatusCode>, refusal: Option<&Refusal>, sent: bool) {
+    fn add(
+        &mut self,
+        status: Option<StatusCode>,
+        refusal: Option<&Refusal>,
+        sent: bool,
+        told: Vec<Bucket>,
+    ) {
         let Asked { key, model, target } = self.current.clone();
         self.attempts.push(Attempt {
             number: u32::try_from(self.attempts.len() + 1).unwrap_or(u32::MAX),
@@ -231,6 +238,7 @@ impl State {
             model,
             target,
             steps: Vec::new(),
+            told,
         });
     }
 }

@@ -11,6 +11,7 @@ mod credentials;
 pub mod fallback;
 pub mod inspect;
 pub mod key_rotation;
+mod model;
 mod origin;
 pub mod refusal;
 pub mod replay;

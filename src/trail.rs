@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
-use crate::{call::Call, refusal::Refusal};
+use crate::{
+    call::Call,
+    refusal::{Bucket, Refusal},
+};
 
 /// What happened on a call, in the extensions of the response that the caller gets.
 ///
@@ -41,6 +44,8 @@ pub struct Attempt {
     pub target: Option<Arc<str>>,
     /// What the layers did about it, the innermost first. A layer whose matter it was not is not here.
     pub steps: Vec<Step>,
+    /// What the answer says is left of the provider's limits.
+    pub(crate) told: Vec<Bucket>,
 }
 
 /// What one layer did about one outcome.

@@ -47,6 +47,12 @@ impl Cooldown {
         Some((spell.until, &spell.refusal))
     }
 
+    /// Whether it has ended at a guess, so that one request should find out before many go.
+    pub(crate) fn needs_probe(&self, now: Instant) -> bool {
+        let guessed = |spell: &&Spell| !spell.exact && spell.until <= now;
+        self.spell.as_ref().filter(guessed).is_some()
+    }
+
     /// A request sent at `sent` was refused; a cooldown only ever grows by it.
     pub(crate) fn refuse(
         &mut self,
@@ -222,5 +228,16 @@ mod tests {
             secs(30),
             "but the provider's word does"
         );
+    }
+
+    #[test]
+    fn only_a_guess_needs_a_probe() {
+        let now = Instant::now();
+        for (refusal, probe) in [(limited(Some(5)), false), (limited(None), true)] {
+            let mut cooldown = Cooldown::default();
+            cooldown.refuse(&refusal, now, now, NO_HINT);
+            assert!(!cooldown.needs_probe(now + secs(1)));
+            assert_eq!(cooldown.needs_probe(now + secs(60)), probe);
+        }
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct Draft<'a, B: Body> {
 
 pub(crate) enum Prepared<R> {
     Send,
+    /// Not yet: ask again then, or when woken before.
+    Later(Instant),
     /// Nothing is sent; this is the answer.
     Answer(Why, Response<R>),
 }

@@ -15,6 +15,7 @@ use http::{
     HeaderMap, Request, Response,
     header::{self, Entry},
     request,
+    uri::Authority,
 };
 use http_body::Body;
 use pin_project_lite::pin_project;
@@ -24,7 +25,7 @@ use tower::Service;
 use crate::{
     call::Call,
     clock,
-    refusal::Refusal,
+    refusal::{self, Bucket, Dialect, Refusal},
     replay::{NotReplayable, Recording, ReplayBody, RequestBody},
     trace,
     trail::{Action, Layer, Why},
@@ -49,6 +50,8 @@ pin_project! {
         call: Call,
         outermost: bool,
         before: usize,
+        // Where the attempt went: providers say the same thing with different words.
+        authority: Option<Authority>,
         #[pin]
         state: State<S::Future, R, S::Error>,
     }
@@ -59,7 +62,11 @@ pin_project! {
     #[project_replace = StateOwned]
     enum State<F, R, E> {
         // => Calling | done. The service is ready.
-        Preparing,
+        Preparing {
+            // Made when there is something to wait for.
+            #[pin]
+            timer: Option<Sleep>,
+        },
         // => Judging
         Calling { #[pin] future: F },
         // => Settling | done
@@ -98,7 +105,8 @@ where
             before: call.outcomes(),
             call,
             outermost,
-            state: State::Preparing,
+            authority: None,
+            state: State::Preparing { timer: None },
         }
     }
 }
@@ -116,13 +124,13 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                StateProj::Preparing => {
-                    let prepared = ready!(self.as_mut().poll_prepare(cx));
-                    if let Prepared::Answer(why, response) = prepared {
+                StateProj::Preparing { .. } => match ready!(self.as_mut().poll_prepare(cx)) {
+                    Prepared::Send => self.as_mut().send(),
+                    Prepared::Later(at) => ready!(self.as_mut().poll_until(at, cx)),
+                    Prepared::Answer(why, response) => {
                         return Poll::Ready(Ok(self.answer(why, response)));
                     }
-                    self.as_mut().send();
-                }
+                },
                 StateProj::Calling { future } => {
                     let result = ready!(future.poll(cx));
                     self.as_mut().take_in(result);
@@ -147,7 +155,7 @@ where
                 }
                 StateProj::Readying => {
                     ready!(this.inner.poll_ready(cx))?;
-                    this.state.set(State::Preparing);
+                    this.state.set(State::Preparing { timer: None });
                 }
             }
         }
@@ -169,6 +177,21 @@ where
             now: clock::now(),
         };
         this.decide.poll_prepare(&draft, cx)
+    }
+
+    /// Preparing => Preparing, at that moment.
+    fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let StateProj::Preparing { mut timer } = self.project().state.project() else {
+            return Poll::Ready(());
+        };
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() == at => {}
+            Some(timer) => timer.reset(at),
+            None => timer.set(Some(sleep_until(at))),
+        }
+        timer
+            .as_pin_mut()
+            .map_or(Poll::Ready(()), |timer| timer.poll(cx))
     }
 
     /// Preparing => done: nothing is sent.
@@ -199,6 +222,7 @@ where
         };
         let body = body.expect("a body is made whenever it is decided to send");
         *this.before = this.call.outcomes();
+        *this.authority = head.uri.authority().cloned();
         let request = Request::from_parts(head, B::from_replay(body));
         let future = this.inner.call(request);
         this.state.set(State::Calling { future });
@@ -207,9 +231,22 @@ where
     /// Calling => Judging
     fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
         let mut this = self.project();
-        let refusal = result.as_mut().ok().and_then(read_refusal);
-        let status = result.as_ref().ok().map(Response::status);
-        this.call.record(*this.before, status, refusal.as_ref());
+        let host = this.authority.as_ref().map(Authority::host);
+        let refusal = result
+            .as_mut()
+            .ok()
+            .and_then(|response| read_refusal(response, host));
+        let response = result.as_ref().ok();
+        this.call.record(
+            *this.before,
+            response.map(Response::status),
+            refusal.as_ref(),
+            || {
+                response
+                    .map(|response| read_buckets(response.headers(), host))
+                    .unwrap_or_default()
+            },
+        );
         this.state.set(State::Judging {
             result,
             refusal,
@@ -324,13 +361,18 @@ fn tell(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
 }
 
 /// The refusal that a layer further in has left, or else what the head says; left for layers further out.
-fn read_refusal<R>(response: &mut Response<R>) -> Option<Refusal> {
+fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Refusal> {
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         return Some(refusal.clone());
     }
-    let refusal = Refusal::from_response(response, clock::wall())?;
+    let dialect = Dialect::guess(host, response.headers());
+    let refusal = dialect.refusal_of(response, clock::wall())?;
     response.extensions_mut().insert(refusal.clone());
     Some(refusal)
+}
+
+fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
+    refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
 }
 
 /// `at + wait`, or a moment that does not come if that is past the end of the clock.

@@ -11,11 +11,12 @@ use http::{Uri, Version, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{ErrorTrigger, Target, layer::Policy, memory::TargetId, model::Model};
+use super::{ErrorTrigger, Target, layer::Policy, memory::TargetId};
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
     credentials,
+    model::Model,
     origin::Origin,
     refusal::{Reason, Refusal},
     trail::{Action, Layer, Why},

@@ -36,7 +36,6 @@
 mod decision;
 mod layer;
 mod memory;
-mod model;
 mod service;
 mod target;
 

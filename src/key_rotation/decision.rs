@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -12,13 +12,14 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
-    KeyPool, WhenExhausted,
+    KeyPool, Session, WhenExhausted,
     layer::Policy,
-    pool::{Exhausted, KeyId, Lease},
+    pool::{Exhausted, Lease, Standing, Ticket, Want},
 };
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
+    model::Model,
     origin::Origin,
     refusal::{Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
@@ -27,7 +28,9 @@ use crate::{
 pub(super) struct Decision<X> {
     policy: Policy<X>,
     stage: Stage,
-    tried: Vec<KeyId>,
+    want: Want,
+    /// Until when the call waits for a key, once it is known.
+    patience: Option<Instant>,
 }
 
 enum Stage {
@@ -35,8 +38,12 @@ enum Stage {
     New,
     /// No pool has a key for this request: it passes through.
     Keyless,
-    /// The key of the send that is under way, or comes next.
-    Leased(Lease),
+    /// In the queue for a key.
+    Waiting(KeyPool, Ticket),
+    /// The key of the send that is under way, or comes at this moment.
+    Leased(Lease, Instant),
+    /// The key was refused, and the call is to wait for one.
+    Refused(KeyPool),
 }
 
 impl<X> Decision<X> {
@@ -44,47 +51,104 @@ impl<X> Decision<X> {
         Self {
             policy,
             stage: Stage::New,
-            tried: Vec::new(),
+            want: Want::default(),
+            patience: None,
         }
     }
 
-    fn pool(&self, head: &request::Parts, call: &Call) -> Option<&KeyPool> {
+    fn pool(&self, head: &request::Parts, call: &Call) -> Option<KeyPool> {
         let (origin, addressed) = (Origin::of(&head.uri), call.addressed());
         let serves = |pool: &&KeyPool| pool.serves(origin.as_ref(), addressed.as_ref());
-        self.policy.pools.iter().find(serves)
+        self.policy.pools.iter().find(serves).cloned()
+    }
+
+    /// Until when this call may wait, if it may at all.
+    fn patience<R>(&mut self, call: &Call, now: Instant) -> Option<Instant>
+    where
+        X: WhenExhausted<R>,
+    {
+        let patience = self.policy.when_exhausted.patience()?;
+        let end = *self.patience.get_or_insert(now + patience);
+        let left = call.left(now).ok()?;
+        Some(left.map_or(end, |left| end.min(now + left)))
+    }
+
+    /// Whether a call that waits until `end` may get a key by then.
+    fn is_in_reach(exhausted: &Exhausted, end: Instant) -> bool {
+        exhausted.free_at.is_none_or(|at| at < end)
     }
 }
 
 impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     const LAYER: Layer = Layer::KeyRotation;
 
-    fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, _: &mut Context<'_>) -> Poll<Prepared<R>>
+    fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Prepared<R>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if !matches!(self.stage, Stage::New) {
-            return Poll::Ready(Prepared::Send);
-        }
-        let Some(pool) = self.pool(draft.head, draft.call) else {
-            self.stage = Stage::Keyless;
-            return Poll::Ready(Prepared::Send);
-        };
-        let lease = match pool.take(draft.now, &[]) {
-            Ok(lease) => lease,
-            Err(exhausted) => {
-                let refusal = exhausted.refusal_at(draft.now);
-                if let Some(response) = self.policy.when_exhausted.answer(refusal) {
-                    return Poll::Ready(Prepared::Answer(Why::NoFreeKey, response));
+        let now = draft.now;
+        loop {
+            match &mut self.stage {
+                Stage::Keyless => return Poll::Ready(Prepared::Send),
+                Stage::Leased(_, at) if *at <= now => return Poll::Ready(Prepared::Send),
+                Stage::Leased(_, at) => return Poll::Ready(Prepared::Later(*at)),
+                Stage::New => {
+                    let Some(pool) = self.pool(draft.head, draft.call) else {
+                        self.stage = Stage::Keyless;
+                        continue;
+                    };
+                    self.want = ready!(want(draft, cx));
+                    let end = self.patience::<R>(draft.call, now);
+                    let taken = match end {
+                        Some(_) => pool.take_in_turn(&self.want, now),
+                        None => pool.take(&self.want, now),
+                    };
+                    self.stage = match (taken, end) {
+                        (Ok(lease), _) => Stage::Leased(lease, now),
+                        (Err(exhausted), Some(end)) if Self::is_in_reach(&exhausted, end) => {
+                            let ticket = pool.join(self.want.clone(), false);
+                            Stage::Waiting(pool, ticket)
+                        }
+                        (Err(exhausted), _) => {
+                            let refusal = exhausted.refusal_at(now);
+                            if !exhausted.is_busy() {
+                                let answer = self.policy.when_exhausted.answer(refusal);
+                                if let Some(response) = answer {
+                                    return Poll::Ready(Prepared::Answer(Why::NoFreeKey, response));
+                                }
+                            }
+                            Stage::Leased(pool.take_anyway(&exhausted, &self.want, now), now)
+                        }
+                    };
                 }
-                pool.take_anyway(draft.now)
+                Stage::Refused(pool) => {
+                    let pool = pool.clone();
+                    let ticket = pool.join(self.want.clone(), true);
+                    self.stage = Stage::Waiting(pool, ticket);
+                }
+                Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
+                    Standing::Served(lease, at) => self.stage = Stage::Leased(lease, at),
+                    Standing::Waiting(at) => {
+                        let pool = pool.clone();
+                        let end = self.patience::<R>(draft.call, now).unwrap_or(now);
+                        if end > now {
+                            let at = at.map_or(end, |at| at.min(end));
+                            return Poll::Ready(Prepared::Later(at.max(now + TICK)));
+                        }
+                        // Out of patience: the provider's own answer is better than none.
+                        let lease = match pool.take(&self.want, now) {
+                            Ok(lease) => lease,
+                            Err(exhausted) => pool.take_anyway(&exhausted, &self.want, now),
+                        };
+                        self.stage = Stage::Leased(lease, now);
+                    }
+                },
             }
-        };
-        self.stage = Stage::Leased(lease);
-        Poll::Ready(Prepared::Send)
+        }
     }
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
-        if let Stage::Leased(lease) = &self.stage {
+        if let Stage::Leased(lease, _) = &self.stage {
             lease.place(head);
             call.ask(|asked| asked.key = Some(lease.label().clone()));
         }
@@ -92,7 +156,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
-        let Stage::Leased(lease) = &self.stage else {
+        let Stage::Leased(lease, _) = &self.stage else {
             return match outcome.refusal {
                 Some(refusal) if refusal.another_key_helps() => {
                     Verdict::Return(Why::NoKeyForOrigin)
@@ -101,27 +165,84 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
             };
         };
         let carried = report(lease, outcome);
-        let refusal = outcome
-            .refusal
-            .filter(|refusal| carried && refusal.another_key_helps());
-        if refusal.is_none() {
+        let refusal = outcome.refusal.filter(|_| carried);
+        if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;
         }
         if let Err(why) = outcome.left {
             return Verdict::Return(why);
         }
-        self.tried.push(lease.id());
-        match lease.pool().take(outcome.now, &self.tried) {
-            Ok(next) => {
-                self.stage = Stage::Leased(next);
+        self.want.tried.push(lease.id());
+        self.next::<R>(lease.pool().clone(), outcome.call, outcome.now)
+    }
+}
+
+/// The least time until a waiter looks again; a moment that is past is one that an answer will move.
+const TICK: Duration = Duration::from_millis(1);
+
+impl<X> Decision<X> {
+    /// Asks with the next key, waits for one, or gives up.
+    fn next<R>(&mut self, pool: KeyPool, call: &Call, now: Instant) -> Verdict
+    where
+        X: WhenExhausted<R>,
+    {
+        let end = self.patience::<R>(call, now);
+        let taken = match end {
+            Some(_) => pool.take_in_turn(&self.want, now),
+            None => pool.take(&self.want, now),
+        };
+        let next_key = Verdict::Again {
+            action: Action::NextKey,
+            wait: Duration::ZERO,
+        };
+        let exhausted = match taken {
+            Ok(lease) => {
+                self.stage = Stage::Leased(lease, now);
+                return next_key;
+            }
+            Err(exhausted) => exhausted,
+        };
+        match end {
+            Some(end) if Self::is_in_reach(&exhausted, end) => {
+                // What frees after a wait may be tried again.
+                self.want.tried.clear();
+                self.stage = Stage::Refused(pool);
+                let free_at = exhausted.free_at.unwrap_or(now);
                 Verdict::Again {
-                    action: Action::NextKey,
+                    action: Action::Wait(free_at.saturating_duration_since(now)),
                     wait: Duration::ZERO,
                 }
             }
-            Err(exhausted) => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal_at(outcome.now)),
+            None if exhausted.is_busy() => {
+                let lease = pool.take_anyway(&exhausted, &self.want, now);
+                self.stage = Stage::Leased(lease, now);
+                next_key
+            }
+            _ => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal_at(now)),
         }
     }
+}
+
+/// What the request asks of the pool.
+fn want<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Want>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let asked = draft.call.asked().model;
+    let model = match (asked, Model::in_path(draft.head)) {
+        (Some(asked), _) => Some(asked),
+        (None, Some(model)) => model.name(),
+        (None, None) if draft.recording.in_memory() => {
+            let body = ready!(draft.recording.poll_whole(cx));
+            body.and_then(|body| Model::in_body(draft.head, &body).name())
+        }
+        (None, None) => None,
+    };
+    Poll::Ready(Want {
+        model,
+        tried: Vec::new(),
+        session: draft.head.extensions.get::<Session>().map(Session::hash),
+    })
 }
 
 /// Tells the pool what became of a key, and whether the last attempt carried it.
@@ -133,35 +254,35 @@ fn report<E>(lease: &Lease, outcome: &Outcome<'_, E>) -> bool {
         let key = attempt.key.as_ref();
         attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
     };
-    let carried = attempts.last().is_some_and(carries);
-    // What the last answer means may have been read better by a layer between.
-    let last = outcome.refusal.filter(|_| carried);
-    let earlier = attempts
-        .split_last()
-        .map_or(&[][..], |(_, earlier)| earlier);
-    let refusals = earlier.iter().filter(|attempt| carries(attempt));
-    let refusals = refusals
-        .filter_map(|attempt| attempt.refusal.as_ref())
-        .chain(last);
-    for refusal in refusals.filter(|refusal| refusal.another_key_helps()) {
-        lease.refused(refusal, outcome.now);
+    let Some((last, earlier)) = attempts.split_last() else {
+        return false;
+    };
+    let tell = |refusal: Option<&Refusal>, told, is_success| match refusal {
+        Some(refusal) if refusal.another_key_helps() => lease.refused(refusal, told, outcome.now),
+        None if is_success => lease.succeeded(told, outcome.now),
+        _ => {}
+    };
+    for attempt in earlier.iter().filter(|attempt| carries(attempt)) {
+        let is_success = attempt.status.is_some_and(|status| status.is_success());
+        tell(attempt.refusal.as_ref(), &attempt.told, is_success);
     }
-    if carried && outcome.is_success() {
-        lease.succeeded();
+    if carries(last) {
+        // What the last answer means may have been read better by a layer between.
+        tell(outcome.refusal, &last.told, outcome.is_success());
     }
-    carried
+    carries(last)
 }
 
 // === impl Exhausted ===
 
 impl Exhausted {
     /// What the pool as a whole says: wait for the first key that frees.
-    fn refusal_at(self, now: Instant) -> Refusal {
+    fn refusal_at(&self, now: Instant) -> Refusal {
+        let free_at = self.free_at.unwrap_or(now);
+        let refusal = self.refusal.clone();
         Refusal {
-            retry_after: Some(self.free_at.saturating_duration_since(now)),
-            ..self
-                .refusal
-                .unwrap_or_else(|| Refusal::new(Reason::RateLimited))
+            retry_after: Some(free_at.saturating_duration_since(now)),
+            ..refusal.unwrap_or_else(|| Refusal::new(Reason::RateLimited))
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, header};
 use tower::Layer;
@@ -39,6 +39,12 @@ pub(super) struct Policy<X> {
 pub trait WhenExhausted<R>: sealed::Sealed<R> {
     #[doc(hidden)]
     fn answer(&self, refusal: Refusal) -> Option<Response<R>>;
+
+    /// How long to wait for a key; `None` for not at all.
+    #[doc(hidden)]
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// The request is sent with the key that frees first: the default.
@@ -51,8 +57,13 @@ pub struct TryAnyway;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Respond;
 
+/// The call waits for a key, first come first served, and tries anyway when its patience ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait(Duration);
+
 mod sealed {
     pub trait Sealed<R> {}
+    impl<R> Sealed<R> for super::Wait {}
     impl<R> Sealed<R> for super::TryAnyway {}
     impl<R: Default> Sealed<R> for super::Respond {}
 }
@@ -96,6 +107,21 @@ impl<X> KeyRotationLayer<X> {
         }
     }
 
+    /// Lets a call that finds no key with room wait for one, in all at most for `patience`.
+    ///
+    /// Who came first is served first, and as many are served as there is room for, by what the
+    /// provider says is left and by what its refusals have taught; so hardly any request is sent to be
+    /// refused. A call whose patience does not reach to when the first key frees does not wait.
+    pub fn wait_when_exhausted(self, patience: Duration) -> KeyRotationLayer<Wait> {
+        KeyRotationLayer {
+            policy: Policy {
+                pools: self.policy.pools,
+                when_exhausted: Wait(patience),
+                settings: self.policy.settings,
+            },
+        }
+    }
+
     setters!(policy.settings);
 }
 
@@ -115,6 +141,16 @@ impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
 impl<R> WhenExhausted<R> for TryAnyway {
     fn answer(&self, _: Refusal) -> Option<Response<R>> {
         None
+    }
+}
+
+impl<R> WhenExhausted<R> for Wait {
+    fn answer(&self, _: Refusal) -> Option<Response<R>> {
+        None
+    }
+
+    fn patience(&self) -> Option<Duration> {
+        Some(self.0)
     }
 }
 

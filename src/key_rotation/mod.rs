@@ -38,8 +38,10 @@ mod key;
 mod layer;
 mod pool;
 mod service;
+mod session;
 
 pub use key::Key;
-pub use layer::{KeyRotationLayer, Respond, TryAnyway, WhenExhausted};
-pub use pool::{KeyPool, KeyPoolBuilder, KeyState, PoolError};
+pub use layer::{KeyRotationLayer, Respond, TryAnyway, Wait, WhenExhausted};
+pub use pool::{KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
 pub use service::{KeyRotation, ResponseFuture};
+pub use session::Session;

@@ -174,13 +174,6 @@ impl Refusal {
         Dialect::Generic.event(name, data, now)
     }
 
-    /// As [`from_head`](Self::from_head), of a response that still has its body.
-    pub(crate) fn from_response<R>(response: &Response<R>, now: SystemTime) -> Option<Self> {
-        let headers = response.headers();
-        let dialect = Dialect::guess(None, headers);
-        Self::read(dialect, response.status(), headers, None, now)
-    }
-
     fn read(
         dialect: Dialect,
         status: StatusCode,
@@ -227,6 +220,11 @@ impl Dialect {
             read::error(&head.headers, body, now)
         };
         Refusal::read(self, head.status, &head.headers, report, now)
+    }
+
+    /// As [`Refusal::from_head`], of a response that still has its body.
+    pub(crate) fn refusal_of<R>(self, response: &Response<R>, now: SystemTime) -> Option<Refusal> {
+        Refusal::read(self, response.status(), response.headers(), None, now)
     }
 
     /// As [`Refusal::from_event`], where the provider is known.

@@ -128,6 +128,15 @@ impl KeyPoolBuilder {
         self
     }
 
+    /// Takes the key with the most room, by what the provider says is left, for each call.
+    ///
+    /// Of two keys that are drawn the one with more room is taken, so large and small quotas are used
+    /// alike and no key waits behind a slow one: the best for tail latency, the worst for prompt caches.
+    pub fn spread(mut self) -> Self {
+        self.order = Order::Spread;
+        self
+    }
+
     /// How long a limited key cools if the provider does not say; 60 s, a minute's window, unless set.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
@@ -146,7 +155,7 @@ impl KeyPoolBuilder {
             .map(|(number, origin)| origin.ok_or(PoolError::InvalidOrigin { number }));
         let origins = origins.collect::<Result<Vec<_>, _>>()?;
         let scheme = Scheme::new(self.place)?;
-        let mut state = State::new(self.order, self.cooldown);
+        let mut state = State::new(self.order, self.cooldown, fastrand::u64(..));
         if self.keys.is_empty() {
             return Err(PoolError::Empty);
         }

@@ -1,11 +1,16 @@
 //! The handle around the state: a lock held for a moment, never across an await.
 
 mod builder;
+mod lanes;
+mod queue;
 mod state;
+mod ticket;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    task::Waker,
 };
 
 use http::request;
@@ -16,12 +21,14 @@ use crate::{
     clock,
     credentials::Credential,
     origin::Origin,
-    refusal::{Reason, Refusal},
+    refusal::{Bucket, Reason, Refusal},
 };
 use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
-use state::{Entry, State};
-pub(super) use state::{Exhausted, KeyId};
+use queue::WaiterId;
+use state::{Entry, Loan, State};
+pub(super) use state::{Exhausted, KeyId, Want};
+pub(super) use ticket::{Standing, Ticket};
 
 /// Keys, and what is known of each.
 ///
@@ -51,7 +58,13 @@ pub struct KeyPool(Arc<Shared>);
 struct Shared {
     scheme: Scheme,
     origins: Origins,
-    state: Mutex<State>,
+    desk: Mutex<Desk>,
+}
+
+/// What the lock is for.
+struct Desk {
+    state: State,
+    wakers: HashMap<WaiterId, Waker>,
 }
 
 enum Origins {
@@ -68,10 +81,12 @@ pub struct KeyState {
     pub label: Arc<str>,
     /// With which others it shares its limits.
     pub group: Option<Arc<str>>,
-    /// Why it cools, it or its group; `None` if it is free.
+    /// Why it cools for every model, it or its group; `None` if it is free.
     pub cools_for: Option<Reason>,
-    /// Until when it cools; `None` if it is free.
+    /// Until when it cools for every model; `None` if it is free.
     pub until: Option<Instant>,
+    /// The models for which it, or its group, is limited.
+    pub limited_models: Vec<LimitedModel>,
     /// How many requests it was put on.
     pub uses: u64,
     /// How many of them were refused in a way that concerns keys.
@@ -80,13 +95,24 @@ pub struct KeyState {
     pub in_flight: usize,
 }
 
+/// A model for which a key is limited, while it may be free for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitedModel {
+    /// Its name.
+    pub model: Arc<str>,
+    /// Why.
+    pub reason: Reason,
+    /// Until when.
+    pub until: Instant,
+}
+
 /// A key on loan to one attempt; given back when it is dropped.
 pub(super) struct Lease {
     pool: KeyPool,
-    id: KeyId,
+    loan: Loan,
     label: Arc<str>,
     credential: Credential,
-    taken: Instant,
 }
 
 // === impl KeyPool ===
@@ -112,9 +138,16 @@ impl KeyPool {
     ///
     /// If the key cannot be sent, or its label is taken.
     pub fn add(&self, key: impl Into<Key>) -> Result<(), PoolError> {
-        let mut state = self.lock();
-        let key = self.0.scheme.entry(key.into(), state.default_label())?;
-        state.add(key)
+        let mut desk = self.lock();
+        let key = self
+            .0
+            .scheme
+            .entry(key.into(), desk.state.default_label())?;
+        desk.state.add(key)?;
+        let wakers = desk.serve();
+        drop(desk);
+        wake(wakers);
+        Ok(())
     }
 
     /// Removes a key. What is in flight with it goes on, and its answers no longer count.
@@ -123,7 +156,7 @@ impl KeyPool {
     ///
     /// If there is no such key, or it is the last.
     pub fn remove(&self, label: &str) -> Result<(), PoolError> {
-        self.lock().remove(label)
+        self.lock().state.remove(label)
     }
 
     /// Puts a new key in the place of the one with this label, whose name it takes unless it has one.
@@ -135,15 +168,20 @@ impl KeyPool {
     /// If there is no such key, the new one cannot be sent, or its label is taken.
     pub fn replace(&self, label: &str, key: impl Into<Key>) -> Result<(), PoolError> {
         let key = self.0.scheme.entry(key.into(), label.into())?;
-        self.lock().replace(label, key)
+        let mut desk = self.lock();
+        desk.state.replace(label, key)?;
+        let wakers = desk.serve();
+        drop(desk);
+        wake(wakers);
+        Ok(())
     }
 
     /// What is known of each key now.
     pub fn snapshot(&self) -> Vec<KeyState> {
         let now = clock::now();
-        let state = self.lock();
-        let keys = state.keys().iter();
-        keys.map(|entry| KeyState::of(entry, state.end(entry, now)))
+        let desk = self.lock();
+        let keys = desk.state.keys().iter();
+        keys.map(|entry| KeyState::of(entry, &desk.state, now))
             .collect()
     }
 
@@ -155,12 +193,15 @@ impl KeyPool {
         Self(Arc::new(Shared {
             scheme,
             origins,
-            state: Mutex::new(state),
+            desk: Mutex::new(Desk {
+                state,
+                wakers: HashMap::new(),
+            }),
         }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        self.0.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether its origins were named.
@@ -178,17 +219,51 @@ impl KeyPool {
         }
     }
 
-    pub(super) fn take(&self, now: Instant, tried: &[KeyId]) -> Result<Lease, Exhausted> {
-        let mut state = self.lock();
-        let entry = state.take(now, tried)?;
-        Ok(Lease::new(self, entry, now))
+    /// Takes a key that has room.
+    pub(super) fn take(&self, want: &Want, now: Instant) -> Result<Lease, Exhausted> {
+        let mut desk = self.lock();
+        let (loan, entry) = desk.state.take(want, now)?;
+        Ok(Lease::new(self, loan, entry))
     }
 
-    pub(super) fn take_anyway(&self, now: Instant) -> Lease {
-        let mut state = self.lock();
-        let entry = state.take_anyway(now);
-        Lease::new(self, entry, now)
+    /// As [`take`](Self::take), but not before those who wait.
+    pub(super) fn take_in_turn(&self, want: &Want, now: Instant) -> Result<Lease, Exhausted> {
+        let mut desk = self.lock();
+        if desk.state.queue.is_empty() {
+            let (loan, entry) = desk.state.take(want, now)?;
+            return Ok(Lease::new(self, loan, entry));
+        }
+        Err(match desk.state.peek(want, now) {
+            Err(exhausted) => exhausted,
+            Ok(()) => Exhausted::now(now),
+        })
     }
+
+    /// Takes the key that frees first, or of which enough are out, whatever is known of it.
+    pub(super) fn take_anyway(&self, exhausted: &Exhausted, want: &Want, now: Instant) -> Lease {
+        let mut desk = self.lock();
+        let (loan, entry) = desk.state.take_anyway(exhausted, want, now);
+        Lease::new(self, loan, entry)
+    }
+}
+
+// === impl Desk ===
+
+impl Desk {
+    /// Serves those who wait; returns who is to be woken once the lock is released.
+    #[must_use]
+    fn serve(&mut self) -> Vec<Waker> {
+        if self.state.queue.is_empty() {
+            return Vec::new();
+        }
+        let served = self.state.serve(clock::now());
+        let wakers = served.iter().filter_map(|id| self.wakers.remove(id));
+        wakers.collect()
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
 }
 
 impl fmt::Debug for KeyPool {
@@ -202,12 +277,21 @@ impl fmt::Debug for KeyPool {
 // === impl KeyState ===
 
 impl KeyState {
-    fn of(entry: &Entry, end: Option<(Instant, &Refusal)>) -> Self {
+    fn of(entry: &Entry, state: &State, now: Instant) -> Self {
+        let end = state.end_of_all(entry, now);
+        let models = state.limited_models(entry, now);
         Self {
             label: entry.label.clone(),
             group: entry.group.clone(),
+            until: end.as_ref().map(|(until, _)| *until),
             cools_for: end.map(|(_, refusal)| refusal.reason),
-            until: end.map(|(until, _)| until),
+            limited_models: models
+                .map(|(model, until, refusal)| LimitedModel {
+                    model,
+                    reason: refusal.reason,
+                    until,
+                })
+                .collect(),
             uses: entry.uses,
             refusals: entry.refusals,
             in_flight: entry.in_flight,
@@ -218,13 +302,12 @@ impl KeyState {
 // === impl Lease ===
 
 impl Lease {
-    fn new(pool: &KeyPool, entry: &Entry, now: Instant) -> Self {
+    fn new(pool: &KeyPool, loan: Loan, entry: &Entry) -> Self {
         Self {
             pool: pool.clone(),
-            id: entry.id,
+            loan,
             label: entry.label.clone(),
             credential: entry.credential.clone(),
-            taken: now,
         }
     }
 
@@ -233,7 +316,7 @@ impl Lease {
     }
 
     pub(super) fn id(&self) -> KeyId {
-        self.id
+        self.loan.id
     }
 
     pub(super) fn label(&self) -> &Arc<str> {
@@ -245,17 +328,24 @@ impl Lease {
         self.credential.put(head);
     }
 
-    pub(super) fn succeeded(&self) {
-        self.pool.lock().succeeded(self.id, self.taken);
+    pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
+        self.pool.lock().state.succeeded(&self.loan, told, now);
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal, now: Instant) {
-        self.pool.lock().refused(self.id, refusal, self.taken, now);
+    pub(super) fn refused(&self, refusal: &Refusal, told: &[Bucket], now: Instant) {
+        self.pool
+            .lock()
+            .state
+            .refused(&self.loan, refusal, told, now);
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.lock().give_back(self.id);
+        let mut desk = self.pool.lock();
+        desk.state.give_back(&self.loan);
+        let wakers = desk.serve();
+        drop(desk);
+        wake(wakers);
     }
 }

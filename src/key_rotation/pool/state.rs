@@ -1,18 +1,28 @@
 //! Which key is next: a plain state over `now`, with no clock, no lock and no future inside.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use super::{PoolError, builder::Usable};
+use super::{
+    PoolError,
+    builder::Usable,
+    lanes::{GroupId, Lane, Lanes},
+    queue::Queue,
+};
 use crate::{
-    allowance::Cooldown,
+    allowance::{Cooldown, Room},
     credentials::Credential,
-    refusal::{Reason, Refusal, Scope},
+    refusal::{Bucket, Reason, Refusal, Scope},
 };
 
 /// A key for as long as it is in the pool; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct KeyId(u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,24 +30,23 @@ pub(super) enum Order {
     /// The same key until it is limited.
     Sticky,
     RoundRobin,
+    /// The one with the most room, of two that are drawn.
+    Spread,
 }
 
 pub(super) struct State {
     /// Never empty once the pool is built.
     keys: Vec<Entry>,
-    groups: HashMap<GroupId, Cooldown>,
+    places: HashMap<KeyId, usize>,
+    groups: HashMap<Arc<str>, GroupId>,
+    lanes: Lanes,
+    pub(super) queue: Queue,
     order: Order,
     no_hint: Duration,
+    random: fastrand::Rng,
     /// Where the key that is used now stands in `keys`.
     current: usize,
     next_id: u64,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum GroupId {
-    Named(Arc<str>),
-    /// A key that shares its limits with nobody.
-    Own(u64),
 }
 
 pub(super) struct Entry {
@@ -48,27 +57,70 @@ pub(super) struct Entry {
     pub(super) uses: u64,
     pub(super) refusals: u64,
     pub(super) in_flight: usize,
+    group_id: GroupId,
     cooldown: Cooldown,
 }
 
-/// Every key that may be taken cools, or none is left.
+/// What a call asks of the pool.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Want {
+    pub(crate) model: Option<Arc<str>>,
+    /// The keys that the call has asked with already.
+    pub(crate) tried: Vec<KeyId>,
+    /// What keeps a session on its key.
+    pub(crate) session: Option<u64>,
+}
+
+/// A key that was taken: what is needed to say later what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Loan {
+    pub(crate) id: KeyId,
+    pub(super) lane: Lane,
+    pub(super) taken: Instant,
+}
+
+/// No key has room now.
 #[derive(Clone, Debug)]
 pub(crate) struct Exhausted {
-    /// When the first key of the pool frees; in the past if a key is free that the call has tried.
-    pub(crate) free_at: Instant,
-    /// What that key waits for.
+    /// A key that is not known to refuse, though enough are out with it.
+    pub(super) busy: Option<usize>,
+    /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
+    pub(crate) free_at: Option<Instant>,
+    /// What the key that frees first waits for.
     pub(crate) refusal: Option<Refusal>,
 }
 
-// === impl State ===
+// === impl Exhausted ===
+
+impl Exhausted {
+    /// Whether a key is not known to refuse, though enough are out with it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Keys have room, but others wait for them already.
+    pub(super) fn now(now: Instant) -> Self {
+        Self {
+            busy: None,
+            free_at: Some(now),
+            refusal: None,
+        }
+    }
+}
+
+// === impl State: keys ===
 
 impl State {
-    pub(super) fn new(order: Order, no_hint: Duration) -> Self {
+    pub(super) fn new(order: Order, no_hint: Duration, seed: u64) -> Self {
         Self {
             keys: Vec::new(),
+            places: HashMap::new(),
             groups: HashMap::new(),
+            lanes: Lanes::default(),
+            queue: Queue::default(),
             order,
             no_hint,
+            random: fastrand::Rng::with_seed(seed),
             current: 0,
             next_id: 1,
         }
@@ -91,6 +143,7 @@ impl State {
             return Err(PoolError::DuplicateLabel { label: key.label });
         }
         let entry = self.entry(key);
+        self.places.insert(entry.id, self.keys.len());
         self.keys.push(entry);
         Ok(())
     }
@@ -108,7 +161,7 @@ impl State {
             self.current -= 1;
         }
         self.current %= self.keys.len();
-        self.forget_empty_groups();
+        self.forget_the_removed();
         Ok(())
     }
 
@@ -122,145 +175,262 @@ impl State {
             return Err(PoolError::DuplicateLabel { label: key.label });
         }
         self.keys[index] = self.entry(key);
-        self.forget_empty_groups();
+        self.forget_the_removed();
         Ok(())
-    }
-
-    /// Takes the next key that is free and not among those `tried`.
-    pub(super) fn take(&mut self, now: Instant, tried: &[KeyId]) -> Result<&Entry, Exhausted> {
-        let count = self.keys.len();
-        let free = |index: &usize| {
-            let entry = &self.keys[*index];
-            !tried.contains(&entry.id) && self.end(entry, now).is_none()
-        };
-        match (0..count)
-            .map(|step| (self.current + step) % count)
-            .find(free)
-        {
-            Some(index) => Ok(self.lend(index)),
-            None => Err(self.exhausted(now)),
-        }
-    }
-
-    /// Takes the key that frees first, whether it is free or not.
-    pub(super) fn take_anyway(&mut self, now: Instant) -> &Entry {
-        let end = |index: &usize| self.end(&self.keys[*index], now).map(|(end, _)| end);
-        let first = (0..self.keys.len()).min_by_key(end);
-        self.lend(first.unwrap_or_default())
-    }
-
-    /// When the first key frees, and what it waits for.
-    pub(super) fn exhausted(&self, now: Instant) -> Exhausted {
-        let ends = self.keys.iter().map(|entry| self.end(entry, now));
-        match ends.min_by_key(|end| end.map(|(end, _)| end)).flatten() {
-            Some((free_at, refusal)) => Exhausted {
-                free_at,
-                refusal: Some(refusal.clone()),
-            },
-            None => Exhausted {
-                free_at: now,
-                refusal: None,
-            },
-        }
-    }
-
-    /// A key was given back; whether its call was answered is told by itself.
-    pub(super) fn give_back(&mut self, id: KeyId) {
-        if let Some(entry) = self.entry_mut(id) {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
-        }
-    }
-
-    pub(super) fn succeeded(&mut self, id: KeyId, sent: Instant) {
-        let Some(entry) = self.entry_mut(id) else {
-            return;
-        };
-        entry.cooldown.succeed(sent);
-        let group = entry.group_id();
-        if let Some(cooldown) = self.groups.get_mut(&group) {
-            cooldown.succeed(sent);
-        }
-    }
-
-    pub(super) fn refused(&mut self, id: KeyId, refusal: &Refusal, sent: Instant, now: Instant) {
-        let no_hint = self.no_hint;
-        // An answer that comes after its key was removed says nothing about those that are left.
-        let Some(entry) = self.entry_mut(id) else {
-            return;
-        };
-        entry.refusals += 1;
-        let of_key = refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key);
-        if of_key {
-            return entry.cooldown.refuse(refusal, sent, now, no_hint);
-        }
-        let group = entry.group_id();
-        let cooldown = self.groups.entry(group).or_default();
-        cooldown.refuse(refusal, sent, now, no_hint);
-    }
-
-    /// Until when a key cools, and what for: its own cooldown or its group's, whichever is longer.
-    pub(super) fn end<'a>(
-        &'a self,
-        entry: &'a Entry,
-        now: Instant,
-    ) -> Option<(Instant, &'a Refusal)> {
-        let group = self.groups.get(&entry.group_id());
-        let of_group = group.and_then(|cooldown| cooldown.end(now));
-        let of_key = entry.cooldown.end(now);
-        of_group
-            .into_iter()
-            .chain(of_key)
-            .max_by_key(|(end, _)| *end)
     }
 
     fn find(&self, label: &str) -> Option<usize> {
         self.keys.iter().position(|entry| *entry.label == *label)
     }
 
-    fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
-        self.keys.iter_mut().find(|entry| entry.id == id)
-    }
-
     fn entry(&mut self, key: Usable) -> Entry {
-        let id = KeyId(self.next_id);
+        let number = self.next_id;
         self.next_id += 1;
+        let own = GroupId(number);
+        let group_id = match &key.group {
+            Some(name) => *self.groups.entry(name.clone()).or_insert(own),
+            None => own,
+        };
         Entry {
-            id,
+            id: KeyId(number),
             label: key.label,
             group: key.group,
             credential: key.credential,
             uses: 0,
             refusals: 0,
             in_flight: 0,
+            group_id,
             cooldown: Cooldown::default(),
         }
     }
 
-    fn lend(&mut self, index: usize) -> &Entry {
-        self.current = match self.order {
-            Order::Sticky => index,
-            Order::RoundRobin => (index + 1) % self.keys.len(),
-        };
-        let entry = &mut self.keys[index];
-        entry.uses += 1;
-        entry.in_flight += 1;
-        entry
-    }
-
-    fn forget_empty_groups(&mut self) {
+    fn forget_the_removed(&mut self) {
+        let places = self.keys.iter().enumerate();
+        self.places = places.map(|(index, entry)| (entry.id, index)).collect();
         let keys = &self.keys;
-        self.groups
-            .retain(|group, _| keys.iter().any(|entry| entry.group_id() == *group));
+        let has_keys = |group| keys.iter().any(|entry| entry.group_id == group);
+        self.groups.retain(|_, group| has_keys(*group));
+        self.lanes.retain_groups(has_keys);
     }
 }
 
-// === impl Entry ===
+// === impl State: choice ===
 
-impl Entry {
-    fn group_id(&self) -> GroupId {
-        match &self.group {
-            Some(name) => GroupId::Named(name.clone()),
-            None => GroupId::Own(self.id.0),
+impl State {
+    /// Takes the next key that has room.
+    pub(super) fn take(&mut self, want: &Want, now: Instant) -> Result<(Loan, &Entry), Exhausted> {
+        let chosen = match (want.session, self.order) {
+            (Some(session), _) => self.of_session(session, want, now),
+            (None, Order::Spread) => self.of_two(want, now),
+            (None, Order::Sticky | Order::RoundRobin) => None,
+        };
+        let index = match chosen {
+            Some(index) => index,
+            None => self.in_turn(want, now)?,
+        };
+        Ok(self.lend(index, want, now))
+    }
+
+    /// Takes the key of which enough are out, or else the one that frees first.
+    pub(super) fn take_anyway(
+        &mut self,
+        exhausted: &Exhausted,
+        want: &Want,
+        now: Instant,
+    ) -> (Loan, &Entry) {
+        let index = exhausted.busy.unwrap_or_else(|| {
+            let ends = (0..self.keys.len()).map(|index| (self.end(index, want, now), index));
+            let first = ends.min_by_key(|(end, _)| end.as_ref().map(|(end, _)| *end));
+            first.map_or(0, |(_, index)| index)
+        });
+        self.lend(index, want, now)
+    }
+
+    /// Whether some key has room, without taking it.
+    pub(super) fn peek(&mut self, want: &Want, now: Instant) -> Result<(), Exhausted> {
+        self.in_turn(want, now).map(drop)
+    }
+
+    /// The first with room, from the current one on.
+    fn in_turn(&mut self, want: &Want, now: Instant) -> Result<usize, Exhausted> {
+        let count = self.keys.len();
+        let mut exhausted = Exhausted {
+            busy: None,
+            free_at: None,
+            refusal: None,
+        };
+        let current = self.current;
+        for index in (0..count).map(|step| (current + step) % count) {
+            let is_tried = want.tried.contains(&self.keys[index].id);
+            let frees_at = match self.room(index, want, now) {
+                Room::Open(_) if is_tried => Some(now),
+                Room::Open(_) => return Ok(index),
+                Room::Closed(until) => Some(until),
+                Room::Learning(more_at) | Room::Full(more_at) => {
+                    if !is_tried {
+                        exhausted.busy.get_or_insert(index);
+                    }
+                    more_at
+                }
+            };
+            let is_sooner =
+                frees_at.is_some_and(|at| exhausted.free_at.is_none_or(|first| at < first));
+            if is_sooner {
+                exhausted.free_at = frees_at;
+                exhausted.refusal = self.end(index, want, now).map(|(_, refusal)| refusal);
+            }
         }
+        Err(exhausted)
+    }
+
+    /// The one with more room of two that are drawn: as even as the best of all, without asking all.
+    fn of_two(&mut self, want: &Want, now: Instant) -> Option<usize> {
+        let count = self.keys.len();
+        let drawn = [self.random.usize(..count), self.random.usize(..count)];
+        let [one, other] = drawn.map(|index| match self.room(index, want, now) {
+            Room::Open(room) if !want.tried.contains(&self.keys[index].id) => Some(room),
+            _ => None,
+        });
+        let out = drawn.map(|index| self.keys[index].in_flight);
+        match (one, other) {
+            // Where both are alike, the one that fewer are out with.
+            (Some(one), Some(other)) if one == other && out[0] > out[1] => Some(drawn[1]),
+            (Some(one), Some(other)) if one < other => Some(drawn[1]),
+            (Some(_), _) => Some(drawn[0]),
+            (None, other) => other.map(|_| drawn[1]),
+        }
+    }
+
+    /// The session's own key (rendezvous hashing), or the next of its keys if that one is closed: only
+    /// the sessions of a key that cools move.
+    fn of_session(&mut self, session: u64, want: &Want, now: Instant) -> Option<usize> {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let mut best: Option<(u64, usize)> = None;
+        for index in 0..self.keys.len() {
+            let entry = &self.keys[index];
+            let score = hasher.hash_one((session, entry.id));
+            let is_better = best.is_none_or(|(highest, _)| score > highest);
+            if !is_better || want.tried.contains(&entry.id) {
+                continue;
+            }
+            if !matches!(self.room(index, want, now), Room::Closed(_)) {
+                best = Some((score, index));
+            }
+        }
+        let (_, index) = best?;
+        matches!(self.room(index, want, now), Room::Open(_)).then_some(index)
+    }
+
+    fn lane(&self, index: usize, want: &Want) -> Lane {
+        Lane {
+            group: self.keys[index].group_id,
+            model: want.model.clone(),
+        }
+    }
+
+    fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
+        let lane = self.lane(index, want);
+        let entry = &self.keys[index];
+        if let Some((end, _)) = entry.cooldown.end(now) {
+            return Room::Closed(end);
+        }
+        let room = self.lanes.room(&lane, now);
+        match (entry.cooldown.needs_probe(now), entry.in_flight) {
+            (false, _) => room,
+            (true, 0) => room.tighter(Room::Open(1)),
+            (true, _) => room.tighter(Room::Learning(None)),
+        }
+    }
+
+    /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
+    fn end(&self, index: usize, want: &Want, now: Instant) -> Option<(Instant, Refusal)> {
+        let of_key = self.keys[index].cooldown.end(now);
+        let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
+        let of_lane = self.lanes.end(&self.lane(index, want), now);
+        of_key
+            .into_iter()
+            .chain(of_lane)
+            .max_by_key(|(end, _)| *end)
+    }
+
+    fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
+        self.current = match self.order {
+            Order::Sticky | Order::Spread => index,
+            Order::RoundRobin => (index + 1) % self.keys.len(),
+        };
+        let lane = self.lane(index, want);
+        self.lanes.take(&lane, now);
+        let entry = &mut self.keys[index];
+        entry.uses += 1;
+        entry.in_flight += 1;
+        let loan = Loan {
+            id: entry.id,
+            lane,
+            taken: now,
+        };
+        (loan, entry)
+    }
+}
+
+// === impl State: what became of it ===
+
+impl State {
+    /// A key was given back; whether its call was answered is told by itself.
+    pub(super) fn give_back(&mut self, loan: &Loan) {
+        self.lanes.give_back(&loan.lane);
+        if let Some(entry) = self.entry_mut(loan.id) {
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
+        // An answer that comes after its key was removed says nothing about those that are left.
+        if let Some(entry) = self.entry_mut(loan.id) {
+            entry.cooldown.succeed(loan.taken);
+            self.lanes.succeeded(&loan.lane, told, loan.taken, now);
+        }
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        loan: &Loan,
+        refusal: &Refusal,
+        told: &[Bucket],
+        now: Instant,
+    ) {
+        let no_hint = self.no_hint;
+        let Some(entry) = self.entry_mut(loan.id) else {
+            return;
+        };
+        entry.refusals += 1;
+        if refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key) {
+            entry.cooldown.refuse(refusal, loan.taken, now, no_hint);
+        } else {
+            let when = (loan.taken, now);
+            self.lanes.refused(&loan.lane, refusal, told, when, no_hint);
+        }
+    }
+
+    /// Until when a key cools for every model, and why.
+    pub(super) fn end_of_all(&self, entry: &Entry, now: Instant) -> Option<(Instant, Refusal)> {
+        let index = *self.places.get(&entry.id)?;
+        self.end(index, &Want::default(), now)
+    }
+
+    /// The models for which a key is limited, while it is free for others.
+    pub(super) fn limited_models(
+        &self,
+        entry: &Entry,
+        now: Instant,
+    ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
+        self.lanes.limited_models(entry.group_id, now)
+    }
+
+    pub(super) fn entry_of(&self, loan: &Loan) -> Option<&Entry> {
+        self.keys.get(*self.places.get(&loan.id)?)
+    }
+
+    fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
+        self.keys.get_mut(*self.places.get(&id)?)
     }
 }

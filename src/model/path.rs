@@ -42,7 +42,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Where in a path the model stands.
 #[derive(Clone, Debug)]
-pub(in crate::fallback) struct Named {
+pub(crate) struct Named {
     pub(super) model: String,
     path: String,
     value: Range<usize>,

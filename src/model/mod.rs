@@ -12,7 +12,7 @@ use crate::credentials::with_path;
 
 /// Where a request names its model.
 #[derive(Clone, Debug)]
-pub(super) enum Model {
+pub(crate) enum Model {
     InPath(path::Named),
     InBody(json::Named),
     /// Not JSON, compressed, or no model in it.
@@ -23,18 +23,18 @@ pub(super) enum Model {
 
 impl Model {
     /// The model in the path; `None` if only the body could tell.
-    pub(super) fn in_path(head: &request::Parts) -> Option<Self> {
+    pub(crate) fn in_path(head: &request::Parts) -> Option<Self> {
         path::Named::read(head.uri.path()).map(Self::InPath)
     }
 
-    pub(super) fn in_body(head: &request::Parts, body: &Bytes) -> Self {
+    pub(crate) fn in_body(head: &request::Parts, body: &Bytes) -> Self {
         let named = is_plain_json(head)
             .then(|| json::Named::read(body))
             .flatten();
         named.map_or(Self::Nowhere, Self::InBody)
     }
 
-    pub(super) fn name(&self) -> Option<Arc<str>> {
+    pub(crate) fn name(&self) -> Option<Arc<str>> {
         match self {
             Self::InPath(named) => Some(named.model.as_str().into()),
             Self::InBody(named) => Some(named.model.as_str().into()),
@@ -42,12 +42,12 @@ impl Model {
         }
     }
 
-    pub(super) fn is_nowhere(&self) -> bool {
+    pub(crate) fn is_nowhere(&self) -> bool {
         matches!(self, Self::Nowhere)
     }
 
     /// Asks for another model; returns the body that does, if that is where it stands.
-    pub(super) fn change(&self, head: &mut request::Parts, model: &str) -> Option<Bytes> {
+    pub(crate) fn change(&self, head: &mut request::Parts, model: &str) -> Option<Bytes> {
         match self {
             Self::InPath(named) => {
                 let mut path = named.with(model);

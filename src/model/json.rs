@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]
-pub(in crate::fallback) struct Named {
+pub(crate) struct Named {
     pub(super) model: String,
     body: Bytes,
     /// Where the values of `"model"` stand; parsers differ in which of several they believe.

@@ -1,0 +1,98 @@
+//! A place in the pool's queue, held by a call that waits for a key.
+
+use std::task::Context;
+
+use tokio::time::Instant;
+
+use super::{
+    KeyPool, Lease, Want,
+    queue::{Turn, WaiterId},
+    wake,
+};
+
+/// A place in the queue; given up when it is dropped.
+pub(in crate::key_rotation) struct Ticket {
+    pool: KeyPool,
+    want: Want,
+    /// `None` once the key was handed out.
+    id: Option<WaiterId>,
+}
+
+/// What a look at the queue gives.
+pub(in crate::key_rotation) enum Standing {
+    /// The key, and when it may go out.
+    Served(Lease, Instant),
+    /// Look again when woken, or then.
+    Waiting(Option<Instant>),
+}
+
+impl KeyPool {
+    /// Takes a place in the queue; `first` for a call that had a key before.
+    pub(in crate::key_rotation) fn join(&self, want: Want, first: bool) -> Ticket {
+        let id = self.lock().state.queue.join(want.clone(), first);
+        Ticket {
+            pool: self.clone(),
+            want,
+            id: Some(id),
+        }
+    }
+}
+
+// === impl Ticket ===
+
+impl Ticket {
+    /// Where the call stands; it is woken when that changes.
+    pub(in crate::key_rotation) fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> Standing {
+        let Some(id) = self.id else {
+            return Standing::Waiting(None);
+        };
+        let mut desk = self.pool.lock();
+        let wakers = desk.serve();
+        let standing = match desk.state.turn(id, now) {
+            Turn::Granted(loan, at) => {
+                desk.wakers.remove(&id);
+                match desk.state.entry_of(&loan) {
+                    Some(entry) => {
+                        self.id = None;
+                        Standing::Served(Lease::new(&self.pool, loan, entry), at)
+                    }
+                    // The key was removed meanwhile: back to the front of the queue.
+                    None => {
+                        desk.state.give_back(&loan);
+                        desk.state.queue.rejoin(id, self.want.clone());
+                        desk.wakers.insert(id, cx.waker().clone());
+                        Standing::Waiting(Some(now))
+                    }
+                }
+            }
+            Turn::Later(at) => {
+                desk.wakers.insert(id, cx.waker().clone());
+                Standing::Waiting(at)
+            }
+        };
+        drop(desk);
+        wake(wakers);
+        standing
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(id) = self.id else {
+            return;
+        };
+        let mut desk = self.pool.lock();
+        desk.wakers.remove(&id);
+        desk.state.leave(id);
+        // Whoever is the head now must know when to look again.
+        let mut wakers = desk.serve();
+        wakers.extend(
+            desk.state
+                .queue
+                .head()
+                .and_then(|head| desk.wakers.remove(&head)),
+        );
+        drop(desk);
+        wake(wakers);
+    }
+}
