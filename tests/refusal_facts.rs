@@ -14,12 +14,6 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
     ("openai", "retry_after_ms_header", "scope", UNNAMED),
     ("openai", "sdk_x_should_retry_false", "scope", UNNAMED),
     (
-        "perplexity",
-        "request_rate_limit",
-        "other_model_may_help",
-        "the row is unverified, from memory; nothing in it speaks of all models",
-    ),
-    (
         "standard",
         "grpc_json_retry_info",
         "scope",

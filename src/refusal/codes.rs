@@ -24,9 +24,9 @@ static CODES: &[(&str, Meaning)] = &[
     // Anthropic:
     ("billing_error", QUOTA.of(Scope::Account)),
     ("enforced_spend_limit_reached", QUOTA.of(Scope::Account)),
-    // Code Assist:
-    ("quota_exhausted", QUOTA),
-    ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account)),
+    // Code Assist, whose users have no keys to change:
+    ("quota_exhausted", QUOTA.of(Scope::AccountModel).key_helps(false)),
+    ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account).key_helps(false).model_helps(true)),
     // Bedrock; a quota of one model more often than not.
     ("servicequotaexceededexception", QUOTA.of(Scope::Account).model_helps(true)),
     // OpenRouter: what the requests in flight have reserved comes back when they end.
@@ -132,7 +132,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("dynamic_request_limited", LIMIT.counts(Dimension::Requests).per(Window::Second)),
     ("dynamic_token_limited", LIMIT.counts(Dimension::Tokens).per(Window::Second)),
     // Perplexity:
-    ("request_rate_limit_exceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("request_rate_limit_exceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute).model_helps(false)),
     // OpenRouter's free tier: counted over all free models, and "more keys or accounts do not help".
     ("openrouter_free_tier_per_minute", FREE_TIER.per(Window::Minute)),
     ("free_tier_per_minute", FREE_TIER.per(Window::Minute)),
@@ -154,7 +154,8 @@ const FREE_TIER: Meaning = LIMIT
 const NEURONS: Meaning = LIMIT
     .counts(Dimension::Neurons)
     .per(Window::Day)
-    .of(Scope::Account);
+    .of(Scope::Account)
+    .model_helps(false);
 
 /// Longer strings are not codes.
 const LONGEST_CODE: usize = 128;

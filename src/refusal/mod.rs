@@ -126,8 +126,7 @@ impl Refusal {
     /// `now` is the calendar time at which the response arrived; it is used only for dates on a
     /// response that has no readable `Date`.
     pub fn from_head(head: &response::Parts, now: SystemTime) -> Option<Self> {
-        let dialect = Dialect::guess(None, &head.headers);
-        Self::read(dialect, head.status, &head.headers, None, now)
+        Self::from_head_parts(head.status, &head.headers, now)
     }
 
     /// Reads a response's head and its body.
@@ -176,9 +175,15 @@ impl Refusal {
 
     /// As [`from_head`](Self::from_head), of a response that still has its body.
     pub(crate) fn from_response<R>(response: &Response<R>, now: SystemTime) -> Option<Self> {
-        let headers = response.headers();
-        let dialect = Dialect::guess(None, headers);
-        Self::read(dialect, response.status(), headers, None, now)
+        Self::from_head_parts(response.status(), response.headers(), now)
+    }
+
+    fn from_head_parts(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Self> {
+        // A success must not cost a look at its headers.
+        if status.as_u16() < 400 {
+            return None;
+        }
+        Self::read(Dialect::guess(None, headers), status, headers, None, now)
     }
 
     fn read(

@@ -34,9 +34,10 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["api usage", "regain access"], QUOTA.of(Scope::Account)),
     // DeepSeek, OpenRouter, OpenAI, NVIDIA, Hugging Face:
     (&["insufficient balance"], QUOTA.of(Scope::Account)),
-    (&["insufficient credit"], QUOTA.of(Scope::Account)),
+    // A cheaper or a free model needs fewer credits or none.
+    (&["insufficient credit"], QUOTA.of(Scope::Account).model_helps(true)),
+    (&["requires more credits"], QUOTA.of(Scope::Account).model_helps(true)),
     (&["insufficient funds"], QUOTA.of(Scope::Account)),
-    (&["requires more credits"], QUOTA.of(Scope::Account)),
     (&["no credits remaining"], QUOTA.of(Scope::Account)),
     (&["out of credits"], QUOTA.of(Scope::Account)),
     (&["credits expired"], QUOTA.of(Scope::Account)),
@@ -108,7 +109,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
 
     // --- Rates.
     (&["api calls", "/ month"], QUOTA.of(Scope::Account)),
-    (&["api calls", "/ minute"], LIMIT.of(Scope::Account)),
+    (&["api calls", "/ minute"], LIMIT.of(Scope::Account).model_helps(false)),
+    // Vertex's shared pool, of which no project owns a part:
+    (&["resource exhausted. please try again later"], LIMIT.of(Scope::Model)),
     // LiteLLM: all deployments of a model cool down.
     (&["no deployments available"], LIMIT.of(Scope::Model)),
     // Azure's API Management, per subscription key:
@@ -116,6 +119,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["token limit is exceeded. try again in"], LIMIT.counts(Dimension::Tokens).of(Scope::Key)),
     // LiteLLM's limits of a virtual key:
     (&["max parallel request limit"], LIMIT.of(Scope::Key)),
+    (&["rate limit exceeded for api_key"], LIMIT.of(Scope::Key)),
     // Azure: minutes, whatever the delay says.
     (&["exceeded", "token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
     (&["the token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
@@ -132,7 +136,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["quota exceeded for"], LIMIT),
     // GitHub Models: counted over all models unless the name says "ByModel".
     (&["userbymodelby"], NOTHING.of(Scope::AccountModel).model_helps(true)),
-    (&["exceeded for userby"], NOTHING.of(Scope::Account).model_helps(false)),
+    (&["per ", "exceeded for user"], NOTHING.of(Scope::Account).model_helps(false)),
     // OpenAI, Groq, xAI:
     (&["in organization"], NOTHING.of(Scope::AccountModel)),
     (&["requests for team", "and model"], NOTHING.of(Scope::AccountModel)),

@@ -220,7 +220,9 @@ impl Evidence<'_> {
         {
             refusal.window = Some(Window::Day);
         }
-        let refills = message.contains("used ") && message.contains("requested ");
+        // OpenAI and Groq: a day's limit that lets one request pass every `86400 / limit` seconds.
+        let refills = message.contains("try again in ")
+            && (message.contains("in organization") || message.contains(", requested "));
         if refusal.window >= Some(Window::Day) && refills && soon {
             refusal.cures.time = Some(true);
         }
