@@ -476,6 +476,12 @@ fn openrouter() {
             "RateLimited 3000ms +time +model",
         ),
         (
+            429,
+            "",
+            r#"{"error":{"message":"Provider returned error","code":429,"metadata":{"headers":{"Retry-After":"7"},"provider_name":"X"}}}"#,
+            "RateLimited 7000ms +time +model",
+        ),
+        (
             402,
             "",
             r#"{"error":{"message":"This request requires more credits, or fewer max_tokens. You requested up to 65536 tokens, but can only afford 1000.","code":402,"metadata":{"provider_name":null}}}"#,
@@ -627,6 +633,25 @@ fn the_others() {
             "",
             r#"{"error":{"message":"litellm.RateLimitError: RateLimitError: VertexAIException - {\"error\":{\"code\":429,\"status\":\"RESOURCE_EXHAUSTED\",\"message\":\"Quota.\"}}","type":null,"code":"500"}}"#,
             "RateLimited +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"litellm.RateLimitError: OpenAIException - You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.","type":"throttling_error","code":"429"}}"#,
+            "QuotaExhausted +key",
+        ),
+        (
+            403,
+            "",
+            r#"{"error":"This authentication method does not have sufficient permissions to call Inference Providers"}"#,
+            "KeyRejected +key",
+        ),
+        (403, "", r#"{"status":403,"error":"Forbidden"}"#, "none"),
+        (
+            400,
+            "",
+            r#"{"error":"insufficient_quota","message":"No."}"#,
+            "QuotaExhausted +key",
         ),
         // TGI, vLLM
         (

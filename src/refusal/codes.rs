@@ -60,6 +60,10 @@ static CODES: &[(&str, Meaning)] = &[
     ("invalidsignatureexception", KEY.of(Scope::Key)),
     ("expiredtokenexception", KEY.of(Scope::Key)),
     ("accessdeniedexception", KEY.of(Scope::Key).model_helps(true)),
+    // Groq:
+    ("permissions_error", KEY.of(Scope::Key).model_helps(true)),
+    // OpenAI, of a restricted key:
+    ("missing_scope", KEY.of(Scope::Key)),
     // LiteLLM:
     ("auth_error", KEY.of(Scope::Key)),
     ("token_not_found_in_db", KEY.of(Scope::Key)),

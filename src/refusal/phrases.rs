@@ -39,6 +39,8 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["requires more credits"], QUOTA.of(Scope::Account).model_helps(true)),
     (&["insufficient funds"], QUOTA.of(Scope::Account)),
     (&["no credits remaining"], QUOTA.of(Scope::Account)),
+    // Only the link tells this sentence of OpenAI from Gemini's, which means a minute.
+    (&["exceeded your current quota", "platform.openai.com"], QUOTA.of(Scope::Account)),
     (&["out of credits"], QUOTA.of(Scope::Account)),
     (&["credits expired"], QUOTA.of(Scope::Account)),
     (&["exceeded your monthly included credits"], QUOTA.of(Scope::Account)),
@@ -74,6 +76,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["authentication failed"], KEY.of(Scope::Key)),
     // NVIDIA says the same of a model that the account may not use.
     (&["authorization failed"], KEY.of(Scope::Key).model_helps(true)),
+    // OpenAI's restricted keys, Hugging Face's tokens:
+    (&["insufficient permissions"], KEY.of(Scope::Key)),
+    (&["not have sufficient permissions"], KEY.of(Scope::Key)),
     (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
     (&["organization has been disabled"], KEY.of(Scope::Account)),
     (&["organization has been restricted"], KEY.of(Scope::Account)),
