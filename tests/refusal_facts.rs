@@ -1,7 +1,7 @@
 //! Everything that providers were seen or documented to send, and what it means.
 //!
-//! One row is one response. The rows of `tests/data/refusals.jsonl` hold a whole error response each,
-//! those of `buckets.jsonl` the headers of a success, those of `durations.jsonl` a single value.
+//! One row is one response. The rows of `tests/data/fixtures.jsonl` hold a whole error response each,
+//! those of `success_headers.jsonl` the headers of a success, those of `durations.jsonl` a single value.
 
 use std::time::{Duration, SystemTime};
 
@@ -335,7 +335,7 @@ fn is_disputed(row: &Value, claim: &str) -> bool {
 #[test]
 fn every_error_response_means_what_its_row_says() {
     let mut wrong = Vec::new();
-    for row in rows(include_str!("data/refusals.jsonl")) {
+    for row in rows(include_str!("data/fixtures.jsonl")) {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let refusal = refusal(&row, Dialect::guess(host(provider), &headers(&row)));
         for (claim, stated) in stated(&row) {
@@ -364,7 +364,7 @@ fn every_error_response_means_what_its_row_says() {
 #[test]
 fn without_a_host_reason_and_hint_are_the_same() {
     let mut wrong = Vec::new();
-    for row in rows(include_str!("data/refusals.jsonl")) {
+    for row in rows(include_str!("data/fixtures.jsonl")) {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let known = refusal(&row, Dialect::guess(host(provider), &headers(&row)));
         let guessed = refusal(&row, Dialect::guess(None, &headers(&row)));
@@ -445,7 +445,7 @@ fn map(value: &Value, change: &dyn Fn(&str, &Value) -> Value) -> Value {
 #[test]
 fn a_row_means_the_same_in_another_shape() {
     let mut wrong = Vec::new();
-    for row in rows(include_str!("data/refusals.jsonl")) {
+    for row in rows(include_str!("data/fixtures.jsonl")) {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let is_frame = row["body"]["_eventstream_frame"].is_object();
         if row["body"].is_string() || is_frame {
@@ -475,7 +475,7 @@ fn a_row_means_the_same_in_another_shape() {
 #[test]
 fn every_success_tells_the_buckets_of_its_row() {
     let mut wrong = Vec::new();
-    for row in rows(include_str!("data/buckets.jsonl")) {
+    for row in rows(include_str!("data/success_headers.jsonl")) {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let headers = headers(&row);
         let read = buckets(

@@ -91,7 +91,7 @@ const NUMBERS: &[&str] = &[
 ];
 
 fn fixtures() -> Vec<String> {
-    let rows = include_str!("data/refusals.jsonl").lines();
+    let rows = include_str!("data/fixtures.jsonl").lines();
     rows.map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["body"].to_string())
         .collect()
 }

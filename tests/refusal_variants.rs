@@ -666,6 +666,19 @@ fn the_others() {
             r#"{"error":{"message":"Too many requests waiting","type":"TooManyRequests","code":429}}"#,
             "Overloaded +time +model",
         ),
+        // Moonshot, W&B
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Your account org-1<ak-2> request reached organization max RPM: 3, please try again after 1 seconds","type":"rate_limit_reached_error"}}"#,
+            "RateLimited Requests Minute 1000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Concurrency limit reached for requests"}}"#,
+            "RateLimited Concurrency +time +key +model",
+        ),
         // Problem details
         (
             429,

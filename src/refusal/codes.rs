@@ -24,6 +24,8 @@ static CODES: &[(&str, Meaning)] = &[
     // Anthropic:
     ("billing_error", QUOTA.of(Scope::Account)),
     ("enforced_spend_limit_reached", QUOTA.of(Scope::Account)),
+    // Moonshot:
+    ("exceeded_current_quota_error", QUOTA.of(Scope::Account)),
     // Code Assist, whose users have no keys to change:
     ("quota_exhausted", QUOTA.of(Scope::AccountModel).key_helps(false)),
     ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account).key_helps(false).model_helps(true)),
@@ -112,6 +114,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("rate_limit_exceeded", LIMIT),
     ("rate_limit_error", LIMIT),
     ("rate_limited", LIMIT),
+    ("rate_limit_reached_error", LIMIT),
     ("rate_limit", LIMIT),
     ("ratelimitreached", LIMIT),
     ("too_many_requests", LIMIT),
