@@ -365,8 +365,8 @@ fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Ref
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         return Some(refusal.clone());
     }
-    let dialect = Dialect::guess(host, response.headers());
-    let refusal = dialect.refusal_of(response, clock::wall())?;
+    let (status, headers) = (response.status(), response.headers());
+    let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
     response.extensions_mut().insert(refusal.clone());
     Some(refusal)
 }

@@ -24,9 +24,11 @@ static CODES: &[(&str, Meaning)] = &[
     // Anthropic:
     ("billing_error", QUOTA.of(Scope::Account)),
     ("enforced_spend_limit_reached", QUOTA.of(Scope::Account)),
-    // Code Assist:
-    ("quota_exhausted", QUOTA),
-    ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account)),
+    // Moonshot:
+    ("exceeded_current_quota_error", QUOTA.of(Scope::Account)),
+    // Code Assist, whose users have no keys to change:
+    ("quota_exhausted", QUOTA.of(Scope::AccountModel).key_helps(false)),
+    ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account).key_helps(false).model_helps(true)),
     // Bedrock; a quota of one model more often than not.
     ("servicequotaexceededexception", QUOTA.of(Scope::Account).model_helps(true)),
     // OpenRouter: what the requests in flight have reserved comes back when they end.
@@ -60,6 +62,10 @@ static CODES: &[(&str, Meaning)] = &[
     ("invalidsignatureexception", KEY.of(Scope::Key)),
     ("expiredtokenexception", KEY.of(Scope::Key)),
     ("accessdeniedexception", KEY.of(Scope::Key).model_helps(true)),
+    // Groq:
+    ("permissions_error", KEY.of(Scope::Key).model_helps(true)),
+    // OpenAI, of a restricted key:
+    ("missing_scope", KEY.of(Scope::Key)),
     // LiteLLM:
     ("auth_error", KEY.of(Scope::Key)),
     ("token_not_found_in_db", KEY.of(Scope::Key)),
@@ -108,6 +114,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("rate_limit_exceeded", LIMIT),
     ("rate_limit_error", LIMIT),
     ("rate_limited", LIMIT),
+    ("rate_limit_reached_error", LIMIT),
     ("rate_limit", LIMIT),
     ("ratelimitreached", LIMIT),
     ("too_many_requests", LIMIT),
@@ -132,7 +139,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("dynamic_request_limited", LIMIT.counts(Dimension::Requests).per(Window::Second)),
     ("dynamic_token_limited", LIMIT.counts(Dimension::Tokens).per(Window::Second)),
     // Perplexity:
-    ("request_rate_limit_exceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("request_rate_limit_exceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute).model_helps(false)),
     // OpenRouter's free tier: counted over all free models, and "more keys or accounts do not help".
     ("openrouter_free_tier_per_minute", FREE_TIER.per(Window::Minute)),
     ("free_tier_per_minute", FREE_TIER.per(Window::Minute)),
@@ -154,7 +161,8 @@ const FREE_TIER: Meaning = LIMIT
 const NEURONS: Meaning = LIMIT
     .counts(Dimension::Neurons)
     .per(Window::Day)
-    .of(Scope::Account);
+    .of(Scope::Account)
+    .model_helps(false);
 
 /// Longer strings are not codes.
 const LONGEST_CODE: usize = 128;

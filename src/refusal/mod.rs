@@ -1,24 +1,51 @@
 //! What a response says when it says "not now" or "not with this key".
 //!
-//! A [`Refusal`] is read from the head of a response alone: the status gives the [`Reason`], the
-//! headers give the hint. It is pure, so it can be used without any layer:
+//! Status, headers and error body of a response, or one event of a stream, become a [`Refusal`]:
+//! why, what was counted over which time, whose limit it is, and how long to wait. All of it is pure
+//! and works without any layer:
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
-//! use tower_429::refusal::{Reason, Refusal};
+//! use tower_429::refusal::{Reason, Refusal, Window};
 //!
-//! let (head, ()) = http::Response::builder()
+//! let (head, body) = http::Response::builder()
 //!     .status(429)
 //!     .header("retry-after", "20")
-//!     .body(())?
+//!     .body(r#"{"error": {"type": "rate_limit_error", "message": "50 requests per minute"}}"#)?
 //!     .into_parts();
-//! let refusal = Refusal::from_head(&head, SystemTime::now()).expect("a 429 is a refusal");
+//! let refusal = Refusal::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
 //! assert_eq!(refusal.reason, Reason::RateLimited);
+//! assert_eq!(refusal.window, Some(Window::Minute));
 //! assert_eq!(refusal.retry_after, Some(Duration::from_secs(20)));
+//! assert!(refusal.time_helps() && refusal.another_key_helps());
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
-//! # Which status means what
+//! | to read | use |
+//! |---|---|
+//! | a head alone | [`Refusal::from_head`] |
+//! | a head and its error body | [`Refusal::from_parts`] |
+//! | an event of a stream that began as a success | [`Refusal::from_event`] |
+//! | the rate limits that any response tells of | [`buckets`] |
+//! | any of these, where the provider is known | [`Dialect`] |
+//!
+//! # The rules
+//!
+//! 1. **The status is not the reason.** It is one sign among others; codes, types and sentences of the
+//!    body are the rest, and the weightiest sign wins: quota, key, size, overload, rate.
+//! 2. **The kind decides first, the delay second.** Gemini asks for 22 s when the day is gone, Azure
+//!    for 86 400 s when a minute is. [`time_helps`](Refusal::time_helps) knows the difference.
+//! 3. **The first positive delay holds**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
+//!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`), a sentence of the body
+//!    ("try again in 6m0s"), the reset of an empty bucket, `RateLimit`. Zero is told only if nothing
+//!    is positive: Azure sends `retry-after-ms: 0` next to `retry-after: 1`.
+//! 4. **Never early.** Every delay is rounded up to the millisecond; of two in the same place the longer holds.
+//! 5. **What cannot be read is not said.** A negative, infinite, exponential or overlong value (more than
+//!    366 days) is no hint. A body that is not JSON, is compressed, cut off, nested deeper than 128
+//!    levels or longer than 64 KiB leaves what the head says.
+//! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.
+//!
+//! # Without a body
 //!
 //! | status | reason | source |
 //! |---|---|---|
@@ -28,14 +55,86 @@
 //! | 413 | [`TooLarge`](Reason::TooLarge) | RFC 9110, section 15.5.14; Groq |
 //! | 498, 503, 529 | [`Overloaded`](Reason::Overloaded) | Groq flex capacity; RFC 9110, section 15.6.4; Anthropic |
 //!
-//! Everything else, a 403 among it, is no refusal by its head: only the body could tell.
+//! Everything else, a 403 among it, is no refusal by its status: only the body or `x-amzn-errortype` can tell.
 //!
-//! # Which headers are a hint
+//! # What providers send
 //!
-//! `retry-after-ms`, then `retry-after` as an integer, a decimal, or one of the three forms of
-//! HTTP-date. A date is measured against the response's own `Date`, so a skewed local clock does not
-//! matter. A value is rounded up to the millisecond. A negative, infinite, exponential, unparsable
-//! or overlong value (more than a year) is *no hint*, never an error.
+//! Collected from documentation, issue threads and client sources between 2023 and October 2026;
+//! `repo#1` is a public issue. Each line is tested (`tests/data/`, `tests/refusal_variants.rs`).
+//!
+//! ## Refusals whose status misleads
+//!
+//! | provider | answer | is | source |
+//! |---|---|---|---|
+//! | OpenAI | 429, type `insufficient_quota` with any code or none | quota of the account; of the project with `project_spend_limit_exceeded` | NextChat#3123, help.openai.com 6614457 |
+//! | OpenAI, Groq | 429 or 413 `rate_limit_exceeded`, "Request too large" | too large | shell_gpt#653, ha-groq#27 |
+//! | OpenAI | 429 `slow_down`, formerly 503 | rate, of which a key is no cure | developersdigest.tech, 2026 |
+//! | Azure | 429 `no_capacity` | overload | learn.microsoft.com |
+//! | Azure API Management | 403 "Out of call volume quota. Quota will be replenished in 00:30:02." | quota of the key | learn.microsoft.com |
+//! | Anthropic | 400 "Your credit balance is too low", "reached your specified API usage limits" | quota | claude-code#66314, #2127 |
+//! | Anthropic | 429 without `retry-after`, `enforced_spend_limit_reached` | quota, with a date in [`available_at`](Refusal::available_at) | platform.claude.com api/errors |
+//! | Anthropic | 400 "This organization has been disabled." | key rejected | claude-code#19028 |
+//! | Gemini | 429, `quotaId` with `PerDay`, `retryDelay` of seconds or hours | rate per day | gemini-cli, 2025 to 2026 |
+//! | Gemini | 429, `quotaValue` or `limit:` 0 | quota: not in this plan, another model is | continue#9570 |
+//! | Gemini | 429, reason `MODEL_CAPACITY_EXHAUSTED` | overload | gemini-cli |
+//! | Gemini, xAI | 400 `API_KEY_INVALID`, "Incorrect API key provided" | key rejected | continue#10530, #11412 |
+//! | Bedrock | 429 `ModelNotReadyException`; 400 `ServiceQuotaExceededException` | overload; quota | AWS API reference |
+//! | Mistral | 429 or 503, code `3505`, "Service tier capacity exceeded" | overload | continue#6185 |
+//! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not in this plan | client-ts#169 |
+//! | DeepSeek | 429, code `invalid_request_error`, "concurrency limit of 25 based on your remaining balance" | rate, concurrency | api-docs.deepseek.com |
+//! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
+//! | OpenRouter | 402 `openrouter_in_flight_budget` | quota that time cures | errors-and-debugging.mdx |
+//! | OpenRouter | 200 with an `error` | what its `code` says | errors-and-debugging.mdx |
+//! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
+//! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
+//! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
+//! | xAI | 429 or 403, "used all available credits", with the code of a rate limit | quota | continue#10373, koan#2412 |
+//! | Cohere | 429 "1000 API calls / month" | quota | developer-experience#175 |
+//! | Cerebras | 429 `queue_exceeded` | overload | grammar-nazi-bot#954 |
+//! | Cloudflare | 429, code 3040; 3036 or 4006 | overload; neurons per day | developers.cloudflare.com, OmniRoute#6980 |
+//! | LiteLLM | 400 until 2026, 429 since, `budget_exceeded` | quota of the key | litellm#37000 |
+//! | TGI | 429 "Model is overloaded" | overload | TGI OpenAPI |
+//!
+//! ## Where the delay is
+//!
+//! | provider | in |
+//! |---|---|
+//! | OpenAI | the message ("Please try again in 6m0s."); `retry-after-ms`, `retry-after` are often absent (openai-node#1477) |
+//! | Azure | `retry-after-ms`, `retry-after`, the message ("Please retry after 3 seconds.") |
+//! | Anthropic | `retry-after`; before 2024 only `anthropic-ratelimit-*-reset` (sdk-typescript#357) |
+//! | Gemini | `RetryInfo.retryDelay`, `quotaResetDelay`, the message; never in a header |
+//! | Groq | `retry-after`, the message |
+//! | OpenRouter | `retry-after`, `x-ratelimit-reset` in headers or in `error.metadata.headers` |
+//! | Together | `x-ratelimit-reset` |
+//! | Cerebras, GitHub Models | `retry-after` |
+//! | LiteLLM | the message ("Limit resets at: 2026-05-31 10:04:41 UTC", "Try again in 60 seconds") |
+//! | Hugging Face, IETF draft | `RateLimit` |
+//! | Bedrock, DeepSeek, Mistral, xAI, Cohere, NVIDIA | nowhere |
+//!
+//! ## Buckets, on successes too
+//!
+//! | provider | headers | windows | reset |
+//! |---|---|---|---|
+//! | OpenAI | `x-ratelimit-{limit,remaining,reset}-{requests,tokens,project-tokens}` | minute; a low day limit hides behind `requests` | `6m0s` until *full* |
+//! | Azure, GitHub Models | the same, and `x-ratelimit-renewalperiod-*` | that period | `12`, seconds |
+//! | Groq | the same as OpenAI | **requests per day**, tokens per minute | `2m59.56s` until *full* |
+//! | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-*` | minute | `2025-06-02T15:15:48Z` |
+//! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset}` | as named | epoch seconds |
+//! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute` | minute of the wall clock | none |
+//! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}` | as named | `33011.38`, seconds |
+//! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds |
+//! | OpenRouter | `x-ratelimit-*`, on refusals only | minute or day | epoch milliseconds |
+//! | Fireworks | `x-ratelimit-{limit,remaining}-requests` | minute | none |
+//! | Cohere | `x-trial-endpoint-call-*` | minute | none |
+//! | Hugging Face, IETF draft | `RateLimit`, `RateLimit-Policy` | `w` | `t`, seconds |
+//!
+//! DeepSeek, Gemini, NVIDIA and OpenRouter's successes have none.
+//!
+//! # What it costs
+//!
+//! Medians on two shared cores of a server, by `cargo bench --bench refusal`: the head of a success
+//! 7 ns; buckets of twelve headers without any 80 ns and no allocation; six bucket headers of OpenAI
+//! 0.5 µs; the head of a 429 3.6 µs; a 429 with a body of 2 KiB 24 µs, a fifth of it for the JSON.
 
 mod bucket;
 mod codes;
@@ -59,7 +158,7 @@ mod words;
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, Response, StatusCode, response};
+use http::{HeaderMap, StatusCode, response};
 
 pub use self::{
     bucket::{Bucket, buckets},
@@ -126,8 +225,7 @@ impl Refusal {
     /// `now` is the calendar time at which the response arrived; it is used only for dates on a
     /// response that has no readable `Date`.
     pub fn from_head(head: &response::Parts, now: SystemTime) -> Option<Self> {
-        let dialect = Dialect::guess(None, &head.headers);
-        Self::read(dialect, head.status, &head.headers, None, now)
+        Self::from_answer(None, head.status, &head.headers, now)
     }
 
     /// Reads a response's head and its body.
@@ -172,6 +270,20 @@ impl Refusal {
     /// ```
     pub fn from_event(name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Self> {
         Dialect::Generic.event(name, data, now)
+    }
+
+    /// As [`from_head`](Self::from_head), where the host that was asked is known.
+    pub(crate) fn from_answer(
+        host: Option<&str>,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: SystemTime,
+    ) -> Option<Self> {
+        // A success must not cost a look at its headers.
+        if status.as_u16() < 400 {
+            return None;
+        }
+        Self::read(Dialect::guess(host, headers), status, headers, None, now)
     }
 
     fn read(
@@ -220,11 +332,6 @@ impl Dialect {
             read::error(&head.headers, body, now)
         };
         Refusal::read(self, head.status, &head.headers, report, now)
-    }
-
-    /// As [`Refusal::from_head`], of a response that still has its body.
-    pub(crate) fn refusal_of<R>(self, response: &Response<R>, now: SystemTime) -> Option<Refusal> {
-        Refusal::read(self, response.status(), response.headers(), None, now)
     }
 
     /// As [`Refusal::from_event`], where the provider is known.

@@ -34,10 +34,13 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["api usage", "regain access"], QUOTA.of(Scope::Account)),
     // DeepSeek, OpenRouter, OpenAI, NVIDIA, Hugging Face:
     (&["insufficient balance"], QUOTA.of(Scope::Account)),
-    (&["insufficient credit"], QUOTA.of(Scope::Account)),
+    // A cheaper or a free model needs fewer credits or none.
+    (&["insufficient credit"], QUOTA.of(Scope::Account).model_helps(true)),
+    (&["requires more credits"], QUOTA.of(Scope::Account).model_helps(true)),
     (&["insufficient funds"], QUOTA.of(Scope::Account)),
-    (&["requires more credits"], QUOTA.of(Scope::Account)),
     (&["no credits remaining"], QUOTA.of(Scope::Account)),
+    // Only the link tells this sentence of OpenAI from Gemini's, which means a minute.
+    (&["exceeded your current quota", "platform.openai.com"], QUOTA.of(Scope::Account)),
     (&["out of credits"], QUOTA.of(Scope::Account)),
     (&["credits expired"], QUOTA.of(Scope::Account)),
     (&["exceeded your monthly included credits"], QUOTA.of(Scope::Account)),
@@ -73,6 +76,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["authentication failed"], KEY.of(Scope::Key)),
     // NVIDIA says the same of a model that the account may not use.
     (&["authorization failed"], KEY.of(Scope::Key).model_helps(true)),
+    // OpenAI's restricted keys, Hugging Face's tokens:
+    (&["insufficient permissions"], KEY.of(Scope::Key)),
+    (&["not have sufficient permissions"], KEY.of(Scope::Key)),
     (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
     (&["organization has been disabled"], KEY.of(Scope::Account)),
     (&["organization has been restricted"], KEY.of(Scope::Account)),
@@ -108,7 +114,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
 
     // --- Rates.
     (&["api calls", "/ month"], QUOTA.of(Scope::Account)),
-    (&["api calls", "/ minute"], LIMIT.of(Scope::Account)),
+    (&["api calls", "/ minute"], LIMIT.of(Scope::Account).model_helps(false)),
+    // Vertex's shared pool, of which no project owns a part:
+    (&["resource exhausted. please try again later"], LIMIT.of(Scope::Model)),
     // LiteLLM: all deployments of a model cool down.
     (&["no deployments available"], LIMIT.of(Scope::Model)),
     // Azure's API Management, per subscription key:
@@ -116,6 +124,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["token limit is exceeded. try again in"], LIMIT.counts(Dimension::Tokens).of(Scope::Key)),
     // LiteLLM's limits of a virtual key:
     (&["max parallel request limit"], LIMIT.of(Scope::Key)),
+    (&["rate limit exceeded for api_key"], LIMIT.of(Scope::Key)),
     // Azure: minutes, whatever the delay says.
     (&["exceeded", "token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
     (&["the token rate limit"], LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
@@ -132,7 +141,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["quota exceeded for"], LIMIT),
     // GitHub Models: counted over all models unless the name says "ByModel".
     (&["userbymodelby"], NOTHING.of(Scope::AccountModel).model_helps(true)),
-    (&["exceeded for userby"], NOTHING.of(Scope::Account).model_helps(false)),
+    (&["per ", "exceeded for user"], NOTHING.of(Scope::Account).model_helps(false)),
     // OpenAI, Groq, xAI:
     (&["in organization"], NOTHING.of(Scope::AccountModel)),
     (&["requests for team", "and model"], NOTHING.of(Scope::AccountModel)),

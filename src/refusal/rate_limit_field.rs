@@ -27,7 +27,10 @@ pub(super) fn buckets(headers: &HeaderMap) -> Vec<Bucket> {
         let policy = policies.iter().find(|policy| policy.name == item.name);
         let stated = |key| item.number(key).or_else(|| policy?.number(key));
         let unit = item.get("qu").or_else(|| policy?.get("qu"));
-        let mut bucket = Bucket::new(dimension(unit));
+        let Some(dimension) = dimension(unit) else {
+            continue;
+        };
+        let mut bucket = Bucket::new(dimension);
         bucket.window = stated("w").and_then(|w| Window::covering(Duration::from_secs(w)));
         bucket.limit = stated("q");
         bucket.remaining = item.number("r");
@@ -39,11 +42,13 @@ pub(super) fn buckets(headers: &HeaderMap) -> Vec<Bucket> {
     buckets
 }
 
-fn dimension(unit: Option<&str>) -> Dimension {
+/// The draft's units of quota; bytes and units of one's own are no limit that a caller can count.
+fn dimension(unit: Option<&str>) -> Option<Dimension> {
     match unit {
-        Some("concurrent-requests") => Dimension::Concurrency,
-        Some("tokens") => Dimension::Tokens,
-        _ => Dimension::Requests,
+        None | Some("requests") => Some(Dimension::Requests),
+        Some("concurrent-requests") => Some(Dimension::Concurrency),
+        Some("tokens") => Some(Dimension::Tokens),
+        Some(_) => None,
     }
 }
 

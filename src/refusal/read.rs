@@ -185,8 +185,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// The first positive of: headers for the purpose, a field of the body, a sentence of the body,
-    /// the reset of an empty bucket, `RateLimit`.
+    /// The first positive of: headers for the purpose, a field of the body, an upstream's headers in
+    /// the body, a sentence of the body, the reset of an empty bucket, `RateLimit`.
     fn hint(&self, refusal: &Refusal, buckets: &Buckets, message: &str) -> Option<Duration> {
         let by_head = retry_after::from_headers(self.headers, self.now);
         if refusal.reason == Reason::KeyRejected {
@@ -194,6 +194,8 @@ impl Evidence<'_> {
         }
         let clock = retry_after::date(self.headers).unwrap_or(self.now);
         let field = self.report.as_ref().and_then(|report| report.delay);
+        let told = self.report.as_ref();
+        let told = told.and_then(|report| retry_after::from_headers(&report.headers, clock));
         let [named, listed] = match refusal.reason {
             Reason::RateLimited => {
                 [&buckets.named, &buckets.listed].map(|buckets| reset(buckets, refusal))
@@ -201,7 +203,7 @@ impl Evidence<'_> {
             _ => [None, None],
         };
         let sentence = prose::delay(message, clock);
-        retry_after::first_positive([by_head, field, sentence, named, listed])
+        retry_after::first_positive([by_head, field, told, sentence, named, listed])
     }
 
     /// What follows from kind and delay together.
@@ -220,7 +222,9 @@ impl Evidence<'_> {
         {
             refusal.window = Some(Window::Day);
         }
-        let refills = message.contains("used ") && message.contains("requested ");
+        // OpenAI and Groq: a day's limit that lets one request pass every `86400 / limit` seconds.
+        let refills = message.contains("try again in ")
+            && (message.contains("in organization") || message.contains(", requested "));
         if refusal.window >= Some(Window::Day) && refills && soon {
             refusal.cures.time = Some(true);
         }

@@ -160,7 +160,7 @@ impl Report {
             let key = key.as_str();
             match value {
                 Value::String(text) => {
-                    if CODE_KEYS.contains(&key) {
+                    if CODE_KEYS.contains(&key) || (key == "error" && is_code(text)) {
                         self.code(text, place.in_list);
                     }
                     if TEXT_KEYS.contains(&key) {
@@ -274,6 +274,11 @@ impl Report {
             }
         }
     }
+}
+
+/// `{"error":"rate_limited","message":..}`: a word with underscores is no sentence.
+fn is_code(text: &str) -> bool {
+    text.contains('_') && !text.contains(' ')
 }
 
 /// The JSON that a message consists of or ends with, and what stands before it.

@@ -15,16 +15,21 @@ pub(super) struct Limit {
 /// Words that name a dimension, and the window that they imply if none is named.
 #[rustfmt::skip]
 static DIMENSIONS: &[(&str, Dimension, Option<Window>)] = &[
-    (" input tokens ", Dimension::InputTokens, None),
+    (" input tokens per ", Dimension::InputTokens, None),
     (" input token count ", Dimension::InputTokens, None),
     (" prompt tokens per ", Dimension::InputTokens, None),
     (" itpm ", Dimension::InputTokens, Some(Window::Minute)),
-    (" output tokens ", Dimension::OutputTokens, None),
+    (" output tokens per ", Dimension::OutputTokens, None),
     (" output token count ", Dimension::OutputTokens, None),
     (" otpm ", Dimension::OutputTokens, Some(Window::Minute)),
     (" tokens per ", Dimension::Tokens, None),
     (" token count per ", Dimension::Tokens, None),
+    (" tokens usage based per ", Dimension::Tokens, None),
     (" request tokens ", Dimension::Tokens, None),
+    // LiteLLM names the minute only by the date of the reset.
+    (" limit type tokens ", Dimension::Tokens, Some(Window::Minute)),
+    (" limit type requests ", Dimension::Requests, Some(Window::Minute)),
+    (" limit type max parallel requests ", Dimension::Concurrency, None),
     (" by minute tokens ", Dimension::Tokens, None),
     (" by day tokens ", Dimension::Tokens, None),
     (" deployment ratelimit token ", Dimension::Tokens, None),
@@ -43,10 +48,6 @@ static DIMENSIONS: &[(&str, Dimension, Option<Window>)] = &[
     (" tier requests ", Dimension::Requests, None),
     (" free models per ", Dimension::Requests, None),
     (" deployment ratelimit request ", Dimension::Requests, None),
-    (" user by minute ", Dimension::Requests, None),
-    (" user by day ", Dimension::Requests, None),
-    (" user by model by minute ", Dimension::Requests, None),
-    (" user by model by day ", Dimension::Requests, None),
     (" rps ", Dimension::Requests, Some(Window::Second)),
     (" rpm ", Dimension::Requests, Some(Window::Minute)),
     (" rph ", Dimension::Requests, Some(Window::Hour)),
@@ -56,6 +57,9 @@ static DIMENSIONS: &[(&str, Dimension, Option<Window>)] = &[
     (" max parallel request ", Dimension::Concurrency, None),
     (" neurons ", Dimension::Neurons, None),
 ];
+
+/// GitHub Models names what a limit counts only if it is not requests ("UserByModelByDay").
+const OF_REQUESTS: &str = " user by ";
 
 /// A unit of time after "per", "by" or "/".
 #[rustfmt::skip]
@@ -85,6 +89,9 @@ pub(super) fn limit(name: &str) -> Limit {
         if words.contains(phrase) {
             found.push((*dimension, *implied));
         }
+    }
+    if found.is_empty() && words.contains(OF_REQUESTS) {
+        found.push((Dimension::Requests, None));
     }
     Limit {
         dimension: one_of(&found),
@@ -195,7 +202,7 @@ mod tests {
             ),
             ("(ITPM)", Some(InputTokens), Some(Window::Minute)),
             (
-                "input tokens and output tokens per minute",
+                "input tokens per minute and output tokens per minute",
                 Some(Tokens),
                 Some(Window::Minute),
             ),
