@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -11,8 +11,13 @@ use http::{Uri, Version, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{ErrorTrigger, Target, layer::Policy, memory::TargetId};
+use super::{
+    ErrorTrigger, Target,
+    layer::Policy,
+    memory::{TargetId, Visit},
+};
 use crate::{
+    allowance::Room,
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
     credentials,
@@ -26,10 +31,14 @@ pub(super) struct Decision<P> {
     policy: Policy<P>,
     /// `None` before the first send, and if the request asked for no fallback.
     own: Option<Own>,
-    /// Who is asked now, and since when.
+    /// Who is asked now.
     chosen: Choice,
-    sent: Option<Instant>,
+    /// The request that is under way, or comes next; `None` while it is held back, or if nothing is
+    /// known of its model.
+    visit: Option<Visit>,
     tried: Vec<Choice>,
+    /// Until when the call waits for a target, once it is known.
+    patience: Option<Instant>,
 }
 
 /// The request as it came to this layer.
@@ -54,8 +63,9 @@ impl<P> Decision<P> {
             policy,
             own: None,
             chosen: Choice::Own,
-            sent: None,
+            visit: None,
             tried: Vec::new(),
+            patience: None,
         }
     }
 
@@ -79,28 +89,76 @@ impl<P> Decision<P> {
         self.policy.memory.end(&self.id(own, choice), now)
     }
 
-    /// The first choice that is free, or else the one that frees first.
-    fn first(&self, own: &Own, now: Instant) -> Choice {
-        let end = |choice: &Choice| self.end(own, *choice, now).map(|(end, _)| end);
-        self.choices(own).min_by_key(end).unwrap_or(Choice::Own)
+    /// What to ask next of what was not tried.
+    fn pick(&self, own: &Own, now: Instant) -> Pick {
+        let mut full = None;
+        let mut closed: Option<(Instant, Choice)> = None;
+        for choice in self
+            .choices(own)
+            .filter(|choice| !self.tried.contains(choice))
+        {
+            match self.policy.memory.room(&self.id(own, choice), now) {
+                Room::Open(_) => return Pick::Ask(choice),
+                // Enough are out to find out how much it takes: that is soon known.
+                Room::Learning(at) => return Pick::Learning(at),
+                Room::Full(_) => full = full.or(Some(choice)),
+                Room::Closed(until) if closed.is_none_or(|(first, _)| until < first) => {
+                    closed = Some((until, choice));
+                }
+                Room::Closed(_) => {}
+            }
+        }
+        match (full, closed) {
+            (Some(choice), _) => Pick::Ask(choice),
+            (None, Some((until, choice))) => Pick::Limited(choice, until),
+            (None, None) => Pick::Nothing,
+        }
     }
 
-    /// The next choice that is free and was not tried, or why there is none.
-    fn next(&self, own: &Own, now: Instant) -> Result<Choice, Why> {
-        let mut untried = self
-            .choices(own)
-            .filter(|choice| !self.tried.contains(choice));
-        let next = untried.find(|choice| self.end(own, *choice, now).is_none());
+    /// Why nothing is left to ask.
+    fn nothing_left(&self, own: &Own) -> Why {
         let names_no_model = own.model.as_ref().is_none_or(Model::is_nowhere);
         let needs_model = self
             .policy
             .targets
             .iter()
             .any(|target| target.own_model().is_some());
-        next.ok_or(match names_no_model && needs_model {
+        match names_no_model && needs_model {
             true => Why::NoModel,
             false => Why::NoFreeTarget,
-        })
+        }
+    }
+
+    /// Until when this call may wait, if it may at all.
+    fn patience(&mut self, call: &Call, now: Instant) -> Option<Instant> {
+        let end = *self.patience.get_or_insert(now + self.policy.patience?);
+        let left = call.left(now).ok()?;
+        Some(left.map_or(end, |left| end.min(now + left)))
+    }
+
+    /// Chooses whom to ask, or when to choose.
+    fn choose(&mut self, call: &Call, now: Instant, waker: &Waker) -> Result<(), Instant> {
+        let end = self.patience(call, now);
+        let Some(own) = &self.own else {
+            return Ok(());
+        };
+        self.chosen = match self.pick(own, now) {
+            Pick::Ask(choice) => choice,
+            Pick::Learning(at) => {
+                self.policy.memory.wake_after_answer(waker);
+                return Err(at.unwrap_or(now + AWHILE).max(now + TICK));
+            }
+            Pick::Limited(_, until) if end.is_some_and(|end| until < end) => {
+                self.policy.memory.wake_after_answer(waker);
+                return Err(until.max(now + TICK));
+            }
+            Pick::Limited(choice, _) => choice,
+            Pick::Nothing => self.chosen,
+        };
+        // Of an unknown model nothing is to be remembered: it cannot be told from others.
+        let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
+        self.visit = id.map(|id| self.policy.memory.visit(id, now));
+        Ok(())
     }
 
     /// When the first choice frees, and what it waits for; `None` if one is free.
@@ -116,19 +174,42 @@ impl<P> Decision<P> {
         own.model.is_none() && self.policy.targets.iter().any(names_model)
     }
 
-    fn remember<E>(&self, own: &Own, outcome: &Outcome<'_, E>) -> bool {
-        // What is too large now may fit next time, and an unknown model cannot be told from others.
-        let limit = outcome
-            .refusal
-            .filter(|refusal| refusal.reason != Reason::TooLarge);
-        let (Some(refusal), Some(_)) = (limit, &own.model) else {
+    /// Tells the memory what became of the request; whether it was limited.
+    fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
+        let Some(visit) = self.visit.take() else {
             return false;
         };
-        let (id, sent) = (self.id(own, self.chosen), self.sent.unwrap_or(outcome.now));
-        let memory = &self.policy.memory;
-        memory.refused(id, refusal, sent, outcome.now, self.policy.no_hint);
-        true
+        let last = outcome.call.last();
+        let told = last.as_ref().map_or(&[][..], |attempt| &attempt.told);
+        match outcome.refusal {
+            // What is too large now may fit next time.
+            Some(refusal) if refusal.reason != Reason::TooLarge => {
+                visit.refused(refusal, told, outcome.now, self.policy.no_hint);
+                true
+            }
+            None if outcome.is_success() => {
+                visit.succeeded(told, outcome.now);
+                false
+            }
+            _ => false,
+        }
     }
+}
+
+/// While an answer is awaited that tells how much a target takes.
+const AWHILE: Duration = Duration::from_millis(250);
+
+/// The least time until a call that waits looks again.
+const TICK: Duration = Duration::from_millis(1);
+
+/// What to ask next.
+enum Pick {
+    Ask(Choice),
+    /// Nobody yet: more will be known then, or after an answer.
+    Learning(Option<Instant>),
+    /// All are limited; this one frees first, then.
+    Limited(Choice, Instant),
+    Nothing,
 }
 
 impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
@@ -149,11 +230,12 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             if own.model.is_none() && (draft.recording.in_memory() || limited()) {
                 own.model = ready!(read_model(draft, cx));
             }
-            self.chosen = self.first(&own, draft.now);
             self.own = Some(own);
         }
-        self.sent = Some(draft.now);
-        Poll::Ready(Prepared::Send)
+        Poll::Ready(match self.choose(draft.call, draft.now, cx.waker()) {
+            Ok(()) => Prepared::Send,
+            Err(at) => Prepared::Later(at),
+        })
     }
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
@@ -192,42 +274,70 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         let acts = self.policy.trigger.acts_on(outcome);
-        let own = match &self.own {
-            Some(own) => own,
-            None if acts => return Verdict::Return(Why::FallbackOff),
-            None => return Verdict::Pass,
-        };
         if !acts {
-            if let Some(sent) = self.sent.filter(|_| outcome.is_success()) {
-                self.policy
-                    .memory
-                    .succeeded(&self.id(own, self.chosen), sent);
+            if outcome.refusal.is_none() {
+                self.remember(outcome);
             }
+            self.visit = None;
             return Verdict::Pass;
         }
-        let remembered = self.remember(own, outcome);
+        if self.own.is_none() {
+            return Verdict::Return(Why::FallbackOff);
+        }
+        let limited = self.remember_late(outcome);
         if let Err(why) = outcome.left {
             return Verdict::Return(why);
         }
         self.tried.push(self.chosen);
-        match self.next(own, outcome.now) {
-            Ok(next) => {
-                self.chosen = next;
+        self.next(outcome, limited)
+    }
+}
+
+impl<P> Decision<P> {
+    /// As [`remember`](Self::remember), of a request whose model may have become known only now.
+    fn remember_late<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
+        if let (None, Some(own)) = (&self.visit, &self.own) {
+            let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
+            self.visit = id.map(|id| self.policy.memory.visit(id, outcome.now));
+        }
+        self.remember(outcome)
+    }
+
+    /// Asks the next target, waits for one, or gives up.
+    fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Verdict {
+        let (call, now) = (outcome.call, outcome.now);
+        let end = self.patience(call, now);
+        let Some(own) = &self.own else {
+            return Verdict::Pass;
+        };
+        if let Pick::Ask(_) | Pick::Learning(_) = self.pick(own, now) {
+            return Verdict::Again {
+                action: Action::NextTarget,
+                wait: Duration::ZERO,
+            };
+        }
+        let why = self.nothing_left(own);
+        let first_end = self.first_end(own, now).filter(|_| limited);
+        match (first_end, end) {
+            (Some((at, _)), Some(end)) if at < end => {
+                // What frees after a wait may be asked again.
+                self.tried.clear();
                 Verdict::Again {
-                    action: Action::NextTarget,
+                    action: Action::Wait(at.saturating_duration_since(now)),
                     wait: Duration::ZERO,
                 }
             }
-            Err(why) => match self.first_end(own, outcome.now).filter(|_| remembered) {
-                Some((end, refusal)) => Verdict::Exhausted(
+            (Some((at, refusal)), _) => {
+                let retry_after = Some(at.saturating_duration_since(now));
+                Verdict::Exhausted(
                     why,
                     Refusal {
-                        retry_after: Some(end.saturating_duration_since(outcome.now)),
+                        retry_after,
                         ..refusal
                     },
-                ),
-                None => Verdict::Return(why),
-            },
+                )
+            }
+            (None, _) => Verdict::Return(why),
         }
     }
 }

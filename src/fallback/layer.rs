@@ -44,6 +44,7 @@ pub(super) struct Policy<P> {
     pub(super) memory: Memory,
     pub(super) trigger: Trigger<P>,
     pub(super) no_hint: Duration,
+    pub(super) patience: Option<Duration>,
     pub(super) settings: Settings,
 }
 
@@ -72,6 +73,7 @@ impl FallbackLayer {
                     error: NoErrors,
                 },
                 no_hint: allowance::NO_HINT,
+                patience: None,
                 settings: Settings::default(),
             },
         }
@@ -102,6 +104,7 @@ impl<P> FallbackLayer<P> {
                 memory: policy.memory,
                 trigger: policy.trigger.on_error(error),
                 no_hint: policy.no_hint,
+                patience: policy.patience,
                 settings: policy.settings,
             },
         }
@@ -111,6 +114,14 @@ impl<P> FallbackLayer<P> {
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.no_hint = cooldown;
+        self
+    }
+
+    /// Lets a call that finds every target limited wait for the first that frees, in all at most for
+    /// `patience`, in place of asking it anyway.
+    #[must_use]
+    pub fn wait_when_exhausted(mut self, patience: Duration) -> Self {
+        self.policy.patience = Some(patience);
         self
     }
 

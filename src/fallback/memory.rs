@@ -1,15 +1,20 @@
-//! Which targets are limited, over calls: the cooldowns of what was refused.
+//! What is known of the targets, over calls: which are limited, and how much is left of each.
 
 use std::{
     collections::HashMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{allowance::Cooldown, origin::Origin, refusal::Refusal};
+use crate::{
+    allowance::{Allowance, Room},
+    origin::Origin,
+    refusal::{Bucket, Refusal},
+};
 
 /// A model name may come from a stranger's request, so what is remembered is bounded.
 const MOST: usize = 1024;
@@ -27,75 +32,134 @@ pub(super) struct TargetId {
 
 /// Shared by all services of a layer.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<HashMap<TargetId, Cooldown>>>);
+pub(super) struct Memory(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    targets: HashMap<TargetId, Allowance>,
+    /// Who waits for an answer that tells more.
+    waiting: Vec<Waker>,
+}
+
+/// A request to a target that is under way; over when it is dropped.
+pub(super) struct Visit {
+    memory: Memory,
+    id: TargetId,
+    since: Instant,
+}
 
 // === impl Memory ===
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, HashMap<TargetId, Cooldown>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn room(&self, id: &TargetId, now: Instant) -> Room {
+        match self.lock().targets.get_mut(id) {
+            Some(target) => target.room(true, now),
+            None => Allowance::default().room(true, now),
+        }
     }
 
     /// When the target frees, and what it waits for; `None` if it is free.
     pub(super) fn end(&self, id: &TargetId, now: Instant) -> Option<(Instant, Refusal)> {
-        let targets = self.lock();
-        let (end, refusal) = targets.get(id)?.end(now)?;
-        Some((end, refusal.clone()))
+        self.lock().targets.get(id)?.end(now)
     }
 
     /// Whether any target of this origin is limited.
     pub(super) fn has_limited(&self, origin: Option<&Origin>, now: Instant) -> bool {
-        let targets = self.lock();
-        let mut here = targets
+        let known = self.lock();
+        let mut here = known
+            .targets
             .iter()
             .filter(|(id, _)| id.origin.as_ref() == origin);
-        here.any(|(_, cooldown)| cooldown.end(now).is_some())
+        here.any(|(_, target)| target.end(now).is_some())
     }
 
+    pub(super) fn visit(&self, id: TargetId, now: Instant) -> Visit {
+        let mut known = self.lock();
+        if known.targets.len() >= MOST && !known.targets.contains_key(&id) {
+            known.forget_one(now);
+        }
+        known.targets.entry(id.clone()).or_default().take(now);
+        drop(known);
+        Visit {
+            memory: self.clone(),
+            id,
+            since: now,
+        }
+    }
+
+    /// Wakes when an answer has come to anybody.
+    pub(super) fn wake_after_answer(&self, waker: &Waker) {
+        let mut known = self.lock();
+        if !known.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            known.waiting.push(waker.clone());
+        }
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    /// Makes room: those that are idle go, or else one that nobody visits.
+    fn forget_one(&mut self, now: Instant) {
+        self.targets.retain(|_, target| !target.is_idle(now));
+        if self.targets.len() >= MOST {
+            let ends = self
+                .targets
+                .iter()
+                .filter_map(|(id, target)| Some((target.end(now)?.0, id)));
+            if let Some(id) = ends.min_by_key(|(end, _)| *end).map(|(_, id)| id.clone()) {
+                self.targets.remove(&id);
+            }
+        }
+    }
+}
+
+// === impl Visit ===
+
+impl Visit {
     pub(super) fn refused(
         &self,
-        id: TargetId,
         refusal: &Refusal,
-        sent: Instant,
+        told: &[Bucket],
         now: Instant,
         no_hint: Duration,
     ) {
-        let mut targets = self.lock();
-        if targets.len() >= MOST && !targets.contains_key(&id) {
-            forget_one(&mut targets, now);
+        let mut known = self.memory.lock();
+        if let Some(target) = known.targets.get_mut(&self.id) {
+            target.refused(refusal, told, (self.since, now), no_hint);
         }
-        targets
-            .entry(id)
-            .or_default()
-            .refuse(refusal, sent, now, no_hint);
     }
 
-    pub(super) fn succeeded(&self, id: &TargetId, sent: Instant) {
-        if let Some(cooldown) = self.lock().get_mut(id) {
-            cooldown.succeed(sent);
+    pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
+        let mut known = self.memory.lock();
+        if let Some(target) = known.targets.get_mut(&self.id) {
+            target.succeeded(told.iter(), self.since, now);
         }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut known = self.memory.lock();
+        if let Some(target) = known.targets.get_mut(&self.id) {
+            target.give_back();
+        }
+        let waiting = std::mem::take(&mut known.waiting);
+        drop(known);
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The paths of targets are nobody's business.
-        let models = self.lock();
-        let models = models.keys().map(|id| &id.model);
+        let known = self.lock();
+        let models = known.targets.keys().map(|id| &id.model);
         f.debug_list().entries(models).finish()
-    }
-}
-
-/// Makes room: those that are free go, or else the one that frees first.
-fn forget_one(targets: &mut HashMap<TargetId, Cooldown>, now: Instant) {
-    targets.retain(|_, cooldown| cooldown.end(now).is_some());
-    if targets.len() >= MOST {
-        let ends = targets
-            .iter()
-            .filter_map(|(id, cooldown)| Some((cooldown.end(now)?.0, id)));
-        if let Some(id) = ends.min_by_key(|(end, _)| *end).map(|(_, id)| id.clone()) {
-            targets.remove(&id);
-        }
     }
 }
 
@@ -117,15 +181,15 @@ mod tests {
         };
         for number in 0..MOST + 10 {
             let at = now + Duration::from_millis(number as u64);
-            memory.refused(
-                id(number),
+            let visit = memory.visit(id(number), at);
+            visit.refused(
                 &Refusal::new(Reason::RateLimited),
-                at,
+                &[],
                 at,
                 Duration::from_secs(60),
             );
         }
-        assert_eq!(memory.lock().len(), MOST);
+        assert_eq!(memory.lock().targets.len(), MOST);
         assert!(
             memory.end(&id(0), now).is_none(),
             "the one that frees first is forgotten first"
