@@ -47,6 +47,12 @@ impl Cooldown {
         Some((spell.until, &spell.refusal))
     }
 
+    /// Whether a refusal that came since `moment` forbids to send now.
+    pub(crate) fn began_since(&self, moment: Instant, now: Instant) -> bool {
+        let spell = self.spell.as_ref();
+        spell.is_some_and(|spell| spell.until > now && spell.began >= moment)
+    }
+
     /// Whether it has ended at a guess, so that one request should find out before many go.
     pub(crate) fn needs_probe(&self, now: Instant) -> bool {
         let guessed = |spell: &&Spell| !spell.exact && spell.until <= now;

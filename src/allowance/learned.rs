@@ -4,14 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{doublings, in_flight::InFlight};
+
 /// So many go out with a key about which nothing is known; a dead one wastes no more.
 const START: u64 = 2;
-
-/// An answer may take long, so what is allowed also doubles with time.
-const DOUBLES_EACH: Duration = Duration::from_millis(250);
-
-/// Beyond this a start is not slow any more.
-const DOUBLINGS: u32 = 20;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Learned {
@@ -40,11 +36,19 @@ pub(super) enum More {
 // === impl Learned ===
 
 impl Learned {
-    /// How many may go out by what refusals have taught, and with `slow_start` by what is unknown.
-    pub(super) fn more(&mut self, in_flight: u64, slow_start: bool, now: Instant) -> More {
+    /// How many may go out by what refusals have taught, of this or else of others that are `typical`,
+    /// and with `slow_start` by what is unknown.
+    pub(super) fn more(
+        &mut self,
+        in_flight: &InFlight,
+        typical: Option<u64>,
+        slow_start: bool,
+        now: Instant,
+    ) -> More {
         self.roll(now);
-        match self.capacity {
+        match self.capacity.or(typical) {
             Some(capacity) => {
+                let in_flight = self.opened.map_or(0, |opened| in_flight.since(opened));
                 // One more than is known to pass finds out whether there is more by now, then two, then four.
                 let beyond = self.passed.saturating_sub(capacity);
                 let ceiling = self
@@ -60,20 +64,18 @@ impl Learned {
                     more => More::Some(more),
                 }
             }
-            None if slow_start => self.start(in_flight, now),
+            None if slow_start => self.start(in_flight.all(), now),
             None => More::Some(u64::MAX),
         }
     }
 
+    /// Each answer allows half a request more, so that what is in flight when the limit is met stays
+    /// small; and as an answer may take long, what is allowed also doubles with time.
     fn start(&self, in_flight: u64, now: Instant) -> More {
-        let since = self
-            .opened
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        let doublings = since.as_millis() / DOUBLES_EACH.as_millis();
-        let doublings = u32::try_from(doublings).unwrap_or(DOUBLINGS).min(DOUBLINGS);
-        let allowed = (START << doublings).saturating_add(self.answers);
+        let (doublings, next) = doublings(self.opened.unwrap_or(now), now);
+        let allowed = (START << doublings).saturating_add(self.answers / 2);
         match (allowed.saturating_sub(in_flight), self.opened) {
-            (0, Some(opened)) => More::Later(opened + DOUBLES_EACH * (doublings + 1)),
+            (0, Some(_)) => More::Later(next),
             (0, None) => More::AfterAnswer,
             (more, _) => More::Some(more),
         }
@@ -93,11 +95,12 @@ impl Learned {
         }
     }
 
-    /// A limit was hit, and ends at `until`.
-    pub(super) fn refused(&mut self, until: Instant) {
+    /// A limit was hit, and ends at `until`; how many had passed, if that says what it holds.
+    pub(super) fn refused(&mut self, until: Instant) -> Option<u64> {
+        let passed = Some(self.passed).filter(|passed| *passed > 0);
         // Nothing has passed: somebody else uses the same limit, which says nothing of what it holds.
-        if self.passed > 0 {
-            self.capacity = Some(self.passed);
+        if passed.is_some() {
+            self.capacity = passed;
             self.period = self
                 .opened
                 .map(|opened| until.saturating_duration_since(opened));
@@ -105,6 +108,7 @@ impl Learned {
         self.passed = 0;
         self.answers = 0;
         self.opened = None;
+        passed
     }
 
     fn period_end(&self) -> Option<Instant> {

@@ -2,6 +2,8 @@
 //! left, and what was learned where it does not say. Pure: `now` is an argument.
 
 mod cooldown;
+mod habits;
+mod in_flight;
 mod learned;
 mod told;
 
@@ -11,8 +13,23 @@ use tokio::time::Instant;
 
 use crate::refusal::{Bucket, Dimension, Reason, Refusal};
 pub(crate) use cooldown::{Cooldown, NO_HINT};
+pub(crate) use habits::Habits;
+use in_flight::InFlight;
 use learned::{Learned, More};
 use told::{Left, Told};
+
+/// While little is known, what is allowed doubles each time.
+const DOUBLES_EACH: Duration = Duration::from_millis(250);
+
+/// Beyond this there is nothing left to be careful about.
+const DOUBLINGS: u32 = 20;
+
+/// How often what is allowed has doubled since, and when it does next.
+fn doublings(since: Instant, now: Instant) -> (u32, Instant) {
+    let passed = now.saturating_duration_since(since).as_millis() / DOUBLES_EACH.as_millis();
+    let doublings = u32::try_from(passed).unwrap_or(DOUBLINGS).min(DOUBLINGS);
+    (doublings, since + DOUBLES_EACH * (doublings + 1))
+}
 
 /// What is known of one limit: that of a group of keys, or of a model.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +37,7 @@ pub(crate) struct Allowance {
     cooldown: Cooldown,
     told: Told,
     learned: Learned,
-    in_flight: u64,
+    in_flight: InFlight,
 }
 
 /// How many requests may go out now.
@@ -54,24 +71,39 @@ impl Room {
 
 impl Allowance {
     /// How many more may go out; with `slow_start`, few while nothing is known.
-    pub(crate) fn room(&mut self, slow_start: bool, now: Instant) -> Room {
+    pub(crate) fn room(&mut self, habits: &Habits, slow_start: bool, now: Instant) -> Room {
         if let Some((end, _)) = self.cooldown.end(now) {
             return Room::Closed(end);
         }
         if self.cooldown.needs_probe(now) {
-            return match self.in_flight {
+            return match self.in_flight.all() {
                 0 => Room::Open(1),
                 _ => Room::Learning(None),
             };
         }
-        let left = self.told.left(now);
+        let left = self.told.left(habits, now);
         let by_told = match left {
-            Left::Spent(until) => return Room::Closed(until),
-            Left::Requests(left) => left.saturating_sub(self.in_flight),
+            Left::Spent(spent) => {
+                let doubts = habits.doubts(spent.dimension, spent.passed, now);
+                match doubts.saturating_sub(self.in_flight.since(spent.since)) {
+                    0 => return Room::Closed(spent.until),
+                    doubts => doubts,
+                }
+            }
+            Left::Requests(left, since) => left.saturating_sub(self.in_flight.since(since)),
+            Left::Guessed(left, since, more_at) => {
+                match left.saturating_sub(self.in_flight.since(since)) {
+                    0 => return Room::Learning(Some(more_at)),
+                    left => left,
+                }
+            }
             Left::Unknown => u64::MAX,
         };
         let unknown = slow_start && left == Left::Unknown;
-        match self.learned.more(self.in_flight, unknown, now) {
+        let more = self
+            .learned
+            .more(&self.in_flight, habits.typical, unknown, now);
+        match more {
             More::Some(more) if more.min(by_told) > 0 => Room::Open(more.min(by_told)),
             More::Some(_) => Room::Full(None),
             More::Later(at) if unknown => Room::Learning(Some(at)),
@@ -81,61 +113,92 @@ impl Allowance {
     }
 
     /// When it opens again, and what it waits for; `None` if it is open.
-    pub(crate) fn end(&self, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(crate) fn end(&self, habits: &Habits, now: Instant) -> Option<(Instant, Refusal)> {
         let refused = self.cooldown.end(now);
         let refused = refused.map(|(end, refusal)| (end, refusal.clone()));
-        let spent = self.told.spent_until(now);
-        let spent = spent.map(|until| (until, Refusal::new(Reason::RateLimited)));
+        let spent = self.told.spent(habits, now);
+        let spent = spent.map(|spent| (spent.until, Refusal::new(Reason::RateLimited)));
         refused.into_iter().chain(spent).max_by_key(|(end, _)| *end)
     }
 
-    pub(crate) fn take(&mut self, now: Instant) {
-        self.in_flight += 1;
+    /// Whether a refusal that came since `moment` forbids to send now.
+    pub(crate) fn was_refused_since(&self, moment: Instant, now: Instant) -> bool {
+        self.cooldown.began_since(moment, now)
+    }
+
+    pub(crate) fn take(&mut self, habits: &mut Habits, now: Instant) {
+        if let Some(spent) = self.told.spent(habits, now) {
+            self.told.test(spent.dimension, spent.passed.unwrap_or(0));
+            habits.test(spent.dimension, now);
+        }
+        self.in_flight.add(now);
         self.learned.sent(now);
     }
 
-    pub(crate) fn give_back(&mut self) {
-        self.in_flight = self.in_flight.saturating_sub(1);
+    /// A request that went out at `sent` is over.
+    pub(crate) fn give_back(&mut self, sent: Instant) {
+        self.in_flight.remove(sent);
     }
 
     /// Whether nothing is out and nothing forbids to send, so that it may be forgotten.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight == 0 && self.cooldown.end(now).is_none()
+        self.in_flight.all() == 0 && self.cooldown.end(now).is_none()
     }
 
     /// A request that went out at `sent` passed; its answer says what is left.
     pub(crate) fn succeeded<'a>(
         &mut self,
+        habits: &mut Habits,
         told: impl Iterator<Item = &'a Bucket> + Clone,
-        sent: Instant,
-        now: Instant,
+        (sent, now): (Instant, Instant),
     ) {
         let cooling = self.cooldown.end(now).is_some();
         self.cooldown.succeed(sent);
         self.learned.passed(cooling);
+        let spent = self.told.spent(habits, now);
+        if let Some(spent) = spent.filter(|spent| spent.since <= sent) {
+            let of_this = |bucket: &Bucket| bucket.dimension == spent.dimension;
+            let mut left = told.clone().filter(|bucket| of_this(bucket));
+            // A new window has begun if more is told to be left now.
+            if left.all(|bucket| bucket.remaining == Some(0)) {
+                let passed = spent.passed.unwrap_or(0) + 1;
+                self.told.test(spent.dimension, passed);
+                habits.doubt(spent.dimension, passed, spent.refilled(now), now);
+            }
+        }
         let counts =
             |bucket: &Bucket| bucket.dimension == Dimension::Requests && bucket.remaining.is_some();
         if !told.clone().any(counts) {
             self.told.count_one();
         }
-        self.told.hear(told, sent, now);
+        self.told.hear(habits, told, (sent, now));
     }
 
     /// A request that went out at `sent` was refused.
     pub(crate) fn refused(
         &mut self,
+        habits: &mut Habits,
         refusal: &Refusal,
         told: &[Bucket],
         (sent, now): (Instant, Instant),
         no_hint: Duration,
     ) {
         let was_cooling = self.cooldown.end(now).is_some();
-        let foretold = matches!(self.told.left(now), Left::Spent(_) | Left::Requests(0));
+        let left = self.told.left(habits, now);
         self.cooldown.refuse(refusal, sent, now, no_hint);
         let until = self.cooldown.end(now).map_or(now, |(end, _)| end);
-        if refusal.reason == Reason::RateLimited && !was_cooling && !foretold {
-            self.learned.refused(until);
+        if refusal.reason == Reason::RateLimited {
+            match left {
+                Left::Spent(spent) => habits.confirm(spent.dimension),
+                Left::Requests(0, _) | Left::Guessed(..) => {}
+                Left::Requests(..) | Left::Unknown if was_cooling => {}
+                Left::Requests(..) | Left::Unknown => {
+                    if let Some(passed) = self.learned.refused(until) {
+                        habits.typical = Some(passed);
+                    }
+                }
+            }
         }
-        self.told.hear(told.iter(), sent, now);
+        self.told.hear(habits, told.iter(), (sent, now));
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::{Habits, doublings};
 use crate::refusal::{Bucket, Dimension, Window};
 
 /// The last word on each of the limits that a provider tells of.
@@ -16,8 +17,31 @@ struct Limit {
     remaining: u64,
     /// When there is more; `None` while that is not known.
     resets: Option<Instant>,
-    /// When the request went out whose answer said so.
+    /// Whether its window has ended since it was told of.
+    ended: bool,
+    /// When the request went out whose answer said so, or when the window began: what went out well
+    /// before is counted in what remains.
     sent: Instant,
+    /// When that answer came.
+    heard: Instant,
+    /// How many have passed since nothing is left, if that is being tested.
+    passed: Option<u64>,
+}
+
+/// So many go out after a window's end until it is known what such an end brings.
+const A_LITTLE: u64 = 2;
+
+/// A limit of which nothing is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spent {
+    pub(super) dimension: Dimension,
+    /// When that was told.
+    pub(super) since: Instant,
+    /// When there is more.
+    pub(super) until: Instant,
+    /// How many have passed since, if that is being tested.
+    pub(super) passed: Option<u64>,
+    limit: u64,
 }
 
 /// How many requests may go out.
@@ -25,10 +49,13 @@ struct Limit {
 pub(super) enum Left {
     /// Nothing was told.
     Unknown,
-    /// So many, those in flight not taken off.
-    Requests(u64),
-    /// None until then.
-    Spent(Instant),
+    /// So many, what is in flight since then not taken off.
+    Requests(u64, Instant),
+    /// A window has ended, but there may be only a little again, as where windows slide: so many, and
+    /// more at the second moment or when an answer tells; what is in flight since the first not taken off.
+    Guessed(u64, Instant, Instant),
+    /// None for a while.
+    Spent(Spent),
 }
 
 // === impl Told ===
@@ -37,17 +64,19 @@ impl Told {
     /// Takes in what an answer says, to a request that went out at `sent`.
     pub(super) fn hear<'a>(
         &mut self,
+        habits: &mut Habits,
         buckets: impl Iterator<Item = &'a Bucket>,
-        sent: Instant,
-        now: Instant,
+        (sent, now): (Instant, Instant),
     ) {
         for bucket in buckets {
             let Some(remaining) = bucket.remaining else {
                 continue;
             };
-            let resets = bucket.reset.and_then(|reset| now.checked_add(reset));
-            // Nothing left, and more at once or at no known time: that is no knowledge.
-            if remaining == 0 && resets.is_none_or(|resets| resets <= now) {
+            // A window that is over already is no window.
+            let reset = bucket.reset.filter(|reset| !reset.is_zero());
+            let resets = reset.and_then(|reset| now.checked_add(reset));
+            // Nothing left, and more at no known time: that is no knowledge.
+            if remaining == 0 && resets.is_none() {
                 self.0.retain(|limit| !limit.is_of(bucket));
                 continue;
             }
@@ -57,10 +86,19 @@ impl Told {
                 limit: bucket.limit,
                 remaining,
                 resets,
+                ended: false,
                 sent,
+                heard: now,
+                passed: None,
             };
             match self.0.iter_mut().find(|limit| limit.is_of(bucket)) {
-                Some(known) => known.correct(heard, now),
+                Some(known) => {
+                    if known.ended && known.sent <= sent {
+                        // The first word after a window's end: is there all of the limit again?
+                        habits.refills_at_once = Some(known.holds(remaining));
+                    }
+                    known.correct(heard, now);
+                }
                 None => self.0.push(heard),
             }
         }
@@ -71,40 +109,56 @@ impl Told {
         for limit in self.0.iter_mut().filter(|limit| limit.counts_requests()) {
             limit.remaining = limit.remaining.saturating_sub(1);
         }
+        // Of a window that nobody tells of, nothing is known.
         self.0
-            .retain(|limit| limit.remaining > 0 || limit.resets.is_some());
+            .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
     }
 
-    pub(super) fn left(&mut self, now: Instant) -> Left {
+    pub(super) fn left(&mut self, habits: &Habits, now: Instant) -> Left {
         self.roll(now);
         let mut left = Left::Unknown;
-        for limit in &self.0 {
-            let of_this = match (limit.remaining, limit.resets) {
-                (0, Some(resets)) => Left::Spent(resets),
-                (remaining, _) if limit.counts_requests() => Left::Requests(remaining),
-                _ => continue,
+        for limit in self.heard(habits, now) {
+            let of_this = match limit.spent(now) {
+                Some(spent) => Left::Spent(spent),
+                None if !limit.counts_requests() => continue,
+                None if limit.ended && habits.refills_at_once != Some(true) => limit.guess(now),
+                None => Left::Requests(limit.remaining, limit.sent),
             };
             left = left.less(of_this);
         }
         left
     }
 
-    /// Until when nothing is left of one of the limits.
-    pub(super) fn spent_until(&self, now: Instant) -> Option<Instant> {
-        let spent = self.0.iter().filter(|limit| limit.remaining == 0);
+    /// The limit of which there is more last, of those of which nothing is left.
+    pub(super) fn spent(&self, habits: &Habits, now: Instant) -> Option<Spent> {
+        let spent = self.heard(habits, now);
         spent
-            .filter_map(|limit| limit.resets.filter(|resets| *resets > now))
-            .max()
+            .filter_map(|limit| limit.spent(now))
+            .max_by_key(|spent| spent.until)
+    }
+
+    /// So many have passed since nothing is left of what this counts.
+    pub(super) fn test(&mut self, dimension: Dimension, passed: u64) {
+        let limits = self.0.iter_mut();
+        for limit in limits.filter(|limit| limit.dimension == dimension && limit.remaining == 0) {
+            limit.passed = Some(passed);
+        }
+    }
+
+    /// Those that are believed.
+    fn heard(&self, habits: &Habits, now: Instant) -> impl Iterator<Item = &Limit> {
+        let limits = self.0.iter();
+        limits.filter(move |limit| habits.hears(limit.dimension, now))
     }
 
     /// When the time of a limit is over there is all of it again, until more is told.
     fn roll(&mut self, now: Instant) {
         self.0.retain_mut(|limit| {
-            if limit.resets.is_none_or(|resets| resets > now) {
+            let Some(resets) = limit.resets.filter(|resets| *resets <= now) else {
                 return true;
-            }
-            limit.resets = None;
+            };
             limit.remaining = limit.limit.unwrap_or_default();
+            (limit.sent, limit.resets, limit.ended) = (resets, None, true);
             limit.remaining > 0
         });
     }
@@ -115,6 +169,31 @@ impl Told {
 impl Limit {
     fn is_of(&self, bucket: &Bucket) -> bool {
         self.dimension == bucket.dimension && self.window == bucket.window
+    }
+
+    fn spent(&self, now: Instant) -> Option<Spent> {
+        let until = self.resets.filter(|resets| *resets > now)?;
+        (self.remaining == 0).then_some(Spent {
+            dimension: self.dimension,
+            since: self.heard,
+            until,
+            passed: self.passed,
+            limit: self.limit.unwrap_or_default(),
+        })
+    }
+
+    /// What may be left a while after the window has ended: a little, and doubling, as an answer that
+    /// tells may take long.
+    fn guess(&self, now: Instant) -> Left {
+        let (doublings, next) = doublings(self.sent, now);
+        let left = self.remaining.min(A_LITTLE << doublings);
+        Left::Guessed(left, self.sent, next)
+    }
+
+    /// Whether so many are all of the limit but what has just gone out.
+    fn holds(&self, remaining: u64) -> bool {
+        let all = |limit| remaining.saturating_add(A_LITTLE) >= limit;
+        self.limit.is_some_and(all)
     }
 
     fn counts_requests(&self) -> bool {
@@ -133,6 +212,9 @@ impl Limit {
         };
         match (is_older, same_window) {
             (_, true) => {
+                if heard.remaining < self.remaining {
+                    self.heard = heard.heard;
+                }
                 self.remaining = self.remaining.min(heard.remaining);
                 self.resets = self.resets.max(heard.resets);
                 self.sent = self.sent.max(heard.sent);
@@ -143,15 +225,39 @@ impl Limit {
     }
 }
 
+// === impl Spent ===
+
+impl Spent {
+    /// How many may have passed since, if the limit fills again bit by bit until then.
+    pub(super) fn refilled(&self, now: Instant) -> u64 {
+        let nanos = |from, to: Instant| to.saturating_duration_since(from).as_nanos();
+        let (passed, whole) = (nanos(self.since, now), nanos(self.since, self.until));
+        let refilled = u128::from(self.limit) * passed / whole.max(1);
+        u64::try_from(refilled).unwrap_or(u64::MAX)
+    }
+}
+
 // === impl Left ===
 
 impl Left {
+    fn count(self) -> u64 {
+        match self {
+            Self::Unknown => u64::MAX,
+            Self::Requests(left, _) | Self::Guessed(left, ..) => left,
+            Self::Spent(_) => 0,
+        }
+    }
+
     fn less(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, other) | (other, Self::Unknown) => other,
-            (Self::Requests(one), Self::Requests(other)) => Self::Requests(one.min(other)),
-            (Self::Spent(one), Self::Spent(other)) => Self::Spent(one.max(other)),
+            (Self::Spent(one), Self::Spent(other)) => match one.until < other.until {
+                true => Self::Spent(other),
+                false => Self::Spent(one),
+            },
             (spent @ Self::Spent(_), _) | (_, spent @ Self::Spent(_)) => spent,
+            (one, other) if other.count() < one.count() => other,
+            (one, _) => one,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Decision<P> {
     tried: Vec<Choice>,
     /// Until when the call waits for a target, once it is known.
     patience: Option<Instant>,
+    /// Since when the call waits for a preferred target.
+    held: Option<Instant>,
 }
 
 /// The request as it came to this layer.
@@ -66,6 +68,7 @@ impl<P> Decision<P> {
             visit: None,
             tried: Vec::new(),
             patience: None,
+            held: None,
         }
     }
 
@@ -99,8 +102,14 @@ impl<P> Decision<P> {
         {
             match self.policy.memory.room(&self.id(own, choice), now) {
                 Room::Open(_) => return Pick::Ask(choice),
-                // Enough are out to find out how much it takes: that is soon known.
-                Room::Learning(at) => return Pick::Learning(at),
+                Room::Learning(at) => return Pick::Hold(choice, at),
+                // A lesser target is not worth it for a moment.
+                Room::Closed(until) if self.may_wait() && until <= now + SOON => {
+                    return Pick::Hold(choice, Some(until));
+                }
+                Room::Full(_) if self.may_wait() && now < self.held_until(now) => {
+                    return Pick::Hold(choice, Some(self.held_until(now)));
+                }
                 Room::Full(_) => full = full.or(Some(choice)),
                 Room::Closed(until) if closed.is_none_or(|(first, _)| until < first) => {
                     closed = Some((until, choice));
@@ -129,11 +138,20 @@ impl<P> Decision<P> {
         }
     }
 
-    /// Until when this call may wait, if it may at all.
+    /// Until when the call waits for answers that may leave room at a preferred target.
+    fn held_until(&self, now: Instant) -> Instant {
+        self.held.unwrap_or(now) + SOON
+    }
+
+    fn may_wait(&self) -> bool {
+        self.policy.patience.is_some()
+    }
+
+    /// Until when this call may wait from now on, if it may.
     fn patience(&mut self, call: &Call, now: Instant) -> Option<Instant> {
         let end = *self.patience.get_or_insert(now + self.policy.patience?);
         let left = call.left(now).ok()?;
-        Some(left.map_or(end, |left| end.min(now + left)))
+        Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
     }
 
     /// Chooses whom to ask, or when to choose.
@@ -142,18 +160,18 @@ impl<P> Decision<P> {
         let Some(own) = &self.own else {
             return Ok(());
         };
-        self.chosen = match self.pick(own, now) {
-            Pick::Ask(choice) => choice,
-            Pick::Learning(at) => {
-                self.policy.memory.wake_after_answer(waker);
-                return Err(at.unwrap_or(now + AWHILE).max(now + TICK));
+        let wait = |at: Instant| {
+            self.policy.memory.wake_after_answer(waker);
+            Err(at.max(now + TICK))
+        };
+        self.chosen = match (self.pick(own, now), end) {
+            (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
+                self.held.get_or_insert(now);
+                return wait(at.unwrap_or(now + AWHILE).min(end));
             }
-            Pick::Limited(_, until) if end.is_some_and(|end| until < end) => {
-                self.policy.memory.wake_after_answer(waker);
-                return Err(until.max(now + TICK));
-            }
-            Pick::Limited(choice, _) => choice,
-            Pick::Nothing => self.chosen,
+            (Pick::Limited(_, until), Some(end)) if until < end => return wait(until),
+            (Pick::Ask(choice) | Pick::Hold(choice, _) | Pick::Limited(choice, _), _) => choice,
+            (Pick::Nothing, _) => self.chosen,
         };
         // Of an unknown model nothing is to be remembered: it cannot be told from others.
         let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
@@ -202,11 +220,15 @@ const AWHILE: Duration = Duration::from_millis(250);
 /// The least time until a call that waits looks again.
 const TICK: Duration = Duration::from_millis(1);
 
+/// A preferred target that may free this soon is waited for, by a call that may wait.
+const SOON: Duration = Duration::from_millis(250);
+
 /// What to ask next.
 enum Pick {
     Ask(Choice),
-    /// Nobody yet: more will be known then, or after an answer.
-    Learning(Option<Instant>),
+    /// This one, better at that time or after an answer: enough are out to find out how much it takes,
+    /// or it frees in a moment.
+    Hold(Choice, Option<Instant>),
     /// All are limited; this one frees first, then.
     Limited(Choice, Instant),
     Nothing,
@@ -310,7 +332,7 @@ impl<P> Decision<P> {
         let Some(own) = &self.own else {
             return Verdict::Pass;
         };
-        if let Pick::Ask(_) | Pick::Learning(_) = self.pick(own, now) {
+        if let Pick::Ask(_) | Pick::Hold(..) = self.pick(own, now) {
             return Verdict::Again {
                 action: Action::NextTarget,
                 wait: Duration::ZERO,

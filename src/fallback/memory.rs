@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    allowance::{Allowance, Room},
+    allowance::{Allowance, Habits, Room},
     origin::Origin,
     refusal::{Bucket, Refusal},
 };
@@ -36,9 +36,15 @@ pub(super) struct Memory(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 struct Known {
-    targets: HashMap<TargetId, Allowance>,
+    targets: HashMap<TargetId, OfTarget>,
     /// Who waits for an answer that tells more.
     waiting: Vec<Waker>,
+}
+
+#[derive(Default)]
+struct OfTarget {
+    allowance: Allowance,
+    habits: Habits,
 }
 
 /// A request to a target that is under way; over when it is dropped.
@@ -57,8 +63,8 @@ impl Memory {
 
     pub(super) fn room(&self, id: &TargetId, now: Instant) -> Room {
         match self.lock().targets.get_mut(id) {
-            Some(target) => target.room(true, now),
-            None => Allowance::default().room(true, now),
+            Some(target) => target.allowance.room(&target.habits, true, now),
+            None => Allowance::default().room(&Habits::default(), true, now),
         }
     }
 
@@ -82,7 +88,8 @@ impl Memory {
         if known.targets.len() >= MOST && !known.targets.contains_key(&id) {
             known.forget_one(now);
         }
-        known.targets.entry(id.clone()).or_default().take(now);
+        let OfTarget { allowance, habits } = known.targets.entry(id.clone()).or_default();
+        allowance.take(habits, now);
         drop(known);
         Visit {
             memory: self.clone(),
@@ -105,7 +112,7 @@ impl Memory {
 impl Known {
     /// Makes room: those that are idle go, or else one that nobody visits.
     fn forget_one(&mut self, now: Instant) {
-        self.targets.retain(|_, target| !target.is_idle(now));
+        self.targets.retain(|_, target| !target.allowance.is_idle(now));
         if self.targets.len() >= MOST {
             let ends = self
                 .targets
@@ -115,6 +122,14 @@ impl Known {
                 self.targets.remove(&id);
             }
         }
+    }
+}
+
+// === impl OfTarget ===
+
+impl OfTarget {
+    fn end(&self, now: Instant) -> Option<(Instant, Refusal)> {
+        self.allowance.end(&self.habits, now)
     }
 }
 
@@ -130,14 +145,16 @@ impl Visit {
     ) {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(&self.id) {
-            target.refused(refusal, told, (self.since, now), no_hint);
+            let OfTarget { allowance, habits } = target;
+            allowance.refused(habits, refusal, told, (self.since, now), no_hint);
         }
     }
 
     pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(&self.id) {
-            target.succeeded(told.iter(), self.since, now);
+            let OfTarget { allowance, habits } = target;
+            allowance.succeeded(habits, told.iter(), (self.since, now));
         }
     }
 }
@@ -146,7 +163,7 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(&self.id) {
-            target.give_back();
+            target.allowance.give_back(self.since);
         }
         let waiting = std::mem::take(&mut known.waiting);
         drop(known);

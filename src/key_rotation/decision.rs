@@ -1,6 +1,7 @@
 //! Which key asks next: the pool's choice, and what the outcome says of the key that asked.
 
 use std::{
+    mem,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -40,8 +41,10 @@ enum Stage {
     Keyless,
     /// In the queue for a key.
     Waiting(KeyPool, Ticket),
-    /// The key of the send that is under way, or comes at this moment.
-    Leased(Lease, Instant),
+    /// A key was set aside, to go out at this moment.
+    Granted(Lease, Instant),
+    /// The key of the send that is under way.
+    Leased(Lease),
     /// The key was refused, and the call is to wait for one.
     Refused(KeyPool),
 }
@@ -90,8 +93,15 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         loop {
             match &mut self.stage {
                 Stage::Keyless => return Poll::Ready(Prepared::Send),
-                Stage::Leased(_, at) if *at <= now => return Poll::Ready(Prepared::Send),
-                Stage::Leased(_, at) => return Poll::Ready(Prepared::Later(*at)),
+                Stage::Leased(_) => return Poll::Ready(Prepared::Send),
+                Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepared::Later(*at)),
+                Stage::Granted(lease, _) => {
+                    let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
+                    self.stage = match (mem::replace(&mut self.stage, Stage::New), is_stale) {
+                        (Stage::Granted(lease, _), false) => Stage::Leased(lease),
+                        _ => Stage::Refused(pool),
+                    };
+                }
                 Stage::New => {
                     let Some(pool) = self.pool(draft.head, draft.call) else {
                         self.stage = Stage::Keyless;
@@ -104,7 +114,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                         None => pool.take(&self.want, now),
                     };
                     self.stage = match (taken, end) {
-                        (Ok(lease), _) => Stage::Leased(lease, now),
+                        (Ok(lease), _) => Stage::Leased(lease),
                         (Err(exhausted), Some(end)) if Self::is_in_reach(&exhausted, end) => {
                             let ticket = pool.join(self.want.clone(), false);
                             Stage::Waiting(pool, ticket)
@@ -117,7 +127,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                                     return Poll::Ready(Prepared::Answer(Why::NoFreeKey, response));
                                 }
                             }
-                            Stage::Leased(pool.take_anyway(&exhausted, &self.want, now), now)
+                            Stage::Leased(pool.take_anyway(&exhausted, &self.want, now))
                         }
                     };
                 }
@@ -127,7 +137,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                     self.stage = Stage::Waiting(pool, ticket);
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
-                    Standing::Served(lease, at) => self.stage = Stage::Leased(lease, at),
+                    Standing::Served(lease, at) => self.stage = Stage::Granted(lease, at),
                     Standing::Waiting(at) => {
                         let pool = pool.clone();
                         let end = self.patience::<R>(draft.call, now).unwrap_or(now);
@@ -140,7 +150,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                             Ok(lease) => lease,
                             Err(exhausted) => pool.take_anyway(&exhausted, &self.want, now),
                         };
-                        self.stage = Stage::Leased(lease, now);
+                        self.stage = Stage::Leased(lease);
                     }
                 },
             }
@@ -148,7 +158,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
-        if let Stage::Leased(lease, _) = &self.stage {
+        if let Stage::Leased(lease) = &self.stage {
             lease.place(head);
             call.ask(|asked| asked.key = Some(lease.label().clone()));
         }
@@ -156,7 +166,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
-        let Stage::Leased(lease, _) = &self.stage else {
+        let Stage::Leased(lease) = &self.stage else {
             return match outcome.refusal {
                 Some(refusal) if refusal.another_key_helps() => {
                     Verdict::Return(Why::NoKeyForOrigin)
@@ -197,7 +207,7 @@ impl<X> Decision<X> {
         };
         let exhausted = match taken {
             Ok(lease) => {
-                self.stage = Stage::Leased(lease, now);
+                self.stage = Stage::Granted(lease, now);
                 return next_key;
             }
             Err(exhausted) => exhausted,
@@ -215,7 +225,7 @@ impl<X> Decision<X> {
             }
             None if exhausted.is_busy() => {
                 let lease = pool.take_anyway(&exhausted, &self.want, now);
-                self.stage = Stage::Leased(lease, now);
+                self.stage = Stage::Leased(lease);
                 next_key
             }
             _ => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal_at(now)),

@@ -5,23 +5,16 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    allowance::{Allowance, Room},
+    allowance::{Allowance, Habits, Room},
     refusal::{Bucket, Reason, Refusal, Scope},
 };
 
 /// A model's name may come from a stranger's request, so what is remembered is bounded.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 
 /// Keys that share their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroupId(pub(super) u64);
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct LaneId {
-    group: GroupId,
-    /// `None`: the limit of the group, whatever the model.
-    model: Option<Arc<str>>,
-}
 
 /// Which limits a request runs on.
 #[derive(Clone, Debug)]
@@ -31,8 +24,15 @@ pub(crate) struct Lane {
     pub(super) model: Option<Arc<str>>,
 }
 
+/// By model; `None`: the limits of the groups, whatever the model.
 #[derive(Default)]
-pub(super) struct Lanes(HashMap<LaneId, Allowance>);
+pub(super) struct Lanes(HashMap<Option<Arc<str>>, OfModel>);
+
+#[derive(Default)]
+struct OfModel {
+    habits: Habits,
+    groups: HashMap<GroupId, Allowance>,
+}
 
 // === impl Lanes ===
 
@@ -40,10 +40,10 @@ impl Lanes {
     /// How much room there is by all limits that apply.
     pub(super) fn room(&mut self, lane: &Lane, now: Instant) -> Room {
         let mut room = Room::Open(u64::MAX);
-        for (id, is_narrowest) in lane.ids() {
-            let here = match self.0.get_mut(&id) {
-                Some(allowance) => allowance.room(is_narrowest, now),
-                None if is_narrowest => Allowance::default().room(true, now),
+        for (model, is_narrowest) in lane.models() {
+            let here = match self.0.get_mut(model) {
+                Some(of_model) => of_model.room(lane.group, is_narrowest, now),
+                None if is_narrowest => Allowance::default().room(&Habits::default(), true, now),
                 None => continue,
             };
             room = room.tighter(here);
@@ -53,8 +53,19 @@ impl Lanes {
 
     /// Until when none of it may be used, and why; `None` if some may.
     pub(super) fn end(&self, lane: &Lane, now: Instant) -> Option<(Instant, Refusal)> {
-        let ends = lane.ids().filter_map(|(id, _)| self.0.get(&id)?.end(now));
+        let ends = lane.models().filter_map(|(model, _)| {
+            let of_model = self.0.get(model)?;
+            of_model.end(lane.group, now)
+        });
         ends.max_by_key(|(end, _)| *end)
+    }
+
+    /// Whether a refusal that came since `moment` forbids to send now.
+    pub(super) fn was_refused_since(&self, lane: &Lane, moment: Instant, now: Instant) -> bool {
+        let mut allowances = lane
+            .models()
+            .filter_map(|(model, _)| self.0.get(model)?.groups.get(&lane.group));
+        allowances.any(|allowance| allowance.was_refused_since(moment, now))
     }
 
     /// The models of a group that are limited by themselves.
@@ -63,34 +74,39 @@ impl Lanes {
         group: GroupId,
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
-        let lanes = self.0.iter().filter(move |(id, _)| id.group == group);
-        lanes.filter_map(move |(id, allowance)| {
-            let (end, refusal) = allowance.end(now)?;
-            Some((id.model.clone()?, end, refusal))
+        self.0.iter().filter_map(move |(model, of_model)| {
+            let (end, refusal) = of_model.end(group, now)?;
+            Some((model.clone()?, end, refusal))
         })
     }
 
     pub(super) fn take(&mut self, lane: &Lane, now: Instant) {
         if self.0.len() >= MOST {
-            self.0.retain(|_, allowance| !allowance.is_idle(now));
+            self.0.retain(|_, of_model| !of_model.is_idle(now));
         }
-        for (id, _) in lane.ids() {
-            self.0.entry(id).or_default().take(now);
+        for (model, _) in lane.models() {
+            let of_model = match self.0.get_mut(model) {
+                Some(of_model) => of_model,
+                None => self.0.entry(model.clone()).or_default(),
+            };
+            let allowance = of_model.groups.entry(lane.group).or_default();
+            allowance.take(&mut of_model.habits, now);
         }
     }
 
-    pub(super) fn give_back(&mut self, lane: &Lane) {
-        for (id, _) in lane.ids() {
-            if let Some(allowance) = self.0.get_mut(&id) {
-                allowance.give_back();
+    pub(super) fn give_back(&mut self, lane: &Lane, sent: Instant) {
+        for (model, _) in lane.models() {
+            if let Some((allowance, _)) = self.get_mut(model, lane.group) {
+                allowance.give_back(sent);
             }
         }
     }
 
     pub(super) fn succeeded(&mut self, lane: &Lane, told: &[Bucket], sent: Instant, now: Instant) {
-        for (id, is_narrowest) in lane.ids() {
-            if let Some(allowance) = self.0.get_mut(&id) {
-                allowance.succeeded(of_lane(told, is_narrowest, lane), sent, now);
+        for (model, is_narrowest) in lane.models() {
+            if let Some((allowance, habits)) = self.get_mut(model, lane.group) {
+                let told = of_lane(told, is_narrowest, lane);
+                allowance.succeeded(habits, told, (sent, now));
             }
         }
     }
@@ -100,7 +116,7 @@ impl Lanes {
         lane: &Lane,
         refusal: &Refusal,
         told: &[Bucket],
-        (sent, now): (Instant, Instant),
+        when: (Instant, Instant),
         no_hint: Duration,
     ) {
         let of_group = match refusal.scope {
@@ -109,17 +125,46 @@ impl Lanes {
             // Most providers count per model, all bill per account.
             None => refusal.reason == Reason::QuotaExhausted,
         };
-        let id = LaneId {
-            group: lane.group,
-            model: lane.model.clone().filter(|_| !of_group),
-        };
-        let allowance = self.0.entry(id).or_default();
-        allowance.refused(refusal, told, (sent, now), no_hint);
+        let model = if of_group { &None } else { &lane.model };
+        if let Some((allowance, habits)) = self.get_mut(model, lane.group) {
+            allowance.refused(habits, refusal, told, when, no_hint);
+        }
     }
 
     /// Forgets the groups that have no keys any more.
     pub(super) fn retain_groups(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        self.0.retain(|id, _| has_keys(id.group));
+        for of_model in self.0.values_mut() {
+            of_model.groups.retain(|group, _| has_keys(*group));
+        }
+    }
+
+    fn get_mut(
+        &mut self,
+        model: &Option<Arc<str>>,
+        group: GroupId,
+    ) -> Option<(&mut Allowance, &mut Habits)> {
+        let OfModel { habits, groups } = self.0.get_mut(model)?;
+        Some((groups.get_mut(&group)?, habits))
+    }
+}
+
+// === impl OfModel ===
+
+impl OfModel {
+    fn room(&mut self, group: GroupId, is_narrowest: bool, now: Instant) -> Room {
+        match self.groups.get_mut(&group) {
+            Some(allowance) => allowance.room(&self.habits, is_narrowest, now),
+            None => Allowance::default().room(&self.habits, is_narrowest, now),
+        }
+    }
+
+    fn end(&self, group: GroupId, now: Instant) -> Option<(Instant, Refusal)> {
+        self.groups.get(&group)?.end(&self.habits, now)
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        let mut groups = self.groups.values();
+        groups.all(|allowance| allowance.is_idle(now))
     }
 }
 
@@ -143,14 +188,9 @@ fn of_lane<'a>(
 
 impl Lane {
     /// The limits, the narrowest last; whether each is the narrowest.
-    fn ids(&self) -> impl Iterator<Item = (LaneId, bool)> + '_ {
-        let id = |model| LaneId {
-            group: self.group,
-            model,
-        };
-        let of_model = self.model.clone().map(|model| (id(Some(model)), true));
-        [(id(None), self.model.is_none())]
-            .into_iter()
-            .chain(of_model)
+    fn models(&self) -> impl Iterator<Item = (&Option<Arc<str>>, bool)> {
+        let group = [(&None, self.model.is_none())];
+        let of_model = self.model.is_some().then_some((&self.model, true));
+        group.into_iter().chain(of_model)
     }
 }

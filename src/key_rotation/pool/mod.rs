@@ -233,9 +233,9 @@ impl KeyPool {
             let (loan, entry) = desk.state.take(want, now)?;
             return Ok(Lease::new(self, loan, entry));
         }
-        Err(match desk.state.peek(want, now) {
+        Err(match desk.state.choose(want, now) {
             Err(exhausted) => exhausted,
-            Ok(()) => Exhausted::now(now),
+            Ok(_) => Exhausted::now(now),
         })
     }
 
@@ -256,8 +256,8 @@ impl Desk {
         if self.state.queue.is_empty() {
             return Vec::new();
         }
-        let served = self.state.serve(clock::now());
-        let wakers = served.iter().filter_map(|id| self.wakers.remove(id));
+        let to_wake = self.state.serve(clock::now());
+        let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
         wakers.collect()
     }
 }
@@ -326,6 +326,11 @@ impl Lease {
     /// Puts the key on a request, in place of what stood there.
     pub(super) fn place(&self, head: &mut request::Parts) {
         self.credential.put(head);
+    }
+
+    /// Whether its key was refused to others since it was set aside.
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.pool.lock().state.is_stale(&self.loan, now)
     }
 
     pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {

@@ -24,6 +24,8 @@ pub(super) struct Queue {
     waiting: VecDeque<(WaiterId, Want)>,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
+    /// When the first looks again by itself, once it has looked.
+    alarm: Option<(WaiterId, Option<Instant>)>,
     next: u64,
 }
 
@@ -59,8 +61,18 @@ impl Queue {
         self.waiting.push_front((id, want));
     }
 
-    pub(super) fn head(&self) -> Option<WaiterId> {
+    fn head(&self) -> Option<WaiterId> {
         self.waiting.front().map(|(id, _)| *id)
+    }
+
+    /// The first, who can be served at that moment, if it does not know so.
+    fn to_alarm(&self, head: Option<(WaiterId, Option<Instant>)>) -> Option<WaiterId> {
+        let (id, free_at) = head?;
+        let knows = self.alarm.is_some_and(|(alarmed, at)| {
+            let in_time = |free_at| at.is_some_and(|at| at <= free_at);
+            alarmed == id && free_at.is_none_or(in_time)
+        });
+        (!knows).then_some(id)
     }
 }
 
@@ -80,12 +92,16 @@ impl State {
         let Some(want) = place.map(|place| self.queue.waiting[place].1.clone()) else {
             return Turn::Later(None);
         };
-        let free_at = self.free_at(&want, now);
-        match self.queue.head() == Some(id) {
-            true => Turn::Later(free_at),
-            // The head's turn serves the others; this is for when its task does not run.
-            false => Turn::Later(free_at.map(|at| at + BACKUP)),
+        let free_at = match self.choose(&want, now) {
+            Ok(_) => Some(now),
+            Err(exhausted) => exhausted.free_at,
+        };
+        if self.queue.head() == Some(id) {
+            self.queue.alarm = Some((id, free_at));
+            return Turn::Later(free_at);
         }
+        // The head's turn serves the others; this is for when its task does not run.
+        Turn::Later(free_at.map(|at| at + BACKUP))
     }
 
     /// Gives up a place, and the key that was set aside for it.
@@ -96,12 +112,15 @@ impl State {
         }
     }
 
-    /// Sets keys aside for as many waiters as there is room for, in their order; returns who they are.
+    /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be
+    /// woken: they, and the first of those that go on waiting if it is to look sooner than it knows.
+    #[must_use]
     pub(super) fn serve(&mut self, now: Instant) -> Vec<WaiterId> {
         let mut served: Vec<(WaiterId, Loan)> = Vec::new();
         let mut waiting = std::mem::take(&mut self.queue.waiting);
         // What one could not get, another who wants the same cannot either.
         let mut in_vain: Vec<(Option<std::sync::Arc<str>>, Vec<KeyId>)> = Vec::new();
+        let mut head: Option<(WaiterId, Option<Instant>)> = None;
         waiting.retain(|(id, want)| {
             let same = |(model, tried): &(Option<_>, Vec<KeyId>)| {
                 *model == want.model && *tried == want.tried
@@ -114,7 +133,8 @@ impl State {
                     served.push((*id, loan));
                     false
                 }
-                Err(_) => {
+                Err(exhausted) => {
+                    head.get_or_insert((*id, exhausted.free_at));
                     if want.session.is_none() {
                         in_vain.push((want.model.clone(), want.tried.clone()));
                     }
@@ -128,20 +148,13 @@ impl State {
             _ => Duration::ZERO,
         };
         let mut at = now;
-        let ids = served.iter().map(|(id, _)| *id).collect();
+        let served_ids = served.iter().map(|(id, _)| *id);
+        let ids = served_ids.chain(self.queue.to_alarm(head)).collect();
         for (id, mut loan) in served {
-            loan.taken = at;
+            loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
             at += apart;
         }
         ids
-    }
-
-    /// The first moment at which a key may have room for it; `None` if only an answer can tell.
-    pub(super) fn free_at(&mut self, want: &Want, now: Instant) -> Option<Instant> {
-        match self.peek(want, now) {
-            Ok(()) => Some(now),
-            Err(exhausted) => exhausted.free_at,
-        }
     }
 }

@@ -76,7 +76,9 @@ pub(crate) struct Want {
 pub(crate) struct Loan {
     pub(crate) id: KeyId,
     pub(super) lane: Lane,
-    pub(super) taken: Instant,
+    lent: Instant,
+    /// When the request goes out, or went.
+    pub(super) sent: Instant,
 }
 
 /// No key has room now.
@@ -219,16 +221,24 @@ impl State {
 impl State {
     /// Takes the next key that has room.
     pub(super) fn take(&mut self, want: &Want, now: Instant) -> Result<(Loan, &Entry), Exhausted> {
-        let chosen = match (want.session, self.order) {
-            (Some(session), _) => self.of_session(session, want, now),
-            (None, Order::Spread) => self.of_two(want, now),
-            (None, Order::Sticky | Order::RoundRobin) => None,
-        };
-        let index = match chosen {
-            Some(index) => index,
-            None => self.in_turn(want, now)?,
-        };
+        let index = self.choose(want, now)?;
         Ok(self.lend(index, want, now))
+    }
+
+    /// The key that would be taken.
+    pub(super) fn choose(&mut self, want: &Want, now: Instant) -> Result<usize, Exhausted> {
+        if let Some(own) = want
+            .session
+            .and_then(|session| self.of_session(session, want, now))
+        {
+            return own;
+        }
+        if self.order == Order::Spread {
+            if let Some(index) = self.of_two(want, now) {
+                return Ok(index);
+            }
+        }
+        self.in_turn(want, now)
     }
 
     /// Takes the key of which enough are out, or else the one that frees first.
@@ -244,11 +254,6 @@ impl State {
             first.map_or(0, |(_, index)| index)
         });
         self.lend(index, want, now)
-    }
-
-    /// Whether some key has room, without taking it.
-    pub(super) fn peek(&mut self, want: &Want, now: Instant) -> Result<(), Exhausted> {
-        self.in_turn(want, now).map(drop)
     }
 
     /// The first with room, from the current one on.
@@ -302,23 +307,44 @@ impl State {
     }
 
     /// The session's own key (rendezvous hashing), or the next of its keys if that one is closed: only
-    /// the sessions of a key that cools move.
-    fn of_session(&mut self, session: u64, want: &Want, now: Instant) -> Option<usize> {
+    /// the sessions of a key that cools move. One that is busy is waited for.
+    fn of_session(
+        &mut self,
+        session: u64,
+        want: &Want,
+        now: Instant,
+    ) -> Option<Result<usize, Exhausted>> {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let mut best: Option<(u64, usize)> = None;
+        let mut best: Option<(u64, usize, Room)> = None;
         for index in 0..self.keys.len() {
             let entry = &self.keys[index];
             let score = hasher.hash_one((session, entry.id));
-            let is_better = best.is_none_or(|(highest, _)| score > highest);
+            let is_better = best.is_none_or(|(highest, ..)| score > highest);
             if !is_better || want.tried.contains(&entry.id) {
                 continue;
             }
-            if !matches!(self.room(index, want, now), Room::Closed(_)) {
-                best = Some((score, index));
+            match self.room(index, want, now) {
+                Room::Closed(_) => {}
+                room => best = Some((score, index, room)),
             }
         }
-        let (_, index) = best?;
-        matches!(self.room(index, want, now), Room::Open(_)).then_some(index)
+        let (_, index, room) = best?;
+        Some(match room {
+            Room::Learning(free_at) | Room::Full(free_at) => Err(Exhausted {
+                busy: Some(index),
+                free_at,
+                refusal: None,
+            }),
+            Room::Open(_) | Room::Closed(_) => Ok(index),
+        })
+    }
+
+    /// Whether a key that was set aside was refused to others since, or is no more.
+    pub(super) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
+        self.entry_of(loan).is_none_or(|entry| {
+            entry.cooldown.began_since(loan.lent, now)
+                || self.lanes.was_refused_since(&loan.lane, loan.lent, now)
+        })
     }
 
     fn lane(&self, index: usize, want: &Want) -> Lane {
@@ -366,7 +392,8 @@ impl State {
         let loan = Loan {
             id: entry.id,
             lane,
-            taken: now,
+            lent: now,
+            sent: now,
         };
         (loan, entry)
     }
@@ -377,7 +404,7 @@ impl State {
 impl State {
     /// A key was given back; whether its call was answered is told by itself.
     pub(super) fn give_back(&mut self, loan: &Loan) {
-        self.lanes.give_back(&loan.lane);
+        self.lanes.give_back(&loan.lane, loan.lent);
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
@@ -386,8 +413,8 @@ impl State {
     pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
         // An answer that comes after its key was removed says nothing about those that are left.
         if let Some(entry) = self.entry_mut(loan.id) {
-            entry.cooldown.succeed(loan.taken);
-            self.lanes.succeeded(&loan.lane, told, loan.taken, now);
+            entry.cooldown.succeed(loan.sent);
+            self.lanes.succeeded(&loan.lane, told, loan.sent, now);
         }
     }
 
@@ -404,9 +431,9 @@ impl State {
         };
         entry.refusals += 1;
         if refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key) {
-            entry.cooldown.refuse(refusal, loan.taken, now, no_hint);
+            entry.cooldown.refuse(refusal, loan.sent, now, no_hint);
         } else {
-            let when = (loan.taken, now);
+            let when = (loan.sent, now);
             self.lanes.refused(&loan.lane, refusal, told, when, no_hint);
         }
     }

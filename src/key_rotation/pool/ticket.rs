@@ -84,14 +84,7 @@ impl Drop for Ticket {
         let mut desk = self.pool.lock();
         desk.wakers.remove(&id);
         desk.state.leave(id);
-        // Whoever is the head now must know when to look again.
-        let mut wakers = desk.serve();
-        wakers.extend(
-            desk.state
-                .queue
-                .head()
-                .and_then(|head| desk.wakers.remove(&head)),
-        );
+        let wakers = desk.serve();
         drop(desk);
         wake(wakers);
     }

@@ -1,0 +1,78 @@
+//! What is in flight, by when it went out. Pure.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+/// Requests that go out within this time are counted together.
+const TOGETHER: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct InFlight {
+    /// How many went out from each moment on, the oldest first.
+    sent: VecDeque<(Instant, u64)>,
+    all: u64,
+}
+
+// === impl InFlight ===
+
+impl InFlight {
+    pub(super) fn all(&self) -> u64 {
+        self.all
+    }
+
+    /// Those that may have gone out after `moment`, or so shortly before that they may have arrived after it.
+    pub(super) fn since(&self, moment: Instant) -> u64 {
+        let after = |from: &Instant| *from + TOGETHER * 2 > moment;
+        let sent = self.sent.iter().rev();
+        sent.take_while(|(from, _)| after(from))
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    pub(super) fn add(&mut self, now: Instant) {
+        self.all += 1;
+        match self.sent.back_mut() {
+            Some((from, count)) if now < *from + TOGETHER => *count += 1,
+            _ => self.sent.push_back((now, 1)),
+        }
+    }
+
+    /// One that went out at `sent` has come back.
+    pub(super) fn remove(&mut self, sent: Instant) {
+        self.all = self.all.saturating_sub(1);
+        let after = self.sent.partition_point(|(from, _)| *from <= sent);
+        if let Some((_, count)) = self.sent.get_mut(after.saturating_sub(1)) {
+            *count = count.saturating_sub(1);
+        }
+        while self.sent.front().is_some_and(|(_, count)| *count == 0) {
+            self.sent.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    #[test]
+    fn what_went_out_well_before_a_moment_does_not_count_after_it() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut in_flight = InFlight::default();
+        for millis in [0, 10, 5_000, 5_900, 6_100] {
+            in_flight.add(at(millis));
+        }
+        assert_eq!(in_flight.all(), 5);
+        assert_eq!(in_flight.since(at(0)), 5);
+        assert_eq!(in_flight.since(at(3_000)), 3);
+        assert_eq!(in_flight.since(at(20_000)), 0);
+        in_flight.remove(at(5_900));
+        in_flight.remove(at(0));
+        in_flight.remove(at(10));
+        assert_eq!((in_flight.all(), in_flight.since(at(0))), (2, 2));
+        assert_eq!(in_flight.since(at(7_050)), 1);
+    }
+}
