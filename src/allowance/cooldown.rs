@@ -18,6 +18,9 @@ const REJECTED: Duration = Duration::from_secs(60);
 /// A hint of zero says "now", and was not true for this request.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// Refusals come at once, so an answer that takes longer than this is none.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
+
 /// Where the provider does not say: a minute's window.
 pub(crate) const NO_HINT: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,19 @@ struct Spell {
     length: Duration,
     /// The provider has said when it ends.
     exact: bool,
+    /// When the first request went out after its end, if that was a guess.
+    probed: Option<Instant>,
+}
+
+/// What may go out by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Open,
+    /// It has ended at a guess: one request should find out before many go.
+    Probe,
+    /// That is out; more at that time, or after its answer.
+    Probed(Instant),
+    Closed(Instant),
 }
 
 // === impl Cooldown ===
@@ -53,10 +69,24 @@ impl Cooldown {
         spell.is_some_and(|spell| spell.until > now && spell.began >= moment)
     }
 
-    /// Whether it has ended at a guess, so that one request should find out before many go.
-    pub(crate) fn needs_probe(&self, now: Instant) -> bool {
-        let guessed = |spell: &&Spell| !spell.exact && spell.until <= now;
-        self.spell.as_ref().filter(guessed).is_some()
+    pub(crate) fn gate(&self, now: Instant) -> Gate {
+        match &self.spell {
+            Some(spell) if spell.until > now => Gate::Closed(spell.until),
+            Some(spell) if !spell.exact => match spell.probed.map(|at| at + REFUSED_WITHIN) {
+                None => Gate::Probe,
+                Some(at) if now < at => Gate::Probed(at),
+                Some(_) => Gate::Open,
+            },
+            _ => Gate::Open,
+        }
+    }
+
+    /// A request goes out.
+    pub(crate) fn take(&mut self, now: Instant) {
+        let spell = self.spell.as_mut().filter(|spell| spell.until <= now);
+        if let Some(spell) = spell {
+            spell.probed.get_or_insert(now);
+        }
     }
 
     /// A request sent at `sent` was refused; a cooldown only ever grows by it.
@@ -81,6 +111,7 @@ impl Cooldown {
                     until,
                     length,
                     exact,
+                    probed: None,
                 });
             }
         }
@@ -119,11 +150,13 @@ impl Cooldown {
         (length.min(CAP), exact)
     }
 
-    /// `first`, or twice the last if the request was sent after that was over: the many requests
-    /// that were in flight when it began are one refusal.
+    /// `first`, or twice the last if the request was sent after that was over and before anything had
+    /// passed: the many requests that were in flight when it began are one refusal.
     fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
         let same = |spell: &&Spell| !spell.exact && spell.refusal.reason == refusal.reason;
+        let passed = |at| sent > at + REFUSED_WITHIN;
         match self.spell.as_ref().filter(same) {
+            Some(spell) if spell.probed.is_some_and(passed) => first,
             Some(spell) if sent >= spell.until => spell.length.saturating_mul(2),
             Some(spell) => spell.length,
             None => first,
@@ -237,13 +270,23 @@ mod tests {
     }
 
     #[test]
-    fn only_a_guess_needs_a_probe() {
+    fn only_a_guess_needs_a_probe_and_what_is_not_refused_at_once_has_passed() {
         let now = Instant::now();
-        for (refusal, probe) in [(limited(Some(5)), false), (limited(None), true)] {
+        let cooled = |hint| {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&refusal, now, now, NO_HINT);
-            assert!(!cooldown.needs_probe(now + secs(1)));
-            assert_eq!(cooldown.needs_probe(now + secs(60)), probe);
-        }
+            cooldown.refuse(&limited(hint), now, now, NO_HINT);
+            cooldown
+        };
+        assert_eq!(cooled(Some(5)).gate(now + secs(1)), Gate::Closed(now + secs(5)));
+        assert_eq!(cooled(Some(5)).gate(now + secs(5)), Gate::Open);
+
+        let mut guessed = cooled(None);
+        assert_eq!(guessed.gate(now + secs(60)), Gate::Probe);
+        guessed.take(now + secs(60));
+        assert_eq!(guessed.gate(now + secs(60)), Gate::Probed(now + secs(61)));
+        assert_eq!(guessed.gate(now + secs(61)), Gate::Open);
+        guessed.refuse(&limited(None), now + secs(60), now + secs(61), NO_HINT);
+        assert_eq!(guessed.gate(now + secs(61)), Gate::Closed(now + secs(61 + 120)));
+        assert_eq!(guessed.gate(now + secs(181)), Gate::Probe);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::refusal::{Bucket, Dimension, Reason, Refusal};
-pub(crate) use cooldown::{Cooldown, NO_HINT};
+pub(crate) use cooldown::{Cooldown, Gate, NO_HINT};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
 use learned::{Learned, More};
@@ -26,9 +26,12 @@ const DOUBLINGS: u32 = 20;
 
 /// How often what is allowed has doubled since, and when it does next.
 fn doublings(since: Instant, now: Instant) -> (u32, Instant) {
-    let passed = now.saturating_duration_since(since).as_millis() / DOUBLES_EACH.as_millis();
-    let doublings = u32::try_from(passed).unwrap_or(DOUBLINGS).min(DOUBLINGS);
-    (doublings, since + DOUBLES_EACH * (doublings + 1))
+    let passed = now.saturating_duration_since(since);
+    let doublings = passed.as_millis() / DOUBLES_EACH.as_millis();
+    let doublings = u32::try_from(doublings).unwrap_or(DOUBLINGS).min(DOUBLINGS);
+    let into_this = passed.as_millis() % DOUBLES_EACH.as_millis();
+    let into_this = u64::try_from(into_this).unwrap_or_default();
+    (doublings, now + DOUBLES_EACH - Duration::from_millis(into_this))
 }
 
 /// What is known of one limit: that of a group of keys, or of a model.
@@ -72,14 +75,11 @@ impl Room {
 impl Allowance {
     /// How many more may go out; with `slow_start`, few while nothing is known.
     pub(crate) fn room(&mut self, habits: &Habits, slow_start: bool, now: Instant) -> Room {
-        if let Some((end, _)) = self.cooldown.end(now) {
-            return Room::Closed(end);
-        }
-        if self.cooldown.needs_probe(now) {
-            return match self.in_flight.all() {
-                0 => Room::Open(1),
-                _ => Room::Learning(None),
-            };
+        match self.cooldown.gate(now) {
+            Gate::Open => {}
+            Gate::Probe => return Room::Open(1),
+            Gate::Probed(at) => return Room::Learning(Some(at)),
+            Gate::Closed(until) => return Room::Closed(until),
         }
         let left = self.told.left(habits, now);
         let by_told = match left {
@@ -131,6 +131,7 @@ impl Allowance {
             self.told.test(spent.dimension, spent.passed.unwrap_or(0));
             habits.test(spent.dimension, now);
         }
+        self.cooldown.take(now);
         self.in_flight.add(now);
         self.learned.sent(now);
     }

@@ -1,5 +1,7 @@
 //! What the provider says is left, and when there is more. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{Habits, doublings};
@@ -30,6 +32,9 @@ struct Limit {
 
 /// So many go out after a window's end until it is known what such an end brings.
 const A_LITTLE: u64 = 2;
+
+/// Limits are counted when a request is let in, however long its answer takes.
+const LET_IN: Duration = Duration::from_secs(1);
 
 /// A limit of which nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +73,19 @@ impl Told {
         buckets: impl Iterator<Item = &'a Bucket>,
         (sent, now): (Instant, Instant),
     ) {
+        let told_at = now.min(sent + LET_IN);
         for bucket in buckets {
             let Some(remaining) = bucket.remaining else {
                 continue;
             };
             // A window that is over already is no window.
             let reset = bucket.reset.filter(|reset| !reset.is_zero());
-            let resets = reset.and_then(|reset| now.checked_add(reset));
+            let resets = reset.and_then(|reset| told_at.checked_add(reset));
+            let known = self.0.iter().any(|limit| limit.is_of(bucket));
+            if known && resets.is_some_and(|resets| resets <= now) {
+                // A late word on a window that is over.
+                continue;
+            }
             // Nothing left, and more at no known time: that is no knowledge.
             if remaining == 0 && resets.is_none() {
                 self.0.retain(|limit| !limit.is_of(bucket));
@@ -206,7 +217,7 @@ impl Limit {
         let same_window = match (self.resets, heard.resets) {
             (Some(known), Some(heard)) => {
                 let apart = known.max(heard) - known.min(heard);
-                known > now && apart < std::time::Duration::from_secs(1)
+                known > now && apart < Duration::from_secs(1)
             }
             _ => false,
         };

@@ -57,13 +57,17 @@ pub struct TryAnyway;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Respond;
 
-/// The call waits for a key, first come first served, and tries anyway when its patience ends.
+/// The call waits for a key, first come first served, and goes on as `X` says when its patience ends
+/// or does not reach to when the first key frees.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait(Duration);
+pub struct Wait<X = TryAnyway> {
+    patience: Duration,
+    then: X,
+}
 
 mod sealed {
     pub trait Sealed<R> {}
-    impl<R> Sealed<R> for super::Wait {}
+    impl<R, X: Sealed<R>> Sealed<R> for super::Wait<X> {}
     impl<R> Sealed<R> for super::TryAnyway {}
     impl<R: Default> Sealed<R> for super::Respond {}
 }
@@ -111,12 +115,28 @@ impl<X> KeyRotationLayer<X> {
     ///
     /// Who came first is served first, and as many are served as there is room for, by what the
     /// provider says is left and by what its refusals have taught; so hardly any request is sent to be
-    /// refused. A call whose patience does not reach to when the first key frees does not wait.
-    pub fn wait_when_exhausted(self, patience: Duration) -> KeyRotationLayer<Wait> {
+    /// refused. A call whose patience does not reach to when the first key frees does not wait. What
+    /// becomes of it, or of one whose patience has ended, was said before: it is tried anyway, or after
+    /// [`respond_when_exhausted`](KeyRotationLayer::respond_when_exhausted) answered without a send.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_429::{KeyPool, KeyRotationLayer};
+    ///
+    /// let pool = KeyPool::new(["sk-one", "sk-two"])?;
+    /// let layer = KeyRotationLayer::new(pool)
+    ///     .respond_when_exhausted()
+    ///     .wait_when_exhausted(Duration::from_secs(20));
+    /// # Ok::<(), tower_429::key_rotation::PoolError>(())
+    /// ```
+    pub fn wait_when_exhausted(self, patience: Duration) -> KeyRotationLayer<Wait<X>> {
         KeyRotationLayer {
             policy: Policy {
                 pools: self.policy.pools,
-                when_exhausted: Wait(patience),
+                when_exhausted: Wait {
+                    patience,
+                    then: self.policy.when_exhausted,
+                },
                 settings: self.policy.settings,
             },
         }
@@ -144,13 +164,13 @@ impl<R> WhenExhausted<R> for TryAnyway {
     }
 }
 
-impl<R> WhenExhausted<R> for Wait {
-    fn answer(&self, _: Refusal) -> Option<Response<R>> {
-        None
+impl<R, X: WhenExhausted<R>> WhenExhausted<R> for Wait<X> {
+    fn answer(&self, refusal: Refusal) -> Option<Response<R>> {
+        self.then.answer(refusal)
     }
 
     fn patience(&self) -> Option<Duration> {
-        Some(self.0)
+        Some(self.patience)
     }
 }
 

@@ -144,7 +144,7 @@ impl KeyPool {
             .scheme
             .entry(key.into(), desk.state.default_label())?;
         desk.state.add(key)?;
-        let wakers = desk.serve();
+        let wakers = desk.serve(clock::now());
         drop(desk);
         wake(wakers);
         Ok(())
@@ -170,7 +170,7 @@ impl KeyPool {
         let key = self.0.scheme.entry(key.into(), label.into())?;
         let mut desk = self.lock();
         desk.state.replace(label, key)?;
-        let wakers = desk.serve();
+        let wakers = desk.serve(clock::now());
         drop(desk);
         wake(wakers);
         Ok(())
@@ -252,11 +252,11 @@ impl KeyPool {
 impl Desk {
     /// Serves those who wait; returns who is to be woken once the lock is released.
     #[must_use]
-    fn serve(&mut self) -> Vec<Waker> {
+    fn serve(&mut self, now: Instant) -> Vec<Waker> {
         if self.state.queue.is_empty() {
             return Vec::new();
         }
-        let to_wake = self.state.serve(clock::now());
+        let to_wake = self.state.serve(now);
         let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
         wakers.collect()
     }
@@ -349,7 +349,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let mut desk = self.pool.lock();
         desk.state.give_back(&self.loan);
-        let wakers = desk.serve();
+        let wakers = desk.serve(clock::now());
         drop(desk);
         wake(wakers);
     }

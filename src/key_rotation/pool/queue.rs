@@ -1,32 +1,50 @@
 //! Who waits for a key, first come first served. Pure.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::state::{KeyId, Loan, State, Want};
+use super::state::{Loan, State, Want};
 
 /// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
 const SPREAD: Duration = Duration::from_millis(100);
 const APART: Duration = Duration::from_millis(2);
 
-/// A waiter wakes by itself this long after whoever is before it should have woken it.
+/// A waiter looks by itself this long after the first of its line should have, whose task may not run.
 const BACKUP: Duration = Duration::from_millis(100);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct WaiterId(u64);
+/// Who came first has the smaller one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct WaiterId(i64);
 
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<(WaiterId, Want)>,
+    lines: HashMap<Class, Line>,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
-    /// When the first looks again by itself, once it has looked.
-    alarm: Option<(WaiterId, Option<Instant>)>,
-    next: u64,
+    joined: i64,
+    rejoined: i64,
+}
+
+/// What one waiter cannot get, another of its class cannot get either.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Class {
+    model: Option<Arc<str>>,
+    session: Option<u64>,
+}
+
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<WaiterId>,
+    /// When there may be room for the first; `None` if only an answer can tell.
+    free_at: Option<Instant>,
+    /// Who was told so, and what.
+    told: Option<(WaiterId, Option<Instant>)>,
 }
 
 /// Where a waiter stands.
@@ -42,119 +60,154 @@ pub(super) enum Turn {
 
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.lines.is_empty()
     }
 
     /// Takes a place: the last, or the first for a call that has waited before.
-    pub(super) fn join(&mut self, want: Want, first: bool) -> WaiterId {
-        let id = WaiterId(self.next);
-        self.next += 1;
-        match first {
-            true => self.waiting.push_front((id, want)),
-            false => self.waiting.push_back((id, want)),
-        }
+    pub(super) fn join(&mut self, want: &Want, first: bool) -> WaiterId {
+        let id = match first {
+            true => {
+                self.rejoined -= 1;
+                WaiterId(self.rejoined)
+            }
+            false => {
+                self.joined += 1;
+                WaiterId(self.joined)
+            }
+        };
+        self.rejoin(id, want);
         id
     }
 
-    /// Takes the first place again: the key that was set aside is none any more.
-    pub(super) fn rejoin(&mut self, id: WaiterId, want: Want) {
-        self.waiting.push_front((id, want));
+    /// Takes the place of its number again: the key that was set aside is none any more.
+    pub(super) fn rejoin(&mut self, id: WaiterId, want: &Want) {
+        let line = self.lines.entry(Class::of(want)).or_default();
+        let place = line.waiting.partition_point(|waiter| *waiter < id);
+        line.waiting.insert(place, id);
     }
 
-    fn head(&self) -> Option<WaiterId> {
-        self.waiting.front().map(|(id, _)| *id)
+    /// Whether it is for this waiter to look who can be served.
+    pub(super) fn is_due(&self, id: WaiterId, want: &Want, now: Instant) -> bool {
+        self.lines.get(&Class::of(want)).is_some_and(|line| {
+            let is_overdue = line.free_at.is_some_and(|at| at + BACKUP <= now);
+            line.waiting.front() == Some(&id) || is_overdue
+        })
     }
 
-    /// The first, who can be served at that moment, if it does not know so.
-    fn to_alarm(&self, head: Option<(WaiterId, Option<Instant>)>) -> Option<WaiterId> {
-        let (id, free_at) = head?;
-        let knows = self.alarm.is_some_and(|(alarmed, at)| {
-            let in_time = |free_at| at.is_some_and(|at| at <= free_at);
-            alarmed == id && free_at.is_none_or(in_time)
-        });
-        (!knows).then_some(id)
+    /// Where a waiter stands.
+    pub(super) fn turn(&mut self, id: WaiterId, want: &Want) -> Turn {
+        if let Some((loan, at)) = self.granted.remove(&id) {
+            return Turn::Granted(loan, at);
+        }
+        let Some(line) = self.lines.get_mut(&Class::of(want)) else {
+            return Turn::Later(None);
+        };
+        if line.waiting.front() == Some(&id) {
+            line.told = Some((id, line.free_at));
+            return Turn::Later(line.free_at);
+        }
+        Turn::Later(line.free_at.map(|at| at + BACKUP))
+    }
+
+    fn remove(&mut self, id: WaiterId, want: &Want) {
+        let class = Class::of(want);
+        if let Some(line) = self.lines.get_mut(&class) {
+            line.waiting.retain(|waiter| *waiter != id);
+            if line.waiting.is_empty() {
+                self.lines.remove(&class);
+            }
+        }
     }
 }
 
 // === impl State: waiting ===
 
 impl State {
-    /// Where a waiter stands, after all that have room were served.
-    pub(super) fn turn(&mut self, id: WaiterId, now: Instant) -> Turn {
-        if let Some((loan, at)) = self.queue.granted.remove(&id) {
-            return Turn::Granted(loan, at);
-        }
-        let place = self
-            .queue
-            .waiting
-            .iter()
-            .position(|(waiter, _)| *waiter == id);
-        let Some(want) = place.map(|place| self.queue.waiting[place].1.clone()) else {
-            return Turn::Later(None);
-        };
-        let free_at = match self.choose(&want, now) {
-            Ok(_) => Some(now),
-            Err(exhausted) => exhausted.free_at,
-        };
-        if self.queue.head() == Some(id) {
-            self.queue.alarm = Some((id, free_at));
-            return Turn::Later(free_at);
-        }
-        // The head's turn serves the others; this is for when its task does not run.
-        Turn::Later(free_at.map(|at| at + BACKUP))
-    }
-
     /// Gives up a place, and the key that was set aside for it.
-    pub(super) fn leave(&mut self, id: WaiterId) {
-        self.queue.waiting.retain(|(waiter, _)| *waiter != id);
+    pub(super) fn leave(&mut self, id: WaiterId, want: &Want) {
+        self.queue.remove(id, want);
         if let Some((loan, _)) = self.queue.granted.remove(&id) {
             self.give_back(&loan);
         }
     }
 
     /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be
-    /// woken: they, and the first of those that go on waiting if it is to look sooner than it knows.
+    /// woken: they, and who is the first of a line now or is to look sooner than it knows.
     #[must_use]
     pub(super) fn serve(&mut self, now: Instant) -> Vec<WaiterId> {
+        let lines = self.queue.lines.iter();
+        let mut heads: BinaryHeap<_> = lines
+            .filter_map(|(class, line)| Some(Reverse((*line.waiting.front()?, class.clone()))))
+            .collect();
         let mut served: Vec<(WaiterId, Loan)> = Vec::new();
-        let mut waiting = std::mem::take(&mut self.queue.waiting);
-        // What one could not get, another who wants the same cannot either.
-        let mut in_vain: Vec<(Option<std::sync::Arc<str>>, Vec<KeyId>)> = Vec::new();
-        let mut head: Option<(WaiterId, Option<Instant>)> = None;
-        waiting.retain(|(id, want)| {
-            let same = |(model, tried): &(Option<_>, Vec<KeyId>)| {
-                *model == want.model && *tried == want.tried
+        let mut to_wake = Vec::new();
+        while let Some(Reverse((id, class))) = heads.pop() {
+            let taken = self.take(&class.want(), now).map(|(loan, _)| loan);
+            let Some(line) = self.queue.lines.get_mut(&class) else {
+                continue;
             };
-            if want.session.is_none() && in_vain.iter().any(same) {
-                return true;
-            }
-            match self.take(want, now) {
-                Ok((loan, _)) => {
-                    served.push((*id, loan));
-                    false
+            match taken {
+                Ok(loan) => {
+                    served.push((id, loan));
+                    line.waiting.pop_front();
+                    match line.waiting.front() {
+                        Some(next) => heads.push(Reverse((*next, class))),
+                        None => drop(self.queue.lines.remove(&class)),
+                    }
                 }
                 Err(exhausted) => {
-                    head.get_or_insert((*id, exhausted.free_at));
-                    if want.session.is_none() {
-                        in_vain.push((want.model.clone(), want.tried.clone()));
-                    }
-                    true
+                    line.free_at = exhausted.free_at;
+                    to_wake.extend((!line.knows(id)).then_some(id));
                 }
             }
-        });
-        self.queue.waiting = waiting;
+        }
+        to_wake.extend(served.iter().map(|(id, _)| *id));
+        self.set_aside(served, now);
+        to_wake
+    }
+
+    fn set_aside(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
         let apart = match u32::try_from(served.len()) {
             Ok(count) if count > 0 => APART.min(SPREAD / count),
             _ => Duration::ZERO,
         };
         let mut at = now;
-        let served_ids = served.iter().map(|(id, _)| *id);
-        let ids = served_ids.chain(self.queue.to_alarm(head)).collect();
         for (id, mut loan) in served {
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
             at += apart;
         }
-        ids
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Whether the first looks again in time by itself.
+    fn knows(&self, head: WaiterId) -> bool {
+        self.told.is_some_and(|(told, at)| {
+            let in_time = |free_at| at.is_some_and(|at| at <= free_at);
+            told == head && self.free_at.is_none_or(in_time)
+        })
+    }
+}
+
+// === impl Class ===
+
+impl Class {
+    fn of(want: &Want) -> Self {
+        Self {
+            model: want.model.clone(),
+            session: want.session,
+        }
+    }
+
+    /// What frees after a wait may be tried again.
+    fn want(&self) -> Want {
+        Want {
+            model: self.model.clone(),
+            tried: Vec::new(),
+            session: self.session,
+        }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    allowance::{Cooldown, Room},
+    allowance::{Cooldown, Gate, Room},
     credentials::Credential,
     refusal::{Bucket, Reason, Refusal, Scope},
 };
@@ -356,15 +356,12 @@ impl State {
 
     fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
         let lane = self.lane(index, want);
-        let entry = &self.keys[index];
-        if let Some((end, _)) = entry.cooldown.end(now) {
-            return Room::Closed(end);
-        }
         let room = self.lanes.room(&lane, now);
-        match (entry.cooldown.needs_probe(now), entry.in_flight) {
-            (false, _) => room,
-            (true, 0) => room.tighter(Room::Open(1)),
-            (true, _) => room.tighter(Room::Learning(None)),
+        match self.keys[index].cooldown.gate(now) {
+            Gate::Open => room,
+            Gate::Probe => room.tighter(Room::Open(1)),
+            Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
+            Gate::Closed(until) => room.tighter(Room::Closed(until)),
         }
     }
 
@@ -387,6 +384,7 @@ impl State {
         let lane = self.lane(index, want);
         self.lanes.take(&lane, now);
         let entry = &mut self.keys[index];
+        entry.cooldown.take(now);
         entry.uses += 1;
         entry.in_flight += 1;
         let loan = Loan {

@@ -9,6 +9,7 @@ use super::{
     queue::{Turn, WaiterId},
     wake,
 };
+use crate::clock;
 
 /// A place in the queue; given up when it is dropped.
 pub(in crate::key_rotation) struct Ticket {
@@ -29,7 +30,7 @@ pub(in crate::key_rotation) enum Standing {
 impl KeyPool {
     /// Takes a place in the queue; `first` for a call that had a key before.
     pub(in crate::key_rotation) fn join(&self, want: Want, first: bool) -> Ticket {
-        let id = self.lock().state.queue.join(want.clone(), first);
+        let id = self.lock().state.queue.join(&want, first);
         Ticket {
             pool: self.clone(),
             want,
@@ -47,10 +48,14 @@ impl Ticket {
             return Standing::Waiting(None);
         };
         let mut desk = self.pool.lock();
-        let wakers = desk.serve();
-        let standing = match desk.state.turn(id, now) {
+        // It is here already.
+        desk.wakers.remove(&id);
+        let wakers = match desk.state.queue.is_due(id, &self.want, now) {
+            true => desk.serve(now),
+            false => Vec::new(),
+        };
+        let standing = match desk.state.queue.turn(id, &self.want) {
             Turn::Granted(loan, at) => {
-                desk.wakers.remove(&id);
                 match desk.state.entry_of(&loan) {
                     Some(entry) => {
                         self.id = None;
@@ -59,7 +64,7 @@ impl Ticket {
                     // The key was removed meanwhile: back to the front of the queue.
                     None => {
                         desk.state.give_back(&loan);
-                        desk.state.queue.rejoin(id, self.want.clone());
+                        desk.state.queue.rejoin(id, &self.want);
                         desk.wakers.insert(id, cx.waker().clone());
                         Standing::Waiting(Some(now))
                     }
@@ -83,8 +88,8 @@ impl Drop for Ticket {
         };
         let mut desk = self.pool.lock();
         desk.wakers.remove(&id);
-        desk.state.leave(id);
-        let wakers = desk.serve();
+        desk.state.leave(id, &self.want);
+        let wakers = desk.serve(clock::now());
         drop(desk);
         wake(wakers);
     }

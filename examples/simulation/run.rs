@@ -1,0 +1,150 @@
+//! One batch of calls through one stack, in virtual time.
+
+use std::{io, time::Duration};
+
+use futures::{StreamExt, stream};
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tokio::runtime;
+use tower::ServiceExt;
+
+use crate::{
+    provider::{Entry, Provider, now},
+    scenarios::Scenario,
+    stacks::{self, Client},
+};
+
+/// What became of a batch.
+pub(crate) struct Run {
+    pub(crate) answered: usize,
+    pub(crate) failed: usize,
+    pub(crate) took: Duration,
+    /// How long each call took, the shortest first.
+    pub(crate) latencies: Vec<Duration>,
+    pub(crate) log: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stack {
+    Ours,
+    ByHand,
+}
+
+/// Runs a scenario in virtual time, which takes a moment.
+pub(crate) fn simulate(
+    scenario: &Scenario,
+    stack: Stack,
+    seed: u64,
+) -> Result<Run, Box<dyn std::error::Error>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()?;
+    runtime.block_on(async {
+        let provider = Provider::new(scenario.plan.clone(), seed);
+        let (client, pool) = match stack {
+            Stack::Ours => {
+                let (client, pool) = stacks::ours(scenario.setup, provider.clone())?;
+                (client, Some(pool))
+            }
+            Stack::ByHand => (stacks::by_hand(scenario.setup, provider.clone()), None),
+        };
+        let run = batch(scenario, client, || provider.log()).await;
+        let keys = pool.iter().flat_map(|pool| pool.snapshot());
+        let leaked = keys.filter(|key| key.in_flight > 0).count();
+        match leaked {
+            0 => Ok(run),
+            _ => Err(io::Error::other(format!("{leaked} keys were not given back")).into()),
+        }
+    })
+}
+
+/// Sends the batch, so many calls at once.
+pub(crate) async fn batch(
+    scenario: &Scenario,
+    client: Client,
+    log: impl FnOnce() -> Vec<Entry>,
+) -> Run {
+    let started = now();
+    let calls = stream::iter(0..scenario.calls).map(|_| {
+        let client = client.clone();
+        async move {
+            let began = now();
+            (call(client).await, now() - began)
+        }
+    });
+    let calls = calls.buffer_unordered(scenario.workers);
+    let outcomes: Vec<_> = calls.collect().await;
+    let is_answer = |(status, _): &&(Option<StatusCode>, _)| *status == Some(StatusCode::OK);
+    let answered = outcomes.iter().filter(is_answer).count();
+    let mut latencies: Vec<_> = outcomes.iter().map(|(_, took)| *took).collect();
+    latencies.sort();
+    Run {
+        answered,
+        failed: outcomes.len() - answered,
+        took: now() - started,
+        latencies,
+        log: log(),
+    }
+}
+
+async fn call(client: Client) -> Option<StatusCode> {
+    let request = Request::post("https://api.example/v1/chat/completions")
+        .header("content-type", "application/json")
+        .body(Full::from(r#"{"model":"large","messages":[]}"#));
+    client.oneshot(request.ok()?).await.ok()
+}
+
+// === impl Run ===
+
+impl Run {
+    /// 429s of limits: requests that cost time and bring nothing.
+    pub(crate) fn wasted(&self, scenario: &Scenario) -> usize {
+        let limited = self.log.iter().filter(|entry| entry.status == 429);
+        limited.filter(|entry| !is_dead(scenario, entry)).count()
+    }
+
+    /// Calls with keys that can never work.
+    pub(crate) fn dead(&self, scenario: &Scenario) -> usize {
+        let dead = self.log.iter().filter(|entry| is_dead(scenario, entry));
+        dead.count()
+    }
+
+    /// Calls that were sent though an answer had told to wait longer.
+    pub(crate) fn early(&self) -> usize {
+        self.log.iter().filter(|entry| entry.early).count()
+    }
+
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let last = self.latencies.len().saturating_sub(1);
+        let latency = self.latencies.get(last * percent / 100);
+        latency.copied().unwrap_or_default()
+    }
+
+    pub(crate) fn over_ideal(&self, scenario: &Scenario) -> f64 {
+        self.took.as_secs_f64() / scenario.ideal().as_secs_f64()
+    }
+
+    /// In what the run is worse than it may be.
+    pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
+        let bar = scenario.bar;
+        let mut misses = Vec::new();
+        let mut at_most = |what: &str, is: f64, most: f64| {
+            if is > most {
+                misses.push(format!("{what} {is:.2} > {most:.2}"));
+            }
+        };
+        at_most("time over ideal", self.over_ideal(scenario), bar.over_ideal);
+        at_most("wasted", self.wasted(scenario) as f64, bar.wasted as f64);
+        at_most("dead keys", self.dead(scenario) as f64, bar.dead as f64);
+        at_most("early", self.early() as f64, 0.0);
+        at_most("failed", self.failed as f64, 0.0);
+        misses.extend(bar.also.and_then(|also| also(self).err()));
+        misses
+    }
+}
+
+fn is_dead(scenario: &Scenario, entry: &Entry) -> bool {
+    let dead = [scenario.plan.rejected, scenario.plan.out_of_quota];
+    dead.contains(&Some(&*entry.key))
+}

@@ -1,0 +1,193 @@
+//! The stack of this crate, and what a competent user would write with `tower::retry` instead.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry, util::BoxCloneService};
+use tower_429::{
+    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    key_rotation::{Key, PoolError},
+};
+
+use crate::provider::{Provider, now};
+
+pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Infallible>;
+
+/// What the stacks are told of the provider.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Keys, each with the group whose limits it shares.
+    pub(crate) keys: &'static [(&'static str, &'static str)],
+    /// The model that is asked where the preferred one is limited.
+    pub(crate) fallback: Option<&'static str>,
+    /// What stands for a minute.
+    pub(crate) minute: Duration,
+}
+
+/// Longer than any scenario takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Fallback, if there is another model, over Backoff over KeyRotation over Inspect.
+pub(crate) fn ours(setup: Setup, provider: Provider) -> Result<(Client, KeyPool), PoolError> {
+    let keys = setup
+        .keys
+        .iter()
+        .map(|(key, group)| Key::new(*key).label(*key).group(*group));
+    let pool = KeyPool::builder(keys).cooldown(setup.minute).build()?;
+    let client = ServiceBuilder::new()
+        .layer(BackoffLayer::new().deadline(PATIENCE))
+        .layer(KeyRotationLayer::new(pool.clone()).wait_when_exhausted(PATIENCE))
+        .layer(InspectLayer::new())
+        .service(provider);
+    let client = match setup.fallback {
+        None => BoxCloneService::new(client.map_response(status)),
+        Some(model) => {
+            let fallback = FallbackLayer::new([model]).cooldown(setup.minute);
+            let client = fallback.wait_when_exhausted(PATIENCE).layer(client);
+            BoxCloneService::new(client.map_response(status))
+        }
+    };
+    Ok((client, pool))
+}
+
+/// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
+pub(crate) fn by_hand(setup: Setup, provider: Provider) -> Client {
+    let ring = Ring(Arc::new(Mutex::new(Keys {
+        cooling: setup.keys.iter().map(|(key, _)| (*key, None)).collect(),
+        next: 0,
+    })));
+    let policy = Policy {
+        ring: ring.clone(),
+        minute: setup.minute,
+        attempts: 0,
+    };
+    let client = ServiceBuilder::new()
+        .layer(retry::RetryLayer::new(policy))
+        .service(PutKey {
+            ring,
+            inner: provider,
+        });
+    BoxCloneService::new(client.map_response(status))
+}
+
+fn status<B>(response: Response<B>) -> StatusCode {
+    response.status()
+}
+
+/// The keys, and until when each cools.
+#[derive(Clone)]
+struct Ring(Arc<Mutex<Keys>>);
+
+struct Keys {
+    cooling: Vec<(&'static str, Option<Instant>)>,
+    next: usize,
+}
+
+/// The key that a response was asked with.
+#[derive(Clone, Copy)]
+struct AskedWith(usize);
+
+#[derive(Clone)]
+struct PutKey {
+    ring: Ring,
+    inner: Provider,
+}
+
+#[derive(Clone)]
+struct Policy {
+    ring: Ring,
+    minute: Duration,
+    attempts: u32,
+}
+
+// === impl Ring ===
+
+impl Ring {
+    /// The next key that does not cool, or else the one that frees first.
+    fn next(&self) -> (usize, &'static str) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, first, now) = (keys.cooling.len(), keys.next, now());
+        keys.next = (first + 1) % count;
+        let order = (0..count).map(|step| (first + step) % count);
+        let cools = |index: &usize| keys.cooling[*index].1.filter(|until| *until > now);
+        let index = order.min_by_key(cools).unwrap_or(0);
+        (index, keys.cooling[index].0)
+    }
+
+    fn cool(&self, index: usize, until: Instant) {
+        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = &mut keys.cooling[index].1;
+        *end = Some(end.map_or(until, |end| end.max(until)));
+    }
+
+    /// When the first key is free.
+    fn free_at(&self) -> Instant {
+        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = keys.cooling.iter().map(|(_, until)| *until);
+        ends.min().flatten().unwrap_or_else(now)
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for PutKey {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Full<Bytes>>) -> Self::Future {
+        let (index, key) = self.ring.next();
+        if let Ok(value) = HeaderValue::from_str(&format!("Bearer {key}")) {
+            request.headers_mut().insert("authorization", value);
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            response.extensions_mut().insert(AskedWith(index));
+            Ok(response)
+        })
+    }
+}
+
+impl retry::Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible> for Policy {
+    type Future = Sleep;
+
+    fn retry(
+        &mut self,
+        _: &mut Request<Full<Bytes>>,
+        result: &mut Result<Response<Full<Bytes>>, Infallible>,
+    ) -> Option<Sleep> {
+        let response = result.as_ref().ok()?;
+        let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
+        if !limited && response.status() != StatusCode::UNAUTHORIZED {
+            return None;
+        }
+        self.attempts += 1;
+        let hint = response.headers().get("retry-after-ms");
+        let hint = hint.and_then(|hint| hint.to_str().ok()?.parse().ok());
+        // Without a hint: doubling from an eighth of a minute, with jitter.
+        let own = self.minute.mul_f64(0.125) * (1 << self.attempts.min(4));
+        let own = own.mul_f64(1.0 + fastrand::f64() / 4.0);
+        let wait = hint.map_or(own, Duration::from_millis);
+        if let Some(AskedWith(index)) = response.extensions().get() {
+            self.ring.cool(*index, now() + wait);
+        }
+        Some(sleep_until(self.ring.free_at()))
+    }
+
+    fn clone_request(&mut self, request: &Request<Full<Bytes>>) -> Option<Request<Full<Bytes>>> {
+        Some(request.clone())
+    }
+}
