@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::after;
+use crate::trail::Why;
 
 /// Above this a new connection is cheaper.
 const DRAINED_BYTES: usize = 64 * 1024;
@@ -33,10 +34,16 @@ pin_project! {
 }
 
 impl<R: Body> Settle<R> {
-    pub(super) fn new(response: Option<R>, wait: Duration, now: Instant) -> Self {
+    /// `left` is what is left until the deadline of the call.
+    pub(super) fn new(
+        response: Option<R>,
+        wait: Duration,
+        left: Result<Option<Duration>, Why>,
+        now: Instant,
+    ) -> Self {
         let until = after(now, wait.max(BACK_INTO_POOL));
         let timer = match &response {
-            Some(_) => now + DRAINED_FOR,
+            Some(_) => now + drained_for(left),
             None => until,
         };
         Self {
@@ -61,6 +68,15 @@ impl<R: Body> Future for Settle<R> {
             this.timer.as_mut().reset(*this.until);
         }
         this.timer.poll(cx)
+    }
+}
+
+/// Half of what is left at most: the rest is for the send that this makes way for.
+fn drained_for(left: Result<Option<Duration>, Why>) -> Duration {
+    match left {
+        Ok(Some(left)) => DRAINED_FOR.min(left / 2),
+        Ok(None) => DRAINED_FOR,
+        Err(_) => Duration::ZERO,
     }
 }
 

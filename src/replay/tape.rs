@@ -133,22 +133,25 @@ impl<B: Body> Tape<B> {
 
     /// Takes a place at the tape; from now on this reader alone pulls from the source.
     pub(super) fn reader(self: &Arc<Self>) -> Reader<B> {
-        let mut state = self.lock();
-        let id = state.next_seat;
-        state.next_seat += 1;
-        let cut_off = state.overflowed;
-        state.readers.push(Seat {
-            id,
-            waker: None,
-            position: 0,
-            bytes: 0,
-            trailers_read: false,
-            cut_off,
-        });
         Reader {
+            id: self.lock().seat(),
+            tape: Arc::clone(self),
+        }
+    }
+
+    /// As [`reader`](Self::reader), if the tape can be played in full; a reader elsewhere may break it
+    /// at any moment, so nobody can ask first and take the place then.
+    pub(super) fn reader_of_all(self: &Arc<Self>) -> Option<Reader<B>> {
+        let mut state = self.lock();
+        let id = match state.broken() {
+            Some(_) => return None,
+            None => state.seat(),
+        };
+        drop(state);
+        Some(Reader {
             tape: Arc::clone(self),
             id,
-        }
+        })
     }
 
     /// One recording less that may ask for readers.
@@ -192,6 +195,21 @@ impl<B: Body> State<B> {
         } else {
             None
         }
+    }
+
+    /// A new place at the start of the tape.
+    fn seat(&mut self) -> u64 {
+        let id = self.next_seat;
+        self.next_seat += 1;
+        self.readers.push(Seat {
+            id,
+            waker: None,
+            position: 0,
+            bytes: 0,
+            trailers_read: false,
+            cut_off: self.overflowed,
+        });
+        id
     }
 
     /// The seat that pulls: the newest that can still read all.
@@ -425,8 +443,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
 }
 
 impl<B: Body> Reader<B> {
-    /// Gives the place up for a share in the recording.
-    pub(super) fn into_tape(self) -> Arc<Tape<B>> {
+    /// The tape, for one recording more that may ask for readers.
+    pub(super) fn share_tape(&self) -> Arc<Tape<B>> {
         self.tape.lock().recordings += 1;
         Arc::clone(&self.tape)
     }
