@@ -229,6 +229,7 @@ fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
     fed.chunk("e");
     assert_eq!(read(&mut first), ("e".into(), Poll::Pending));
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+    assert!(recording.reader().is_none(), "it would wait for ever");
     fed.chunk("f");
     fed.end();
     assert_eq!(read(&mut first), ("f".into(), END));
@@ -252,6 +253,10 @@ fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
         "never passed off as complete"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
+    assert!(
+        recording.reader().is_none(),
+        "it would end where the body failed"
+    );
 }
 
 #[test]
@@ -323,6 +328,24 @@ fn three_layers_share_one_recording() {
     fed.chunk("c");
     fed.end();
     assert_eq!(read(&mut outer.reader().unwrap()), ("abc".into(), END));
+}
+
+#[test]
+fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
+    let fed = Fed::default();
+    let mut outer = Recording::new(ReplayBody::new(fed.clone()), 2);
+    let mut refused = outer.reader().unwrap();
+    fed.chunk("ab");
+    assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
+    let mut inner = Recording::new(outer.reader().unwrap(), 2);
+    fed.chunk("c");
+    fed.end();
+    assert_eq!(
+        read(&mut refused),
+        (String::new(), Poll::Pending),
+        "it would outgrow the bound before the inner layer has sent anything"
+    );
+    assert_eq!(read(&mut inner.reader().unwrap()), ("abc".into(), END));
 }
 
 #[test]
