@@ -26,6 +26,8 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 enum Endless {
     Silent,
     Talking,
+    /// Frames with nothing in them.
+    Empty,
 }
 
 const CHUNK: usize = 1_000;
@@ -59,6 +61,7 @@ impl Body for Refusal {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.0 {
             Endless::Silent => Poll::Pending,
+            Endless::Empty => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
             Endless::Talking => {
                 self.1.read.fetch_add(CHUNK, Ordering::Relaxed);
                 Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; CHUNK])))))
@@ -167,6 +170,12 @@ async fn a_refusal_that_goes_on_is_read_for_64_kib() {
         );
         assert!(wait <= 2 * SECOND + MILLISECOND, "{wait:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_goes_on_about_nothing_is_not_read_for_ever() {
+    let (wait, _) = refused(keys(), None, Endless::Empty).await;
+    assert!(wait <= MILLISECOND, "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,7 +84,8 @@ fn drained_for(left: Result<Option<Duration>, Why>) -> Duration {
 fn drain<R: Body>(mut body: Pin<&mut R>, drained: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
     while *drained <= DRAINED_BYTES {
         match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining),
+            // Each counts, so that frames of nothing come to an end too.
+            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
             Some(Err(_)) | None => break,
         }
     }

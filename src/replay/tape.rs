@@ -14,6 +14,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+/// The most chunks that are kept: each has a price of its own, however short it is.
+const MOST_CHUNKS: usize = 64 * 1024;
+
 pub(super) struct Tape<B: Body> {
     state: Mutex<State<B>>,
 }
@@ -188,7 +191,7 @@ enum Pulled {
 
 impl<B: Body> State<B> {
     fn broken(&self) -> Option<Broken> {
-        if self.overflowed || self.recorded > self.limit {
+        if self.overflowed || self.recorded > self.limit || self.chunks.len() > MOST_CHUNKS {
             Some(Broken::Overflowed)
         } else if matches!(self.source, Source::Failed(_)) {
             Some(Broken::Failed)
@@ -338,7 +341,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     /// Records what the seat `at` has just pulled, or lets the recording go if it grows too large.
     fn keep_or_let_go(&mut self, at: usize, frame: &Frame<Bytes>) {
         let length = frame.data_ref().map_or(0, |chunk| chunk.len() as u64);
-        if !self.overflowed && self.recorded.saturating_add(length) > self.limit {
+        let is_full = self.chunks.len() >= MOST_CHUNKS && frame.is_data();
+        if !self.overflowed && (is_full || self.recorded.saturating_add(length) > self.limit) {
             self.overflowed = true;
             self.chunks = Vec::new();
             self.cut_off_others(at);
@@ -418,12 +422,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let mut state = self.tape.lock();
-        let before = state.recorded;
-        let was_open = matches!(state.source, Source::Open(_));
+        let progress = |state: &State<B>| {
+            let is_open = matches!(state.source, Source::Open(_));
+            (state.chunks.len(), state.trailers.is_some(), is_open)
+        };
+        let before = progress(&state);
         let polled = state.read(self.id, cx);
-        let moved = state.recorded != before
-            || state.overflowed
-            || was_open != matches!(state.source, Source::Open(_));
+        let moved = progress(&state) != before || state.overflowed;
         let wakers = match moved && polled.is_ready() {
             true => state.take_wakers(),
             false => Vec::new(),

@@ -211,6 +211,45 @@ fn trailers_are_played_again() {
 }
 
 #[test]
+fn a_reader_that_follows_is_woken_by_trailers_too() {
+    let fed = Fed::default();
+    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut old = recording.reader().unwrap();
+    let mut new = recording.reader().unwrap();
+    let woken = Arc::<Woken>::default();
+    assert!(poll(&mut old, &woken).is_pending());
+    fed.feed(Ok(Frame::trailers(HeaderMap::new())));
+    // A client does not ask for more after these.
+    assert!(poll(&mut new, &Arc::default()).is_ready());
+    assert!(woken.take());
+    assert!(poll(&mut old, &woken).is_ready());
+}
+
+#[test]
+fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
+    for whole_first in [false, true] {
+        let fed = Fed::default();
+        let mut recording = Recording::new(ReplayBody::new(fed.clone()), u64::MAX);
+        let mut reader = recording.reader().unwrap();
+        for _ in 0..=64 * 1024 {
+            assert_eq!(recording.not_replayable(), None);
+            fed.chunk("a");
+            if !whole_first {
+                assert!(poll(&mut reader, &Arc::default()).is_ready());
+            }
+        }
+        if whole_first {
+            assert_eq!(whole(&recording), Poll::Ready(None));
+        }
+        fed.end();
+        assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+        let (rest, end) = read(&mut reader);
+        assert_eq!(end, END);
+        assert_eq!(rest.len(), if whole_first { 64 * 1024 + 1 } else { 0 });
+    }
+}
+
+#[test]
 fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
     let mut recording = Recording::new(ReplayBody::new(Fed::of_length(11)), 10);
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
