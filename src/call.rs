@@ -77,7 +77,7 @@ impl Call {
         Self::default()
     }
 
-    /// The time from the first layer's first send after which nothing is sent again, nor waited for.
+    /// The time from the start of the call after which nothing is sent again, nor waited for.
     ///
     /// A send that is under way is not cut off; put a timeout around the stack for that.
     #[must_use]
