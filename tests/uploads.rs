@@ -7,7 +7,8 @@ mod common;
 
 use std::{
     convert::Infallible,
-    iter,
+    fmt::Debug,
+    io, iter,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,10 +18,18 @@ use std::{
 
 use bytes::Bytes;
 use common::{Boxed, hyper_client, upload};
+use futures::stream;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioIo,
+};
 use tokio::{join, net::TcpListener, sync::mpsc, task::yield_now};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_429::{
@@ -80,7 +89,7 @@ impl Server {
         Self { addresses, events }
     }
 
-    fn request(&self, body: Boxed) -> (Request<Boxed>, Call) {
+    fn request<B>(&self, body: B) -> (Request<B>, Call) {
         let call = Call::new();
         let request = Request::post(format!("{}/v1/chat", self.addresses[0]))
             .header("content-type", "application/json")
@@ -194,7 +203,7 @@ const PIECES: [&str; 3] = [
 /// The upload goes on only after the attempt after `refusals` has begun.
 async fn is_retried_during_the_upload<S>(name: &str, mut server: Server, client: S, refusals: usize)
 where
-    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: std::fmt::Debug>,
+    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
 {
     let (sender, body) = upload();
     let (request, _) = server.request(body);
@@ -312,7 +321,7 @@ fn whys(attempt: &Attempt) -> Vec<Why> {
 /// The body arrives whole, once; each layer says why it was not sent again.
 async fn is_sent_once<S>(name: &str, mut server: Server, client: S, body: Boxed, layers: usize)
 where
-    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: std::fmt::Debug>,
+    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
 {
     let (request, _) = server.request(body);
     let response = client.oneshot(request).await.unwrap();
@@ -375,7 +384,7 @@ async fn a_body_over_the_bound_is_sent_once_and_each_layer_says_why() {
 /// The first attempt is refused while the body fits; on the second it outgrows the bound.
 async fn outgrows_the_bound<S>(name: &str, mut server: Server, client: S)
 where
-    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: std::fmt::Debug>,
+    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
 {
     let (sender, body) = upload();
     let (request, _) = server.request(body);
@@ -418,4 +427,36 @@ async fn a_body_that_outgrows_the_bound_after_a_retry_is_sent_whole_and_then_no_
             outgrows_the_bound(name, server, layers.service(hyper_client())).await;
         }
     );
+}
+
+// === A body that fails ===
+
+/// A piece, and then an error.
+fn failing() -> BoxBody<Bytes, io::Error> {
+    let frames = [Ok(Frame::data(piece())), Err(io::Error::other("no more"))];
+    BoxBody::new(StreamBody::new(stream::iter(frames)))
+}
+
+async fn fails_once<L>(layer: L)
+where
+    L: Layer<Failing, Service: Service<Request<BoxBody<Bytes, io::Error>>, Error: Debug>>,
+{
+    let server = Server::start(&[]).await;
+    let (request, call) = server.request(failing());
+    let client = layer.layer(hyper_client());
+    assert!(client.oneshot(request).await.is_err());
+    let attempts = call.trail().attempts();
+    let [only] = attempts.as_slice() else {
+        panic!("{attempts:?}");
+    };
+    assert_eq!((only.status, whys(only)), (None, vec![Why::BodyFailed]));
+}
+
+type Failing = Client<HttpConnector, BoxBody<Bytes, io::Error>>;
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_fails_is_not_sent_again_even_where_errors_of_the_client_are() {
+    fails_once(BackoffLayer::new().on_error(|_: &_| true)).await;
+    let elsewhere = Target::same_model_at("http://127.0.0.1:1").unwrap();
+    fails_once(FallbackLayer::new([elsewhere]).on_error(|_: &_| true)).await;
 }
