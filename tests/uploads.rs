@@ -201,9 +201,13 @@ const PIECES: [&str; 3] = [
 ];
 
 /// The upload goes on only after the attempt after `refusals` has begun.
-async fn is_retried_during_the_upload<S>(name: &str, mut server: Server, client: S, refusals: usize)
-where
-    S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
+async fn is_retried_during_the_upload<S, R>(
+    name: &str,
+    mut server: Server,
+    client: S,
+    refusals: usize,
+) where
+    S: Service<Request<Boxed>, Response = Response<R>, Error: Debug>,
 {
     let (sender, body) = upload();
     let (request, _) = server.request(body);
@@ -264,6 +268,38 @@ async fn layers_that_share_one_recording_do_so_too() {
         async |name, server, layers: ServiceBuilder<_>| {
             let client = layers.service(hyper_client());
             let client = MapRequestBodyLayer::new(ReplayBody::new).layer(client);
+            is_retried_during_the_upload(name, server, client, 3).await;
+        }
+    );
+}
+
+#[cfg(feature = "axum")]
+#[tokio::test(start_paused = true)]
+async fn bodies_of_axum_do_so_too() {
+    use axum::body::Body;
+
+    each_triple!(
+        &[Reaction::Early; 3],
+        async |name, server, layers: ServiceBuilder<_>| {
+            let client = layers.service(hyper_client::<Body>());
+            let client = MapRequestBodyLayer::new(Body::new).layer(client);
+            is_retried_during_the_upload(name, server, client, 3).await;
+        }
+    );
+}
+
+#[cfg(feature = "reqwest")]
+#[tokio::test(start_paused = true)]
+async fn bodies_of_reqwest_do_so_too() {
+    use reqwest::{Body, Client};
+    use tower_429::client::Reqwest;
+
+    each_triple!(
+        &[Reaction::Early; 3],
+        async |name, server, layers: ServiceBuilder<_>| {
+            let client = Client::builder().no_proxy().build().unwrap();
+            let client = layers.service(Reqwest::new(client));
+            let client = MapRequestBodyLayer::new(Body::wrap::<Boxed>).layer(client);
             is_retried_during_the_upload(name, server, client, 3).await;
         }
     );
