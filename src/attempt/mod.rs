@@ -314,16 +314,12 @@ where
             None => Err(why_once(this.recording)),
         };
         let verdict = this.decide.judge(&outcome);
-        let (action, wait) = match &verdict {
-            Verdict::Again { action, wait } => (Some(*action), Some(*wait)),
-            Verdict::Return(why) | Verdict::Exhausted(why, _) => (Some(Action::Return(*why)), None),
-            Verdict::Pass => (None, None),
-        };
+        let action = verdict.action();
         if let Some(action) = action {
             this.call.step(D::LAYER, action);
         }
         tell(this.call, D::LAYER, action, *this.outermost);
-        let again = wait.zip(next);
+        let again = verdict.wait().zip(next);
         if let (None, Ok(response)) = (&again, result) {
             if let Verdict::Exhausted(_, refusal) = verdict {
                 response.extensions_mut().insert(refusal);
