@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use common::{Error, keys, provider, tell};
 use http::Request;
+use reqwest::redirect::Policy;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{BackoffLayer, Call, FallbackLayer, KeyRotationLayer, client::Reqwest};
 
@@ -21,11 +22,15 @@ async fn main() -> Result<(), Error> {
     let provider = provider().await?;
     let uri = format!("{}/v1/chat/completions", provider.origin());
 
+    // A key must not follow a redirect to another origin.
+    let http_client = reqwest::Client::builder()
+        .redirect(Policy::none())
+        .build()?;
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(keys()?))
-        .service(Reqwest::new(reqwest::Client::new()));
+        .service(Reqwest::new(http_client));
     for _ in 0..4 {
         let request = Request::post(&uri)
             .header("content-type", "application/json")

@@ -48,7 +48,11 @@ struct State {
     current: Asked,
     addressed: Option<Origin>,
     entered: bool,
+    replay_limit: Option<u64>,
 }
+
+/// Beyond any call.
+const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 /// What a call may use up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,7 +77,7 @@ impl Call {
         Self::default()
     }
 
-    /// The time from the first layer's first send after which nothing is sent again, nor waited for.
+    /// The time from the start of the call after which nothing is sent again, nor waited for.
     ///
     /// A send that is under way is not cut off; put a timeout around the stack for that.
     #[must_use]
@@ -133,6 +137,11 @@ impl Call {
         self.lock().addressed.clone()
     }
 
+    /// The largest body that is kept: what the first layer to ask says, for all share its recording.
+    pub(crate) fn replay_limit(&self, of_layer: u64) -> u64 {
+        *self.lock().replay_limit.get_or_insert(of_layer)
+    }
+
     pub(crate) fn is_without_fallback(&self) -> bool {
         self.lock().without_fallback
     }
@@ -171,6 +180,8 @@ impl Call {
             .started
             .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         match deadline.checked_sub(spent) {
+            // A deadline that no clock reaches is none; to add it to a moment would overflow.
+            Some(left) if left > FAR => Ok(None),
             Some(left) if !left.is_zero() => Ok(Some(left)),
             _ => Err(Why::PastDeadline),
         }

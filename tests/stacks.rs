@@ -101,6 +101,33 @@ async fn the_deadline_holds_across_layers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_that_no_clock_reaches_is_none() {
+    let provider = Provider::script([limited(1), ok()]);
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["m"]).wait_when_exhausted(secs(60)))
+        .layer(keys(&["a"]).wait_when_exhausted(secs(60)))
+        .service(provider.clone());
+    let mut request = chat("m");
+    let call = Call::new().deadline(Duration::MAX);
+    request.extensions_mut().insert(call);
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
+    assert_eq!(provider.seen().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_outermost_layer_says_how_large_a_body_is_kept() {
+    for (outer, inner, sends) in [(1_000, 10, 2), (10, 1_000, 1)] {
+        let provider = Provider::new(|_| limited(1));
+        let service = ServiceBuilder::new()
+            .layer(FallbackLayer::new(["m"]).replay_limit(outer))
+            .layer(BackoffLayer::new().attempts(2).replay_limit(inner))
+            .service(provider.clone());
+        service.oneshot(chat("m")).await.unwrap();
+        assert_eq!(provider.seen().len(), sends, "{outer} over {inner}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn first_another_key_then_patience_then_a_lesser_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("m", "a") => limited(20),

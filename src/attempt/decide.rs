@@ -99,3 +99,24 @@ pub(crate) enum Verdict {
         wait: Duration,
     },
 }
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// What the layer does; `None` if it is not its matter.
+    pub(crate) fn action(&self) -> Option<Action> {
+        match self {
+            Self::Pass => None,
+            Self::Return(why) | Self::Exhausted(why, _) => Some(Action::Return(*why)),
+            Self::Again { action, .. } => Some(*action),
+        }
+    }
+
+    /// How long to wait before the request is sent again, if it is.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        match self {
+            Self::Again { wait, .. } => Some(*wait),
+            Self::Pass | Self::Return(_) | Self::Exhausted(..) => None,
+        }
+    }
+}

@@ -44,8 +44,6 @@ pin_project! {
         inner: S,
         head: request::Parts,
         recording: Recording<B::Source>,
-        // Made when it is decided to send again, so that the recording cannot overflow in between.
-        next: Option<ReplayBody<B::Source>>,
         decide: D,
         call: Call,
         outermost: bool,
@@ -53,23 +51,24 @@ pin_project! {
         // Where the attempt went: providers say the same thing with different words.
         authority: Option<Authority>,
         #[pin]
-        state: State<S::Future, R, S::Error>,
+        state: State<S::Future, R, S::Error, ReplayBody<B::Source>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     #[project_replace = StateOwned]
-    enum State<F, R, E> {
-        // => Calling | done. The service is ready.
+    enum State<F, R, E, N> {
+        // => Calling | Done. The service is ready.
         Preparing {
+            next: N,
             // Made when there is something to wait for.
             #[pin]
             timer: Option<Sleep>,
         },
         // => Judging
         Calling { #[pin] future: F },
-        // => Settling | done
+        // => Settling | Done
         Judging {
             result: Result<Response<R>, E>,
             refusal: Option<Refusal>,
@@ -78,9 +77,11 @@ pin_project! {
             deadline: Option<Sleep>,
         },
         // => Readying
-        Settling { #[pin] settle: Settle<R> },
-        // => Preparing | done
-        Readying,
+        Settling { next: N, #[pin] settle: Settle<R> },
+        // => Preparing | Done
+        Readying { next: N },
+        // Also what stands here while one state is made from another.
+        Done,
     }
 }
 
@@ -95,18 +96,22 @@ where
     pub(crate) fn new(inner: S, request: Request<B>, settings: Settings, decide: D) -> Self {
         let (mut head, body) = request.into_parts();
         let (call, outermost) = Call::enter(&mut head, settings.limits, clock::now());
-        let mut recording = Recording::new(body.into_replay(), settings.replay_limit);
+        let mut recording =
+            Recording::new(body.into_replay(), call.replay_limit(settings.replay_limit));
+        let state = match recording.reader() {
+            Some(next) => State::Preparing { next, timer: None },
+            None => State::Done,
+        };
         Self {
             inner,
             head,
-            next: recording.reader(),
             recording,
             decide,
             before: call.outcomes(),
             call,
             outermost,
             authority: None,
-            state: State::Preparing { timer: None },
+            state,
         }
     }
 }
@@ -136,27 +141,36 @@ where
                     self.as_mut().take_in(result);
                 }
                 StateProj::Judging { .. } => {
-                    let wait = ready!(self.as_mut().poll_judge(cx));
-                    let mut state = self.as_mut().project().state;
-                    // Readying is a placeholder of no size until the next line says what follows.
-                    let judged = state.as_mut().project_replace(State::Readying);
+                    let again = ready!(self.as_mut().poll_judge(cx));
+                    let mut this = self.as_mut().project();
+                    let judged = this.state.as_mut().project_replace(State::Done);
                     if let StateOwned::Judging { result, .. } = judged {
-                        let Some(wait) = wait else {
+                        let Some((wait, next)) = again else {
                             return Poll::Ready(result);
                         };
                         let body = result.ok().map(Response::into_body);
-                        let settle = Settle::new(body, wait, clock::now());
-                        state.set(State::Settling { settle });
+                        let now = clock::now();
+                        let settle = Settle::new(body, wait, this.call.left(now), now);
+                        this.state.set(State::Settling { next, settle });
                     }
                 }
-                StateProj::Settling { settle } => {
+                StateProj::Settling { settle, .. } => {
                     ready!(settle.poll(cx));
-                    this.state.set(State::Readying);
+                    let settled = this.state.as_mut().project_replace(State::Done);
+                    if let StateOwned::Settling { next, .. } = settled {
+                        this.state.set(State::Readying { next });
+                    }
                 }
-                StateProj::Readying => {
-                    ready!(this.inner.poll_ready(cx))?;
-                    this.state.set(State::Preparing { timer: None });
+                StateProj::Readying { .. } => {
+                    let ready = ready!(this.inner.poll_ready(cx));
+                    let readied = this.state.as_mut().project_replace(State::Done);
+                    ready?;
+                    if let StateOwned::Readying { next } = readied {
+                        this.state.set(State::Preparing { next, timer: None });
+                    }
                 }
+                // Polled again after it was done.
+                StateProj::Done => return Poll::Pending,
             }
         }
     }
@@ -181,7 +195,7 @@ where
 
     /// Preparing => Preparing, at that moment.
     fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Preparing { mut timer } = self.project().state.project() else {
+        let StateProj::Preparing { mut timer, .. } = self.project().state.project() else {
             return Poll::Ready(());
         };
         match timer.as_mut().as_pin_mut() {
@@ -194,9 +208,10 @@ where
             .map_or(Poll::Ready(()), |timer| timer.poll(cx))
     }
 
-    /// Preparing => done: nothing is sent.
+    /// Preparing => Done: nothing is sent.
     fn answer(self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
-        let this = self.project();
+        let mut this = self.project();
+        this.state.set(State::Done);
         let refusal = response.extensions().get::<Refusal>();
         this.call.record_unsent(response.status(), refusal);
         let action = Action::Return(why);
@@ -211,16 +226,18 @@ where
     /// Preparing => Calling
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
+        let prepared = this.state.as_mut().project_replace(State::Done);
+        let StateOwned::Preparing { next, .. } = prepared else {
+            return;
+        };
         let mut head = this.head.clone();
         let body = match this.decide.change(&mut head, this.call) {
             Some(bytes) => {
                 mend_length(&mut head.headers, bytes.len());
-                *this.next = None;
-                Some(ReplayBody::from(bytes))
+                ReplayBody::from(bytes)
             }
-            None => this.next.take(),
+            None => next,
         };
-        let body = body.expect("a body is made whenever it is decided to send");
         *this.before = this.call.outcomes();
         *this.authority = head.uri.authority().cloned();
         let request = Request::from_parts(head, B::from_replay(body));
@@ -254,8 +271,9 @@ where
         });
     }
 
-    /// Judging => Settling | done: the wait until the next send, or `None` if the result is the caller's.
-    fn poll_judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Duration>> {
+    /// Judging => Settling | Done: the wait until the next send and its body, or `None` if the result
+    /// is the caller's.
+    fn poll_judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<B>>> {
         let this = self.project();
         let StateProj::Judging {
             result,
@@ -289,21 +307,20 @@ where
                 None => return Poll::Pending,
             }
         }
-        // The whole body may have been read just now, and found too large.
-        outcome.left = left(this.recording, this.call, clock::now());
-        let verdict = this.decide.judge(&outcome);
-        let (action, wait) = match &verdict {
-            Verdict::Again { action, wait } => (Some(*action), Some(*wait)),
-            Verdict::Return(why) | Verdict::Exhausted(why, _) => (Some(Action::Return(*why)), None),
-            Verdict::Pass => (None, None),
+        // Made before the judgement, for the body may be found too large at any moment until then.
+        let next = this.recording.reader();
+        outcome.left = match next {
+            Some(_) => this.call.left(clock::now()),
+            None => Err(why_once(this.recording)),
         };
+        let verdict = this.decide.judge(&outcome);
+        let action = verdict.action();
         if let Some(action) = action {
             this.call.step(D::LAYER, action);
         }
         tell(this.call, D::LAYER, action, *this.outermost);
-        if wait.is_some() {
-            *this.next = this.recording.reader();
-        } else if let Ok(response) = result {
+        let again = verdict.wait().zip(next);
+        if let (None, Ok(response)) = (&again, result) {
             if let Verdict::Exhausted(_, refusal) = verdict {
                 response.extensions_mut().insert(refusal);
             }
@@ -311,9 +328,12 @@ where
                 response.extensions_mut().insert(this.call.trail());
             }
         }
-        Poll::Ready(wait)
+        Poll::Ready(again)
     }
 }
+
+/// How long to wait until the next send, and its body.
+type Again<B> = (Duration, ReplayBody<<B as RequestBody>::Source>);
 
 /// What is left until the deadline, if there is one, or why the request cannot be sent again.
 fn left<B>(recording: &Recording<B>, call: &Call, now: Instant) -> Result<Option<Duration>, Why>
@@ -321,9 +341,19 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     match recording.not_replayable() {
-        Some(NotReplayable::TooLarge) => Err(Why::BodyTooLarge),
-        Some(NotReplayable::BodyFailed) => Err(Why::BodyFailed),
+        Some(_) => Err(why_once(recording)),
         None => call.left(now),
+    }
+}
+
+/// Why a recording has no body for another send.
+fn why_once<B>(recording: &Recording<B>) -> Why
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    match recording.not_replayable() {
+        Some(NotReplayable::BodyFailed) => Why::BodyFailed,
+        Some(NotReplayable::TooLarge) | None => Why::BodyTooLarge,
     }
 }
 

@@ -42,9 +42,10 @@ macro_rules! setters {
             self
         }
 
-        /// The most bytes of a streaming body that are kept to be sent again; 2 MiB unless set.
+        /// The largest body that is kept to be sent again, in bytes; 2 MiB unless set.
         ///
-        /// A larger body is sent once. Stacked layers share one recording, the outermost's.
+        /// A larger one is sent once, also if it is in memory already. Over several layers the
+        /// outermost's holds, for they share one recording.
         #[must_use]
         pub fn replay_limit(mut self, bytes: u64) -> Self {
             self.$($settings).+.replay_limit = bytes;

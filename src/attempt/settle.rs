@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::after;
+use crate::trail::Why;
 
 /// Above this a new connection is cheaper.
 const DRAINED_BYTES: usize = 64 * 1024;
@@ -33,10 +34,16 @@ pin_project! {
 }
 
 impl<R: Body> Settle<R> {
-    pub(super) fn new(response: Option<R>, wait: Duration, now: Instant) -> Self {
+    /// `left` is what is left until the deadline of the call.
+    pub(super) fn new(
+        response: Option<R>,
+        wait: Duration,
+        left: Result<Option<Duration>, Why>,
+        now: Instant,
+    ) -> Self {
         let until = after(now, wait.max(BACK_INTO_POOL));
         let timer = match &response {
-            Some(_) => now + DRAINED_FOR,
+            Some(_) => now + drained_for(left),
             None => until,
         };
         Self {
@@ -64,11 +71,21 @@ impl<R: Body> Future for Settle<R> {
     }
 }
 
+/// Half of what is left at most: the rest is for the send that this makes way for.
+fn drained_for(left: Result<Option<Duration>, Why>) -> Duration {
+    match left {
+        Ok(Some(left)) => DRAINED_FOR.min(left / 2),
+        Ok(None) => DRAINED_FOR,
+        Err(_) => Duration::ZERO,
+    }
+}
+
 /// Ready once the body has ended or is not worth reading on.
 fn drain<R: Body>(mut body: Pin<&mut R>, drained: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
     while *drained <= DRAINED_BYTES {
         match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining),
+            // Each counts, so that frames of nothing come to an end too.
+            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
             Some(Err(_)) | None => break,
         }
     }

@@ -12,15 +12,20 @@ use tower::Service;
 /// reqwest's `Client` as a `Service<http::Request<reqwest::Body>>`.
 ///
 /// ```
+/// use reqwest::redirect::Policy;
 /// use tower::ServiceBuilder;
 /// use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, client::Reqwest};
 ///
 /// let client = ServiceBuilder::new()
 ///     .layer(BackoffLayer::new())
 ///     .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
-///     .service(Reqwest::new(reqwest::Client::new()));
-/// # Ok::<(), tower_429::key_rotation::PoolError>(())
+///     .service(Reqwest::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Let the client follow no redirects. On the way to another origin reqwest takes off
+/// `authorization`, but no key in a header of another name, and it tells a key in the query to that
+/// origin in `referer`.
 ///
 /// Any service of reqwest's own types can stand in for the client, such as the client under a
 /// `reqwest`-typed middleware. reqwest's own retries are best left off.

@@ -7,8 +7,8 @@
 //! 1. A body already in memory is never copied: a replay is a reference count.
 //! 2. A streaming body streams through on the first attempt while its chunks are recorded. An
 //!    attempt that starts before the upload has ended plays the recording and reads on.
-//! 3. A recording is bounded. A body known to be larger, or found larger, is sent once and not
-//!    again; the trail says so.
+//! 3. A recording is bounded, in bytes and in pieces. A body known to be larger, or found larger, is
+//!    sent once and not again; the trail says so.
 //! 4. Length stays exact, so no body turns chunked by being recorded.
 //!
 //! # Which bodies

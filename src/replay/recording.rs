@@ -6,12 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::Body;
+use http_body::{Body, Frame};
 
 use super::{
     ReplayBody,
     body::Inner,
-    tape::{Broken, Tape},
+    tape::{Broken, Reader, Tape},
 };
 
 /// A request's body, kept so that it can be sent again.
@@ -21,7 +21,11 @@ pub(crate) struct Recording<B: Body> {
 
 enum Kept<B: Body> {
     Memory(Bytes),
-    Tape(Arc<Tape<B>>),
+    Tape {
+        tape: Arc<Tape<B>>,
+        /// Has its place from the start, whatever becomes of the tape before it is asked for.
+        first: Option<Reader<B>>,
+    },
     /// Too large to keep: what has not been sent yet.
     Once(Option<ReplayBody<B>>),
 }
@@ -46,19 +50,22 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
         let kept = match body.inner {
             Inner::Memory(bytes) if bytes.len() as u64 <= limit => Kept::Memory(bytes),
             Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => record(fresh, limit),
-            Inner::Tape(reader) => Kept::Tape(reader.into_tape()),
+            Inner::Tape(reader) => Kept::shared(reader),
             inner => Kept::Once(Some(ReplayBody { inner })),
         };
         Self { kept }
     }
 
-    /// The body once more, or `None` if it was sent once and not kept.
+    /// The body once more, or `None` if it cannot be sent again.
     pub(crate) fn reader(&mut self) -> Option<ReplayBody<B>> {
         match &mut self.kept {
             Kept::Memory(bytes) => Some(bytes.clone().into()),
-            Kept::Tape(tape) => Some(ReplayBody {
-                inner: Inner::Tape(tape.reader()),
-            }),
+            Kept::Tape { tape, first } => {
+                let reader = first.take().or_else(|| tape.reader_of_all())?;
+                Some(ReplayBody {
+                    inner: Inner::Tape(reader),
+                })
+            }
             Kept::Once(body) => body.take(),
         }
     }
@@ -67,7 +74,7 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     pub(crate) fn not_replayable(&self) -> Option<NotReplayable> {
         match &self.kept {
             Kept::Memory(_) => None,
-            Kept::Tape(tape) => tape.broken().map(NotReplayable::from),
+            Kept::Tape { tape, .. } => tape.broken().map(NotReplayable::from),
             Kept::Once(_) => Some(NotReplayable::TooLarge),
         }
     }
@@ -82,7 +89,7 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     pub(crate) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &self.kept {
             Kept::Memory(bytes) => Poll::Ready(Some(bytes.clone())),
-            Kept::Tape(tape) => tape
+            Kept::Tape { tape, .. } => tape
                 .poll_whole(cx)
                 .map(Result::ok)
                 .map(|bytes| bytes.filter(|_| !tape.has_trailers())),
@@ -99,24 +106,39 @@ fn record<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Kept<B> {
     let mut cx = Context::from_waker(Waker::noop());
     match Pin::new(&mut body).poll_frame(&mut cx) {
         Poll::Ready(None) => Kept::Memory(Bytes::new()),
-        Poll::Pending => Kept::Tape(Tape::new(body, None, None, limit)),
-        Poll::Ready(Some(Err(error))) => Kept::Tape(Tape::new(body, None, Some(error), limit)),
+        Poll::Pending => Kept::tape(body, None, None, limit),
+        Poll::Ready(Some(Err(error))) => Kept::tape(body, None, Some(error), limit),
         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
             Ok(chunk) if body.is_end_stream() && chunk.len() as u64 <= limit => Kept::Memory(chunk),
-            Ok(chunk) => Kept::Tape(Tape::new(
-                body,
-                Some(http_body::Frame::data(chunk)),
-                None,
-                limit,
-            )),
-            Err(frame) => Kept::Tape(Tape::new(body, Some(frame), None, limit)),
+            Ok(chunk) => Kept::tape(body, Some(Frame::data(chunk)), None, limit),
+            Err(frame) => Kept::tape(body, Some(frame), None, limit),
         },
     }
 }
 
+// === impl Kept ===
+
+impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
+    fn tape(source: B, read: Option<Frame<Bytes>>, failed: Option<B::Error>, limit: u64) -> Self {
+        let tape = Tape::new(source, read, failed, limit);
+        let first = Some(tape.reader());
+        Self::Tape { tape, first }
+    }
+
+    /// The tape of a layer further out; its reader keeps its place, and so its lead.
+    fn shared(reader: Reader<B>) -> Self {
+        Self::Tape {
+            tape: reader.share_tape(),
+            first: Some(reader),
+        }
+    }
+}
+
+// === impl Recording ===
+
 impl<B: Body> Drop for Recording<B> {
     fn drop(&mut self) {
-        if let Kept::Tape(tape) = &self.kept {
+        if let Kept::Tape { tape, .. } = &self.kept {
             tape.stop_recording();
         }
     }

@@ -211,6 +211,45 @@ fn trailers_are_played_again() {
 }
 
 #[test]
+fn a_reader_that_follows_is_woken_by_trailers_too() {
+    let fed = Fed::default();
+    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut old = recording.reader().unwrap();
+    let mut new = recording.reader().unwrap();
+    let woken = Arc::<Woken>::default();
+    assert!(poll(&mut old, &woken).is_pending());
+    fed.feed(Ok(Frame::trailers(HeaderMap::new())));
+    // A client does not ask for more after these.
+    assert!(poll(&mut new, &Arc::default()).is_ready());
+    assert!(woken.take());
+    assert!(poll(&mut old, &woken).is_ready());
+}
+
+#[test]
+fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
+    for whole_first in [false, true] {
+        let fed = Fed::default();
+        let mut recording = Recording::new(ReplayBody::new(fed.clone()), u64::MAX);
+        let mut reader = recording.reader().unwrap();
+        for _ in 0..=64 * 1024 {
+            assert_eq!(recording.not_replayable(), None);
+            fed.chunk("a");
+            if !whole_first {
+                assert!(poll(&mut reader, &Arc::default()).is_ready());
+            }
+        }
+        if whole_first {
+            assert_eq!(whole(&recording), Poll::Ready(None));
+        }
+        fed.end();
+        assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+        let (rest, end) = read(&mut reader);
+        assert_eq!(end, END);
+        assert_eq!(rest.len(), if whole_first { 64 * 1024 + 1 } else { 0 });
+    }
+}
+
+#[test]
 fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
     let mut recording = Recording::new(ReplayBody::new(Fed::of_length(11)), 10);
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
@@ -229,6 +268,7 @@ fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
     fed.chunk("e");
     assert_eq!(read(&mut first), ("e".into(), Poll::Pending));
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+    assert!(recording.reader().is_none(), "it would wait for ever");
     fed.chunk("f");
     fed.end();
     assert_eq!(read(&mut first), ("f".into(), END));
@@ -252,6 +292,10 @@ fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
         "never passed off as complete"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
+    assert!(
+        recording.reader().is_none(),
+        "it would end where the body failed"
+    );
 }
 
 #[test]
@@ -323,6 +367,24 @@ fn three_layers_share_one_recording() {
     fed.chunk("c");
     fed.end();
     assert_eq!(read(&mut outer.reader().unwrap()), ("abc".into(), END));
+}
+
+#[test]
+fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
+    let fed = Fed::default();
+    let mut outer = Recording::new(ReplayBody::new(fed.clone()), 2);
+    let mut refused = outer.reader().unwrap();
+    fed.chunk("ab");
+    assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
+    let mut inner = Recording::new(outer.reader().unwrap(), 2);
+    fed.chunk("c");
+    fed.end();
+    assert_eq!(
+        read(&mut refused),
+        (String::new(), Poll::Pending),
+        "it would outgrow the bound before the inner layer has sent anything"
+    );
+    assert_eq!(read(&mut inner.reader().unwrap()), ("abc".into(), END));
 }
 
 #[test]

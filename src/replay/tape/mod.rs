@@ -1,0 +1,271 @@
+//! A streaming body, recorded while it is read, that any number of readers may follow.
+//!
+//! The newest reader alone pulls from the source, so what is recorded is what it has read, a frame
+//! of error reaches the attempt that matters, and one bound is enough. Older readers follow what is
+//! recorded, so an upload of a refused attempt ends by itself and its connection survives.
+
+mod reader;
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+pub(super) use reader::Reader;
+
+/// The most chunks that are kept: each has a price of its own, however short it is.
+const MOST_CHUNKS: usize = 64 * 1024;
+
+pub(super) struct Tape<B: Body> {
+    state: Mutex<State<B>>,
+}
+
+struct State<B: Body> {
+    source: Source<B, B::Error>,
+    chunks: Vec<Bytes>,
+    recorded: u64,
+    trailers: Option<HeaderMap>,
+    limit: u64,
+    /// Chunks were let go because the body is larger than the limit.
+    overflowed: bool,
+    /// In order of age, the newest last.
+    readers: Vec<Seat>,
+    next_seat: u64,
+    /// Whoever waits for the whole body.
+    gatherer: Option<Waker>,
+    /// Recordings that may still ask for readers; stacked layers share one tape.
+    recordings: usize,
+}
+
+enum Source<B, E> {
+    Open(B),
+    Ended,
+    /// The error waits for the newest reader.
+    Failed(Option<E>),
+}
+
+/// A reader's place at the tape.
+struct Seat {
+    id: u64,
+    waker: Option<Waker>,
+    /// Chunks read.
+    position: usize,
+    /// Bytes read.
+    bytes: u64,
+    trailers_read: bool,
+    /// What it had not read yet is gone.
+    cut_off: bool,
+}
+
+/// Why a tape cannot be played in full once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Overflowed,
+    Failed,
+}
+
+// === impl Tape ===
+
+impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
+    /// A tape of `source`, of which `first` has been read already.
+    pub(super) fn new(
+        source: B,
+        first: Option<Frame<Bytes>>,
+        failed: Option<B::Error>,
+        limit: u64,
+    ) -> Arc<Self> {
+        let mut state = State {
+            source: match failed {
+                None => Source::Open(source),
+                failed => Source::Failed(failed),
+            },
+            chunks: Vec::new(),
+            recorded: 0,
+            trailers: None,
+            limit,
+            overflowed: false,
+            readers: Vec::new(),
+            next_seat: 0,
+            gatherer: None,
+            recordings: 1,
+        };
+        if let Some(frame) = first {
+            state.record(frame);
+        }
+        Arc::new(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Polls until the whole body is recorded; an error stays on the tape for the next reader.
+    pub(super) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Broken>> {
+        let mut state = self.lock();
+        loop {
+            if let Some(broken) = state.broken() {
+                return Poll::Ready(Err(broken));
+            }
+            match state.pull(cx) {
+                Poll::Ready(Pulled::Frame(frame)) => state.record(frame),
+                Poll::Ready(Pulled::End) => return Poll::Ready(Ok(state.concatenate())),
+                Poll::Ready(Pulled::Failed) => {}
+                Poll::Pending => {
+                    state.gatherer = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+            let wakers = state.take_wakers();
+            drop(state);
+            wake(wakers);
+            state = self.lock();
+        }
+    }
+}
+
+impl<B: Body> Tape<B> {
+    fn lock(&self) -> MutexGuard<'_, State<B>> {
+        // A body that panicked while it was polled leaves chunks that are still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a place at the tape; from now on this reader alone pulls from the source.
+    pub(super) fn reader(self: &Arc<Self>) -> Reader<B> {
+        Reader {
+            id: self.lock().seat(),
+            tape: Arc::clone(self),
+        }
+    }
+
+    /// As [`reader`](Self::reader), if the tape can be played in full; a reader elsewhere may break it
+    /// at any moment, so nobody can ask first and take the place then.
+    pub(super) fn reader_of_all(self: &Arc<Self>) -> Option<Reader<B>> {
+        let mut state = self.lock();
+        let id = match state.broken() {
+            Some(_) => return None,
+            None => state.seat(),
+        };
+        drop(state);
+        Some(Reader {
+            tape: Arc::clone(self),
+            id,
+        })
+    }
+
+    /// One recording less that may ask for readers.
+    pub(super) fn stop_recording(&self) {
+        let mut state = self.lock();
+        state.recordings = state.recordings.saturating_sub(1);
+        let (wakers, source) = (state.take_wakers(), state.take_abandoned());
+        drop(state);
+        drop(source);
+        wake(wakers);
+    }
+
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.lock().broken()
+    }
+
+    pub(super) fn has_trailers(&self) -> bool {
+        self.lock().trailers.is_some()
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+// === impl State ===
+
+enum Pulled {
+    Frame(Frame<Bytes>),
+    End,
+    /// The error is on the tape.
+    Failed,
+}
+
+impl<B: Body> State<B> {
+    fn broken(&self) -> Option<Broken> {
+        if self.overflowed || self.recorded > self.limit || self.chunks.len() > MOST_CHUNKS {
+            Some(Broken::Overflowed)
+        } else if matches!(self.source, Source::Failed(_)) {
+            Some(Broken::Failed)
+        } else {
+            None
+        }
+    }
+
+    /// A new place at the start of the tape.
+    fn seat(&mut self) -> u64 {
+        let id = self.next_seat;
+        self.next_seat += 1;
+        self.readers.push(Seat {
+            id,
+            waker: None,
+            position: 0,
+            bytes: 0,
+            trailers_read: false,
+            cut_off: self.overflowed,
+        });
+        id
+    }
+
+    /// The seat that pulls: the newest that can still read all.
+    fn leads(&self, id: u64) -> bool {
+        let leader = self.readers.iter().rev().find(|seat| !seat.cut_off);
+        leader.is_some_and(|seat| seat.id == id)
+    }
+
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        let seats = self.readers.iter_mut().filter_map(|seat| seat.waker.take());
+        seats.chain(self.gatherer.take()).collect()
+    }
+
+    /// The source, once nobody is left who could read it to the end.
+    fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
+        let abandoned = self.recordings == 0 && self.readers.iter().all(|seat| seat.cut_off);
+        abandoned.then(|| std::mem::replace(&mut self.source, Source::Ended))
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> State<B> {
+    fn record(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(chunk) => {
+                self.recorded = self.recorded.saturating_add(chunk.len() as u64);
+                self.chunks.push(chunk);
+            }
+            Err(frame) => self.trailers = frame.into_trailers().ok().or(self.trailers.take()),
+        }
+    }
+
+    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        let Source::Open(source) = &mut self.source else {
+            return Poll::Ready(match self.source {
+                Source::Failed(_) => Pulled::Failed,
+                _ => Pulled::End,
+            });
+        };
+        match Pin::new(source).poll_frame(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Pulled::Frame(frame)),
+            Poll::Ready(Some(Err(error))) => {
+                self.source = Source::Failed(Some(error));
+                Poll::Ready(Pulled::Failed)
+            }
+            Poll::Ready(None) => {
+                self.source = Source::Ended;
+                Poll::Ready(Pulled::End)
+            }
+        }
+    }
+
+    fn concatenate(&self) -> Bytes {
+        match self.chunks.as_slice() {
+            [only] => only.clone(),
+            chunks => chunks.concat().into(),
+        }
+    }
+}
