@@ -22,18 +22,50 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "", "time", "/ideal", "wasted", "dead", "early", "failed", "p50", "p99", "longest"
     );
     let mut misses = Vec::new();
-    for scenario in scenarios::all().into_iter().filter(|s| std::env::args().nth(1).is_none_or(|a| s.name.contains(&a))) {
+    for scenario in scenarios::all()
+        .into_iter()
+        .filter(|s| std::env::args().nth(1).is_none_or(|a| s.name.contains(&a)))
+    {
         for stack in [Stack::Ours, Stack::ByHand] {
-            let run = simulate(&scenario, stack, std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7))?;
+            let run = simulate(
+                &scenario,
+                stack,
+                std::env::var("SEED")
+                    .ok()
+                    .and_then(|s| s.parse().ok())
+                    .unwrap_or(7),
+            )?;
             if std::env::args().nth(2).is_some() && stack == Stack::Ours {
                 let mut t = std::collections::BTreeMap::new();
-                for e in &run.log { let c = t.entry((e.key.clone(), e.model.clone(), e.at.as_millis() / 1000)).or_insert((0,0)); if e.status == 200 { c.0 += 1 } else { c.1 += 1 } }
-                if std::env::args().nth(3).is_some() { for e in &run.log { println!("{:?} {}{} {} {}", e.at, e.key, &e.model[..1], e.status.as_u16(), if e.early {"EARLY"} else {""}); } }
-                for (k, v) in t { println!("{k:?} {v:?}"); }
+                for e in &run.log {
+                    let c = t
+                        .entry((e.key.clone(), e.model.clone(), e.at.as_millis() / 1000))
+                        .or_insert((0, 0));
+                    if e.status == 200 { c.0 += 1 } else { c.1 += 1 }
+                }
+                if std::env::args().nth(3).is_some() {
+                    for e in &run.log {
+                        println!(
+                            "{:?} {}{} {} {}",
+                            e.at,
+                            e.key,
+                            &e.model[..1],
+                            e.status.as_u16(),
+                            if e.early { "EARLY" } else { "" }
+                        );
+                    }
+                }
+                for (k, v) in t {
+                    println!("{k:?} {v:?}");
+                }
             }
             println!(
                 "{:<24} {:>8.2}s {:>7.3} {:>7} {:>6} {:>5} {:>6} {:>7.2}s {:>7.2}s {:>7.2}s",
-                if stack == Stack::Ours { scenario.name } else { "  by hand" },
+                if stack == Stack::Ours {
+                    scenario.name
+                } else {
+                    "  by hand"
+                },
                 run.took.as_secs_f64(),
                 run.over_ideal(&scenario),
                 run.wasted(&scenario),

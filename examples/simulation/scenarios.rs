@@ -84,8 +84,18 @@ pub(crate) fn all() -> Vec<Scenario> {
     // Without headers the issue is that everybody is served in the end.
     let unbounded = usize::MAX;
     scenarios.extend([
-        four_keys("sliding, no headers", sliding, Headers::Never, (1.5, unbounded)),
-        four_keys("bucket, no headers", bucket, Headers::Never, (1.5, unbounded)),
+        four_keys(
+            "sliding, no headers",
+            sliding,
+            Headers::Never,
+            (1.5, unbounded),
+        ),
+        four_keys(
+            "bucket, no headers",
+            bucket,
+            Headers::Never,
+            (1.5, unbounded),
+        ),
     ]);
     // Not worse than without headers.
     let lies = [
@@ -116,7 +126,12 @@ fn dead_keys() -> Scenario {
 }
 
 fn shared_limit() -> Scenario {
-    let mut scenario = four_keys("two keys of one group", FIXED, Headers::OnRefusals, (1.08, 80));
+    let mut scenario = four_keys(
+        "two keys of one group",
+        FIXED,
+        Headers::OnRefusals,
+        (1.08, 80),
+    );
     scenario.plan.shared = vec![("sibling", "a")];
     scenario.setup.keys = SHARED;
     (scenario.calls, scenario.workers) = (400, 32);
@@ -124,7 +139,9 @@ fn shared_limit() -> Scenario {
         let of_sibling = run.log.iter().filter(|entry| &*entry.key == "sibling");
         match of_sibling.filter(|entry| entry.status == 429).count() {
             0 => Ok(()),
-            calls => Err(format!("the sibling of a limited key was asked {calls} times")),
+            calls => Err(format!(
+                "the sibling of a limited key was asked {calls} times"
+            )),
         }
     });
     scenario
@@ -171,7 +188,8 @@ fn model_fallback() -> Scenario {
 impl Scenario {
     /// The least time that the limits and the way to the provider allow.
     pub(crate) fn ideal(&self) -> Duration {
-        let is_live = |key: &&str| ![self.plan.rejected, self.plan.out_of_quota].contains(&Some(key));
+        let is_live =
+            |key: &&str| ![self.plan.rejected, self.plan.out_of_quota].contains(&Some(key));
         let mut accounts: Vec<&str> = self
             .setup
             .keys

@@ -44,9 +44,17 @@ pub(crate) fn ours(setup: Setup, provider: Provider) -> Result<(Client, KeyPool)
         .iter()
         .map(|(key, group)| Key::new(*key).label(*key).group(*group));
     let pool = KeyPool::builder(keys).cooldown(setup.minute).build()?;
+    // Where there is another model, it is better than a long wait for a key.
+    let patience = match setup.fallback {
+        Some(_) => setup.minute / 10,
+        None => PATIENCE,
+    };
+    let rotation = KeyRotationLayer::new(pool.clone())
+        .respond_when_exhausted()
+        .wait_when_exhausted(patience);
     let client = ServiceBuilder::new()
-        .layer(BackoffLayer::new().deadline(PATIENCE))
-        .layer(KeyRotationLayer::new(pool.clone()).wait_when_exhausted(PATIENCE))
+        .layer(BackoffLayer::new().max_wait(patience).deadline(PATIENCE))
+        .layer(rotation)
         .layer(InspectLayer::new())
         .service(provider);
     let client = match setup.fallback {

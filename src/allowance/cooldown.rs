@@ -277,7 +277,10 @@ mod tests {
             cooldown.refuse(&limited(hint), now, now, NO_HINT);
             cooldown
         };
-        assert_eq!(cooled(Some(5)).gate(now + secs(1)), Gate::Closed(now + secs(5)));
+        assert_eq!(
+            cooled(Some(5)).gate(now + secs(1)),
+            Gate::Closed(now + secs(5))
+        );
         assert_eq!(cooled(Some(5)).gate(now + secs(5)), Gate::Open);
 
         let mut guessed = cooled(None);
@@ -286,7 +289,10 @@ mod tests {
         assert_eq!(guessed.gate(now + secs(60)), Gate::Probed(now + secs(61)));
         assert_eq!(guessed.gate(now + secs(61)), Gate::Open);
         guessed.refuse(&limited(None), now + secs(60), now + secs(61), NO_HINT);
-        assert_eq!(guessed.gate(now + secs(61)), Gate::Closed(now + secs(61 + 120)));
+        assert_eq!(
+            guessed.gate(now + secs(61)),
+            Gate::Closed(now + secs(61 + 120))
+        );
         assert_eq!(guessed.gate(now + secs(181)), Gate::Probe);
     }
 }

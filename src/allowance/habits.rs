@@ -101,7 +101,11 @@ mod tests {
         let (now, mut habits) = (Instant::now(), Habits::default());
         assert_eq!(habits.doubts(REQUESTS, None, now), 1);
         habits.test(REQUESTS, now);
-        assert_eq!(habits.doubts(REQUESTS, None, now), 0, "another key waits for the answer");
+        assert_eq!(
+            habits.doubts(REQUESTS, None, now),
+            0,
+            "another key waits for the answer"
+        );
         habits.confirm(REQUESTS);
         for passed in [None, Some(3)] {
             assert_eq!(habits.doubts(REQUESTS, passed, now), 0);
@@ -128,10 +132,17 @@ mod tests {
         }
         habits.doubt(REQUESTS, DISPROVED, 0, now);
         assert!(!habits.hears(REQUESTS, now));
-        assert!(habits.hears(Dimension::Tokens, now), "tokens are counted by themselves");
+        assert!(
+            habits.hears(Dimension::Tokens, now),
+            "tokens are counted by themselves"
+        );
         let later = now + DISBELIEVED_FOR;
         assert!(habits.hears(REQUESTS, later));
-        assert_eq!(habits.doubts(REQUESTS, None, later), 1, "it is tested again");
+        assert_eq!(
+            habits.doubts(REQUESTS, None, later),
+            1,
+            "it is tested again"
+        );
     }
 
     #[test]

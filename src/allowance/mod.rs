@@ -31,7 +31,10 @@ fn doublings(since: Instant, now: Instant) -> (u32, Instant) {
     let doublings = u32::try_from(doublings).unwrap_or(DOUBLINGS).min(DOUBLINGS);
     let into_this = passed.as_millis() % DOUBLES_EACH.as_millis();
     let into_this = u64::try_from(into_this).unwrap_or_default();
-    (doublings, now + DOUBLES_EACH - Duration::from_millis(into_this))
+    (
+        doublings,
+        now + DOUBLES_EACH - Duration::from_millis(into_this),
+    )
 }
 
 /// What is known of one limit: that of a group of keys, or of a model.

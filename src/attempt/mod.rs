@@ -406,7 +406,7 @@ fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
 }
 
 /// `at + wait`, or a moment that does not come if that is past the end of the clock.
-fn after(at: Instant, wait: Duration) -> Instant {
+pub(crate) fn after(at: Instant, wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
     at.checked_add(wait).unwrap_or_else(|| at + FAR)
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     allowance::Room,
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict},
+    attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
     call::Call,
     credentials,
     model::Model,
@@ -149,7 +149,8 @@ impl<P> Decision<P> {
 
     /// Until when this call may wait from now on, if it may.
     fn patience(&mut self, call: &Call, now: Instant) -> Option<Instant> {
-        let end = *self.patience.get_or_insert(now + self.policy.patience?);
+        let end = after(now, self.policy.patience?);
+        let end = *self.patience.get_or_insert(end);
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
     }

@@ -112,7 +112,8 @@ impl Memory {
 impl Known {
     /// Makes room: those that are idle go, or else one that nobody visits.
     fn forget_one(&mut self, now: Instant) {
-        self.targets.retain(|_, target| !target.allowance.is_idle(now));
+        self.targets
+            .retain(|_, target| !target.allowance.is_idle(now));
         if self.targets.len() >= MOST {
             let ends = self
                 .targets

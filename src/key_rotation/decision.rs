@@ -18,7 +18,7 @@ use super::{
     pool::{Exhausted, Lease, Standing, Ticket, Want},
 };
 use crate::{
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict},
+    attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
     call::Call,
     model::Model,
     origin::Origin,
@@ -71,7 +71,7 @@ impl<X> Decision<X> {
         X: WhenExhausted<R>,
     {
         let patience = self.policy.when_exhausted.patience()?;
-        let end = *self.patience.get_or_insert(now + patience);
+        let end = *self.patience.get_or_insert(after(now, patience));
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left)))
     }
@@ -92,8 +92,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         let now = draft.now;
         loop {
             match &mut self.stage {
-                Stage::Keyless => return Poll::Ready(Prepared::Send),
-                Stage::Leased(_) => return Poll::Ready(Prepared::Send),
+                Stage::Keyless | Stage::Leased(_) => return Poll::Ready(Prepared::Send),
                 Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepared::Later(*at)),
                 Stage::Granted(lease, _) => {
                     let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
@@ -102,35 +101,15 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                         _ => Stage::Refused(pool),
                     };
                 }
-                Stage::New => {
-                    let Some(pool) = self.pool(draft.head, draft.call) else {
-                        self.stage = Stage::Keyless;
-                        continue;
-                    };
-                    self.want = ready!(want(draft, cx));
-                    let end = self.patience::<R>(draft.call, now);
-                    let taken = match end {
-                        Some(_) => pool.take_in_turn(&self.want, now),
-                        None => pool.take(&self.want, now),
-                    };
-                    self.stage = match (taken, end) {
-                        (Ok(lease), _) => Stage::Leased(lease),
-                        (Err(exhausted), Some(end)) if Self::is_in_reach(&exhausted, end) => {
-                            let ticket = pool.join(self.want.clone(), false);
-                            Stage::Waiting(pool, ticket)
+                Stage::New => match self.pool(draft.head, draft.call) {
+                    None => self.stage = Stage::Keyless,
+                    Some(pool) => {
+                        self.want = ready!(want(draft, cx));
+                        if let Some(answer) = self.first::<R>(pool, draft.call, now) {
+                            return Poll::Ready(answer);
                         }
-                        (Err(exhausted), _) => {
-                            let refusal = exhausted.refusal_at(now);
-                            if !exhausted.is_busy() {
-                                let answer = self.policy.when_exhausted.answer(refusal);
-                                if let Some(response) = answer {
-                                    return Poll::Ready(Prepared::Answer(Why::NoFreeKey, response));
-                                }
-                            }
-                            Stage::Leased(pool.take_anyway(&exhausted, &self.want, now))
-                        }
-                    };
-                }
+                    }
+                },
                 Stage::Refused(pool) => {
                     let pool = pool.clone();
                     let ticket = pool.join(self.want.clone(), true);
@@ -138,19 +117,16 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
                     Standing::Served(lease, at) => self.stage = Stage::Granted(lease, at),
-                    Standing::Waiting(at) => {
+                    Standing::Waiting { free_at, look_at } => {
                         let pool = pool.clone();
                         let end = self.patience::<R>(draft.call, now).unwrap_or(now);
-                        if end > now {
-                            let at = at.map_or(end, |at| at.min(end));
+                        if end > now && free_at.is_none_or(|at| at < end) {
+                            let at = look_at.map_or(end, |at| at.min(end));
                             return Poll::Ready(Prepared::Later(at.max(now + TICK)));
                         }
-                        // Out of patience: the provider's own answer is better than none.
-                        let lease = match pool.take(&self.want, now) {
-                            Ok(lease) => lease,
-                            Err(exhausted) => pool.take_anyway(&exhausted, &self.want, now),
-                        };
-                        self.stage = Stage::Leased(lease);
+                        if let Some(answer) = self.without_waiting::<R>(pool, now) {
+                            return Poll::Ready(answer);
+                        }
                     }
                 },
             }
@@ -191,6 +167,47 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
 const TICK: Duration = Duration::from_millis(1);
 
 impl<X> Decision<X> {
+    /// Takes a key for the first send, or a place in the queue; or gives the answer in their stead.
+    fn first<R>(&mut self, pool: KeyPool, call: &Call, now: Instant) -> Option<Prepared<R>>
+    where
+        X: WhenExhausted<R>,
+    {
+        let Some(end) = self.patience::<R>(call, now) else {
+            return self.without_waiting(pool, now);
+        };
+        self.stage = match pool.take_in_turn(&self.want, now) {
+            Ok(lease) => Stage::Leased(lease),
+            Err(exhausted) if Self::is_in_reach(&exhausted, end) => {
+                let ticket = pool.join(self.want.clone(), false);
+                Stage::Waiting(pool, ticket)
+            }
+            Err(_) => return self.without_waiting(pool, now),
+        };
+        None
+    }
+
+    /// Takes a key for a call that may not wait, or not any more; or gives the answer in its stead.
+    fn without_waiting<R>(&mut self, pool: KeyPool, now: Instant) -> Option<Prepared<R>>
+    where
+        X: WhenExhausted<R>,
+    {
+        let lease = match pool.take(&self.want, now) {
+            Ok(lease) => lease,
+            Err(exhausted) => {
+                if !exhausted.is_busy() {
+                    let refusal = exhausted.refusal_at(now);
+                    if let Some(response) = self.policy.when_exhausted.answer(refusal) {
+                        return Some(Prepared::Answer(Why::NoFreeKey, response));
+                    }
+                }
+                pool.take_anyway(&exhausted, &self.want, now)
+            }
+        };
+        // A place in the queue is given up by this.
+        self.stage = Stage::Leased(lease);
+        None
+    }
+
     /// Asks with the next key, waits for one, or gives up.
     fn next<R>(&mut self, pool: KeyPool, call: &Call, now: Instant) -> Verdict
     where

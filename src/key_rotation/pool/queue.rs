@@ -18,6 +18,9 @@ const APART: Duration = Duration::from_millis(2);
 /// A waiter looks by itself this long after the first of its line should have, whose task may not run.
 const BACKUP: Duration = Duration::from_millis(100);
 
+/// What is known of a moment may change by this without a word to all who wait for it.
+const PUT_OFF: Duration = Duration::from_secs(1);
+
 /// Who came first has the smaller one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct WaiterId(i64);
@@ -52,8 +55,12 @@ struct Line {
 pub(super) enum Turn {
     /// The key is the waiter's; it goes out at this moment.
     Granted(Loan, Instant),
-    /// Worth asking again then, if nothing happens before; `None` if only an answer can help.
-    Later(Option<Instant>),
+    Later {
+        /// When there may be room; `None` if only an answer can tell.
+        free_at: Option<Instant>,
+        /// When to look again, if nothing happens before.
+        look_at: Option<Instant>,
+    },
 }
 
 // === impl Queue ===
@@ -100,13 +107,21 @@ impl Queue {
             return Turn::Granted(loan, at);
         }
         let Some(line) = self.lines.get_mut(&Class::of(want)) else {
-            return Turn::Later(None);
+            return Turn::Later {
+                free_at: None,
+                look_at: None,
+            };
         };
+        let free_at = line.free_at;
         if line.waiting.front() == Some(&id) {
-            line.told = Some((id, line.free_at));
-            return Turn::Later(line.free_at);
+            line.told = Some((id, free_at));
+            return Turn::Later {
+                free_at,
+                look_at: free_at,
+            };
         }
-        Turn::Later(line.free_at.map(|at| at + BACKUP))
+        let look_at = free_at.map(|at| at + BACKUP);
+        Turn::Later { free_at, look_at }
     }
 
     fn remove(&mut self, id: WaiterId, want: &Want) {
@@ -132,7 +147,8 @@ impl State {
     }
 
     /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be
-    /// woken: they, and who is the first of a line now or is to look sooner than it knows.
+    /// woken: they, who is the first of a line now or is to look sooner than it knows, and those whose
+    /// patience may not reach any more.
     #[must_use]
     pub(super) fn serve(&mut self, now: Instant) -> Vec<WaiterId> {
         let lines = self.queue.lines.iter();
@@ -156,8 +172,12 @@ impl State {
                     }
                 }
                 Err(exhausted) => {
+                    let is_put_off = line.is_put_off(exhausted.free_at);
                     line.free_at = exhausted.free_at;
-                    to_wake.extend((!line.knows(id)).then_some(id));
+                    match is_put_off {
+                        true => to_wake.extend(&line.waiting),
+                        false => to_wake.extend((!line.knows(id)).then_some(id)),
+                    }
                 }
             }
         }
@@ -183,6 +203,12 @@ impl State {
 // === impl Line ===
 
 impl Line {
+    /// Whether there is room only so much later that some may not want to wait any more.
+    fn is_put_off(&self, free_at: Option<Instant>) -> bool {
+        let moments = self.free_at.zip(free_at);
+        moments.is_some_and(|(before, after)| before + PUT_OFF < after)
+    }
+
     /// Whether the first looks again in time by itself.
     fn knows(&self, head: WaiterId) -> bool {
         self.told.is_some_and(|(told, at)| {

@@ -23,8 +23,12 @@ pub(in crate::key_rotation) struct Ticket {
 pub(in crate::key_rotation) enum Standing {
     /// The key, and when it may go out.
     Served(Lease, Instant),
-    /// Look again when woken, or then.
-    Waiting(Option<Instant>),
+    Waiting {
+        /// When there may be room; `None` if only an answer can tell.
+        free_at: Option<Instant>,
+        /// When to look again, if not woken before.
+        look_at: Option<Instant>,
+    },
 }
 
 impl KeyPool {
@@ -45,7 +49,10 @@ impl Ticket {
     /// Where the call stands; it is woken when that changes.
     pub(in crate::key_rotation) fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> Standing {
         let Some(id) = self.id else {
-            return Standing::Waiting(None);
+            return Standing::Waiting {
+                free_at: None,
+                look_at: None,
+            };
         };
         let mut desk = self.pool.lock();
         // It is here already.
@@ -66,13 +73,16 @@ impl Ticket {
                         desk.state.give_back(&loan);
                         desk.state.queue.rejoin(id, &self.want);
                         desk.wakers.insert(id, cx.waker().clone());
-                        Standing::Waiting(Some(now))
+                        Standing::Waiting {
+                            free_at: Some(now),
+                            look_at: Some(now),
+                        }
                     }
                 }
             }
-            Turn::Later(at) => {
+            Turn::Later { free_at, look_at } => {
                 desk.wakers.insert(id, cx.waker().clone());
-                Standing::Waiting(at)
+                Standing::Waiting { free_at, look_at }
             }
         };
         drop(desk);
