@@ -1,4 +1,121 @@
-//! Events, spans and metrics of what the layers do.
+//! What the layers did, for whoever runs them: log lines, spans and metrics.
+//!
+//! Each call is told by `tracing` (feature `tracing`, on by default) and counted by `metrics` (feature
+//! `metrics`), and costs next to nothing where nobody listens. What is told:
+//!
+//! 1. A **span** for each call, made by the outermost layer: open from the request to the head of the
+//!    answer, or until the call is dropped.
+//! 2. An **event** for each attempt, inside the span, from the layer that acts on it: `INFO` while the
+//!    layers are at work, `WARN` for what reaches the caller or needs a person, `DEBUG` for the last
+//!    attempt if there was nothing to act on.
+//! 3. **Metrics**, once for each call, attempt, action and wait.
+//!
+//! Keys are named by their labels, and in metrics not at all. Bodies, paths, queries and headers are
+//! never told. What follows is the output of one call over two keys and two models, of which the
+//! first key was limited for two seconds, the second for an hour, and then both; it is the same stack
+//! as in the README.
+//!
+//! # Log lines
+//!
+//! By `tracing_subscriber::fmt`, without the time:
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; asking with the next key layer="key_rotation" attempt=1 status=429 reason=RateLimited hint=2s key="alpha" model="large"
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; waiting layer="backoff" attempt=2 status=429 reason=RateLimited hint=3600s wait=1.999s key="beta" model="large"
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; asking the next target layer="fallback" attempt=3 status=429 reason=RateLimited hint=3600s key="alpha" model="large"
+//! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: answered attempt=4 status=200 key="alpha" model="small" target_name="small"
+//! ```
+//!
+//! # The span
+//!
+//! It has the names of OpenTelemetry's conventions for HTTP clients, so that `tracing-opentelemetry`
+//! makes a span of a client of it, with the events as its own. Where the client further in makes a span
+//! for each request that it sends, as the convention has it, this one is their parent.
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443 tower_429.outcome="answered" tower_429.waited_seconds=1.999 http.request.resend_count=3 tower_429.key="alpha" tower_429.model="small" tower_429.target="small" http.response.status_code=200}: close
+//! ```
+//!
+//! | field | what |
+//! |---|---|
+//! | name, `http.request.method` | the method; one that is not of HTTP is `HTTP`, `_OTHER` |
+//! | `server.address`, `server.port` | where the caller sent it; fallback may have asked elsewhere |
+//! | `http.request.resend_count` | how many sends followed the first, if any |
+//! | `http.response.status_code` | of the answer that the caller gets |
+//! | `error.type`, `otel.status_code` | the status from 400 on, or the type of the error |
+//! | `tower_429.outcome` | `answered`, `refused`, `failed`, or `dropped` by the caller |
+//! | `tower_429.waited_seconds` | all waits together |
+//! | `tower_429.key`, `.model`, `.target` | of the last attempt that had an outcome |
+//!
+//! To export them, put `tracing_opentelemetry::layer()` into the subscriber; the target of spans and
+//! events is `tower_429`, their levels are `INFO` and as above.
+//!
+//! # Metrics
+//!
+//! By `metrics-exporter-prometheus`, with buckets for the waits:
+//!
+//! ```text
+//! # HELP tower_429_calls_total Calls by the program, by how they ended for it.
+//! # TYPE tower_429_calls_total counter
+//! tower_429_calls_total{host="api.example",outcome="answered"} 1
+//!
+//! # HELP tower_429_attempts_total Requests that were sent, by what came of them.
+//! # TYPE tower_429_attempts_total counter
+//! tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 3
+//! tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 1
+//!
+//! # HELP tower_429_refusals_total Answers that said "not now", by reason.
+//! # TYPE tower_429_refusals_total counter
+//! tower_429_refusals_total{host="api.example",reason="rate_limited"} 3
+//!
+//! # HELP tower_429_rotations_total Sends again with another key.
+//! # TYPE tower_429_rotations_total counter
+//! tower_429_rotations_total{host="api.example"} 1
+//!
+//! # HELP tower_429_fallbacks_total Sends again to another target.
+//! # TYPE tower_429_fallbacks_total counter
+//! tower_429_fallbacks_total{host="api.example"} 1
+//!
+//! # HELP tower_429_wait_seconds Waits before a send, once they are over.
+//! # TYPE tower_429_wait_seconds histogram
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="1"} 0
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="10"} 1
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="60"} 1
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="+Inf"} 1
+//! tower_429_wait_seconds_sum{host="api.example",layer="backoff"} 1.999
+//! tower_429_wait_seconds_count{host="api.example",layer="backoff"} 1
+//!
+//! # HELP tower_429_keys Keys of a pool, by state when they were last looked at.
+//! # TYPE tower_429_keys gauge
+//! tower_429_keys{pool="openai",state="free"} 0
+//! tower_429_keys{pool="openai",state="limited"} 2
+//! tower_429_keys{pool="openai",state="cooling"} 0
+//! ```
+//!
+//! | label | values |
+//! |---|---|
+//! | `host` | of 64 hosts, the first that come; then `other`, and `none` for a request that names none |
+//! | `outcome` | as in the span; of an attempt `answered`, `refused` or `failed` |
+//! | `reason` | `rate_limited`, `quota_exhausted`, `overloaded`, `key_rejected`, `too_large` |
+//! | `target` | `own`, or `fallback` if another model or place than the request's own was asked |
+//! | `layer` | who waited: `backoff`, `key_rotation`, `fallback` |
+//! | `pool`, `state` | the name given to [`observe`]; a key is `free`, `limited` for some models, or `cooling` for all |
+//!
+//! Hosts and models come from requests, and through a gateway from strangers, so the number of hosts is
+//! bounded and no model is a label. `tower_429_replay_overflows_total` (host) counts the answers that were
+//! handed on because the body was too large to be sent again. A wait is counted when it is over; one
+//! that the caller cuts short by dropping the call is not.
+//!
+//! ```
+//! use tower_429::{KeyPool, telemetry};
+//!
+//! // Once, after the recorder was installed:
+//! telemetry::describe();
+//! // Before each scrape, for the gauge of the keys:
+//! # let pool = KeyPool::new(["sk-one"])?;
+//! telemetry::observe("openai", &pool);
+//! # Ok::<(), tower_429::key_rotation::PoolError>(())
+//! ```
 
 use std::time::Duration;
 

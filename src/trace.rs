@@ -80,6 +80,10 @@ fn open(head: &request::Parts) -> tracing::Span {
     use http::Method;
     use tracing::field::Empty;
 
+    use crate::origin::Origin;
+
+    let origin = Origin::of(&head.uri);
+    let origin = origin.as_ref();
     macro_rules! span {
         ($name:literal, $method:expr) => {
             tracing::info_span!(
@@ -90,8 +94,8 @@ fn open(head: &request::Parts) -> tracing::Span {
                 http.request.method = $method,
                 http.request.resend_count = Empty,
                 http.response.status_code = Empty,
-                server.address = head.uri.host().map(|host| host.trim_matches(['[', ']'])),
-                server.port = head.uri.port_u16(),
+                server.address = origin.map(|origin| origin.host().trim_matches(['[', ']'])),
+                server.port = origin.and_then(Origin::port),
                 "error.type" = Empty,
                 tower_429.outcome = Empty,
                 tower_429.waited_seconds = Empty,
@@ -160,7 +164,7 @@ pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
             ($level:ident) => {
                 tracing::$level!(
                     target: "tower_429",
-                    layer = layer.as_str(),
+                    layer = action.map(|_| layer.as_str()),
                     attempt = attempt.number,
                     status = attempt.status.map(|status| status.as_u16()),
                     reason = reason.map(tracing::field::debug),
