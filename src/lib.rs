@@ -4,6 +4,7 @@
 mod allowance;
 mod attempt;
 pub mod backoff;
+mod builder;
 mod call;
 pub mod client;
 mod clock;
@@ -22,6 +23,7 @@ pub mod trail;
 mod trigger;
 
 pub use backoff::BackoffLayer;
+pub use builder::ServiceBuilderExt;
 pub use call::Call;
 pub use fallback::FallbackLayer;
 pub use inspect::InspectLayer;
