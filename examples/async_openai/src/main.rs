@@ -59,7 +59,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let answer = client.chat().create(hello()?).await?;
         let content = answer.choices[0].message.content.clone();
         assert_eq!(answer.model, served_by);
-        assert_eq!(content.as_deref(), Some(&*format!("{served_by} says hello")));
+        assert_eq!(
+            content.as_deref(),
+            Some(&*format!("{served_by} says hello"))
+        );
     }
 
     let mut stream = client.chat().create_stream(hello()?).await?;
@@ -79,7 +82,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "sk-two small 200",
         "sk-two small 200",
     ];
-    assert_eq!(log, expected, "another key, then another model, which is remembered");
+    assert_eq!(
+        log, expected,
+        "another key, then another model, which is remembered"
+    );
     Ok(())
 }
 

@@ -90,11 +90,21 @@ async fn chat(
             });
             format!("data: {chunk}\n\n")
         };
-        let stream = [chunk(model), chunk(" says"), chunk(" hello"), "data: [DONE]\n\n".into()];
-        return ([(header::CONTENT_TYPE, "text/event-stream")], stream.concat()).into_response();
+        let stream = [
+            chunk(model),
+            chunk(" says"),
+            chunk(" hello"),
+            "data: [DONE]\n\n".into(),
+        ];
+        return (
+            [(header::CONTENT_TYPE, "text/event-stream")],
+            stream.concat(),
+        )
+            .into_response();
     }
     let message = json!({ "role": "assistant", "content": format!("{model} says hello") });
-    let choice = json!({ "index": 0, "message": message, "finish_reason": "stop", "logprobs": null });
+    let choice =
+        json!({ "index": 0, "message": message, "finish_reason": "stop", "logprobs": null });
     Json(json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 0,
         "model": model, "choices": [choice],

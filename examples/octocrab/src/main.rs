@@ -64,17 +64,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
         r#"ghp_two {"title":"429"} 403"#,
         r#"ghp_two {"title":"429"} 201"#,
     ];
-    assert_eq!(log, expected, "another token, then patience, and the whole body each time");
+    assert_eq!(
+        log, expected,
+        "another token, then patience, and the whole body each time"
+    );
 
     println!("and streamed:");
     let chunks = ["a ", "streamed ", "asset"].map(|chunk| Ok(Frame::data(Bytes::from(chunk))));
-    let body = StreamBody::new(stream::iter(chunks.map(|chunk: Result<_, Infallible>| chunk)));
+    let body = StreamBody::new(stream::iter(
+        chunks.map(|chunk: Result<_, Infallible>| chunk),
+    ));
     let upload = Request::post("/repos/o/r/releases/1/assets").body(OctoBody::new(body))?;
     let response = github.execute(upload).await?;
     assert_eq!(response.status(), StatusCode::CREATED);
     let log = provider.take_log();
-    let expected = ["ghp_two a streamed asset 403", "ghp_two a streamed asset 201"];
-    assert_eq!(log, expected, "the first token still rests, and the stream was recorded");
+    let expected = [
+        "ghp_two a streamed asset 403",
+        "ghp_two a streamed asset 201",
+    ];
+    assert_eq!(
+        log, expected,
+        "the first token still rests, and the stream was recorded"
+    );
     Ok(())
 }
 
