@@ -419,4 +419,12 @@ async fn what_the_documentation_shows_is_what_is_told() {
     for line in text.lines() {
         assert!(page.contains(line), "not on the page: {line}");
     }
+    let of_readme: Vec<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("tower_429_"))
+        .collect();
+    assert!(of_readme.len() >= 3);
+    for line in of_readme {
+        assert!(text.contains(line), "not told: {line}");
+    }
 }
