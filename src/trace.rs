@@ -95,7 +95,7 @@ fn open(head: &request::Parts) -> tracing::Span {
                 http.request.resend_count = Empty,
                 http.response.status_code = Empty,
                 server.address = origin.map(|origin| origin.host().trim_matches(['[', ']'])),
-                server.port = origin.and_then(Origin::port),
+                server.port = origin.and_then(Origin::port).map(i64::from),
                 "error.type" = Empty,
                 tower_429.outcome = Empty,
                 tower_429.waited_seconds = Empty,
@@ -126,7 +126,7 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
     let attempts = call.attempts();
     let sends = attempts.iter().filter(|attempt| attempt.sent).count();
     if sends > 1 {
-        span.record("http.request.resend_count", sends - 1);
+        span.record("http.request.resend_count", whole(sends - 1));
     }
     if let Some(last) = attempts.last() {
         span.record("tower_429.key", last.key.as_deref());
@@ -135,7 +135,7 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
     }
     let error = match &result {
         Some(Ok(status)) => {
-            span.record("http.response.status_code", status.as_u16());
+            span.record("http.response.status_code", i64::from(status.as_u16()));
             let is_error = status.is_client_error() || status.is_server_error();
             is_error.then(|| status.as_str())
         }
@@ -146,6 +146,12 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
         span.record("error.type", error);
         span.record("otel.status_code", "ERROR");
     }
+}
+
+/// The only whole numbers that OpenTelemetry has; others become texts on the way there.
+#[cfg(feature = "tracing")]
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// An attempt, and what was done about its outcome. Never a key, a body or an address.
