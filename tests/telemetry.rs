@@ -268,23 +268,39 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_a_key_is_counted_too() {
+async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_refusal() {
     let _alone = ALONE.lock().await;
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
-    let layer = KeyRotationLayer::new(KeyPool::new(["a"]).unwrap());
-    let service = ServiceBuilder::new()
-        .layer(layer.wait_when_exhausted(secs(60)))
-        .service(Provider::script([limited(7), ok(), limited(5), ok()]));
-    for _ in 0..2 {
-        let response = service.clone().oneshot(chat("m")).await.unwrap();
-        assert_eq!(response.status(), 200);
-        let trail = response.extensions().get::<tower_429::trail::Trail>();
-        assert!(trail.unwrap().waited() >= secs(5));
+    let pool = KeyPool::new(["a"]).unwrap();
+    let provider = Provider::script([limited(7), ok(), limited(5), ok()]);
+    let impatient = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .service(provider.clone());
+    let response = impatient.oneshot(chat("m")).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), waited(&response)),
+        (429, secs(0))
+    );
+
+    let patient = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool).wait_when_exhausted(secs(60)))
+        .service(provider);
+    for (calls, wait) in [(1, secs(7)), (2, secs(5))] {
+        let response = patient.clone().oneshot(chat("m")).await.unwrap();
+        assert_eq!((response.status().as_u16(), waited(&response)), (200, wait));
+        let count = format!(
+            r#"tower_429_wait_seconds_count{{host="api.example",layer="key_rotation"}} {calls}"#
+        );
+        let series = series(&recorder);
+        assert!(series.contains(&count), "{series:#?}");
     }
-    let count = r#"tower_429_wait_seconds_count{host="api.example",layer="key_rotation"} 2"#;
-    let series = series(&recorder);
-    assert!(series.iter().any(|line| line == count), "{series:#?}");
+}
+
+/// How long the call was held back.
+fn waited<R>(response: &Response<R>) -> Duration {
+    let trail = response.extensions().get::<tower_429::trail::Trail>();
+    trail.unwrap().waited()
 }
 
 #[tokio::test(start_paused = true)]
