@@ -126,7 +126,7 @@ use crate::{
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
-    trail::{Action, Attempt, Layer, Why},
+    trail::{Action, Layer, Why},
 };
 
 /// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
@@ -236,11 +236,29 @@ pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
     }
 }
 
-/// The event of an attempt; without an action it is the call's last, and no layer's matter.
-pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
-    trace::attempt(layer, attempt, action);
+/// A layer has judged the last attempt. There is one event for each: from the layer that acts on it, or
+/// from the outermost if none does.
+pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
+    if matches!(action, Some(Action::Return(_)) | None) && !outermost {
+        return;
+    }
+    let Some(last) = call.last() else {
+        return;
+    };
+    let returned = last.steps.iter().rev().find_map(|step| match step.action {
+        Action::Return(why) => Some((step.layer, Action::Return(why))),
+        _ => None,
+    });
+    let (layer, action) = match (action, returned) {
+        (Some(action), _) => (layer, Some(action)),
+        (None, Some((layer, action))) => (layer, Some(action)),
+        (None, None) if last.refusal.is_some() => (layer, Some(Action::Return(Why::NotCovered))),
+        (None, None) => (layer, None),
+    };
+    trace::attempt(layer, &last, action);
 }
 
+/// A layer has held a send back.
 pub(crate) fn waited(layer: Layer, head: &request::Parts, waited: Duration) {
     if !waited.is_zero() {
         meter::wait(layer, head.uri.host(), waited);

@@ -160,22 +160,15 @@ fn pool() -> KeyPool {
     KeyPool::new(keys).unwrap()
 }
 
-fn stack<S: Clone>(pool: &KeyPool, provider: S) -> impl Clone + TestService
-where
-    S: TestService,
-{
+fn stack(
+    pool: &KeyPool,
+    provider: Provider,
+) -> impl Service<Request<String>, Response = Response<String>, Error = io::Error> {
     ServiceBuilder::new()
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new().jitter(0, Duration::ZERO))
         .layer(KeyRotationLayer::new(pool.clone()))
         .service(provider)
-}
-
-trait TestService: Service<Request<String>, Response = Response<String>, Error = io::Error> {}
-
-impl<S> TestService for S where
-    S: Service<Request<String>, Response = Response<String>, Error = io::Error>
-{
 }
 
 /// One key is limited for two seconds, the other for an hour; then both are, and the lesser model answers.

@@ -28,7 +28,7 @@ use crate::{
     refusal::{self, Bucket, Dialect, Refusal},
     replay::{NotReplayable, Recording, ReplayBody, RequestBody},
     telemetry::{self, Telling},
-    trail::{Action, Layer, Why},
+    trail::{Action, Why},
 };
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
 pub(crate) use settings::{Settings, setters};
@@ -249,7 +249,7 @@ where
         let action = Action::Return(why);
         this.call.step(D::LAYER, action);
         if *this.outermost {
-            tell(this.call, D::LAYER, Some(action), true);
+            telemetry::judged(this.call, D::LAYER, Some(action), true);
             response.extensions_mut().insert(this.call.trail());
         }
         response
@@ -366,7 +366,7 @@ where
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(now);
         }
-        tell(this.call, D::LAYER, action, *this.outermost);
+        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
         if wait.is_some() {
             *this.next = this.recording.reader();
         } else if let Ok(response) = result {
@@ -404,27 +404,6 @@ fn mend_length(headers: &mut HeaderMap, length: usize) {
     for digest in ["content-digest", "content-md5", "digest", "repr-digest"] {
         headers.remove(digest);
     }
-}
-
-/// One event for each attempt: from the layer that acts on it, or from the outermost if none does.
-fn tell(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
-    if matches!(action, Some(Action::Return(_)) | None) && !outermost {
-        return;
-    }
-    let Some(last) = call.last() else {
-        return;
-    };
-    let returned = last.steps.iter().rev().find_map(|step| match step.action {
-        Action::Return(why) => Some((step.layer, Action::Return(why))),
-        _ => None,
-    });
-    let (layer, action) = match (action, returned) {
-        (Some(action), _) => (layer, Some(action)),
-        (None, Some((layer, action))) => (layer, Some(action)),
-        (None, None) if last.refusal.is_some() => (layer, Some(Action::Return(Why::NotCovered))),
-        (None, None) => (layer, None),
-    };
-    telemetry::attempt(layer, &last, action);
 }
 
 /// The refusal that a layer further in has left, or else what the head says; left for layers further out.
