@@ -45,6 +45,7 @@ struct State {
     of_layers: Limits,
     without_fallback: bool,
     attempts: Vec<Attempt>,
+    waited: Duration,
     current: Asked,
     addressed: Option<Origin>,
     entered: bool,
@@ -187,18 +188,20 @@ impl Call {
         }
     }
 
-    /// Adds the outcome of a send to the trail, if no layer further in has done so.
+    /// Adds the outcome of a send to the trail, if no layer further in has done so; whether it did.
     pub(crate) fn record(
         &self,
         before: usize,
         status: Option<StatusCode>,
         refusal: Option<&Refusal>,
         told: impl FnOnce() -> Vec<Bucket>,
-    ) {
+    ) -> bool {
         let mut state = self.lock();
-        if state.attempts.len() <= before {
+        let is_new = state.attempts.len() <= before;
+        if is_new {
             state.add(status, refusal, true, told());
         }
+        is_new
     }
 
     /// Adds to the trail that a layer answered in the provider's place.
@@ -215,6 +218,22 @@ impl Call {
 
     pub(crate) fn last(&self) -> Option<Attempt> {
         self.lock().attempts.last().cloned()
+    }
+
+    /// What `read` makes of the last attempt, without a copy; it must not use the call.
+    pub(crate) fn of_last<T>(&self, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
+        self.lock().attempts.last().map(read)
+    }
+
+    /// Adds a wait that is over.
+    pub(crate) fn add_wait(&self, waited: Duration) {
+        let mut state = self.lock();
+        state.waited = state.waited.saturating_add(waited);
+    }
+
+    /// How long the call was held back, all waits together.
+    pub(crate) fn waited(&self) -> Duration {
+        self.lock().waited
     }
 }
 

@@ -4,6 +4,7 @@
 mod allowance;
 mod attempt;
 pub mod backoff;
+mod builder;
 mod call;
 pub mod client;
 mod clock;
@@ -11,15 +12,18 @@ mod credentials;
 pub mod fallback;
 pub mod inspect;
 pub mod key_rotation;
+mod meter;
 mod model;
 mod origin;
 pub mod refusal;
 pub mod replay;
+pub mod telemetry;
 mod trace;
 pub mod trail;
 mod trigger;
 
 pub use backoff::BackoffLayer;
+pub use builder::ServiceBuilderExt;
 pub use call::Call;
 pub use fallback::FallbackLayer;
 pub use inspect::InspectLayer;

@@ -32,7 +32,7 @@ impl Origin {
         self.authority.host()
     }
 
-    fn port(&self) -> Option<u16> {
+    pub(crate) fn port(&self) -> Option<u16> {
         let default = match self.scheme.as_str() {
             "http" => Some(80),
             "https" => Some(443),

@@ -1,24 +1,176 @@
-//! The only file that names `tracing`; call sites name an event.
+//! The only file that names `tracing`; `telemetry` names the events.
 
-use crate::trail::{Action, Attempt, Layer};
+use http::{StatusCode, request};
 
-/// A refusal, and what was done about it. Never a key, a body or an address.
+use crate::{
+    call::Call,
+    trail::{Action, Attempt, Layer},
+};
+
+/// The span of a call; it has no size without the feature.
+pub(crate) struct CallSpan {
+    #[cfg(feature = "tracing")]
+    span: tracing::Span,
+}
+
+/// The span, while the call is polled in it.
+pub(crate) struct Entered {
+    #[cfg(feature = "tracing")]
+    span: tracing::span::EnteredSpan,
+}
+
+// === impl CallSpan ===
+
+impl CallSpan {
+    /// No span: of a layer that is not the outermost.
+    pub(crate) fn none() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: tracing::Span::none(),
+        }
+    }
+
+    /// A span by the conventions of OpenTelemetry for HTTP clients. Never a path, a query or a header.
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    pub(crate) fn open(head: &request::Parts) -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: open(head),
+        }
+    }
+
+    pub(crate) fn enter(&mut self) -> Entered {
+        Entered {
+            #[cfg(feature = "tracing")]
+            span: std::mem::replace(&mut self.span, tracing::Span::none()).entered(),
+        }
+    }
+
+    pub(crate) fn exit(&mut self, entered: Entered) {
+        #[cfg(feature = "tracing")]
+        {
+            self.span = entered.span.exit();
+        }
+        #[cfg(not(feature = "tracing"))]
+        let Entered {} = entered;
+    }
+
+    /// Says in the span how the call ended, and closes it.
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    pub(crate) fn close(
+        &mut self,
+        call: &Call,
+        outcome: &'static str,
+        result: Option<Result<StatusCode, &'static str>>,
+    ) {
+        #[cfg(feature = "tracing")]
+        {
+            let span = std::mem::replace(&mut self.span, tracing::Span::none());
+            if !span.is_disabled() {
+                span.record("tower_429.outcome", outcome);
+                record(&span, call, result);
+            }
+        }
+    }
+}
+
+/// The name of the span is the method, as the convention has it, so that no stranger can make names.
+#[cfg(feature = "tracing")]
+fn open(head: &request::Parts) -> tracing::Span {
+    use http::Method;
+    use tracing::field::Empty;
+
+    use crate::origin::Origin;
+
+    let origin = Origin::of(&head.uri);
+    let origin = origin.as_ref();
+    macro_rules! span {
+        ($name:literal, $method:expr) => {
+            tracing::info_span!(
+                target: "tower_429",
+                $name,
+                otel.kind = "client",
+                otel.status_code = Empty,
+                http.request.method = $method,
+                http.request.resend_count = Empty,
+                http.response.status_code = Empty,
+                server.address = origin.map(|origin| origin.host().trim_matches(['[', ']'])),
+                server.port = origin.and_then(Origin::port).map(i64::from),
+                "error.type" = Empty,
+                tower_429.outcome = Empty,
+                tower_429.waited_seconds = Empty,
+                tower_429.key = Empty,
+                tower_429.model = Empty,
+                tower_429.target = Empty,
+            )
+        };
+    }
+    match head.method {
+        Method::GET => span!("GET", "GET"),
+        Method::POST => span!("POST", "POST"),
+        Method::PUT => span!("PUT", "PUT"),
+        Method::PATCH => span!("PATCH", "PATCH"),
+        Method::DELETE => span!("DELETE", "DELETE"),
+        Method::HEAD => span!("HEAD", "HEAD"),
+        Method::OPTIONS => span!("OPTIONS", "OPTIONS"),
+        _ => span!("HTTP", "_OTHER"),
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &'static str>>) {
+    let waited = call.waited();
+    if !waited.is_zero() {
+        span.record("tower_429.waited_seconds", waited.as_secs_f64());
+    }
+    let attempts = call.attempts();
+    let sends = attempts.iter().filter(|attempt| attempt.sent).count();
+    if sends > 1 {
+        span.record("http.request.resend_count", whole(sends - 1));
+    }
+    if let Some(last) = attempts.last() {
+        span.record("tower_429.key", last.key.as_deref());
+        span.record("tower_429.model", last.model.as_deref());
+        span.record("tower_429.target", last.target.as_deref());
+    }
+    let error = match &result {
+        Some(Ok(status)) => {
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            let is_error = status.is_client_error() || status.is_server_error();
+            is_error.then(|| status.as_str())
+        }
+        Some(Err(name)) => Some(*name),
+        None => None,
+    };
+    if let Some(error) = error {
+        span.record("error.type", error);
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The only whole numbers that OpenTelemetry has; others become texts on the way there.
+#[cfg(feature = "tracing")]
+fn whole(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn refusal(layer: Layer, attempt: &Attempt, action: Action) {
+pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use crate::refusal::Reason;
 
         let reason = attempt.refusal.as_ref().map(|refusal| refusal.reason);
         let wait = match action {
-            Action::Wait(wait) => Some(tracing::field::debug(wait)),
+            Some(Action::Wait(wait)) => Some(tracing::field::debug(wait)),
             _ => None,
         };
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
                     target: "tower_429",
-                    layer = layer.as_str(),
+                    layer = action.map(|_| layer.as_str()),
                     attempt = attempt.number,
                     status = attempt.status.map(|status| status.as_u16()),
                     reason = reason.map(tracing::field::debug),
@@ -32,26 +184,34 @@ pub(crate) fn refusal(layer: Layer, attempt: &Attempt, action: Action) {
                     model = attempt.model.as_deref(),
                     target_name = attempt.target.as_deref(),
                     "{}",
-                    message(action)
+                    message(attempt, action)
                 )
             };
         }
         // What the caller gets, and what only a person can mend, is a warning; the rest is the layers at work.
         let for_a_person = matches!(reason, Some(Reason::KeyRejected | Reason::QuotaExhausted));
         match action {
-            Action::Return(_) => event!(warn),
-            _ if for_a_person => event!(warn),
-            _ => event!(info),
+            None => event!(debug),
+            Some(Action::Return(_)) => event!(warn),
+            Some(_) if for_a_person => event!(warn),
+            Some(_) => event!(info),
         }
     }
 }
 
 #[cfg(feature = "tracing")]
-fn message(action: Action) -> String {
+fn message(attempt: &Attempt, action: Option<Action>) -> String {
+    // Layers may be told to act on other statuses and errors too.
+    let what = match (&attempt.refusal, attempt.status) {
+        (Some(_), _) => "limited",
+        (None, Some(status)) if status.is_success() => "answered",
+        (None, _) => "failed",
+    };
     match action {
-        Action::Wait(_) => "limited; waiting".into(),
-        Action::NextKey => "limited; asking with the next key".into(),
-        Action::NextTarget => "limited; asking the next target".into(),
-        Action::Return(why) => format!("limited; handed to the caller: {why}"),
+        None => what.into(),
+        Some(Action::Wait(_)) => format!("{what}; waiting"),
+        Some(Action::NextKey) => format!("{what}; asking with the next key"),
+        Some(Action::NextTarget) => format!("{what}; asking the next target"),
+        Some(Action::Return(why)) => format!("{what}; handed to the caller: {why}"),
     }
 }

@@ -125,6 +125,11 @@ impl Trail {
     pub fn attempts(&self) -> Vec<Attempt> {
         self.0.attempts()
     }
+
+    /// How long the sends were held back, all waits that are over taken together.
+    pub fn waited(&self) -> Duration {
+        self.0.waited()
+    }
 }
 
 impl fmt::Display for Trail {

@@ -8,11 +8,12 @@ use std::{
 };
 
 use http::{HeaderValue, Request, header};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use script::*;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target,
-    key_rotation::Key,
+    key_rotation::Key, telemetry,
 };
 
 const SECRETS: [&str; 6] = [
@@ -23,6 +24,10 @@ const SECRETS: [&str; 6] = [
     "PROMPT",
     "TENANT",
 ];
+
+/// While there is one subscriber, `tracing` takes what another thread wants for what all want, so a
+/// test without one could switch off what a test with one is to see. One at a time.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Everything that was printed.
 #[derive(Clone, Default)]
@@ -53,10 +58,29 @@ impl tracing::field::Visit for Printed {
     }
 }
 
-/// Prints every event with all its fields.
+/// Prints every span and event with all its fields.
 struct Subscriber(Printed);
 
 impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Subscriber {
+    fn on_new_span(
+        &self,
+        attrs: &tracing::span::Attributes<'_>,
+        _: &tracing::Id,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        write!(self.0.0.lock().unwrap(), "{} ", attrs.metadata().name()).unwrap();
+        attrs.record(&mut self.0.clone());
+    }
+
+    fn on_record(
+        &self,
+        _: &tracing::Id,
+        values: &tracing::span::Record<'_>,
+        _: tracing_subscriber::layer::Context<'_, S>,
+    ) {
+        values.record(&mut self.0.clone());
+    }
+
     fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
         event.record(&mut self.0.clone());
         writeln!(self.0.0.lock().unwrap(), "{}", event.metadata().level()).unwrap();
@@ -122,6 +146,7 @@ async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
     printed.debug(&response);
     printed.debug(&call);
     printed.debug(&call.trail());
+    telemetry::observe("pool", &pool);
     printed.debug(&(service, pool.clone(), pool.snapshot()));
     provider
 }
@@ -154,15 +179,20 @@ impl tower::Service<Request<String>> for Opaque {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_key_body_or_path_is_told_by_debug_display_events_trail_or_errors() {
+async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail_or_errors() {
     use tracing_subscriber::layer::SubscriberExt as _;
 
+    let _alone = ALONE.lock().await;
     for in_query in [false, true] {
         let printed = Printed::default();
         let subscriber = tracing_subscriber::registry().with(Subscriber(printed.clone()));
         let guard = tracing::subscriber::set_default(subscriber);
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let recording = metrics::set_default_local_recorder(&recorder);
         let provider = print_everything(&printed, in_query).await;
-        drop(guard);
+        drop((guard, recording));
+        let metrics = recorder.handle().render();
+        writeln!(printed.0.lock().unwrap(), "{metrics}").unwrap();
         let sent = format!(
             "{:?}",
             provider
@@ -185,9 +215,21 @@ async fn no_key_body_or_path_is_told_by_debug_display_events_trail_or_errors() {
             "model=\"m\"",
             "WARN",
             "INFO",
+            "POST otel.kind=\"client\"",
+            "server.address=\"api.example\"",
+            "tower_429.key=\"",
+            "tower_429.outcome=\"refused\"",
         ] {
             assert!(text.contains(told), "{told} is told in {text}");
         }
+        #[cfg(feature = "metrics")]
+        for told in [
+            "tower_429_attempts_total{host=\"other.example\"",
+            "tower_429_keys{pool=\"pool\",state=\"cooling\"}",
+        ] {
+            assert!(text.contains(told), "{told} is told in {text}");
+        }
+        assert!(!metrics.contains("two"), "not even a label: {metrics}");
         for secret in SECRETS {
             assert!(!text.contains(secret), "{secret} is told in {text}");
         }
@@ -244,6 +286,7 @@ async fn an_error_of_reqwest_is_handed_on_without_its_url() {
     use tower::Layer as _;
     use tower_429::client::Reqwest;
 
+    let _alone = ALONE.lock().await;
     let printed = Printed::default();
     let pool = KeyPool::builder(["SECRET-1"]).query("key").build().unwrap();
     let client = Reqwest::new(reqwest::Client::new());

@@ -27,8 +27,8 @@ use crate::{
     clock,
     refusal::{self, Bucket, Dialect, Refusal},
     replay::{NotReplayable, Recording, ReplayBody, RequestBody},
-    trace,
-    trail::{Action, Layer, Why},
+    telemetry::{self, Telling},
+    trail::{Action, Why},
 };
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
 pub(crate) use settings::{Settings, setters};
@@ -47,11 +47,25 @@ pin_project! {
         decide: D,
         call: Call,
         outermost: bool,
+        telling: Telling,
+        // Since when the next send is held back.
+        waiting: Option<Instant>,
         before: usize,
         // Where the attempt went: providers say the same thing with different words.
         authority: Option<Authority>,
         #[pin]
         state: State<S::Future, R, S::Error, ReplayBody<B::Source>>,
+    }
+
+    impl<S, B, R, D> PinnedDrop for Attempts<S, B, R, D>
+    where
+        S: Service<Request<B>>,
+        B: RequestBody,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.telling.end(this.call, this.head, None);
+        }
     }
 }
 
@@ -96,6 +110,10 @@ where
     pub(crate) fn new(inner: S, request: Request<B>, settings: Settings, decide: D) -> Self {
         let (mut head, body) = request.into_parts();
         let (call, outermost) = Call::enter(&mut head, settings.limits, clock::now());
+        let telling = match outermost {
+            true => Telling::open(&head),
+            false => Telling::none(),
+        };
         let mut recording =
             Recording::new(body.into_replay(), call.replay_limit(settings.replay_limit));
         let state = match recording.reader() {
@@ -110,6 +128,8 @@ where
             before: call.outcomes(),
             call,
             outermost,
+            telling,
+            waiting: None,
             authority: None,
             state,
         }
@@ -126,6 +146,30 @@ where
     type Output = Result<Response<R>, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let entered = self.as_mut().project().telling.enter();
+        let polled = self.as_mut().poll_in_span(cx);
+        let this = self.project();
+        this.telling.exit(entered);
+        if let Poll::Ready(result) = &polled {
+            let result = result.as_ref().map(Response::status);
+            let result = result.map_err(|_| std::any::type_name::<S::Error>());
+            this.telling.end(this.call, this.head, Some(result));
+        }
+        polled
+    }
+}
+
+impl<S, B, R, D> Attempts<S, B, R, D>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    B: RequestBody,
+    R: Body,
+    D: Decide<R, S::Error>,
+{
+    fn poll_in_span(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<R>, S::Error>> {
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
@@ -195,7 +239,9 @@ where
 
     /// Preparing => Preparing, at that moment.
     fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let StateProj::Preparing { mut timer, .. } = self.project().state.project() else {
+        let this = self.project();
+        this.waiting.get_or_insert_with(clock::now);
+        let StateProj::Preparing { mut timer, .. } = this.state.project() else {
             return Poll::Ready(());
         };
         match timer.as_mut().as_pin_mut() {
@@ -209,7 +255,8 @@ where
     }
 
     /// Preparing => Done: nothing is sent.
-    fn answer(self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
+    fn answer(mut self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
+        self.as_mut().end_wait();
         let mut this = self.project();
         this.state.set(State::Done);
         let refusal = response.extensions().get::<Refusal>();
@@ -217,14 +264,25 @@ where
         let action = Action::Return(why);
         this.call.step(D::LAYER, action);
         if *this.outermost {
-            tell(this.call, D::LAYER, Some(action), true);
+            telemetry::judged(this.call, D::LAYER, Some(action), true);
             response.extensions_mut().insert(this.call.trail());
         }
         response
     }
 
+    /// What held the next send back is over.
+    fn end_wait(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(since) = this.waiting.take() {
+            let waited = clock::now().saturating_duration_since(since);
+            this.call.add_wait(waited);
+            telemetry::waited(D::LAYER, this.head, waited);
+        }
+    }
+
     /// Preparing => Calling
-    fn send(self: Pin<&mut Self>) {
+    fn send(mut self: Pin<&mut Self>) {
+        self.as_mut().end_wait();
         let mut this = self.project();
         let prepared = this.state.as_mut().project_replace(State::Done);
         let StateOwned::Preparing { next, .. } = prepared else {
@@ -254,7 +312,7 @@ where
             .ok()
             .and_then(|response| read_refusal(response, host));
         let response = result.as_ref().ok();
-        this.call.record(
+        let is_new = this.call.record(
             *this.before,
             response.map(Response::status),
             refusal.as_ref(),
@@ -264,6 +322,9 @@ where
                     .unwrap_or_default()
             },
         );
+        if is_new {
+            telemetry::answered(this.call, host);
+        }
         this.state.set(State::Judging {
             result,
             refusal,
@@ -316,9 +377,14 @@ where
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
+            let host = this.authority.as_ref().map(Authority::host);
+            telemetry::acted(this.call, host, action);
             this.call.step(D::LAYER, action);
         }
-        tell(this.call, D::LAYER, action, *this.outermost);
+        if let Some(Action::Wait(_)) = action {
+            *this.waiting = Some(now);
+        }
+        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
         let again = verdict.wait().zip(next);
         if let (None, Ok(response)) = (&again, result) {
             if let Verdict::Exhausted(_, refusal) = verdict {
@@ -367,26 +433,6 @@ fn mend_length(headers: &mut HeaderMap, length: usize) {
     }
     for digest in ["content-digest", "content-md5", "digest", "repr-digest"] {
         headers.remove(digest);
-    }
-}
-
-/// One event for each refusal: from the layer that acts on it, or from the outermost if none does.
-fn tell(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
-    let Some(last) = call.last() else {
-        return;
-    };
-    match action {
-        Some(Action::Return(_)) | None if !outermost => {}
-        Some(action) => trace::refusal(layer, &last, action),
-        None if last.refusal.is_some() => {
-            let returned = last.steps.iter().rev().find_map(|step| match step.action {
-                Action::Return(why) => Some((step.layer, Action::Return(why))),
-                _ => None,
-            });
-            let (layer, action) = returned.unwrap_or((layer, Action::Return(Why::NotCovered)));
-            trace::refusal(layer, &last, action);
-        }
-        None => {}
     }
 }
 

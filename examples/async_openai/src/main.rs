@@ -1,0 +1,105 @@
+//! The layers inside async-openai, by its `with_http_service`.
+//!
+//! ```sh
+//! cargo run -p example-async-openai
+//! ```
+//!
+//! The provider is on loopback and lets each of two keys ask the large model once. Of three calls and a
+//! streamed one the first is answered at once, the second with the other key, and the others by the
+//! lesser model. async-openai knows of none of it, and its own retries, which are a service too, are
+//! not there.
+
+mod provider;
+
+use std::error::Error;
+
+use async_openai::{
+    Client,
+    config::OpenAIConfig,
+    error::OpenAIError,
+    middleware::HttpRequestFactory,
+    types::chat::{
+        ChatCompletionRequestUserMessage, CreateChatCompletionRequest,
+        CreateChatCompletionRequestArgs,
+    },
+};
+use futures::StreamExt;
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_429::{
+    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    client::{AsReqwest, Reqwest},
+    trail::Trail,
+};
+
+use provider::Provider;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let provider = Provider::default();
+    let base = provider.start().await?;
+
+    let stack = ServiceBuilder::new()
+        .map_response(tell)
+        .layer_fn(AsReqwest::new)
+        .layer(FallbackLayer::new(["small"]))
+        .layer(BackoffLayer::new())
+        .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
+        .layer(InspectLayer::new())
+        .service(Reqwest::new(reqwest::Client::new()));
+    // async-openai's request is a factory of requests; the layers need it once.
+    let service = service_fn(move |factory: HttpRequestFactory| {
+        let stack = stack.clone();
+        async move { Ok::<_, OpenAIError>(stack.oneshot(factory.build().await?).await?) }
+    });
+    // The layers put keys on in place of this one.
+    let config = OpenAIConfig::new().with_api_base(base).with_api_key("none");
+    let client = Client::with_config(config).with_http_service(service);
+
+    for served_by in ["large", "large", "small"] {
+        let answer = client.chat().create(hello()?).await?;
+        let content = answer.choices[0].message.content.clone();
+        assert_eq!(answer.model, served_by);
+        assert_eq!(
+            content.as_deref(),
+            Some(&*format!("{served_by} says hello"))
+        );
+    }
+
+    let mut stream = client.chat().create_stream(hello()?).await?;
+    let mut chunks = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        chunks.extend(chunk?.choices[0].delta.content.clone());
+    }
+    assert_eq!(chunks, ["small", " says", " hello"]);
+
+    let log = provider.log();
+    println!("\nthe provider saw:\n  {}", log.join("\n  "));
+    let expected = [
+        "sk-one large 200",
+        "sk-one large 429",
+        "sk-two large 200",
+        "sk-two large 429",
+        "sk-two small 200",
+        "sk-two small 200",
+    ];
+    assert_eq!(
+        log, expected,
+        "another key, then another model, which is remembered"
+    );
+    Ok(())
+}
+
+fn hello() -> Result<CreateChatCompletionRequest, OpenAIError> {
+    CreateChatCompletionRequestArgs::default()
+        .model("large")
+        .messages([ChatCompletionRequestUserMessage::from("hello").into()])
+        .build()
+}
+
+/// Prints how the answer came about.
+fn tell(response: reqwest::Response) -> reqwest::Response {
+    if let Some(trail) = response.extensions().get::<Trail>() {
+        println!("{}\n{trail}", response.status());
+    }
+    response
+}

@@ -1,0 +1,266 @@
+//! What the layers did, for whoever runs them: log lines, spans and metrics.
+//!
+//! Each call is told by `tracing` (feature `tracing`, on by default) and counted by `metrics` (feature
+//! `metrics`), and costs next to nothing where nobody listens. What is told:
+//!
+//! 1. A **span** for each call, made by the outermost layer: open from the request to the head of the
+//!    answer, or until the call is dropped.
+//! 2. An **event** for each attempt, inside the span, from the layer that acts on it: `INFO` while the
+//!    layers are at work, `WARN` for what reaches the caller or needs a person, `DEBUG` for the last
+//!    attempt if there was nothing to act on.
+//! 3. **Metrics**, once for each call, attempt, action and wait.
+//!
+//! Keys are named by their labels, and in metrics not at all. Bodies, paths, queries and headers are
+//! never told. What follows is the output of one call over two keys and two models, of which the
+//! first key was limited for two seconds, the second for an hour, and then both; it is the same stack
+//! as in the README.
+//!
+//! # Log lines
+//!
+//! By `tracing_subscriber::fmt`, without the time:
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; asking with the next key layer="key_rotation" attempt=1 status=429 reason=RateLimited hint=2s key="alpha" model="large"
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; waiting layer="backoff" attempt=2 status=429 reason=RateLimited hint=3600s wait=1.999s key="beta" model="large"
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; asking the next target layer="fallback" attempt=3 status=429 reason=RateLimited hint=3600s key="alpha" model="large"
+//! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: answered attempt=4 status=200 key="alpha" model="small" target_name="small"
+//! ```
+//!
+//! # The span
+//!
+//! It has the names of OpenTelemetry's conventions for HTTP clients, so that `tracing-opentelemetry`
+//! makes a span of a client of it, with the events as its own. Where the client further in makes a span
+//! for each request that it sends, as the convention has it, this one is their parent.
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443 tower_429.outcome="answered" tower_429.waited_seconds=1.999 http.request.resend_count=3 tower_429.key="alpha" tower_429.model="small" tower_429.target="small" http.response.status_code=200}: close
+//! ```
+//!
+//! | field | what |
+//! |---|---|
+//! | name, `http.request.method` | the method; one that is not of HTTP is `HTTP`, `_OTHER` |
+//! | `server.address`, `server.port` | where the caller sent it; fallback may have asked elsewhere |
+//! | `http.request.resend_count` | how many sends followed the first, if any |
+//! | `http.response.status_code` | of the answer that the caller gets |
+//! | `error.type`, `otel.status_code` | the status from 400 on, or the type of the error |
+//! | `tower_429.outcome` | `answered`, `refused`, `failed`, or `dropped` by the caller |
+//! | `tower_429.waited_seconds` | all waits together |
+//! | `tower_429.key`, `.model`, `.target` | of the last attempt that had an outcome |
+//!
+//! To export them, put `tracing_opentelemetry::layer()` into the subscriber; the target of spans and
+//! events is `tower_429`, their levels are `INFO` and as above.
+//!
+//! # Metrics
+//!
+//! By `metrics-exporter-prometheus`, with buckets for the waits:
+//!
+//! ```text
+//! # HELP tower_429_calls_total Calls by the program, by how they ended for it.
+//! # TYPE tower_429_calls_total counter
+//! tower_429_calls_total{host="api.example",outcome="answered"} 1
+//!
+//! # HELP tower_429_attempts_total Requests that were sent, by what came of them.
+//! # TYPE tower_429_attempts_total counter
+//! tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 3
+//! tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 1
+//!
+//! # HELP tower_429_refusals_total Answers that said "not now", by reason.
+//! # TYPE tower_429_refusals_total counter
+//! tower_429_refusals_total{host="api.example",reason="rate_limited"} 3
+//!
+//! # HELP tower_429_rotations_total Sends again with another key.
+//! # TYPE tower_429_rotations_total counter
+//! tower_429_rotations_total{host="api.example"} 1
+//!
+//! # HELP tower_429_fallbacks_total Sends again to another target.
+//! # TYPE tower_429_fallbacks_total counter
+//! tower_429_fallbacks_total{host="api.example"} 1
+//!
+//! # HELP tower_429_wait_seconds Waits before a send, once they are over.
+//! # TYPE tower_429_wait_seconds histogram
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="1"} 0
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="10"} 1
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="60"} 1
+//! tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="+Inf"} 1
+//! tower_429_wait_seconds_sum{host="api.example",layer="backoff"} 1.999
+//! tower_429_wait_seconds_count{host="api.example",layer="backoff"} 1
+//!
+//! # HELP tower_429_keys Keys of a pool, by state when they were last looked at.
+//! # TYPE tower_429_keys gauge
+//! tower_429_keys{pool="openai",state="free"} 0
+//! tower_429_keys{pool="openai",state="limited"} 2
+//! tower_429_keys{pool="openai",state="cooling"} 0
+//! ```
+//!
+//! | label | values |
+//! |---|---|
+//! | `host` | of 64 hosts, the first that come; then `other`, and `none` for a request that names none |
+//! | `outcome` | as in the span; of an attempt `answered`, `refused` or `failed` |
+//! | `reason` | `rate_limited`, `quota_exhausted`, `overloaded`, `key_rejected`, `too_large` |
+//! | `target` | `own`, or `fallback` if another model or place than the request's own was asked |
+//! | `layer` | who waited: `backoff`, `key_rotation`, `fallback` |
+//! | `pool`, `state` | the name given to [`observe`]; a key is `free`, `limited` for some models, or `cooling` for all |
+//!
+//! Hosts and models come from requests, and through a gateway from strangers, so the number of hosts is
+//! bounded and no model is a label. `tower_429_replay_overflows_total` (host) counts the answers that were
+//! handed on because the body was too large to be sent again. A wait is counted when it is over; one
+//! that the caller cuts short by dropping the call is not.
+//!
+//! ```
+//! use tower_429::{KeyPool, telemetry};
+//!
+//! // Once, after the recorder was installed:
+//! telemetry::describe();
+//! // Before each scrape, for the gauge of the keys:
+//! # let pool = KeyPool::new(["sk-one"])?;
+//! telemetry::observe("openai", &pool);
+//! # Ok::<(), tower_429::key_rotation::PoolError>(())
+//! ```
+
+use std::time::Duration;
+
+use http::{StatusCode, request};
+
+use crate::{
+    call::Call,
+    key_rotation::KeyPool,
+    meter,
+    trace::{self, CallSpan, Entered},
+    trail::{Action, Layer, Why},
+};
+
+/// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
+/// once, after the recorder was installed.
+///
+/// It does nothing without the feature.
+pub fn describe() {
+    meter::describe();
+}
+
+/// Sets `tower_429_keys` to the state of a pool's keys at this moment; `name` is the label `pool`.
+///
+/// A cooldown ends by itself, when nobody calls, so a gauge that is set by calls alone would go on to
+/// tell of it. Call this before each scrape, or as often as the exporter pushes. It does nothing
+/// without the feature `metrics`.
+pub fn observe(name: &str, pool: &KeyPool) {
+    meter::observe(name, pool);
+}
+
+/// The telling of one call, by its outermost layer.
+pub(crate) struct Telling {
+    span: CallSpan,
+    is_open: bool,
+}
+
+/// How a call ended: a status, the name of the type of an error, or `None` if it was dropped.
+type End = Option<Result<StatusCode, &'static str>>;
+
+const ANSWERED: &str = "answered";
+const REFUSED: &str = "refused";
+const FAILED: &str = "failed";
+const DROPPED: &str = "dropped";
+
+// === impl Telling ===
+
+impl Telling {
+    pub(crate) fn none() -> Self {
+        Self {
+            span: CallSpan::none(),
+            is_open: false,
+        }
+    }
+
+    pub(crate) fn open(head: &request::Parts) -> Self {
+        Self {
+            span: CallSpan::open(head),
+            is_open: true,
+        }
+    }
+
+    /// The span must be left before the poll is over.
+    pub(crate) fn enter(&mut self) -> Entered {
+        self.span.enter()
+    }
+
+    pub(crate) fn exit(&mut self, entered: Entered) {
+        self.span.exit(entered);
+    }
+
+    /// The first end counts.
+    pub(crate) fn end(&mut self, call: &Call, head: &request::Parts, end: End) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        let is_refused = || call.of_last(|last| last.refusal.is_some()) == Some(true);
+        let outcome = match end {
+            Some(Ok(_)) if is_refused() => REFUSED,
+            Some(Ok(_)) => ANSWERED,
+            Some(Err(_)) => FAILED,
+            None => DROPPED,
+        };
+        meter::call(head.uri.host(), outcome);
+        self.span.close(call, outcome, end);
+    }
+}
+
+/// An attempt has its outcome, told by the innermost layer.
+pub(crate) fn answered(call: &Call, host: Option<&str>) {
+    let of_last = call.of_last(|last| {
+        let reason = last.refusal.as_ref().map(|refusal| refusal.reason);
+        let outcome = match (last.status, reason) {
+            (_, Some(_)) => REFUSED,
+            (Some(_), None) => ANSWERED,
+            (None, None) => FAILED,
+        };
+        (outcome, last.target.is_some(), reason)
+    });
+    if let Some((outcome, fell_back, reason)) = of_last {
+        meter::attempt(host, outcome, fell_back, reason);
+    }
+}
+
+/// A layer acts on the last attempt; its step is not in the trail yet.
+pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
+    let is_overflow = |action| action == Action::Return(Why::BodyTooLarge);
+    match action {
+        Action::NextKey => meter::rotation(host),
+        Action::NextTarget => meter::fallback(host),
+        action if is_overflow(action) => {
+            let told = call.of_last(|last| last.steps.iter().any(|step| is_overflow(step.action)));
+            // Each layer of a stack says so, of one and the same body.
+            if told == Some(false) {
+                meter::overflow(host);
+            }
+        }
+        Action::Wait(_) | Action::Return(_) => {}
+    }
+}
+
+/// A layer has judged the last attempt. There is one event for each: from the layer that acts on it, or
+/// from the outermost if none does.
+pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
+    if matches!(action, Some(Action::Return(_)) | None) && !outermost {
+        return;
+    }
+    let Some(last) = call.last() else {
+        return;
+    };
+    let returned = last.steps.iter().rev().find_map(|step| match step.action {
+        Action::Return(why) => Some((step.layer, Action::Return(why))),
+        _ => None,
+    });
+    let (layer, action) = match (action, returned) {
+        (Some(action), _) => (layer, Some(action)),
+        (None, Some((layer, action))) => (layer, Some(action)),
+        (None, None) if last.refusal.is_some() => (layer, Some(Action::Return(Why::NotCovered))),
+        (None, None) => (layer, None),
+    };
+    trace::attempt(layer, &last, action);
+}
+
+/// A layer has held a send back.
+pub(crate) fn waited(layer: Layer, head: &request::Parts, waited: Duration) {
+    if !waited.is_zero() {
+        meter::wait(layer, head.uri.host(), waited);
+    }
+}
