@@ -2,89 +2,69 @@
 //!
 //! ```sh
 //! cargo run --release --example simulation                          # the table, in some seconds
-//! cargo run --release --example simulation -- --picture FILE.svg    # and the first scenario as a picture
-//! cargo run --release --example simulation -- --loopback            # the first scenario over real HTTP
+//! cargo run --release --example simulation -- --seed 8              # with other accidents
+//! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
+//! cargo run --release --example simulation -- --loopback            # the first over real HTTP, in real time
 //! ```
 //!
-//! It ends with an error if this crate's stack is worse in a scenario than its bar allows.
+//! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
+//! ends with an error if this crate's stack is worse than the bar of a scenario.
 
+mod arguments;
 mod limits;
+mod loopback;
+mod picture;
 mod provider;
 mod run;
 mod scenarios;
 mod stacks;
+mod table;
 
-use run::{Stack, simulate};
+use std::fs;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!(
-        "{:<24} {:>9} {:>7} {:>7} {:>6} {:>5} {:>6} {:>8} {:>8} {:>8}",
-        "", "time", "/ideal", "wasted", "dead", "early", "failed", "p50", "p99", "longest"
-    );
+use arguments::Arguments;
+use picture::Picture;
+use run::{Run, Stack, simulate};
+use scenarios::Scenario;
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Error> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    let mut scenarios = scenarios::all();
+    if arguments.loopback {
+        scenarios.truncate(1);
+    }
+    let mut first: Option<[Run; 2]> = None;
     let mut misses = Vec::new();
-    for scenario in scenarios::all()
-        .into_iter()
-        .filter(|s| std::env::args().nth(1).is_none_or(|a| s.name.contains(&a)))
-    {
-        for stack in [Stack::Ours, Stack::ByHand] {
-            let run = simulate(
-                &scenario,
-                stack,
-                std::env::var("SEED")
-                    .ok()
-                    .and_then(|s| s.parse().ok())
-                    .unwrap_or(7),
-            )?;
-            if std::env::args().nth(2).is_some() && stack == Stack::Ours {
-                let mut t = std::collections::BTreeMap::new();
-                for e in &run.log {
-                    let c = t
-                        .entry((e.key.clone(), e.model.clone(), e.at.as_millis() / 1000))
-                        .or_insert((0, 0));
-                    if e.status == 200 { c.0 += 1 } else { c.1 += 1 }
-                }
-                if std::env::args().nth(3).is_some() {
-                    for e in &run.log {
-                        println!(
-                            "{:?} {}{} {} {}",
-                            e.at,
-                            e.key,
-                            &e.model[..1],
-                            e.status.as_u16(),
-                            if e.early { "EARLY" } else { "" }
-                        );
-                    }
-                }
-                for (k, v) in t {
-                    println!("{k:?} {v:?}");
-                }
-            }
-            println!(
-                "{:<24} {:>8.2}s {:>7.3} {:>7} {:>6} {:>5} {:>6} {:>7.2}s {:>7.2}s {:>7.2}s",
-                if stack == Stack::Ours {
-                    scenario.name
-                } else {
-                    "  by hand"
-                },
-                run.took.as_secs_f64(),
-                run.over_ideal(&scenario),
-                run.wasted(&scenario),
-                run.dead(&scenario),
-                run.early(),
-                run.failed,
-                run.percentile(50).as_secs_f64(),
-                run.percentile(99).as_secs_f64(),
-                run.percentile(100).as_secs_f64(),
-            );
-            if stack == Stack::Ours {
-                for miss in run.misses(&scenario) {
-                    misses.push(format!("{}: {miss}", scenario.name));
-                }
-            }
+    println!("{}", table::HEADING);
+    for scenario in &scenarios {
+        let run = |stack| match arguments.loopback {
+            true => loopback::run(scenario, stack, arguments.seed),
+            false => simulate(scenario, stack, arguments.seed),
+        };
+        let runs = [run(Stack::Ours)?, run(Stack::ByHand)?];
+        println!("{}", table::Row(scenario.name, scenario, &runs[0]));
+        // The policy by hand knows no other model.
+        if scenario.setup.fallback.is_none() {
+            println!("{}", table::Row("  by hand", scenario, &runs[1]));
         }
+        misses.extend(misses_of(scenario, &runs[0]));
+        first.get_or_insert(runs);
+    }
+    if let (Some(path), Some(runs)) = (arguments.picture, &first) {
+        fs::write(&path, Picture(runs).to_string())?;
+        println!("The first scenario over time: {}", path.display());
     }
     match misses.is_empty() {
         true => Ok(()),
         false => Err(misses.join("; ").into()),
     }
+}
+
+fn misses_of(scenario: &Scenario, run: &Run) -> Vec<String> {
+    let misses = run.misses(scenario).into_iter();
+    misses
+        .map(|miss| format!("{}: {miss}", scenario.name))
+        .collect()
 }

@@ -181,7 +181,7 @@ impl State {
         let early = told.is_some_and(|(told, until)| *told < sent && sent < *until);
         let reading = self.read(key, model, at);
         let (response, wait) = match reading {
-            Err(response) => (response, None),
+            Err(Error(status, code)) => (error(status, code), None),
             Ok(reading) => respond(self.plan.headers, reading),
         };
         self.log.push(Entry {
@@ -194,22 +194,17 @@ impl State {
         (response, wait)
     }
 
-    fn read(
-        &mut self,
-        key: &Arc<str>,
-        model: &Arc<str>,
-        at: Duration,
-    ) -> Result<Reading, Response<Full<Bytes>>> {
+    fn read(&mut self, key: &Arc<str>, model: &Arc<str>, at: Duration) -> Result<Reading, Error> {
         let plan = &self.plan;
         if plan.rejected == Some(key) {
-            return Err(error(401, "invalid_api_key"));
+            return Err(Error(401, "invalid_api_key"));
         }
         if plan.out_of_quota == Some(key) {
-            return Err(error(429, "insufficient_quota"));
+            return Err(Error(429, "insufficient_quota"));
         }
         let has = |(name, _): &&(&str, Limit)| *name == &**model;
         let Some((_, limit)) = plan.models.iter().find(has) else {
-            return Err(error(404, "model_not_found"));
+            return Err(Error(404, "model_not_found"));
         };
         let account = (plan.account(key), model.clone());
         let meter = self
@@ -219,6 +214,9 @@ impl State {
         Ok(meter.ask(at))
     }
 }
+
+/// A status and OpenAI's code for it.
+struct Error(u16, &'static str);
 
 fn error(status: u16, code: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({ "error": { "type": code, "code": code, "message": code } });

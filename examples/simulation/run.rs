@@ -9,6 +9,7 @@ use tokio::runtime;
 use tower::ServiceExt;
 
 use crate::{
+    Error,
     provider::{Entry, Provider, now},
     scenarios::Scenario,
     stacks::{self, Client},
@@ -16,7 +17,6 @@ use crate::{
 
 /// What became of a batch.
 pub(crate) struct Run {
-    pub(crate) answered: usize,
     pub(crate) failed: usize,
     pub(crate) took: Duration,
     /// How long each call took, the shortest first.
@@ -31,11 +31,7 @@ pub(crate) enum Stack {
 }
 
 /// Runs a scenario in virtual time, which takes a moment.
-pub(crate) fn simulate(
-    scenario: &Scenario,
-    stack: Stack,
-    seed: u64,
-) -> Result<Run, Box<dyn std::error::Error>> {
+pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<Run, Error> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -80,7 +76,6 @@ pub(crate) async fn batch(
     let mut latencies: Vec<_> = outcomes.iter().map(|(_, took)| *took).collect();
     latencies.sort();
     Run {
-        answered,
         failed: outcomes.len() - answered,
         took: now() - started,
         latencies,

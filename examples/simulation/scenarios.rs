@@ -22,6 +22,9 @@ pub(crate) struct Scenario {
     pub(crate) bar: Bar,
 }
 
+/// What else must be true of a run, and what is wrong if it is not.
+type Check = fn(&Run) -> Result<(), String>;
+
 /// The worst that passes.
 #[derive(Clone, Copy)]
 pub(crate) struct Bar {
@@ -31,7 +34,7 @@ pub(crate) struct Bar {
     pub(crate) wasted: usize,
     /// Calls with keys that can never work.
     pub(crate) dead: usize,
-    pub(crate) also: Option<fn(&Run) -> Result<(), String>>,
+    pub(crate) also: Option<Check>,
 }
 
 const FOUR: &[(&str, &str)] = &[("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")];
@@ -81,7 +84,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         four_keys("sliding, headers", sliding, Headers::Always, (1.06, 8)),
         four_keys("bucket, headers", bucket, Headers::Always, (1.06, 8)),
     ];
-    // Without headers the issue is that everybody is served in the end.
+    // Without headers what counts is that everybody is served in the end.
     let unbounded = usize::MAX;
     scenarios.extend([
         four_keys(

@@ -1,7 +1,6 @@
 //! The stack of this crate, and what a competent user would write with `tower::retry` instead.
 
 use std::{
-    convert::Infallible,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -19,9 +18,9 @@ use tower_429::{
     key_rotation::{Key, PoolError},
 };
 
-use crate::provider::{Provider, now};
+use crate::{Error, provider::now};
 
-pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Infallible>;
+pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
 /// What the stacks are told of the provider.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +37,12 @@ pub(crate) struct Setup {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Fallback, if there is another model, over Backoff over KeyRotation over Inspect.
-pub(crate) fn ours(setup: Setup, provider: Provider) -> Result<(Client, KeyPool), PoolError> {
+pub(crate) fn ours<S>(setup: Setup, provider: S) -> Result<(Client, KeyPool), PoolError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Error> + Send + Sync + 'static,
+{
     let keys = setup
         .keys
         .iter()
@@ -58,18 +62,22 @@ pub(crate) fn ours(setup: Setup, provider: Provider) -> Result<(Client, KeyPool)
         .layer(InspectLayer::new())
         .service(provider);
     let client = match setup.fallback {
-        None => BoxCloneService::new(client.map_response(status)),
+        None => boxed(client),
         Some(model) => {
             let fallback = FallbackLayer::new([model]).cooldown(setup.minute);
-            let client = fallback.wait_when_exhausted(PATIENCE).layer(client);
-            BoxCloneService::new(client.map_response(status))
+            boxed(fallback.wait_when_exhausted(PATIENCE).layer(client))
         }
     };
     Ok((client, pool))
 }
 
 /// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
-pub(crate) fn by_hand(setup: Setup, provider: Provider) -> Client {
+pub(crate) fn by_hand<S>(setup: Setup, provider: S) -> Client
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Error> + Send + 'static,
+{
     let ring = Ring(Arc::new(Mutex::new(Keys {
         cooling: setup.keys.iter().map(|(key, _)| (*key, None)).collect(),
         next: 0,
@@ -85,11 +93,17 @@ pub(crate) fn by_hand(setup: Setup, provider: Provider) -> Client {
             ring,
             inner: provider,
         });
-    BoxCloneService::new(client.map_response(status))
+    boxed(client)
 }
 
-fn status<B>(response: Response<B>) -> StatusCode {
-    response.status()
+fn boxed<S, R>(client: S) -> Client
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Error>,
+{
+    let status = |response: Response<R>| response.status();
+    BoxCloneService::new(client.map_response(status).map_err(Into::into))
 }
 
 /// The keys, and until when each cools.
@@ -106,9 +120,9 @@ struct Keys {
 struct AskedWith(usize);
 
 #[derive(Clone)]
-struct PutKey {
+struct PutKey<S> {
     ring: Ring,
-    inner: Provider,
+    inner: S,
 }
 
 #[derive(Clone)]
@@ -146,12 +160,16 @@ impl Ring {
     }
 }
 
-impl Service<Request<Full<Bytes>>> for PutKey {
-    type Response = Response<Full<Bytes>>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+impl<S> Service<Request<Full<Bytes>>> for PutKey<S>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
@@ -169,13 +187,13 @@ impl Service<Request<Full<Bytes>>> for PutKey {
     }
 }
 
-impl retry::Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible> for Policy {
+impl<E> retry::Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, E> for Policy {
     type Future = Sleep;
 
     fn retry(
         &mut self,
         _: &mut Request<Full<Bytes>>,
-        result: &mut Result<Response<Full<Bytes>>, Infallible>,
+        result: &mut Result<Response<Full<Bytes>>, E>,
     ) -> Option<Sleep> {
         let response = result.as_ref().ok()?;
         let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;
