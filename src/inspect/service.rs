@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    refusal::{Dialect, Refusal},
+    refusal::{self, Dialect, Refusal},
 };
 
 /// The service of an [`InspectLayer`](super::InspectLayer).
@@ -180,8 +180,12 @@ where
         };
         let dialect = this.settings.dialect(this.host.as_ref(), &head);
         let refusal = match first {
-            None => dialect.refusal(&head, &reading.text(), clock::wall()),
-            Some(First::Event(name, data)) => dialect.event(name.as_deref(), &data, clock::wall()),
+            None | Some(First::Whole) => dialect.refusal(&head, &reading.text(), clock::wall()),
+            Some(First::Event(name, data)) => {
+                // A date in the event is measured as one in a body is.
+                let now = refusal::date(&head.headers).unwrap_or_else(clock::wall);
+                dialect.event(name.as_deref(), &data, now)
+            }
             Some(First::Content) => None,
         };
         if let Some(refusal) = refusal {

@@ -160,6 +160,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, response};
 
+pub(crate) use self::retry_after::date;
 pub use self::{
     bucket::{Bucket, buckets},
     cures::Cures,

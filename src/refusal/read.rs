@@ -114,7 +114,9 @@ impl Evidence<'_> {
     fn buckets(&self, dialect: Dialect) -> Buckets {
         let mut named = bucket::named(self.headers, dialect, self.now);
         if let Some(report) = &self.report {
-            named.append(&mut bucket::named(&report.headers, dialect, self.now));
+            // Headers told in a body have no clock of their own.
+            let clock = retry_after::date(self.headers).unwrap_or(self.now);
+            named.append(&mut bucket::named(&report.headers, dialect, clock));
         }
         Buckets {
             named,
