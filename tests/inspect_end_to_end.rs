@@ -136,7 +136,8 @@ where
             if not_before > MILLISECOND {
                 advance(not_before - MILLISECOND).await;
                 let early = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
-                assert!(!early && sends.load(Ordering::SeqCst) == 1, "sent early");
+                let sends = sends.load(Ordering::SeqCst);
+                assert!(!early && sends == 1, "sent early: {row}");
             }
             let wait = match again() {
                 Some(Action::Wait(wait)) => wait,
@@ -318,7 +319,9 @@ async fn backoff_waits(longest: Duration) {
     let _held = Held::new();
     let mut report = Report::default();
     for (row, host) in cases() {
-        let layer = BackoffLayer::new().max_wait(longest);
+        let layer = BackoffLayer::new()
+            .max_wait(longest)
+            .jitter(0, Duration::ZERO);
         let waits =
             !is_none(&row) && flag(&row, "same_key_retry_helps") && hint(&row) <= Some(longest);
         let not_before = hint(&row).filter(|_| waits).unwrap_or_default();
@@ -378,4 +381,25 @@ async fn fallback_asks_the_next_target_whatever_the_limit_but_not_for_a_bad_key_
         );
     }
     report.finish();
+}
+
+/// The headers of Groq's limit on requests, which is one by the day there and nowhere else.
+#[tokio::test(start_paused = true)]
+async fn the_host_of_the_request_decides_where_the_response_does_not_say() {
+    let _held = Held::new();
+    let row = serde_json::json!({
+        "status": 429,
+        "headers": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "30s"},
+        "body": {"error": {"message": "Slower, please."}},
+    });
+    let hint = Duration::from_secs(30);
+    for (host, waits) in [
+        ("api.openai.com", true),
+        ("gateway.example", true),
+        ("api.groq.com", false),
+    ] {
+        let met = meet(&row, host, BackoffLayer::new(), hint).await;
+        assert_eq!(met.again.is_some(), waits, "{host}: {met:?}");
+        assert_eq!(met.status, if waits { 200 } else { 429 });
+    }
 }
