@@ -7,32 +7,15 @@
 mod loopback;
 mod rows;
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    task::Poll,
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy;
-use loopback::{Answer, Loopback, Seen, chat};
+use loopback::{Answer, Client, Held, Inspected, Met, aws, chat, meet};
 use serde_json::Value;
-use tokio::time::advance;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, util::BoxCloneService};
-use tower_429::{
-    BackoffLayer, Call, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    inspect::InspectedBody, trail::Action,
-};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
+use tower::Layer;
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, trail::Action};
 
 const CONFIDENCES: &[&str] = &[
     "observed",
@@ -58,104 +41,6 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-type Client = BoxCloneService<
-    Request<Full<Bytes>>,
-    Response<InspectedBody<hyper::body::Incoming>>,
-    legacy::Error,
->;
-
-/// Holds the paused clock while it lives: as tokio documents, time does not run ahead while a blocking
-/// task does. So sockets have all the time they need, and it is the test that lets time pass.
-struct Held(#[allow(dead_code)] mpsc::Sender<()>);
-
-impl Held {
-    fn new() -> Self {
-        let (held, release) = mpsc::channel();
-        tokio::task::spawn_blocking(move || release.recv());
-        Self(held)
-    }
-}
-
-/// What became of a call.
-#[derive(Debug)]
-struct Met {
-    /// What the layer did about the first answer, if it sent again.
-    again: Option<Action>,
-    status: u16,
-    body: Bytes,
-    seen: Vec<Seen>,
-}
-
-/// Sends a request to a provider that answers as the row says, and to the second request with 200.
-///
-/// Time passes only when a layer has decided to send again, first up to a millisecond before
-/// `not_before`, which must not be enough.
-async fn meet<L>(row: &Value, host: &str, layer: L, not_before: Duration) -> Met
-where
-    L: Layer<Client>,
-    L::Service: Service<
-            Request<Full<Bytes>>,
-            Response = Response<InspectedBody<hyper::body::Incoming>>,
-            Error = legacy::Error,
-        >,
-{
-    let replayed = row.clone();
-    let provider = Loopback::serve(move |number| match number {
-        0 => replay(&replayed),
-        _ => Response::new(Full::from("answered").boxed()),
-    })
-    .await;
-    let sends = Arc::new(AtomicUsize::new(0));
-    let counter = sends.clone();
-    let client = ServiceBuilder::new()
-        .map_request(move |request| {
-            counter.fetch_add(1, Ordering::SeqCst);
-            request
-        })
-        .layer(InspectLayer::new().first_event(Duration::from_secs(1)))
-        .service(provider.client());
-    let call = Call::new();
-    let mut request = chat(host);
-    request.extensions_mut().insert(call.clone());
-    let mut answer = pin!(layer.layer(BoxCloneService::new(client)).oneshot(request));
-
-    let again = || {
-        let first = call.trail().attempts().into_iter().next()?;
-        let mut actions = first.steps.into_iter().map(|step| step.action);
-        actions.find(|action| !matches!(action, Action::Return(_)))
-    };
-    let done = poll_fn(|cx| match answer.as_mut().poll(cx) {
-        Poll::Ready(response) => Poll::Ready(Some(response)),
-        Poll::Pending if again().is_some() => Poll::Ready(None),
-        Poll::Pending => Poll::Pending,
-    })
-    .await;
-    let response = match done {
-        Some(response) => response,
-        None => {
-            if not_before > MILLISECOND {
-                advance(not_before - MILLISECOND).await;
-                let early = poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx).is_ready())).await;
-                let sends = sends.load(Ordering::SeqCst);
-                assert!(!early && sends == 1, "sent early: {row}");
-            }
-            let wait = match again() {
-                Some(Action::Wait(wait)) => wait,
-                _ => Duration::ZERO,
-            };
-            advance(wait.saturating_sub(not_before) + 3 * MILLISECOND).await;
-            answer.await
-        }
-    };
-    let (head, body) = response.unwrap().into_parts();
-    Met {
-        again: again(),
-        status: head.status.as_u16(),
-        body: body.collect().await.unwrap().to_bytes(),
-        seen: provider.seen(),
-    }
-}
-
 /// The response of a row, with the clock of its time.
 fn replay(row: &Value) -> Answer {
     let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
@@ -176,39 +61,10 @@ fn wire_body(row: &Value) -> Bytes {
             let headers = headers
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
-            aws_message(headers, object["payload"].to_string().as_bytes())
+            aws::message(headers, object["payload"].to_string().as_bytes())
         }
         body => Bytes::from(body.to_string()),
     }
-}
-
-/// A message of Amazon's event stream: lengths, checksum, headers, payload, checksum.
-fn aws_message<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>, payload: &[u8]) -> Bytes {
-    const STRING: u8 = 7;
-    let mut headers = Vec::new();
-    for (name, value) in pairs {
-        headers.push(u8::try_from(name.len()).unwrap());
-        headers.extend_from_slice(name.as_bytes());
-        headers.push(STRING);
-        headers.extend_from_slice(&u16::try_from(value.len()).unwrap().to_be_bytes());
-        headers.extend_from_slice(value.as_bytes());
-    }
-    let word = |number: usize| u32::try_from(number).unwrap().to_be_bytes();
-    let mut message = Vec::new();
-    message.extend_from_slice(&word(16 + headers.len() + payload.len()));
-    message.extend_from_slice(&word(headers.len()));
-    message.extend_from_slice(&crc32(&message).to_be_bytes());
-    message.extend_from_slice(&headers);
-    message.extend_from_slice(payload);
-    message.extend_from_slice(&crc32(&message).to_be_bytes());
-    Bytes::from(message)
-}
-
-/// The checksum of zlib, bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-    let add = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));
-    !bytes.iter().fold(!0, add)
 }
 
 // What a row's own fields say.
@@ -270,6 +126,16 @@ fn cases() -> impl Iterator<Item = (Value, &'static str)> {
     })
 }
 
+/// A provider that answers as the row says, and a call to it through a layer.
+async fn replayed<L>(row: &Value, host: &str, layer: L, not_before: Duration) -> Met
+where
+    L: Layer<Client>,
+    L::Service: Inspected,
+{
+    let refused = row.clone();
+    meet(chat(host), move || replay(&refused), layer, not_before).await
+}
+
 /// Collects what is wrong, so that all rows are seen at once.
 #[derive(Default)]
 struct Report {
@@ -325,7 +191,7 @@ async fn backoff_waits(longest: Duration) {
         let waits =
             !is_none(&row) && flag(&row, "same_key_retry_helps") && hint(&row) <= Some(longest);
         let not_before = hint(&row).filter(|_| waits).unwrap_or_default();
-        let met = meet(&row, host, layer, not_before).await;
+        let met = replayed(&row, host, layer, not_before).await;
         report.check(&row, host, "backoff", &met, waits);
         if let Some(action) = met.again {
             let at_least = |wait| wait >= hint(&row).unwrap_or(Duration::from_secs(1));
@@ -355,7 +221,7 @@ async fn key_rotation_asks_with_the_next_key_where_another_key_may_help() {
     let mut report = Report::default();
     for (row, host) in cases() {
         let pool = KeyPool::new(["one", "two"]).unwrap();
-        let met = meet(&row, host, KeyRotationLayer::new(pool), Duration::ZERO).await;
+        let met = replayed(&row, host, KeyRotationLayer::new(pool), Duration::ZERO).await;
         let rotates = !is_none(&row) && flag(&row, "other_key_may_help");
         report.check(&row, host, "key_rotation", &met, rotates);
         let keys: Vec<_> = met.seen.iter().map(|seen| &*seen.key).collect();
@@ -371,7 +237,7 @@ async fn fallback_asks_the_next_target_whatever_the_limit_but_not_for_a_bad_key_
     let _held = Held::new();
     let mut report = Report::default();
     for (row, host) in cases() {
-        let met = meet(&row, host, FallbackLayer::new(["lesser"]), Duration::ZERO).await;
+        let met = replayed(&row, host, FallbackLayer::new(["lesser"]), Duration::ZERO).await;
         report.check(&row, host, "fallback", &met, falls_back(&row));
         let models: Vec<_> = met.seen.iter().map(|seen| &*seen.model).collect();
         assert_eq!(models, ["first", "lesser"][..models.len()]);
@@ -398,7 +264,7 @@ async fn the_host_of_the_request_decides_where_the_response_does_not_say() {
         ("gateway.example", true),
         ("api.groq.com", false),
     ] {
-        let met = meet(&row, host, BackoffLayer::new(), hint).await;
+        let met = replayed(&row, host, BackoffLayer::new(), hint).await;
         assert_eq!(met.again.is_some(), waits, "{host}: {met:?}");
         assert_eq!(met.status, if waits { 200 } else { 429 });
     }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, unreachable_pub)] // no topic needs all of it
 
+pub mod aws;
+mod meet;
+
 use std::{
     convert::Infallible,
     io,
@@ -14,11 +17,13 @@ use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
-    client::legacy::{self, Client},
+    client::legacy,
     rt::{TokioExecutor, TokioIo},
 };
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
+
+pub use meet::{Client, Held, Inspected, Met, meet};
 
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
 
@@ -83,7 +88,7 @@ impl Loopback {
                 async move { Ok::<_, io::Error>(TokioIo::new(TcpStream::connect(address).await?)) },
             )
         });
-        Client::builder(TokioExecutor::new()).build(connector)
+        legacy::Client::builder(TokioExecutor::new()).build(connector)
     }
 
     pub fn seen(&self) -> Vec<Seen> {
