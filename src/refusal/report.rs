@@ -26,7 +26,7 @@ const MOST_ELEMENTS: usize = 16;
 #[rustfmt::skip]
 const CODE_KEYS: &[&str] = &[
     "code", "type", "status", "error_type", "error_code", "reason", "limit_source", "__type",
-    "statusCode", "status_code", "provider_code",
+    "statusCode", "status_code", "provider_code", "domain",
 ];
 #[rustfmt::skip]
 const TEXT_KEYS: &[&str] = &[
