@@ -841,6 +841,12 @@ fn anthropic_and_google_in_other_words() {
         ),
         (
             429,
+            "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-5h-status: rejected\nanthropic-ratelimit-unified-5h-reset: 1780232640",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
+            "RateLimited Spend FiveHours 10800000ms +key +model",
+        ),
+        (
+            429,
             "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-reset: 1780221960\nanthropic-ratelimit-unified-representative-claim: seven_day\nanthropic-ratelimit-unified-7d-status: rejected\nanthropic-ratelimit-unified-7d-reset: 1780308240",
             r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
             "RateLimited Spend Week 86400000ms +key +model",

@@ -52,7 +52,8 @@ enum Form {
 const DELAY_KEYS: &[(&str, Form)] = &[
     ("retryDelay", Form::Proto), ("quotaResetDelay", Form::Go), ("quotaResetTimeStamp", Form::Date),
     ("retry_after", Form::Seconds), ("retryAfter", Form::Seconds),
-    ("retry_after_seconds", Form::Seconds), ("retry_after_ms", Form::Millis),
+    ("retry_after_seconds", Form::Seconds), ("retryAfterSeconds", Form::Seconds),
+    ("retry_after_ms", Form::Millis), ("retryAfterMs", Form::Millis),
 ];
 
 /// What an error's JSON says, before anything is concluded from it.
