@@ -30,6 +30,10 @@ pub struct Inspect<S> {
     pub(super) settings: Settings,
 }
 
+/// In the extensions of a response whose body was looked into: a second layer would wait as long again.
+#[derive(Clone, Copy)]
+struct Seen;
+
 pin_project! {
     /// The future of [`Inspect`].
     pub struct ResponseFuture<F, R: Body> {
@@ -191,6 +195,7 @@ where
         if let Some(refusal) = refusal {
             head.extensions.insert(refusal);
         }
+        head.extensions.insert(Seen);
         Some(Response::from_parts(head, reading.into_body()))
     }
 }
@@ -200,7 +205,8 @@ where
 impl Settings {
     /// What to look for in the body, and how long; `None` if it is not to be read.
     fn plan(&self, head: &response::Parts) -> Option<(Option<Look>, Duration)> {
-        if head.extensions.get::<Refusal>().is_some() {
+        let is_known = head.extensions.get::<Refusal>().is_some();
+        if is_known || head.extensions.get::<Seen>().is_some() {
             return None;
         }
         if is_readable_error(head.status, &head.headers) {

@@ -8,12 +8,12 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
 use tokio::time::Instant;
-use tower_429::{InspectLayer, inspect::InspectedBody, refusal::Refusal};
+use tower_429::{InspectLayer, refusal::Refusal};
 
 use super::{
     answer,
     body::{Scripted, Step},
-    inspect,
+    inspect, inspect_twice,
 };
 
 /// Texts that the layer looks into, and ends early or late on.
@@ -49,6 +49,7 @@ struct Case {
     limit: usize,
     patience: Duration,
     first_event: Option<Duration>,
+    twice: bool,
 }
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
@@ -108,8 +109,9 @@ prop_compose! {
         limit in prop_oneof![Just(64 * 1024), 0..130_usize],
         patience in millis(0..2_000),
         first_event in option::weighted(0.7, millis(0..2_000)),
+        twice in any::<bool>(),
     ) -> Case {
-        Case { status, kind, coding, steps, knows_length, limit, patience, first_event }
+        Case { status, kind, coding, steps, knows_length, limit, patience, first_event, twice }
     }
 }
 
@@ -154,7 +156,10 @@ impl Case {
 }
 
 /// The frames and the error of a body, as they come; its promises are held against them.
-async fn frames(mut body: InspectedBody<Scripted>, expected: &[Step], exact: bool) -> Vec<String> {
+async fn frames<B>(mut body: B, expected: &[Step], exact: bool) -> Vec<String>
+where
+    B: Body<Data = Bytes, Error = &'static str> + Unpin,
+{
     let length = |step: &Step| match step {
         Step::Data(data) => data.len() as u64,
         _ => 0,
@@ -188,6 +193,12 @@ async fn frames(mut body: InspectedBody<Scripted>, expected: &[Step], exact: boo
     }
 }
 
+type Erased = Pin<Box<dyn Body<Data = Bytes, Error = &'static str>>>;
+
+fn erase(body: impl Body<Data = Bytes, Error = &'static str> + 'static) -> Erased {
+    Box::pin(body)
+}
+
 fn same_head(head: &response::Parts, expected: &response::Parts) -> bool {
     (head.status, &head.headers, head.version)
         == (expected.status, &expected.headers, expected.version)
@@ -209,7 +220,11 @@ proptest! {
             let watch = response.body().watch();
             let (expected, _) = case.response().into_parts();
             let start = Instant::now();
-            let (head, body) = inspect(case.layer(), response).await.into_parts();
+            let (head, body) = match case.twice {
+                true => inspect_twice(case.layer(), response).await.map(erase),
+                false => inspect(case.layer(), response).await.map(erase),
+            }
+            .into_parts();
 
             assert!(start.elapsed() <= case.longest(), "{:?}", start.elapsed());
             assert!(same_head(&head, &expected));

@@ -14,7 +14,7 @@ mod untouched;
 use std::{convert::Infallible, future::ready};
 
 use http::{Request, Response};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_429::{InspectLayer, inspect::InspectedBody};
 
 use body::Scripted;
@@ -27,18 +27,35 @@ async fn inspect(
     inspect_from("https://api.example/v1/chat", layer, response).await
 }
 
+/// What two layers make of it.
+async fn inspect_twice(
+    layer: InspectLayer,
+    response: Response<Scripted>,
+) -> Response<InspectedBody<InspectedBody<Scripted>>> {
+    let provider = ServiceBuilder::new().layer(layer).service(once(response));
+    layer
+        .layer(provider)
+        .oneshot(Request::new(()))
+        .await
+        .unwrap()
+}
+
+/// A provider with one response.
+fn once(
+    response: Response<Scripted>,
+) -> impl Service<Request<()>, Response = Response<Scripted>, Error = Infallible> {
+    let mut response = Some(response);
+    service_fn(move |_: Request<()>| ready(Ok(response.take().expect("one call"))))
+}
+
 /// As [`inspect`], of a response from a host.
 async fn inspect_from(
     uri: &str,
     layer: InspectLayer,
     response: Response<Scripted>,
 ) -> Response<InspectedBody<Scripted>> {
-    let mut response = Some(response);
-    let provider = service_fn(move |_: Request<()>| {
-        ready(Ok::<_, Infallible>(response.take().expect("one call")))
-    });
     let request = Request::post(uri).body(()).unwrap();
-    layer.layer(provider).oneshot(request).await.unwrap()
+    layer.layer(once(response)).oneshot(request).await.unwrap()
 }
 
 /// A response with header lines.

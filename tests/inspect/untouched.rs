@@ -8,7 +8,7 @@ use std::{
 
 use http::Request;
 use http_body_util::BodyExt;
-use tower::{Layer, Service, service_fn};
+use tower::{Layer, Service};
 use tower_429::{
     InspectLayer,
     refusal::{Reason, Refusal},
@@ -17,7 +17,7 @@ use tower_429::{
 use super::{
     answer,
     body::{Scripted, Step},
-    inspect,
+    inspect, once,
 };
 
 const ERROR: &str = r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#;
@@ -87,10 +87,7 @@ async fn a_refusal_that_is_there_already_stays_and_the_body_is_not_read() {
 async fn a_dropped_call_drops_the_body_that_was_being_read() {
     let body = Scripted::new([Step::Data("{".into()), Step::Pause(Duration::from_secs(9))]);
     let watch = body.watch();
-    let mut response = Some(answer(429, &[], body));
-    let provider = service_fn(move |_: Request<()>| {
-        std::future::ready(Ok::<_, std::convert::Infallible>(response.take().unwrap()))
-    });
+    let provider = once(answer(429, &[], body));
     {
         let call = pin!(InspectLayer::new().layer(provider).call(Request::new(())));
         let mut cx = Context::from_waker(Waker::noop());
