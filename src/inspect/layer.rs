@@ -61,6 +61,29 @@ impl InspectLayer {
     ///
     /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
     /// that begins with an object whose first key is `error`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::Response;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_429::{InspectLayer, refusal::{Reason, Refusal}};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let provider = service_fn(|_: http::Request<String>| async {
+    ///     let stream = "event: error\n\
+    ///         data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+    ///     Response::builder().header("content-type", "text/event-stream").body(String::from(stream))
+    /// });
+    /// let layer = InspectLayer::new().first_event(Duration::from_secs(30));
+    /// let client = ServiceBuilder::new().layer(layer).service(provider);
+    /// let response = client.oneshot(http::Request::default()).await?;
+    /// assert_eq!(response.status(), 200);
+    /// let refusal = response.extensions().get::<Refusal>().unwrap();
+    /// assert_eq!(refusal.reason, Reason::Overloaded, "the layers around it ask again");
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn first_event(mut self, patience: Duration) -> Self {
         self.settings.first_event = Some(patience);
