@@ -1200,6 +1200,25 @@ fn the_others_in_other_words() {
             "",
             "RateLimited Requests 60000ms +time +key +model",
         ),
+        // A reset that names nothing is of what refused, unless something is left of its own.
+        (
+            429,
+            "ratelimit-reset: 30",
+            r#"{"error":{"message":"30 tokens per minute, and you have used 31"}}"#,
+            "RateLimited Tokens Minute 30000ms +time +key +model",
+        ),
+        (
+            429,
+            "x-ratelimit-remaining: 4\nx-ratelimit-reset: 30",
+            r#"{"error":{"message":"30 tokens per minute, and you have used 31"}}"#,
+            "RateLimited Tokens Minute +time +key +model",
+        ),
+        (
+            429,
+            "x-tokenlimit-remaining: 0\nx-ratelimit-remaining: 4\nx-ratelimit-reset: 2",
+            r#"{"error":{"message":"Token rate exceeded.","error_type":"dynamic_token_limited"}}"#,
+            "RateLimited Tokens Second 2000ms +time +key +model",
+        ),
         // Errors in errors
         (
             500,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 
 use super::{
     Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window, bucket, codes, cures, google,
@@ -17,6 +17,13 @@ const CODE_HEADERS: &[&str] = &["x-amzn-errortype", "x-ratelimit-type", "x-ms-er
 
 /// Headers whose value names a limit.
 const NAMING_HEADERS: &[&str] = &["x-ratelimit-type", "policy-id"];
+
+/// Resets that name no dimension, and what is left of theirs.
+const UNNAMED_RESETS: &[(&str, &str)] = &[
+    ("x-ratelimit-reset", "x-ratelimit-remaining"),
+    ("x-rate-limit-reset", "x-rate-limit-remaining"),
+    ("ratelimit-reset", "ratelimit-remaining"),
+];
 
 /// A refusal from all that is known: status and headers are those of a response; an event in a
 /// stream has neither.
@@ -222,15 +229,13 @@ impl Evidence<'_> {
     /// A reset that names no dimension is of the limit that refused, unless something is left of its
     /// own; Together's is always what is to be waited for.
     fn unnamed_reset(&self, dialect: Dialect, clock: SystemTime) -> Option<Duration> {
-        let text = |name| {
-            self.headers
-                .get(name)
-                .and_then(|value: &HeaderValue| value.to_str().ok())
+        let text = |name: &str| self.headers.get(name)?.to_str().ok();
+        let of = |(reset, remaining): &(&str, &str)| {
+            let is_spent = text(remaining).is_none_or(|left| left.trim() == "0");
+            let reset = text(reset).filter(|_| is_spent || dialect == Dialect::Together)?;
+            reset::parse(reset, clock)
         };
-        let is_spent = text("x-ratelimit-remaining").is_none_or(|left| left.trim() == "0");
-        let reset =
-            text("x-ratelimit-reset").filter(|_| is_spent || dialect == Dialect::Together)?;
-        reset::parse(reset, clock)
+        UNNAMED_RESETS.iter().filter_map(of).max()
     }
 
     /// What follows from kind and delay together.
