@@ -220,10 +220,12 @@ impl Evidence<'_> {
             _ => [None, None],
         };
         let sentence = prose::delay(message, clock);
-        let unnamed = self
-            .unnamed_reset(dialect, clock)
-            .filter(|_| refusal.reason == Reason::RateLimited);
-        retry_after::first_positive([by_head, field, told, sentence, named, listed, unnamed])
+        let unnamed = std::iter::once_with(|| {
+            let limited = refusal.reason == Reason::RateLimited;
+            limited.then(|| self.unnamed_reset(dialect, clock))?
+        });
+        let known = [by_head, field, told, sentence, named, listed];
+        retry_after::first_positive(known.into_iter().chain(unnamed))
     }
 
     /// A reset that names no dimension is of the limit that refused, unless something is left of its
