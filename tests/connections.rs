@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
@@ -24,8 +25,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
 };
 use tokio::net::TcpListener;
-use tower::{Layer, Service, ServiceExt};
-use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
+use tower_429::{BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer};
 
 type Answer = BoxBody<Bytes, Infallible>;
 
@@ -76,10 +77,11 @@ fn late() -> Answer {
 type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
 /// How many connections ten refusals and an answer take.
-async fn connections<L>(layer: L, refusal: fn() -> Answer) -> usize
+async fn connections<L, R>(layer: L, refusal: fn() -> Answer) -> usize
 where
     L: Layer<HyperClient>,
-    L::Service: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error = client::Error>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = client::Error>,
+    R: Body<Data = Bytes, Error = hyper::Error>,
 {
     let (address, connections) = serve(refusal).await;
     let client = layer.layer(Client::builder(TokioExecutor::new()).build_http());
@@ -102,5 +104,9 @@ async fn ten_refusals_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
         assert_eq!(connections(keys, refusal).await, 1, "key rotation");
         let fallback = FallbackLayer::new(eleven());
         assert_eq!(connections(fallback, refusal).await, 1, "fallback");
+        let inspected = ServiceBuilder::new()
+            .layer(BackoffLayer::new().attempts(11))
+            .layer(InspectLayer::new());
+        assert_eq!(connections(inspected, refusal).await, 1, "inspect");
     }
 }

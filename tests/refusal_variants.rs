@@ -540,7 +540,7 @@ fn the_others() {
             429,
             "x-ratelimit-reset: 2",
             r#"{"error":{"message":"...","type":"dynamic_token_limited"}}"#,
-            "RateLimited Tokens Second +time +key +model",
+            "RateLimited Tokens Second 2000ms +time +key +model",
         ),
         (
             403,
@@ -698,6 +698,539 @@ fn the_others() {
             "ratelimit-limit: 100, 100;w=60\nratelimit-remaining: 0\nratelimit-reset: 30",
             "",
             "RateLimited Requests 30000ms +time +key +model",
+        ),
+    ]);
+}
+
+#[test]
+fn openai_and_azure_in_other_words() {
+    check(&[
+        // 2023: no abbreviation, no organisation's id in the new form, a limit and its unit.
+        (
+            429,
+            "x-ratelimit-reset-requests: 20s\nx-ratelimit-remaining-requests: 0\nx-ratelimit-limit-requests: 3",
+            r#"{"error":{"message":"Rate limit reached for gpt-3.5-turbo in organization org-B on requests per min. Limit: 3 / min. Please try again in 20s.","type":"requests","param":null,"code":"rate_limit_exceeded"}}"#,
+            "RateLimited Requests Minute 20000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Rate limit reached for gpt-4o-mini in organization org-B on tokens per day (TPD): Limit 2000000, Used 1999000, Requested 1300. Please try again in 12.96s.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            "RateLimited Tokens Day 12960ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Rate limit reached for gpt-image-1 in organization org-B on input-images per min: Limit 5, Used 5, Requested 1. Please try again in 12s.","type":"input-images","param":null,"code":"rate_limit_exceeded"}}"#,
+            "RateLimited Minute 12000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Request too large for gpt-4-turbo-preview in organization org-B on tokens per min (TPM): Limit 10000, Requested 12044. Visit https://platform.openai.com/account/rate-limits to learn more.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#,
+            "TooLarge Tokens Minute +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details. For more information on this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+            "QuotaExhausted +key",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Billing hard limit has been reached","type":"invalid_request_error","param":null,"code":"billing_hard_limit_reached"}}"#,
+            "QuotaExhausted +key",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Your organization has reached its monthly spend limit.","type":"insufficient_quota","param":null,"code":"organization_spend_limit_exceeded"}}"#,
+            "QuotaExhausted Month +key",
+        ),
+        // Before it was a 429.
+        (
+            503,
+            "retry-after: 4",
+            r#"{"error":{"message":"Slow down.","type":"service_unavailable_error","param":null,"code":"slow_down"}}"#,
+            "Overloaded 4000ms +time +model",
+        ),
+        (
+            401,
+            "",
+            r#"{"error":{"message":"You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth.","type":"invalid_request_error","param":null,"code":null}}"#,
+            "KeyRejected +key",
+        ),
+        (
+            429,
+            "Retry-After-Ms: 1234.5",
+            r#"{"error":{"message":"Slower.","type":"rate_limit_error"}}"#,
+            "RateLimited 1235ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":"429","message":"Requests to the Embeddings_Create Operation under Azure OpenAI API version 2024-02-01 have exceeded call rate limit of your current OpenAI S0 pricing tier. Please retry after 59 seconds. Please contact Azure support service if you would like to further increase the default rate limit."}}"#,
+            "RateLimited Requests Minute 59000ms +time +key +model",
+        ),
+        (
+            429,
+            "x-ratelimit-remaining-tokens: -1\nx-ratelimit-reset-tokens: -1\nretry-after: 12\nx-ratelimit-renewalperiod-tokens: 60",
+            r#"{"error":{"code":"RateLimitReached","message":"Your requests to gpt-5-mini for gpt-5-mini in East US have exceeded the token rate limit for your current AIServices S0 pricing tier."}}"#,
+            "RateLimited Tokens Minute 12000ms +time +key +model",
+        ),
+        (
+            429,
+            "policy-id: DeploymentRatelimit-Request\nx-rate-limit-reset-requests: 9",
+            r#"{"error":{"code":"429","message":"Rate limit is exceeded."}}"#,
+            "RateLimited Requests Minute 9000ms +time +key +model",
+        ),
+        (
+            403,
+            "",
+            r#"{ "statusCode": 403, "message": "Out of call volume quota. Quota will be replenished in 1.02:03:04." }"#,
+            "QuotaExhausted 93784000ms +key",
+        ),
+        (
+            401,
+            "",
+            r#"{"statusCode":401,"message":"Access denied due to missing subscription key. Make sure to include subscription key when making requests to an API."}"#,
+            "KeyRejected +key",
+        ),
+    ]);
+}
+
+#[test]
+fn anthropic_and_google_in_other_words() {
+    check(&[
+        (
+            429,
+            "retry-after: 16\nanthropic-ratelimit-requests-limit: 50\nanthropic-ratelimit-requests-remaining: 0\nanthropic-ratelimit-requests-reset: 2026-05-31T10:04:16Z\nanthropic-ratelimit-input-tokens-remaining: 30000",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed the rate limit for your organization (00000000-0000-0000-0000-000000000000) of 50 requests per minute. For details, refer to: https://docs.claude.com/en/api/rate-limits."},"request_id":"req_B"}"#,
+            "RateLimited Requests Minute 16000ms +time +key +model",
+        ),
+        (
+            429,
+            "retry-after: 41",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your organization’s rate limit of 400,000 input tokens per minute (org: 0, model: claude-opus-4-5). You can see the response headers for current usage."}}"#,
+            "RateLimited InputTokens Minute 41000ms +time +key +model",
+        ),
+        (
+            429,
+            "retry-after: 3000",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Number of concurrent connections has exceeded your rate limit. Please try again later or contact sales."}}"#,
+            "RateLimited Concurrency 3000000ms +time +key +model",
+        ),
+        (
+            529,
+            "x-should-retry: true",
+            r#"{"type":"error","error":{"details":null,"type":"overloaded_error","message":"Overloaded. https://docs.claude.com/en/api/errors"},"request_id":"req_B"}"#,
+            "Overloaded +time +model",
+        ),
+        (
+            401,
+            "",
+            r#"{"type":"error","error":{"type":"authentication_error","message":"OAuth token has expired. Please obtain a new token or refresh your existing token."}}"#,
+            "KeyRejected +key",
+        ),
+        (
+            403,
+            "",
+            r#"{"type":"error","error":{"type":"permission_error","message":"Your API key does not have permission to use the specified resource."}}"#,
+            "KeyRejected +key +model",
+        ),
+        (
+            429,
+            "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-5h-status: rejected\nanthropic-ratelimit-unified-5h-reset: 1780232640",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
+            "RateLimited Spend FiveHours 10800000ms +key +model",
+        ),
+        (
+            429,
+            "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-reset: 1780221960\nanthropic-ratelimit-unified-representative-claim: seven_day\nanthropic-ratelimit-unified-7d-status: rejected\nanthropic-ratelimit-unified-7d-reset: 1780308240",
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
+            "RateLimited Spend Week 86400000ms +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"17.5s"},{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_requests","quotaId":"GenerateRequestsPerMinutePerProjectPerModel-FreeTier","quotaValue":"5"}]}]}}"#,
+            "RateLimited Requests Minute 17500ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"You exceeded your current quota.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_requests_per_model_per_day","quotaId":"GenerateRequestsPerDayPerProjectPerModel","quotaDimensions":{"model":"gemini-2.5-pro"},"quotaValue":"10000"}]}]}}"#,
+            "RateLimited Requests Day +key +model",
+        ),
+        // Zero is the default of a number in proto3, and not sent.
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.\n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0\nPlease retry in 12.3s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_requests","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"12s"}]}}"#,
+            "QuotaExhausted Requests Day 12000ms +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"Resource has been exhausted (e.g. check quota).","status":"RESOURCE_EXHAUSTED"}}"#,
+            "RateLimited +time +key +model",
+        ),
+        (
+            400,
+            "",
+            r#"[{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com","metadata":{"service":"generativelanguage.googleapis.com"}}]}}]"#,
+            "KeyRejected +key",
+        ),
+        (
+            403,
+            "",
+            r#"{"error":{"code":403,"message":"Your API key was reported as leaked. Please use another API key.","status":"PERMISSION_DENIED"}}"#,
+            "KeyRejected +key",
+        ),
+        // Code Assist's users have no keys to change.
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"You have exhausted your capacity on this model. Your quota will reset after 3s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"RATE_LIMIT_EXCEEDED","domain":"cloudcode-pa.googleapis.com","metadata":{"quotaResetDelay":"2.84s","model":"gemini-2.5-pro"}}]}}"#,
+            "RateLimited 2840ms +time +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"Out of G1 credits.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"INSUFFICIENT_G1_CREDITS_BALANCE","domain":"cloudcode-pa.googleapis.com"}]}}"#,
+            "QuotaExhausted +model",
+        ),
+        (
+            503,
+            "",
+            r#"{"error":{"code":503,"message":"No capacity available for model gemini-3-pro on the server","status":"UNAVAILABLE","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"MODEL_CAPACITY_EXHAUSTED","domain":"cloudcode-pa.googleapis.com"}]}}"#,
+            "Overloaded +time +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"code":429,"message":"Quota exceeded for aiplatform.googleapis.com/online_prediction_input_tokens_per_minute_per_base_model with base model: anthropic-claude-sonnet-4. Please submit a quota increase request.","status":"RESOURCE_EXHAUSTED"}}"#,
+            "RateLimited InputTokens Minute +time +key +model",
+        ),
+    ]);
+}
+
+#[test]
+fn the_others_in_other_words() {
+    check(&[
+        // Bedrock
+        (
+            429,
+            "",
+            r#"{"message":"Too many tokens, please wait before trying again."}"#,
+            "RateLimited Tokens Minute +time +key +model",
+        ),
+        (
+            400,
+            "x-amzn-errortype: ThrottlingException:http://internal.amazon.com/coral/com.amazon.bedrock/",
+            r#"{"message":"Too many requests, please wait before trying again. You have sent too many requests.  Wait before trying again."}"#,
+            "RateLimited Requests Minute +time +key +model",
+        ),
+        (
+            403,
+            "x-amzn-errortype: UnrecognizedClientException",
+            r#"{"message":"The security token included in the request is invalid."}"#,
+            "KeyRejected +key",
+        ),
+        (
+            403,
+            "x-amzn-errortype: ExpiredTokenException",
+            r#"{"message":"The security token included in the request is expired"}"#,
+            "KeyRejected +key",
+        ),
+        (
+            503,
+            "x-amzn-errortype: ServiceUnavailableException:http://internal.amazon.com/",
+            r#"{"message":"Bedrock is unable to process your request."}"#,
+            "Overloaded +time +model",
+        ),
+        // Groq
+        (
+            429,
+            "retry-after: 7.66",
+            r#"{"error":{"message":"Rate limit reached for model `openai/gpt-oss-120b` in organization `org_B` service tier `on_demand` on tokens per minute (TPM): Limit 8000, Used 7500, Requested 1521. Please try again in 7.6575s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            "RateLimited Tokens Minute 7660ms +time +key +model",
+        ),
+        (
+            429,
+            "retry-after: 1211",
+            r#"{"error":{"message":"Rate limit reached for model `llama-3.3-70b-versatile` in organization `org_B` service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 99780, Requested 1621. Please try again in 20m10.464s.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            "RateLimited Tokens Day 1211000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Rate limit reached for model `x` in organization `org_B` on output tokens per minute (OTPM): Limit 6000, Used 5999, Requested 10. Please try again in 90ms.","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            "RateLimited OutputTokens Minute 90ms +time +key +model",
+        ),
+        (
+            498,
+            "",
+            r#"{"error":{"message":"Flex tier capacity exceeded.","type":"flex","code":"capacity_exceeded"}}"#,
+            "Overloaded +time +model",
+        ),
+        (
+            400,
+            "",
+            r#"{"error":{"message":"Organization has been restricted. Please reach out to support if you believe this was in error.","type":"invalid_request_error","code":"organization_restricted"}}"#,
+            "KeyRejected +key",
+        ),
+        // Mistral
+        (
+            429,
+            "x-ratelimit-limit-req-minute: 60\nx-ratelimit-remaining-req-minute: 0",
+            r#"{"message":"Requests rate limit exceeded"}"#,
+            "RateLimited Requests Minute +time +key +model",
+        ),
+        (
+            401,
+            "",
+            r#"{"message":"Unauthorized","request_id":"1"}"#,
+            "KeyRejected +key",
+        ),
+        // DeepSeek
+        (
+            503,
+            "",
+            r#"{"error":{"message":"Service is too busy. We advise users to temporarily switch to alternative LLM API service providers.","type":"service_unavailable_error","code":"service_unavailable_error"}}"#,
+            "Overloaded +time +model",
+        ),
+        (
+            401,
+            "",
+            r#"{"error":{"message":"Authentication Fails, Your api key: ****BBBB is invalid","type":"authentication_error","param":null,"code":"invalid_request_error"}}"#,
+            "KeyRejected +key",
+        ),
+        // OpenRouter, told from others by its words alone
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Rate limit exceeded: free-models-per-min. ","code":429}}"#,
+            "RateLimited Requests Minute +time +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day","code":429}}"#,
+            "RateLimited Requests Day +model",
+        ),
+        (
+            402,
+            "",
+            r#"{"error":{"message":"Insufficient credits. Add more using https://openrouter.ai/settings/credits","code":402}}"#,
+            "QuotaExhausted +key +model",
+        ),
+        (
+            403,
+            "",
+            r#"{"error":{"message":"Key limit exceeded (weekly limit). Manage it using https://openrouter.ai/settings/keys","code":403},"user_id":"user_B"}"#,
+            "QuotaExhausted Week +key",
+        ),
+        (
+            503,
+            "retry-after: 8",
+            r#"{"error":{"code":503,"message":"No instances available","metadata":{"error_type":"provider_overloaded","provider_name":"X"}}}"#,
+            "Overloaded 8000ms +time +model",
+        ),
+        // Together
+        (
+            429,
+            "x-ratelimit-reset: 1.5",
+            r#"{"error":{"message":"Token rate exceeded.","error_type":"dynamic_token_limited"}}"#,
+            "RateLimited Tokens Second 1500ms +time +key +model",
+        ),
+        (
+            402,
+            "",
+            r#"{"error":{"message":"Your account has reached its monthly spending limit.","type":"invalid_request_error"}}"#,
+            "QuotaExhausted Month +key",
+        ),
+        // Fireworks
+        (
+            412,
+            "",
+            r#"{"error":{"message":"Account b is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices.","code":"PRECONDITION_FAILED"}}"#,
+            "QuotaExhausted Month +key",
+        ),
+        (
+            403,
+            "",
+            r#"{"error":{"code":"FORBIDDEN","message":"Not in scope."}}"#,
+            "KeyRejected +key +model",
+        ),
+        // xAI
+        (
+            429,
+            "",
+            r#"{"code":"Some resource has been exhausted","error":"Too many requests for team 0b and model grok-4-fast. Your team's rate limit is - Requests per Second (actual/limit): 9/8, Requests per Minute (actual/limit): 12/480."}"#,
+            "RateLimited Requests Second +time +key +model",
+        ),
+        (
+            403,
+            "",
+            r#"{"code":"The caller does not have permission to execute the specified operation","error":"Your team 0b has either used all available credits or reached its monthly spending limit. To continue making API requests, please purchase more credits or raise your spending limit."}"#,
+            "QuotaExhausted Month +key",
+        ),
+        // Cohere
+        (
+            429,
+            "",
+            r#"{"message":"You are using a Trial key, which is limited to 40 API calls / minute. You can continue to use the Trial key for free or upgrade to a Production key with higher rate limits at 'https://dashboard.cohere.com/api-keys'. Contact us on 'https://discord.gg/XW44jPfYJu' or email us at support@cohere.com with any questions"}"#,
+            "RateLimited Requests Minute +time +key",
+        ),
+        (
+            401,
+            "",
+            r#"{"message":"invalid api token"}"#,
+            "KeyRejected +key",
+        ),
+        // Cerebras
+        (
+            429,
+            "retry-after: 57",
+            r#"{"message":"Requests per minute limit exceeded - too many requests sent.","type":"too_many_requests_error","param":"quota","code":"request_quota_exceeded"}"#,
+            "RateLimited Requests Minute 57000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"message":"Tokens per day limit exceeded - too many tokens processed.","type":"too_many_tokens_error","param":"quota","code":"token_quota_exceeded"}"#,
+            "RateLimited Tokens Day +key +model",
+        ),
+        (
+            402,
+            "",
+            r#"{"message":"Payment required to access this resource. Please visit your billing tab.","type":"payment_required_error","param":"quota","code":"payment_required"}"#,
+            "QuotaExhausted +key",
+        ),
+        // NVIDIA, Hugging Face
+        (
+            403,
+            "",
+            r#"{"status":403,"title":"Forbidden","detail":"Authorization failed"}"#,
+            "KeyRejected +key +model",
+        ),
+        (
+            402,
+            "",
+            r#"{"error":"You have depleted your monthly included credits. Purchase pre-paid credits to continue using Inference Providers with pay-as-you-go. Alternatively, subscribe to PRO."}"#,
+            "QuotaExhausted Month +key",
+        ),
+        (
+            401,
+            "",
+            "<!doctype html><html><body>Sign in</body></html>",
+            "KeyRejected +key",
+        ),
+        // GitHub Models
+        (
+            429,
+            "retry-after: 44913\nx-ratelimit-type: UserByModelByDay",
+            r#"{"error":{"code":"RateLimitReached","message":"Rate limit of 8 per 86400s exceeded for UserByModelByDay. Please wait 44913 seconds before retrying.","details":"Rate limit of 8 per 86400s exceeded for UserByModelByDay. Please wait 44913 seconds before retrying."}}"#,
+            "RateLimited Requests Day 44913000ms +key +model",
+        ),
+        // Cloudflare
+        (
+            429,
+            "",
+            r#"{"success":false,"errors":[{"code":3036,"message":"Account limited: You have used up your daily free allocation of 10,000 neurons, please upgrade to Cloudflare's Workers Paid plan."}],"messages":[],"result":null}"#,
+            "RateLimited Neurons Day +key",
+        ),
+        (
+            429,
+            "",
+            r#"{"errors":[{"message":"AiError: Capacity temporarily exceeded, please try again.","code":"3040"}],"success":false}"#,
+            "Overloaded +time +model",
+        ),
+        // LiteLLM
+        (
+            429,
+            "",
+            r#"{"error":{"message":"LiteLLM Rate Limit Handler: Rate limit exceeded for api_key: 88dc. Limit type: tokens. Current limit: 100, Remaining: 0. Limit resets at: 2026-05-31 10:05:00 UTC","type":"None","param":"None","code":"429"}}"#,
+            "RateLimited Tokens Minute 60000ms +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"No deployments available for selected model, Try again in 5 seconds. Passed model=gpt-4o. pre-call-checks=False, cooldown_list=[]","type":"None","param":"None","code":"429"}}"#,
+            "RateLimited 5000ms +time +model",
+        ),
+        (
+            429,
+            "llm_provider-retry-after: 31\nllm_provider-x-ratelimit-remaining-requests: 0",
+            r#"{"error":{"message":"litellm.RateLimitError: Upstream.","type":"throttling_error","code":"429"}}"#,
+            "RateLimited 31000ms +time +key +model",
+        ),
+        (
+            400,
+            "",
+            r#"{"error":{"message":"Budget has been exceeded! Current cost: 0.5, Max budget: 0.1","type":"budget_exceeded","param":null,"code":"400"}}"#,
+            "QuotaExhausted +key",
+        ),
+        // Perplexity
+        (
+            429,
+            "",
+            r#"{"error":{"message":"Request rate limit exceeded, please try again later","type":"request_rate_limit_exceeded","code":429}}"#,
+            "RateLimited Requests Minute +time +key",
+        ),
+        // Problem details
+        (
+            503,
+            "retry-after: 6\nratelimit: \"default\";r=0;t=9",
+            r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","title":"Reduced capacity"}"#,
+            "Overloaded 6000ms +time +model",
+        ),
+        // Drafts of the IETF, and epochs
+        (
+            429,
+            "ratelimit: \"burst\";r=0;t=3, \"daily\";r=412;t=9000\nratelimit-policy: \"burst\";q=10;w=1, \"daily\";q=1000;w=86400",
+            "",
+            "RateLimited Requests Second 3000ms +time +key +model",
+        ),
+        (
+            429,
+            "x-ratelimit-limit: 5000\nx-ratelimit-remaining: 0\nx-ratelimit-reset: 1780221900",
+            "",
+            "RateLimited Requests 60000ms +time +key +model",
+        ),
+        // A reset that names nothing is of what refused, unless something is left of its own.
+        (
+            429,
+            "ratelimit-reset: 30",
+            r#"{"error":{"message":"30 tokens per minute, and you have used 31"}}"#,
+            "RateLimited Tokens Minute 30000ms +time +key +model",
+        ),
+        (
+            429,
+            "x-ratelimit-remaining: 4\nx-ratelimit-reset: 30",
+            r#"{"error":{"message":"30 tokens per minute, and you have used 31"}}"#,
+            "RateLimited Tokens Minute +time +key +model",
+        ),
+        (
+            429,
+            "x-tokenlimit-remaining: 0\nx-ratelimit-remaining: 4\nx-ratelimit-reset: 2",
+            r#"{"error":{"message":"Token rate exceeded.","error_type":"dynamic_token_limited"}}"#,
+            "RateLimited Tokens Second 2000ms +time +key +model",
+        ),
+        // Errors in errors
+        (
+            500,
+            "",
+            r#"{"detail":{"error":{"message":"Error code: 429 - {'error': {'message': 'x'}}","code":"rate_limit_exceeded"}}}"#,
+            "RateLimited +time +key +model",
+        ),
+        (
+            429,
+            "",
+            r#"{"error":{"message":"429: {\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"This request would exceed your organization's rate limit of 5 requests per minute. Try again in 9 seconds\"}}","type":"None","code":"429"}}"#,
+            "RateLimited Requests Minute 9000ms +time +key +model",
         ),
     ]);
 }

@@ -31,6 +31,15 @@ impl<D: Delays, P> Decision<D, P> {
         }
     }
 
+    /// OpenRouter's one quota that time cures, and soon: to wait for it is to wait for a rate limit.
+    fn is_budget_in_flight(&self, refusal: Option<&Refusal>) -> bool {
+        let waits_for_limits = self.policy.trigger.reasons.contains(&Reason::RateLimited);
+        waits_for_limits
+            && refusal.is_some_and(|refusal| {
+                refusal.reason == Reason::QuotaExhausted && refusal.time_helps()
+            })
+    }
+
     /// The wait, or why there is none.
     fn wait(&mut self, refusal: Option<&Refusal>, left: Option<Duration>) -> Result<Duration, Why> {
         if refusal.is_some_and(time_does_not_help) {
@@ -67,7 +76,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         self.sends += 1;
-        if !self.policy.trigger.acts_on(outcome) {
+        if !self.policy.trigger.acts_on(outcome) && !self.is_budget_in_flight(outcome.refusal) {
             if let Some(budget) = self.policy.budget.as_ref().filter(|_| outcome.is_success()) {
                 budget.deposit();
             }

@@ -6,6 +6,7 @@
 //!    deadline, is not slept on and not cut short: the refusal is returned at once, so that an
 //!    outer layer, or the caller, can act.
 //! 3. What time does not cure is returned at once: a day's limit, a quota, `x-should-retry: false`.
+//!    One quota is waited for: OpenRouter's of the requests in flight, which comes back when they end.
 //! 4. Other statuses and the client's own errors are opt-in: such a request may have been processed.
 //! 5. The last answer is the provider's own, whole, with the [trail](crate::trail) in its extensions.
 //!

@@ -42,7 +42,7 @@ impl InspectLayer {
         }
     }
 
-    /// The most bytes of a body that are read.
+    /// The most bytes of a body that are read; an error in more than 64 KiB is not understood.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.settings.limit = bytes;
@@ -59,8 +59,31 @@ impl InspectLayer {
     /// Looks at the first event of a success too, and holds its head back until it is there, at most
     /// for `patience`.
     ///
-    /// Read are `text/event-stream` (comments and keep-alives are skipped), Amazon's event stream,
-    /// and JSON whose first key is `error`.
+    /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
+    /// that begins with an object whose first key is `error`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::Response;
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_429::{InspectLayer, refusal::{Reason, Refusal}};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let provider = service_fn(|_: http::Request<String>| async {
+    ///     let stream = "event: error\n\
+    ///         data: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n";
+    ///     Response::builder().header("content-type", "text/event-stream").body(String::from(stream))
+    /// });
+    /// let layer = InspectLayer::new().first_event(Duration::from_secs(30));
+    /// let client = ServiceBuilder::new().layer(layer).service(provider);
+    /// let response = client.oneshot(http::Request::default()).await?;
+    /// assert_eq!(response.status(), 200);
+    /// let refusal = response.extensions().get::<Refusal>().unwrap();
+    /// assert_eq!(refusal.reason, Reason::Overloaded, "the layers around it ask again");
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn first_event(mut self, patience: Duration) -> Self {
         self.settings.first_event = Some(patience);
@@ -95,7 +118,8 @@ impl<S> Layer<S> for InspectLayer {
 /// Whether the body of such a response is worth reading: an error, in JSON or text.
 pub(super) fn is_readable_error(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_error = status.is_client_error() || status.is_server_error();
-    let text = |kind: String| kind.starts_with("text/") || kind.ends_with("json");
+    // `application/problem+json`, Amazon's `application/x-amz-json-1.1`
+    let text = |kind: String| kind.starts_with("text/") || kind.contains("json");
     is_error && is_plain(headers) && essence(headers).is_none_or(text)
 }
 

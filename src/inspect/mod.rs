@@ -7,6 +7,7 @@
 //!
 //! 1. The body of an error (4xx, 5xx) is read if it is JSON or text and not compressed, up to
 //!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`patience`](InspectLayer::patience) (1 s).
+//!    What decompresses belongs further in.
 //! 2. What it means is left as a [`Refusal`](crate::refusal::Refusal) in the response's extensions.
 //! 3. The body is handed on whole: the same frames, trailers and errors, also when a bound was hit.
 //! 4. A success is not touched, unless [`first_event`](InspectLayer::first_event) asks for it: some
@@ -15,7 +16,7 @@
 //!    taken back.
 //!
 //! Its place in a stack is the innermost, next to the client. Placed twice or further out it does no
-//! harm: the refusal that is there already stays.
+//! harm: the refusal that is there already stays, and no body is looked into twice.
 //!
 //! ```
 //! use http::Response;

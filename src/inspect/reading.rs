@@ -11,6 +11,9 @@ use http_body::{Body, Frame};
 
 use super::body::{InspectedBody, Rest};
 
+/// More frames than an error or the start of a stream comes in; a frame may be without a byte.
+const MOST_FRAMES: usize = 8 * 1024;
+
 pub(super) struct Reading<R: Body> {
     frames: VecDeque<Frame<Bytes>>,
     read: usize,
@@ -30,9 +33,9 @@ impl<R: Body<Data = Bytes> + Unpin> Reading<R> {
         }
     }
 
-    /// The next chunk; `None` once the body has ended or failed, or the limit is reached.
+    /// The next chunk; `None` once the body has ended or failed, or a limit is reached.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while self.read < self.limit {
+        while self.read < self.limit && self.frames.len() < MOST_FRAMES {
             let Rest::Open(body) = &mut self.rest else {
                 break;
             };

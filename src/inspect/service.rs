@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    refusal::{Dialect, Refusal},
+    refusal::{self, Dialect, Refusal},
 };
 
 /// The service of an [`InspectLayer`](super::InspectLayer).
@@ -29,6 +29,10 @@ pub struct Inspect<S> {
     pub(super) inner: S,
     pub(super) settings: Settings,
 }
+
+/// In the extensions of a response whose body was looked into: a second layer would wait as long again.
+#[derive(Clone, Copy)]
+struct Seen;
 
 pin_project! {
     /// The future of [`Inspect`].
@@ -180,13 +184,18 @@ where
         };
         let dialect = this.settings.dialect(this.host.as_ref(), &head);
         let refusal = match first {
-            None => dialect.refusal(&head, &reading.text(), clock::wall()),
-            Some(First::Event(name, data)) => dialect.event(name.as_deref(), &data, clock::wall()),
+            None | Some(First::Whole) => dialect.refusal(&head, &reading.text(), clock::wall()),
+            Some(First::Event(name, data)) => {
+                // A date in the event is measured as one in a body is.
+                let now = refusal::date(&head.headers).unwrap_or_else(clock::wall);
+                dialect.event(name.as_deref(), &data, now)
+            }
             Some(First::Content) => None,
         };
         if let Some(refusal) = refusal {
             head.extensions.insert(refusal);
         }
+        head.extensions.insert(Seen);
         Some(Response::from_parts(head, reading.into_body()))
     }
 }
@@ -196,7 +205,8 @@ where
 impl Settings {
     /// What to look for in the body, and how long; `None` if it is not to be read.
     fn plan(&self, head: &response::Parts) -> Option<(Option<Look>, Duration)> {
-        if head.extensions.get::<Refusal>().is_some() {
+        let is_known = head.extensions.get::<Refusal>().is_some();
+        if is_known || head.extensions.get::<Seen>().is_some() {
             return None;
         }
         if is_readable_error(head.status, &head.headers) {

@@ -26,7 +26,8 @@ static CODES: &[(&str, Meaning)] = &[
     ("enforced_spend_limit_reached", QUOTA.of(Scope::Account)),
     // Moonshot:
     ("exceeded_current_quota_error", QUOTA.of(Scope::Account)),
-    // Code Assist, whose users have no keys to change:
+    // Code Assist, whose users have no keys to change, by its domain and its reasons:
+    ("cloudcode_pa_googleapis_com", NOTHING.key_helps(false)),
     ("quota_exhausted", QUOTA.of(Scope::AccountModel).key_helps(false)),
     ("insufficient_g1_credits_balance", QUOTA.of(Scope::Account).key_helps(false).model_helps(true)),
     // Bedrock; a quota of one model more often than not.
@@ -154,7 +155,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("errors/4006", NEURONS),
 ];
 
-const FREE_TIER: Meaning = LIMIT
+pub(super) const FREE_TIER: Meaning = LIMIT
     .counts(Dimension::Requests)
     .of(Scope::Account)
     .key_helps(false);

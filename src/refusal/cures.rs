@@ -22,7 +22,7 @@ pub struct Cures {
     pub model: Option<bool>,
 }
 
-/// A limit of unknown window that asks for more than this is not one that a call can wait for.
+/// A limit of unknown window, or of five hours, that asks for more than this is not one that a call can wait for.
 pub(super) const SOON: Duration = Duration::from_secs(3_600);
 
 // === impl Refusal ===
@@ -45,7 +45,9 @@ impl Refusal {
         let by_reason = match self.reason {
             // The kind decides first: a minute's limit stays one even if it asks for a day (Azure).
             Reason::RateLimited => match self.window {
-                Some(window) => window < Window::Day,
+                Some(window) if window <= Window::Hour => true,
+                Some(Window::FiveHours) => self.retry_after.is_some_and(|wait| wait <= SOON),
+                Some(_) => false,
                 None => self.retry_after.is_none_or(|wait| wait <= SOON),
             },
             Reason::Overloaded => true,

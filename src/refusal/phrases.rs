@@ -6,6 +6,7 @@
 
 use super::{
     Dimension, Scope, Window,
+    codes::FREE_TIER,
     meaning::{BUSY, KEY, LARGE, LIMIT, Meaning, NOTHING, QUOTA},
 };
 
@@ -115,6 +116,8 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     // --- Rates.
     (&["api calls", "/ month"], QUOTA.of(Scope::Account)),
     (&["api calls", "/ minute"], LIMIT.of(Scope::Account).model_helps(false)),
+    // OpenRouter's free tier, counted over all free models; "more keys or accounts do not help".
+    (&["free-models-per-"], FREE_TIER),
     // Vertex's shared pool, of which no project owns a part:
     (&["resource exhausted. please try again later"], LIMIT.of(Scope::Model)),
     // LiteLLM: all deployments of a model cool down.

@@ -9,7 +9,7 @@ use super::{
     meaning::{self, Meaning, NOTHING},
     phrases, prose, rate_limit_field,
     report::{self, Report},
-    retry_after, words,
+    reset, retry_after, words,
 };
 
 /// Headers whose value is a code.
@@ -17,6 +17,13 @@ const CODE_HEADERS: &[&str] = &["x-amzn-errortype", "x-ratelimit-type", "x-ms-er
 
 /// Headers whose value names a limit.
 const NAMING_HEADERS: &[&str] = &["x-ratelimit-type", "policy-id"];
+
+/// Resets that name no dimension, and what is left of theirs.
+const UNNAMED_RESETS: &[(&str, &str)] = &[
+    ("x-ratelimit-reset", "x-ratelimit-remaining"),
+    ("x-rate-limit-reset", "x-rate-limit-remaining"),
+    ("ratelimit-reset", "ratelimit-remaining"),
+];
 
 /// A refusal from all that is known: status and headers are those of a response; an event in a
 /// stream has neither.
@@ -64,7 +71,7 @@ impl Evidence<'_> {
         self.correct(&mut meaning, dialect, &buckets, &message);
         let mut refusal = meaning.refusal()?;
         refusal.should_retry = should_retry(self.headers);
-        refusal.retry_after = self.hint(&refusal, &buckets, &message);
+        refusal.retry_after = self.hint(&refusal, dialect, &buckets, &message);
         self.adjust(&mut refusal, dialect, &message);
         Some(refusal)
     }
@@ -114,7 +121,9 @@ impl Evidence<'_> {
     fn buckets(&self, dialect: Dialect) -> Buckets {
         let mut named = bucket::named(self.headers, dialect, self.now);
         if let Some(report) = &self.report {
-            named.append(&mut bucket::named(&report.headers, dialect, self.now));
+            // Headers told in a body have no clock of their own.
+            let clock = retry_after::date(self.headers).unwrap_or(self.now);
+            named.append(&mut bucket::named(&report.headers, dialect, clock));
         }
         Buckets {
             named,
@@ -169,13 +178,15 @@ impl Evidence<'_> {
         if meaning.reason != Some(Reason::RateLimited) {
             return;
         }
-        let quotas = self.report.as_ref().map(|report| &report.quotas[..]);
-        let is_zero = match (dialect, quotas) {
-            // The first request of a model that the plan does not contain is already too many.
-            (Dialect::Gemini, Some([])) => google::names_a_limit_of_zero(message),
-            (_, Some(quotas)) if !quotas.is_empty() => quotas.iter().any(|quota| quota.is_zero),
-            (Dialect::Mistral, _) => buckets.named.iter().any(|bucket| bucket.limit == Some(0)),
-            _ => false,
+        let mut quotas = self.report.iter().flat_map(|report| &report.quotas);
+        // The first request of a model that the plan does not contain is already too many.
+        let is_zero = match dialect {
+            // JSON of protocol buffers leaves out a value of zero: then only the message has it.
+            Dialect::Gemini => {
+                quotas.any(|quota| quota.is_zero) || google::names_a_limit_of_zero(message)
+            }
+            Dialect::Mistral => buckets.named.iter().any(|bucket| bucket.limit == Some(0)),
+            _ => quotas.any(|quota| quota.is_zero),
         };
         if is_zero || meaning.window == Some(Window::Month) {
             meaning.reason = Some(Reason::QuotaExhausted);
@@ -186,8 +197,14 @@ impl Evidence<'_> {
     }
 
     /// The first positive of: headers for the purpose, a field of the body, an upstream's headers in
-    /// the body, a sentence of the body, the reset of an empty bucket, `RateLimit`.
-    fn hint(&self, refusal: &Refusal, buckets: &Buckets, message: &str) -> Option<Duration> {
+    /// the body, a sentence of the body, the reset of an empty bucket, `RateLimit`, an unnamed reset.
+    fn hint(
+        &self,
+        refusal: &Refusal,
+        dialect: Dialect,
+        buckets: &Buckets,
+        message: &str,
+    ) -> Option<Duration> {
         let by_head = retry_after::from_headers(self.headers, self.now);
         if refusal.reason == Reason::KeyRejected {
             return by_head;
@@ -198,12 +215,29 @@ impl Evidence<'_> {
         let told = told.and_then(|report| retry_after::from_headers(&report.headers, clock));
         let [named, listed] = match refusal.reason {
             Reason::RateLimited => {
-                [&buckets.named, &buckets.listed].map(|buckets| reset(buckets, refusal))
+                [&buckets.named, &buckets.listed].map(|buckets| longest_reset(buckets, refusal))
             }
             _ => [None, None],
         };
         let sentence = prose::delay(message, clock);
-        retry_after::first_positive([by_head, field, told, sentence, named, listed])
+        let unnamed = std::iter::once_with(|| {
+            let limited = refusal.reason == Reason::RateLimited;
+            limited.then(|| self.unnamed_reset(dialect, clock))?
+        });
+        let known = [by_head, field, told, sentence, named, listed];
+        retry_after::first_positive(known.into_iter().chain(unnamed))
+    }
+
+    /// A reset that names no dimension is of the limit that refused, unless something is left of its
+    /// own; Together's is always what is to be waited for.
+    fn unnamed_reset(&self, dialect: Dialect, clock: SystemTime) -> Option<Duration> {
+        let text = |name: &str| self.headers.get(name)?.to_str().ok();
+        let of = |(reset, remaining): &(&str, &str)| {
+            let is_spent = text(remaining).is_none_or(|left| left.trim() == "0");
+            let reset = text(reset).filter(|_| is_spent || dialect == Dialect::Together)?;
+            reset::parse(reset, clock)
+        };
+        UNNAMED_RESETS.iter().filter_map(of).max()
     }
 
     /// What follows from kind and delay together.
@@ -255,7 +289,7 @@ impl Buckets {
 }
 
 /// The longest reset of the empty buckets that can be the limit that was named.
-fn reset(buckets: &[Bucket], refusal: &Refusal) -> Option<Duration> {
+fn longest_reset(buckets: &[Bucket], refusal: &Refusal) -> Option<Duration> {
     buckets
         .iter()
         .filter(|bucket| bucket.is_spent() && bucket.counts(refusal.dimension))

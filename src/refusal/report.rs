@@ -26,7 +26,7 @@ const MOST_ELEMENTS: usize = 16;
 #[rustfmt::skip]
 const CODE_KEYS: &[&str] = &[
     "code", "type", "status", "error_type", "error_code", "reason", "limit_source", "__type",
-    "statusCode", "status_code", "provider_code",
+    "statusCode", "status_code", "provider_code", "domain",
 ];
 #[rustfmt::skip]
 const TEXT_KEYS: &[&str] = &[
@@ -52,7 +52,8 @@ enum Form {
 const DELAY_KEYS: &[(&str, Form)] = &[
     ("retryDelay", Form::Proto), ("quotaResetDelay", Form::Go), ("quotaResetTimeStamp", Form::Date),
     ("retry_after", Form::Seconds), ("retryAfter", Form::Seconds),
-    ("retry_after_seconds", Form::Seconds), ("retry_after_ms", Form::Millis),
+    ("retry_after_seconds", Form::Seconds), ("retryAfterSeconds", Form::Seconds),
+    ("retry_after_ms", Form::Millis), ("retryAfterMs", Form::Millis),
 ];
 
 /// What an error's JSON says, before anything is concluded from it.

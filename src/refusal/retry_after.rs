@@ -15,6 +15,12 @@ const RETRY_AFTER_MS: [HeaderName; 2] = [
     HeaderName::from_static("x-ms-retry-after-ms"),
 ];
 
+/// What LiteLLM passes on from the provider behind it.
+const OF_UPSTREAM: [HeaderName; 2] = [
+    HeaderName::from_static("llm_provider-retry-after-ms"),
+    HeaderName::from_static("llm_provider-retry-after"),
+];
+
 /// What GitHub Models sent beside `retry-after`, in seconds.
 const TIME_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-timeremaining");
 
@@ -29,11 +35,14 @@ pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Durat
         })
     };
     let [plain, prefixed] = &RETRY_AFTER_MS;
+    let [upstream_ms, upstream] = &OF_UPSTREAM;
     first_positive([
         millis(plain),
         millis(prefixed),
         seconds(&header::RETRY_AFTER),
         seconds(&TIME_REMAINING),
+        millis(upstream_ms),
+        seconds(upstream),
     ])
 }
 
@@ -65,7 +74,7 @@ fn longest(
 }
 
 /// The response's own clock.
-pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
 }
 

@@ -54,6 +54,7 @@ static DIMENSIONS: &[(&str, Dimension, Option<Window>)] = &[
     (" rpd ", Dimension::Requests, Some(Window::Day)),
     (" concurrency ", Dimension::Concurrency, None),
     (" concurrent requests ", Dimension::Concurrency, None),
+    (" concurrent connections ", Dimension::Concurrency, None),
     (" max parallel request ", Dimension::Concurrency, None),
     (" neurons ", Dimension::Neurons, None),
 ];

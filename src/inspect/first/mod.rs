@@ -10,6 +10,8 @@ use http::HeaderMap;
 pub(super) enum First {
     /// An error, or what may be one: the name of its event, and its JSON.
     Event(Option<String>, Vec<u8>),
+    /// The whole body, which may be an error.
+    Whole,
     /// Something that cannot be an error.
     Content,
 }
@@ -18,6 +20,7 @@ pub(super) enum First {
 pub(super) enum Look {
     Sse(sse::Parser),
     Aws(Vec<u8>),
+    /// How it starts, without blanks.
     Json(Vec<u8>),
 }
 
@@ -44,9 +47,9 @@ impl Look {
                 seen.extend_from_slice(chunk);
                 aws::first(seen)
             }
-            Self::Json(seen) => {
-                seen.extend_from_slice(chunk);
-                (!may_begin_error(seen)).then_some(First::Content)
+            Self::Json(start) => {
+                add_to_start(start, chunk);
+                (!may_be_error(start)).then_some(First::Content)
             }
         }
     }
@@ -54,7 +57,7 @@ impl Look {
     /// The body has ended, or a bound was hit.
     pub(super) fn end(self, complete: bool) -> First {
         match self {
-            Self::Json(seen) if complete => First::Event(None, seen),
+            Self::Json(_) if complete => First::Whole,
             Self::Sse(parser) if complete => match parser.end() {
                 Some(event) => First::Event(event.name, event.data),
                 None => First::Content,
@@ -64,22 +67,28 @@ impl Look {
     }
 }
 
-/// Whether the start of a JSON text is that of an object whose first key is `"error"`, as
-/// OpenRouter's 200 with an error is. Blank lines before it are DeepSeek's, while a request is queued.
-fn may_begin_error(seen: &[u8]) -> bool {
-    let mut expected = br#"{"error""#.iter();
-    let mut in_key = false;
-    for byte in seen {
-        if byte.is_ascii_whitespace() && !in_key {
-            continue;
+/// How an error in JSON begins: with an object whose first key is `"error"`, as OpenRouter's 200 with
+/// an error does. In Google's streams it stands in an array.
+const ERROR: &[u8] = br#"{"error""#;
+
+/// Adds to the start of a JSON text what comes next, without blanks: blank lines before it are
+/// DeepSeek's, while a request is queued.
+fn add_to_start(start: &mut Vec<u8>, chunk: &[u8]) {
+    for byte in chunk {
+        if start.len() > ERROR.len() {
+            return;
         }
-        match expected.next() {
-            Some(next) if next == byte => in_key |= *byte == b'"',
-            Some(_) => return false,
-            None => return true,
+        if !byte.is_ascii_whitespace() || start.contains(&b'"') {
+            start.push(*byte);
         }
     }
-    true
+}
+
+/// Whether a JSON text that starts so, as far as it is known, may be an error.
+fn may_be_error(start: &[u8]) -> bool {
+    let start = start.strip_prefix(b"[").unwrap_or(start);
+    let known = start.len().min(ERROR.len());
+    start[..known] == ERROR[..known]
 }
 
 #[cfg(test)]
@@ -94,8 +103,12 @@ mod tests {
         };
         assert_eq!(look(&["\n\n", " {", "\"id\":"]), Some(First::Content));
         assert_eq!(look(&["[", "]"]), Some(First::Content));
+        assert_eq!(look(&["[[{\"error\""]), Some(First::Content));
+        assert_eq!(look(&["[", "{\"candidates\""]), Some(First::Content));
+        assert_eq!(look(&["[", "{\r\n \"error\"", ": {}}"]), None);
         assert_eq!(look(&["{\"err"]), None);
         assert_eq!(look(&["{\"errors\":[]}"]), Some(First::Content));
+        assert_eq!(look(&["{\"err or\":[]}"]), Some(First::Content));
         assert_eq!(look(&[" { \"error\"", ": {}}"]), None);
     }
 }

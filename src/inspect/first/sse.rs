@@ -19,7 +19,7 @@ pub(in crate::inspect) struct Parser {
 // === impl Parser ===
 
 impl Parser {
-    /// The first event, once it is complete; comments and events without data are none.
+    /// The first event, once it is complete; comments, events without data and pings are none.
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Option<Event> {
         for byte in chunk {
             let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
@@ -67,8 +67,10 @@ impl Parser {
 
     fn dispatch(&mut self) -> Option<Event> {
         let name = self.name.take();
-        let data = self.data.take()?;
-        Some(Event { name, data })
+        let data = self.data.take().filter(|data| !data.is_empty())?;
+        // Anthropic's keep-alive.
+        let is_ping = name.as_deref() == Some("ping");
+        (!is_ping).then_some(Event { name, data })
     }
 }
 
@@ -102,6 +104,11 @@ mod tests {
             first("event: ping\n\ndata: x\n\n"),
             Some((None, "x".into()))
         );
+        assert_eq!(
+            first("event: ping\ndata: {\"type\": \"ping\"}\n\nevent: error\ndata: x\n\n"),
+            Some((Some("error".into()), "x".into()))
+        );
+        assert_eq!(first("data:\n\ndata: x\n\n"), Some((None, "x".into())));
         assert_eq!(first("data: not yet\n"), None);
     }
 
