@@ -29,7 +29,7 @@ pub(super) async fn chat(
 ) -> Response {
     let (model, left, request) = match admit(&mock, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let id = format!("chatcmpl-mock-{}", mock.number());
     let head = (request_id(&mock), limits(left));
@@ -79,28 +79,23 @@ pub(super) fn admit(
     mock: &Shared,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<(&'static str, Left, Value), Response> {
+) -> Result<(&'static str, Left, Value), Box<Response>> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
     let asked = request["model"].as_str().unwrap_or_default();
     if request["temperature"]
         .as_f64()
         .is_some_and(|value| value > 2.0)
     {
-        let message = "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.";
+        let message = "Invalid 'temperature': decimal above maximum value. Expected a value <= 2.";
         let param = "temperature".into();
         let code = "decimal_above_max_value";
-        return Err(error(
-            mock,
-            StatusCode::BAD_REQUEST,
-            message,
-            "invalid_request_error",
-            param,
-            code,
-        ));
+        let kind = "invalid_request_error";
+        let response = error(mock, StatusCode::BAD_REQUEST, message, kind, param, code);
+        return Err(Box::new(response));
     }
     match mock.limits.admit(key(headers), asked) {
         Ok((model, left)) => Ok((model, left, request)),
-        Err(no) => Err(refuse(mock, no, asked)),
+        Err(no) => Err(Box::new(refuse(mock, no, asked))),
     }
 }
 

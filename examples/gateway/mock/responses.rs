@@ -23,7 +23,7 @@ pub(super) async fn create(
 ) -> Response {
     let (model, left, request) = match admit(&mock, &headers, &body) {
         Ok(admitted) => admitted,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     let answer = Answer {
         number: mock.number(),

@@ -138,13 +138,11 @@ impl Board {
 
     /// Prometheus' text format; `cooling` is how many keys of each upstream cool.
     pub(crate) fn metrics(&self, cooling: &[(Arc<str>, usize)]) -> String {
-        let mut state = self.lock();
+        let state = self.lock();
         let mut counts = state.counts.clone();
-        for open in std::mem::take(&mut state.open) {
-            *counts
-                .entry(("calls_in_progress", open.upstream.clone(), String::new()))
-                .or_default() += 1.0;
-            state.open.push(open);
+        for open in &state.open {
+            let gauge = ("calls_in_progress", open.upstream.clone(), String::new());
+            *counts.entry(gauge).or_default() += 1.0;
         }
         drop(state);
         for (upstream, count) in cooling {

@@ -140,7 +140,8 @@ impl Config {
 
     /// Reads the text of a file, and checks what can be checked without its keys.
     pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(Box::new)?;
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::of_toml(&error, text))?;
         config.check()?;
         Ok(config)
     }

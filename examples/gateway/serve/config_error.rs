@@ -9,7 +9,10 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         error: io::Error,
     },
-    Toml(Box<toml::de::Error>),
+    Toml {
+        line: usize,
+        message: String,
+    },
     NoUpstream,
     Name {
         upstream: String,
@@ -61,11 +64,10 @@ impl fmt::Display for ConfigError {
                  examples/gateway/gateway.toml is one to begin with",
                 path.display()
             ),
-            Self::Toml(error) => write!(
+            Self::Toml { line, message } => write!(
                 f,
-                "the configuration is not understood: {}. examples/gateway/gateway.toml explains \
-                 every setting",
-                Unquoted(error)
+                "line {line} of the configuration is not understood: {message}. \
+                 examples/gateway/gateway.toml explains every setting"
             ),
             Self::NoUpstream => f.write_str("there is nowhere to forward to: add an [[upstream]]"),
             Self::Name { upstream } => write!(
@@ -124,17 +126,33 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-impl From<Box<toml::de::Error>> for ConfigError {
-    fn from(error: Box<toml::de::Error>) -> Self {
-        Self::Toml(error)
+impl ConfigError {
+    /// What is wrong with `text` and where, without what stands there: it may be a key, by mistake.
+    pub(super) fn of_toml(error: &toml::de::Error, text: &str) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        Self::Toml {
+            line: before.matches('\n').count() + 1,
+            message: without_values(error.message()),
+        }
     }
 }
 
-/// What is wrong and where, without the line itself, in which a key may stand by mistake.
-struct Unquoted<'a>(&'a toml::de::Error);
-
-impl fmt::Display for Unquoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.message())
+/// A message of the parser without the values that it quotes. The names of settings stay.
+fn without_values(message: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = message;
+    while let Some(start) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(start);
+        let quote = &quoted[..1];
+        let (value, after) = quoted[1..].split_once(quote).unwrap_or((&quoted[1..], ""));
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let value = match quote == "`" && value.bytes().all(is_name) {
+            true => value,
+            false => "...",
+        };
+        kept.extend([before, quote, value, quote]);
+        rest = after;
     }
+    kept + rest
 }

@@ -118,10 +118,10 @@ impl<'a> Draft<'a> {
                 error,
             })?;
         }
-        Ok(match &config.strip_prefix {
-            Some(prefix) => target.strip_prefix(prefix.as_str()),
-            None => target,
-        })
+        // The path of the upstream's own address stands before that of the caller.
+        let own = self.base.path().trim_end_matches('/');
+        let prefix = config.strip_prefix.as_deref().unwrap_or_default();
+        Ok(target.strip_prefix(format!("{own}{prefix}")))
     }
 }
 
