@@ -118,7 +118,7 @@ fn error(mock: &Shared, status: StatusCode, kind: &str, message: &str) -> Respon
 }
 
 fn request_id(mock: &Shared) -> [(&'static str, String); 1] {
-    [("request-id", format!("req_mock{:016x}", mock.number()))]
+    [("request-id", mock.request_id())]
 }
 
 fn limits(left: Left) -> [(&'static str, String); 3] {

@@ -6,6 +6,7 @@
 //! | `POST /mock/release/NAME` | releases one chunk |
 //! | `GET /mock/ended/NAME` | answers when the stream is over: `{"finished": false}` if its caller left |
 //! | `POST /mock/refuse?times=1&ms=500` | refuses the next requests with this delay |
+//! | `GET /mock/last` | the request id of the last answer |
 
 use std::{
     collections::HashMap,
@@ -39,6 +40,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route("/mock/release/{name}", post(release))
         .route("/mock/ended/{name}", get(ended))
         .route("/mock/refuse", post(refuse))
+        .route("/mock/last", get(last))
 }
 
 async fn release(State(mock): State<Arc<Shared>>, Path(name): Path<String>) -> StatusCode {
@@ -62,6 +64,14 @@ async fn refuse(State(mock): State<Arc<Shared>>, RawQuery(query): RawQuery) -> S
     let (times, ms) = (number("times").unwrap_or(1), number("ms").unwrap_or(1_000));
     mock.limits.order(times, Duration::from_millis(ms.into()));
     StatusCode::NO_CONTENT
+}
+
+async fn last(State(mock): State<Arc<Shared>>) -> Json<Value> {
+    let last = mock
+        .last_request_id
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    Json(json!({ "request_id": *last }))
 }
 
 // === impl Holds ===

@@ -18,7 +18,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
@@ -89,6 +89,7 @@ struct Shared {
     files: Files,
     pace: Duration,
     answers: AtomicU64,
+    last_request_id: Mutex<String>,
 }
 
 // === impl Mock ===
@@ -124,6 +125,7 @@ fn router(settings: &Settings) -> Router {
         files: Files::default(),
         pace: Duration::from_millis(settings.pace_ms),
         answers: AtomicU64::new(0),
+        last_request_id: Mutex::default(),
     });
     Router::new()
         .route("/v1/models", get(openai::models))
@@ -144,6 +146,17 @@ impl Shared {
     /// A number that no other answer has.
     fn number(&self) -> u64 {
         self.answers.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// What an answer is known by; the last is told at `/mock/last`.
+    fn request_id(&self) -> String {
+        let id = format!("req_mock{:016x}", self.number());
+        let mut last = self
+            .last_request_id
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.clone_from(&id);
+        id
     }
 }
 

@@ -4,7 +4,7 @@ use axum::{
     Json,
     body::Bytes,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
@@ -164,10 +164,8 @@ fn error(
     (status, request_id(mock), body).into_response()
 }
 
-pub(super) fn request_id(mock: &Shared) -> [(HeaderName, HeaderValue); 1] {
-    let id = format!("req_mock{:016x}", mock.number());
-    let value = HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("req_mock"));
-    [(HeaderName::from_static("x-request-id"), value)]
+pub(super) fn request_id(mock: &Shared) -> [(&'static str, String); 1] {
+    [("x-request-id", mock.request_id())]
 }
 
 /// As OpenAI tells them: the reset is the time until the limit is whole again.

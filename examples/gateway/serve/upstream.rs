@@ -93,8 +93,16 @@ impl<'a> Draft<'a> {
                     .max_sends(config.max_sends)
                     .replay_limit(config.replay_limit_bytes),
             )
-            .layer(BackoffLayer::new().max_wait(patience))
-            .layer(rotation.wait_when_exhausted(patience))
+            .layer(
+                BackoffLayer::new()
+                    .max_wait(patience)
+                    .replay_limit(config.replay_limit_bytes),
+            )
+            .layer(
+                rotation
+                    .wait_when_exhausted(patience)
+                    .replay_limit(config.replay_limit_bytes),
+            )
             .layer_fn(Metered)
             .map_response(|response: Response<InspectedBody<Body>>| response.map(Body::new))
             .layer(InspectLayer::new().first_event(Duration::from_millis(config.first_event_ms)))
