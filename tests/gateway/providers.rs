@@ -49,8 +49,8 @@ async fn each_provider_answers_through_its_route() {
         ),
         (
             "/v1/messages",
-            r#"{"model": "claude-sonnet-4-5", "max_tokens": 9}"#,
-            "claude-sonnet-4-5",
+            r#"{"model": "claude-sonnet-5", "max_tokens": 9}"#,
+            "claude-sonnet-5",
             "/content/0/text",
         ),
         (
@@ -87,7 +87,7 @@ async fn each_provider_streams_through_its_route() {
         ),
         (
             "/v1/messages",
-            r#"{"model": "claude-haiku-4-5", "max_tokens": 9, "stream": true}"#,
+            r#"{"model": "claude-haiku-5-5", "max_tokens": 9, "stream": true}"#,
             "/delta/text",
         ),
         (
@@ -137,7 +137,7 @@ async fn what_each_provider_refuses_is_understood_and_cured_with_the_next_key() 
         ("/v1/chat/completions", r#"{"model": "gpt-4o"}"#),
         (
             "/v1/messages",
-            r#"{"model": "claude-sonnet-4-5", "max_tokens": 9}"#,
+            r#"{"model": "claude-sonnet-5", "max_tokens": 9}"#,
         ),
         ("/v1beta/models/gemini-2.5-pro:generateContent", "{}"),
     ] {

@@ -5,11 +5,11 @@ from control import GATEWAY, ask, ended, equal, last_request_id, refuse, release
 
 client = anthropic.Anthropic(base_url=GATEWAY, api_key="the callers own", max_retries=0, timeout=60)
 message = {
-    "model": "claude-sonnet-4-5",
+    "model": "claude-sonnet-5",
     "max_tokens": 64,
     "messages": [{"role": "user", "content": "Hello"}],
 }
-SAID = "Hello from claude-sonnet-4-5. Each word comes when it is said, not at the end."
+SAID = "Hello from claude-sonnet-5. Each word comes when it is said, not at the end."
 
 
 def an_answer_comes_although_a_key_is_limited():
@@ -17,7 +17,7 @@ def an_answer_comes_although_a_key_is_limited():
     raw = client.messages.with_raw_response.create(**message)
     equal(raw.parse().content[0].text, SAID)
     equal(raw.headers["x-tower-429-attempts"], "2")
-    equal(raw.headers["x-tower-429-served-model"], "claude-sonnet-4-5")
+    equal(raw.headers["x-tower-429-served-model"], "claude-sonnet-5")
     equal(raw.headers["request-id"], last_request_id())
 
 

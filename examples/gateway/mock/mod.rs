@@ -45,7 +45,7 @@ pub(crate) const KEYS: [(&str, &str); 3] = [
 
 /// The models that it has; the second of each provider is the lesser one.
 const OPENAI: [&str; 2] = ["gpt-4o", "gpt-4o-mini"];
-const ANTHROPIC: [&str; 2] = ["claude-sonnet-4-5", "claude-haiku-4-5"];
+const ANTHROPIC: [&str; 2] = ["claude-sonnet-5", "claude-haiku-5-5"];
 const GEMINI: [&str; 2] = ["gemini-2.5-pro", "gemini-2.5-flash"];
 
 /// The section `[mock]` of the configuration.
