@@ -66,6 +66,9 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
         signal().await;
         println!("stopping: open answers have {} ms", config.grace_ms);
         stop.send_replace(true);
+        // Who asks twice does not want to wait.
+        signal().await;
+        std::process::exit(1);
     });
     let mut told = stopped.clone();
     let served = serve::serve(listener, Arc::new(gateway).router(), async move {

@@ -226,6 +226,7 @@ async fn an_upstream_that_is_later_than_the_deadline_is_left() {
     // It never answers.
     let head = caller.head().await;
     assert_eq!(head.status(), 504);
+    assert_eq!(head.get("x-tower-429-attempts"), Some("1"));
     let body: Value = serde_json::from_slice(&caller.whole(&head).await).unwrap();
     assert_eq!(body["error"]["code"], "deadline_passed");
     provider.closed().await;
@@ -272,6 +273,26 @@ async fn a_path_that_no_route_covers_is_not_forwarded() {
         let (head, body) = gateway.ask(&request).await;
         assert_eq!(head.status(), 404, "{path}");
         assert!(body.contains("routes"), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_of_another_site_does_not_spend_the_keys() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    for site in ["cross-site", "same-site"] {
+        let header = format!("sec-fetch-site: {site}\r\n");
+        let (head, body) = gateway.ask(&chat("large", &header)).await;
+        assert_eq!(head.status(), 403, "{body}");
+    }
+    for site in ["same-origin", "none"] {
+        let mut caller = gateway.connect().await;
+        caller
+            .send(chat("large", &format!("sec-fetch-site: {site}\r\n")))
+            .await;
+        let (provider, ..) = upstream.answer(&response("200 OK", "", "{}")).await;
+        assert_eq!(caller.head().await.status(), 200);
+        drop(provider);
     }
 }
 

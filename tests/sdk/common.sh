@@ -8,22 +8,26 @@ fail() {
   exit 1
 }
 
-# need COMMAND PACKAGES: installs Debian's packages if the command is missing and we may.
+# need PACKAGES COMMAND...: installs Debian's packages if the command fails and we may.
 need() {
-  command -v "$1" >/dev/null && return
+  local packages="$1"
+  shift
+  "$@" >/dev/null 2>&1 && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "installing $2"
+    echo "installing $packages"
     apt-get update -qq >/dev/null
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $2 >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages >/dev/null
   fi
-  command -v "$1" >/dev/null || fail "$1 is missing: install it first (on Debian: apt-get install $2)"
+  "$@" >/dev/null 2>&1 || fail "\`$*\` does not work: install what is missing (on Debian: apt-get install $packages)"
 }
 
 # Node's packages, as pinned, with the scripts beside them, for that is where imports are looked for.
 node_packages() {
-  need node "nodejs npm"
-  need npm "npm"
+  need "nodejs npm" node --version
+  need npm npm --version
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+    fail "node is $(node --version), and the SDK needs 20 or later: install that first"
   mkdir -p "$work/node"
   cp tests/sdk/*.mjs "$work/node/"
   if ! cmp -s tests/sdk/package.json "$work/node/installed.json"; then

@@ -28,6 +28,7 @@ const WHOLE: u64 = 2 * 1024 * 1024;
 /// Why the gateway answers in the upstream's place.
 enum Failure {
     NoRoute,
+    OtherSite,
     Deadline,
     Body,
     TooLate(Duration),
@@ -38,6 +39,9 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
     let Some(upstream) = gateway.upstream(request.uri().path()) else {
         return Failure::NoRoute.into_response();
     };
+    if is_of_other_site(request.headers()) {
+        return Failure::OtherSite.into_response();
+    }
     let deadline = match deadline(request.headers(), upstream.deadline) {
         Ok(deadline) => deadline,
         Err(failure) => return failure.into_response(),
@@ -99,6 +103,12 @@ async fn send(
     answer.map_err(Failure::Upstream)
 }
 
+/// Whether a browser asks on behalf of a page of somebody else, who would spend our keys.
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, Some(b"cross-site" | b"same-site"))
+}
+
 fn is_small_json(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let kind = text(header::CONTENT_TYPE).unwrap_or_default();
@@ -121,8 +131,7 @@ fn deadline(headers: &HeaderMap, default: Option<Duration>) -> Result<Option<Dur
 /// Says how the answer came about.
 fn tell(watching: &Watching, headers: &mut HeaderMap) {
     let attempts = watching.watched.call.trail().attempts();
-    let sent = attempts.iter().filter(|attempt| attempt.sent).count();
-    headers.insert(ATTEMPTS, HeaderValue::from(sent));
+    headers.insert(ATTEMPTS, HeaderValue::from(watching.watched.meter.sends()));
     headers.insert(WAITED, HeaderValue::from(millis(watching.waited())));
     for name in [&SERVED_MODEL, &KEY] {
         // An upstream that is a gateway of this kind may have said the same of itself.
@@ -145,6 +154,7 @@ impl Failure {
     fn code(&self) -> &'static str {
         match self {
             Self::NoRoute => "no_route",
+            Self::OtherSite => "asked_by_a_web_page",
             Self::Deadline => "deadline_not_understood",
             Self::Body => "request_not_read",
             Self::TooLate(_) => "deadline_passed",
@@ -160,6 +170,10 @@ impl IntoResponse for Failure {
                 StatusCode::NOT_FOUND,
                 "No upstream of this gateway serves this path; see `routes` in its configuration."
                     .into(),
+            ),
+            Self::OtherSite => (
+                StatusCode::FORBIDDEN,
+                "Web pages of other sites may not ask through this gateway.".into(),
             ),
             Self::Deadline => (
                 StatusCode::BAD_REQUEST,

@@ -20,14 +20,23 @@ pub(crate) struct Meter(Arc<Mutex<Readings>>);
 
 #[derive(Clone, Default)]
 struct Readings {
+    sends: usize,
     asking: Duration,
+    /// Since when a send is under way; it stays so if that is given up.
+    under_way: Option<Instant>,
     answers: Vec<Instant>,
 }
 
 impl Meter {
+    /// How often the upstream was asked.
+    pub(crate) fn sends(&self) -> usize {
+        self.read(|readings| readings.sends)
+    }
+
     /// The time that was spent waiting for the upstream's answers.
     pub(crate) fn asking(&self) -> Duration {
-        self.read(|readings| readings.asking)
+        let (ended, under_way) = self.read(|readings| (readings.asking, readings.under_way));
+        ended + under_way.map_or(Duration::ZERO, |since| now() - since)
     }
 
     /// When the answer to a send came; the first is 0.
@@ -59,16 +68,21 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let meter = request.extensions().get::<Meter>().cloned();
-        let (sent, answer) = (now(), self.0.call(request));
+        let meter = meter.unwrap_or_default();
+        let sent = now();
+        meter.read(|readings| {
+            readings.sends += 1;
+            readings.under_way = Some(sent);
+        });
+        let answer = self.0.call(request);
         Box::pin(async move {
             let answer = answer.await;
-            if let Some(meter) = meter {
-                let now = now();
-                meter.read(|readings| {
-                    readings.asking += now - sent;
-                    readings.answers.push(now);
-                });
-            }
+            let now = now();
+            meter.read(|readings| {
+                readings.under_way = None;
+                readings.asking += now - sent;
+                readings.answers.push(now);
+            });
             answer
         })
     }
