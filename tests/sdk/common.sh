@@ -26,7 +26,7 @@ need() {
 node_packages() {
   need "nodejs npm" node --version
   need npm npm --version
-  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20)' ||
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
     fail "node is $(node --version), and the SDK needs 20 or later: install that first"
   mkdir -p "$work/node"
   cp tests/sdk/*.mjs "$work/node/"
