@@ -10,6 +10,7 @@ mod mock;
 mod serve;
 
 mod config;
+mod deadline;
 mod forwarding;
 mod harness;
 mod many;
