@@ -65,6 +65,30 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
 }
 
 #[tokio::test]
+async fn the_version_of_http_is_each_hops_own() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    caller
+        .send(chat("large", "").replace("HTTP/1.1", "HTTP/1.0"))
+        .await;
+    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
+    assert_eq!(seen.start, "POST /v1/chat/completions HTTP/1.1");
+    assert_eq!(caller.head().await.start, "HTTP/1.0 200 OK");
+
+    let mut caller = gateway.connect().await;
+    caller.send(chat("large", "")).await;
+    let mut provider = upstream.accept().await;
+    let head = provider.head().await;
+    provider.whole(&head).await;
+    provider.send("HTTP/1.0 200 OK\r\n\r\nto the end").await;
+    drop(provider);
+    let head = caller.head().await;
+    assert_eq!(head.start, "HTTP/1.1 200 OK");
+    assert_eq!(caller.whole(&head).await, b"to the end");
+}
+
+#[tokio::test]
 async fn a_connection_header_cannot_make_another_message_of_a_request() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;

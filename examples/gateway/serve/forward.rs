@@ -6,7 +6,7 @@ use axum::{
     BoxError, Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, Limited};
@@ -63,6 +63,7 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
     let mut response = match answer {
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
+            *response.version_mut() = Version::HTTP_11;
             watching.ended(response.status().as_str());
             response
         }
@@ -92,6 +93,8 @@ async fn send(
         false => body,
     };
     headers::prepare(&mut head.headers);
+    // The version, too, is of one hop.
+    head.version = Version::HTTP_11;
     // What axum has noted is of the caller's connection.
     head.extensions.clear();
     head.extensions.insert(watching.watched.call.clone());
