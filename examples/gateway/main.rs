@@ -1,0 +1,101 @@
+//! An OpenAI-compatible gateway: the layers for programs that are not written in Rust.
+//!
+//! ```sh
+//! cargo run --example gateway                                              # in front of a mock
+//! cargo run --example gateway --features reqwest/rustls -- gateway.toml    # in front of providers
+//! ```
+//!
+//! It forwards `/v1/*` and Gemini's `/v1beta/models/*` with a key of its own, and shows at `/` how
+//! its keys fare. `gateway.toml` beside this file explains every setting. Who may ask is not its
+//! matter: it listens on loopback unless told otherwise.
+
+mod mock;
+mod serve;
+
+use std::{env, ffi::OsString, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::watch};
+
+use mock::Mock;
+use serve::{Config, Gateway, WITHOUT_FILE};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(env::args_os().skip(1).collect()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Vec<OsString>) -> Result<(), Error> {
+    let config = match args.as_slice() {
+        [] => Config::parse(WITHOUT_FILE)?,
+        [path] => Config::read(Path::new(path))?,
+        // What else is there may be a key, so it is not repeated.
+        _ => return Err("the only argument is the path of a TOML file; keys are read from the environment variables that it names".into()),
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::INFO)
+        .with_writer(io::stderr)
+        .init();
+
+    let mock = match config.needs_mock() {
+        true => Some(Mock::start(&config.mock).await?),
+        false => None,
+    };
+    let origin = mock.as_ref().map(Mock::origin).unwrap_or_default();
+    let gateway = Gateway::new(&config, &origin, &|name| env::var(name).ok())?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        format!(
+            "cannot listen at {}: {error}. Choose another `listen`",
+            config.listen
+        )
+    })?;
+    println!("gateway at http://{}", listener.local_addr()?);
+    if mock.is_some() {
+        println!("mock provider at {origin}");
+    }
+
+    let (stop, mut stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        signal().await;
+        println!("stopping: open answers have {} ms", config.grace_ms);
+        stop.send_replace(true);
+        // Who asks twice does not want to wait.
+        signal().await;
+        std::process::exit(1);
+    });
+    let mut told = stopped.clone();
+    let served = serve::serve(listener, Arc::new(gateway).router(), async move {
+        // An error means that nobody is left to tell, which is as good as being told.
+        let _ = told.wait_for(|stop| *stop).await;
+    });
+    let grace = async {
+        let _ = stopped.wait_for(|stop| *stop).await;
+        tokio::time::sleep(Duration::from_millis(config.grace_ms)).await;
+    };
+    tokio::select! {
+        served = served => Ok(served?),
+        () = grace => Err("some answers were not over when the time was, and were cut off".into()),
+    }
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = tokio::signal::ctrl_c() => return,
+            }
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,216 @@
+//! A caller's request on its way to an upstream, and the answer on its way back.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    BoxError, Json,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
+    response::{IntoResponse, Response},
+};
+use http_body_util::{BodyExt, Limited};
+use serde_json::json;
+use tokio::time::timeout;
+use tower::{Service, ServiceExt};
+use tower_429::Call;
+
+use super::{
+    Gateway,
+    board::{Watching, millis},
+    headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
+    upstream::Upstream,
+};
+
+/// JSON up to this size is taken in whole: a model in it is found only so, and limits are per model.
+const WHOLE: u64 = 2 * 1024 * 1024;
+
+/// Why the gateway answers in the upstream's place.
+enum Failure {
+    NoRoute,
+    OtherSite,
+    Deadline,
+    Body,
+    TooLate(Duration),
+    Upstream(BoxError),
+}
+
+pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let Some(upstream) = gateway.upstream(request.uri().path()) else {
+        return Failure::NoRoute.into_response();
+    };
+    if is_of_other_site(request.headers()) {
+        return Failure::OtherSite.into_response();
+    }
+    let deadline = match deadline(request.headers(), upstream.deadline) {
+        Ok(deadline) => deadline,
+        Err(failure) => return failure.into_response(),
+    };
+    let call = match deadline {
+        // What cannot be waited for is then told at once, in the provider's own words.
+        Some(deadline) => Call::new().deadline(deadline),
+        None => Call::new(),
+    };
+    // Dropped with this future if the caller goes away, and the request to the upstream with it.
+    let mut watching = gateway.board.watch(&upstream.name, &call);
+    let sent = send(upstream, request, &watching);
+    let answer = match deadline {
+        Some(deadline) => timeout(deadline, sent)
+            .await
+            .unwrap_or(Err(Failure::TooLate(deadline))),
+        None => sent.await,
+    };
+    let mut response = match answer {
+        Ok(mut response) => {
+            headers::drop_hop_by_hop(response.headers_mut());
+            *response.version_mut() = Version::HTTP_11;
+            watching.ended(response.status().as_str());
+            response
+        }
+        Err(failure) => {
+            watching.ended(failure.code());
+            failure.into_response()
+        }
+    };
+    tell(&watching, response.headers_mut());
+    response
+}
+
+async fn send(
+    upstream: &Upstream,
+    request: Request,
+    watching: &Watching,
+) -> Result<Response, Failure> {
+    let (mut head, body) = request.into_parts();
+    let uri = upstream.uri(&headers::path_and_query(&head.uri));
+    head.uri = uri.map_err(|_| Failure::NoRoute)?;
+    let body = match is_small_json(&head.headers) {
+        true => {
+            let whole = Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX));
+            let whole = whole.collect().await.map_err(|_| Failure::Body)?;
+            Body::from(whole.to_bytes())
+        }
+        false => body,
+    };
+    headers::prepare(&mut head.headers);
+    // The version, too, is of one hop.
+    head.version = Version::HTTP_11;
+    // What axum has noted is of the caller's connection.
+    head.extensions.clear();
+    head.extensions.insert(watching.watched.call.clone());
+    head.extensions.insert(watching.watched.meter.clone());
+
+    let mut stack = upstream.stack.clone();
+    let stack = stack.ready().await.map_err(Failure::Upstream)?;
+    let answer = stack.call(Request::from_parts(head, body)).await;
+    answer.map_err(Failure::Upstream)
+}
+
+/// Whether a browser asks on behalf of a page of somebody else, who would spend our keys.
+fn is_of_other_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    matches!(site, Some(b"cross-site" | b"same-site"))
+}
+
+fn is_small_json(headers: &HeaderMap) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default();
+    let length = text(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    kind.starts_with("application/json") && length.is_some_and(|length| length <= WHOLE)
+}
+
+/// What the caller asks for, or else what the configuration says.
+fn deadline(headers: &HeaderMap, default: Option<Duration>) -> Result<Option<Duration>, Failure> {
+    let Some(value) = headers.get(DEADLINE) else {
+        return Ok(default);
+    };
+    let millis = value.to_str().ok().and_then(|value| value.parse().ok());
+    let millis = millis.filter(|millis| *millis > 0);
+    Ok(Some(Duration::from_millis(
+        millis.ok_or(Failure::Deadline)?,
+    )))
+}
+
+/// Says how the answer came about.
+fn tell(watching: &Watching, headers: &mut HeaderMap) {
+    let attempts = watching.watched.call.trail().attempts();
+    headers.insert(ATTEMPTS, HeaderValue::from(watching.watched.meter.sends()));
+    headers.insert(WAITED, HeaderValue::from(millis(watching.waited())));
+    for name in [&SERVED_MODEL, &KEY] {
+        // An upstream that is a gateway of this kind may have said the same of itself.
+        headers.remove(name);
+    }
+    let Some(last) = attempts.last() else {
+        return;
+    };
+    for (name, text) in [(SERVED_MODEL, &last.model), (KEY, &last.key)] {
+        let value = text.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(value)) = value {
+            headers.insert(name, value);
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::OtherSite => "asked_by_a_web_page",
+            Self::Deadline => "deadline_not_understood",
+            Self::Body => "request_not_read",
+            Self::TooLate(_) => "deadline_passed",
+            Self::Upstream(_) => "upstream_failed",
+        }
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, message) = match &self {
+            Self::NoRoute => (
+                StatusCode::NOT_FOUND,
+                "No upstream of this gateway serves this path; see `routes` in its configuration."
+                    .into(),
+            ),
+            Self::OtherSite => (
+                StatusCode::FORBIDDEN,
+                "Web pages of other sites may not ask through this gateway.".into(),
+            ),
+            Self::Deadline => (
+                StatusCode::BAD_REQUEST,
+                format!("{DEADLINE} is not a whole number of milliseconds above 0."),
+            ),
+            Self::Body => (
+                StatusCode::BAD_REQUEST,
+                "The request ended before its body was whole.".into(),
+            ),
+            Self::TooLate(deadline) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                format!(
+                    "The upstream has not answered within {} ms.",
+                    millis(*deadline)
+                ),
+            ),
+            Self::Upstream(error) => (StatusCode::BAD_GATEWAY, chain(error)),
+        };
+        // In the shape that every SDK reads.
+        let error = json!({
+            "message": message, "type": "gateway_error", "param": null, "code": self.code(),
+        });
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}
+
+/// An error of a client says what it was doing, and its sources why that failed.
+fn chain(error: &BoxError) -> String {
+    let mut text = format!("The upstream has not answered: {error}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! What of a request or a response is for the next hop alone, or for us.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use percent_encoding::percent_decode_str;
+
+/// RFC 9110, section 7.6.1, and the two of proxies that are of one hop by their meaning.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("keep-alive"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::TRAILER,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+];
+
+/// Of a caller's request: credentials, which the pool replaces, and what ends here.
+const NOT_FORWARDED: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    // It was met when we began to read.
+    header::EXPECT,
+    // A compressed refusal cannot be read, and events are best not compressed.
+    header::ACCEPT_ENCODING,
+];
+
+/// Callers say by it how long an answer is of use.
+pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("x-tower-429-deadline-ms");
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tower-429-attempts");
+pub(crate) const SERVED_MODEL: HeaderName = HeaderName::from_static("x-tower-429-served-model");
+pub(crate) const KEY: HeaderName = HeaderName::from_static("x-tower-429-key");
+pub(crate) const WAITED: HeaderName = HeaderName::from_static("x-tower-429-waited-ms");
+
+/// Takes off what is between two neighbours only.
+pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    let listed = headers.get_all(header::CONNECTION).iter();
+    let listed = listed.filter_map(|value| value.to_str().ok());
+    let names = listed.flat_map(|value| value.split(','));
+    let names: Vec<HeaderName> = names.filter_map(|name| name.trim().parse().ok()).collect();
+    for name in names.iter().chain(&HOP_BY_HOP) {
+        // `connection: content-length` would make another message of it.
+        if name != header::CONTENT_LENGTH {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Makes a caller's headers those of our request.
+pub(crate) fn prepare(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    for name in NOT_FORWARDED.iter().chain([&DEADLINE]) {
+        headers.remove(name);
+    }
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+}
+
+/// Path and query without the parameter in which a Gemini caller sends a key.
+pub(crate) fn path_and_query(uri: &Uri) -> String {
+    let is_key = |pair: &&str| {
+        let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
+        percent_decode_str(name).decode_utf8_lossy() == "key"
+    };
+    let query = uri.query().unwrap_or_default();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    match kept.join("&") {
+        kept if kept.is_empty() => uri.path().into(),
+        kept => format!("{}?{kept}", uri.path()),
+    }
+}

@@ -1,0 +1,89 @@
+//! The gateway itself: a router, and what its handlers share.
+
+mod board;
+mod client;
+mod config;
+mod config_error;
+mod forward;
+mod headers;
+mod meter;
+mod upstream;
+mod views;
+
+use std::{future::Future, io, sync::Arc};
+
+use axum::{Router, routing::get, serve::ListenerExt};
+use tokio::{net::TcpListener, time::Instant};
+
+pub(crate) use config::{Config, WITHOUT_FILE};
+pub(crate) use config_error::ConfigError;
+
+use board::Board;
+use upstream::{Draft, Upstream};
+
+/// What the handlers share.
+pub(crate) struct Gateway {
+    pub(crate) upstreams: Vec<Upstream>,
+    board: Arc<Board>,
+}
+
+impl Gateway {
+    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment.
+    pub(crate) fn new(
+        config: &Config,
+        mock: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let upstreams = config.upstreams.iter();
+        let drafts = upstreams.map(|upstream| Draft::new(upstream, mock, variable));
+        let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
+        // One client, so that upstreams share its connections.
+        let client = client::client().map_err(ConfigError::Client)?;
+        let upstreams = drafts.iter();
+        let upstreams = upstreams.map(|draft| draft.finish(&drafts, mock, client.clone()));
+        Ok(Self {
+            upstreams: upstreams.collect::<Result<_, _>>()?,
+            board: Arc::default(),
+        })
+    }
+
+    /// The upstream whose route covers most of the path.
+    fn upstream(&self, path: &str) -> Option<&Upstream> {
+        let covering = self.upstreams.iter();
+        let covering = covering.filter_map(|upstream| Some((upstream.covers(path)?, upstream)));
+        let longest = covering.max_by_key(|(length, _)| *length);
+        longest.map(|(_, upstream)| upstream)
+    }
+
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/", get(views::page))
+            .route("/healthz", get(views::health))
+            .route("/keys", get(views::keys))
+            .route("/refusals", get(views::refusals))
+            .route("/metrics", get(views::metrics))
+            .fallback(forward::forward)
+            .with_state(self.clone())
+    }
+}
+
+/// Serves until `shutdown`, then lets open answers come to their end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    // Each token leaves when it comes.
+    let listener = listener.tap_io(|connection| {
+        let _ = connection.set_nodelay(true);
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown)
+        .await
+}
+
+/// The gateway counts time down for people.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,87 @@
+//! What the gateway shows of itself. Keys have labels here, and nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{Html, IntoResponse, Response},
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tower_429::key_rotation::KeyState;
+
+use super::{Gateway, board::millis, now};
+
+/// Nothing is loaded from elsewhere, and nothing may frame it.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'";
+
+pub(crate) async fn page() -> Response {
+    let policy = [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (policy, Html(include_str!("page.html"))).into_response()
+}
+
+pub(crate) async fn health() -> &'static str {
+    "ok\n"
+}
+
+pub(crate) async fn keys(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let now = now();
+    let upstreams = gateway.upstreams.iter();
+    let upstreams = upstreams.map(|upstream| {
+        let keys = upstream.pool.snapshot();
+        let keys: Vec<Value> = keys.iter().map(|state| key(state, now)).collect();
+        json!({ "upstream": &*upstream.name, "keys": keys })
+    });
+    Json(upstreams.collect())
+}
+
+pub(crate) async fn refusals(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    Json(gateway.board.refusals())
+}
+
+pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    let upstreams = gateway.upstreams.iter();
+    let cooling = upstreams.map(|upstream| {
+        let keys = upstream.pool.snapshot();
+        let cools = |key: &&KeyState| key.until.is_some() || !key.limited_models.is_empty();
+        (upstream.name.clone(), keys.iter().filter(cools).count())
+    });
+    let text = gateway.board.metrics(&cooling.collect::<Vec<_>>());
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (kind, text).into_response()
+}
+
+fn key(state: &KeyState, now: Instant) -> Value {
+    let left = |until: Instant| millis(rounded_up(until.saturating_duration_since(now)));
+    let models = state.limited_models.iter();
+    let models: Vec<Value> = models
+        .map(|limited| {
+            json!({
+                "model": &*limited.model,
+                "reason": format!("{:?}", limited.reason),
+                "free_in_ms": left(limited.until),
+            })
+        })
+        .collect();
+    json!({
+        "label": &*state.label,
+        "group": state.group.as_deref(),
+        "cools_for": state.cools_for.map(|reason| format!("{reason:?}")),
+        "free_in_ms": state.until.map(left),
+        "limited_models": models,
+        "uses": state.uses,
+        "refusals": state.refusals,
+        "in_flight": state.in_flight,
+    })
+}
+
+/// A key that has some time left is not free.
+fn rounded_up(duration: Duration) -> Duration {
+    duration + Duration::from_nanos(999_999)
+}

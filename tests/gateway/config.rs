@@ -1,0 +1,163 @@
+//! A configuration that is wrong is told what to do next, and no key is told.
+
+use std::path::Path;
+
+use crate::{
+    harness::variable,
+    serve::{Config, ConfigError, Gateway, WITHOUT_FILE},
+};
+
+const GOOD: &str = r#"
+[[upstream]]
+name = "provider"
+at = "http://127.0.0.1:1"
+routes = ["/v1"]
+keys = ["KEY_1", "KEY_2"]
+"#;
+
+fn start(text: &str) -> Result<Gateway, ConfigError> {
+    Gateway::new(&Config::parse(text)?, "http://127.0.0.1:2", &variable)
+}
+
+#[test]
+fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
+    let text = include_str!("../../examples/gateway/gateway.toml");
+    let sample = Config::parse(text).unwrap();
+    assert_eq!(sample.upstreams.len(), 3);
+    // Settings that are commented out are `# name = value`; sentences are not.
+    let is_setting = |line: &str| {
+        let name = line.split_once(" = ").map(|(name, _)| name);
+        name.is_some_and(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+    };
+    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if is_setting(rest) || rest == "[mock]" => rest,
+        _ => line,
+    });
+    let text: String = uncommented.map(|line| format!("{line}\n")).collect();
+    let written = Config::parse(&text).unwrap();
+    // What the comments call the default is the default.
+    let (mut sample, mut written) = (sample, written);
+    assert_eq!(written.upstreams[0].deadline_ms, Some(120_000));
+    (
+        sample.upstreams[0].deadline_ms,
+        written.upstreams[0].deadline_ms,
+    ) = (None, None);
+    assert_eq!(format!("{sample:?}"), format!("{written:?}"));
+}
+
+#[test]
+fn the_sample_starts_once_its_keys_are_set() {
+    let text = include_str!("../../examples/gateway/gateway.toml");
+    let config = Config::parse(text).unwrap();
+    let keys = |name: &str| Some(format!("sk-{name}"));
+    let started = Gateway::new(&config, "", &keys).map(|gateway| gateway.upstreams.len());
+    if cfg!(feature = "reqwest") {
+        assert_eq!(started.unwrap(), 3);
+    } else {
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains("--features reqwest/rustls"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_built_in_needs_no_variable() {
+    let config = Config::parse(WITHOUT_FILE).unwrap();
+    assert!(Gateway::new(&config, "http://127.0.0.1:2", &|_| None).is_ok());
+}
+
+#[test]
+fn each_error_says_what_to_do() {
+    assert!(start(GOOD).is_ok());
+    let table = [
+        ("", "", "add an [[upstream]]"),
+        ("routes = [\"/v1\"]", "", "missing field `routes`"),
+        ("[\"/v1\"]", "[]", "say which paths do"),
+        ("[\"/v1\"]", "[\"v1\"]", "does not begin with `/`"),
+        ("[\"/v1\"]", "[\"/v1\", \"/v1\"]", "take it out"),
+        ("\"provider\"", "\"a provider\"", "give each one of its own"),
+        (
+            "keys = [\"KEY_1\", \"KEY_2\"]",
+            "",
+            "name the environment variables",
+        ),
+        ("KEY_2", "KEY_9", "export the key"),
+        ("KEY_2", "KEY_1", "a label of its own"),
+        ("http://127.0.0.1:1", "127.0.0.1:1", "https://host/path"),
+        ("http://127.0.0.1:1", "ftp://host", "https://host/path"),
+        (
+            "http://127.0.0.1:1",
+            "http://me:pw@host",
+            "https://host/path",
+        ),
+        ("keys", "kees", "unknown field `kees`"),
+        ("at =", "at ==", "gateway.toml"),
+    ];
+    for (good, bad, advice) in table {
+        let text = if good.is_empty() {
+            String::new()
+        } else {
+            GOOD.replace(good, bad)
+        };
+        let error = start(&text).err().expect(bad).to_string();
+        assert!(error.contains(advice), "{bad}: {error}");
+    }
+    let more = [
+        ("groups = { KEY_3 = \"team\" }", "take it out here"),
+        (
+            "fallback = [{ model = \"m\", at = \"host\" }]",
+            "`fallback`",
+        ),
+        ("key_in = { header = \"x y\" }", "not valid"),
+        ("key_in = \"cookie\"", "unknown variant"),
+        ("max_wait_ms = -1", "invalid value"),
+    ];
+    for (line, advice) in more {
+        let error = start(&format!("{GOOD}{line}\n"))
+            .err()
+            .expect(line)
+            .to_string();
+        assert!(error.contains(advice), "{line}: {error}");
+    }
+    let twice = format!("{GOOD}{GOOD}");
+    assert!(start(&twice).is_err());
+    let error = Config::read(Path::new("no such file"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no such file") && error.contains("gateway.toml"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_that_stands_in_the_file_by_mistake_is_not_repeated() {
+    for text in [
+        GOOD.replace("KEY_2", "sk-leaked"),
+        // Here it is a mistake of the syntax as well.
+        GOOD.replace("\"KEY_2\"", "sk-leaked"),
+        GOOD.replace("\"KEY_2\"", "\"sk-leaked"),
+        GOOD.replace("keys = [\"KEY_1\", \"KEY_2\"]", "keys = \"sk-leaked\""),
+        format!("{GOOD}sk-leaked = 1\n"),
+        format!("{GOOD}key_in = \"sk-leaked\"\n"),
+        GOOD.replace("http://127.0.0.1:1", "http://sk-leaked@host"),
+        GOOD.replace("http://127.0.0.1:1", "http://host?key=sk-leaked"),
+    ] {
+        let error = start(&text).err().expect(&text);
+        assert!(!error.to_string().contains("sk-leaked"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_named_by_its_variable() {
+    let config = Config::parse(GOOD).unwrap();
+    let keys = |_: &str| Some(String::from("sk-secret with a space"));
+    let error = Gateway::new(&config, "", &keys).err().unwrap().to_string();
+    assert!(
+        error.contains("KEY_1") && error.contains("provider"),
+        "{error}"
+    );
+    assert!(!error.contains("sk-secret"), "{error}");
+}

@@ -1,0 +1,112 @@
+//! The gateway in this process, on a port of its own.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use crate::{
+    serve::{Config, Gateway, serve},
+    wire::{Head, Upstream, Wire},
+};
+
+pub(crate) const SECRETS: [(&str, &str); 3] = [
+    ("KEY_1", "sk-secret-one"),
+    ("KEY_2", "sk-secret-two"),
+    ("KEY_3", "sk-secret-three"),
+];
+
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) server: JoinHandle<io::Result<()>>,
+}
+
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let secret = SECRETS.iter().find(|(variable, _)| *variable == name);
+    secret.map(|(_, secret)| (*secret).into())
+}
+
+/// In front of one upstream with one key, and whatever else is set.
+pub(crate) async fn in_front_of(upstream: &Upstream, settings: &str) -> Running {
+    let keys = match settings.contains("keys =") {
+        true => "",
+        false => "keys = [\"KEY_1\"]",
+    };
+    let text = format!(
+        "[[upstream]]\nname = \"provider\"\nat = \"http://{}\"\nroutes = [\"/v1\"]\n{keys}\n{settings}",
+        upstream.address
+    );
+    run(&Config::parse(&text).unwrap(), "").await
+}
+
+pub(crate) async fn run(config: &Config, mock: &str) -> Running {
+    let gateway = Arc::new(Gateway::new(config, mock, &variable).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = gateway.router();
+    let server = tokio::spawn(serve(listener, router, async {
+        let _ = stopped.await;
+    }));
+    Running {
+        address,
+        gateway,
+        stop,
+        server,
+    }
+}
+
+impl Running {
+    pub(crate) async fn connect(&self) -> Wire {
+        Wire::connect(self.address).await
+    }
+
+    /// Sends a request and reads the answer whole.
+    pub(crate) async fn ask(&self, request: &str) -> (Head, String) {
+        let mut caller = self.connect().await;
+        caller.send(request).await;
+        let head = caller.head().await;
+        let body = caller.whole(&head).await;
+        (head, String::from_utf8(body).unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+        let (head, body) = self.ask(&request).await;
+        assert_eq!(head.status(), 200, "{path}: {body}");
+        body
+    }
+
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path).await).unwrap()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        let upstreams = self.gateway.upstreams.iter();
+        let keys = upstreams.flat_map(|upstream| upstream.pool.snapshot());
+        keys.map(|key| key.in_flight).sum()
+    }
+}
+
+/// A chat request for a model, with whatever headers.
+pub(crate) fn chat(model: &str, headers: &str) -> String {
+    let body = format!(r#"{{"model": "{model}", "messages": []}}"#);
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )
+}
+
+/// A response with a body of known length.
+pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}",
+        body.len()
+    )
+}
+
+pub(crate) const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                                 transfer-encoding: chunked\r\n\r\n";

@@ -1,0 +1,20 @@
+//! The example `gateway` between a caller and a provider that are played byte by byte.
+
+#![allow(clippy::disallowed_methods)]
+
+#[allow(dead_code, reason = "the example uses all of it")]
+#[path = "../../examples/gateway/mock/mod.rs"]
+mod mock;
+#[allow(dead_code, reason = "the example uses all of it")]
+#[path = "../../examples/gateway/serve/mod.rs"]
+mod serve;
+
+mod config;
+mod deadline;
+mod forwarding;
+mod harness;
+mod many;
+mod providers;
+mod streaming;
+mod telling;
+mod wire;

@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const { GATEWAY_URL, MOCK_URL, GATEWAY_PID, CHROMIUM, PICTURE } = process.env;
+
+const ask = (path, body) =>
+  fetch(GATEWAY_URL + path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+const refuse = (times, ms) => fetch(`${MOCK_URL}/mock/refuse?times=${times}&ms=${ms}`, { method: "POST" });
+const openai = model => ask("/v1/chat/completions", { model, messages: [] });
+
+const browser = await chromium.launch({
+  executablePath: CHROMIUM,
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
+});
+try {
+  const page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
+  const errors = [];
+  const requested = [];
+  const received = [];
+  page.on("pageerror", error => errors.push(String(error)));
+  page.on("console", message => message.type() === "error" && errors.push(message.text()));
+  page.on("request", request => requested.push(new URL(request.url()).origin));
+  page.on("response", response => received.push(response.text().catch(() => "")));
+
+  await page.goto(GATEWAY_URL);
+  const row = (upstream, label) =>
+    page.locator(`table[data-upstream="${upstream}"] tbody tr`).filter({ has: page.locator("th", { hasText: label }) });
+  const says = (locator, text) => locator.filter({ hasText: text }).waitFor({ timeout: 60_000 });
+  const refusals = page.locator("#refusals tbody");
+  const status = page.getByRole("status");
+
+  await says(status, "live");
+  for (const label of ["SEARCH_TEAM", "CHAT_TEAM", "FORMER_TEAM"]) await says(row("openai", label), "free");
+  await says(row("openai", "SEARCH_TEAM"), "group org 1");
+  await says(refusals, "none yet");
+  console.log("  ok: the page shows the keys, and that they are free");
+
+  // The first key is limited, the second answers; then the third turns out to be revoked.
+  await refuse(1, 40_000);
+  assert.equal((await openai("gpt-4o")).headers.get("x-tower-429-key"), "CHAT_TEAM");
+  await says(row("openai", "SEARCH_TEAM"), "rate limited");
+  await says(row("openai", "SEARCH_TEAM"), "for gpt-4o");
+  assert.equal((await openai("gpt-4o")).status, 200);
+  await says(row("openai", "FORMER_TEAM"), "key rejected");
+  const state = row("openai", "SEARCH_TEAM").locator(".state");
+  const seconds = async () => Number((await state.textContent()).match(/([\d.]+) s/)[1]);
+  const first = await seconds();
+  assert.ok(first > 0 && first <= 40, String(first));
+  const isLess = first => {
+    const state = document.querySelector('table[data-upstream="openai"] tbody tr .state');
+    return Number(state.textContent.match(/([\d.]+) s/)[1]) < first;
+  };
+  await page.waitForFunction(isLess, first);
+  console.log("  ok: a cooldown appears when the upstream limits a key, and counts down");
+
+  await says(refusals, "401");
+  const rows = await refusals.locator("tr").allTextContents();
+  assert.equal(rows.length, 2);
+  assert.match(rows[0], /openai.*FORMER_TEAM.*401.*key rejected.*next key/);
+  assert.match(rows[1], /openai.*SEARCH_TEAM.*gpt-4o.*429.*rate limited.*for 40\.0 s.*next key/);
+  console.log("  ok: refusals are listed, the newest first, with what was done");
+
+  const model = "<img src=x onerror=alert(1)>";
+  await refuse(1, 20_000);
+  await ask("/v1/messages", { model: "claude-sonnet-5", max_tokens: 9, messages: [] });
+  await says(row("anthropic", "SEARCH_TEAM"), "for claude-sonnet-5");
+  await openai(model);
+  assert.equal(await page.locator("img").count(), 0);
+
+  const bare = await page.evaluate(() => ({
+    tables: [...document.querySelectorAll("table")].filter(table => !table.caption).length,
+    headers: [...document.querySelectorAll("th")].filter(header => !header.scope).length,
+    states: [...document.querySelectorAll(".state")].filter(state => !state.textContent.trim()).length,
+  }));
+  assert.deepEqual(bare, { tables: 0, headers: 0, states: 0 });
+  console.log("  ok: tables have captions, headers their scope, and colours their words");
+
+  const told = [await page.content(), ...(await Promise.all(received))].join("\n");
+  for (const secret of ["secret-search", "secret-chat", "revoked-secret"]) {
+    assert.ok(!told.includes(secret), `the page knows ${secret}`);
+  }
+  assert.deepEqual([...new Set(requested)], [new URL(GATEWAY_URL).origin]);
+  console.log("  ok: no key is in the page or in what it loads, and nothing is loaded from elsewhere");
+
+  if (PICTURE) {
+    await page.screenshot({ path: PICTURE, fullPage: true });
+    console.log(`  the picture is ${PICTURE}`);
+  }
+
+  assert.deepEqual(errors, []);
+  process.kill(Number(GATEWAY_PID), "SIGTERM");
+  await says(status, "does not answer");
+  console.log("  ok: the page says when the gateway is gone");
+} finally {
+  await browser.close();
+}
