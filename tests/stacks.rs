@@ -257,6 +257,50 @@ async fn a_key_outside_fallback_is_not_blamed_for_another_origin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_left_for_one_key_is_not_what_is_left_of_the_model() {
+    let told = |remaining: u64| {
+        let headers = vec![
+            ("x-ratelimit-limit-requests", "2".into()),
+            ("x-ratelimit-remaining-requests", remaining.to_string()),
+            ("x-ratelimit-reset-requests", "40s".into()),
+        ];
+        Answer::Response(200, headers)
+    };
+    let mut left = [2, 2];
+    let provider = Provider::new(move |seen| {
+        let left = &mut left[usize::from(seen.key() == "two")];
+        *left -= 1;
+        told(*left)
+    });
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]))
+        .layer(keys(&["one", "two"]))
+        .service(provider.clone());
+    for _ in 0..4 {
+        let response = service.clone().oneshot(chat("large")).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(provider.keys(), ["one", "one", "two", "two"]);
+    assert_eq!(provider.models(), ["large"; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_key_outside_fallback_tries_each_model() {
+    let provider = Provider::new(|seen| match (seen.key(), seen.model().as_str()) {
+        ("two", "lesser") => ok(),
+        _ => status(402),
+    });
+    let service = ServiceBuilder::new()
+        .layer(keys(&["one", "two"]))
+        .layer(FallbackLayer::new(["lesser"]))
+        .service(provider.clone());
+    let response = service.oneshot(chat("large")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(provider.keys(), ["one", "one", "two", "two"]);
+    assert_eq!(provider.models(), ["large", "lesser", "large", "lesser"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn pools_for_both_origins_serve_each_its_own_inside_fallback() {
     let provider = Provider::new(|seen| match seen.key() {
         "theirs-2" => ok(),

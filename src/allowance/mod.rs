@@ -54,6 +54,9 @@ pub(crate) enum Room {
     Learning(Option<Instant>),
     /// What is left is in flight; perhaps more at that time, or after an answer.
     Full(Option<Instant>),
+    /// The provider has told that nothing is left until then, which nobody has tested yet: where there is
+    /// no other choice than to wait, one request may find out.
+    Testable(Instant),
     /// None until then.
     Closed(Instant),
 }
@@ -68,6 +71,8 @@ impl Room {
             (Self::Closed(at), _) | (_, Self::Closed(at)) => Self::Closed(at),
             (Self::Full(at), _) | (_, Self::Full(at)) => Self::Full(at),
             (Self::Learning(at), _) | (_, Self::Learning(at)) => Self::Learning(at),
+            (Self::Testable(one), Self::Testable(other)) => Self::Testable(one.max(other)),
+            (Self::Testable(at), _) | (_, Self::Testable(at)) => Self::Testable(at),
             (Self::Open(one), Self::Open(other)) => Self::Open(one.min(other)),
         }
     }
@@ -88,10 +93,10 @@ impl Allowance {
         let by_told = match left {
             Left::Spent(spent) => {
                 let doubts = habits.doubts(spent.dimension, spent.passed, now);
-                match doubts.saturating_sub(self.in_flight.since(spent.since)) {
-                    0 => return Room::Closed(spent.until),
-                    doubts => doubts,
-                }
+                return match doubts.saturating_sub(self.in_flight.since(spent.since)) {
+                    0 => Room::Closed(spent.until),
+                    _ => Room::Testable(spent.until),
+                };
             }
             Left::Requests(left, since) => left.saturating_sub(self.in_flight.since(since)),
             Left::Guessed(left, since, more_at) => {

@@ -95,6 +95,7 @@ impl<P> Decision<P> {
     /// What to ask next of what was not tried.
     fn pick(&self, own: &Own, now: Instant) -> Pick {
         let mut full = None;
+        let mut testable = None;
         let mut closed: Option<(Instant, Choice)> = None;
         for choice in self
             .choices(own)
@@ -111,13 +112,14 @@ impl<P> Decision<P> {
                     return Pick::Hold(choice, Some(self.held_until(now)));
                 }
                 Room::Full(_) => full = full.or(Some(choice)),
+                Room::Testable(_) => testable = testable.or(Some(choice)),
                 Room::Closed(until) if closed.is_none_or(|(first, _)| until < first) => {
                     closed = Some((until, choice));
                 }
                 Room::Closed(_) => {}
             }
         }
-        match (full, closed) {
+        match (full.or(testable), closed) {
             (Some(choice), _) => Pick::Ask(choice),
             (None, Some((until, choice))) => Pick::Limited(choice, until),
             (None, None) => Pick::Nothing,
@@ -199,7 +201,10 @@ impl<P> Decision<P> {
             return false;
         };
         let last = outcome.call.last();
-        let told = last.as_ref().map_or(&[][..], |attempt| &attempt.told);
+        let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
+        // What is left for one of the keys that a layer further in has is not what is left of the target.
+        let by_own_key = last.filter(|attempt| attempt.key.as_ref() == own_key);
+        let told = by_own_key.as_ref().map_or(&[][..], |attempt| &attempt.told);
         match outcome.refusal {
             // What is too large now may fit next time.
             Some(refusal) if refusal.reason != Reason::TooLarge => {
@@ -395,17 +400,23 @@ impl Own {
             origin: self.origin.clone(),
             base_path: String::new(),
             model: self.model_name(),
-            account: None,
+            account: self.key.clone(),
         }
     }
 
     fn id_of(&self, target: &Target) -> TargetId {
         let elsewhere = target.own_origin().cloned();
+        let account = match (&elsewhere, target.headers().is_empty()) {
+            (_, false) => Some(target.name()),
+            (None, true) => self.key.clone(),
+            // The key that the request came with does not go there.
+            (Some(_), true) => None,
+        };
         TargetId {
             origin: elsewhere.or_else(|| self.origin.clone()),
             base_path: target.base_path().into(),
             model: target.own_model().cloned().or_else(|| self.model_name()),
-            account: (!target.headers().is_empty()).then(|| target.name()),
+            account,
         }
     }
 

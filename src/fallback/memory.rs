@@ -26,7 +26,8 @@ pub(super) struct TargetId {
     /// One origin may stand before several providers.
     pub(super) base_path: String,
     pub(super) model: Option<Arc<str>>,
-    /// A target with credentials of its own has limits of its own.
+    /// A target with credentials of its own has limits of its own, and so has each key that a layer
+    /// further out puts on.
     pub(super) account: Option<Arc<str>>,
 }
 

@@ -265,12 +265,19 @@ impl State {
             refusal: None,
         };
         let current = self.current;
+        let mut testable = None;
         for index in (0..count).map(|step| (current + step) % count) {
             let is_tried = want.tried.contains(&self.keys[index].id);
             let frees_at = match self.room(index, want, now) {
                 Room::Open(_) if is_tried => Some(now),
                 Room::Open(_) => return Ok(index),
                 Room::Closed(until) => Some(until),
+                Room::Testable(until) => {
+                    if !is_tried {
+                        testable.get_or_insert(index);
+                    }
+                    Some(until)
+                }
                 Room::Learning(more_at) | Room::Full(more_at) => {
                     if !is_tried {
                         exhausted.busy.get_or_insert(index);
@@ -285,7 +292,10 @@ impl State {
                 exhausted.refusal = self.end(index, want, now).map(|(_, refusal)| refusal);
             }
         }
-        Err(exhausted)
+        match (exhausted.busy, testable) {
+            (None, Some(index)) => Ok(index),
+            _ => Err(exhausted),
+        }
     }
 
     /// The one with more room of two that are drawn: as even as the best of all, without asking all.
@@ -324,7 +334,7 @@ impl State {
                 continue;
             }
             match self.room(index, want, now) {
-                Room::Closed(_) => {}
+                Room::Closed(_) | Room::Testable(_) => {}
                 room => best = Some((score, index, room)),
             }
         }
@@ -335,7 +345,7 @@ impl State {
                 free_at,
                 refusal: None,
             }),
-            Room::Open(_) | Room::Closed(_) => Ok(index),
+            Room::Open(_) | Room::Closed(_) | Room::Testable(_) => Ok(index),
         })
     }
 
