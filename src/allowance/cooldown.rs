@@ -128,6 +128,10 @@ impl Cooldown {
     fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> (Duration, bool) {
         let of_a_day = refusal.window.is_some_and(|window| window >= Window::Day);
         let (length, exact) = match (refusal.reason, refusal.retry_after) {
+            // OpenRouter's budget of what is in flight says in how many seconds there is more.
+            (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() && !hint.is_zero() => {
+                (hint, true)
+            }
             (Reason::QuotaExhausted, hint) => (
                 self.doubled(refusal, sent, HOUR)
                     .max(hint.unwrap_or_default()),
@@ -194,7 +198,10 @@ mod tests {
             window: Some(Window::Day),
             ..limited(None)
         };
+        let mut soon = Refusal::new(Reason::QuotaExhausted);
+        (soon.retry_after, soon.cures.time) = (Some(secs(3)), Some(true));
         let table = [
+            (soon, secs(3)),
             (limited(Some(7)), secs(7)),
             (limited(Some(0)), secs(1)),
             (limited(None), secs(60)),
