@@ -38,7 +38,7 @@ impl Picture<'_> {
     }
 
     fn height() -> f64 {
-        2.0 * (ROW * KEYS.len() as f64 + GAP) + TOP
+        2.0 * ROW * KEYS.len() as f64 + GAP + TOP + 36.0
     }
 
     fn run(&self, f: &mut fmt::Formatter<'_>, run: &Run, name: &str, top: f64) -> fmt::Result {

@@ -6,6 +6,9 @@
 //! 2. A limited target is remembered until its cooldown ends: the hint, or else
 //!    [`cooldown`](FallbackLayer::cooldown). Later calls start at the first target that is free, and
 //!    so come back to the preferred one by themselves. All services of a layer share this memory.
+//!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
+//!    unless a key pool further in sees to that. A call that finds every target limited asks the one
+//!    that frees first, or [waits](FallbackLayer::wait_when_exhausted).
 //! 3. The model is changed where the request names it, and nothing else is:
 //!
 //!    | where | whose |

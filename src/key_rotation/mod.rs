@@ -17,14 +17,52 @@
 //!    | key rejected | the key | 60 s, doubling |
 //!
 //!    None is longer than 24 hours.
-//! 5. When every key cools, the request is [tried anyway](KeyRotationLayer::new) with the key that
-//!    frees first, or [answered at once](KeyRotationLayer::respond_when_exhausted). The
+//! 5. A limit is the group's, or where the request names a model (in its path, or in a body in
+//!    memory) the group's for that model: a limit on one model leaves the key to the others. What is
+//!    spent or owed by an account is the group's for every model.
+//! 6. When every key cools, the request is [tried anyway](KeyRotationLayer::new) with the key that
+//!    frees first, [answered at once](KeyRotationLayer::respond_when_exhausted), or
+//!    [waits](KeyRotationLayer::wait_when_exhausted) in turn. The
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer tells when the *first* key frees.
-//! 6. A key never travels to an origin that it was not given for; see [`KeyPool`].
+//! 7. A key never travels to an origin that it was not given for; see [`KeyPool`].
 //!
 //! Its place in a stack is inside backoff (another key first, then patience) and inside fallback.
 //! Outside fallback it works too, but then a request that falls back to another origin goes there
 //! without a key, for this pool's keys are not that origin's.
+//!
+//! # How many go out with a key
+//!
+//! A key is left before it is refused. How much it takes, the pool knows from three sources, and the
+//! least of them counts:
+//!
+//! | source | what it says |
+//! |---|---|
+//! | refusals | nothing until the cooldown ends; if its end was a guess, one request goes first, and many when that was not refused |
+//! | [buckets](crate::refusal::buckets) of any answer | what is left, less what is in flight since; nothing until the reset once it is spent |
+//! | counting, where nothing is told | how many passed until the last refusal, and over which time; then one more, two, four |
+//!
+//! A key of which nothing is known yet starts slowly: two requests, one more for every two answers,
+//! and twice as many every 250 ms, for answers may take long. What refusals have taught of one key is
+//! expected of the others. A call that may not wait goes out anyway; it only prefers keys with room.
+//!
+//! What a provider tells is tested once: where the choice is to wait for a reset, one request is sent
+//! all the same. If it is refused, the provider is believed from then on; if four more pass than can
+//! be, what it tells of that is not heard for an hour. After a reset it is seen whether there is all
+//! of the limit again or, as where windows slide, only a little.
+//!
+//! # Who waits, and who is next
+//!
+//! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as
+//! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. A call whose
+//! patience, or deadline, does not reach to when a key frees is told at once, and so it is if that
+//! moment moves away. A call that is dropped leaves no trace.
+//!
+//! | choice | takes | prompt caches, most often kept per organisation | tail latency |
+//! |---|---|---|---|
+//! | sticky (default) | the same key until it has no room | warm | one key's requests queue at the provider while others idle |
+//! | [`round_robin`](KeyPoolBuilder::round_robin) | the next key for each call | each conversation meets every cache cold | even |
+//! | [`spread`](KeyPoolBuilder::spread) | of two keys drawn, the one with more room | as round robin | the best where quotas or providers' speeds differ |
+//! | [`Session`] on the request | the session's own key; of a key that cools, only its sessions move, and come back | warm, whatever the pool's order | that of the key: a busy one is waited for |
 //!
 //! # What rotation is not for
 //!
