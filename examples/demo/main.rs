@@ -11,6 +11,8 @@
 mod picture;
 mod provider;
 mod runs;
+#[path = "../common/svg.rs"]
+mod svg;
 mod table;
 
 use std::{env, fs, path::Path};

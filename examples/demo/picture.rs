@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use crate::runs::{CALLS, MODELS, Run, WINDOW};
+use crate::{
+    runs::{CALLS, MODELS, Run, WINDOW},
+    svg::{self, GRID, INK, LIMITED, PALE, line, rect, text},
+};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 600.0;
@@ -18,10 +21,6 @@ const STRIP: f64 = 34.0;
 const BARS: usize = 160;
 
 const COLOURS: [&str; 4] = ["#6b7280", "#7c3aed", "#2563eb", "#059669"];
-const LIMITED: &str = "#dc2626";
-const INK: &str = "#1f2937";
-const PALE: &str = "#6b7280";
-const GRID: &str = "#e5e7eb";
 
 pub(crate) struct Picture<'a> {
     runs: &'a [Run],
@@ -165,11 +164,7 @@ impl<'a> Picture<'a> {
 
 impl fmt::Display for Picture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="Inter, Helvetica, Arial, sans-serif">"#
-        )?;
-        rect(f, 0.0, 0.0, WIDTH, HEIGHT, "#ffffff")?;
+        svg::open(f, WIDTH, HEIGHT)?;
         self.heading(f)?;
         self.axes(f)?;
         // The last first: where curves meet, the run with fewer layers is seen.
@@ -181,52 +176,10 @@ impl fmt::Display for Picture<'_> {
         for index in 0..self.runs.len() {
             self.strip(f, index, highest)?;
         }
-        f.write_str("</svg>\n")
+        svg::close(f)
     }
 }
 
 fn y(calls: usize) -> f64 {
     BOTTOM - (BOTTOM - TOP) * calls as f64 / CALLS as f64
-}
-
-fn line(
-    f: &mut fmt::Formatter<'_>,
-    ends: [(f64, f64); 2],
-    colour: &str,
-    width: f64,
-) -> fmt::Result {
-    let [(x1, y1), (x2, y2)] = ends;
-    writeln!(
-        f,
-        r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}" stroke="{colour}" stroke-width="{width}"/>"#
-    )
-}
-
-fn rect(
-    f: &mut fmt::Formatter<'_>,
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-    colour: &str,
-) -> fmt::Result {
-    writeln!(
-        f,
-        r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}"/>"#
-    )
-}
-
-fn text(
-    f: &mut fmt::Formatter<'_>,
-    x: f64,
-    y: f64,
-    anchor: &str,
-    colour: &str,
-    size: u8,
-    what: &str,
-) -> fmt::Result {
-    writeln!(
-        f,
-        r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" font-size="{size}">{what}</text>"#
-    )
 }

@@ -18,6 +18,8 @@ mod provider;
 mod run;
 mod scenarios;
 mod stacks;
+#[path = "../common/svg.rs"]
+mod svg;
 mod table;
 
 use std::fs;

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::{run::Run, scenarios::WINDOW};
+use crate::{
+    run::Run,
+    scenarios::WINDOW,
+    svg::{self, GRID, INK, LIMITED, PALE, line, rect, text},
+};
 
 const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
@@ -13,10 +17,6 @@ const ROW: f64 = 44.0;
 const GAP: f64 = 64.0;
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const COLOURS: [&str; 4] = ["#2563eb", "#059669", "#7c3aed", "#d97706"];
-const LIMITED: &str = "#dc2626";
-const INK: &str = "#1f2937";
-const PALE: &str = "#6b7280";
-const GRID: &str = "#e5e7eb";
 
 /// Requests that come within this time are one bar.
 const BAR: f64 = 0.1;
@@ -44,23 +44,20 @@ impl Picture<'_> {
     fn run(&self, f: &mut fmt::Formatter<'_>, run: &Run, name: &str, top: f64) -> fmt::Result {
         let limited = run.log.iter().filter(|entry| entry.status == 429).count();
         let title = format!("{name}: {limited} of {} requests refused", run.log.len());
-        text(f, (LEFT, top - 14.0), "start", INK, 15, &title)?;
+        text(f, LEFT, top - 14.0, "start", INK, 15, &title)?;
         let bottom = top + ROW * KEYS.len() as f64;
         let mut second = 0.0;
         while second <= self.seconds() {
             let x = self.x(second);
-            writeln!(
-                f,
-                r#"<line x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}" stroke="{GRID}"/>"#
-            )?;
+            line(f, [(x, top), (x, bottom)], GRID, 1.0)?;
             let label = format!("{second} s");
-            text(f, (x, bottom + 18.0), "middle", PALE, 12, &label)?;
+            text(f, x, bottom + 18.0, "middle", PALE, 12, &label)?;
             second += WINDOW.as_secs_f64();
         }
         for (row, (key, colour)) in KEYS.iter().zip(COLOURS).enumerate() {
             let floor = top + ROW * (row + 1) as f64;
             let name = format!("key {key}");
-            text(f, (LEFT - 10.0, floor - 12.0), "end", colour, 13, &name)?;
+            text(f, LEFT - 10.0, floor - 12.0, "end", colour, 13, &name)?;
             self.key(f, run, key, colour, floor)?;
         }
         Ok(())
@@ -92,52 +89,24 @@ impl Picture<'_> {
                     // The square root, so that a few are seen next to many.
                     let height = f64::from(count).sqrt() * 3.0;
                     top -= height;
-                    writeln!(
-                        f,
-                        r#"<rect x="{x:.1}" y="{top:.1}" width="{width:.1}" height="{height:.1}" fill="{colour}"/>"#
-                    )?;
+                    rect(f, x, top, width, height, colour)?;
                 }
             }
         }
-        writeln!(
-            f,
-            r#"<line x1="{LEFT}" y1="{floor}" x2="{RIGHT}" y2="{floor}" stroke="{GRID}"/>"#
-        )
+        line(f, [(LEFT, floor), (RIGHT, floor)], GRID, 1.0)
     }
 }
 
 impl fmt::Display for Picture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let height = Self::height();
-        writeln!(
-            f,
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="Inter, Helvetica, Arial, sans-serif">"#
-        )?;
-        writeln!(
-            f,
-            r##"<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>"##
-        )?;
+        svg::open(f, WIDTH, Self::height())?;
         let title = "800 requests by 64 workers; each of four keys may ask 50 times in six seconds";
-        text(f, (LEFT, 36.0), "start", INK, 19, title)?;
+        text(f, LEFT, 36.0, "start", INK, 19, title)?;
         let [ours, by_hand] = self.0;
         self.run(f, ours, "KeyRotation, waiting in turn", TOP)?;
         let below = TOP + ROW * KEYS.len() as f64 + GAP;
         self.run(f, by_hand, "a policy for tower::retry", below)?;
-        text(f, (RIGHT, 36.0), "end", LIMITED, 13, "red: 429")?;
-        f.write_str("</svg>\n")
+        text(f, RIGHT, 36.0, "end", LIMITED, 13, "red: 429")?;
+        svg::close(f)
     }
-}
-
-fn text(
-    f: &mut fmt::Formatter<'_>,
-    (x, y): (f64, f64),
-    anchor: &str,
-    colour: &str,
-    size: u8,
-    what: &str,
-) -> fmt::Result {
-    writeln!(
-        f,
-        r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}" fill="{colour}" font-size="{size}">{what}</text>"#
-    )
 }
