@@ -190,3 +190,27 @@ async fn an_error_of_a_provider_passes_through() {
         .await;
     assert_eq!(head.status(), 404);
 }
+
+#[tokio::test]
+async fn a_model_that_one_key_has_used_up_is_served_by_the_next_key_and_no_lesser_model() {
+    // Every window outlasts the test.
+    let (gateway, _mock) = start(&mock::Settings {
+        window_ms: 3_600_000,
+        ..at_once()
+    })
+    .await;
+    let mut served = Vec::new();
+    for _ in 0..6 {
+        let body = r#"{"model": "gpt-4o"}"#;
+        let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+        assert_eq!(head.status(), 200, "{answer}");
+        let told = ["x-tower-429-key", "x-tower-429-served-model"];
+        served.push(
+            told.map(|name| head.get(name).unwrap().to_owned())
+                .join(" "),
+        );
+    }
+    // Each may ask twice, and the second answer says that none is left.
+    let keys = ["alpha", "alpha", "beta", "beta", "gamma", "gamma"];
+    assert_eq!(served, keys.map(|key| format!("{key} gpt-4o")));
+}
