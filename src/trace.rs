@@ -129,9 +129,17 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
         span.record("http.request.resend_count", whole(sends - 1));
     }
     if let Some(last) = attempts.last() {
-        span.record("tower_429.key", last.key.as_deref());
-        span.record("tower_429.model", last.model.as_deref());
-        span.record("tower_429.target", last.target.as_deref());
+        let named = [
+            ("tower_429.key", &last.key),
+            ("tower_429.model", &last.model),
+            ("tower_429.target", &last.target),
+        ];
+        for (name, value) in named {
+            // A subscriber that writes fields as they come writes a space for one that is empty.
+            if let Some(value) = value.as_deref() {
+                span.record(name, value);
+            }
+        }
     }
     let error = match &result {
         Some(Ok(status)) => {

@@ -216,3 +216,24 @@ async fn the_page_loads_nothing_from_elsewhere() {
         assert!(!page.contains(outside), "{outside}");
     }
 }
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_call_that_nothing_came_between_is_one_line_of_the_log() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    // Whatever a caller makes up stays in its line.
+    caller.send(chat("la\\nrge", "")).await;
+    upstream.answer(&response("200 OK", "", "{}")).await;
+    assert_eq!(caller.head().await.status(), 200);
+    let log = logged(upstream.address);
+    let lines = log.iter().filter(|line| line.starts_with("INFO"));
+    let [line] = lines.collect::<Vec<_>>().try_into().unwrap();
+    let after_port = line.split_once(&format!("server.port={} ", upstream.address.port()));
+    let (told, _) = after_port.unwrap().1.split_once(" time.busy=").unwrap();
+    assert_eq!(
+        told,
+        r#"tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
+    );
+}
