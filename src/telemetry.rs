@@ -65,21 +65,21 @@
 //! tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans))?;
 //! ```
 //!
-//! The call from above, as `opentelemetry-stdout` prints it, without where in the source it comes from and
-//! without the attributes of three of the events:
+//! A call like the one above, as `opentelemetry-stdout` prints it; times, threads, places in the source and
+//! the attributes of three events are left out:
 //!
 //! ```text
 //!   Name         : POST
 //!   TraceId      : 0af7651916cd43dd8448eb211c80319c
-//!   SpanId       : 6c95451a89ef8094
-//!   ParentSpanId : 89b3b2843901d433
+//!   SpanId       : 7e0a436d4884b0cb
+//!   ParentSpanId : 1ff6c6d02954e180
 //!   Kind         : Client
 //!   Attributes:
 //!      ->  http.request.method: String(Owned("POST"))
 //!      ->  server.address: String(Owned("api.example"))
 //!      ->  server.port: I64(443)
 //!      ->  tower_429.outcome: String(Owned("answered"))
-//!      ->  tower_429.waited_seconds: F64(1.07361747)
+//!      ->  tower_429.waited_seconds: F64(1.11313881)
 //!      ->  http.request.resend_count: I64(3)
 //!      ->  tower_429.key: String(Owned("alpha"))
 //!      ->  tower_429.model: String(Owned("small"))
@@ -89,8 +89,8 @@
 //!   Event #0
 //!   Name      : limited; asking with the next key
 //!      ->  layer: String(Owned("key_rotation"))
-//!      ->  attempt: String(Owned("1"))
-//!      ->  status: String(Owned("429"))
+//!      ->  attempt: I64(1)
+//!      ->  status: I64(429)
 //!      ->  reason: String(Owned("RateLimited"))
 //!      ->  hint: String(Owned("1s"))
 //!      ->  key: String(Owned("alpha"))

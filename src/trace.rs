@@ -179,8 +179,8 @@ pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
                 tracing::$level!(
                     target: "tower_429",
                     layer = action.map(|_| layer.as_str()),
-                    attempt = attempt.number,
-                    status = attempt.status.map(|status| status.as_u16()),
+                    attempt = i64::from(attempt.number),
+                    status = attempt.status.map(|status| i64::from(status.as_u16())),
                     reason = reason.map(tracing::field::debug),
                     hint = attempt
                         .refusal
