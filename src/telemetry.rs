@@ -47,8 +47,71 @@
 //! | `tower_429.waited_seconds` | all waits together |
 //! | `tower_429.key`, `.model`, `.target` | of the last attempt that had an outcome |
 //!
-//! To export them, put `tracing_opentelemetry::layer()` into the subscriber; the target of spans and
-//! events is `tower_429`, their levels are `INFO` and as above.
+//! The target of spans and events is `tower_429`, their levels are `INFO` and as above.
+//!
+//! # To OpenTelemetry
+//!
+//! With the crates `opentelemetry`, `opentelemetry_sdk`, an exporter such as `opentelemetry-otlp`, and
+//! `tracing-opentelemetry`, none of which this crate needs:
+//!
+//! ```ignore
+//! use opentelemetry::trace::TracerProvider as _;
+//! use tracing_subscriber::layer::SubscriberExt as _;
+//!
+//! let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder()
+//!     .with_batch_exporter(exporter)
+//!     .build();
+//! let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("chat"));
+//! tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans))?;
+//! ```
+//!
+//! A call like the one above, as `opentelemetry-stdout` prints it; times, threads, places in the source and
+//! the attributes of three events are left out:
+//!
+//! ```text
+//!   Name         : POST
+//!   TraceId      : 0af7651916cd43dd8448eb211c80319c
+//!   SpanId       : 7e0a436d4884b0cb
+//!   ParentSpanId : 1ff6c6d02954e180
+//!   Kind         : Client
+//!   Attributes:
+//!      ->  http.request.method: String(Owned("POST"))
+//!      ->  server.address: String(Owned("api.example"))
+//!      ->  server.port: I64(443)
+//!      ->  tower_429.outcome: String(Owned("answered"))
+//!      ->  tower_429.waited_seconds: F64(1.11313881)
+//!      ->  http.request.resend_count: I64(3)
+//!      ->  tower_429.key: String(Owned("alpha"))
+//!      ->  tower_429.model: String(Owned("small"))
+//!      ->  tower_429.target: String(Owned("small"))
+//!      ->  http.response.status_code: I64(200)
+//!   Events:
+//!   Event #0
+//!   Name      : limited; asking with the next key
+//!      ->  layer: String(Owned("key_rotation"))
+//!      ->  attempt: I64(1)
+//!      ->  status: I64(429)
+//!      ->  reason: String(Owned("RateLimited"))
+//!      ->  hint: String(Owned("1s"))
+//!      ->  key: String(Owned("alpha"))
+//!      ->  model: String(Owned("large"))
+//!   Event #1
+//!   Name      : limited; waiting
+//!   Event #2
+//!   Name      : limited; asking the next target
+//!   Event #3
+//!   Name      : answered
+//! ```
+//!
+//! A service that was asked by somebody with a `traceparent` takes it over around its calls, so that the
+//! span of each call is in the trace of the one who asked:
+//!
+//! ```ignore
+//! let asked_by = opentelemetry_http::HeaderExtractor(request.headers());
+//! let span = tracing::info_span!("chat");
+//! span.set_parent(TraceContextPropagator::new().extract(&asked_by))?;
+//! let response = client.oneshot(to_provider).instrument(span).await?;
+//! ```
 //!
 //! # Metrics
 //!

@@ -129,9 +129,17 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
         span.record("http.request.resend_count", whole(sends - 1));
     }
     if let Some(last) = attempts.last() {
-        span.record("tower_429.key", last.key.as_deref());
-        span.record("tower_429.model", last.model.as_deref());
-        span.record("tower_429.target", last.target.as_deref());
+        let named = [
+            ("tower_429.key", &last.key),
+            ("tower_429.model", &last.model),
+            ("tower_429.target", &last.target),
+        ];
+        for (name, value) in named {
+            // A subscriber that writes fields as they come writes a space for one that is empty.
+            if let Some(value) = value.as_deref() {
+                span.record(name, value);
+            }
+        }
     }
     let error = match &result {
         Some(Ok(status)) => {
@@ -171,8 +179,8 @@ pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
                 tracing::$level!(
                     target: "tower_429",
                     layer = action.map(|_| layer.as_str()),
-                    attempt = attempt.number,
-                    status = attempt.status.map(|status| status.as_u16()),
+                    attempt = i64::from(attempt.number),
+                    status = attempt.status.map(|status| i64::from(status.as_u16())),
                     reason = reason.map(tracing::field::debug),
                     hint = attempt
                         .refusal

@@ -17,7 +17,7 @@ use std::{env, ffi::OsString, io, path::Path, process::ExitCode, sync::Arc, time
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
-use serve::{Config, Gateway, WITHOUT_FILE};
+use serve::{Config, Gateway, WITHOUT_FILE, log, metrics};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -39,17 +39,21 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
         // What else is there may be a key, so it is not repeated.
         _ => return Err("the only argument is the path of a TOML file; keys are read from the environment variables that it names".into()),
     };
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::INFO)
-        .with_writer(io::stderr)
-        .init();
+    let variable = |name: &str| env::var(name).ok();
+    let targets = config.log.targets(variable(log::VARIABLE).as_deref())?;
+    tracing::subscriber::set_global_default(log::subscriber(targets, io::stderr))?;
+    let recorder = metrics::recorder()?;
+    let counts = recorder.handle();
+    ::metrics::set_global_recorder(recorder)?;
+    metrics::describe();
+    tokio::spawn(metrics::tidy(counts.clone()));
 
     let mock = match config.needs_mock() {
         true => Some(Mock::start(&config.mock).await?),
         false => None,
     };
     let origin = mock.as_ref().map(Mock::origin).unwrap_or_default();
-    let gateway = Gateway::new(&config, &origin, &|name| env::var(name).ok())?;
+    let gateway = Gateway::new(&config, &origin, &variable, counts)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!(
             "cannot listen at {}: {error}. Choose another `listen`",

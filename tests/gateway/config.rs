@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use tracing::Level;
+
 use crate::{
     harness::variable,
-    serve::{Config, ConfigError, Gateway, WITHOUT_FILE},
+    serve::{Config, ConfigError, Gateway, WITHOUT_FILE, metrics},
 };
 
 const GOOD: &str = r#"
@@ -16,7 +18,15 @@ keys = ["KEY_1", "KEY_2"]
 "#;
 
 fn start(text: &str) -> Result<Gateway, ConfigError> {
-    Gateway::new(&Config::parse(text)?, "http://127.0.0.1:2", &variable)
+    start_with(&Config::parse(text)?, &variable)
+}
+
+fn start_with(
+    config: &Config,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Gateway, ConfigError> {
+    let counts = metrics::recorder().unwrap().handle();
+    Gateway::new(config, "http://127.0.0.1:2", variable, counts)
 }
 
 #[test]
@@ -53,7 +63,7 @@ fn the_sample_starts_once_its_keys_are_set() {
     let text = include_str!("../../examples/gateway/gateway.toml");
     let config = Config::parse(text).unwrap();
     let keys = |name: &str| Some(format!("sk-{name}"));
-    let started = Gateway::new(&config, "", &keys).map(|gateway| gateway.upstreams.len());
+    let started = start_with(&config, &keys).map(|gateway| gateway.upstreams.len());
     if cfg!(feature = "reqwest") {
         assert_eq!(started.unwrap(), 3);
     } else {
@@ -65,7 +75,7 @@ fn the_sample_starts_once_its_keys_are_set() {
 #[test]
 fn what_is_built_in_needs_no_variable() {
     let config = Config::parse(WITHOUT_FILE).unwrap();
-    assert!(Gateway::new(&config, "http://127.0.0.1:2", &|_| None).is_ok());
+    assert!(start_with(&config, &|_| None).is_ok());
 }
 
 #[test]
@@ -94,6 +104,7 @@ fn each_error_says_what_to_do() {
         ),
         ("keys", "kees", "unknown field `kees`"),
         ("at =", "at ==", "gateway.toml"),
+        ("[[upstream]]", "log = \"inof\"\n[[upstream]]", "`info`"),
     ];
     for (good, bad, advice) in table {
         let text = if good.is_empty() {
@@ -154,10 +165,39 @@ fn a_key_that_stands_in_the_file_by_mistake_is_not_repeated() {
 fn a_key_that_cannot_be_sent_is_named_by_its_variable() {
     let config = Config::parse(GOOD).unwrap();
     let keys = |_: &str| Some(String::from("sk-secret with a space"));
-    let error = Gateway::new(&config, "", &keys).err().unwrap().to_string();
+    let error = start_with(&config, &keys).err().unwrap().to_string();
     assert!(
         error.contains("KEY_1") && error.contains("provider"),
         "{error}"
     );
     assert!(!error.contains("sk-secret"), "{error}");
+}
+
+#[test]
+fn the_variable_goes_before_what_the_file_says_of_the_log() {
+    let log = |setting: &str, variable: Option<&str>| {
+        let config = Config::parse(&format!("{setting}{GOOD}")).unwrap();
+        config.log.targets(variable).map(|targets| {
+            let levels = [Level::WARN, Level::INFO, Level::DEBUG];
+            levels.map(|level| targets.would_enable("tower_429", &level))
+        })
+    };
+    for (setting, variable, enabled) in [
+        ("", None, [true, true, false]),
+        ("", Some(""), [true, true, false]),
+        ("log = \"off\"", None, [false; 3]),
+        ("log = \"warn\"", None, [true, false, false]),
+        ("log = \"debug\"", None, [true; 3]),
+        ("log = \"off\"", Some("debug"), [true; 3]),
+        (
+            "log = \"debug\"",
+            Some("off,tower_429=warn"),
+            [true, false, false],
+        ),
+    ] {
+        let seen = log(setting, variable).unwrap();
+        assert_eq!(seen, enabled, "{setting} {variable:?}");
+    }
+    let error = log("", Some("tower_429=loud")).unwrap_err().to_string();
+    assert!(error.contains("RUST_LOG"), "{error}");
 }

@@ -65,6 +65,34 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
 }
 
 #[tokio::test]
+async fn the_context_of_a_trace_goes_on_untouched_on_every_attempt() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "keys = [\"KEY_1\", \"KEY_2\"]").await;
+    let context = [
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("tracestate", "congo=t61rcWkgMzE, rojo=00f067aa0ba902b7"),
+        ("baggage", "team=search"),
+    ];
+    let headers = context.map(|(name, value)| format!("{name}: {value}\r\n"));
+    let mut caller = gateway.connect().await;
+    caller.send(chat("large", &headers.concat())).await;
+    let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
+    let (mut provider, first, _) = upstream.answer(&limited).await;
+    let second = provider.head().await;
+    for (name, value) in context {
+        for attempt in [&first, &second] {
+            assert_eq!(attempt.get(name), Some(value), "{attempt:?}");
+        }
+    }
+    provider.whole(&second).await;
+    provider.send(response("200 OK", "", "{}")).await;
+    assert_eq!(caller.head().await.status(), 200);
+}
+
+#[tokio::test]
 async fn the_version_of_http_is_each_hops_own() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
@@ -172,6 +200,13 @@ async fn a_wait_is_told() {
         waited >= 300,
         "the provider asked for 300 ms, it was {waited}"
     );
+    let metrics = gateway.get("/metrics").await;
+    for line in [
+        "tower_429_wait_seconds_bucket{host=\"127.0.0.1\",layer=\"key_rotation\",le=\"0.1\"} 0",
+        "tower_429_wait_seconds_count{host=\"127.0.0.1\",layer=\"key_rotation\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,17 @@
 //! The gateway in this process, on a port of its own.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
+use ::metrics::LocalRecorderGuard;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
-    serve::{Config, Gateway, serve},
+    serve::{Config, Gateway, log, metrics, serve},
     wire::{Head, Upstream, Wire},
 };
 
@@ -21,6 +26,51 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) server: JoinHandle<io::Result<()>>,
+    _recorder: LocalRecorderGuard<'static>,
+}
+
+/// What all gateways of this process have logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+/// One for all: while some threads have a subscriber and others none, `tracing` may switch off what one of
+/// them is to see.
+static LOG: LazyLock<Log> = LazyLock::new(|| {
+    let written = Log::default();
+    let writer = written.clone();
+    let targets = log::Log::Debug.targets(None).unwrap();
+    let subscriber = log::subscriber(targets, move || writer.clone());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    written
+});
+
+impl Log {
+    fn text(&self) -> String {
+        let written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8(written.clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines of the log about calls to an upstream, without the time.
+pub(crate) fn logged(upstream: SocketAddr) -> Vec<String> {
+    let port = format!("server.port={}", upstream.port());
+    let text = LOG.text();
+    let lines = text.lines().filter(|line| line.contains(&port));
+    lines
+        .map(|line| line.split_once(' ').unwrap().1.trim_start().into())
+        .collect()
 }
 
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -41,8 +91,15 @@ pub(crate) async fn in_front_of(upstream: &Upstream, settings: &str) -> Running 
     run(&Config::parse(&text).unwrap(), "").await
 }
 
+/// It counts in a recorder of its own, which is that of this thread: a runtime of several threads counts
+/// elsewhere.
 pub(crate) async fn run(config: &Config, mock: &str) -> Running {
-    let gateway = Arc::new(Gateway::new(config, mock, &variable).unwrap());
+    LazyLock::force(&LOG);
+    let recorder = Box::leak(Box::new(metrics::recorder().unwrap()));
+    let counts = recorder.handle();
+    let guard = ::metrics::set_default_local_recorder(recorder);
+    metrics::describe();
+    let gateway = Arc::new(Gateway::new(config, mock, &variable, counts).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -55,6 +112,7 @@ pub(crate) async fn run(config: &Config, mock: &str) -> Running {
         gateway,
         stop,
         server,
+        _recorder: guard,
     }
 }
 

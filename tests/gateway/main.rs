@@ -14,6 +14,7 @@ mod deadline;
 mod forwarding;
 mod harness;
 mod many;
+mod next_key;
 mod providers;
 mod streaming;
 mod telling;

@@ -190,3 +190,76 @@ async fn an_error_of_a_provider_passes_through() {
         .await;
     assert_eq!(head.status(), 404);
 }
+
+#[tokio::test]
+async fn a_model_that_one_key_has_used_up_is_served_by_the_next_key_and_no_lesser_model() {
+    // Every window outlasts the test.
+    let (gateway, _mock) = start(&mock::Settings {
+        window_ms: 3_600_000,
+        ..at_once()
+    })
+    .await;
+    let mut served = Vec::new();
+    for _ in 0..6 {
+        let body = r#"{"model": "gpt-4o"}"#;
+        let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+        assert_eq!(head.status(), 200, "{answer}");
+        let told = ["x-tower-429-key", "x-tower-429-served-model"];
+        served.push(
+            told.map(|name| head.get(name).unwrap().to_owned())
+                .join(" "),
+        );
+    }
+    // Each may ask twice, and the second answer says that none is left.
+    let keys = ["alpha", "alpha", "beta", "beta", "gamma", "gamma"];
+    assert_eq!(served, keys.map(|key| format!("{key} gpt-4o")));
+}
+
+/// A line of the log without what is different in each run.
+#[cfg(feature = "tracing")]
+fn without_figures(line: &str) -> String {
+    let line = line.split(" time.busy=").next().unwrap_or_default();
+    let varies = |word: &&str| !word.starts_with("server.port=") && !word.starts_with("hint=");
+    line.split(' ').filter(varies).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn the_metrics_and_the_log_are_those_that_the_readme_shows() {
+    // Every window outlasts the test.
+    let (gateway, mock) = start(&mock::Settings {
+        window_ms: 3_600_000,
+        ..at_once()
+    })
+    .await;
+    for _ in 0..7 {
+        let body = r#"{"model": "gpt-4o"}"#;
+        let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+        assert_eq!(head.status(), 200, "{answer}");
+    }
+    let readme = include_str!("../../README.md");
+    let of_gateway = |line: &&str| line.starts_with("tower_429_") && !line.contains("api.example");
+    let shown: Vec<_> = readme.lines().filter(of_gateway).collect();
+    assert_eq!(shown.len(), 6);
+    let metrics = gateway.get("/metrics").await;
+    for line in shown {
+        assert!(
+            metrics.contains(&format!("{line}\n")),
+            "{line} in {metrics}"
+        );
+    }
+
+    #[cfg(feature = "tracing")]
+    {
+        let shown = readme.lines().filter(|line| line.contains(" server.port="));
+        let shown = shown.map(|line| without_figures(line.split_once("  ").unwrap().1));
+        let shown: Vec<_> = shown.collect();
+        assert_eq!(shown.len(), 2);
+        let address = mock.origin()["http://".len()..].parse().unwrap();
+        let log = crate::harness::logged(address);
+        let log: Vec<_> = log.iter().map(|line| without_figures(line)).collect();
+        for line in shown {
+            assert!(log.contains(&line), "{line} in {log:#?}");
+        }
+    }
+    drop(mock);
+}

@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use crate::{
-    harness::{SECRETS, chat, in_front_of, response},
+    harness::{Running, SECRETS, chat, in_front_of, logged, response},
     wire::Upstream,
 };
 
 #[tokio::test]
-async fn keys_refusals_and_counts_are_told_by_label_and_no_key_is() {
+async fn keys_and_refusals_are_told_by_label_and_no_key_is() {
     let upstream = Upstream::start().await;
     let settings = "keys = [\"KEY_1\", \"KEY_2\", \"KEY_3\"]\ngroups = { KEY_3 = \"team\" }";
     let gateway = in_front_of(&upstream, settings).await;
@@ -67,39 +67,123 @@ async fn keys_refusals_and_counts_are_told_by_label_and_no_key_is() {
     );
 
     let metrics = gateway.get("/metrics").await;
-    for line in [
-        "calls_total{upstream=\"provider\",status=\"200\"} 1",
-        "sends_total{upstream=\"provider\"} 3",
-        "refusals_total{upstream=\"provider\",reason=\"RateLimited\"} 1",
-        "refusals_total{upstream=\"provider\",reason=\"KeyRejected\"} 1",
-        "rotations_total{upstream=\"provider\"} 2",
-        "cooling_keys{upstream=\"provider\"} 2",
-        "calls_in_progress{upstream=\"provider\"} 0",
-    ] {
-        assert!(
-            metrics.contains(&format!("\ntower_429_gateway_{line}\n")),
-            "{line} in {metrics}"
-        );
+    for (state, count) in [("free", 1), ("limited", 1), ("cooling", 1)] {
+        let line = format!("tower_429_keys{{pool=\"provider\",state=\"{state}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
     }
+    tells_no_key(&gateway, &upstream).await;
+}
 
+async fn tells_no_key(gateway: &Running, upstream: &Upstream) {
+    let log = logged(upstream.address).concat();
+    assert_eq!(log.is_empty(), cfg!(not(feature = "tracing")));
+    let mut told = vec![("the log", log)];
     for path in ["/", "/keys", "/refusals", "/metrics", "/healthz"] {
-        let told = gateway.get(path).await;
+        told.push((path, gateway.get(path).await));
+    }
+    for (place, told) in told {
         for (_, secret) in SECRETS {
-            assert!(!told.contains(secret), "{path} tells a key");
+            assert!(!told.contains(secret), "{place} tells a key");
         }
     }
+}
+
+/// Both keys are limited for the model that is asked, and the lesser one answers.
+async fn rotate_and_fall_back(upstream: &Upstream) -> Running {
+    let settings =
+        "keys = [\"KEY_1\", \"KEY_2\"]\nmax_wait_ms = 1\nfallback = [{ model = \"small\" }]";
+    let gateway = in_front_of(upstream, settings).await;
+    let mut caller = gateway.connect().await;
+    caller.send(chat("large", "")).await;
+    // It says aloud what it was given.
+    let limited = |key: &str| {
+        let said = format!("too many for {key}");
+        response("429 Too Many Requests", "retry-after: 1800\r\n", &said)
+    };
+    let (mut provider, ..) = upstream.answer(&limited("sk-secret-one")).await;
+    for answer in [limited("sk-secret-two"), response("200 OK", "", "{}")] {
+        let head = provider.head().await;
+        provider.whole(&head).await;
+        provider.send(answer).await;
+    }
+    let head = caller.head().await;
+    assert_eq!(head.get("x-tower-429-attempts"), Some("3"));
+    assert_eq!(head.get("x-tower-429-served-model"), Some("small"));
+    gateway
+}
+
+#[tokio::test]
+async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
+    let upstream = Upstream::start().await;
+    let gateway = rotate_and_fall_back(&upstream).await;
+    let (head, _) = gateway
+        .ask("GET /nowhere HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        .await;
+    assert_eq!(head.status(), 404);
+
+    let text = gateway.get("/metrics").await;
+    let series = text.lines().filter(|line| line.contains('{'));
+    let mut series: Vec<_> = series.collect();
+    series.sort_unstable();
+    let expected = [
+        "tower_429_attempts_total{host=\"127.0.0.1\",target=\"fallback\",outcome=\"answered\"} 1",
+        "tower_429_attempts_total{host=\"127.0.0.1\",target=\"own\",outcome=\"refused\"} 2",
+        "tower_429_calls_total{host=\"127.0.0.1\",outcome=\"answered\"} 1",
+        "tower_429_fallbacks_total{host=\"127.0.0.1\"} 1",
+        "tower_429_gateway_answers_total{upstream=\"\",status=\"404\"} 1",
+        "tower_429_gateway_answers_total{upstream=\"provider\",status=\"200\"} 1",
+        "tower_429_keys{pool=\"provider\",state=\"cooling\"} 0",
+        "tower_429_keys{pool=\"provider\",state=\"free\"} 0",
+        "tower_429_keys{pool=\"provider\",state=\"limited\"} 2",
+        "tower_429_refusals_total{host=\"127.0.0.1\",reason=\"rate_limited\"} 2",
+        "tower_429_rotations_total{host=\"127.0.0.1\"} 1",
+    ];
+    assert_eq!(series, expected);
+    tells_no_key(&gateway, &upstream).await;
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_call_with_a_rotation_and_a_fallback_is_a_span_with_an_event_for_each_attempt() {
+    let upstream = Upstream::start().await;
+    let _gateway = rotate_and_fall_back(&upstream).await;
+    let port = upstream.address.port();
+    let span = format!(
+        "POST{{otel.kind=\"client\" http.request.method=\"POST\" server.address=\"127.0.0.1\" server.port={port}"
+    );
+    let of = "status=429 reason=RateLimited hint=1800s";
+    let expected = [
+        format!(
+            "INFO {span}}}: limited; asking with the next key layer=\"key_rotation\" attempt=1 {of} key=\"KEY_1\" model=\"large\""
+        ),
+        format!(
+            "INFO {span}}}: limited; asking the next target layer=\"fallback\" attempt=2 {of} key=\"KEY_2\" model=\"large\""
+        ),
+        format!(
+            "DEBUG {span}}}: answered attempt=3 status=200 key=\"KEY_2\" model=\"small\" target_name=\"small\""
+        ),
+        format!(
+            "INFO {span} tower_429.outcome=\"answered\" http.request.resend_count=2 tower_429.key=\"KEY_2\" tower_429.model=\"small\" tower_429.target=\"small\" http.response.status_code=200}}: close"
+        ),
+    ];
+    let log = logged(upstream.address);
+    // How long it took is for nobody to foretell.
+    let lines = log.iter().map(|line| line.split(" time.busy=").next());
+    let lines: Vec<_> = lines.flatten().collect();
+    assert_eq!(lines, expected);
+    assert!(log[3].contains(" time.idle="), "{log:?}");
 }
 
 #[tokio::test]
 async fn metrics_are_in_prometheus_text_format() {
     let upstream = Upstream::start().await;
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = rotate_and_fall_back(&upstream).await;
     let (head, text) = gateway
         .ask("GET /metrics HTTP/1.1\r\nhost: gateway\r\n\r\n")
         .await;
     assert_eq!(head.get("content-type"), Some("text/plain; version=0.0.4"));
     let mut described = Vec::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.is_empty()) {
         match line.strip_prefix("# ") {
             Some(comment) => described.extend(comment.split(' ').nth(1)),
             None => {
@@ -131,4 +215,25 @@ async fn the_page_loads_nothing_from_elsewhere() {
     for outside in ["http:", "https:", "//cdn", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_call_that_nothing_came_between_is_one_line_of_the_log() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    // Whatever a caller makes up stays in its line.
+    caller.send(chat("la\\nrge", "")).await;
+    upstream.answer(&response("200 OK", "", "{}")).await;
+    assert_eq!(caller.head().await.status(), 200);
+    let log = logged(upstream.address);
+    let lines = log.iter().filter(|line| line.starts_with("INFO"));
+    let [line] = lines.collect::<Vec<_>>().try_into().unwrap();
+    let after_port = line.split_once(&format!("server.port={} ", upstream.address.port()));
+    let (told, _) = after_port.unwrap().1.split_once(" time.busy=").unwrap();
+    assert_eq!(
+        told,
+        r#"tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
+    );
 }

@@ -88,12 +88,14 @@ try {
   assert.deepEqual(bare, { tables: 0, headers: 0, states: 0 });
   console.log("  ok: tables have captions, headers their scope, and colours their words");
 
-  const told = [await page.content(), ...(await Promise.all(received))].join("\n");
+  const metrics = await (await fetch(`${GATEWAY_URL}/metrics`)).text();
+  assert.match(metrics, /^tower_429_keys\{pool="openai",state="cooling"\} 1$/m);
+  const told = [metrics, await page.content(), ...(await Promise.all(received))].join("\n");
   for (const secret of ["secret-search", "secret-chat", "revoked-secret"]) {
     assert.ok(!told.includes(secret), `the page knows ${secret}`);
   }
   assert.deepEqual([...new Set(requested)], [new URL(GATEWAY_URL).origin]);
-  console.log("  ok: no key is in the page or in what it loads, and nothing is loaded from elsewhere");
+  console.log("  ok: no key is in the page, in what it loads or in the metrics, and nothing is loaded from elsewhere");
 
   if (PICTURE) {
     await page.screenshot({ path: PICTURE, fullPage: true });

@@ -1,20 +1,16 @@
-//! What the gateway tells of its calls: counts, and the last refusals.
+//! The last refusals, and what was done about them.
 //!
 //! All of it is read from the trails, which name keys by label.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    fmt::Write,
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tower_429::{
-    Call,
-    trail::{Action, Attempt},
-};
+use tower_429::{Call, trail::Attempt};
 
 use super::{meter::Meter, now};
 
@@ -24,8 +20,6 @@ pub(crate) struct Board(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// By the name of the upstream and what is told apart; an empty text if nothing is.
-    counts: BTreeMap<(&'static str, Arc<str>, String), f64>,
     open: Vec<Watched>,
     /// The last calls that met a refusal.
     recent: VecDeque<Watched>,
@@ -46,60 +40,12 @@ pub(crate) struct Watched {
     pub(crate) meter: Meter,
 }
 
-/// A call until its head is there; one that is dropped before was given up by its caller.
+/// A call until its head is there, or until it is given up.
 pub(crate) struct Watching {
     board: Arc<Board>,
     pub(crate) watched: Watched,
-    outcome: String,
     started: Instant,
 }
-
-/// Each metric: its name, its kind, its help, and the label beside `upstream`.
-const METRICS: [(&str, &str, &str, &str); 8] = [
-    (
-        "calls_total",
-        "counter",
-        "Calls of callers, by the status that they got.",
-        "status",
-    ),
-    ("sends_total", "counter", "Requests sent to upstreams.", ""),
-    (
-        "refusals_total",
-        "counter",
-        "Refusals by upstreams.",
-        "reason",
-    ),
-    (
-        "rotations_total",
-        "counter",
-        "Sends with another key after a refusal.",
-        "",
-    ),
-    (
-        "fallbacks_total",
-        "counter",
-        "Sends to another target after a refusal.",
-        "",
-    ),
-    (
-        "waited_seconds_total",
-        "counter",
-        "Time that calls were kept waiting on this side.",
-        "",
-    ),
-    (
-        "calls_in_progress",
-        "gauge",
-        "Calls whose answer has not begun.",
-        "",
-    ),
-    (
-        "cooling_keys",
-        "gauge",
-        "Keys that are limited, for every model or for one.",
-        "",
-    ),
-];
 
 // === impl Board ===
 
@@ -118,7 +64,6 @@ impl Board {
         Watching {
             board: self.clone(),
             watched,
-            outcome: "abandoned".into(),
             started: now(),
         }
     }
@@ -136,46 +81,6 @@ impl Board {
         refusals.into_iter().map(|(_, refusal)| refusal).collect()
     }
 
-    /// Prometheus' text format; `cooling` is how many keys of each upstream cool.
-    pub(crate) fn metrics(&self, cooling: &[(Arc<str>, usize)]) -> String {
-        let state = self.lock();
-        let mut counts = state.counts.clone();
-        for open in &state.open {
-            let gauge = ("calls_in_progress", open.upstream.clone(), String::new());
-            *counts.entry(gauge).or_default() += 1.0;
-        }
-        drop(state);
-        for (upstream, count) in cooling {
-            let count = u32::try_from(*count).unwrap_or(u32::MAX);
-            counts.insert(
-                ("cooling_keys", upstream.clone(), String::new()),
-                count.into(),
-            );
-            // One that is not there yet is 0.
-            counts
-                .entry(("calls_in_progress", upstream.clone(), String::new()))
-                .or_default();
-        }
-        let mut text = String::new();
-        for (name, kind, help, label) in METRICS {
-            let _ = writeln!(text, "# HELP tower_429_gateway_{name} {help}");
-            let _ = writeln!(text, "# TYPE tower_429_gateway_{name} {kind}");
-            for ((_, upstream, value), count) in
-                counts.iter().filter(|((metric, ..), _)| *metric == name)
-            {
-                let more = match label {
-                    "" => String::new(),
-                    label => format!(",{label}=\"{value}\""),
-                };
-                let _ = writeln!(
-                    text,
-                    "tower_429_gateway_{name}{{upstream=\"{upstream}\"{more}}} {count}"
-                );
-            }
-        }
-        text
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -184,41 +89,9 @@ impl Board {
 // === impl State ===
 
 impl State {
-    fn count(&mut self, name: &'static str, upstream: &Arc<str>, value: String, by: f64) {
-        *self
-            .counts
-            .entry((name, upstream.clone(), value))
-            .or_default() += by;
-    }
-
-    fn close(&mut self, watched: &Watched, outcome: &str, waited: Duration) {
-        let upstream = &watched.upstream;
-        let attempts = watched.call.trail().attempts();
-        self.count("calls_total", upstream, outcome.into(), 1.0);
-        self.count(
-            "waited_seconds_total",
-            upstream,
-            String::new(),
-            waited.as_secs_f64(),
-        );
-        for attempt in &attempts {
-            if attempt.sent {
-                self.count("sends_total", upstream, String::new(), 1.0);
-            }
-            if let Some(refusal) = &attempt.refusal {
-                let reason = format!("{:?}", refusal.reason);
-                self.count("refusals_total", upstream, reason, 1.0);
-            }
-            for step in &attempt.steps {
-                let name = match step.action {
-                    Action::NextKey => "rotations_total",
-                    Action::NextTarget => "fallbacks_total",
-                    _ => continue,
-                };
-                self.count(name, upstream, String::new(), 1.0);
-            }
-        }
+    fn close(&mut self, watched: &Watched) {
         self.open.retain(|open| open.number != watched.number);
+        let attempts = watched.call.trail().attempts();
         if attempts.iter().any(|attempt| attempt.refusal.is_some()) {
             self.recent.push_back(watched.clone());
             if self.recent.len() > RECENT {
@@ -231,11 +104,6 @@ impl State {
 // === impl Watching ===
 
 impl Watching {
-    /// Says how the call ended.
-    pub(crate) fn ended(&mut self, outcome: impl Into<String>) {
-        self.outcome = outcome.into();
-    }
-
     /// How long the call was kept here, other than for answers of the upstream.
     pub(crate) fn waited(&self) -> Duration {
         let all = now() - self.started;
@@ -245,10 +113,7 @@ impl Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let waited = self.waited();
-        self.board
-            .lock()
-            .close(&self.watched, &self.outcome, waited);
+        self.board.lock().close(&self.watched);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::config_error::ConfigError;
+use super::{config_error::ConfigError, log::Log};
 use crate::mock;
 
 /// What the gateway does when it is given no file.
@@ -25,6 +25,9 @@ pub(crate) struct Config {
     /// How long open answers may go on after it was told to stop.
     #[serde(default = "grace_ms")]
     pub(crate) grace_ms: u64,
+    /// How much is logged.
+    #[serde(default)]
+    pub(crate) log: Log,
     /// The provider for upstreams that stand `at = "mock"`.
     #[serde(default)]
     pub(crate) mock: mock::Settings,

@@ -52,6 +52,7 @@ pub(crate) enum ConfigError {
         upstream: String,
         error: TargetError,
     },
+    Log,
     Client(axum::BoxError),
 }
 
@@ -119,6 +120,10 @@ impl fmt::Display for ConfigError {
             Self::Target { upstream, error } => {
                 write!(f, "`fallback` of upstream {upstream}: {error}")
             }
+            Self::Log => f.write_str(
+                "RUST_LOG is not understood: set it to a level, such as `debug`, or to levels of \
+                 targets, such as `warn,tower_429=info`",
+            ),
             Self::Client(error) => write!(f, "the HTTP client cannot be built: {error}"),
         }
     }

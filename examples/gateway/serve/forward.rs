@@ -17,8 +17,9 @@ use tower_429::Call;
 
 use super::{
     Gateway,
-    board::{Watching, millis},
+    board::{Board, Watching, millis},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
+    metrics,
     upstream::Upstream,
 };
 
@@ -36,9 +37,16 @@ enum Failure {
 }
 
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let Some(upstream) = gateway.upstream(request.uri().path()) else {
-        return Failure::NoRoute.into_response();
+    let upstream = gateway.upstream(request.uri().path());
+    let response = match upstream {
+        Some(upstream) => ask(&gateway.board, upstream, request).await,
+        None => Failure::NoRoute.into_response(),
     };
+    metrics::answered(upstream, response.status());
+    response
+}
+
+async fn ask(board: &Arc<Board>, upstream: &Upstream, request: Request) -> Response {
     if is_of_other_site(request.headers()) {
         return Failure::OtherSite.into_response();
     }
@@ -52,7 +60,7 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
         None => Call::new(),
     };
     // Dropped with this future if the caller goes away, and the request to the upstream with it.
-    let mut watching = gateway.board.watch(&upstream.name, &call);
+    let watching = board.watch(&upstream.name, &call);
     let sent = send(upstream, request, &watching);
     let answer = match deadline {
         Some(deadline) => timeout(deadline, sent)
@@ -64,13 +72,9 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
-            watching.ended(response.status().as_str());
             response
         }
-        Err(failure) => {
-            watching.ended(failure.code());
-            failure.into_response()
-        }
+        Err(failure) => failure.into_response(),
     };
     tell(&watching, response.headers_mut());
     response

@@ -6,13 +6,16 @@ mod config;
 mod config_error;
 mod forward;
 mod headers;
+pub(crate) mod log;
 mod meter;
+pub(crate) mod metrics;
 mod upstream;
 mod views;
 
 use std::{future::Future, io, sync::Arc};
 
 use axum::{Router, routing::get, serve::ListenerExt};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, time::Instant};
 
 pub(crate) use config::{Config, WITHOUT_FILE};
@@ -25,14 +28,17 @@ use upstream::{Draft, Upstream};
 pub(crate) struct Gateway {
     pub(crate) upstreams: Vec<Upstream>,
     board: Arc<Board>,
+    metrics: PrometheusHandle,
 }
 
 impl Gateway {
-    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment.
+    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, and `metrics` is of the
+    /// recorder that is installed.
     pub(crate) fn new(
         config: &Config,
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
+        metrics: PrometheusHandle,
     ) -> Result<Self, ConfigError> {
         let upstreams = config.upstreams.iter();
         let drafts = upstreams.map(|upstream| Draft::new(upstream, mock, variable));
@@ -44,6 +50,7 @@ impl Gateway {
         Ok(Self {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             board: Arc::default(),
+            metrics,
         })
     }
 
@@ -61,7 +68,7 @@ impl Gateway {
             .route("/healthz", get(views::health))
             .route("/keys", get(views::keys))
             .route("/refusals", get(views::refusals))
-            .route("/metrics", get(views::metrics))
+            .route("/metrics", get(views::counted))
             .fallback(forward::forward)
             .with_state(self.clone())
     }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_429::key_rotation::KeyState;
 
-use super::{Gateway, board::millis, now};
+use super::{Gateway, board::millis, metrics, now};
 
 /// Nothing is loaded from elsewhere, and nothing may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -45,14 +45,8 @@ pub(crate) async fn refusals(State(gateway): State<Arc<Gateway>>) -> Json<Value>
     Json(gateway.board.refusals())
 }
 
-pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    let upstreams = gateway.upstreams.iter();
-    let cooling = upstreams.map(|upstream| {
-        let keys = upstream.pool.snapshot();
-        let cools = |key: &&KeyState| key.until.is_some() || !key.limited_models.is_empty();
-        (upstream.name.clone(), keys.iter().filter(cools).count())
-    });
-    let text = gateway.board.metrics(&cooling.collect::<Vec<_>>());
+pub(crate) async fn counted(State(gateway): State<Arc<Gateway>>) -> Response {
+    let text = metrics::render(&gateway.upstreams, &gateway.metrics);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
     (kind, text).into_response()
 }
