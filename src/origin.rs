@@ -43,10 +43,11 @@ impl Origin {
             "https" => Some(443),
             _ => None,
         };
-        let start = authority.as_str().rfind('@').map_or(0, |at| at + 1);
+        let (host, port) = host_and_port(authority.as_str().as_bytes());
+        let port = authority.as_str()[port].parse();
         Some(Self {
-            host: start..start + authority.host().len(),
-            port: authority.port_u16().or(default),
+            host,
+            port: port.ok().or(default),
             scheme,
             authority,
         })
@@ -59,6 +60,17 @@ impl Origin {
     pub(crate) fn port(&self) -> Option<u16> {
         self.port
     }
+}
+
+/// Where in `user:password@host:port` the two stand; either half of a host in brackets has colons too.
+fn host_and_port(authority: &[u8]) -> (Range<usize>, Range<usize>) {
+    let start = authority.iter().rposition(|byte| *byte == b'@');
+    let start = start.map_or(0, |at| at + 1);
+    let rest = &authority[start..];
+    let bracket = rest.iter().position(|byte| *byte == b']').unwrap_or(0);
+    let colon = rest[bracket..].iter().position(|byte| *byte == b':');
+    let end = colon.map_or(authority.len(), |at| start + bracket + at);
+    (start..end, (end + 1).min(authority.len())..authority.len())
 }
 
 impl PartialEq for Origin {

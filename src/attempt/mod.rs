@@ -306,7 +306,7 @@ where
     /// Calling => Judging
     fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
         let mut this = self.project();
-        let host = this.authority.as_ref().map(Authority::host);
+        let host = this.authority.as_ref();
         let refusal = result
             .as_mut()
             .ok()
@@ -370,15 +370,13 @@ where
         }
         // Made before the judgement, for the body may be found too large at any moment until then.
         let next = this.recording.reader();
-        outcome.left = match next {
-            Some(_) => this.call.left(clock::now()),
-            None => Err(why_once(this.recording)),
-        };
+        if next.is_none() {
+            outcome.left = Err(why_once(this.recording));
+        }
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
-            let host = this.authority.as_ref().map(Authority::host);
-            telemetry::acted(this.call, host, action);
+            telemetry::acted(this.call, this.authority.as_ref(), action);
             this.call.step(D::LAYER, action);
         }
         if let Some(Action::Wait(_)) = action {
@@ -437,17 +435,26 @@ fn mend_length(headers: &mut HeaderMap, length: usize) {
 }
 
 /// The refusal that a layer further in has left, or else what the head says; left for layers further out.
-fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Refusal> {
+fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Option<Refusal> {
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         return Some(refusal.clone());
     }
     let (status, headers) = (response.status(), response.headers());
+    // Nearly every answer is a success: of that the head says no refusal.
+    if status.as_u16() < 400 {
+        return None;
+    }
+    let host = host.map(Authority::host);
     let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
     response.extensions_mut().insert(refusal.clone());
     Some(refusal)
 }
 
-fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
+fn read_buckets(headers: &HeaderMap, host: Option<&Authority>) -> Vec<Bucket> {
+    if !refusal::tells_of_buckets(headers) {
+        return Vec::new();
+    }
+    let host = host.map(Authority::host);
     refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, ops::Range};
 
 use bytes::Bytes;
-use serde_core::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON object that names a model.
@@ -63,14 +63,36 @@ impl<'de> Visitor<'de> for Models {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = Vec::new();
-        // A key may be written with escapes, so it is read as a string, not compared as bytes.
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value::<&RawValue>().map_err(A::Error::custom)?;
-            if key == "model" {
-                values.push(value);
+        while let Some(is_model) = map.next_key_seed(IsModel)? {
+            match is_model {
+                true => values.push(map.next_value().map_err(A::Error::custom)?),
+                false => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(values)
+    }
+}
+
+/// Whether a key is `"model"`; it may be written with escapes, so it is not compared as bytes.
+struct IsModel;
+
+impl<'de> DeserializeSeed<'de> for IsModel {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<bool, D::Error> {
+        key.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsModel {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == "model")
     }
 }
 

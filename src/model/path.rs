@@ -82,24 +82,28 @@ fn azure(path: &str) -> Option<Range<usize>> {
     Some(start..start + length)
 }
 
+// What comes last is looked at first, for it tells most paths apart at little cost.
+
 /// `.../models/{model}:{method}`
 fn gemini(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/models/";
-    let start = path.rfind(BEFORE)? + BEFORE.len();
-    let (model, method) = path[start..].rsplit_once(':')?;
-    METHODS
-        .contains(&method)
-        .then_some(start..start + model.len())
+    let (before, method) = path.rsplit_once(':')?;
+    if !METHODS.contains(&method) {
+        return None;
+    }
+    let start = before.rfind(BEFORE)? + BEFORE.len();
+    Some(start..before.len())
 }
 
 /// `/model/{id}/{operation}`
 fn bedrock(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/model/";
-    let start = path.rfind(BEFORE)? + BEFORE.len();
-    let (model, operation) = path[start..].split_once('/')?;
-    OPERATIONS
-        .contains(&operation)
-        .then_some(start..start + model.len())
+    let (before, operation) = path.rsplit_once('/')?;
+    if !OPERATIONS.contains(&operation) {
+        return None;
+    }
+    let start = before.rfind(BEFORE)? + BEFORE.len();
+    (!before[start..].contains('/')).then_some(start..before.len())
 }
 
 #[cfg(test)]
@@ -151,6 +155,8 @@ mod tests {
             "/v1/models/ft:gpt-4o:org",
             "/v1/models/gpt-4o",
             "/model/x/delete",
+            "/model/x/y/invoke",
+            "/model/invoke",
             "/openai/deployments/gpt-4o",
             "/openai/deployments//chat",
             "/v1/models/:generateContent",

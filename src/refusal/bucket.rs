@@ -159,6 +159,13 @@ pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bu
     buckets
 }
 
+/// Whether it is worth to find out whose headers they are.
+pub(crate) fn tells_of_buckets(headers: &HeaderMap) -> bool {
+    headers
+        .keys()
+        .any(|name| name == "ratelimit" || parts(name.as_str()).is_some())
+}
+
 /// The buckets whose parts are headers of their own.
 pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bucket> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();

@@ -160,6 +160,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, response};
 
+pub(crate) use self::bucket::tells_of_buckets;
 pub use self::{
     bucket::{Bucket, buckets},
     cures::Cures,
