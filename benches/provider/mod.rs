@@ -1,5 +1,6 @@
 //! A provider without a network: it has its answer ready.
 
+// Not every bench uses all of it.
 #![allow(dead_code)]
 
 use std::{
@@ -15,7 +16,7 @@ use http_body_util::Full;
 use tower::Service;
 
 /// The headers that every response of a provider behind a CDN has.
-pub const USUAL: &[(&str, &str)] = &[
+pub(crate) const USUAL: &[(&str, &str)] = &[
     ("date", "Sun, 31 May 2026 10:04:00 GMT"),
     ("content-type", "application/json"),
     ("content-length", "1024"),
@@ -33,7 +34,7 @@ pub const USUAL: &[(&str, &str)] = &[
     ("alt-svc", "h3=\":443\"; ma=86400"),
 ];
 
-pub const LIMITS: &[(&str, &str)] = &[
+pub(crate) const LIMITS: &[(&str, &str)] = &[
     ("x-ratelimit-limit-requests", "5000"),
     ("x-ratelimit-limit-tokens", "450000"),
     ("x-ratelimit-remaining-requests", "4999"),
@@ -42,7 +43,7 @@ pub const LIMITS: &[(&str, &str)] = &[
     ("x-ratelimit-reset-tokens", "6m0s"),
 ];
 
-pub fn headers(lists: &[&[(&'static str, &'static str)]]) -> HeaderMap {
+pub(crate) fn headers(lists: &[&[(&'static str, &'static str)]]) -> HeaderMap {
     let mut map = HeaderMap::new();
     for (name, value) in lists.concat() {
         map.insert(name, HeaderValue::from_static(value));
@@ -52,13 +53,13 @@ pub fn headers(lists: &[&[(&'static str, &'static str)]]) -> HeaderMap {
 
 /// Answers every request at once, and is always ready.
 #[derive(Clone)]
-pub struct Provider {
+pub(crate) struct Provider {
     status: StatusCode,
     headers: Arc<HeaderMap>,
 }
 
 impl Provider {
-    pub fn new(status: StatusCode, lists: &[&[(&'static str, &'static str)]]) -> Self {
+    pub(crate) fn new(status: StatusCode, lists: &[&[(&'static str, &'static str)]]) -> Self {
         Self {
             status,
             headers: Arc::new(headers(lists)),
@@ -88,7 +89,7 @@ impl Service<Request<Full<Bytes>>> for Provider {
 ///
 /// Never inlined, so that a profiler finds it by name.
 #[inline(never)]
-pub fn send<S, R>(service: &mut S, request: Request<Full<Bytes>>) -> StatusCode
+pub(crate) fn send<S, R>(service: &mut S, request: Request<Full<Bytes>>) -> StatusCode
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
