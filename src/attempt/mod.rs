@@ -451,7 +451,7 @@ fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Opti
 }
 
 fn read_buckets(headers: &HeaderMap, host: Option<&Authority>) -> Vec<Bucket> {
-    if !refusal::tells_of_buckets(headers) {
+    if !Bucket::may_be_in(headers) {
         return Vec::new();
     }
     let host = host.map(Authority::host);

@@ -1,6 +1,6 @@
 //! The model in a JSON body: the value of the top-level `"model"`, and nothing else, is replaced.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     body: Bytes,
     /// Where the values of `"model"` stand; parsers differ in which of several they believe.
     values: Vec<Range<usize>>,
@@ -23,14 +23,14 @@ impl Named {
         let mut json = serde_json::Deserializer::from_slice(body);
         let values = json.deserialize_map(Models).ok()?;
         json.end().ok()?;
-        let model = serde_json::from_str(values.last()?.get()).ok()?;
+        let model: String = serde_json::from_str(values.last()?.get()).ok()?;
         let start = body.as_ptr() as usize;
         let range = |value: &&RawValue| {
             let at = value.get().as_ptr() as usize - start;
             at..at + value.get().len()
         };
         Some(Self {
-            model,
+            model: model.into(),
             values: values.iter().map(range).collect(),
             body: body.clone(),
         })
@@ -103,7 +103,7 @@ mod tests {
     fn swap(body: &str) -> Option<(String, String)> {
         let named = Named::read(&Bytes::copy_from_slice(body.as_bytes()))?;
         let swapped = String::from_utf8(named.with("b\"1").to_vec()).unwrap();
-        Some((named.model, swapped))
+        Some((named.model.to_string(), swapped))
     }
 
     #[test]

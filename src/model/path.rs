@@ -1,6 +1,6 @@
 //! The model in the path, as Gemini, Azure and Bedrock have it.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -43,7 +43,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Where in a path the model stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     path: String,
     value: Range<usize>,
 }
@@ -57,10 +57,9 @@ impl Named {
             .or_else(|| bedrock(path))?;
         let model = percent_decode_str(&path[value.clone()])
             .decode_utf8()
-            .ok()?
-            .into_owned();
+            .ok()?;
         (!model.is_empty()).then(|| Self {
-            model,
+            model: model.into(),
             path: path.into(),
             value,
         })
@@ -142,7 +141,7 @@ mod tests {
         for (path, model, changed) in table {
             let named = Named::read(path).expect(path);
             assert_eq!(
-                (named.model.as_str(), named.with("n/w").as_str()),
+                (&*named.model, named.with("n/w").as_str()),
                 (model, changed)
             );
         }

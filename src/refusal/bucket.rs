@@ -159,13 +159,6 @@ pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bu
     buckets
 }
 
-/// Whether it is worth to find out whose headers they are.
-pub(crate) fn tells_of_buckets(headers: &HeaderMap) -> bool {
-    headers
-        .keys()
-        .any(|name| name == "ratelimit" || parts(name.as_str()).is_some())
-}
-
 /// The buckets whose parts are headers of their own.
 pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bucket> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();
@@ -232,6 +225,13 @@ impl Bucket {
             remaining: None,
             reset: None,
         }
+    }
+
+    /// Whether headers may tell of any; if not, it does not matter whose they are.
+    pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
+        headers
+            .keys()
+            .any(|name| name == "ratelimit" || parts(name.as_str()).is_some())
     }
 
     /// Whether nothing is left. A refusal that tells only a reset means the bucket that refused.

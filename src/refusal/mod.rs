@@ -160,7 +160,6 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode, response};
 
-pub(crate) use self::bucket::tells_of_buckets;
 pub use self::{
     bucket::{Bucket, buckets},
     cures::Cures,
