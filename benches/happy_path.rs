@@ -77,21 +77,13 @@ fn request(body: Bytes) -> Request<Full<Bytes>> {
         .expect("it is valid")
 }
 
-/// A conversation of 1 KiB.
-fn body() -> Bytes {
-    let turn = |role, text: &str| format!(r#"{{"role":"{role}","content":"{text}"}}"#);
+/// A conversation of so many turns of 320 bytes.
+fn body(turns: usize) -> Bytes {
     let text = "What is a lease, and who holds it? ".repeat(8);
-    let turns = [
-        turn("system", &text),
-        turn("user", &text),
-        turn("assistant", &text),
-    ];
-    let body = format!(
-        r#"{{"model":"gpt-4o","temperature":0.7,"max_tokens":256,"stream":false,"messages":[{}]}}"#,
-        turns.join(",")
-    );
-    assert!((980..1_070).contains(&body.len()), "{}", body.len());
-    body.into()
+    let turn = format!(r#"{{"role":"user","content":"{text}"}}"#);
+    let turns = vec![turn; turns].join(",");
+    format!(r#"{{"model":"gpt-4o","temperature":0.7,"max_tokens":256,"messages":[{turns}]}}"#)
+        .into()
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -160,12 +152,25 @@ fn measure<S, R>(bencher: Bencher<'_, '_>, says: &str, stack: impl FnOnce(Provid
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
+    let body = body(3);
+    assert!((980..1_070).contains(&body.len()), "{}", body.len());
+    measure_with(bencher, body, says, stack);
+}
+
+fn measure_with<S, R>(
+    bencher: Bencher<'_, '_>,
+    body: Bytes,
+    says: &str,
+    stack: impl FnOnce(Provider) -> S,
+) where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
+{
     let lists: &[_] = match says {
         "limits" => &[USUAL, LIMITS],
         _ => &[USUAL],
     };
     let mut service = stack(Provider::new(StatusCode::OK, lists));
-    let request = request(body());
+    let request = request(body);
     // The clone is part of every figure: made beforehand, many requests at once would cost the
     // allocator more than they do one by one.
     bencher.bench_local(|| send(&mut service, black_box(&request).clone()));
@@ -213,4 +218,15 @@ fn fallback_alone(bencher: Bencher<'_, '_>, says: &str) {
     measure(bencher, says, |provider| {
         FallbackLayer::new(["gpt-4o-mini"]).layer(provider)
     });
+}
+
+/// A long conversation: fallback looks for the model in all of it.
+#[divan::bench(sample_size = 100)]
+fn three_layers_with_100_kib(bencher: Bencher<'_, '_>) {
+    measure_with(bencher, body(340), "nothing", layers);
+}
+
+#[divan::bench(sample_size = 100)]
+fn three_tower_retries_with_100_kib(bencher: Bencher<'_, '_>) {
+    measure_with(bencher, body(340), "nothing", retries);
 }
