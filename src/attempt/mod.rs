@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Request, Response,
+    Extensions, HeaderMap, Request, Response,
     header::{self, Entry},
     request,
     uri::Authority,
@@ -43,6 +43,9 @@ pin_project! {
     {
         inner: S,
         head: request::Parts,
+        // The extensions of the request if there is nothing but the call in them: they go out with the
+        // first send, and a copy would cost as much as one of all headers.
+        extensions: Option<Extensions>,
         recording: Recording<B::Source>,
         decide: D,
         call: Call,
@@ -120,9 +123,12 @@ where
             Some(next) => State::Preparing { next, timer: None },
             None => State::Done,
         };
+        let only_call = head.extensions.len() == 1;
+        let extensions = only_call.then(|| std::mem::take(&mut head.extensions));
         Self {
             inner,
             head,
+            extensions,
             recording,
             decide,
             before: call.outcomes(),
@@ -289,6 +295,10 @@ where
             return;
         };
         let mut head = this.head.clone();
+        if let Some(extensions) = this.extensions.take() {
+            head.extensions = extensions;
+        }
+        head.extensions.get_or_insert_with(|| this.call.clone());
         let body = match this.decide.change(&mut head, this.call) {
             Some(bytes) => {
                 mend_length(&mut head.headers, bytes.len());

@@ -76,7 +76,9 @@ impl Named {
 /// `/openai/deployments/{deployment}/...`
 fn azure(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/openai/deployments/";
-    let start = path.find(BEFORE)? + BEFORE.len();
+    // As `str::find`, which would take longer to get ready than nearly every path takes to be looked at.
+    let mut windows = path.as_bytes().windows(BEFORE.len());
+    let start = windows.position(|window| window == BEFORE.as_bytes())? + BEFORE.len();
     let length = path[start..].find('/')?;
     Some(start..start + length)
 }
