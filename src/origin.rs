@@ -75,7 +75,7 @@ fn host_and_port(authority: &[u8]) -> (Range<usize>, Range<usize>) {
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        self.port == other.port && self.host() == other.host() && self.scheme == other.scheme
+        self.port() == other.port() && self.host() == other.host() && self.scheme == other.scheme
     }
 }
 
@@ -83,7 +83,7 @@ impl Eq for Origin {}
 
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.host(), self.port, &self.scheme).hash(state);
+        (self.host(), self.port(), &self.scheme).hash(state);
     }
 }
 
