@@ -62,7 +62,7 @@ impl Origin {
     }
 }
 
-/// Where in `user:password@host:port` the two stand; either half of a host in brackets has colons too.
+/// Where in `user:password@host:port` the last two stand; a host in brackets has colons of its own.
 fn host_and_port(authority: &[u8]) -> (Range<usize>, Range<usize>) {
     let start = authority.iter().rposition(|byte| *byte == b'@');
     let start = start.map_or(0, |at| at + 1);
