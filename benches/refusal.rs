@@ -3,8 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use divan::{Bencher, black_box};
-use http::{HeaderMap, HeaderValue, Response, response};
+use http::{Response, response};
 use tower_429::refusal::{Dialect, Refusal, buckets};
+
+mod provider;
+use provider::{LIMITS, USUAL, headers};
 
 fn main() {
     divan::main();
@@ -14,42 +17,10 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_221_840)
 }
 
-/// The headers that every response of a provider behind a CDN has.
-const USUAL: &[(&str, &str)] = &[
-    ("date", "Sun, 31 May 2026 10:04:00 GMT"),
-    ("content-type", "application/json"),
-    ("content-length", "1024"),
-    ("connection", "keep-alive"),
-    ("access-control-expose-headers", "X-Request-ID"),
-    (
-        "strict-transport-security",
-        "max-age=31536000; includeSubDomains; preload",
-    ),
-    ("x-content-type-options", "nosniff"),
-    ("x-request-id", "req_0123456789abcdef"),
-    ("cf-cache-status", "DYNAMIC"),
-    ("server", "cloudflare"),
-    ("cf-ray", "0123456789abcdef-FRA"),
-    ("alt-svc", "h3=\":443\"; ma=86400"),
-];
-
-const LIMITS: &[(&str, &str)] = &[
-    ("x-ratelimit-limit-requests", "5000"),
-    ("x-ratelimit-limit-tokens", "450000"),
-    ("x-ratelimit-remaining-requests", "4999"),
-    ("x-ratelimit-remaining-tokens", "0"),
-    ("x-ratelimit-reset-requests", "12ms"),
-    ("x-ratelimit-reset-tokens", "6m0s"),
-];
-
-fn head(status: u16, headers: &[&[(&'static str, &'static str)]]) -> response::Parts {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers.concat() {
-        map.insert(name, HeaderValue::from_static(value));
-    }
+fn head(status: u16, lists: &[&[(&'static str, &'static str)]]) -> response::Parts {
     let mut response = Response::new(());
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
-    *response.headers_mut() = map;
+    *response.headers_mut() = headers(lists);
     response.into_parts().0
 }
 

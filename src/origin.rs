@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    ops::Range,
 };
 
 use http::{
@@ -11,10 +12,16 @@ use http::{
 };
 
 /// Scheme, host and port; `https://Api.example` and `https://api.example:443` are one.
+///
+/// Taken apart once: it is compared and hashed several times for each request.
 #[derive(Clone)]
 pub(crate) struct Origin {
     scheme: Scheme,
+    /// In lower case.
     authority: Authority,
+    /// Where in it the host stands.
+    host: Range<usize>,
+    port: Option<u16>,
 }
 
 // === impl Origin ===
@@ -22,31 +29,53 @@ pub(crate) struct Origin {
 impl Origin {
     /// `None` for a URI that names no host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        Some(Self {
-            scheme: uri.scheme()?.clone(),
-            authority: uri.authority()?.clone(),
-        })
-    }
-
-    pub(crate) fn host(&self) -> &str {
-        self.authority.host()
-    }
-
-    pub(crate) fn port(&self) -> Option<u16> {
-        let default = match self.scheme.as_str() {
+        let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
+        let authority = match authority
+            .as_str()
+            .bytes()
+            .any(|byte| byte.is_ascii_uppercase())
+        {
+            true => authority.as_str().to_ascii_lowercase().parse().ok()?,
+            false => authority.clone(),
+        };
+        let default = match scheme.as_str() {
             "http" => Some(80),
             "https" => Some(443),
             _ => None,
         };
-        self.authority.port_u16().or(default)
+        let (host, port) = host_and_port(authority.as_str().as_bytes());
+        let port = authority.as_str()[port].parse();
+        Some(Self {
+            host,
+            port: port.ok().or(default),
+            scheme,
+            authority,
+        })
     }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.authority.as_str()[self.host.clone()]
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+/// Where in `user:password@host:port` the last two stand; a host in brackets has colons of its own.
+fn host_and_port(authority: &[u8]) -> (Range<usize>, Range<usize>) {
+    let start = authority.iter().rposition(|byte| *byte == b'@');
+    let start = start.map_or(0, |at| at + 1);
+    let rest = &authority[start..];
+    let bracket = rest.iter().position(|byte| *byte == b']').unwrap_or(0);
+    let colon = rest[bracket..].iter().position(|byte| *byte == b':');
+    let end = colon.map_or(authority.len(), |at| start + bracket + at);
+    (start..end, (end + 1).min(authority.len())..authority.len())
 }
 
 impl PartialEq for Origin {
     fn eq(&self, other: &Self) -> bool {
-        self.scheme == other.scheme
-            && self.host().eq_ignore_ascii_case(other.host())
-            && self.port() == other.port()
+        self.port() == other.port() && self.host() == other.host() && self.scheme == other.scheme
     }
 }
 
@@ -54,10 +83,7 @@ impl Eq for Origin {}
 
 impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.host().bytes() {
-            byte.to_ascii_lowercase().hash(state);
-        }
-        (&self.scheme, self.port()).hash(state);
+        (self.host(), self.port(), &self.scheme).hash(state);
     }
 }
 
@@ -95,6 +121,15 @@ mod tests {
             origin("https://api.example"),
             origin("https://api.example.evil")
         );
+        assert_ne!(
+            origin("https://api.example@evil.example"),
+            origin("https://api.example")
+        );
+        assert_eq!(
+            origin("https://Me:Secret@API.example"),
+            origin("https://api.example:443")
+        );
+        assert_eq!(origin("https://[::1]:8443/").unwrap().host(), "[::1]");
         assert_eq!(origin("/v1/chat"), None);
     }
 

@@ -182,7 +182,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, request};
+use http::{StatusCode, request, uri::Authority};
 
 use crate::{
     call::Call,
@@ -261,13 +261,13 @@ impl Telling {
             Some(Err(_)) => FAILED,
             None => DROPPED,
         };
-        meter::call(head.uri.host(), outcome);
+        meter::call(head.uri.authority(), outcome);
         self.span.close(call, outcome, end);
     }
 }
 
 /// An attempt has its outcome, told by the innermost layer.
-pub(crate) fn answered(call: &Call, host: Option<&str>) {
+pub(crate) fn answered(call: &Call, host: Option<&Authority>) {
     let of_last = call.of_last(|last| {
         let reason = last.refusal.as_ref().map(|refusal| refusal.reason);
         let outcome = match (last.status, reason) {
@@ -283,7 +283,7 @@ pub(crate) fn answered(call: &Call, host: Option<&str>) {
 }
 
 /// A layer acts on the last attempt; its step is not in the trail yet.
-pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
+pub(crate) fn acted(call: &Call, host: Option<&Authority>, action: Action) {
     let is_overflow = |action| action == Action::Return(Why::BodyTooLarge);
     match action {
         Action::NextKey => meter::rotation(host),
@@ -324,6 +324,6 @@ pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermos
 /// A layer has held a send back.
 pub(crate) fn waited(layer: Layer, head: &request::Parts, waited: Duration) {
     if !waited.is_zero() {
-        meter::wait(layer, head.uri.host(), waited);
+        meter::wait(layer, head.uri.authority(), waited);
     }
 }

@@ -77,13 +77,17 @@ impl CallSpan {
 /// The name of the span is the method, as the convention has it, so that no stranger can make names.
 #[cfg(feature = "tracing")]
 fn open(head: &request::Parts) -> tracing::Span {
+    use std::cell::LazyCell;
+
     use http::Method;
     use tracing::field::Empty;
 
     use crate::origin::Origin;
 
-    let origin = Origin::of(&head.uri);
-    let origin = origin.as_ref();
+    // Asked only if somebody listens.
+    let origin = LazyCell::new(|| Origin::of(&head.uri));
+    let host = || Some(origin.as_ref()?.host().trim_matches(['[', ']']));
+    let port = || origin.as_ref().and_then(Origin::port).map(i64::from);
     macro_rules! span {
         ($name:literal, $method:expr) => {
             tracing::info_span!(
@@ -94,8 +98,8 @@ fn open(head: &request::Parts) -> tracing::Span {
                 http.request.method = $method,
                 http.request.resend_count = Empty,
                 http.response.status_code = Empty,
-                server.address = origin.map(|origin| origin.host().trim_matches(['[', ']'])),
-                server.port = origin.and_then(Origin::port).map(i64::from),
+                server.address = host(),
+                server.port = port(),
                 "error.type" = Empty,
                 tower_429.outcome = Empty,
                 tower_429.waited_seconds = Empty,

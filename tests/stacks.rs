@@ -4,9 +4,12 @@
 
 mod script;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use http::Response;
+use http::{Request, Response};
 use script::*;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt};
@@ -363,6 +366,35 @@ async fn the_provider_s_own_answer_is_returned_untouched() {
         .map(|name| name.as_str())
         .collect();
     assert_eq!(names, ["retry-after", "x-request-id"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_caller_put_beside_a_request_goes_along_with_every_send() {
+    for own in [None, Some("the caller's own")] {
+        let provider = Provider::script([limited(1), limited(1), limited(1), ok()]);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sent = seen.clone();
+        let service = ServiceBuilder::new()
+            .layer(BackoffLayer::new())
+            .layer(keys(&["a", "b"]))
+            .map_request(move |request: Request<String>| {
+                let extensions = request.extensions();
+                let call = extensions.get::<Call>().expect("a call");
+                let own = extensions.get::<&str>().copied();
+                sent.lock()
+                    .unwrap()
+                    .push((call.trail().attempts().len(), own));
+                request
+            })
+            .service(provider);
+        let mut request = chat("m");
+        if let Some(own) = own {
+            request.extensions_mut().insert(own);
+        }
+        service.oneshot(request).await.unwrap();
+        let expected = [0, 1, 2, 3].map(|before| (before, own));
+        assert_eq!(*seen.lock().unwrap(), expected, "one call");
+    }
 }
 
 #[tokio::test(start_paused = true)]

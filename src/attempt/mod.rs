@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, Request, Response,
+    Extensions, HeaderMap, Request, Response,
     header::{self, Entry},
     request,
     uri::Authority,
@@ -43,6 +43,9 @@ pin_project! {
     {
         inner: S,
         head: request::Parts,
+        // The extensions of the request if there is nothing but the call in them: they go out with the
+        // first send, and a copy would cost as much as one of all headers.
+        extensions: Option<Extensions>,
         recording: Recording<B::Source>,
         decide: D,
         call: Call,
@@ -120,9 +123,12 @@ where
             Some(next) => State::Preparing { next, timer: None },
             None => State::Done,
         };
+        let only_call = head.extensions.len() == 1;
+        let extensions = only_call.then(|| std::mem::take(&mut head.extensions));
         Self {
             inner,
             head,
+            extensions,
             recording,
             decide,
             before: call.outcomes(),
@@ -289,6 +295,10 @@ where
             return;
         };
         let mut head = this.head.clone();
+        if let Some(extensions) = this.extensions.take() {
+            head.extensions = extensions;
+        }
+        head.extensions.get_or_insert_with(|| this.call.clone());
         let body = match this.decide.change(&mut head, this.call) {
             Some(bytes) => {
                 mend_length(&mut head.headers, bytes.len());
@@ -306,7 +316,7 @@ where
     /// Calling => Judging
     fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
         let mut this = self.project();
-        let host = this.authority.as_ref().map(Authority::host);
+        let host = this.authority.as_ref();
         let refusal = result
             .as_mut()
             .ok()
@@ -370,15 +380,13 @@ where
         }
         // Made before the judgement, for the body may be found too large at any moment until then.
         let next = this.recording.reader();
-        outcome.left = match next {
-            Some(_) => this.call.left(clock::now()),
-            None => Err(why_once(this.recording)),
-        };
+        if next.is_none() {
+            outcome.left = Err(why_once(this.recording));
+        }
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
-            let host = this.authority.as_ref().map(Authority::host);
-            telemetry::acted(this.call, host, action);
+            telemetry::acted(this.call, this.authority.as_ref(), action);
             this.call.step(D::LAYER, action);
         }
         if let Some(Action::Wait(_)) = action {
@@ -437,17 +445,26 @@ fn mend_length(headers: &mut HeaderMap, length: usize) {
 }
 
 /// The refusal that a layer further in has left, or else what the head says; left for layers further out.
-fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Refusal> {
+fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Option<Refusal> {
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         return Some(refusal.clone());
     }
     let (status, headers) = (response.status(), response.headers());
+    // Nearly every answer is a success: of that the head says no refusal.
+    if status.as_u16() < 400 {
+        return None;
+    }
+    let host = host.map(Authority::host);
     let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
     response.extensions_mut().insert(refusal.clone());
     Some(refusal)
 }
 
-fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
+fn read_buckets(headers: &HeaderMap, host: Option<&Authority>) -> Vec<Bucket> {
+    if !Bucket::may_be_in(headers) {
+        return Vec::new();
+    }
+    let host = host.map(Authority::host);
     refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
 }
 

@@ -1,15 +1,15 @@
 //! The model in a JSON body: the value of the top-level `"model"`, and nothing else, is replaced.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use serde_core::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     body: Bytes,
     /// Where the values of `"model"` stand; parsers differ in which of several they believe.
     values: Vec<Range<usize>>,
@@ -23,14 +23,14 @@ impl Named {
         let mut json = serde_json::Deserializer::from_slice(body);
         let values = json.deserialize_map(Models).ok()?;
         json.end().ok()?;
-        let model = serde_json::from_str(values.last()?.get()).ok()?;
+        let model: String = serde_json::from_str(values.last()?.get()).ok()?;
         let start = body.as_ptr() as usize;
         let range = |value: &&RawValue| {
             let at = value.get().as_ptr() as usize - start;
             at..at + value.get().len()
         };
         Some(Self {
-            model,
+            model: model.into(),
             values: values.iter().map(range).collect(),
             body: body.clone(),
         })
@@ -63,14 +63,36 @@ impl<'de> Visitor<'de> for Models {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut values = Vec::new();
-        // A key may be written with escapes, so it is read as a string, not compared as bytes.
-        while let Some(key) = map.next_key::<String>()? {
-            let value = map.next_value::<&RawValue>().map_err(A::Error::custom)?;
-            if key == "model" {
-                values.push(value);
+        while let Some(is_model) = map.next_key_seed(IsModel)? {
+            match is_model {
+                true => values.push(map.next_value().map_err(A::Error::custom)?),
+                false => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(values)
+    }
+}
+
+/// Whether a key is `"model"`; it may be written with escapes, so it is not compared as bytes.
+struct IsModel;
+
+impl<'de> DeserializeSeed<'de> for IsModel {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, key: D) -> Result<bool, D::Error> {
+        key.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for IsModel {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<bool, E> {
+        Ok(key == "model")
     }
 }
 
@@ -81,7 +103,7 @@ mod tests {
     fn swap(body: &str) -> Option<(String, String)> {
         let named = Named::read(&Bytes::copy_from_slice(body.as_bytes()))?;
         let swapped = String::from_utf8(named.with("b\"1").to_vec()).unwrap();
-        Some((named.model, swapped))
+        Some((named.model.to_string(), swapped))
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl Model {
 
     pub(crate) fn name(&self) -> Option<Arc<str>> {
         match self {
-            Self::InPath(named) => Some(named.model.as_str().into()),
-            Self::InBody(named) => Some(named.model.as_str().into()),
+            Self::InPath(named) => Some(named.model.clone()),
+            Self::InBody(named) => Some(named.model.clone()),
             Self::Nowhere => None,
         }
     }

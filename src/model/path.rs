@@ -1,6 +1,6 @@
 //! The model in the path, as Gemini, Azure and Bedrock have it.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -43,7 +43,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
 /// Where in a path the model stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
-    pub(super) model: String,
+    pub(super) model: Arc<str>,
     path: String,
     value: Range<usize>,
 }
@@ -57,10 +57,9 @@ impl Named {
             .or_else(|| bedrock(path))?;
         let model = percent_decode_str(&path[value.clone()])
             .decode_utf8()
-            .ok()?
-            .into_owned();
+            .ok()?;
         (!model.is_empty()).then(|| Self {
-            model,
+            model: model.into(),
             path: path.into(),
             value,
         })
@@ -77,29 +76,35 @@ impl Named {
 /// `/openai/deployments/{deployment}/...`
 fn azure(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/openai/deployments/";
-    let start = path.find(BEFORE)? + BEFORE.len();
+    // As `str::find`, which would take longer to get ready than nearly every path takes to be looked at.
+    let mut windows = path.as_bytes().windows(BEFORE.len());
+    let start = windows.position(|window| window == BEFORE.as_bytes())? + BEFORE.len();
     let length = path[start..].find('/')?;
     Some(start..start + length)
 }
 
+// What comes last is looked at first, for it tells most paths apart at little cost.
+
 /// `.../models/{model}:{method}`
 fn gemini(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/models/";
-    let start = path.rfind(BEFORE)? + BEFORE.len();
-    let (model, method) = path[start..].rsplit_once(':')?;
-    METHODS
-        .contains(&method)
-        .then_some(start..start + model.len())
+    let (before, method) = path.rsplit_once(':')?;
+    if !METHODS.contains(&method) {
+        return None;
+    }
+    let start = before.rfind(BEFORE)? + BEFORE.len();
+    Some(start..before.len())
 }
 
 /// `/model/{id}/{operation}`
 fn bedrock(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/model/";
-    let start = path.rfind(BEFORE)? + BEFORE.len();
-    let (model, operation) = path[start..].split_once('/')?;
-    OPERATIONS
-        .contains(&operation)
-        .then_some(start..start + model.len())
+    let (before, operation) = path.rsplit_once('/')?;
+    if !OPERATIONS.contains(&operation) {
+        return None;
+    }
+    let start = before.rfind(BEFORE)? + BEFORE.len();
+    (!before[start..].contains('/')).then_some(start..before.len())
 }
 
 #[cfg(test)]
@@ -138,7 +143,7 @@ mod tests {
         for (path, model, changed) in table {
             let named = Named::read(path).expect(path);
             assert_eq!(
-                (named.model.as_str(), named.with("n/w").as_str()),
+                (&*named.model, named.with("n/w").as_str()),
                 (model, changed)
             );
         }
@@ -151,6 +156,8 @@ mod tests {
             "/v1/models/ft:gpt-4o:org",
             "/v1/models/gpt-4o",
             "/model/x/delete",
+            "/model/x/y/invoke",
+            "/model/invoke",
             "/openai/deployments/gpt-4o",
             "/openai/deployments//chat",
             "/v1/models/:generateContent",

@@ -227,6 +227,13 @@ impl Bucket {
         }
     }
 
+    /// Whether headers may tell of any; if not, it does not matter whose they are.
+    pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
+        headers
+            .keys()
+            .any(|name| name == "ratelimit" || parts(name.as_str()).is_some())
+    }
+
     /// Whether nothing is left. A refusal that tells only a reset means the bucket that refused.
     pub(super) fn is_spent(&self) -> bool {
         match self.remaining {
