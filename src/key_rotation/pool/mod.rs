@@ -1,16 +1,16 @@
 //! The handle around the state: a lock held for a moment, never across an await.
 
 mod builder;
+mod desk;
 mod lanes;
 mod queue;
 mod state;
+mod sync;
 mod ticket;
 
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    task::Waker,
+    sync::{Arc, OnceLock},
 };
 
 use http::request;
@@ -25,9 +25,10 @@ use crate::{
 };
 use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
-use queue::WaiterId;
+use desk::Desk;
 use state::{Entry, Loan, State};
 pub(super) use state::{Exhausted, KeyId, Want};
+use sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use ticket::{Standing, Ticket};
 
 /// Keys, and what is known of each.
@@ -59,12 +60,6 @@ struct Shared {
     scheme: Scheme,
     origins: Origins,
     desk: Mutex<Desk>,
-}
-
-/// What the lock is for.
-struct Desk {
-    state: State,
-    wakers: HashMap<WaiterId, Waker>,
 }
 
 enum Origins {
@@ -143,10 +138,9 @@ impl KeyPool {
             .0
             .scheme
             .entry(key.into(), desk.state.default_label())?;
-        desk.state.add(key)?;
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.add(key, clock::now())?;
         drop(desk);
-        wake(wakers);
+        wakers.wake();
         Ok(())
     }
 
@@ -169,10 +163,9 @@ impl KeyPool {
     pub fn replace(&self, label: &str, key: impl Into<Key>) -> Result<(), PoolError> {
         let key = self.0.scheme.entry(key.into(), label.into())?;
         let mut desk = self.lock();
-        desk.state.replace(label, key)?;
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.replace(label, key, clock::now())?;
         drop(desk);
-        wake(wakers);
+        wakers.wake();
         Ok(())
     }
 
@@ -193,10 +186,7 @@ impl KeyPool {
         Self(Arc::new(Shared {
             scheme,
             origins,
-            desk: Mutex::new(Desk {
-                state,
-                wakers: HashMap::new(),
-            }),
+            desk: Mutex::new(Desk::new(state)),
         }))
     }
 
@@ -229,14 +219,8 @@ impl KeyPool {
     /// As [`take`](Self::take), but not before those who wait.
     pub(super) fn take_in_turn(&self, want: &Want, now: Instant) -> Result<Lease, Exhausted> {
         let mut desk = self.lock();
-        if desk.state.queue.is_empty() {
-            let (loan, entry) = desk.state.take(want, now)?;
-            return Ok(Lease::new(self, loan, entry));
-        }
-        Err(match desk.state.choose(want, now) {
-            Err(exhausted) => exhausted,
-            Ok(_) => Exhausted::now(now),
-        })
+        let (loan, entry) = desk.take_in_turn(want, now)?;
+        Ok(Lease::new(self, loan, entry))
     }
 
     /// Takes the key that frees first, or of which enough are out, whatever is known of it.
@@ -245,25 +229,6 @@ impl KeyPool {
         let (loan, entry) = desk.state.take_anyway(exhausted, want, now);
         Lease::new(self, loan, entry)
     }
-}
-
-// === impl Desk ===
-
-impl Desk {
-    /// Serves those who wait; returns who is to be woken once the lock is released.
-    #[must_use]
-    fn serve(&mut self, now: Instant) -> Vec<Waker> {
-        if self.state.queue.is_empty() {
-            return Vec::new();
-        }
-        let to_wake = self.state.serve(now);
-        let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
-        wakers.collect()
-    }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
 }
 
 impl fmt::Debug for KeyPool {
@@ -348,9 +313,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut desk = self.pool.lock();
-        desk.state.give_back(&self.loan);
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.give_back(&self.loan, clock::now());
         drop(desk);
-        wake(wakers);
+        wakers.wake();
     }
 }

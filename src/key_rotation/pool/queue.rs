@@ -86,8 +86,8 @@ impl Queue {
         id
     }
 
-    /// Takes the place of its number again: the key that was set aside is none any more.
-    pub(super) fn rejoin(&mut self, id: WaiterId, want: &Want) {
+    /// Takes the place of its number.
+    fn rejoin(&mut self, id: WaiterId, want: &Want) {
         let line = self.lines.entry(Class::of(want)).or_default();
         let place = line.waiting.partition_point(|waiter| *waiter < id);
         line.waiting.insert(place, id);
@@ -143,6 +143,17 @@ impl State {
         self.queue.remove(id, want);
         if let Some((loan, _)) = self.queue.granted.remove(&id) {
             self.give_back(&loan);
+        }
+    }
+
+    /// Takes the place of its number again if the key that was set aside is in the pool no more.
+    pub(super) fn take_back_the_removed(&mut self, id: WaiterId, want: &Want) {
+        let granted = self.queue.granted.get(&id);
+        if granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none()) {
+            if let Some((loan, _)) = self.queue.granted.remove(&id) {
+                self.give_back(&loan);
+            }
+            self.queue.rejoin(id, want);
         }
     }
 
