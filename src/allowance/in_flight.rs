@@ -52,6 +52,13 @@ impl InFlight {
 }
 
 #[cfg(test)]
+impl InFlight {
+    pub(super) fn of_all_times(&self) -> u64 {
+        self.sent.iter().map(|(_, count)| count).sum()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods)]
 

@@ -7,6 +7,9 @@ mod in_flight;
 mod learned;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -84,23 +87,21 @@ impl Allowance {
             Gate::Probed(at) => return Room::Learning(Some(at)),
             Gate::Closed(until) => return Room::Closed(until),
         }
-        let left = self.told.left(habits, now);
-        let by_told = match left {
+        let left = self
+            .told
+            .left(habits, |since| self.in_flight.since(since), now);
+        let (by_told, told_at) = match left {
             Left::Spent(spent) => {
                 let doubts = habits.doubts(spent.dimension, spent.passed, now);
                 match doubts.saturating_sub(self.in_flight.since(spent.since)) {
                     0 => return Room::Closed(spent.until),
-                    doubts => doubts,
+                    doubts => (doubts, None),
                 }
             }
-            Left::Requests(left, since) => left.saturating_sub(self.in_flight.since(since)),
-            Left::Guessed(left, since, more_at) => {
-                match left.saturating_sub(self.in_flight.since(since)) {
-                    0 => return Room::Learning(Some(more_at)),
-                    left => left,
-                }
-            }
-            Left::Unknown => u64::MAX,
+            Left::Guessed(0, more_at) => return Room::Learning(Some(more_at)),
+            Left::Guessed(left, more_at) => (left, Some(more_at)),
+            Left::Requests(left, resets) => (left, resets),
+            Left::Unknown => (u64::MAX, None),
         };
         let unknown = slow_start && left == Left::Unknown;
         let more = self
@@ -108,7 +109,7 @@ impl Allowance {
             .more(&self.in_flight, habits.typical, unknown, now);
         match more {
             More::Some(more) if more.min(by_told) > 0 => Room::Open(more.min(by_told)),
-            More::Some(_) => Room::Full(None),
+            More::Some(_) => Room::Full(told_at),
             More::Later(at) if unknown => Room::Learning(Some(at)),
             More::Later(at) => Room::Full(Some(at)),
             More::AfterAnswer => Room::Full(None),
@@ -188,7 +189,7 @@ impl Allowance {
         no_hint: Duration,
     ) {
         let was_cooling = self.cooldown.end(now).is_some();
-        let left = self.told.left(habits, now);
+        let left = self.told.left(habits, |_| 0, now);
         self.cooldown.refuse(refusal, sent, now, no_hint);
         let until = self.cooldown.end(now).map_or(now, |(end, _)| end);
         if refusal.reason == Reason::RateLimited {
@@ -204,5 +205,13 @@ impl Allowance {
             }
         }
         self.told.hear(habits, told.iter(), (sent, now));
+    }
+}
+
+#[cfg(test)]
+impl Allowance {
+    /// How many are out.
+    pub(crate) fn out(&self) -> u64 {
+        self.in_flight.all().max(self.in_flight.of_all_times())
     }
 }

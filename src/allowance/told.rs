@@ -54,11 +54,11 @@ pub(super) struct Spent {
 pub(super) enum Left {
     /// Nothing was told.
     Unknown,
-    /// So many, what is in flight since then not taken off.
-    Requests(u64, Instant),
+    /// So many until that moment, if it is known when the window ends.
+    Requests(u64, Option<Instant>),
     /// A window has ended, but there may be only a little again, as where windows slide: so many, and
-    /// more at the second moment or when an answer tells; what is in flight since the first not taken off.
-    Guessed(u64, Instant, Instant),
+    /// more at that moment or when an answer tells.
+    Guessed(u64, Instant),
     /// None for a while.
     Spent(Spent),
 }
@@ -125,7 +125,13 @@ impl Told {
             .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
     }
 
-    pub(super) fn left(&mut self, habits: &Habits, now: Instant) -> Left {
+    /// How many may go out, less what is `out` since each moment.
+    pub(super) fn left(
+        &mut self,
+        habits: &Habits,
+        out: impl Fn(Instant) -> u64,
+        now: Instant,
+    ) -> Left {
         self.roll(now);
         let mut left = Left::Unknown;
         for limit in self.heard(habits, now) {
@@ -133,8 +139,9 @@ impl Told {
                 Some(spent) => Left::Spent(spent),
                 None if !limit.counts_requests() => continue,
                 None if limit.ended && habits.refills_at_once != Some(true) => limit.guess(now),
-                None => Left::Requests(limit.remaining, limit.sent),
+                None => Left::Requests(limit.remaining, limit.resets),
             };
+            let of_this = of_this.without(out(limit.sent));
             left = left.less(of_this);
         }
         left
@@ -198,7 +205,7 @@ impl Limit {
     fn guess(&self, now: Instant) -> Left {
         let (doublings, next) = doublings(self.sent, now);
         let left = self.remaining.min(A_LITTLE << doublings);
-        Left::Guessed(left, self.sent, next)
+        Left::Guessed(left, next)
     }
 
     /// Whether so many are all of the limit but what has just gone out.
@@ -251,6 +258,14 @@ impl Spent {
 // === impl Left ===
 
 impl Left {
+    fn without(self, out: u64) -> Self {
+        match self {
+            Self::Requests(left, resets) => Self::Requests(left.saturating_sub(out), resets),
+            Self::Guessed(left, more_at) => Self::Guessed(left.saturating_sub(out), more_at),
+            other => other,
+        }
+    }
+
     fn count(self) -> u64 {
         match self {
             Self::Unknown => u64::MAX,

@@ -37,6 +37,11 @@ impl Desk {
         Ok(self.serve(now))
     }
 
+    pub(super) fn remove(&mut self, label: &str, _now: Instant) -> Result<Wakers, PoolError> {
+        self.state.remove(label)?;
+        Ok(Wakers::default())
+    }
+
     pub(super) fn replace(
         &mut self,
         label: &str,
@@ -103,6 +108,14 @@ impl Desk {
         let to_wake = self.state.serve(now);
         let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
         Wakers(wakers.collect())
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    /// Whether nobody has left anything behind.
+    pub(super) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.state.queue.is_empty() && !self.state.queue.has_granted()
     }
 }
 

@@ -26,9 +26,11 @@ pub(crate) struct Lane {
 
 /// By model; `None`: the limits of the groups, whatever the model.
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Lanes(HashMap<Option<Arc<str>>, OfModel>);
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 struct OfModel {
     habits: Habits,
     groups: HashMap<GroupId, Allowance>,
@@ -145,6 +147,18 @@ impl Lanes {
     ) -> Option<(&mut Allowance, &mut Habits)> {
         let OfModel { habits, groups } = self.0.get_mut(model)?;
         Some((groups.get_mut(&group)?, habits))
+    }
+}
+
+#[cfg(test)]
+impl Lanes {
+    /// How many are out by each limit.
+    pub(super) fn out(&self) -> impl Iterator<Item = u64> {
+        let groups = self
+            .0
+            .values()
+            .flat_map(|of_model| of_model.groups.values());
+        groups.map(Allowance::out)
     }
 }
 

@@ -8,6 +8,9 @@ mod state;
 mod sync;
 mod ticket;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -150,7 +153,11 @@ impl KeyPool {
     ///
     /// If there is no such key, or it is the last.
     pub fn remove(&self, label: &str) -> Result<(), PoolError> {
-        self.lock().state.remove(label)
+        let mut desk = self.lock();
+        let wakers = desk.remove(label, clock::now())?;
+        drop(desk);
+        wakers.wake();
+        Ok(())
     }
 
     /// Puts a new key in the place of the one with this label, whose name it takes unless it has one.

@@ -26,6 +26,7 @@ const PUT_OFF: Duration = Duration::from_secs(1);
 pub(super) struct WaiterId(i64);
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Queue {
     lines: HashMap<Class, Line>,
     /// Keys that were set aside for waiters, and when they may go out.
@@ -42,6 +43,7 @@ struct Class {
 }
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Line {
     waiting: VecDeque<WaiterId>,
     /// When there may be room for the first; `None` if only an answer can tell.
@@ -132,6 +134,18 @@ impl Queue {
                 self.lines.remove(&class);
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Queue {
+    pub(super) fn is_first(&self, id: WaiterId) -> bool {
+        let mut lines = self.lines.values();
+        lines.any(|line| line.waiting.front() == Some(&id))
+    }
+
+    pub(super) fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
     }
 }
 

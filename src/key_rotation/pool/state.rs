@@ -34,6 +34,7 @@ pub(super) enum Order {
     Spread,
 }
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct State {
     /// Never empty once the pool is built.
     keys: Vec<Entry>,
@@ -49,6 +50,7 @@ pub(super) struct State {
     next_id: u64,
 }
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Entry {
     pub(super) id: KeyId,
     pub(super) label: Arc<str>,
@@ -457,5 +459,14 @@ impl State {
 
     fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
         self.keys.get_mut(*self.places.get(&id)?)
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// How many are out, by whoever counts most.
+    pub(super) fn out(&self) -> u64 {
+        let keys = self.keys.iter().map(|entry| entry.in_flight as u64);
+        keys.chain(self.lanes.out()).max().unwrap_or_default()
     }
 }

@@ -1,0 +1,80 @@
+#![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
+
+use super::*;
+use crate::refusal::Window;
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
+    Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(limit),
+        remaining: Some(remaining),
+        reset: Some(reset),
+    }
+}
+
+/// One limit, and the habits of its model.
+#[derive(Default)]
+struct Limit {
+    allowance: Allowance,
+    habits: Habits,
+}
+
+impl Limit {
+    fn room(&mut self, now: Instant) -> Room {
+        self.allowance.room(&self.habits, true, now)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.allowance.take(&mut self.habits, now);
+    }
+
+    fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.allowance
+            .succeeded(&mut self.habits, told.iter(), when);
+        self.allowance.give_back(sent);
+    }
+
+    fn refused(&mut self, refusal: &Refusal, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.allowance
+            .refused(&mut self.habits, refusal, told, when, NO_HINT);
+        self.allowance.give_back(sent);
+    }
+}
+
+#[test]
+fn where_all_that_is_left_is_in_flight_there_is_more_when_the_window_ends() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.take(now);
+    limit.succeeded(&[told(10, 1, secs(10))], now, now);
+    assert_eq!(limit.room(now), Room::Full(Some(now + secs(10))));
+    assert!(matches!(limit.room(now + secs(10)), Room::Open(_)));
+}
+
+#[test]
+fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    let day = |remaining| Bucket {
+        window: Some(Window::Day),
+        ..told(100, remaining, secs(3_600))
+    };
+    // By the day four are left, and three have gone out since.
+    limit.take(now);
+    limit.succeeded(&[day(4)], now, now);
+    for _ in 0..3 {
+        limit.take(now + secs(3));
+    }
+    // By the minute three are left, but nobody knows of requests since.
+    let later = now + secs(10);
+    limit.take(later);
+    limit.succeeded(&[told(10, 3, secs(50))], later, later);
+    assert_eq!(limit.room(later), Room::Open(1));
+}
