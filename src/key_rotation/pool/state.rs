@@ -316,13 +316,11 @@ impl State {
         want: &Want,
         now: Instant,
     ) -> Option<Result<usize, Exhausted>> {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
         let mut best: Option<(u64, usize, Room)> = None;
         for index in 0..self.keys.len() {
-            let entry = &self.keys[index];
-            let score = hasher.hash_one((session, entry.id));
+            let score = self.score(session, index);
             let is_better = best.is_none_or(|(highest, ..)| score > highest);
-            if !is_better || want.tried.contains(&entry.id) {
+            if !is_better || want.tried.contains(&self.keys[index].id) {
                 continue;
             }
             match self.room(index, want, now) {
@@ -330,15 +328,43 @@ impl State {
                 room => best = Some((score, index, room)),
             }
         }
-        let (_, index, room) = best?;
+        let (score, index, room) = best?;
         Some(match room {
-            Room::Learning(free_at) | Room::Full(free_at) => Err(Exhausted {
+            Room::Learning(more_at) | Room::Full(more_at) => Err(Exhausted {
                 busy: Some(index),
-                free_at,
+                free_at: more_at
+                    .into_iter()
+                    .chain(self.better_opens(session, score, want, now))
+                    .min(),
                 refusal: None,
             }),
             Room::Open(_) | Room::Closed(_) => Ok(index),
         })
+    }
+
+    /// When the first key opens that is the session's rather than the one with this score.
+    fn better_opens(
+        &mut self,
+        session: u64,
+        score: u64,
+        want: &Want,
+        now: Instant,
+    ) -> Option<Instant> {
+        let mut first = None;
+        for index in 0..self.keys.len() {
+            if self.score(session, index) <= score || want.tried.contains(&self.keys[index].id) {
+                continue;
+            }
+            if let Room::Closed(until) = self.room(index, want, now) {
+                first = Some(first.map_or(until, |first: Instant| first.min(until)));
+            }
+        }
+        first
+    }
+
+    fn score(&self, session: u64, index: usize) -> u64 {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        hasher.hash_one((session, self.keys[index].id))
     }
 
     /// Whether a key that was set aside was refused to others since, or is no more.
