@@ -37,9 +37,10 @@ impl Desk {
         Ok(self.serve(now))
     }
 
-    pub(super) fn remove(&mut self, label: &str, _now: Instant) -> Result<Wakers, PoolError> {
+    /// Who waits for just this key is served with another.
+    pub(super) fn remove(&mut self, label: &str, now: Instant) -> Result<Wakers, PoolError> {
         self.state.remove(label)?;
-        Ok(Wakers::default())
+        Ok(self.serve(now))
     }
 
     pub(super) fn replace(
