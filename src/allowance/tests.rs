@@ -78,3 +78,19 @@ fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
     limit.succeeded(&[told(10, 3, secs(50))], later, later);
     assert_eq!(limit.room(later), Room::Open(1));
 }
+
+#[test]
+fn what_was_in_flight_before_a_refusal_holds_nothing_back_for_longer_than_a_slow_answer() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    let hint = Refusal {
+        retry_after: Some(secs(5)),
+        ..Refusal::new(Reason::RateLimited)
+    };
+    limit.refused(&hint, &[], now, now);
+    let more_at = now + secs(5) + DOUBLES_EACH;
+    assert_eq!(limit.room(now + secs(5)), Room::Learning(Some(more_at)));
+    assert!(matches!(limit.room(more_at), Room::Open(_)));
+}

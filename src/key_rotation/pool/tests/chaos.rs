@@ -272,8 +272,6 @@ fn order() -> impl Strategy<Value = Order> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn nobody_waits_in_vain_and_nothing_stays_out_whatever_happens(
         order in order(),
