@@ -94,7 +94,11 @@ impl Allowance {
             Left::Spent(spent) => {
                 let doubts = habits.doubts(spent.dimension, spent.passed, now);
                 match doubts.saturating_sub(self.in_flight.since(spent.since)) {
-                    0 => return Room::Closed(spent.until),
+                    0 => {
+                        let again = habits.doubts_again(spent.dimension, now);
+                        let until = again.map_or(spent.until, |at| at.min(spent.until));
+                        return Room::Closed(until);
+                    }
                     doubts => (doubts, None),
                 }
             }

@@ -94,3 +94,14 @@ fn what_was_in_flight_before_a_refusal_holds_nothing_back_for_longer_than_a_slow
     assert_eq!(limit.room(now + secs(5)), Room::Learning(Some(more_at)));
     assert!(matches!(limit.room(more_at), Room::Open(_)));
 }
+
+#[test]
+fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 0, secs(3_600))], now, now);
+    // Another key of this model is tested.
+    limit.habits.test(Dimension::Requests, now);
+    assert_eq!(limit.room(now), Room::Closed(now + secs(60)));
+    assert_eq!(limit.room(now + secs(60)), Room::Open(1));
+}
