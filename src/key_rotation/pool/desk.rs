@@ -83,8 +83,8 @@ impl Desk {
     ) -> (Turn, Wakers) {
         // It is here already.
         self.wakers.remove(&id);
-        self.state.take_back_the_removed(id, want);
-        let to_wake = match self.state.queue.is_due(id, want, now) {
+        let took_back = self.state.take_back_the_removed(id, want);
+        let to_wake = match took_back || self.state.queue.is_due(id, want, now) {
             true => self.serve(now),
             false => Wakers::default(),
         };

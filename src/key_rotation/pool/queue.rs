@@ -160,15 +160,18 @@ impl State {
         }
     }
 
-    /// Takes the place of its number again if the key that was set aside is in the pool no more.
-    pub(super) fn take_back_the_removed(&mut self, id: WaiterId, want: &Want) {
+    /// Takes the place of its number again if the key that was set aside is in the pool no more;
+    /// whether it is so, which leaves room for others of its group.
+    pub(super) fn take_back_the_removed(&mut self, id: WaiterId, want: &Want) -> bool {
         let granted = self.queue.granted.get(&id);
-        if granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none()) {
+        let is_removed = granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none());
+        if is_removed {
             if let Some((loan, _)) = self.queue.granted.remove(&id) {
                 self.give_back(&loan);
             }
             self.queue.rejoin(id, want);
         }
+        is_removed
     }
 
     /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be

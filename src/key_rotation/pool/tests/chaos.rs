@@ -201,7 +201,9 @@ impl World {
         for after in LATER {
             let at = self.now + Duration::from_millis(after);
             for waiter in &heads {
-                let looks = waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at);
+                let mut looks = waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at);
+                // A session waits for the answers of its own key, and is told by them that it closed.
+                looks |= waiter.want.session.is_some() && !self.held.is_empty();
                 prop_assert!(
                     looks || state.choose(&waiter.want, at).is_err(),
                     "there is a key in {after} ms for {:?}, which looks in {:?}",
