@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::refusal::{Reason, Refusal, Window};
 
 /// The longest; day and billing windows are no longer.
-const CAP: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const CAP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A quota may be raised, or a day's limit end, at any time: asked again each hour.
 const HOUR: Duration = Duration::from_secs(60 * 60);

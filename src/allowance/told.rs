@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Habits, doublings};
+use super::{Habits, cooldown::CAP, doublings};
 use crate::refusal::{Bucket, Dimension, Window};
 
 /// The last word on each of the limits that a provider tells of.
@@ -78,9 +78,9 @@ impl Told {
             let Some(remaining) = bucket.remaining else {
                 continue;
             };
-            // A window that is over already is no window.
+            // A window that is over already is no window, and one without end is asked again.
             let reset = bucket.reset.filter(|reset| !reset.is_zero());
-            let resets = reset.and_then(|reset| told_at.checked_add(reset));
+            let resets = reset.map(|reset| told_at + reset.min(CAP));
             let known = self.0.iter().any(|limit| limit.is_of(bucket));
             if known && resets.is_some_and(|resets| resets <= now) {
                 // A late word on a window that is over.
