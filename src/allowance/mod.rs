@@ -81,12 +81,12 @@ impl Room {
 impl Allowance {
     /// How many more may go out; with `slow_start`, few while nothing is known.
     pub(crate) fn room(&mut self, habits: &Habits, slow_start: bool, now: Instant) -> Room {
-        match self.cooldown.gate(now) {
-            Gate::Open => {}
-            Gate::Probe => return Room::Open(1),
+        let probes = match self.cooldown.gate(now) {
+            Gate::Open => false,
+            Gate::Probe => true,
             Gate::Probed(at) => return Room::Learning(Some(at)),
             Gate::Closed(until) => return Room::Closed(until),
-        }
+        };
         let left = self
             .told
             .left(habits, |since| self.in_flight.since(since), now);
@@ -107,6 +107,13 @@ impl Allowance {
             Left::Requests(left, resets) => (left, resets),
             Left::Unknown => (u64::MAX, None),
         };
+        if probes {
+            // What refusals have taught is what it finds out, but it goes nowhere where nothing is left.
+            return match by_told {
+                0 => Room::Full(told_at),
+                _ => Room::Open(1),
+            };
+        }
         let unknown = slow_start && left == Left::Unknown;
         let more = self
             .learned

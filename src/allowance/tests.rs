@@ -105,3 +105,28 @@ fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
     assert_eq!(limit.room(now), Room::Closed(now + secs(60)));
     assert_eq!(limit.room(now + secs(60)), Room::Open(1));
 }
+
+#[test]
+fn no_probe_goes_where_nothing_is_left() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    let guess = Refusal::new(Reason::RateLimited);
+    limit.refused(&guess, &[told(10, 0, secs(300))], now, now);
+    limit.habits.confirm(Dimension::Requests);
+    assert_eq!(limit.room(now), Room::Closed(now + secs(60)));
+    assert_eq!(limit.room(now + secs(60)), Room::Closed(now + secs(300)));
+    assert_eq!(limit.room(now + secs(300)), Room::Open(1));
+}
+
+#[test]
+fn nothing_that_is_told_closes_for_more_than_a_day() {
+    for reset in [Duration::MAX, secs(u64::MAX / 2 - 1_000_000), secs(1 << 40)] {
+        let (now, mut limit) = (Instant::now(), Limit::default());
+        limit.take(now);
+        limit.succeeded(&[told(10, 0, reset)], now, now);
+        limit.habits.confirm(Dimension::Requests);
+        let day = secs(24 * 60 * 60);
+        assert_eq!(limit.room(now), Room::Closed(now + day), "{reset:?}");
+        assert!(matches!(limit.room(now + day), Room::Open(_)), "{reset:?}");
+    }
+}
