@@ -200,7 +200,7 @@ impl State {
                     }
                 }
                 Err(exhausted) => {
-                    let is_put_off = line.is_put_off(exhausted.free_at);
+                    let is_put_off = line.is_put_off(exhausted.free_at, now);
                     line.free_at = exhausted.free_at;
                     match is_put_off {
                         true => to_wake.extend(&line.waiting),
@@ -232,9 +232,10 @@ impl State {
 
 impl Line {
     /// Whether there is room only so much later that some may not want to wait any more.
-    fn is_put_off(&self, free_at: Option<Instant>) -> bool {
-        let moments = self.free_at.zip(free_at);
-        moments.is_some_and(|(before, after)| before + PUT_OFF < after)
+    fn is_put_off(&self, free_at: Option<Instant>, now: Instant) -> bool {
+        // As long as only an answer could tell it might have been now.
+        let before = self.free_at.unwrap_or(now);
+        free_at.is_some_and(|after| before + PUT_OFF < after)
     }
 
     /// Whether the first looks again in time by itself.

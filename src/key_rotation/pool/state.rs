@@ -87,7 +87,7 @@ pub(crate) struct Loan {
 #[derive(Clone, Debug)]
 pub(crate) struct Exhausted {
     /// A key that is not known to refuse, though enough are out with it.
-    pub(super) busy: Option<usize>,
+    pub(super) busy: Option<KeyId>,
     /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
     pub(crate) free_at: Option<Instant>,
     /// What the key that frees first waits for.
@@ -250,7 +250,9 @@ impl State {
         want: &Want,
         now: Instant,
     ) -> (Loan, &Entry) {
-        let index = exhausted.busy.unwrap_or_else(|| {
+        // It may have been removed meanwhile.
+        let busy = exhausted.busy.and_then(|id| self.places.get(&id).copied());
+        let index = busy.unwrap_or_else(|| {
             let ends = (0..self.keys.len()).map(|index| (self.end(index, want, now), index));
             let first = ends.min_by_key(|(end, _)| end.as_ref().map(|(end, _)| *end));
             first.map_or(0, |(_, index)| index)
@@ -275,7 +277,7 @@ impl State {
                 Room::Closed(until) => Some(until),
                 Room::Learning(more_at) | Room::Full(more_at) => {
                     if !is_tried {
-                        exhausted.busy.get_or_insert(index);
+                        exhausted.busy.get_or_insert(self.keys[index].id);
                     }
                     more_at
                 }
@@ -331,7 +333,7 @@ impl State {
         let (score, index, room) = best?;
         Some(match room {
             Room::Learning(more_at) | Room::Full(more_at) => Err(Exhausted {
-                busy: Some(index),
+                busy: Some(self.keys[index].id),
                 free_at: more_at
                     .into_iter()
                     .chain(self.better_opens(session, score, want, now))

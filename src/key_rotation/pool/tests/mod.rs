@@ -3,4 +3,5 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
 mod chaos;
+mod queue;
 mod world;
