@@ -4,4 +4,5 @@
 
 mod chaos;
 mod queue;
+mod threads;
 mod world;
