@@ -12,7 +12,7 @@ use shuttle::{
 use crate::{
     clock,
     key_rotation::{
-        Key, KeyPool,
+        Key, KeyPool, PoolError,
         pool::{Lease, Standing, Ticket, Want},
     },
     refusal::{Bucket, Dimension, Reason, Refusal},
@@ -77,7 +77,8 @@ fn call(pool: &KeyPool) -> Lease {
     })
 }
 
-fn all(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+/// Those are running already, or each would begin when the last has ended.
+fn all(threads: Vec<thread::JoinHandle<()>>) {
     for thread in threads {
         thread.join().expect("no panic");
     }
@@ -95,7 +96,7 @@ fn assert_nothing_is_out(pool: &KeyPool) {
 fn every_call_gets_a_key_and_no_more_are_out_than_are_left() {
     in_every_order(|| {
         let (pool, out) = (one_key(2), Arc::new(AtomicUsize::new(0)));
-        all((0..4).map(|_| {
+        let calls = (0..4).map(|_| {
             let (pool, out) = (pool.clone(), out.clone());
             thread::spawn(move || {
                 let lease = call(&pool);
@@ -104,7 +105,8 @@ fn every_call_gets_a_key_and_no_more_are_out_than_are_left() {
                 out.fetch_sub(1, Ordering::SeqCst);
                 drop(lease);
             })
-        }));
+        });
+        all(calls.collect());
         assert_nothing_is_out(&pool);
     });
 }
@@ -126,7 +128,7 @@ fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
         let stays = pool.clone();
         let stays = thread::spawn(move || drop(call(&stays)));
         drop(lease);
-        all([gone, stays]);
+        all(vec![gone, stays]);
         assert_nothing_is_out(&pool);
     });
 }
@@ -136,18 +138,25 @@ fn pool_join(pool: &KeyPool) -> Ticket {
 }
 
 #[test]
-fn a_key_that_is_added_serves_who_waits() {
-    in_every_order(|| {
-        let pool = one_key(1);
-        let lease = take(&pool).expect("a key");
-        let waits = pool.clone();
-        let waits = thread::spawn(move || drop(call(&waits)));
-        let adds = pool.clone();
-        let adds = thread::spawn(move || adds.add(Key::new("b")).expect("added"));
-        all([waits, adds]);
-        drop(lease);
-        assert_nothing_is_out(&pool);
-    });
+fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
+    type Change = fn(&KeyPool) -> Result<(), PoolError>;
+    let changes: [Change; 2] = [
+        |pool| pool.add(Key::new("b")),
+        |pool| pool.replace("key-1", "b"),
+    ];
+    for change in changes {
+        in_every_order(move || {
+            let pool = one_key(1);
+            let lease = take(&pool).expect("a key");
+            let waits = pool.clone();
+            let waits = thread::spawn(move || drop(call(&waits)));
+            let changes = pool.clone();
+            let changes = thread::spawn(move || change(&changes).expect("changed"));
+            all(vec![waits, changes]);
+            drop(lease);
+            assert_nothing_is_out(&pool);
+        });
+    }
 }
 
 #[test]
@@ -167,7 +176,7 @@ fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
             changes.remove("b").expect("removed");
         });
         all(calls);
-        all([changes]);
+        all(vec![changes]);
         drop(lease);
         assert_nothing_is_out(&pool);
     });
