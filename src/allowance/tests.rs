@@ -130,3 +130,14 @@ fn nothing_that_is_told_closes_for_more_than_a_day() {
         assert!(matches!(limit.room(now + day), Room::Open(_)), "{reset:?}");
     }
 }
+
+#[test]
+fn a_slow_answer_does_not_give_back_what_a_quick_one_has_told_is_gone() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.take(now);
+    limit.succeeded(&[told(2, 0, secs(10))], now, now);
+    limit.succeeded(&[told(2, 1, secs(10))], now, now + secs(3));
+    limit.habits.confirm(Dimension::Requests);
+    assert!(matches!(limit.room(now + secs(3)), Room::Closed(_)));
+}

@@ -36,6 +36,9 @@ const A_LITTLE: u64 = 2;
 /// Limits are counted when a request is let in, however long its answer takes.
 const LET_IN: Duration = Duration::from_secs(1);
 
+/// Ends this close are one: when a request was let in is known to a second, and some resets are whole seconds.
+const SAME_END: Duration = Duration::from_secs(2);
+
 /// A limit of which nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spent {
@@ -224,7 +227,7 @@ impl Limit {
         let same_window = match (self.resets, heard.resets) {
             (Some(known), Some(heard)) => {
                 let apart = known.max(heard) - known.min(heard);
-                known > now && apart < Duration::from_secs(1)
+                known > now && apart < SAME_END
             }
             _ => false,
         };

@@ -498,3 +498,10 @@ impl State {
         keys.chain(self.lanes.out()).max().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+impl KeyId {
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+}
