@@ -141,3 +141,20 @@ fn a_slow_answer_does_not_give_back_what_a_quick_one_has_told_is_gone() {
     limit.habits.confirm(Dimension::Requests);
     assert!(matches!(limit.room(now + secs(3)), Room::Closed(_)));
 }
+
+#[test]
+fn the_first_word_on_a_new_window_counts_though_its_request_went_out_a_moment_early() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    let at = |millis| now + Duration::from_millis(millis);
+    // By this the window ends at 11 s, while the provider's ends at 10 s.
+    limit.take(now);
+    limit.succeeded(&[told(8, 7, secs(10))], now, at(2_000));
+    limit.habits.refills_at_once = Some(true);
+    for _ in 0..2 {
+        limit.take(at(10_500));
+    }
+    assert!(matches!(limit.room(at(11_100)), Room::Open(_)));
+    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
+    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
+    assert_eq!(limit.room(at(11_100)), Room::Open(6));
+}

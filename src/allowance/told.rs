@@ -223,7 +223,9 @@ impl Limit {
 
     /// Answers may come in another order than the provider gave them: of one window, the least counts.
     fn correct(&mut self, heard: Self, now: Instant) {
-        let is_older = heard.sent < self.sent;
+        // When a window ended is known to a second: what tells of the next one may have gone out before.
+        let is_next = self.ended && heard.resets.is_some();
+        let is_older = heard.sent < self.sent && !is_next;
         let same_window = match (self.resets, heard.resets) {
             (Some(known), Some(heard)) => {
                 let apart = known.max(heard) - known.min(heard);
