@@ -142,7 +142,8 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
-        let Stage::Leased(lease) = &self.stage else {
+        // The key is given back with the answer, however long the caller keeps the future.
+        let Stage::Leased(lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
             return match outcome.refusal {
                 Some(refusal) if refusal.another_key_helps() => {
                     Verdict::Return(Why::NoKeyForOrigin)
@@ -150,7 +151,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 _ => Verdict::Pass,
             };
         };
-        let carried = report(lease, outcome);
+        let carried = report(&lease, outcome);
         let refusal = outcome.refusal.filter(|_| carried);
         if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;

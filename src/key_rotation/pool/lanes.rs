@@ -208,13 +208,3 @@ impl Lane {
         group.into_iter().chain(of_model)
     }
 }
-
-#[cfg(test)]
-impl Lanes {
-    pub(super) fn dbg(&self) -> String {
-        self.0
-            .iter()
-            .map(|(m, o)| format!("{m:?} {:?} {:#?}", o.habits, o.groups))
-            .collect()
-    }
-}

@@ -505,10 +505,3 @@ impl KeyId {
         self.0
     }
 }
-
-#[cfg(test)]
-impl State {
-    pub(super) fn dbg(&self) -> String {
-        self.lanes.dbg()
-    }
-}
