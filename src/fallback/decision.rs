@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     ErrorTrigger, Target,
     layer::Policy,
-    memory::{TargetId, Visit},
+    memory::{Seat, TargetId, Visit},
 };
 use crate::{
     allowance::Room,
@@ -41,6 +41,8 @@ pub(super) struct Decision<P> {
     patience: Option<Instant>,
     /// Since when the call waits for a preferred target.
     held: Option<Instant>,
+    /// Its place among those who wait.
+    seat: Option<Seat>,
 }
 
 /// The request as it came to this layer.
@@ -69,6 +71,7 @@ impl<P> Decision<P> {
             tried: Vec::new(),
             patience: None,
             held: None,
+            seat: None,
         }
     }
 
@@ -161,22 +164,32 @@ impl<P> Decision<P> {
         let Some(own) = &self.own else {
             return Ok(());
         };
-        let wait = |at: Instant| {
-            self.policy.memory.wake_after_answer(waker);
-            Err(at.max(now + TICK))
-        };
-        self.chosen = match (self.pick(own, now), end) {
+        let later = match (self.pick(own, now), end) {
             (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
                 self.held.get_or_insert(now);
-                return wait(at.unwrap_or(now + AWHILE).min(end));
+                at.unwrap_or(now + AWHILE).min(end)
             }
-            (Pick::Limited(_, until), Some(end)) if until < end => return wait(until),
-            (Pick::Ask(choice) | Pick::Hold(choice, _) | Pick::Limited(choice, _), _) => choice,
-            (Pick::Nothing, _) => self.chosen,
+            (Pick::Limited(_, until), Some(end)) if until < end => until,
+            (Pick::Nothing, _) => return self.visit_chosen(now),
+            (Pick::Ask(choice) | Pick::Hold(choice, _) | Pick::Limited(choice, _), _) => {
+                self.chosen = choice;
+                return self.visit_chosen(now);
+            }
         };
+        let memory = &self.policy.memory;
+        let seat = self.seat.get_or_insert_with(|| memory.sit_down());
+        seat.wake_after_answer(waker);
+        Err(later.max(now + TICK))
+    }
+
+    /// Counts the request to the one that was chosen.
+    fn visit_chosen(&mut self, now: Instant) -> Result<(), Instant> {
+        self.seat = None;
         // Of an unknown model nothing is to be remembered: it cannot be told from others.
-        let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
-        self.visit = id.map(|id| self.policy.memory.visit(id, now));
+        if let Some(own) = self.own.as_ref().filter(|own| own.model.is_some()) {
+            let id = self.id(own, self.chosen);
+            self.visit = Some(self.policy.memory.visit(id, now));
+        }
         Ok(())
     }
 
@@ -251,7 +264,16 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
                     .has_limited(own.origin.as_ref(), draft.now)
             };
             if own.model.is_none() && (draft.recording.in_memory() || limited()) {
-                own.model = ready!(read_model(draft, cx));
+                match (read_model(draft, cx), draft.call.left(draft.now)) {
+                    (Poll::Ready(model), _) => own.model = model,
+                    (Poll::Pending, Ok(None)) => return Poll::Pending,
+                    // Until the deadline; the body wakes before if it comes.
+                    (Poll::Pending, Ok(Some(left))) => {
+                        return Poll::Ready(Prepared::Later(after(draft.now, left)));
+                    }
+                    // It goes out as it is.
+                    (Poll::Pending, Err(_)) => {}
+                }
             }
             self.own = Some(own);
         }
