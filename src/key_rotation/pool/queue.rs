@@ -31,6 +31,8 @@ pub(super) struct Queue {
     lines: HashMap<Class, Line>,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
+    /// When the last of them may go out: nobody overtakes those who came before.
+    last: Option<Instant>,
     joined: i64,
     rejoined: i64,
 }
@@ -219,10 +221,12 @@ impl State {
             Ok(count) if count > 0 => APART.min(SPREAD / count),
             _ => Duration::ZERO,
         };
-        let mut at = now;
+        let mut at = self.queue.last.map_or(now, |last| last.max(now));
         for (id, mut loan) in served {
+            at = at.min(now + SPREAD);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
+            self.queue.last = Some(at);
             at += apart;
         }
     }
