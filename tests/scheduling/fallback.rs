@@ -1,0 +1,82 @@
+//! Fallback waits too: the preferred target first, a lesser one meanwhile.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use futures::stream;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper::body::Frame;
+use tokio::time::{Instant, sleep};
+use tower::{Layer as _, ServiceExt, service_fn};
+use tower_429::{Call, FallbackLayer};
+
+use crate::{call, script::*};
+
+#[tokio::test(start_paused = true)]
+async fn the_preferred_target_is_asked_first_and_a_lesser_one_meanwhile() {
+    let provider = Provider::script([limited(20), ok(), ok(), ok()]);
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let service = layer.layer(provider.clone());
+    let start = Instant::now();
+    for _ in 0..2 {
+        call(&service, chat("m")).await;
+    }
+    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert!(start.elapsed() < secs(1));
+    sleep(secs(20)).await;
+    call(&service, chat("m")).await;
+    assert_eq!(provider.models().last().unwrap(), "m");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_targets_are_limited_the_first_that_frees_is_waited_for() {
+    let provider = Provider::script([limited(20), limited(7), ok()]);
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let start = Instant::now();
+    let response = call(&layer.layer(provider.clone()), chat("m")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(8));
+}
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// The beginning of a chat, and never more.
+fn stalled() -> Body {
+    let part = Frame::data(Bytes::from_static(b"{\"model\": "));
+    let part = stream::iter([Ok(part)]);
+    StreamBody::new(futures::StreamExt::chain(part, stream::pending())).boxed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model() {
+    let start = Instant::now();
+    let inner = service_fn(move |request: Request<Body>| async move {
+        let is_whole = request.headers().contains_key("whole");
+        let status = if is_whole { 429 } else { 200 };
+        let response = Response::builder()
+            .status(status)
+            .header("retry-after", "600")
+            .header("at", start.elapsed().as_millis().to_string());
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+    });
+    let service = FallbackLayer::new(Vec::<&str>::from(["lesser"])).layer(inner);
+    let request = |body: Body| {
+        Request::post("https://api.example/v1/chat")
+            .header("content-type", "application/json")
+            .extension(Call::new().deadline(Duration::from_secs(30)))
+            .body(body)
+            .unwrap()
+    };
+    let whole = Full::from(r#"{"model": "m"}"#).boxed();
+    let mut limits = request(whole);
+    limits.headers_mut().insert("whole", "yes".parse().unwrap());
+    service.clone().oneshot(limits).await.unwrap();
+
+    let before = start.elapsed().as_millis();
+    let response = service.oneshot(request(stalled())).await.unwrap();
+    let at: u128 = response.headers()["at"].to_str().unwrap().parse().unwrap();
+    assert_eq!(response.status(), 200, "it went out as it was");
+    assert_eq!(at - before, 30_000);
+}

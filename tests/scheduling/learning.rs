@@ -1,0 +1,188 @@
+//! What the pool makes of what the provider says, and of what it does not say.
+
+use std::time::Duration;
+
+use http::Request;
+use tokio::time::{Instant, sleep, sleep_until};
+use tower::ServiceExt;
+use tower_429::key_rotation::{Key, KeyPool};
+
+use crate::{call, calls, in_flight, left, pool, script::*, waits};
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_left_before_its_429_when_what_remains_is_in_flight() {
+    let mut first = true;
+    let provider = Provider::new(move |_| match std::mem::take(&mut first) {
+        true => Answer::Response(200, left(3, 2, secs(600))),
+        false => Answer::Late(secs(5), 200),
+    });
+    let service = waits(&pool(&["a", "b"]), &provider, secs(60));
+    call(&service, chat("m")).await;
+    assert_eq!(calls(&service, 4).await, [200; 4]);
+    assert_eq!(provider.keys(), ["a", "a", "a", "b", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_group_s() {
+    let path = |model: &str| {
+        let uri = format!("https://g.example/v1beta/models/{model}:generateContent");
+        Request::post(uri).body(String::new()).unwrap()
+    };
+    let unknown = |_: &str| {
+        Request::get("https://g.example/files")
+            .body(String::new())
+            .unwrap()
+    };
+    let provider = || {
+        let mut answers = vec![limited(60)].into_iter();
+        Provider::new(move |_| answers.next().unwrap_or(ok()))
+    };
+    for (request, keys) in [
+        (&path as &dyn Fn(&str) -> Request<String>, ["a", "a", "a"]),
+        (&chat, ["a", "a", "a"]),
+    ] {
+        let provider = provider();
+        let service = waits(&pool(&["a"]), &provider, secs(5));
+        assert_eq!(call(&service, request("m")).await.status(), 429);
+        let start = Instant::now();
+        call(&service, request("n")).await;
+        call(&service, request("n")).await;
+        assert_eq!(provider.keys(), keys);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    let of_group = provider();
+    let key = pool(&["a"]);
+    let service = waits(&key, &of_group, secs(120));
+    let refused = call(&waits(&key, &of_group, secs(5)), unknown("m")).await;
+    assert_eq!(refused.status(), 429);
+    let start = Instant::now();
+    call(&service, unknown("n")).await;
+    assert!(start.elapsed() >= secs(59), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
+    let provider = Provider::new(|_| Answer::Late(Duration::from_millis(200), 200));
+    let pool = pool(&["a"]);
+    let service = waits(&pool, &provider, secs(60));
+    let calls = (0..300).map(|_| call(&service, chat("m")));
+    let answers = futures::future::join_all(calls).await;
+    assert!(answers.iter().all(|answer| answer.status() == 200));
+    let before_an_answer = |seen: &&Seen| seen.at < Duration::from_millis(200);
+    assert_eq!(provider.seen().iter().filter(before_an_answer).count(), 2);
+    assert_eq!(in_flight(&pool), 0);
+}
+
+/// Refuses the first without a hint, then answers by this; ten calls wait meanwhile.
+async fn ten_after_a_guess(
+    keys: &[&str],
+    answer: impl Fn(usize) -> Answer + Send + 'static,
+) -> (Provider, Vec<u16>) {
+    let mut sent = 0;
+    let provider = Provider::new(move |_| {
+        sent += 1;
+        match sent {
+            1 => status(429),
+            sent => answer(sent - 1),
+        }
+    });
+    let service = waits(&pool(keys), &provider, secs(100_000));
+    let statuses = calls(&service, 10).await;
+    (provider, statuses)
+}
+
+fn sent_between(provider: &Provider, from: Duration, to: Duration) -> usize {
+    let seen = provider.seen();
+    let between = |seen: &&Seen| seen.at >= from && seen.at < to;
+    seen.iter().filter(between).count()
+}
+
+const HALF: Duration = Duration::from_millis(500);
+
+#[tokio::test(start_paused = true)]
+async fn after_a_cooldown_without_an_exact_end_one_probe_goes_and_a_success_clears() {
+    let (provider, statuses) = ten_after_a_guess(&["a"], |_| Answer::Late(HALF, 200)).await;
+    assert_eq!(statuses, [200; 10]);
+    assert_eq!(sent_between(&provider, secs(1), secs(60)), 0);
+    assert_eq!(sent_between(&provider, secs(60), secs(60) + HALF), 1);
+    assert_eq!(sent_between(&provider, secs(60) + HALF, secs(64)), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_refused_doubles_the_cooldown_and_the_others_go_on_waiting() {
+    let (provider, statuses) = ten_after_a_guess(&["a"], |sent| match sent {
+        1 => status(429),
+        _ => Answer::Late(HALF, 200),
+    })
+    .await;
+    assert_eq!(statuses, [200; 10]);
+    assert_eq!(sent_between(&provider, secs(60), secs(61)), 1);
+    assert_eq!(sent_between(&provider, secs(61), secs(180)), 0);
+    assert_eq!(sent_between(&provider, secs(180), secs(181)), 1 + 9);
+    assert_eq!(sent_between(&provider, secs(180), secs(180) + HALF), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_probes_double_the_cooldown_up_to_an_hour() {
+    let mut sent = 0;
+    let provider = Provider::new(move |_| {
+        sent += 1;
+        match sent {
+            1..9 => status(429),
+            _ => ok(),
+        }
+    });
+    let service = waits(&pool(&["a"]), &provider, Duration::MAX);
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    let waits: Vec<_> = provider.waits().iter().map(Duration::as_secs).collect();
+    assert_eq!(waits, [60, 120, 240, 480, 960, 1920, 3600, 3600]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_key_is_probed_the_others_use_another_key() {
+    let pool = pool(&["a", "b"]);
+    let provider = Provider::new(|seen| match (seen.key(), seen.at.as_secs()) {
+        ("a", 0) => status(429),
+        ("a", _) => Answer::Late(HALF, 200),
+        _ => Answer::Response(200, left(100, 50, secs(600))),
+    });
+    let service = waits(&pool, &provider, secs(600));
+    call(&service, chat("m")).await;
+    sleep(secs(61)).await;
+    // Back to the first key, for round robin is not asked for: `b` is current, so it is limited first.
+    assert_eq!(calls(&service, 5).await, [200; 5]);
+    assert!(
+        provider.keys()[2..]
+            .iter()
+            .filter(|key| *key == "a")
+            .count()
+            <= 1
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_not_refused_within_a_second_has_passed() {
+    let (provider, statuses) = ten_after_a_guess(&["a"], |_| Answer::Late(secs(30), 200)).await;
+    assert_eq!(statuses, [200; 10]);
+    assert_eq!(sent_between(&provider, secs(60), secs(61)), 1);
+    assert!(sent_between(&provider, secs(61), secs(62)) >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_one_group_share_what_is_left() {
+    let keys = ["a1", "a2"].map(|key| Key::new(key).group("a"));
+    let pool = KeyPool::builder(keys).round_robin().build().unwrap();
+    let mut first = true;
+    let provider = Provider::new(move |_| match std::mem::take(&mut first) {
+        true => limited(20),
+        false => ok(),
+    });
+    let service = waits(&pool, &provider, secs(60));
+    let start = Instant::now();
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    assert_eq!(provider.seen().len(), 2, "no call to the sibling");
+    assert!(start.elapsed() >= secs(20));
+    sleep_until(start + secs(30)).await;
+    assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+}
