@@ -362,7 +362,17 @@ impl<P> Decision<P> {
             };
         }
         let why = self.nothing_left(own);
-        let first_end = self.first_end(own, now).filter(|_| limited);
+        let first_end = match self.first_end(own, now) {
+            // One that was tried is free again, for the answer of another has taken long.
+            None if limited && end.is_some() => {
+                self.tried.clear();
+                return Verdict::Again {
+                    action: Action::Wait(Duration::ZERO),
+                    wait: Duration::ZERO,
+                };
+            }
+            first_end => first_end.filter(|_| limited),
+        };
         match (first_end, end) {
             (Some((at, _)), Some(end)) if at < end => {
                 // What frees after a wait may be asked again.

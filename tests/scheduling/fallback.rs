@@ -40,6 +40,16 @@ async fn when_all_targets_are_limited_the_first_that_frees_is_waited_for() {
     assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(8));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_free_again_when_a_slow_one_refuses_is_asked_again() {
+    let slow = Answer::Slow(secs(9), 429, vec![("retry-after", "60".into())]);
+    let provider = Provider::script([limited(5), slow, ok()]);
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let response = call(&layer.layer(provider.clone()), chat("m")).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(provider.models(), ["m", "lesser", "m"]);
+}
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// The beginning of a chat, and never more.
