@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::time::{Instant, advance, sleep};
-use tower::{Layer as _, ServiceExt};
+use tower::{Layer as _, Service as _, ServiceExt};
 use tower_429::{Call, FallbackLayer, KeyRotationLayer};
 
 use crate::{call, calls, in_flight, left, pool, script::*, waits, windows};
@@ -200,7 +200,8 @@ async fn the_key_is_free_again_with_the_answer_however_long_its_future_is_kept()
     let pool = pool(&["a"]);
     let service = waits(&pool, &provider, secs(60));
     call(&service, chat("m")).await;
-    let mut kept = pin!(service.clone().oneshot(chat("m")));
+    let mut ready = service.clone();
+    let mut kept = pin!(ready.ready().await.unwrap().call(chat("m")));
     assert_eq!(kept.as_mut().await.unwrap().status(), 200);
     assert_eq!(in_flight(&pool), 0);
     let start = Instant::now();
