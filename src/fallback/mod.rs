@@ -36,6 +36,7 @@
 mod decision;
 mod layer;
 mod memory;
+mod own;
 mod service;
 mod target;
 
