@@ -156,9 +156,14 @@ impl Allowance {
         self.in_flight.remove(sent);
     }
 
+    /// Whether nothing is out.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.in_flight.all() == 0
+    }
+
     /// Whether nothing is out and nothing forbids to send, so that it may be forgotten.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight.all() == 0 && self.cooldown.end(now).is_none()
+        self.is_unused() && self.cooldown.end(now).is_none()
     }
 
     /// A request that went out at `sent` passed; its answer says what is left.
