@@ -97,7 +97,10 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 Stage::Granted(lease, _) => {
                     let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
                     self.stage = match (mem::replace(&mut self.stage, Stage::New), is_stale) {
-                        (Stage::Granted(lease, _), false) => Stage::Leased(lease),
+                        (Stage::Granted(mut lease, _), false) => {
+                            lease.goes_out(now);
+                            Stage::Leased(lease)
+                        }
                         _ => Stage::Refused(pool),
                     };
                 }

@@ -1,11 +1,22 @@
 //! What the pool makes of what the provider says, and of what it does not say.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use http::Request;
-use tokio::time::{Instant, sleep, sleep_until};
-use tower::ServiceExt;
-use tower_429::key_rotation::{Key, KeyPool};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tower::{Layer as _, Service, ServiceExt};
+use tower_429::{
+    KeyRotationLayer,
+    key_rotation::{Key, KeyPool},
+};
 
 use crate::{call, calls, in_flight, left, pool, script::*, waits};
 
@@ -185,4 +196,59 @@ async fn keys_of_one_group_share_what_is_left() {
     assert!(start.elapsed() >= secs(20));
     sleep_until(start + secs(30)).await;
     assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+}
+
+/// Ready at once the first time, and after a while the second.
+struct SlowlyReady {
+    inner: Provider,
+    polled: Arc<AtomicUsize>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clone for SlowlyReady {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            polled: self.polled.clone(),
+            sleep: None,
+        }
+    }
+}
+
+impl Service<Request<String>> for SlowlyReady {
+    type Response = http::Response<String>;
+    type Error = std::io::Error;
+    type Future = <Provider as Service<Request<String>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
+        if self.sleep.is_none() && self.polled.fetch_add(1, Ordering::Relaxed) == 1 {
+            self.sleep = Some(Box::pin(sleep(secs(30))));
+        }
+        if let Some(sleep) = &mut self.sleep {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.inner.call(request)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_counts_from_when_the_request_went_out_and_not_from_when_its_key_was_taken() {
+    let provider = Provider::script([limited(600), Answer::Response(200, left(10, 0, secs(10)))]);
+    let slowly = SlowlyReady {
+        inner: provider.clone(),
+        polled: Arc::default(),
+        sleep: None,
+    };
+    let pool = pool(&["a", "b"]);
+    let service = KeyRotationLayer::new(pool.clone()).layer(slowly);
+    let start = Instant::now();
+    assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
+    assert!(provider.seen()[1].at >= secs(30));
+    let limited = &pool.snapshot()[1].limited_models;
+    let until = limited.first().map(|limited| limited.until - start);
+    assert!(until.is_some_and(|until| until >= secs(40)), "{until:?}");
 }

@@ -305,6 +305,11 @@ impl Lease {
         self.pool.lock().state.is_stale(&self.loan, now)
     }
 
+    /// Its request goes out now, which may be well after the key was taken.
+    pub(super) fn goes_out(&mut self, now: Instant) {
+        self.loan.sent = now;
+    }
+
     pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
         self.pool.lock().state.succeeded(&self.loan, told, now);
     }
