@@ -21,6 +21,9 @@
 //!    frees first, or [answered at once](KeyRotationLayer::respond_when_exhausted). The
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer tells when the *first* key frees.
 //! 6. A key never travels to an origin that it was not given for; see [`KeyPool`].
+//! 7. A limit on a model is none on another where the model is known: from the path, from a body in
+//!    memory, or from [fallback](crate::fallback) around it if that has read the body. Of a body that
+//!    still streams it is not known, so what is refused then cools the key for every model.
 //!
 //! Its place in a stack is inside backoff (another key first, then patience) and inside fallback.
 //! Outside fallback it works too, but then a request that falls back to another origin goes there

@@ -9,9 +9,9 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use tokio::time::{Instant, sleep};
 use tower::{Layer as _, ServiceExt, service_fn};
-use tower_429::{Call, FallbackLayer};
+use tower_429::{Call, FallbackLayer, KeyPool, KeyRotationLayer, refusal::Reason};
 
-use crate::{call, script::*};
+use crate::{call, pool, script::*};
 
 #[tokio::test(start_paused = true)]
 async fn the_preferred_target_is_asked_first_and_a_lesser_one_meanwhile() {
@@ -89,4 +89,51 @@ async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model
     let at: u128 = response.headers()["at"].to_str().unwrap().parse().unwrap();
     assert_eq!(response.status(), 200, "it went out as it was");
     assert_eq!(at - before, 30_000);
+}
+
+/// A chat that comes a moment later.
+fn streams(model: &str) -> Body {
+    let whole = Bytes::from(format!(r#"{{"model": "{model}"}}"#));
+    let later = stream::once(async move {
+        sleep(Duration::from_millis(1)).await;
+        Ok(Frame::data(whole))
+    });
+    StreamBody::new(later).boxed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_body_s_limit_is_the_key_s_for_every_model_unless_fallback_has_read_it() {
+    let inner = service_fn(|request: Request<Body>| async move {
+        request.into_body().collect().await.unwrap();
+        let response = Response::builder().status(429).header("retry-after", "60");
+        Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
+    });
+    let request = |body: Body| {
+        Request::post("https://api.example/v1/chat")
+            .header("content-type", "application/json")
+            .body(body)
+            .unwrap()
+    };
+    let limited = |pool: &KeyPool| {
+        let key = pool.snapshot().remove(0);
+        let models = key.limited_models.iter().map(|of| of.model.to_string());
+        (key.cools_for, models.collect::<Vec<_>>())
+    };
+
+    let pool = pool(&["a"]);
+    let keys = KeyRotationLayer::new(pool.clone());
+    keys.layer(inner)
+        .oneshot(request(streams("m")))
+        .await
+        .unwrap();
+    assert_eq!(limited(&pool), (Some(Reason::RateLimited), vec![]));
+
+    pool.replace("key-1", "b").unwrap();
+    let fallback = FallbackLayer::new(["lesser"]);
+    let whole = Full::from(r#"{"model": "m"}"#).boxed();
+    fallback.layer(inner).oneshot(request(whole)).await.unwrap();
+    // It remembers that models are limited here, so it reads the body first.
+    let stack = fallback.layer(keys.layer(inner));
+    stack.oneshot(request(streams("n"))).await.unwrap();
+    assert_eq!(limited(&pool), (None, vec!["n".into()]));
 }
