@@ -7,7 +7,7 @@ use futures::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer as _, ServiceExt, service_fn};
 use tower_429::{Call, FallbackLayer, KeyPool, KeyRotationLayer, refusal::Reason};
 
@@ -85,7 +85,11 @@ async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model
     service.clone().oneshot(limits).await.unwrap();
 
     let before = start.elapsed().as_millis();
-    let response = service.oneshot(request(stalled())).await.unwrap();
+    let stalled = service.oneshot(request(stalled()));
+    let response = timeout(secs(3_600), stalled)
+        .await
+        .expect("an end")
+        .unwrap();
     let at: u128 = response.headers()["at"].to_str().unwrap().parse().unwrap();
     assert_eq!(response.status(), 200, "it went out as it was");
     assert_eq!(at - before, 30_000);
