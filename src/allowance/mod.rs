@@ -156,6 +156,11 @@ impl Allowance {
         self.in_flight.remove(sent);
     }
 
+    /// Nobody will hear what became of a request that went out at `sent`, but the provider has it.
+    pub(crate) fn given_up(&mut self, sent: Instant) {
+        self.told.count_given_up(sent);
+    }
+
     /// Whether nothing is out.
     pub(crate) fn is_unused(&self) -> bool {
         self.in_flight.all() == 0

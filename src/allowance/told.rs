@@ -128,6 +128,18 @@ impl Told {
             .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
     }
 
+    /// A request that went out at `sent` was given up: it counts, though no answer will say so.
+    pub(super) fn count_given_up(&mut self, sent: Instant) {
+        let counts =
+            |limit: &&mut Limit| limit.counts_requests() && !limit.ended && limit.sent <= sent;
+        for limit in self.0.iter_mut().filter(counts) {
+            limit.remaining = limit.remaining.saturating_sub(1);
+        }
+        // Nothing left, and more at no known time: that is no knowledge.
+        self.0
+            .retain(|limit| limit.remaining > 0 || limit.resets.is_some());
+    }
+
     /// How many may go out, less what is `out` since each moment.
     pub(super) fn left(
         &mut self,

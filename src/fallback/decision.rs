@@ -81,9 +81,10 @@ impl<P> Decision<P> {
 
     /// Tells the memory what became of the request; whether it was limited.
     fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
-        let Some(visit) = self.visit.take() else {
+        let Some(mut visit) = self.visit.take() else {
             return false;
         };
+        visit.is_answered();
         let last = outcome.call.last();
         let told = last.as_ref().map_or(&[][..], |attempt| &attempt.told);
         match outcome.refusal {
@@ -175,6 +176,9 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
         if !acts {
             if outcome.refusal.is_none() {
                 self.remember(outcome);
+            }
+            if let Some(visit) = &mut self.visit {
+                visit.is_answered();
             }
             self.visit = None;
             return Verdict::Pass;

@@ -53,6 +53,7 @@ pub(super) struct Visit {
     memory: Memory,
     id: TargetId,
     since: Instant,
+    is_answered: bool,
 }
 
 /// A call's place among those who wait for an answer; given up when it is dropped.
@@ -102,6 +103,7 @@ impl Memory {
             memory: self.clone(),
             id,
             since: now,
+            is_answered: false,
         }
     }
 
@@ -161,6 +163,11 @@ impl OfTarget {
 // === impl Visit ===
 
 impl Visit {
+    /// There is an answer, or the request has failed.
+    pub(super) fn is_answered(&mut self) {
+        self.is_answered = true;
+    }
+
     pub(super) fn refused(
         &self,
         refusal: &Refusal,
@@ -188,6 +195,9 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(&self.id) {
+            if !self.is_answered {
+                target.allowance.given_up(self.since);
+            }
             target.allowance.give_back(self.since);
         }
         let waiting = std::mem::take(&mut known.waiting);

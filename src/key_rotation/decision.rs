@@ -137,7 +137,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
-        if let Stage::Leased(lease) = &self.stage {
+        if let Stage::Leased(lease) = &mut self.stage {
             lease.place(head);
             call.ask(|asked| asked.key = Some(lease.label().clone()));
         }
@@ -146,7 +146,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         // The key is given back with the answer, however long the caller keeps the future.
-        let Stage::Leased(lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
+        let Stage::Leased(mut lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
             return match outcome.refusal {
                 Some(refusal) if refusal.another_key_helps() => {
                     Verdict::Return(Why::NoKeyForOrigin)
@@ -154,6 +154,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 _ => Verdict::Pass,
             };
         };
+        lease.is_answered();
         let carried = report(&lease, outcome);
         let refusal = outcome.refusal.filter(|_| carried);
         if !refusal.is_some_and(Refusal::another_key_helps) {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::Request;
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{
     KeyRotationLayer,
@@ -31,6 +31,24 @@ async fn a_key_is_left_before_its_429_when_what_remains_is_in_flight() {
     call(&service, chat("m")).await;
     assert_eq!(calls(&service, 4).await, [200; 4]);
     assert_eq!(provider.keys(), ["a", "a", "a", "b", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_under_way_counts_and_one_that_fails_does_not() {
+    for (second, keys) in [
+        (Answer::Never, ["a", "a", "a", "b"]),
+        (Answer::Error(std::io::ErrorKind::NotConnected), ["a"; 4]),
+    ] {
+        let told = Answer::Response(200, left(3, 2, secs(600)));
+        let late = Answer::Late(secs(1), 200);
+        let provider = Provider::script([told, second, late.clone(), late]);
+        let service = waits(&pool(&["a", "b"]), &provider, secs(60));
+        call(&service, chat("m")).await;
+        let dropped = timeout(secs(1), service.clone().oneshot(chat("m"))).await;
+        assert!(dropped.is_err() || dropped.is_ok_and(|failed| failed.is_err()));
+        calls(&service, 2).await;
+        assert_eq!(provider.keys(), keys);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -121,6 +121,14 @@ impl Lanes {
         }
     }
 
+    pub(super) fn given_up(&mut self, lane: &Lane, sent: Instant) {
+        for (model, _) in lane.models() {
+            if let Some((allowance, _)) = self.get_mut(model, lane.group) {
+                allowance.given_up(sent);
+            }
+        }
+    }
+
     pub(super) fn succeeded(&mut self, lane: &Lane, told: &[Bucket], sent: Instant, now: Instant) {
         for (model, is_narrowest) in lane.models() {
             if let Some((allowance, habits)) = self.get_mut(model, lane.group) {

@@ -111,6 +111,8 @@ pub(super) struct Lease {
     loan: Loan,
     label: Arc<str>,
     credential: Credential,
+    /// Whether its request has gone out and is not answered.
+    is_out: bool,
 }
 
 // === impl KeyPool ===
@@ -280,6 +282,7 @@ impl Lease {
             loan,
             label: entry.label.clone(),
             credential: entry.credential.clone(),
+            is_out: false,
         }
     }
 
@@ -295,9 +298,15 @@ impl Lease {
         &self.label
     }
 
-    /// Puts the key on a request, in place of what stood there.
-    pub(super) fn place(&self, head: &mut request::Parts) {
+    /// Puts the key on a request that goes out, in place of what stood there.
+    pub(super) fn place(&mut self, head: &mut request::Parts) {
+        self.is_out = true;
         self.credential.put(head);
+    }
+
+    /// Its request has an answer, or has failed.
+    pub(super) fn is_answered(&mut self) {
+        self.is_out = false;
     }
 
     /// Whether its key was refused to others since it was set aside.
@@ -325,6 +334,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut desk = self.pool.lock();
+        if self.is_out {
+            desk.state.given_up(&self.loan);
+        }
         let wakers = desk.give_back(&self.loan, clock::now());
         drop(desk);
         wakers.wake();

@@ -199,6 +199,11 @@ impl State {
         }
     }
 
+    /// The call was dropped after its request had gone out: before the key is given back.
+    pub(super) fn given_up(&mut self, loan: &Loan) {
+        self.lanes.given_up(&loan.lane, loan.sent);
+    }
+
     pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
         // An answer that comes after its key was removed says nothing about those that are left.
         if let Some(entry) = self.entry_mut(loan.id) {

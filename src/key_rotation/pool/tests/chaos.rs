@@ -115,6 +115,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
+        1 => Just(Answer::Failed),
         1 => Just(Answer::Dropped),
         4 => vec(bucket(), 0..3).prop_map(Answer::Success),
         3 => (refusal(), vec(bucket(), 0..2))

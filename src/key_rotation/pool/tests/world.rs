@@ -60,7 +60,9 @@ pub(super) struct World {
 /// How an answer ends.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// None: the call was dropped, or failed.
+    /// None: the call failed.
+    Failed,
+    /// None: the call was dropped.
     Dropped,
     Success(Vec<Bucket>),
     Refusal(Refusal, Vec<Bucket>),
@@ -186,7 +188,8 @@ impl World {
         self.now = self.now.max(loan.sent);
         let state = &mut self.desk.state;
         match answer {
-            Answer::Dropped => {}
+            Answer::Failed => {}
+            Answer::Dropped => state.given_up(&loan),
             Answer::Success(told) => state.succeeded(&loan, told, self.now),
             Answer::Refusal(refusal, told) => state.refused(&loan, refusal, told, self.now),
         }
