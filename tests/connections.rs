@@ -108,5 +108,11 @@ async fn ten_refusals_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
             .layer(BackoffLayer::new().attempts(11))
             .layer(InspectLayer::new());
         assert_eq!(connections(inspected, refusal).await, 1, "inspect");
+        let patience = Duration::from_secs(60);
+        let one = KeyRotationLayer::new(KeyPool::new(["one"]).unwrap());
+        let one = one.wait_when_exhausted(patience);
+        assert_eq!(connections(one, refusal).await, 1, "waiting for a key");
+        let own = FallbackLayer::new(["0"]).wait_when_exhausted(patience);
+        assert_eq!(connections(own, refusal).await, 1, "waiting for a target");
     }
 }

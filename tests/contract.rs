@@ -30,8 +30,12 @@ fn pool() -> KeyPool {
     KeyPool::new(["a", "b", "c"]).unwrap()
 }
 
-/// Each layer alone, and all of them in each order, around `inner`.
-fn stacks<S>(inner: &S, pool: &KeyPool) -> Vec<(&'static str, Client)>
+/// Each layer alone, and all of them in each order, around `inner`; with `patience`, those that may wait do.
+fn stacks_of<S>(
+    inner: &S,
+    pool: &KeyPool,
+    patience: Option<Duration>,
+) -> Vec<(&'static str, Client)>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>
         + Clone
@@ -49,17 +53,40 @@ where
             ($name, BoxCloneSyncService::new(stack))
         }};
     }
-    vec![
-        stack!("backoff": b),
-        stack!("key rotation": k),
-        stack!("fallback": f()),
-        stack!("bkf": b, k, f()),
-        stack!("bfk": b, f(), k),
-        stack!("kbf": k, b, f()),
-        stack!("kfb": k, f(), b),
-        stack!("fbk": f(), b, k),
-        stack!("fkb": f(), k, b),
-    ]
+    macro_rules! each {
+        ($b:expr, $k:expr, $f:expr) => {
+            vec![
+                stack!("backoff": $b),
+                stack!("key rotation": $k),
+                stack!("fallback": $f),
+                stack!("bkf": $b, $k, $f),
+                stack!("bfk": $b, $f, $k),
+                stack!("kbf": $k, $b, $f),
+                stack!("kfb": $k, $f, $b),
+                stack!("fbk": $f, $b, $k),
+                stack!("fkb": $f, $k, $b),
+            ]
+        };
+    }
+    match patience {
+        None => each!(b, k, f()),
+        Some(patience) => {
+            let k = k.wait_when_exhausted(patience);
+            each!(b, k, f().wait_when_exhausted(patience))
+        }
+    }
+}
+
+fn stacks<S>(inner: &S, pool: &KeyPool) -> Vec<(&'static str, Client)>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+{
+    stacks_of(inner, pool, None)
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,28 +211,66 @@ async fn drop_after(steps: usize, service: Client) -> bool {
     false
 }
 
+/// Drops calls after any number of steps until one comes to its end.
+async fn drop_at_any_state(index: usize, patience: Option<Duration>) {
+    let mut ended = false;
+    for steps in 0..200 {
+        // An answer takes a while, and a permit is not there at once: every state is seen.
+        let hint = vec![("retry-after", String::from("7"))];
+        let provider = Provider::new(move |_| Answer::Slow(secs(2), 429, hint.clone()));
+        let permits = ConcurrencyLimitLayer::new(1).layer(provider);
+        let pool = pool();
+        let (name, service) = stacks_of(&permits, &pool, patience).swap_remove(index);
+        ended = drop_after(steps, service.clone()).await;
+        assert!(
+            pool.snapshot().iter().all(|key| key.in_flight == 0),
+            "{name}, {steps} steps"
+        );
+        let mut service = service;
+        let ready = poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_ready())).await;
+        assert!(ready, "{name}: the permit is free after {steps} steps");
+        if ended {
+            break;
+        }
+    }
+    assert!(ended, "the steps lead to the end");
+}
+
 #[tokio::test(start_paused = true)]
 async fn dropping_a_call_at_any_state_leaks_neither_key_nor_permit() {
     for index in 0..9 {
-        let mut ended = false;
-        for steps in 0..200 {
-            // An answer takes a while, and a permit is not there at once: every state is seen.
-            let provider = Provider::new(|_| Answer::Late(Duration::from_secs(2), 429));
-            let permits = ConcurrencyLimitLayer::new(1).layer(provider);
+        drop_at_any_state(index, None).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_call_that_waits_leaks_neither_key_nor_permit() {
+    for index in 1..9 {
+        drop_at_any_state(index, Some(secs(30))).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_served_though_one_that_waited_before_is_dropped_at_any_state() {
+    for index in 1..9 {
+        for steps in 0..12 {
+            let mut answers = vec![limited(5); 6].into_iter();
+            let provider = Provider::new(move |_| match answers.next() {
+                Some(limited) => limited,
+                None => Answer::Late(secs(2), 200),
+            });
             let pool = pool();
-            let (name, service) = stacks(&permits, &pool).swap_remove(index);
-            ended = drop_after(steps, service.clone()).await;
+            let waiting = stacks_of(&provider, &pool, Some(secs(600)));
+            let (name, service) = waiting.into_iter().nth(index).unwrap();
+            let other = tokio::spawn(service.clone().oneshot(chat("m")));
+            tokio::task::yield_now().await;
+            drop_after(steps, service).await;
+            let status = other.await.unwrap().unwrap().status();
+            assert_eq!(status, 200, "{name}, {steps} steps");
             assert!(
                 pool.snapshot().iter().all(|key| key.in_flight == 0),
-                "{name}, {steps} steps"
+                "{name}"
             );
-            let mut service = service;
-            let ready = poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_ready())).await;
-            assert!(ready, "{name}: the permit is free after {steps} steps");
-            if ended {
-                break;
-            }
         }
-        assert!(ended, "the steps lead to the end");
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::refusal::{Reason, Refusal, Window};
 
 /// The longest; day and billing windows are no longer.
-const CAP: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const CAP: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A quota may be raised, or a day's limit end, at any time: asked again each hour.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -172,6 +172,8 @@ impl Cooldown {
 mod tests {
     #![allow(clippy::disallowed_methods)]
 
+    use proptest::{collection::vec, option, prelude::*};
+
     use super::*;
 
     fn secs(secs: u64) -> Duration {
@@ -301,5 +303,86 @@ mod tests {
             Gate::Closed(now + secs(61 + 120))
         );
         assert_eq!(guessed.gate(now + secs(181)), Gate::Probe);
+    }
+
+    /// What may befall a cooldown; moments are milliseconds.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Pass(u64),
+        Take,
+        /// A request that was sent so long ago was refused.
+        Refuse(Refusal, u64),
+        Succeed(u64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let hint = prop_oneof![
+            (0..200_000_u64).prop_map(Duration::from_millis),
+            Just(Duration::MAX),
+            Just(Duration::ZERO),
+        ];
+        let reason = prop_oneof![
+            4 => Just(Reason::RateLimited),
+            1 => Just(Reason::QuotaExhausted),
+            1 => Just(Reason::KeyRejected),
+            1 => Just(Reason::Overloaded),
+        ];
+        let window = option::weighted(0.2, Just(Window::Day));
+        let refusal = (reason, option::of(hint), window);
+        let refusal = refusal.prop_map(|(reason, retry_after, window)| Refusal {
+            retry_after,
+            window,
+            ..Refusal::new(reason)
+        });
+        prop_oneof![
+            2 => (0..400_000_u64).prop_map(Event::Pass),
+            1 => (0..100_000_000_u64).prop_map(Event::Pass),
+            1 => Just(Event::Take),
+            3 => (refusal, 0..90_000_u64).prop_map(|(refusal, ago)| Event::Refuse(refusal, ago)),
+            1 => (0..90_000_u64).prop_map(Event::Succeed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_only_grows_but_by_a_success_that_was_sent_after_the_last_refusal(
+            no_hint in prop_oneof![
+                (0..100_000_u64).prop_map(Duration::from_millis),
+                Just(Duration::MAX),
+            ],
+            events in vec(event(), 1..60),
+        ) {
+            let millis = Duration::from_millis;
+            let mut now = Instant::now() + secs(1_000);
+            let mut cooldown = Cooldown::default();
+            let mut refused_at = None;
+            for event in events {
+                let before = cooldown.end(now).map(|(end, _)| end);
+                match event {
+                    Event::Pass(time) => now += millis(time),
+                    Event::Take => cooldown.take(now),
+                    Event::Refuse(refusal, ago) => {
+                        cooldown.refuse(&refusal, now - millis(ago), now, no_hint);
+                        refused_at = Some(now);
+                    }
+                    Event::Succeed(ago) => {
+                        let sent = now - millis(ago);
+                        cooldown.succeed(sent);
+                        if refused_at.is_none_or(|at| sent > at) {
+                            prop_assert!(cooldown.end(now).is_none());
+                            continue;
+                        }
+                    }
+                }
+                let after = cooldown.end(now).map(|(end, _)| end);
+                prop_assert!(after >= before.filter(|end| *end > now), "{before:?} {after:?}");
+                prop_assert!(after.is_none_or(|end| end <= now + CAP));
+                match cooldown.gate(now) {
+                    Gate::Closed(until) => prop_assert_eq!(Some(until), after),
+                    Gate::Probed(at) => prop_assert!(after.is_none() && at > now),
+                    Gate::Open | Gate::Probe => prop_assert!(after.is_none()),
+                }
+            }
+        }
     }
 }

@@ -67,6 +67,14 @@ impl Habits {
         }
     }
 
+    /// When a test on another key counts as lost, so that it is made again with this one.
+    pub(super) fn doubts_again(&self, dimension: Dimension, now: Instant) -> Option<Instant> {
+        match self.belief(dimension)? {
+            Belief::TestedSince(at) => Some(at + TESTED_WITHIN).filter(|at| *at > now),
+            Belief::Confirmed | Belief::Disproved(_) => None,
+        }
+    }
+
     /// A request goes out where nothing should be left.
     pub(super) fn test(&mut self, dimension: Dimension, now: Instant) {
         if !matches!(self.belief(dimension), Some(Belief::Confirmed)) {

@@ -30,24 +30,38 @@ impl InFlight {
             .sum()
     }
 
+    /// A task that was held up between the clock and the lock comes with a `now` that is past already.
     pub(super) fn add(&mut self, now: Instant) {
         self.all += 1;
-        match self.sent.back_mut() {
+        let after = self.after(now);
+        match after.checked_sub(1).and_then(|at| self.sent.get_mut(at)) {
             Some((from, count)) if now < *from + TOGETHER => *count += 1,
-            _ => self.sent.push_back((now, 1)),
+            _ => self.sent.insert(after, (now, 1)),
         }
     }
 
     /// One that went out at `sent` has come back.
     pub(super) fn remove(&mut self, sent: Instant) {
         self.all = self.all.saturating_sub(1);
-        let after = self.sent.partition_point(|(from, _)| *from <= sent);
-        if let Some((_, count)) = self.sent.get_mut(after.saturating_sub(1)) {
+        let at = self.after(sent).checked_sub(1);
+        if let Some((_, count)) = at.and_then(|at| self.sent.get_mut(at)) {
             *count = count.saturating_sub(1);
         }
         while self.sent.front().is_some_and(|(_, count)| *count == 0) {
             self.sent.pop_front();
         }
+    }
+
+    /// The place after those that went out at `moment` or before.
+    fn after(&self, moment: Instant) -> usize {
+        self.sent.partition_point(|(from, _)| *from <= moment)
+    }
+}
+
+#[cfg(test)]
+impl InFlight {
+    pub(super) fn of_all_times(&self) -> u64 {
+        self.sent.iter().map(|(_, count)| count).sum()
     }
 }
 
@@ -74,5 +88,20 @@ mod tests {
         in_flight.remove(at(10));
         assert_eq!((in_flight.all(), in_flight.since(at(0))), (2, 2));
         assert_eq!(in_flight.since(at(7_050)), 1);
+    }
+
+    #[test]
+    fn one_that_comes_late_from_the_clock_is_taken_off_where_it_was_counted() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut in_flight = InFlight::default();
+        for millis in [0, 5_000, 4_998] {
+            in_flight.add(at(millis));
+        }
+        in_flight.remove(at(4_998));
+        in_flight.remove(at(5_000));
+        assert_eq!((in_flight.all(), in_flight.since(at(4_000))), (1, 0));
+        in_flight.remove(at(0));
+        assert!(in_flight.sent.is_empty());
     }
 }

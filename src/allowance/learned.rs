@@ -13,6 +13,8 @@ const START: u64 = 2;
 pub(super) struct Learned {
     /// When the first request went out since the last refusal, or since what passed was counted anew.
     opened: Option<Instant>,
+    /// When the last refusal's time was over.
+    ended: Option<Instant>,
     /// How many have passed since.
     passed: u64,
     /// How many have passed at all, until a refusal came.
@@ -72,9 +74,10 @@ impl Learned {
     /// Each answer allows half a request more, so that what is in flight when the limit is met stays
     /// small; and as an answer may take long, what is allowed also doubles with time.
     fn start(&self, in_flight: u64, now: Instant) -> More {
-        let (doublings, next) = doublings(self.opened.unwrap_or(now), now);
+        let since = self.opened.or(self.ended);
+        let (doublings, next) = doublings(since.unwrap_or(now), now);
         let allowed = (START << doublings).saturating_add(self.answers / 2);
-        match (allowed.saturating_sub(in_flight), self.opened) {
+        match (allowed.saturating_sub(in_flight), since) {
             (0, Some(_)) => More::Later(next),
             (0, None) => More::AfterAnswer,
             (more, _) => More::Some(more),
@@ -108,6 +111,7 @@ impl Learned {
         self.passed = 0;
         self.answers = 0;
         self.opened = None;
+        self.ended = Some(until);
         passed
     }
 

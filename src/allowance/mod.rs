@@ -7,6 +7,9 @@ mod in_flight;
 mod learned;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -83,37 +86,44 @@ impl Room {
 impl Allowance {
     /// How many more may go out; with `slow_start`, few while nothing is known.
     pub(crate) fn room(&mut self, habits: &Habits, slow_start: bool, now: Instant) -> Room {
-        match self.cooldown.gate(now) {
-            Gate::Open => {}
-            Gate::Probe => return Room::Open(1),
+        let probes = match self.cooldown.gate(now) {
+            Gate::Open => false,
+            Gate::Probe => true,
             Gate::Probed(at) => return Room::Learning(Some(at)),
             Gate::Closed(until) => return Room::Closed(until),
-        }
-        let left = self.told.left(habits, now);
-        let by_told = match left {
+        };
+        let left = self
+            .told
+            .left(habits, |since| self.in_flight.since(since), now);
+        let (by_told, told_at) = match left {
             Left::Spent(spent) => {
                 let doubts = habits.doubts(spent.dimension, spent.passed, now);
-                return match doubts.saturating_sub(self.in_flight.since(spent.since)) {
-                    0 => Room::Closed(spent.until),
-                    _ => Room::Testable(spent.until),
-                };
-            }
-            Left::Requests(left, since) => left.saturating_sub(self.in_flight.since(since)),
-            Left::Guessed(left, since, more_at) => {
-                match left.saturating_sub(self.in_flight.since(since)) {
-                    0 => return Room::Learning(Some(more_at)),
-                    left => left,
+                if doubts > self.in_flight.since(spent.since) {
+                    return Room::Testable(spent.until);
                 }
+                let again = habits.doubts_again(spent.dimension, now);
+                let until = again.map_or(spent.until, |at| at.min(spent.until));
+                return Room::Closed(until);
             }
-            Left::Unknown => u64::MAX,
+            Left::Guessed(0, more_at) => return Room::Learning(Some(more_at)),
+            Left::Guessed(left, more_at) => (left, Some(more_at)),
+            Left::Requests(left, resets) => (left, resets),
+            Left::Unknown => (u64::MAX, None),
         };
+        if probes {
+            // What refusals have taught is what it finds out, but it goes nowhere where nothing is left.
+            return match by_told {
+                0 => Room::Full(told_at),
+                _ => Room::Open(1),
+            };
+        }
         let unknown = slow_start && left == Left::Unknown;
         let more = self
             .learned
             .more(&self.in_flight, habits.typical, unknown, now);
         match more {
             More::Some(more) if more.min(by_told) > 0 => Room::Open(more.min(by_told)),
-            More::Some(_) => Room::Full(None),
+            More::Some(_) => Room::Full(told_at),
             More::Later(at) if unknown => Room::Learning(Some(at)),
             More::Later(at) => Room::Full(Some(at)),
             More::AfterAnswer => Room::Full(None),
@@ -149,9 +159,19 @@ impl Allowance {
         self.in_flight.remove(sent);
     }
 
+    /// Nobody will hear what became of a request that went out at `sent`, but the provider has it.
+    pub(crate) fn given_up(&mut self, sent: Instant) {
+        self.told.count_given_up(sent);
+    }
+
+    /// Whether nothing is out.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.in_flight.all() == 0
+    }
+
     /// Whether nothing is out and nothing forbids to send, so that it may be forgotten.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight.all() == 0 && self.cooldown.end(now).is_none()
+        self.is_unused() && self.cooldown.end(now).is_none()
     }
 
     /// A request that went out at `sent` passed; its answer says what is left.
@@ -193,7 +213,7 @@ impl Allowance {
         no_hint: Duration,
     ) {
         let was_cooling = self.cooldown.end(now).is_some();
-        let left = self.told.left(habits, now);
+        let left = self.told.left(habits, |_| 0, now);
         self.cooldown.refuse(refusal, sent, now, no_hint);
         let until = self.cooldown.end(now).map_or(now, |(end, _)| end);
         if refusal.reason == Reason::RateLimited {
@@ -209,5 +229,13 @@ impl Allowance {
             }
         }
         self.told.hear(habits, told.iter(), (sent, now));
+    }
+}
+
+#[cfg(test)]
+impl Allowance {
+    /// How many are out.
+    pub(crate) fn out(&self) -> u64 {
+        self.in_flight.all().max(self.in_flight.of_all_times())
     }
 }

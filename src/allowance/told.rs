@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Habits, doublings};
+use super::{Habits, cooldown::CAP, doublings};
 use crate::refusal::{Bucket, Dimension, Window};
 
 /// The last word on each of the limits that a provider tells of.
@@ -36,6 +36,9 @@ const A_LITTLE: u64 = 2;
 /// Limits are counted when a request is let in, however long its answer takes.
 const LET_IN: Duration = Duration::from_secs(1);
 
+/// Ends this close are one: when a request was let in is known to a second, and some resets are whole seconds.
+const SAME_END: Duration = Duration::from_secs(2);
+
 /// A limit of which nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Spent {
@@ -54,11 +57,11 @@ pub(super) struct Spent {
 pub(super) enum Left {
     /// Nothing was told.
     Unknown,
-    /// So many, what is in flight since then not taken off.
-    Requests(u64, Instant),
+    /// So many until that moment, if it is known when the window ends.
+    Requests(u64, Option<Instant>),
     /// A window has ended, but there may be only a little again, as where windows slide: so many, and
-    /// more at the second moment or when an answer tells; what is in flight since the first not taken off.
-    Guessed(u64, Instant, Instant),
+    /// more at that moment or when an answer tells.
+    Guessed(u64, Instant),
     /// None for a while.
     Spent(Spent),
 }
@@ -78,9 +81,9 @@ impl Told {
             let Some(remaining) = bucket.remaining else {
                 continue;
             };
-            // A window that is over already is no window.
+            // A window that is over already is no window, and one without end is asked again.
             let reset = bucket.reset.filter(|reset| !reset.is_zero());
-            let resets = reset.and_then(|reset| told_at.checked_add(reset));
+            let resets = reset.map(|reset| told_at + reset.min(CAP));
             let known = self.0.iter().any(|limit| limit.is_of(bucket));
             if known && resets.is_some_and(|resets| resets <= now) {
                 // A late word on a window that is over.
@@ -125,7 +128,25 @@ impl Told {
             .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
     }
 
-    pub(super) fn left(&mut self, habits: &Habits, now: Instant) -> Left {
+    /// A request that went out at `sent` was given up: it counts, though no answer will say so.
+    pub(super) fn count_given_up(&mut self, sent: Instant) {
+        let counts =
+            |limit: &&mut Limit| limit.counts_requests() && !limit.ended && limit.sent <= sent;
+        for limit in self.0.iter_mut().filter(counts) {
+            limit.remaining = limit.remaining.saturating_sub(1);
+        }
+        // Nothing left, and more at no known time: that is no knowledge.
+        self.0
+            .retain(|limit| limit.remaining > 0 || limit.resets.is_some());
+    }
+
+    /// How many may go out, less what is `out` since each moment.
+    pub(super) fn left(
+        &mut self,
+        habits: &Habits,
+        out: impl Fn(Instant) -> u64,
+        now: Instant,
+    ) -> Left {
         self.roll(now);
         let mut left = Left::Unknown;
         for limit in self.heard(habits, now) {
@@ -133,8 +154,9 @@ impl Told {
                 Some(spent) => Left::Spent(spent),
                 None if !limit.counts_requests() => continue,
                 None if limit.ended && habits.refills_at_once != Some(true) => limit.guess(now),
-                None => Left::Requests(limit.remaining, limit.sent),
+                None => Left::Requests(limit.remaining, limit.resets),
             };
+            let of_this = of_this.without(out(limit.sent));
             left = left.less(of_this);
         }
         left
@@ -198,7 +220,7 @@ impl Limit {
     fn guess(&self, now: Instant) -> Left {
         let (doublings, next) = doublings(self.sent, now);
         let left = self.remaining.min(A_LITTLE << doublings);
-        Left::Guessed(left, self.sent, next)
+        Left::Guessed(left, next)
     }
 
     /// Whether so many are all of the limit but what has just gone out.
@@ -213,11 +235,13 @@ impl Limit {
 
     /// Answers may come in another order than the provider gave them: of one window, the least counts.
     fn correct(&mut self, heard: Self, now: Instant) {
-        let is_older = heard.sent < self.sent;
+        // When a window ended is known to a second: what tells of the next one may have gone out before.
+        let is_next = self.ended && heard.resets.is_some();
+        let is_older = heard.sent < self.sent && !is_next;
         let same_window = match (self.resets, heard.resets) {
             (Some(known), Some(heard)) => {
                 let apart = known.max(heard) - known.min(heard);
-                known > now && apart < Duration::from_secs(1)
+                known > now && apart < SAME_END
             }
             _ => false,
         };
@@ -251,6 +275,14 @@ impl Spent {
 // === impl Left ===
 
 impl Left {
+    fn without(self, out: u64) -> Self {
+        match self {
+            Self::Requests(left, resets) => Self::Requests(left.saturating_sub(out), resets),
+            Self::Guessed(left, more_at) => Self::Guessed(left.saturating_sub(out), more_at),
+            other => other,
+        }
+    }
+
     fn count(self) -> u64 {
         match self {
             Self::Unknown => u64::MAX,

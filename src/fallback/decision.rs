@@ -1,31 +1,31 @@
 //! Which target is asked next: the first that is free, the request's own before all.
 
+mod choice;
+
 use std::{
-    sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Uri, Version, request};
+use http::request;
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
     ErrorTrigger, Target,
     layer::Policy,
-    memory::{TargetId, Visit},
+    memory::{Seat, Visit},
+    own::Own,
 };
 use crate::{
-    allowance::Room,
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
     call::Call,
-    credentials,
     model::Model,
-    origin::Origin,
     refusal::{Reason, Refusal},
     trail::{Action, Layer, Why},
 };
+use choice::{Choice, Pick};
 
 pub(super) struct Decision<P> {
     policy: Policy<P>,
@@ -41,22 +41,8 @@ pub(super) struct Decision<P> {
     patience: Option<Instant>,
     /// Since when the call waits for a preferred target.
     held: Option<Instant>,
-}
-
-/// The request as it came to this layer.
-struct Own {
-    uri: Uri,
-    origin: Option<Origin>,
-    /// `None` while only a body that has not been read yet could tell.
-    model: Option<Model>,
-    key: Option<Arc<str>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Choice {
-    Own,
-    /// The target at this place of the list.
-    Target(usize),
+    /// Its place among those who wait.
+    seat: Option<Seat>,
 }
 
 impl<P> Decision<P> {
@@ -69,60 +55,7 @@ impl<P> Decision<P> {
             tried: Vec::new(),
             patience: None,
             held: None,
-        }
-    }
-
-    /// The choices that this request has, in order of preference.
-    fn choices<'a>(&'a self, own: &'a Own) -> impl Iterator<Item = Choice> + 'a {
-        let targets = self.policy.targets.iter().enumerate();
-        let differ = targets.filter(|(_, target)| own.may_become(target));
-        [Choice::Own]
-            .into_iter()
-            .chain(differ.map(|(index, _)| Choice::Target(index)))
-    }
-
-    fn id(&self, own: &Own, choice: Choice) -> TargetId {
-        match choice {
-            Choice::Own => own.id(),
-            Choice::Target(index) => own.id_of(&self.policy.targets[index]),
-        }
-    }
-
-    fn end(&self, own: &Own, choice: Choice, now: Instant) -> Option<(Instant, Refusal)> {
-        self.policy.memory.end(&self.id(own, choice), now)
-    }
-
-    /// What to ask next of what was not tried.
-    fn pick(&self, own: &Own, now: Instant) -> Pick {
-        let mut full = None;
-        let mut testable = None;
-        let mut closed: Option<(Instant, Choice)> = None;
-        for choice in self
-            .choices(own)
-            .filter(|choice| !self.tried.contains(choice))
-        {
-            match self.policy.memory.room(&self.id(own, choice), now) {
-                Room::Open(_) => return Pick::Ask(choice),
-                Room::Learning(at) => return Pick::Hold(choice, at),
-                // A lesser target is not worth it for a moment.
-                Room::Closed(until) if self.may_wait() && until <= now + SOON => {
-                    return Pick::Hold(choice, Some(until));
-                }
-                Room::Full(_) if self.may_wait() && now < self.held_until(now) => {
-                    return Pick::Hold(choice, Some(self.held_until(now)));
-                }
-                Room::Full(_) => full = full.or(Some(choice)),
-                Room::Testable(_) => testable = testable.or(Some(choice)),
-                Room::Closed(until) if closed.is_none_or(|(first, _)| until < first) => {
-                    closed = Some((until, choice));
-                }
-                Room::Closed(_) => {}
-            }
-        }
-        match (full.or(testable), closed) {
-            (Some(choice), _) => Pick::Ask(choice),
-            (None, Some((until, choice))) => Pick::Limited(choice, until),
-            (None, None) => Pick::Nothing,
+            seat: None,
         }
     }
 
@@ -140,55 +73,6 @@ impl<P> Decision<P> {
         }
     }
 
-    /// Until when the call waits for answers that may leave room at a preferred target.
-    fn held_until(&self, now: Instant) -> Instant {
-        self.held.unwrap_or(now) + SOON
-    }
-
-    fn may_wait(&self) -> bool {
-        self.policy.patience.is_some()
-    }
-
-    /// Until when this call may wait from now on, if it may.
-    fn patience(&mut self, call: &Call, now: Instant) -> Option<Instant> {
-        let end = after(now, self.policy.patience?);
-        let end = *self.patience.get_or_insert(end);
-        let left = call.left(now).ok()?;
-        Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
-    }
-
-    /// Chooses whom to ask, or when to choose.
-    fn choose(&mut self, call: &Call, now: Instant, waker: &Waker) -> Result<(), Instant> {
-        let end = self.patience(call, now);
-        let Some(own) = &self.own else {
-            return Ok(());
-        };
-        let wait = |at: Instant| {
-            self.policy.memory.wake_after_answer(waker);
-            Err(at.max(now + TICK))
-        };
-        self.chosen = match (self.pick(own, now), end) {
-            (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
-                self.held.get_or_insert(now);
-                return wait(at.unwrap_or(now + AWHILE).min(end));
-            }
-            (Pick::Limited(_, until), Some(end)) if until < end => return wait(until),
-            (Pick::Ask(choice) | Pick::Hold(choice, _) | Pick::Limited(choice, _), _) => choice,
-            (Pick::Nothing, _) => self.chosen,
-        };
-        // Of an unknown model nothing is to be remembered: it cannot be told from others.
-        let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
-        self.visit = id.map(|id| self.policy.memory.visit(id, now));
-        Ok(())
-    }
-
-    /// When the first choice frees, and what it waits for; `None` if one is free.
-    fn first_end(&self, own: &Own, now: Instant) -> Option<(Instant, Refusal)> {
-        let ends = self.choices(own).map(|choice| self.end(own, choice, now));
-        ends.min_by_key(|end| end.as_ref().map(|(end, _)| *end))
-            .flatten()
-    }
-
     /// Whether an untried target could be asked if the model were known.
     fn lacks_model(&self, own: &Own) -> bool {
         let names_model = |target: &Target| target.own_model().is_some();
@@ -197,9 +81,10 @@ impl<P> Decision<P> {
 
     /// Tells the memory what became of the request; whether it was limited.
     fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
-        let Some(visit) = self.visit.take() else {
+        let Some(mut visit) = self.visit.take() else {
             return false;
         };
+        visit.is_answered();
         let last = outcome.call.last();
         let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
         // What is left for one of the keys that a layer further in has is not what is left of the target.
@@ -220,26 +105,6 @@ impl<P> Decision<P> {
     }
 }
 
-/// While an answer is awaited that tells how much a target takes.
-const AWHILE: Duration = Duration::from_millis(250);
-
-/// The least time until a call that waits looks again.
-const TICK: Duration = Duration::from_millis(1);
-
-/// A preferred target that may free this soon is waited for, by a call that may wait.
-const SOON: Duration = Duration::from_millis(250);
-
-/// What to ask next.
-enum Pick {
-    Ask(Choice),
-    /// This one, better at that time or after an answer: enough are out to find out how much it takes,
-    /// or it frees in a moment.
-    Hold(Choice, Option<Instant>),
-    /// All are limited; this one frees first, then.
-    Limited(Choice, Instant),
-    Nothing,
-}
-
 impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
     const LAYER: Layer = Layer::Fallback;
 
@@ -256,7 +121,16 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
                     .has_limited(own.origin.as_ref(), draft.now)
             };
             if own.model.is_none() && (draft.recording.in_memory() || limited()) {
-                own.model = ready!(read_model(draft, cx));
+                match (read_model(draft, cx), draft.call.left(draft.now)) {
+                    (Poll::Ready(model), _) => own.model = model,
+                    (Poll::Pending, Ok(None)) => return Poll::Pending,
+                    // Until the deadline; the body wakes before if it comes.
+                    (Poll::Pending, Ok(Some(left))) => {
+                        return Poll::Ready(Prepared::Later(after(draft.now, left)));
+                    }
+                    // It goes out as it is.
+                    (Poll::Pending, Err(_)) => {}
+                }
             }
             self.own = Some(own);
         }
@@ -306,6 +180,9 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             if outcome.refusal.is_none() {
                 self.remember(outcome);
             }
+            if let Some(visit) = &mut self.visit {
+                visit.is_answered();
+            }
             self.visit = None;
             return Verdict::Pass;
         }
@@ -345,7 +222,17 @@ impl<P> Decision<P> {
             };
         }
         let why = self.nothing_left(own);
-        let first_end = self.first_end(own, now).filter(|_| limited);
+        let first_end = match self.first_end(own, now) {
+            // One that was tried is free again, for the answer of another has taken long.
+            None if limited && end.is_some() => {
+                self.tried.clear();
+                return Verdict::Again {
+                    action: Action::Wait(Duration::ZERO),
+                    wait: Duration::ZERO,
+                };
+            }
+            first_end => first_end.filter(|_| limited),
+        };
         match (first_end, end) {
             (Some((at, _)), Some(end)) if at < end => {
                 // What frees after a wait may be asked again.
@@ -377,84 +264,4 @@ where
 {
     let body = ready!(draft.recording.poll_whole(cx));
     Poll::Ready(body.map(|body| Model::in_body(draft.head, &body)))
-}
-
-// === impl Own ===
-
-impl Own {
-    fn new(head: &request::Parts, call: &Call) -> Self {
-        Self {
-            origin: Origin::of(&head.uri),
-            uri: head.uri.clone(),
-            model: Model::in_path(head),
-            key: call.asked().key,
-        }
-    }
-
-    fn model_name(&self) -> Option<Arc<str>> {
-        self.model.as_ref().and_then(Model::name)
-    }
-
-    fn id(&self) -> TargetId {
-        TargetId {
-            origin: self.origin.clone(),
-            base_path: String::new(),
-            model: self.model_name(),
-            account: self.key.clone(),
-        }
-    }
-
-    fn id_of(&self, target: &Target) -> TargetId {
-        let elsewhere = target.own_origin().cloned();
-        let account = match (&elsewhere, target.headers().is_empty()) {
-            (_, false) => Some(target.name()),
-            (None, true) => self.key.clone(),
-            // The key that the request came with does not go there.
-            (Some(_), true) => None,
-        };
-        TargetId {
-            origin: elsewhere.or_else(|| self.origin.clone()),
-            base_path: target.base_path().into(),
-            model: target.own_model().cloned().or_else(|| self.model_name()),
-            account,
-        }
-    }
-
-    /// Whether the target can be asked, and is not what the request asks by itself.
-    fn may_become(&self, target: &Target) -> bool {
-        let named = self.model_name();
-        let possible = target.own_model().is_none() || named.is_some();
-        let same_model = target
-            .own_model()
-            .is_none_or(|model| named.as_ref() == Some(model));
-        let same = same_model && target.headers().is_empty() && target.uri(&self.uri) == self.uri;
-        possible && !same
-    }
-
-    /// Makes the request one to the target.
-    fn turn_into(&self, target: &Target, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
-        let body = match (&self.model, target.own_model()) {
-            (Some(own), Some(model)) => own.change(head, model),
-            _ => None,
-        };
-        let leaves = target
-            .own_origin()
-            .is_some_and(|origin| Some(origin) != self.origin.as_ref());
-        head.uri = target.uri(&head.uri);
-        if leaves {
-            credentials::strip(head);
-            // What was agreed on with one origin need not hold with another.
-            head.version = Version::default();
-        }
-        for (name, value) in target.headers() {
-            head.headers.insert(name, value.clone());
-        }
-        let model = target.own_model().cloned().or_else(|| self.model_name());
-        call.ask(|asked| {
-            asked.key = self.key.clone().filter(|_| !leaves);
-            asked.model = model;
-            asked.target = Some(target.name());
-        });
-        body
-    }
 }

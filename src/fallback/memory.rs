@@ -39,7 +39,8 @@ pub(super) struct Memory(Arc<Mutex<Known>>);
 struct Known {
     targets: HashMap<TargetId, OfTarget>,
     /// Who waits for an answer that tells more.
-    waiting: Vec<Waker>,
+    waiting: HashMap<u64, Waker>,
+    seats: u64,
 }
 
 #[derive(Default)]
@@ -53,6 +54,13 @@ pub(super) struct Visit {
     memory: Memory,
     id: TargetId,
     since: Instant,
+    is_answered: bool,
+}
+
+/// A call's place among those who wait for an answer; given up when it is dropped.
+pub(super) struct Seat {
+    memory: Memory,
+    number: u64,
 }
 
 // === impl Memory ===
@@ -96,15 +104,33 @@ impl Memory {
             memory: self.clone(),
             id,
             since: now,
+            is_answered: false,
         }
     }
 
+    pub(super) fn sit_down(&self) -> Seat {
+        let mut known = self.lock();
+        known.seats += 1;
+        Seat {
+            number: known.seats,
+            memory: self.clone(),
+        }
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
     /// Wakes when an answer has come to anybody.
     pub(super) fn wake_after_answer(&self, waker: &Waker) {
-        let mut known = self.lock();
-        if !known.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            known.waiting.push(waker.clone());
-        }
+        let mut known = self.memory.lock();
+        known.waiting.insert(self.number, waker.clone());
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.memory.lock().waiting.remove(&self.number);
     }
 }
 
@@ -138,6 +164,11 @@ impl OfTarget {
 // === impl Visit ===
 
 impl Visit {
+    /// There is an answer, or the request has failed.
+    pub(super) fn is_answered(&mut self) {
+        self.is_answered = true;
+    }
+
     pub(super) fn refused(
         &self,
         refusal: &Refusal,
@@ -165,11 +196,14 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(&self.id) {
+            if !self.is_answered {
+                target.allowance.given_up(self.since);
+            }
             target.allowance.give_back(self.since);
         }
         let waiting = std::mem::take(&mut known.waiting);
         drop(known);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 }
 
@@ -214,5 +248,16 @@ mod tests {
             "the one that frees first is forgotten first"
         );
         assert!(memory.end(&id(MOST + 9), now).is_some());
+    }
+
+    #[test]
+    fn a_call_that_waits_no_more_leaves_nothing_behind() {
+        let memory = Memory::default();
+        let seat = memory.sit_down();
+        seat.wake_after_answer(Waker::noop());
+        seat.wake_after_answer(Waker::noop());
+        assert_eq!(memory.lock().waiting.len(), 1);
+        drop(seat);
+        assert!(memory.lock().waiting.is_empty());
     }
 }

@@ -39,6 +39,7 @@
 mod decision;
 mod layer;
 mod memory;
+mod own;
 mod service;
 mod target;
 

@@ -78,7 +78,7 @@ impl<X> Decision<X> {
 
     /// Whether a call that waits until `end` may get a key by then.
     fn is_in_reach(exhausted: &Exhausted, end: Instant) -> bool {
-        exhausted.free_at.is_none_or(|at| at < end)
+        exhausted.free_for_sure().is_none_or(|at| at < end)
     }
 }
 
@@ -97,7 +97,10 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 Stage::Granted(lease, _) => {
                     let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
                     self.stage = match (mem::replace(&mut self.stage, Stage::New), is_stale) {
-                        (Stage::Granted(lease, _), false) => Stage::Leased(lease),
+                        (Stage::Granted(mut lease, _), false) => {
+                            lease.goes_out(now);
+                            Stage::Leased(lease)
+                        }
                         _ => Stage::Refused(pool),
                     };
                 }
@@ -134,7 +137,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
-        if let Stage::Leased(lease) = &self.stage {
+        if let Stage::Leased(lease) = &mut self.stage {
             lease.place(head);
             call.ask(|asked| asked.key = Some(lease.label().clone()));
         }
@@ -142,7 +145,8 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
-        let Stage::Leased(lease) = &self.stage else {
+        // The key is given back with the answer, however long the caller keeps the future.
+        let Stage::Leased(mut lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
             return match outcome.refusal {
                 Some(refusal) if refusal.another_key_helps() => {
                     Verdict::Return(Why::NoKeyForOrigin)
@@ -150,7 +154,8 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 _ => Verdict::Pass,
             };
         };
-        let carried = report(lease, outcome);
+        lease.is_answered();
+        let carried = report(&lease, outcome);
         let refusal = outcome.refusal.filter(|_| carried);
         if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;

@@ -17,9 +17,10 @@
 //!    | key rejected | the key | 60 s, doubling |
 //!
 //!    None is longer than 24 hours.
-//! 5. A limit is the group's, or where the request names a model (in its path, or in a body in
-//!    memory) the group's for that model: a limit on one model leaves the key to the others. What is
-//!    spent or owed by an account is the group's for every model.
+//! 5. A limit is the group's for the model that was asked, where that is known (from the path, from a
+//!    body in memory, or from [fallback](crate::fallback) around it if that has read the body): a limit
+//!    on one model leaves the key to the others. Of a body that still streams it is not known, so what
+//!    is refused then cools the key for every model; so does what an account has spent or owes.
 //! 6. When every key cools, the request is [tried anyway](KeyRotationLayer::new) with the key that
 //!    frees first, [answered at once](KeyRotationLayer::respond_when_exhausted), or
 //!    [waits](KeyRotationLayer::wait_when_exhausted) in turn. The

@@ -55,6 +55,8 @@ pub enum Answer {
     Response(u16, Vec<(&'static str, String)>),
     /// The response comes after a while.
     Late(Duration, u16),
+    /// As the first, after a while.
+    Slow(Duration, u16, Vec<(&'static str, String)>),
     Error(io::ErrorKind),
     Never,
 }
@@ -171,6 +173,10 @@ impl Service<Request<String>> for Provider {
                 Answer::Late(after, status) => {
                     tokio::time::sleep(after).await;
                     (status, Vec::new())
+                }
+                Answer::Slow(after, status, headers) => {
+                    tokio::time::sleep(after).await;
+                    (status, headers)
                 }
                 Answer::Error(kind) => return Err(kind.into()),
                 Answer::Never => std::future::pending().await,

@@ -237,6 +237,16 @@ impl Scheme {
     }
 }
 
+#[cfg(test)]
+impl Scheme {
+    pub(super) fn bearer() -> Self {
+        Self {
+            place: Place::Header(header::AUTHORIZATION),
+            bearer: true,
+        }
+    }
+}
+
 fn is_parameter(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)

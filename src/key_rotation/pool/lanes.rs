@@ -26,9 +26,11 @@ pub(crate) struct Lane {
 
 /// By model; `None`: the limits of the groups, whatever the model.
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Lanes(HashMap<Option<Arc<str>>, OfModel>);
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 struct OfModel {
     habits: Habits,
     groups: HashMap<GroupId, Allowance>,
@@ -81,8 +83,8 @@ impl Lanes {
     }
 
     pub(super) fn take(&mut self, lane: &Lane, now: Instant) {
-        if self.0.len() >= MOST {
-            self.0.retain(|_, of_model| !of_model.is_idle(now));
+        if self.0.len() >= MOST && !self.0.contains_key(&lane.model) {
+            self.forget_one(now);
         }
         for (model, _) in lane.models() {
             let of_model = match self.0.get_mut(model) {
@@ -94,10 +96,35 @@ impl Lanes {
         }
     }
 
+    /// Makes room: the models that are idle go, or else the one that frees first of those that nobody asks.
+    fn forget_one(&mut self, now: Instant) {
+        self.0
+            .retain(|model, of_model| model.is_none() || !of_model.is_idle(now));
+        if self.0.len() < MOST {
+            return;
+        }
+        let unused = self
+            .0
+            .iter()
+            .filter(|(model, of_model)| model.is_some() && of_model.is_unused());
+        let ends = unused.map(|(model, of_model)| (of_model.last_end(now), model));
+        if let Some(model) = ends.min_by_key(|(end, _)| *end).map(|(_, it)| it.clone()) {
+            self.0.remove(&model);
+        }
+    }
+
     pub(super) fn give_back(&mut self, lane: &Lane, sent: Instant) {
         for (model, _) in lane.models() {
             if let Some((allowance, _)) = self.get_mut(model, lane.group) {
                 allowance.give_back(sent);
+            }
+        }
+    }
+
+    pub(super) fn given_up(&mut self, lane: &Lane, sent: Instant) {
+        for (model, _) in lane.models() {
+            if let Some((allowance, _)) = self.get_mut(model, lane.group) {
+                allowance.given_up(sent);
             }
         }
     }
@@ -148,6 +175,18 @@ impl Lanes {
     }
 }
 
+#[cfg(test)]
+impl Lanes {
+    /// How many are out by each limit.
+    pub(super) fn out(&self) -> impl Iterator<Item = u64> {
+        let groups = self
+            .0
+            .values()
+            .flat_map(|of_model| of_model.groups.values());
+        groups.map(Allowance::out)
+    }
+}
+
 // === impl OfModel ===
 
 impl OfModel {
@@ -160,6 +199,18 @@ impl OfModel {
 
     fn end(&self, group: GroupId, now: Instant) -> Option<(Instant, Refusal)> {
         self.groups.get(&group)?.end(&self.habits, now)
+    }
+
+    /// When the last of its groups frees.
+    fn last_end(&self, now: Instant) -> Option<Instant> {
+        let groups = self.groups.values();
+        groups
+            .filter_map(|allowance| Some(allowance.end(&self.habits, now)?.0))
+            .max()
+    }
+
+    fn is_unused(&self) -> bool {
+        self.groups.values().all(Allowance::is_unused)
     }
 
     fn is_idle(&self, now: Instant) -> bool {
@@ -192,5 +243,39 @@ impl Lane {
         let group = [(&None, self.model.is_none())];
         let of_model = self.model.is_some().then_some((&self.model, true));
         group.into_iter().chain(of_model)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_models_is_bounded_though_each_is_limited() {
+        let (mut lanes, now) = (Lanes::default(), Instant::now());
+        let lane = |number: usize| Lane {
+            group: GroupId(1),
+            model: Some(number.to_string().into()),
+        };
+        let refusal = Refusal::new(Reason::RateLimited);
+        for number in 0..MOST + 10 {
+            let (lane, at) = (lane(number), now + Duration::from_millis(number as u64));
+            lanes.take(&lane, at);
+            lanes.refused(&lane, &refusal, &[], (at, at), Duration::from_secs(60));
+            // The first is still asked.
+            if number > 0 {
+                lanes.give_back(&lane, at);
+            }
+        }
+        assert!(lanes.0.len() <= MOST + 1, "{}", lanes.0.len());
+        let later = now + Duration::from_secs(2);
+        assert!(lanes.end(&lane(0), later).is_some(), "it is under way");
+        assert!(
+            lanes.end(&lane(1), later).is_none(),
+            "the one that frees first is forgotten first"
+        );
+        assert!(lanes.end(&lane(MOST + 9), later).is_some());
     }
 }

@@ -1,16 +1,19 @@
 //! The handle around the state: a lock held for a moment, never across an await.
 
 mod builder;
+mod desk;
 mod lanes;
 mod queue;
 mod state;
+mod sync;
 mod ticket;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
-    collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    task::Waker,
+    sync::{Arc, OnceLock},
 };
 
 use http::request;
@@ -25,9 +28,10 @@ use crate::{
 };
 use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
-use queue::WaiterId;
+use desk::Desk;
 use state::{Entry, Loan, State};
 pub(super) use state::{Exhausted, KeyId, Want};
+use sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use ticket::{Standing, Ticket};
 
 /// Keys, and what is known of each.
@@ -59,12 +63,6 @@ struct Shared {
     scheme: Scheme,
     origins: Origins,
     desk: Mutex<Desk>,
-}
-
-/// What the lock is for.
-struct Desk {
-    state: State,
-    wakers: HashMap<WaiterId, Waker>,
 }
 
 enum Origins {
@@ -113,6 +111,8 @@ pub(super) struct Lease {
     loan: Loan,
     label: Arc<str>,
     credential: Credential,
+    /// Whether its request has gone out and is not answered.
+    is_out: bool,
 }
 
 // === impl KeyPool ===
@@ -143,10 +143,9 @@ impl KeyPool {
             .0
             .scheme
             .entry(key.into(), desk.state.default_label())?;
-        desk.state.add(key)?;
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.add(key, clock::now())?;
         drop(desk);
-        wake(wakers);
+        wakers.wake();
         Ok(())
     }
 
@@ -156,7 +155,11 @@ impl KeyPool {
     ///
     /// If there is no such key, or it is the last.
     pub fn remove(&self, label: &str) -> Result<(), PoolError> {
-        self.lock().state.remove(label)
+        let mut desk = self.lock();
+        let wakers = desk.remove(label, clock::now())?;
+        drop(desk);
+        wakers.wake();
+        Ok(())
     }
 
     /// Puts a new key in the place of the one with this label, whose name it takes unless it has one.
@@ -169,10 +172,9 @@ impl KeyPool {
     pub fn replace(&self, label: &str, key: impl Into<Key>) -> Result<(), PoolError> {
         let key = self.0.scheme.entry(key.into(), label.into())?;
         let mut desk = self.lock();
-        desk.state.replace(label, key)?;
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.replace(label, key, clock::now())?;
         drop(desk);
-        wake(wakers);
+        wakers.wake();
         Ok(())
     }
 
@@ -193,10 +195,7 @@ impl KeyPool {
         Self(Arc::new(Shared {
             scheme,
             origins,
-            desk: Mutex::new(Desk {
-                state,
-                wakers: HashMap::new(),
-            }),
+            desk: Mutex::new(Desk::new(state)),
         }))
     }
 
@@ -229,14 +228,8 @@ impl KeyPool {
     /// As [`take`](Self::take), but not before those who wait.
     pub(super) fn take_in_turn(&self, want: &Want, now: Instant) -> Result<Lease, Exhausted> {
         let mut desk = self.lock();
-        if desk.state.queue.is_empty() {
-            let (loan, entry) = desk.state.take(want, now)?;
-            return Ok(Lease::new(self, loan, entry));
-        }
-        Err(match desk.state.choose(want, now) {
-            Err(exhausted) => exhausted,
-            Ok(_) => Exhausted::now(now),
-        })
+        let (loan, entry) = desk.take_in_turn(want, now)?;
+        Ok(Lease::new(self, loan, entry))
     }
 
     /// Takes the key that frees first, or of which enough are out, whatever is known of it.
@@ -245,25 +238,6 @@ impl KeyPool {
         let (loan, entry) = desk.state.take_anyway(exhausted, want, now);
         Lease::new(self, loan, entry)
     }
-}
-
-// === impl Desk ===
-
-impl Desk {
-    /// Serves those who wait; returns who is to be woken once the lock is released.
-    #[must_use]
-    fn serve(&mut self, now: Instant) -> Vec<Waker> {
-        if self.state.queue.is_empty() {
-            return Vec::new();
-        }
-        let to_wake = self.state.serve(now);
-        let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
-        wakers.collect()
-    }
-}
-
-fn wake(wakers: Vec<Waker>) {
-    wakers.into_iter().for_each(Waker::wake);
 }
 
 impl fmt::Debug for KeyPool {
@@ -308,6 +282,7 @@ impl Lease {
             loan,
             label: entry.label.clone(),
             credential: entry.credential.clone(),
+            is_out: false,
         }
     }
 
@@ -323,14 +298,25 @@ impl Lease {
         &self.label
     }
 
-    /// Puts the key on a request, in place of what stood there.
-    pub(super) fn place(&self, head: &mut request::Parts) {
+    /// Puts the key on a request that goes out, in place of what stood there.
+    pub(super) fn place(&mut self, head: &mut request::Parts) {
+        self.is_out = true;
         self.credential.put(head);
+    }
+
+    /// Its request has an answer, or has failed.
+    pub(super) fn is_answered(&mut self) {
+        self.is_out = false;
     }
 
     /// Whether its key was refused to others since it was set aside.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
         self.pool.lock().state.is_stale(&self.loan, now)
+    }
+
+    /// Its request goes out now, which may be well after the key was taken.
+    pub(super) fn goes_out(&mut self, now: Instant) {
+        self.loan.sent = now;
     }
 
     pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
@@ -348,9 +334,11 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let mut desk = self.pool.lock();
-        desk.state.give_back(&self.loan);
-        let wakers = desk.serve(clock::now());
+        if self.is_out {
+            desk.state.given_up(&self.loan);
+        }
+        let wakers = desk.give_back(&self.loan, clock::now());
         drop(desk);
-        wake(wakers);
+        wakers.wake();
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::state::{Loan, State, Want};
+use super::state::{Exhausted, Loan, State, Want};
 
 /// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
 const SPREAD: Duration = Duration::from_millis(100);
@@ -26,10 +26,13 @@ const PUT_OFF: Duration = Duration::from_secs(1);
 pub(super) struct WaiterId(i64);
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Queue {
     lines: HashMap<Class, Line>,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
+    /// When the last of them may go out: nobody overtakes those who came before.
+    last: Option<Instant>,
     joined: i64,
     rejoined: i64,
 }
@@ -42,10 +45,13 @@ struct Class {
 }
 
 #[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Line {
     waiting: VecDeque<WaiterId>,
     /// When there may be room for the first; `None` if only an answer can tell.
     free_at: Option<Instant>,
+    /// Whether an answer may tell of room before.
+    is_busy: bool,
     /// Who was told so, and what.
     told: Option<(WaiterId, Option<Instant>)>,
 }
@@ -56,7 +62,7 @@ pub(super) enum Turn {
     /// The key is the waiter's; it goes out at this moment.
     Granted(Loan, Instant),
     Later {
-        /// When there may be room; `None` if only an answer can tell.
+        /// When there may be room; `None` if an answer may tell of some before.
         free_at: Option<Instant>,
         /// When to look again, if nothing happens before.
         look_at: Option<Instant>,
@@ -86,8 +92,8 @@ impl Queue {
         id
     }
 
-    /// Takes the place of its number again: the key that was set aside is none any more.
-    pub(super) fn rejoin(&mut self, id: WaiterId, want: &Want) {
+    /// Takes the place of its number.
+    fn rejoin(&mut self, id: WaiterId, want: &Want) {
         let line = self.lines.entry(Class::of(want)).or_default();
         let place = line.waiting.partition_point(|waiter| *waiter < id);
         line.waiting.insert(place, id);
@@ -112,15 +118,14 @@ impl Queue {
                 look_at: None,
             };
         };
-        let free_at = line.free_at;
-        if line.waiting.front() == Some(&id) {
-            line.told = Some((id, free_at));
-            return Turn::Later {
-                free_at,
-                look_at: free_at,
-            };
-        }
-        let look_at = free_at.map(|at| at + BACKUP);
+        let free_at = line.free_at.filter(|_| !line.is_busy);
+        let look_at = match line.waiting.front() == Some(&id) {
+            true => {
+                line.told = Some((id, line.free_at));
+                line.free_at
+            }
+            false => line.free_at.map(|at| at + BACKUP),
+        };
         Turn::Later { free_at, look_at }
     }
 
@@ -135,6 +140,18 @@ impl Queue {
     }
 }
 
+#[cfg(test)]
+impl Queue {
+    pub(super) fn is_first(&self, id: WaiterId) -> bool {
+        let mut lines = self.lines.values();
+        lines.any(|line| line.waiting.front() == Some(&id))
+    }
+
+    pub(super) fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
+    }
+}
+
 // === impl State: waiting ===
 
 impl State {
@@ -144,6 +161,20 @@ impl State {
         if let Some((loan, _)) = self.queue.granted.remove(&id) {
             self.give_back(&loan);
         }
+    }
+
+    /// Takes the place of its number again if the key that was set aside is in the pool no more;
+    /// whether it is so, which leaves room for others of its group.
+    pub(super) fn take_back_the_removed(&mut self, id: WaiterId, want: &Want) -> bool {
+        let granted = self.queue.granted.get(&id);
+        let is_removed = granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none());
+        if is_removed {
+            if let Some((loan, _)) = self.queue.granted.remove(&id) {
+                self.give_back(&loan);
+            }
+            self.queue.rejoin(id, want);
+        }
+        is_removed
     }
 
     /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be
@@ -172,8 +203,8 @@ impl State {
                     }
                 }
                 Err(exhausted) => {
-                    let is_put_off = line.is_put_off(exhausted.free_at);
-                    line.free_at = exhausted.free_at;
+                    let is_put_off = line.is_put_off(&exhausted, now);
+                    (line.free_at, line.is_busy) = (exhausted.free_at, exhausted.is_busy());
                     match is_put_off {
                         true => to_wake.extend(&line.waiting),
                         false => to_wake.extend((!line.knows(id)).then_some(id)),
@@ -191,10 +222,12 @@ impl State {
             Ok(count) if count > 0 => APART.min(SPREAD / count),
             _ => Duration::ZERO,
         };
-        let mut at = now;
+        let mut at = self.queue.last.map_or(now, |last| last.max(now));
         for (id, mut loan) in served {
+            at = at.min(now + SPREAD);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
+            self.queue.last = Some(at);
             at += apart;
         }
     }
@@ -204,9 +237,11 @@ impl State {
 
 impl Line {
     /// Whether there is room only so much later that some may not want to wait any more.
-    fn is_put_off(&self, free_at: Option<Instant>) -> bool {
-        let moments = self.free_at.zip(free_at);
-        moments.is_some_and(|(before, after)| before + PUT_OFF < after)
+    fn is_put_off(&self, exhausted: &Exhausted, now: Instant) -> bool {
+        // As long as an answer could tell it might have been now.
+        let before = self.free_at.filter(|_| !self.is_busy).unwrap_or(now);
+        let after = exhausted.free_for_sure();
+        after.is_some_and(|after| before + PUT_OFF < after)
     }
 
     /// Whether the first looks again in time by itself.

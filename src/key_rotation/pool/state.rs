@@ -1,11 +1,8 @@
 //! Which key is next: a plain state over `now`, with no clock, no lock and no future inside.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    sync::Arc,
-    time::Duration,
-};
+mod choice;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -16,10 +13,12 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    allowance::{Cooldown, Gate, Room},
+    allowance::Cooldown,
     credentials::Credential,
     refusal::{Bucket, Reason, Refusal, Scope},
 };
+
+pub(crate) use choice::Exhausted;
 
 /// A key for as long as it is in the pool; never used again for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +33,7 @@ pub(super) enum Order {
     Spread,
 }
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct State {
     /// Never empty once the pool is built.
     keys: Vec<Entry>,
@@ -49,6 +49,7 @@ pub(super) struct State {
     next_id: u64,
 }
 
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Entry {
     pub(super) id: KeyId,
     pub(super) label: Arc<str>,
@@ -79,35 +80,6 @@ pub(crate) struct Loan {
     lent: Instant,
     /// When the request goes out, or went.
     pub(super) sent: Instant,
-}
-
-/// No key has room now.
-#[derive(Clone, Debug)]
-pub(crate) struct Exhausted {
-    /// A key that is not known to refuse, though enough are out with it.
-    pub(super) busy: Option<usize>,
-    /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
-    pub(crate) free_at: Option<Instant>,
-    /// What the key that frees first waits for.
-    pub(crate) refusal: Option<Refusal>,
-}
-
-// === impl Exhausted ===
-
-impl Exhausted {
-    /// Whether a key is not known to refuse, though enough are out with it.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.is_some()
-    }
-
-    /// Keys have room, but others wait for them already.
-    pub(super) fn now(now: Instant) -> Self {
-        Self {
-            busy: None,
-            free_at: Some(now),
-            refusal: None,
-        }
-    }
 }
 
 // === impl State: keys ===
@@ -216,197 +188,6 @@ impl State {
     }
 }
 
-// === impl State: choice ===
-
-impl State {
-    /// Takes the next key that has room.
-    pub(super) fn take(&mut self, want: &Want, now: Instant) -> Result<(Loan, &Entry), Exhausted> {
-        let index = self.choose(want, now)?;
-        Ok(self.lend(index, want, now))
-    }
-
-    /// The key that would be taken.
-    pub(super) fn choose(&mut self, want: &Want, now: Instant) -> Result<usize, Exhausted> {
-        if let Some(own) = want
-            .session
-            .and_then(|session| self.of_session(session, want, now))
-        {
-            return own;
-        }
-        if self.order == Order::Spread {
-            if let Some(index) = self.of_two(want, now) {
-                return Ok(index);
-            }
-        }
-        self.in_turn(want, now)
-    }
-
-    /// Takes the key of which enough are out, or else the one that frees first.
-    pub(super) fn take_anyway(
-        &mut self,
-        exhausted: &Exhausted,
-        want: &Want,
-        now: Instant,
-    ) -> (Loan, &Entry) {
-        let index = exhausted.busy.unwrap_or_else(|| {
-            let ends = (0..self.keys.len()).map(|index| (self.end(index, want, now), index));
-            let first = ends.min_by_key(|(end, _)| end.as_ref().map(|(end, _)| *end));
-            first.map_or(0, |(_, index)| index)
-        });
-        self.lend(index, want, now)
-    }
-
-    /// The first with room, from the current one on.
-    fn in_turn(&mut self, want: &Want, now: Instant) -> Result<usize, Exhausted> {
-        let count = self.keys.len();
-        let mut exhausted = Exhausted {
-            busy: None,
-            free_at: None,
-            refusal: None,
-        };
-        let current = self.current;
-        let mut testable = None;
-        for index in (0..count).map(|step| (current + step) % count) {
-            let is_tried = want.tried.contains(&self.keys[index].id);
-            let frees_at = match self.room(index, want, now) {
-                Room::Open(_) if is_tried => Some(now),
-                Room::Open(_) => return Ok(index),
-                Room::Closed(until) => Some(until),
-                Room::Testable(until) => {
-                    if !is_tried {
-                        testable.get_or_insert(index);
-                    }
-                    Some(until)
-                }
-                Room::Learning(more_at) | Room::Full(more_at) => {
-                    if !is_tried {
-                        exhausted.busy.get_or_insert(index);
-                    }
-                    more_at
-                }
-            };
-            let is_sooner =
-                frees_at.is_some_and(|at| exhausted.free_at.is_none_or(|first| at < first));
-            if is_sooner {
-                exhausted.free_at = frees_at;
-                exhausted.refusal = self.end(index, want, now).map(|(_, refusal)| refusal);
-            }
-        }
-        match (exhausted.busy, testable) {
-            (None, Some(index)) => Ok(index),
-            _ => Err(exhausted),
-        }
-    }
-
-    /// The one with more room of two that are drawn: as even as the best of all, without asking all.
-    fn of_two(&mut self, want: &Want, now: Instant) -> Option<usize> {
-        let count = self.keys.len();
-        let drawn = [self.random.usize(..count), self.random.usize(..count)];
-        let [one, other] = drawn.map(|index| match self.room(index, want, now) {
-            Room::Open(room) if !want.tried.contains(&self.keys[index].id) => Some(room),
-            _ => None,
-        });
-        let out = drawn.map(|index| self.keys[index].in_flight);
-        match (one, other) {
-            // Where both are alike, the one that fewer are out with.
-            (Some(one), Some(other)) if one == other && out[0] > out[1] => Some(drawn[1]),
-            (Some(one), Some(other)) if one < other => Some(drawn[1]),
-            (Some(_), _) => Some(drawn[0]),
-            (None, other) => other.map(|_| drawn[1]),
-        }
-    }
-
-    /// The session's own key (rendezvous hashing), or the next of its keys if that one is closed: only
-    /// the sessions of a key that cools move. One that is busy is waited for.
-    fn of_session(
-        &mut self,
-        session: u64,
-        want: &Want,
-        now: Instant,
-    ) -> Option<Result<usize, Exhausted>> {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let mut best: Option<(u64, usize, Room)> = None;
-        for index in 0..self.keys.len() {
-            let entry = &self.keys[index];
-            let score = hasher.hash_one((session, entry.id));
-            let is_better = best.is_none_or(|(highest, ..)| score > highest);
-            if !is_better || want.tried.contains(&entry.id) {
-                continue;
-            }
-            match self.room(index, want, now) {
-                Room::Closed(_) | Room::Testable(_) => {}
-                room => best = Some((score, index, room)),
-            }
-        }
-        let (_, index, room) = best?;
-        Some(match room {
-            Room::Learning(free_at) | Room::Full(free_at) => Err(Exhausted {
-                busy: Some(index),
-                free_at,
-                refusal: None,
-            }),
-            Room::Open(_) | Room::Closed(_) | Room::Testable(_) => Ok(index),
-        })
-    }
-
-    /// Whether a key that was set aside was refused to others since, or is no more.
-    pub(super) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
-        self.entry_of(loan).is_none_or(|entry| {
-            entry.cooldown.began_since(loan.lent, now)
-                || self.lanes.was_refused_since(&loan.lane, loan.lent, now)
-        })
-    }
-
-    fn lane(&self, index: usize, want: &Want) -> Lane {
-        Lane {
-            group: self.keys[index].group_id,
-            model: want.model.clone(),
-        }
-    }
-
-    fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
-        let lane = self.lane(index, want);
-        let room = self.lanes.room(&lane, now);
-        match self.keys[index].cooldown.gate(now) {
-            Gate::Open => room,
-            Gate::Probe => room.tighter(Room::Open(1)),
-            Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
-            Gate::Closed(until) => room.tighter(Room::Closed(until)),
-        }
-    }
-
-    /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
-    fn end(&self, index: usize, want: &Want, now: Instant) -> Option<(Instant, Refusal)> {
-        let of_key = self.keys[index].cooldown.end(now);
-        let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
-        let of_lane = self.lanes.end(&self.lane(index, want), now);
-        of_key
-            .into_iter()
-            .chain(of_lane)
-            .max_by_key(|(end, _)| *end)
-    }
-
-    fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
-        self.current = match self.order {
-            Order::Sticky | Order::Spread => index,
-            Order::RoundRobin => (index + 1) % self.keys.len(),
-        };
-        let lane = self.lane(index, want);
-        self.lanes.take(&lane, now);
-        let entry = &mut self.keys[index];
-        entry.cooldown.take(now);
-        entry.uses += 1;
-        entry.in_flight += 1;
-        let loan = Loan {
-            id: entry.id,
-            lane,
-            lent: now,
-            sent: now,
-        };
-        (loan, entry)
-    }
-}
-
 // === impl State: what became of it ===
 
 impl State {
@@ -416,6 +197,11 @@ impl State {
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
+    }
+
+    /// The call was dropped after its request had gone out: before the key is given back.
+    pub(super) fn given_up(&mut self, loan: &Loan) {
+        self.lanes.given_up(&loan.lane, loan.sent);
     }
 
     pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
@@ -467,5 +253,21 @@ impl State {
 
     fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
         self.keys.get_mut(*self.places.get(&id)?)
+    }
+}
+
+#[cfg(test)]
+impl State {
+    /// How many are out, by whoever counts most.
+    pub(super) fn out(&self) -> u64 {
+        let keys = self.keys.iter().map(|entry| entry.in_flight as u64);
+        keys.chain(self.lanes.out()).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+impl KeyId {
+    pub(super) fn number(self) -> u64 {
+        self.0
     }
 }

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::{
     KeyPool, Lease, Want,
     queue::{Turn, WaiterId},
-    wake,
 };
 use crate::clock;
 
@@ -24,7 +23,7 @@ pub(in crate::key_rotation) enum Standing {
     /// The key, and when it may go out.
     Served(Lease, Instant),
     Waiting {
-        /// When there may be room; `None` if only an answer can tell.
+        /// When there may be room; `None` if an answer may tell of some before.
         free_at: Option<Instant>,
         /// When to look again, if not woken before.
         look_at: Option<Instant>,
@@ -55,38 +54,22 @@ impl Ticket {
             };
         };
         let mut desk = self.pool.lock();
-        // It is here already.
-        desk.wakers.remove(&id);
-        let wakers = match desk.state.queue.is_due(id, &self.want, now) {
-            true => desk.serve(now),
-            false => Vec::new(),
-        };
-        let standing = match desk.state.queue.turn(id, &self.want) {
+        let (turn, wakers) = desk.look(id, &self.want, cx.waker(), now);
+        let standing = match turn {
             Turn::Granted(loan, at) => {
+                self.id = None;
                 match desk.state.entry_of(&loan) {
-                    Some(entry) => {
-                        self.id = None;
-                        Standing::Served(Lease::new(&self.pool, loan, entry), at)
-                    }
-                    // The key was removed meanwhile: back to the front of the queue.
-                    None => {
-                        desk.state.give_back(&loan);
-                        desk.state.queue.rejoin(id, &self.want);
-                        desk.wakers.insert(id, cx.waker().clone());
-                        Standing::Waiting {
-                            free_at: Some(now),
-                            look_at: Some(now),
-                        }
-                    }
+                    Some(entry) => Standing::Served(Lease::new(&self.pool, loan, entry), at),
+                    None => Standing::Waiting {
+                        free_at: None,
+                        look_at: None,
+                    },
                 }
             }
-            Turn::Later { free_at, look_at } => {
-                desk.wakers.insert(id, cx.waker().clone());
-                Standing::Waiting { free_at, look_at }
-            }
+            Turn::Later { free_at, look_at } => Standing::Waiting { free_at, look_at },
         };
         drop(desk);
-        wake(wakers);
+        wakers.wake();
         standing
     }
 }
@@ -97,10 +80,8 @@ impl Drop for Ticket {
             return;
         };
         let mut desk = self.pool.lock();
-        desk.wakers.remove(&id);
-        desk.state.leave(id, &self.want);
-        let wakers = desk.serve(clock::now());
+        let wakers = desk.leave(id, &self.want, clock::now());
         drop(desk);
-        wake(wakers);
+        wakers.wake();
     }
 }

@@ -1,0 +1,103 @@
+//! The request as it came to the layer, and what a target makes of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Uri, Version, request};
+
+use super::{Target, memory::TargetId};
+use crate::{call::Call, credentials, model::Model, origin::Origin};
+
+/// The request as it came to this layer.
+pub(super) struct Own {
+    pub(super) uri: Uri,
+    pub(super) origin: Option<Origin>,
+    /// `None` while only a body that has not been read yet could tell.
+    pub(super) model: Option<Model>,
+    pub(super) key: Option<Arc<str>>,
+}
+
+// === impl Own ===
+
+impl Own {
+    pub(super) fn new(head: &request::Parts, call: &Call) -> Self {
+        Self {
+            origin: Origin::of(&head.uri),
+            uri: head.uri.clone(),
+            model: Model::in_path(head),
+            key: call.asked().key,
+        }
+    }
+
+    pub(super) fn model_name(&self) -> Option<Arc<str>> {
+        self.model.as_ref().and_then(Model::name)
+    }
+
+    pub(super) fn id(&self) -> TargetId {
+        TargetId {
+            origin: self.origin.clone(),
+            base_path: String::new(),
+            model: self.model_name(),
+            account: self.key.clone(),
+        }
+    }
+
+    pub(super) fn id_of(&self, target: &Target) -> TargetId {
+        let elsewhere = target.own_origin().cloned();
+        let account = match (&elsewhere, target.headers().is_empty()) {
+            (_, false) => Some(target.name()),
+            (None, true) => self.key.clone(),
+            // The key that the request came with does not go there.
+            (Some(_), true) => None,
+        };
+        TargetId {
+            origin: elsewhere.or_else(|| self.origin.clone()),
+            base_path: target.base_path().into(),
+            model: target.own_model().cloned().or_else(|| self.model_name()),
+            account,
+        }
+    }
+
+    /// Whether the target can be asked, and is not what the request asks by itself.
+    pub(super) fn may_become(&self, target: &Target) -> bool {
+        let named = self.model_name();
+        let possible = target.own_model().is_none() || named.is_some();
+        let same_model = target
+            .own_model()
+            .is_none_or(|model| named.as_ref() == Some(model));
+        let same = same_model && target.headers().is_empty() && target.uri(&self.uri) == self.uri;
+        possible && !same
+    }
+
+    /// Makes the request one to the target.
+    pub(super) fn turn_into(
+        &self,
+        target: &Target,
+        head: &mut request::Parts,
+        call: &Call,
+    ) -> Option<Bytes> {
+        let body = match (&self.model, target.own_model()) {
+            (Some(own), Some(model)) => own.change(head, model),
+            _ => None,
+        };
+        let leaves = target
+            .own_origin()
+            .is_some_and(|origin| Some(origin) != self.origin.as_ref());
+        head.uri = target.uri(&head.uri);
+        if leaves {
+            credentials::strip(head);
+            // What was agreed on with one origin need not hold with another.
+            head.version = Version::default();
+        }
+        for (name, value) in target.headers() {
+            head.headers.insert(name, value.clone());
+        }
+        let model = target.own_model().cloned().or_else(|| self.model_name());
+        call.ask(|asked| {
+            asked.key = self.key.clone().filter(|_| !leaves);
+            asked.model = model;
+            asked.target = Some(target.name());
+        });
+        body
+    }
+}

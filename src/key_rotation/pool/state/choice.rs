@@ -1,0 +1,278 @@
+//! Which key is taken: the next in turn, the one with more room of two, or the session's own.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use tokio::time::Instant;
+
+use super::{Entry, KeyId, Loan, Order, State, Want};
+use crate::{
+    allowance::{Gate, Room},
+    key_rotation::pool::lanes::Lane,
+    refusal::Refusal,
+};
+
+/// No key has room now.
+#[derive(Clone, Debug)]
+pub(crate) struct Exhausted {
+    /// A key that is not known to refuse, though enough are out with it.
+    pub(in crate::key_rotation::pool) busy: Option<KeyId>,
+    /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
+    pub(crate) free_at: Option<Instant>,
+    /// What the key that frees first waits for.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+// === impl Exhausted ===
+
+impl Exhausted {
+    /// Whether a key is not known to refuse, though enough are out with it.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// When a key frees; `None` if an answer may tell of room before.
+    pub(crate) fn free_for_sure(&self) -> Option<Instant> {
+        self.free_at.filter(|_| !self.is_busy())
+    }
+
+    /// Keys have room, but others wait for them already.
+    pub(in crate::key_rotation::pool) fn now(now: Instant) -> Self {
+        Self {
+            busy: None,
+            free_at: Some(now),
+            refusal: None,
+        }
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Takes the next key that has room.
+    pub(in crate::key_rotation::pool) fn take(
+        &mut self,
+        want: &Want,
+        now: Instant,
+    ) -> Result<(Loan, &Entry), Exhausted> {
+        let index = self.choose(want, now)?;
+        Ok(self.lend(index, want, now))
+    }
+
+    /// The key that would be taken.
+    pub(in crate::key_rotation::pool) fn choose(
+        &mut self,
+        want: &Want,
+        now: Instant,
+    ) -> Result<usize, Exhausted> {
+        if let Some(own) = want
+            .session
+            .and_then(|session| self.of_session(session, want, now))
+        {
+            return own;
+        }
+        if self.order == Order::Spread {
+            if let Some(index) = self.of_two(want, now) {
+                return Ok(index);
+            }
+        }
+        self.in_turn(want, now)
+    }
+
+    /// Takes the key of which enough are out, or else the one that frees first.
+    pub(in crate::key_rotation::pool) fn take_anyway(
+        &mut self,
+        exhausted: &Exhausted,
+        want: &Want,
+        now: Instant,
+    ) -> (Loan, &Entry) {
+        // It may have been removed meanwhile.
+        let busy = exhausted.busy.and_then(|id| self.places.get(&id).copied());
+        let index = busy.unwrap_or_else(|| {
+            let ends = (0..self.keys.len()).map(|index| (self.end(index, want, now), index));
+            let first = ends.min_by_key(|(end, _)| end.as_ref().map(|(end, _)| *end));
+            first.map_or(0, |(_, index)| index)
+        });
+        self.lend(index, want, now)
+    }
+
+    /// The first with room, from the current one on.
+    fn in_turn(&mut self, want: &Want, now: Instant) -> Result<usize, Exhausted> {
+        let count = self.keys.len();
+        let mut exhausted = Exhausted {
+            busy: None,
+            free_at: None,
+            refusal: None,
+        };
+        let current = self.current;
+        let mut testable = None;
+        for index in (0..count).map(|step| (current + step) % count) {
+            let is_tried = want.tried.contains(&self.keys[index].id);
+            let frees_at = match self.room(index, want, now) {
+                Room::Open(_) if is_tried => Some(now),
+                Room::Open(_) => return Ok(index),
+                Room::Closed(until) => Some(until),
+                Room::Testable(until) => {
+                    if !is_tried {
+                        testable.get_or_insert(index);
+                    }
+                    Some(until)
+                }
+                Room::Learning(more_at) | Room::Full(more_at) => {
+                    if !is_tried {
+                        exhausted.busy.get_or_insert(self.keys[index].id);
+                    }
+                    more_at
+                }
+            };
+            let is_sooner =
+                frees_at.is_some_and(|at| exhausted.free_at.is_none_or(|first| at < first));
+            if is_sooner {
+                exhausted.free_at = frees_at;
+                exhausted.refusal = self.end(index, want, now).map(|(_, refusal)| refusal);
+            }
+        }
+        match (exhausted.busy, testable) {
+            (None, Some(index)) => Ok(index),
+            _ => Err(exhausted),
+        }
+    }
+
+    /// The one with more room of two that are drawn: as even as the best of all, without asking all.
+    fn of_two(&mut self, want: &Want, now: Instant) -> Option<usize> {
+        let count = self.keys.len();
+        let drawn = [self.random.usize(..count), self.random.usize(..count)];
+        let [one, other] = drawn.map(|index| match self.room(index, want, now) {
+            Room::Open(room) if !want.tried.contains(&self.keys[index].id) => Some(room),
+            _ => None,
+        });
+        let out = drawn.map(|index| self.keys[index].in_flight);
+        match (one, other) {
+            // Where both are alike, the one that fewer are out with.
+            (Some(one), Some(other)) if one == other && out[0] > out[1] => Some(drawn[1]),
+            (Some(one), Some(other)) if one < other => Some(drawn[1]),
+            (Some(_), _) => Some(drawn[0]),
+            (None, other) => other.map(|_| drawn[1]),
+        }
+    }
+
+    /// The session's own key (rendezvous hashing), or the next of its keys if that one is closed: only
+    /// the sessions of a key that cools move. One that is busy is waited for.
+    fn of_session(
+        &mut self,
+        session: u64,
+        want: &Want,
+        now: Instant,
+    ) -> Option<Result<usize, Exhausted>> {
+        let mut best: Option<(u64, usize, Room)> = None;
+        for index in 0..self.keys.len() {
+            let score = self.score(session, index);
+            let is_better = best.is_none_or(|(highest, ..)| score > highest);
+            if !is_better || want.tried.contains(&self.keys[index].id) {
+                continue;
+            }
+            match self.room(index, want, now) {
+                Room::Closed(_) | Room::Testable(_) => {}
+                room => best = Some((score, index, room)),
+            }
+        }
+        let (score, index, room) = best?;
+        Some(match room {
+            Room::Learning(more_at) | Room::Full(more_at) => Err(Exhausted {
+                busy: Some(self.keys[index].id),
+                free_at: more_at
+                    .into_iter()
+                    .chain(self.better_opens(session, score, want, now))
+                    .min(),
+                refusal: None,
+            }),
+            Room::Open(_) | Room::Testable(_) | Room::Closed(_) => Ok(index),
+        })
+    }
+
+    /// When the first key opens that is the session's rather than the one with this score.
+    fn better_opens(
+        &mut self,
+        session: u64,
+        score: u64,
+        want: &Want,
+        now: Instant,
+    ) -> Option<Instant> {
+        let mut first = None;
+        for index in 0..self.keys.len() {
+            if self.score(session, index) <= score || want.tried.contains(&self.keys[index].id) {
+                continue;
+            }
+            if let Room::Closed(until) | Room::Testable(until) = self.room(index, want, now) {
+                first = Some(first.map_or(until, |first: Instant| first.min(until)));
+            }
+        }
+        first
+    }
+
+    fn score(&self, session: u64, index: usize) -> u64 {
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        hasher.hash_one((session, self.keys[index].id))
+    }
+
+    /// Whether a key that was set aside was refused to others since, or is no more.
+    pub(in crate::key_rotation::pool) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
+        self.entry_of(loan).is_none_or(|entry| {
+            entry.cooldown.began_since(loan.lent, now)
+                || self.lanes.was_refused_since(&loan.lane, loan.lent, now)
+        })
+    }
+
+    fn lane(&self, index: usize, want: &Want) -> Lane {
+        Lane {
+            group: self.keys[index].group_id,
+            model: want.model.clone(),
+        }
+    }
+
+    fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
+        let lane = self.lane(index, want);
+        let room = self.lanes.room(&lane, now);
+        match self.keys[index].cooldown.gate(now) {
+            Gate::Open => room,
+            Gate::Probe => room.tighter(Room::Open(1)),
+            Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
+            Gate::Closed(until) => room.tighter(Room::Closed(until)),
+        }
+    }
+
+    /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
+    pub(super) fn end(
+        &self,
+        index: usize,
+        want: &Want,
+        now: Instant,
+    ) -> Option<(Instant, Refusal)> {
+        let of_key = self.keys[index].cooldown.end(now);
+        let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
+        let of_lane = self.lanes.end(&self.lane(index, want), now);
+        of_key
+            .into_iter()
+            .chain(of_lane)
+            .max_by_key(|(end, _)| *end)
+    }
+
+    fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
+        self.current = match self.order {
+            Order::Sticky | Order::Spread => index,
+            Order::RoundRobin => (index + 1) % self.keys.len(),
+        };
+        let lane = self.lane(index, want);
+        self.lanes.take(&lane, now);
+        let entry = &mut self.keys[index];
+        entry.cooldown.take(now);
+        entry.uses += 1;
+        entry.in_flight += 1;
+        let loan = Loan {
+            id: entry.id,
+            lane,
+            lent: now,
+            sent: now,
+        };
+        (loan, entry)
+    }
+}

@@ -1,0 +1,295 @@
+//! Whatever happens, in whatever order: nobody waits in vain, and what is out comes to nothing again.
+
+use std::time::Duration;
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::world::{Answer, Waiter, World, keys};
+use crate::{
+    key_rotation::{
+        Key,
+        pool::state::{Order, Want},
+    },
+    refusal::{Bucket, Dimension, Reason, Refusal, Scope, Window},
+};
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A call that may wait, and waits if it must.
+    Call(Want),
+    /// One that may not.
+    TakeAnyway(Want),
+    /// One that has waited before.
+    Rejoin(Want),
+    /// All who are due look.
+    LookDue,
+    /// One looks without a reason.
+    Look(usize),
+    Leave(usize),
+    Answer(usize, Answer),
+    /// The call takes another key before it gives this one back.
+    AnswerAndNext(usize, Answer),
+    Add(Key),
+    Remove(usize),
+    Replace(usize, Key),
+    Pass(Duration),
+}
+
+fn want() -> impl Strategy<Value = Want> {
+    let model = option::of(prop_oneof![Just("m"), Just("n")]);
+    (model, option::of(0..3_u64)).prop_map(|(model, session)| Want {
+        model: model.map(Into::into),
+        tried: Vec::new(),
+        session,
+    })
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        Just(Key::new("new")),
+        Just(Key::new("new").group("a")),
+        Just(Key::new("new").group("d")),
+    ]
+}
+
+/// Also what no clock can hold.
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        4 => (0..3_000_u64).prop_map(Duration::from_millis),
+        4 => (0..120_u64).prop_map(Duration::from_secs),
+        1 => (0..100_u64).prop_map(|hours| Duration::from_secs(hours * 3_600)),
+        1 => (0..u64::MAX).prop_map(Duration::from_secs),
+        1 => Just(Duration::ZERO),
+        1 => Just(Duration::from_secs(i64::MAX as u64 - 1_000_000)),
+        1 => Just(Duration::MAX),
+    ]
+}
+
+fn bucket() -> impl Strategy<Value = Bucket> {
+    let dimension = prop_oneof![
+        4 => Just(Dimension::Requests),
+        1 => Just(Dimension::Tokens),
+        1 => Just(Dimension::Concurrency),
+    ];
+    let scope = option::weighted(0.3, prop_oneof![Just(Scope::Account), Just(Scope::Model)]);
+    let count = || {
+        option::weighted(
+            0.9,
+            prop_oneof![8 => 0..6_u64, 1 => 0..1_000_u64, 1 => Just(u64::MAX)],
+        )
+    };
+    let window = option::weighted(0.3, prop_oneof![Just(Window::Minute), Just(Window::Day)]);
+    let reset = option::weighted(0.9, duration());
+    (dimension, window, scope, count(), count(), reset).prop_map(
+        |(dimension, window, scope, limit, remaining, reset)| Bucket {
+            dimension,
+            window,
+            scope,
+            limit,
+            remaining,
+            reset,
+        },
+    )
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    let reason = prop_oneof![
+        6 => Just(Reason::RateLimited),
+        1 => Just(Reason::QuotaExhausted),
+        1 => Just(Reason::KeyRejected),
+    ];
+    let scope = option::weighted(
+        0.3,
+        prop_oneof![Just(Scope::Key), Just(Scope::Account), Just(Scope::Model)],
+    );
+    let window = option::weighted(0.2, Just(Window::Day));
+    (reason, option::of(duration()), scope, window).prop_map(
+        |(reason, retry_after, scope, window)| Refusal {
+            retry_after,
+            scope,
+            window,
+            ..Refusal::new(reason)
+        },
+    )
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        1 => Just(Answer::Failed),
+        1 => Just(Answer::Dropped),
+        4 => vec(bucket(), 0..3).prop_map(Answer::Success),
+        3 => (refusal(), vec(bucket(), 0..2))
+            .prop_map(|(refusal, told)| Answer::Refusal(refusal, told)),
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let any = || 0..64_usize;
+    let pass = prop_oneof![
+        3 => (0..1_500_u64).prop_map(Duration::from_millis),
+        2 => (1..90_u64).prop_map(Duration::from_secs),
+        1 => (1..30_u64).prop_map(|hours| Duration::from_secs(hours * 3_600)),
+    ];
+    prop_oneof![
+        8 => want().prop_map(Event::Call),
+        1 => want().prop_map(Event::TakeAnyway),
+        1 => want().prop_map(Event::Rejoin),
+        4 => Just(Event::LookDue),
+        1 => any().prop_map(Event::Look),
+        1 => any().prop_map(Event::Leave),
+        6 => (any(), answer()).prop_map(|(index, answer)| Event::Answer(index, answer)),
+        2 => (any(), answer()).prop_map(|(index, answer)| Event::AnswerAndNext(index, answer)),
+        1 => key().prop_map(Event::Add),
+        1 => any().prop_map(Event::Remove),
+        1 => (any(), key()).prop_map(|(index, key)| Event::Replace(index, key)),
+        3 => pass.prop_map(Event::Pass),
+    ]
+}
+
+impl World {
+    fn happens(&mut self, event: &Event, clock_is_late: Duration) {
+        // A task that was held up between the clock and the lock comes with an earlier moment.
+        let now = self.now - clock_is_late;
+        let pick = |index: usize, of: usize| (of > 0).then(|| index % of);
+        match event {
+            Event::Call(want) => {
+                if !self.take_in_turn(want, now) {
+                    self.join(want.clone(), false);
+                }
+            }
+            Event::TakeAnyway(want) => self.take_anyway(want, now),
+            Event::Rejoin(want) => self.join(want.clone(), true),
+            Event::LookDue => self.look_due(),
+            Event::Look(index) => {
+                if let Some(index) = pick(*index, self.waiters.len()) {
+                    self.look(index, now);
+                }
+            }
+            Event::Leave(index) => {
+                if let Some(index) = pick(*index, self.waiters.len()) {
+                    self.leave(index);
+                }
+            }
+            Event::Answer(index, answer) => {
+                if let Some(index) = pick(*index, self.held.len()) {
+                    self.answer(index, answer);
+                }
+            }
+            Event::AnswerAndNext(index, answer) => {
+                if let Some(index) = pick(*index, self.held.len()) {
+                    let tried = Want {
+                        tried: vec![self.held[index].id],
+                        ..Want::default()
+                    };
+                    self.take_anyway(&tried, now);
+                    self.answer(index, answer);
+                }
+            }
+            Event::Add(key) => self.add(key.clone()),
+            Event::Remove(index) => self.remove(*index),
+            Event::Replace(index, key) => self.replace(*index, key.clone()),
+            Event::Pass(time) => self.now += *time,
+        }
+    }
+
+    /// The first of each line was woken and is about to look, or looks by itself before the first
+    /// moment at which it would get a key, or waits for an answer that is under way.
+    fn nobody_waits_in_vain(&self) -> Result<(), TestCaseError> {
+        let is_first = |waiter: &&Waiter| self.desk.state.queue.is_first(waiter.id);
+        let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
+        // Time is all that passes for this one.
+        let mut state = self.desk.state.clone();
+        for after in LATER {
+            let at = self.now + Duration::from_millis(after);
+            for waiter in &heads {
+                let mut looks = waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at);
+                // A session waits for the answers of its own key, and is told by them that it closed.
+                looks |= waiter.want.session.is_some() && !self.held.is_empty();
+                prop_assert!(
+                    looks || state.choose(&waiter.want, at).is_err(),
+                    "there is a key in {after} ms for {:?}, which looks in {:?}",
+                    waiter.id,
+                    waiter.alarm.map(|alarm| alarm - self.now),
+                );
+            }
+        }
+        for waiter in heads {
+            let looks = waiter.is_woken() || waiter.alarm.is_some();
+            prop_assert!(
+                looks || self.desk.state.queue.has_granted() || !self.held.is_empty(),
+                "{:?} waits for an answer, and none is under way",
+                waiter.id,
+            );
+        }
+        Ok(())
+    }
+
+    /// All calls end, those that wait and those that are under way.
+    fn nothing_is_left(mut self) -> Result<(), TestCaseError> {
+        while !self.waiters.is_empty() {
+            self.leave(0);
+        }
+        while !self.held.is_empty() {
+            self.answer(0, &Answer::Dropped);
+        }
+        prop_assert_eq!(self.desk.state.out(), 0);
+        prop_assert!(self.desk.is_empty());
+        Ok(())
+    }
+}
+
+/// In milliseconds.
+const LATER: [u64; 24] = [
+    0,
+    1,
+    10,
+    100,
+    250,
+    500,
+    1_000,
+    2_000,
+    3_000,
+    5_000,
+    10_000,
+    20_000,
+    30_000,
+    60_000,
+    61_000,
+    90_000,
+    120_000,
+    300_000,
+    1_800_000,
+    3_600_000,
+    3_700_000,
+    7_300_000,
+    90_000_000,
+    200_000_000,
+];
+
+fn order() -> impl Strategy<Value = Order> {
+    prop_oneof![
+        Just(Order::Sticky),
+        Just(Order::RoundRobin),
+        Just(Order::Spread),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nobody_waits_in_vain_and_nothing_stays_out_whatever_happens(
+        order in order(),
+        no_hint in duration(),
+        count in 1..=4_usize,
+        late in 0..5_u64,
+        events in vec(event(), 1..60),
+    ) {
+        let mut world = World::new(order, no_hint, &keys()[..count]);
+        world.now += Duration::from_secs(10);
+        for (number, event) in events.iter().enumerate() {
+            let late = if number % 3 == 0 { late } else { 0 };
+            world.happens(event, Duration::from_millis(late));
+            world.nobody_waits_in_vain()?;
+        }
+        world.nothing_is_left()?;
+    }
+}

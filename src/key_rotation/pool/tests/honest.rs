@@ -1,0 +1,156 @@
+//! A provider that counts by the window and says on every answer what is left: once it has said so, no
+//! more go out than it allows.
+
+use std::{collections::HashMap, time::Duration};
+
+use proptest::{collection::vec, prelude::*};
+use tokio::time::Instant;
+
+use super::world::{Answer, World, keys};
+use crate::{
+    key_rotation::pool::state::{KeyId, Order, Want},
+    refusal::{Bucket, Dimension, Reason, Refusal},
+};
+
+#[derive(Clone, Debug)]
+enum Event {
+    Call(Option<u64>),
+    Answer(usize),
+    Leave(usize),
+    Pass(Duration),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => proptest::option::weighted(0.2, 0..3_u64).prop_map(Event::Call),
+        8 => (0..64_usize).prop_map(Event::Answer),
+        1 => (0..64_usize).prop_map(Event::Leave),
+        4 => (0..2_500_u64).prop_map(|millis| Event::Pass(Duration::from_millis(millis))),
+    ]
+}
+
+const WINDOW: Duration = Duration::from_secs(10);
+
+struct Provider {
+    start: Instant,
+    limit: u64,
+    /// By account and window, how many were let in, and whether an answer has told of it.
+    windows: HashMap<(usize, u128), (u64, bool)>,
+    /// What it will answer to what is out, in the order of `World::held`.
+    answers: Vec<((usize, u128), Answer)>,
+    told_on_refusals: bool,
+    /// Where nothing was left, to find out whether that is so: the last, and whether it was refused.
+    test: Option<(Instant, bool)>,
+}
+
+/// The first two keys are of one group.
+fn account(id: KeyId) -> usize {
+    match id.number() {
+        1 | 2 => 0,
+        number => number as usize,
+    }
+}
+
+impl Provider {
+    /// Lets in a request, or not.
+    fn send(&mut self, id: KeyId, at: Instant) -> Result<(), TestCaseError> {
+        let since = at.saturating_duration_since(self.start).as_nanos();
+        let window = (account(id), since / WINDOW.as_nanos());
+        let rest = WINDOW.as_nanos() - since % WINDOW.as_nanos();
+        let rest = Duration::from_nanos(u64::try_from(rest).expect("a short while"));
+        let (let_in, told) = self.windows.entry(window).or_default();
+        let bucket = |left| Bucket {
+            dimension: Dimension::Requests,
+            window: None,
+            scope: None,
+            limit: Some(self.limit),
+            remaining: Some(left),
+            reset: Some(rest),
+        };
+        let answer = if *let_in < self.limit {
+            *let_in += 1;
+            Answer::Success(vec![bucket(self.limit - *let_in)])
+        } else {
+            if *told {
+                let known = self.test.is_some_and(|(_, refused)| refused);
+                prop_assert!(!known, "it was refused before where nothing was left");
+                let is_out = self
+                    .test
+                    .is_some_and(|(since, _)| at < since + Duration::from_secs(60));
+                prop_assert!(!is_out, "another finds out whether nothing is left");
+                self.test = Some((at, false));
+            }
+            let refusal = Refusal {
+                retry_after: Some(rest),
+                ..Refusal::new(Reason::RateLimited)
+            };
+            let told = self.told_on_refusals.then(|| bucket(0));
+            Answer::Refusal(refusal, told.into_iter().collect())
+        };
+        self.answers.push((window, answer));
+        Ok(())
+    }
+}
+
+/// Sends what was taken since.
+fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError> {
+    while provider.answers.len() < world.held.len() {
+        let loan = &world.held[provider.answers.len()];
+        let (id, at) = (loan.id, loan.sent.max(world.now));
+        world.now = at;
+        provider.send(id, at)?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn no_more_go_out_than_the_provider_has_said(
+        order in prop_oneof![Just(Order::Sticky), Just(Order::RoundRobin), Just(Order::Spread)],
+        limit in 1..12_u64,
+        count in 1..=4_usize,
+        told_on_refusals in any::<bool>(),
+        events in vec(event(), 1..200),
+    ) {
+        let mut world = World::new(order, Duration::from_secs(60), &keys()[..count]);
+        let mut provider = Provider {
+            start: world.now,
+            limit,
+            windows: HashMap::new(),
+            answers: Vec::new(),
+            told_on_refusals,
+            test: None,
+        };
+        for event in &events {
+            match event {
+                Event::Call(session) => {
+                    let want = Want { session: *session, ..Want::default() };
+                    if !world.take_in_turn(&want, world.now) {
+                        world.join(want, false);
+                    }
+                }
+                Event::Answer(index) if !world.held.is_empty() => {
+                    let index = index % world.held.len();
+                    let (window, answer) = provider.answers.swap_remove(index);
+                    let is_test = provider.test.is_some_and(|(at, _)| at == world.held[index].sent);
+                    match (&answer, &mut provider.test) {
+                        (Answer::Success(_), _) => {
+                            provider.windows.entry(window).or_default().1 = true;
+                        }
+                        (_, Some((_, refused))) if is_test => *refused = true,
+                        _ => {}
+                    }
+                    world.answer(index, &answer);
+                }
+                Event::Leave(index) if !world.waiters.is_empty() => {
+                    world.leave(index % world.waiters.len());
+                }
+                Event::Answer(_) | Event::Leave(_) => {}
+                Event::Pass(time) => world.now += *time,
+            }
+            // Tasks that were woken run before the next answer comes.
+            world.look_due();
+            send(&mut world, &mut provider)?;
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The pool as a scheduler, without its lock (properties) and with it (threads in every order).
+
+#![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
+
+mod chaos;
+mod honest;
+mod queue;
+mod threads;
+mod world;

@@ -1,0 +1,209 @@
+//! The handle among threads, in the orders that shuttle tries. Nothing here looks by itself: whoever is
+//! not woken waits for ever, and shuttle says so.
+
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
+
+use shuttle::{
+    future::block_on,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
+
+use crate::{
+    clock,
+    key_rotation::{
+        Key, KeyPool, PoolError,
+        pool::{Lease, Standing, Ticket, Want},
+    },
+    refusal::{Bucket, Dimension, Reason, Refusal},
+};
+
+const ORDERS: usize = 2_000;
+
+/// Runs under a clock that stands still, so that time frees nothing.
+fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
+    let paused = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    let _clock = paused.enter();
+    shuttle::check_random(test, ORDERS);
+}
+
+/// One key, of which the provider has said that so much is left.
+fn one_key(left: u64) -> KeyPool {
+    let pool = KeyPool::new(["a"]).expect("a pool");
+    let lease = take(&pool).expect("a key");
+    let told = Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(100),
+        remaining: Some(left),
+        reset: Some(Duration::from_secs(3_600)),
+    };
+    lease.succeeded(&[told], clock::now());
+    drop(lease);
+    pool
+}
+
+fn take(pool: &KeyPool) -> Option<Lease> {
+    pool.take_in_turn(&Want::default(), clock::now()).ok()
+}
+
+/// Waits for a key; `None` if there is none for a long while.
+async fn served(mut ticket: Ticket, patience: Duration) -> Option<Lease> {
+    poll_fn(|cx| match ticket.look(cx, clock::now()) {
+        Standing::Served(lease, _) => Poll::Ready(Some(lease)),
+        Standing::Waiting { free_at, .. } => {
+            let end = clock::now() + patience;
+            match free_at.is_some_and(|at| at > end) {
+                true => Poll::Ready(None),
+                false => Poll::Pending,
+            }
+        }
+    })
+    .await
+}
+
+const PATIENT: Duration = Duration::from_secs(86_400);
+
+/// As a call does that may wait.
+fn call(pool: &KeyPool) -> Lease {
+    take(pool).unwrap_or_else(|| {
+        let ticket = pool.join(Want::default(), false);
+        block_on(served(ticket, PATIENT)).expect("a key")
+    })
+}
+
+/// Those are running already, or each would begin when the last has ended.
+fn all(threads: Vec<thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().expect("no panic");
+    }
+}
+
+fn assert_nothing_is_out(pool: &KeyPool) {
+    let keys = pool.snapshot();
+    assert!(keys.iter().all(|key| key.in_flight == 0), "{keys:?}");
+    let desk = pool.lock();
+    assert_eq!(desk.state.out(), 0);
+    assert!(desk.is_empty(), "somebody has left something behind");
+}
+
+#[test]
+fn every_call_gets_a_key_and_no_more_are_out_than_are_left() {
+    in_every_order(|| {
+        let (pool, out) = (one_key(2), Arc::new(AtomicUsize::new(0)));
+        let calls = (0..4).map(|_| {
+            let (pool, out) = (pool.clone(), out.clone());
+            thread::spawn(move || {
+                let lease = call(&pool);
+                assert!(out.fetch_add(1, Ordering::SeqCst) < 2);
+                thread::yield_now();
+                out.fetch_sub(1, Ordering::SeqCst);
+                drop(lease);
+            })
+        });
+        all(calls.collect());
+        assert_nothing_is_out(&pool);
+    });
+}
+
+#[test]
+fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
+    in_every_order(|| {
+        let pool = one_key(1);
+        let lease = take(&pool).expect("a key");
+        // Queued, granted or served when it is dropped, as it comes.
+        let gone = pool.clone();
+        let gone = thread::spawn(move || {
+            let mut ticket = pool_join(&gone);
+            let once = poll_fn(|cx| Poll::Ready(ticket.look(cx, clock::now())));
+            drop(block_on(once));
+            thread::yield_now();
+            drop(ticket);
+        });
+        let stays = pool.clone();
+        let stays = thread::spawn(move || drop(call(&stays)));
+        drop(lease);
+        all(vec![gone, stays]);
+        assert_nothing_is_out(&pool);
+    });
+}
+
+fn pool_join(pool: &KeyPool) -> Ticket {
+    pool.join(Want::default(), false)
+}
+
+#[test]
+fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
+    type Change = fn(&KeyPool) -> Result<(), PoolError>;
+    let changes: [Change; 2] = [
+        |pool| pool.add(Key::new("b")),
+        |pool| pool.replace("key-1", "b"),
+    ];
+    for change in changes {
+        in_every_order(move || {
+            let pool = one_key(1);
+            let lease = take(&pool).expect("a key");
+            let waits = pool.clone();
+            let waits = thread::spawn(move || drop(call(&waits)));
+            let changes = pool.clone();
+            let changes = thread::spawn(move || change(&changes).expect("changed"));
+            all(vec![waits, changes]);
+            drop(lease);
+            assert_nothing_is_out(&pool);
+        });
+    }
+}
+
+#[test]
+fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
+    in_every_order(|| {
+        let pool = one_key(1);
+        pool.add(Key::new("b").label("b")).expect("added");
+        let lease = take(&pool).expect("a key");
+        let calls = (0..3).map(|_| {
+            let pool = pool.clone();
+            thread::spawn(move || drop(call(&pool)))
+        });
+        let calls = calls.collect::<Vec<_>>();
+        let changes = pool.clone();
+        let changes = thread::spawn(move || {
+            changes.replace("key-1", "c").expect("replaced");
+            changes.remove("b").expect("removed");
+        });
+        all(calls);
+        all(vec![changes]);
+        drop(lease);
+        assert_nothing_is_out(&pool);
+    });
+}
+
+#[test]
+fn all_who_wait_hear_of_a_refusal_that_makes_it_too_long() {
+    in_every_order(|| {
+        let pool = one_key(1);
+        let lease = take(&pool).expect("a key");
+        let waits = (0..3).map(|_| {
+            let pool = pool.clone();
+            thread::spawn(move || {
+                let ticket = pool_join(&pool);
+                // An hour is all that the first is told, and that is less.
+                let lease = block_on(served(ticket, Duration::from_secs(4_000)));
+                assert!(lease.is_none(), "nobody may be served");
+            })
+        });
+        let waits = waits.collect::<Vec<_>>();
+        let refusal = Refusal {
+            retry_after: Some(Duration::from_secs(40_000)),
+            ..Refusal::new(Reason::RateLimited)
+        };
+        lease.refused(&refusal, &[], clock::now());
+        drop(lease);
+        all(waits);
+        assert_nothing_is_out(&pool);
+    });
+}

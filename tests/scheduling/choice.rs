@@ -1,0 +1,97 @@
+//! Which key, where several have room.
+
+use std::collections::HashMap;
+
+use http::Request;
+use tokio::time::sleep;
+use tower_429::key_rotation::{KeyPool, Session};
+
+use crate::{call, calls, left, pool, script::*, waits};
+
+fn of_session(number: u32) -> Request<String> {
+    let mut request = chat("m");
+    request.extensions_mut().insert(Session::new(number));
+    request
+}
+
+/// Which key each of the sessions is asked with.
+async fn keys_of_sessions(pool: &KeyPool, provider: &Provider) -> HashMap<u32, String> {
+    let service = waits(pool, provider, secs(5));
+    let mut keys = HashMap::new();
+    for session in 0..30 {
+        call(&service, of_session(session)).await;
+        keys.insert(session, provider.keys().pop().unwrap());
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_keeps_its_key_and_only_those_of_a_key_that_cools_move_and_come_back() {
+    let provider = Provider::new(|seen| match (seen.key(), seen.header("limit")) {
+        ("b", "b") => limited(60),
+        _ => ok(),
+    });
+    let pool = pool(&["a", "b", "c"]);
+    let before = keys_of_sessions(&pool, &provider).await;
+    for key in ["a", "b", "c"] {
+        assert!(before.values().any(|of| of == key), "{key} has sessions");
+    }
+    assert_eq!(keys_of_sessions(&pool, &provider).await, before);
+
+    let of_b = before.iter().find(|(_, key)| *key == "b").unwrap();
+    let mut request = of_session(*of_b.0);
+    request.headers_mut().insert("limit", "b".parse().unwrap());
+    call(&waits(&pool, &provider, secs(5)), request).await;
+    let meanwhile = keys_of_sessions(&pool, &provider).await;
+    for (session, key) in &before {
+        match key.as_str() {
+            "b" => assert_ne!(meanwhile[session], "b"),
+            key => assert_eq!(meanwhile[session], key),
+        }
+    }
+    sleep(secs(60)).await;
+    assert_eq!(keys_of_sessions(&pool, &provider).await, before);
+}
+
+/// Two keys, one with ten times the quota of the other.
+async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
+    let mut used: HashMap<String, u64> = HashMap::new();
+    let provider = Provider::new(move |seen| {
+        let limit = if seen.key() == "large" { 100 } else { 10 };
+        let used = used.entry(seen.key().into()).or_default();
+        *used += 1;
+        match *used <= limit {
+            true => Answer::Response(200, left(limit, limit - *used, secs(600))),
+            false => limited(600),
+        }
+    });
+    let service = waits(pool, &provider, secs(5));
+    assert!(
+        calls(&service, count)
+            .await
+            .iter()
+            .all(|status| *status == 200)
+    );
+    let mut keys = HashMap::new();
+    for key in provider.keys() {
+        *keys.entry(key).or_default() += 1;
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
+    let keys = ["large", "small"];
+    let spread = KeyPool::builder(keys).spread().build().unwrap();
+    let used = uses(&spread, 60).await;
+    // One may find out whether "nothing left" is true.
+    assert!(used.values().sum::<u64>() <= 61, "{used:?}");
+    assert!(used["large"] > 45 && used["small"] > 2, "{used:?}");
+
+    let round_robin = KeyPool::builder(keys).round_robin().build().unwrap();
+    let used = uses(&round_robin, 18).await;
+    assert_eq!((used["large"], used["small"]), (9, 9));
+
+    let used = uses(&pool(&keys), 60).await;
+    assert_eq!(used.get("small"), None, "sticky stays with the first");
+}

@@ -1,0 +1,94 @@
+//! The pool as a scheduler, through the public API, on a paused clock.
+
+#![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
+
+mod choice;
+mod fallback;
+mod learning;
+#[path = "../script/mod.rs"]
+mod script;
+mod waiting;
+
+use std::{io, time::Duration};
+
+use futures::future::join_all;
+use http::{Request, Response};
+use script::*;
+use tower::{Layer as _, Service, ServiceExt};
+use tower_429::{
+    KeyPool, KeyRotationLayer,
+    key_rotation::{KeyRotation, TryAnyway, Wait},
+};
+
+fn pool(keys: &[&str]) -> KeyPool {
+    KeyPool::new(keys.iter().copied()).unwrap()
+}
+
+fn in_flight(pool: &KeyPool) -> usize {
+    pool.snapshot().iter().map(|key| key.in_flight).sum()
+}
+
+/// A service whose calls wait for a key.
+fn waits(
+    pool: &KeyPool,
+    provider: &Provider,
+    patience: Duration,
+) -> KeyRotation<Provider, Wait<TryAnyway>> {
+    KeyRotationLayer::new(pool.clone())
+        .wait_when_exhausted(patience)
+        .layer(provider.clone())
+}
+
+async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    service.clone().oneshot(request).await.unwrap()
+}
+
+/// So many calls, one a millisecond; the statuses of their answers.
+async fn calls<S>(service: &S, count: u64) -> Vec<u16>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    let numbered = (0..count).map(|number| async move {
+        tokio::time::sleep(Duration::from_millis(number)).await;
+        let mut request = chat("m");
+        request.headers_mut().insert("number", number.into());
+        call(service, request).await.status().as_u16()
+    });
+    join_all(numbered).await
+}
+
+/// The headers of an answer that tells what is left.
+fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static str, String)> {
+    vec![
+        ("x-ratelimit-limit-requests", limit.to_string()),
+        ("x-ratelimit-remaining-requests", remaining.to_string()),
+        (
+            "x-ratelimit-reset-requests",
+            format!("{}ms", reset.as_millis()),
+        ),
+    ]
+}
+
+/// Lets in so many in each window of ten seconds, and tells what is left.
+fn windows(limit: u64) -> Provider {
+    let mut window = (0, 0);
+    Provider::new(move |seen| {
+        let now = seen.at.as_secs() / 10;
+        if window.0 != now {
+            window = (now, 0);
+        }
+        let rest = secs((now + 1) * 10) - seen.at;
+        window.1 += 1;
+        match window.1 <= limit {
+            true => Answer::Response(200, left(limit, limit - window.1, rest)),
+            false => {
+                let mut headers = left(limit, 0, rest);
+                headers.push(("retry-after-ms", rest.as_millis().to_string()));
+                Answer::Response(429, headers)
+            }
+        }
+    })
+}
