@@ -261,14 +261,14 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let asked = draft.call.asked().model;
-    let model = match (asked, Model::in_path(draft.head)) {
-        (Some(asked), _) => Some(asked),
-        (None, Some(model)) => model.name(),
-        (None, None) if draft.recording.in_memory() => {
+    // What a layer further out has read is not read again.
+    let named = asked.or_else(|| Model::in_path(draft.head)?.name());
+    let model = match named {
+        None if draft.recording.in_memory() => {
             let body = ready!(draft.recording.poll_whole(cx));
             body.and_then(|body| Model::in_body(draft.head, &body).name())
         }
-        (None, None) => None,
+        named => named,
     };
     Poll::Ready(Want {
         model,

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+use super::number::ByNumber;
 use crate::{
     allowance::{Allowance, Habits, Room},
     refusal::{Bucket, Reason, Refusal, Scope},
@@ -24,49 +25,51 @@ pub(crate) struct Lane {
     pub(super) model: Option<Arc<str>>,
 }
 
-/// By model; `None`: the limits of the groups, whatever the model.
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
-pub(super) struct Lanes(HashMap<Option<Arc<str>>, OfModel>);
+pub(super) struct Lanes {
+    /// The limits of the groups, whatever the model.
+    of_all: OfModel,
+    by_model: HashMap<Arc<str>, OfModel>,
+}
+
+/// The limits that apply to one model, looked up once for all keys.
+pub(super) struct OfWant<'a> {
+    of_all: &'a mut OfModel,
+    /// `None` if the model is not known; without limits if nothing is known of it.
+    of_model: Option<Option<&'a mut OfModel>>,
+}
 
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 struct OfModel {
     habits: Habits,
-    groups: HashMap<GroupId, Allowance>,
+    groups: HashMap<GroupId, Allowance, ByNumber>,
 }
 
 // === impl Lanes ===
 
 impl Lanes {
-    /// How much room there is by all limits that apply.
-    pub(super) fn room(&mut self, lane: &Lane, now: Instant) -> Room {
-        let mut room = Room::Open(u64::MAX);
-        for (model, is_narrowest) in lane.models() {
-            let here = match self.0.get_mut(model) {
-                Some(of_model) => of_model.room(lane.group, is_narrowest, now),
-                None if is_narrowest => Allowance::default().room(&Habits::default(), true, now),
-                None => continue,
-            };
-            room = room.tighter(here);
+    /// The limits that apply to a model.
+    pub(super) fn of(&mut self, model: Option<&Arc<str>>) -> OfWant<'_> {
+        OfWant {
+            of_all: &mut self.of_all,
+            of_model: model.map(|model| self.by_model.get_mut(model)),
         }
-        room
     }
 
     /// Until when none of it may be used, and why; `None` if some may.
     pub(super) fn end(&self, lane: &Lane, now: Instant) -> Option<(Instant, Refusal)> {
-        let ends = lane.models().filter_map(|(model, _)| {
-            let of_model = self.0.get(model)?;
-            of_model.end(lane.group, now)
-        });
-        ends.max_by_key(|(end, _)| *end)
+        let ends = self.limits(lane);
+        ends.filter_map(|limits| limits.end(lane.group, now))
+            .max_by_key(|(end, _)| *end)
     }
 
     /// Whether a refusal that came since `moment` forbids to send now.
     pub(super) fn was_refused_since(&self, lane: &Lane, moment: Instant, now: Instant) -> bool {
-        let mut allowances = lane
-            .models()
-            .filter_map(|(model, _)| self.0.get(model)?.groups.get(&lane.group));
+        let mut allowances = self
+            .limits(lane)
+            .filter_map(|limits| limits.groups.get(&lane.group));
         allowances.any(|allowance| allowance.was_refused_since(moment, now))
     }
 
@@ -76,64 +79,62 @@ impl Lanes {
         group: GroupId,
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
-        self.0.iter().filter_map(move |(model, of_model)| {
+        self.by_model.iter().filter_map(move |(model, of_model)| {
             let (end, refusal) = of_model.end(group, now)?;
-            Some((model.clone()?, end, refusal))
+            Some((model.clone(), end, refusal))
         })
     }
 
     pub(super) fn take(&mut self, lane: &Lane, now: Instant) {
-        if self.0.len() >= MOST && !self.0.contains_key(&lane.model) {
+        self.of_all.take(lane.group, now);
+        let Some(model) = &lane.model else {
+            return;
+        };
+        if let Some(of_model) = self.by_model.get_mut(model) {
+            return of_model.take(lane.group, now);
+        }
+        if self.by_model.len() >= MOST {
             self.forget_one(now);
         }
-        for (model, _) in lane.models() {
-            let of_model = match self.0.get_mut(model) {
-                Some(of_model) => of_model,
-                None => self.0.entry(model.clone()).or_default(),
-            };
-            let allowance = of_model.groups.entry(lane.group).or_default();
-            allowance.take(&mut of_model.habits, now);
-        }
+        let of_model = self.by_model.entry(model.clone()).or_default();
+        of_model.take(lane.group, now);
     }
 
     /// Makes room: the models that are idle go, or else the one that frees first of those that nobody asks.
     fn forget_one(&mut self, now: Instant) {
-        self.0
-            .retain(|model, of_model| model.is_none() || !of_model.is_idle(now));
-        if self.0.len() < MOST {
+        self.by_model.retain(|_, of_model| !of_model.is_idle(now));
+        if self.by_model.len() < MOST {
             return;
         }
-        let unused = self
-            .0
-            .iter()
-            .filter(|(model, of_model)| model.is_some() && of_model.is_unused());
+        let models = self.by_model.iter();
+        let unused = models.filter(|(_, of_model)| of_model.is_unused());
         let ends = unused.map(|(model, of_model)| (of_model.last_end(now), model));
         if let Some(model) = ends.min_by_key(|(end, _)| *end).map(|(_, it)| it.clone()) {
-            self.0.remove(&model);
+            self.by_model.remove(&model);
         }
     }
 
     pub(super) fn give_back(&mut self, lane: &Lane, sent: Instant) {
-        for (model, _) in lane.models() {
-            if let Some((allowance, _)) = self.get_mut(model, lane.group) {
+        for (limits, _) in self.limits_mut(lane) {
+            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 allowance.give_back(sent);
             }
         }
     }
 
     pub(super) fn given_up(&mut self, lane: &Lane, sent: Instant) {
-        for (model, _) in lane.models() {
-            if let Some((allowance, _)) = self.get_mut(model, lane.group) {
+        for (limits, _) in self.limits_mut(lane) {
+            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 allowance.given_up(sent);
             }
         }
     }
 
     pub(super) fn succeeded(&mut self, lane: &Lane, told: &[Bucket], sent: Instant, now: Instant) {
-        for (model, is_narrowest) in lane.models() {
-            if let Some((allowance, habits)) = self.get_mut(model, lane.group) {
+        for (limits, is_narrowest) in self.limits_mut(lane) {
+            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 let told = of_lane(told, is_narrowest, lane);
-                allowance.succeeded(habits, told, (sent, now));
+                allowance.succeeded(&mut limits.habits, told, (sent, now));
             }
         }
     }
@@ -152,26 +153,39 @@ impl Lanes {
             // Most providers count per model, all bill per account.
             None => refusal.reason == Reason::QuotaExhausted,
         };
-        let model = if of_group { &None } else { &lane.model };
-        if let Some((allowance, habits)) = self.get_mut(model, lane.group) {
-            allowance.refused(habits, refusal, told, when, no_hint);
+        let limits = match &lane.model {
+            Some(model) if !of_group => self.by_model.get_mut(model),
+            _ => Some(&mut self.of_all),
+        };
+        if let Some(OfModel { habits, groups }) = limits {
+            if let Some(allowance) = groups.get_mut(&lane.group) {
+                allowance.refused(habits, refusal, told, when, no_hint);
+            }
         }
     }
 
     /// Forgets the groups that have no keys any more.
     pub(super) fn retain_groups(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        for of_model in self.0.values_mut() {
+        for of_model in self.by_model.values_mut().chain([&mut self.of_all]) {
             of_model.groups.retain(|group, _| has_keys(*group));
         }
     }
 
-    fn get_mut(
-        &mut self,
-        model: &Option<Arc<str>>,
-        group: GroupId,
-    ) -> Option<(&mut Allowance, &mut Habits)> {
-        let OfModel { habits, groups } = self.0.get_mut(model)?;
-        Some((groups.get_mut(&group)?, habits))
+    /// The limits that apply to a lane.
+    fn limits(&self, lane: &Lane) -> impl Iterator<Item = &OfModel> {
+        let of_model = lane.model.as_ref();
+        let of_model = of_model.and_then(|model| self.by_model.get(model));
+        [&self.of_all].into_iter().chain(of_model)
+    }
+
+    /// As [`limits`](Self::limits), the narrowest last; whether each is the narrowest.
+    fn limits_mut(&mut self, lane: &Lane) -> impl Iterator<Item = (&mut OfModel, bool)> {
+        let model = lane.model.as_ref();
+        let of_model = model.and_then(|model| self.by_model.get_mut(model));
+        let of_model = of_model.map(|of_model| (of_model, true));
+        [(&mut self.of_all, model.is_none())]
+            .into_iter()
+            .chain(of_model)
     }
 }
 
@@ -180,16 +194,36 @@ impl Lanes {
     /// How many are out by each limit.
     pub(super) fn out(&self) -> impl Iterator<Item = u64> {
         let groups = self
-            .0
+            .by_model
             .values()
+            .chain([&self.of_all])
             .flat_map(|of_model| of_model.groups.values());
         groups.map(Allowance::out)
+    }
+}
+
+// === impl OfWant ===
+
+impl OfWant<'_> {
+    /// How much room there is by all limits that apply.
+    pub(super) fn room(&mut self, group: GroupId, now: Instant) -> Room {
+        let room = self.of_all.room(group, self.of_model.is_none(), now);
+        match &mut self.of_model {
+            None => room,
+            Some(Some(of_model)) => room.tighter(of_model.room(group, true, now)),
+            Some(None) => room.tighter(Allowance::default().room(&Habits::default(), true, now)),
+        }
     }
 }
 
 // === impl OfModel ===
 
 impl OfModel {
+    fn take(&mut self, group: GroupId, now: Instant) {
+        let allowance = self.groups.entry(group).or_default();
+        allowance.take(&mut self.habits, now);
+    }
+
     fn room(&mut self, group: GroupId, is_narrowest: bool, now: Instant) -> Room {
         match self.groups.get_mut(&group) {
             Some(allowance) => allowance.room(&self.habits, is_narrowest, now),
@@ -235,17 +269,6 @@ fn of_lane<'a>(
     })
 }
 
-// === impl Lane ===
-
-impl Lane {
-    /// The limits, the narrowest last; whether each is the narrowest.
-    fn models(&self) -> impl Iterator<Item = (&Option<Arc<str>>, bool)> {
-        let group = [(&None, self.model.is_none())];
-        let of_model = self.model.is_some().then_some((&self.model, true));
-        group.into_iter().chain(of_model)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods)]
@@ -269,7 +292,7 @@ mod tests {
                 lanes.give_back(&lane, at);
             }
         }
-        assert!(lanes.0.len() <= MOST + 1, "{}", lanes.0.len());
+        assert!(lanes.by_model.len() <= MOST, "{}", lanes.by_model.len());
         let later = now + Duration::from_secs(2);
         assert!(lanes.end(&lane(0), later).is_some(), "it is under way");
         assert!(

@@ -3,6 +3,7 @@
 mod builder;
 mod desk;
 mod lanes;
+mod number;
 mod queue;
 mod state;
 mod sync;

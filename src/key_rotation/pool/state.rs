@@ -10,6 +10,7 @@ use super::{
     PoolError,
     builder::Usable,
     lanes::{GroupId, Lane, Lanes},
+    number::ByNumber,
     queue::Queue,
 };
 use crate::{
@@ -37,7 +38,7 @@ pub(super) enum Order {
 pub(super) struct State {
     /// Never empty once the pool is built.
     keys: Vec<Entry>,
-    places: HashMap<KeyId, usize>,
+    places: HashMap<KeyId, usize, ByNumber>,
     groups: HashMap<Arc<str>, GroupId>,
     lanes: Lanes,
     pub(super) queue: Queue,
@@ -88,7 +89,7 @@ impl State {
     pub(super) fn new(order: Order, no_hint: Duration, seed: u64) -> Self {
         Self {
             keys: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             groups: HashMap::new(),
             lanes: Lanes::default(),
             queue: Queue::default(),

@@ -1,13 +1,16 @@
 //! Which key is taken: the next in turn, the one with more room of two, or the session's own.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::BuildHasher;
 
 use tokio::time::Instant;
 
 use super::{Entry, KeyId, Loan, Order, State, Want};
 use crate::{
     allowance::{Gate, Room},
-    key_rotation::pool::lanes::Lane,
+    key_rotation::pool::{
+        lanes::{Lane, OfWant},
+        number::ByNumber,
+    },
     refusal::Refusal,
 };
 
@@ -18,8 +21,25 @@ pub(crate) struct Exhausted {
     pub(in crate::key_rotation::pool) busy: Option<KeyId>,
     /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
     pub(crate) free_at: Option<Instant>,
+    /// Which.
+    first: Option<KeyId>,
     /// What the key that frees first waits for.
     pub(crate) refusal: Option<Refusal>,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// How many may go out with it, by what is known of itself and of the limits that apply.
+    fn room(&self, limits: &mut OfWant<'_>, now: Instant) -> Room {
+        let room = limits.room(self.group_id, now);
+        match self.cooldown.gate(now) {
+            Gate::Open => room,
+            Gate::Probe => room.tighter(Room::Open(1)),
+            Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
+            Gate::Closed(until) => room.tighter(Room::Closed(until)),
+        }
+    }
 }
 
 // === impl Exhausted ===
@@ -40,6 +60,7 @@ impl Exhausted {
         Self {
             busy: None,
             free_at: Some(now),
+            first: None,
             refusal: None,
         }
     }
@@ -86,12 +107,9 @@ impl State {
         now: Instant,
     ) -> (Loan, &Entry) {
         // It may have been removed meanwhile.
-        let busy = exhausted.busy.and_then(|id| self.places.get(&id).copied());
-        let index = busy.unwrap_or_else(|| {
-            let ends = (0..self.keys.len()).map(|index| (self.end(index, want, now), index));
-            let first = ends.min_by_key(|(end, _)| end.as_ref().map(|(end, _)| *end));
-            first.map_or(0, |(_, index)| index)
-        });
+        let id = exhausted.busy.or(exhausted.first);
+        let index = id.and_then(|id| self.places.get(&id).copied());
+        let index = index.unwrap_or(self.current);
         self.lend(index, want, now)
     }
 
@@ -101,13 +119,15 @@ impl State {
         let mut exhausted = Exhausted {
             busy: None,
             free_at: None,
+            first: None,
             refusal: None,
         };
-        let current = self.current;
         let mut testable = None;
-        for index in (0..count).map(|step| (current + step) % count) {
-            let is_tried = want.tried.contains(&self.keys[index].id);
-            let frees_at = match self.room(index, want, now) {
+        let mut limits = self.lanes.of(want.model.as_ref());
+        for index in (0..count).map(|step| (self.current + step) % count) {
+            let entry = &self.keys[index];
+            let is_tried = want.tried.contains(&entry.id);
+            let frees_at = match entry.room(&mut limits, now) {
                 Room::Open(_) if is_tried => Some(now),
                 Room::Open(_) => return Ok(index),
                 Room::Closed(until) => Some(until),
@@ -119,7 +139,7 @@ impl State {
                 }
                 Room::Learning(more_at) | Room::Full(more_at) => {
                     if !is_tried {
-                        exhausted.busy.get_or_insert(self.keys[index].id);
+                        exhausted.busy.get_or_insert(entry.id);
                     }
                     more_at
                 }
@@ -127,14 +147,16 @@ impl State {
             let is_sooner =
                 frees_at.is_some_and(|at| exhausted.free_at.is_none_or(|first| at < first));
             if is_sooner {
-                exhausted.free_at = frees_at;
-                exhausted.refusal = self.end(index, want, now).map(|(_, refusal)| refusal);
+                (exhausted.free_at, exhausted.first) = (frees_at, Some(entry.id));
             }
         }
-        match (exhausted.busy, testable) {
-            (None, Some(index)) => Ok(index),
-            _ => Err(exhausted),
+        if let (None, Some(index)) = (exhausted.busy, testable) {
+            return Ok(index);
         }
+        let first = exhausted.first.and_then(|id| self.places.get(&id));
+        let end = first.and_then(|index| self.end(*index, want, now));
+        exhausted.refusal = end.map(|(_, refusal)| refusal);
+        Err(exhausted)
     }
 
     /// The one with more room of two that are drawn: as even as the best of all, without asking all.
@@ -183,6 +205,7 @@ impl State {
                     .into_iter()
                     .chain(self.better_opens(session, score, want, now))
                     .min(),
+                first: None,
                 refusal: None,
             }),
             Room::Open(_) | Room::Testable(_) | Room::Closed(_) => Ok(index),
@@ -210,8 +233,7 @@ impl State {
     }
 
     fn score(&self, session: u64, index: usize) -> u64 {
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        hasher.hash_one((session, self.keys[index].id))
+        ByNumber::default().hash_one((session, self.keys[index].id))
     }
 
     /// Whether a key that was set aside was refused to others since, or is no more.
@@ -230,14 +252,8 @@ impl State {
     }
 
     fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
-        let lane = self.lane(index, want);
-        let room = self.lanes.room(&lane, now);
-        match self.keys[index].cooldown.gate(now) {
-            Gate::Open => room,
-            Gate::Probe => room.tighter(Room::Open(1)),
-            Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
-            Gate::Closed(until) => room.tighter(Room::Closed(until)),
-        }
+        let mut limits = self.lanes.of(want.model.as_ref());
+        self.keys[index].room(&mut limits, now)
     }
 
     /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
