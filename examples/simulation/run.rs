@@ -36,6 +36,8 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
         .enable_time()
         .start_paused(true)
         .build()?;
+    // What the stacks draw is the same for each run of a seed.
+    fastrand::seed(seed);
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
         let (client, pool) = match stack {

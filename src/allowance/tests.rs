@@ -161,3 +161,18 @@ fn the_first_word_on_a_new_window_counts_though_its_request_went_out_a_moment_ea
     limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
     assert_eq!(limit.room(at(11_100)), Room::Open(6));
 }
+
+#[test]
+fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(50, 0, Duration::ZERO)], now, now);
+    assert_eq!(limit.room(now), Room::Open(2));
+    let later = now + 3 * DOUBLES_EACH;
+    limit.take(later);
+    limit.succeeded(&[told(50, 0, Duration::ZERO)], later, later);
+    assert_eq!(limit.room(later), Room::Open(16));
+    limit.take(later);
+    limit.succeeded(&[told(50, 30, Duration::ZERO)], later, later);
+    assert_eq!(limit.room(later), Room::Open(30), "a better word counts");
+}

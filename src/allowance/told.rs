@@ -21,6 +21,8 @@ struct Limit {
     resets: Option<Instant>,
     /// Whether its window has ended since it was told of.
     ended: bool,
+    /// Whether nothing is left, and more at no known time.
+    vague: bool,
     /// When the request went out whose answer said so, or when the window began: what went out well
     /// before is counted in what remains.
     sent: Instant,
@@ -89,11 +91,19 @@ impl Told {
                 // A late word on a window that is over.
                 continue;
             }
-            // Nothing left, and more at no known time: that is no knowledge.
-            if remaining == 0 && resets.is_none() {
-                self.0.retain(|limit| !limit.is_of(bucket));
+            let is_vague = remaining == 0 && resets.is_none();
+            if is_vague
+                && self
+                    .0
+                    .iter()
+                    .any(|limit| limit.is_of(bucket) && limit.vague)
+            {
                 continue;
             }
+            let remaining = match is_vague {
+                true => bucket.limit.unwrap_or(u64::MAX),
+                false => remaining,
+            };
             let heard = Limit {
                 dimension: bucket.dimension,
                 window: bucket.window,
@@ -101,7 +111,8 @@ impl Told {
                 remaining,
                 resets,
                 ended: false,
-                sent,
+                vague: is_vague,
+                sent: if is_vague { now } else { sent },
                 heard: now,
                 passed: None,
             };
@@ -153,7 +164,7 @@ impl Told {
             let of_this = match limit.spent(now) {
                 Some(spent) => Left::Spent(spent),
                 None if !limit.counts_requests() => continue,
-                None if limit.ended && habits.refills_at_once != Some(true) => limit.guess(now),
+                None if limit.is_uncertain(habits) => limit.guess(now),
                 None => Left::Requests(limit.remaining, limit.resets),
             };
             let of_this = of_this.without(out(limit.sent));
@@ -215,8 +226,13 @@ impl Limit {
         })
     }
 
-    /// What may be left a while after the window has ended: a little, and doubling, as an answer that
-    /// tells may take long.
+    /// Whether there may be less than all of it.
+    fn is_uncertain(&self, habits: &Habits) -> bool {
+        self.vague || (self.ended && habits.refills_at_once != Some(true))
+    }
+
+    /// What may be left a while after the window has ended, or after nothing was left and nobody said for
+    /// how long: a little, and doubling, as an answer that tells may take long.
     fn guess(&self, now: Instant) -> Left {
         let (doublings, next) = doublings(self.sent, now);
         let left = self.remaining.min(A_LITTLE << doublings);

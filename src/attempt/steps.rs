@@ -1,0 +1,275 @@
+//! What the machine does in each state.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, Request, Response,
+    header::{self, Entry},
+    uri::Authority,
+};
+use http_body::Body;
+use tokio::time::{Instant, sleep_until};
+use tower::Service;
+
+use super::{
+    Attempts, Decide, Draft, Outcome, Prepared, State, StateOwned, StateProj, Verdict, after,
+};
+use crate::{
+    call::Call,
+    clock,
+    refusal::{self, Bucket, Dialect, Refusal},
+    replay::{NotReplayable, Recording, ReplayBody, RequestBody},
+    telemetry,
+    trail::{Action, Why},
+};
+
+impl<S, B, R, D> Attempts<S, B, R, D>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    B: RequestBody,
+    D: Decide<R, S::Error>,
+{
+    pub(super) fn poll_prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Prepared<R>> {
+        let this = self.project();
+        let draft = Draft {
+            head: this.head,
+            recording: this.recording,
+            call: this.call,
+            now: clock::now(),
+        };
+        this.decide.poll_prepare(&draft, cx)
+    }
+
+    /// Preparing => Preparing, at that moment.
+    pub(super) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.waiting.get_or_insert_with(clock::now);
+        let StateProj::Preparing { mut timer, .. } = this.state.project() else {
+            return Poll::Ready(());
+        };
+        match timer.as_mut().as_pin_mut() {
+            Some(timer) if timer.deadline() == at => {}
+            Some(timer) => timer.reset(at),
+            None => timer.set(Some(sleep_until(at))),
+        }
+        timer
+            .as_pin_mut()
+            .map_or(Poll::Ready(()), |timer| timer.poll(cx))
+    }
+
+    /// Preparing => Done: nothing is sent.
+    pub(super) fn answer(
+        mut self: Pin<&mut Self>,
+        why: Why,
+        mut response: Response<R>,
+    ) -> Response<R> {
+        self.as_mut().end_wait();
+        let mut this = self.project();
+        this.state.set(State::Done);
+        let refusal = response.extensions().get::<Refusal>();
+        this.call.record_unsent(response.status(), refusal);
+        let action = Action::Return(why);
+        this.call.step(D::LAYER, action);
+        if *this.outermost {
+            telemetry::judged(this.call, D::LAYER, Some(action), true);
+            response.extensions_mut().insert(this.call.trail());
+        }
+        response
+    }
+
+    /// What held the next send back is over.
+    fn end_wait(self: Pin<&mut Self>) {
+        let this = self.project();
+        if let Some(since) = this.waiting.take() {
+            let waited = clock::now().saturating_duration_since(since);
+            this.call.add_wait(waited);
+            telemetry::waited(D::LAYER, this.head, waited);
+        }
+    }
+
+    /// Preparing => Calling
+    pub(super) fn send(mut self: Pin<&mut Self>) {
+        self.as_mut().end_wait();
+        let mut this = self.project();
+        let prepared = this.state.as_mut().project_replace(State::Done);
+        let StateOwned::Preparing { next, .. } = prepared else {
+            return;
+        };
+        let mut head = this.head.clone();
+        if let Some(extensions) = this.extensions.take() {
+            head.extensions = extensions;
+        }
+        head.extensions.get_or_insert_with(|| this.call.clone());
+        let body = match this.decide.change(&mut head, this.call) {
+            Some(bytes) => {
+                mend_length(&mut head.headers, bytes.len());
+                ReplayBody::from(bytes)
+            }
+            None => next,
+        };
+        *this.before = this.call.outcomes();
+        *this.authority = head.uri.authority().cloned();
+        let request = Request::from_parts(head, B::from_replay(body));
+        let future = this.inner.call(request);
+        this.state.set(State::Calling { future });
+    }
+
+    /// Calling => Judging
+    pub(super) fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
+        let mut this = self.project();
+        let host = this.authority.as_ref();
+        let refusal = result
+            .as_mut()
+            .ok()
+            .and_then(|response| read_refusal(response, host));
+        let response = result.as_ref().ok();
+        let is_new = this.call.record(
+            *this.before,
+            response.map(Response::status),
+            refusal.as_ref(),
+            || {
+                response
+                    .map(|response| read_buckets(response.headers(), host))
+                    .unwrap_or_default()
+            },
+        );
+        if is_new {
+            telemetry::answered(this.call, host);
+        }
+        this.state.set(State::Judging {
+            result,
+            refusal,
+            deadline: None,
+        });
+    }
+
+    /// Judging => Settling | Done: the wait until the next send and its body, or `None` if the result
+    /// is the caller's.
+    pub(super) fn poll_judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<B>>> {
+        let this = self.project();
+        let StateProj::Judging {
+            result,
+            refusal,
+            mut deadline,
+        } = this.state.project()
+        else {
+            return Poll::Ready(None);
+        };
+        let now = clock::now();
+        let draft = Draft {
+            head: this.head,
+            recording: this.recording,
+            call: this.call,
+            now,
+        };
+        let mut outcome = Outcome {
+            result: result.as_ref().map(Response::status),
+            refusal: refusal.as_ref(),
+            left: left(this.recording, this.call, now),
+            call: this.call,
+            before: *this.before,
+            now,
+        };
+        if this.decide.poll_inform(&outcome, &draft, cx).is_pending() {
+            if let (None, Ok(Some(left))) = (deadline.as_ref().get_ref(), outcome.left) {
+                deadline.set(Some(sleep_until(after(now, left))));
+            }
+            match deadline.as_pin_mut() {
+                Some(deadline) => ready!(deadline.poll(cx)),
+                None => return Poll::Pending,
+            }
+        }
+        // Made before the judgement, for the body may be found too large at any moment until then.
+        let next = this.recording.reader();
+        if next.is_none() {
+            outcome.left = Err(why_once(this.recording));
+        }
+        let verdict = this.decide.judge(&outcome);
+        let action = verdict.action();
+        if let Some(action) = action {
+            telemetry::acted(this.call, this.authority.as_ref(), action);
+            this.call.step(D::LAYER, action);
+        }
+        if let Some(Action::Wait(_)) = action {
+            *this.waiting = Some(now);
+        }
+        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
+        let again = verdict.wait().zip(next);
+        if let (None, Ok(response)) = (&again, result) {
+            if let Verdict::Exhausted(_, refusal) = verdict {
+                response.extensions_mut().insert(refusal);
+            }
+            if *this.outermost {
+                response.extensions_mut().insert(this.call.trail());
+            }
+        }
+        Poll::Ready(again)
+    }
+}
+
+/// How long to wait until the next send, and its body.
+pub(super) type Again<B> = (Duration, ReplayBody<<B as RequestBody>::Source>);
+
+/// What is left until the deadline, if there is one, or why the request cannot be sent again.
+fn left<B>(recording: &Recording<B>, call: &Call, now: Instant) -> Result<Option<Duration>, Why>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    match recording.not_replayable() {
+        Some(_) => Err(why_once(recording)),
+        None => call.left(now),
+    }
+}
+
+/// Why a recording has no body for another send.
+fn why_once<B>(recording: &Recording<B>) -> Why
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    match recording.not_replayable() {
+        Some(NotReplayable::BodyFailed) => Why::BodyFailed,
+        Some(NotReplayable::TooLarge) | None => Why::BodyTooLarge,
+    }
+}
+
+/// Describes a body of `length` bytes in place of the caller's.
+///
+/// hyper trusts a caller's `content-length`, so a stale one cuts the body short. The digests of the
+/// old bytes are removed, as RFC 9530, section 6.5, asks of whoever changes content.
+fn mend_length(headers: &mut HeaderMap, length: usize) {
+    if let Entry::Occupied(mut entry) = headers.entry(header::CONTENT_LENGTH) {
+        entry.insert(length.into());
+    }
+    for digest in ["content-digest", "content-md5", "digest", "repr-digest"] {
+        headers.remove(digest);
+    }
+}
+
+/// The refusal that a layer further in has left, or else what the head says; left for layers further out.
+fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Option<Refusal> {
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        return Some(refusal.clone());
+    }
+    let (status, headers) = (response.status(), response.headers());
+    // Nearly every answer is a success: of that the head says no refusal.
+    if status.as_u16() < 400 {
+        return None;
+    }
+    let host = host.map(Authority::host);
+    let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
+    response.extensions_mut().insert(refusal.clone());
+    Some(refusal)
+}
+
+fn read_buckets(headers: &HeaderMap, host: Option<&Authority>) -> Vec<Bucket> {
+    if !Bucket::may_be_in(headers) {
+        return Vec::new();
+    }
+    let host = host.map(Authority::host);
+    refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
+}
