@@ -217,6 +217,9 @@ impl Allowance {
         self.cooldown.refuse(refusal, sent, now, no_hint);
         let until = self.cooldown.end(now).map_or(now, |(end, _)| end);
         if refusal.reason == Reason::RateLimited {
+            if let Some(dimension) = self.told.was_tested(sent) {
+                habits.confirm(dimension);
+            }
             match left {
                 Left::Spent(spent) => habits.confirm(spent.dimension),
                 Left::Requests(0, _) | Left::Guessed(..) => {}

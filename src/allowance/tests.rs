@@ -176,3 +176,19 @@ fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again()
     limit.succeeded(&[told(50, 30, Duration::ZERO)], later, later);
     assert_eq!(limit.room(later), Room::Open(30), "a better word counts");
 }
+
+#[test]
+fn a_test_is_over_when_its_refusal_comes_after_the_window() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 0, secs(5))], now, now);
+    assert_eq!(limit.room(now), Room::Testable(now + secs(5)));
+    limit.take(now);
+    limit.refused(&Refusal::new(Reason::RateLimited), &[], now, now + secs(6));
+    assert_eq!(
+        limit
+            .habits
+            .doubts(Dimension::Requests, None, now + secs(600)),
+        0
+    );
+}

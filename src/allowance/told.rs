@@ -189,6 +189,15 @@ impl Told {
         }
     }
 
+    /// Of what nothing was left, and that was being tested, when a request went out at `sent` whose
+    /// refusal comes after the window has ended.
+    pub(super) fn was_tested(&self, sent: Instant) -> Option<Dimension> {
+        let mut limits = self.0.iter();
+        limits
+            .find(|limit| limit.ended && limit.passed.is_some() && sent < limit.sent)
+            .map(|limit| limit.dimension)
+    }
+
     /// Those that are believed.
     fn heard(&self, habits: &Habits, now: Instant) -> impl Iterator<Item = &Limit> {
         let limits = self.0.iter();
