@@ -1,6 +1,6 @@
 //! Whether to wait, and for how long: a function of the outcome and of what is left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Delays, ErrorTrigger,
@@ -14,14 +14,14 @@ use crate::{
 };
 
 pub(super) struct Decision<D: Delays, P> {
-    policy: Policy<D, P>,
+    policy: Arc<Policy<D, P>>,
     delays: D::Iter,
     random: fastrand::Rng,
     sends: u32,
 }
 
 impl<D: Delays, P> Decision<D, P> {
-    pub(super) fn new(policy: Policy<D, P>) -> Self {
+    pub(super) fn new(policy: Arc<Policy<D, P>>) -> Self {
         let mut random = fastrand::Rng::with_seed(policy.next_seed());
         Self {
             delays: policy.delays.for_call(random.u64(..)),

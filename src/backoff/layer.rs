@@ -194,7 +194,7 @@ impl<S, D: Clone, P: Clone> Layer<S> for BackoffLayer<D, P> {
     fn layer(&self, inner: S) -> Self::Service {
         Backoff {
             inner,
-            policy: self.policy.clone(),
+            policy: Arc::new(self.policy.clone()),
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,7 +17,7 @@ use crate::{attempt::Attempts, replay::RequestBody};
 #[derive(Clone)]
 pub struct Backoff<S, D, P> {
     pub(super) inner: S,
-    pub(super) policy: Policy<D, P>,
+    pub(super) policy: Arc<Policy<D, P>>,
 }
 
 pin_project! {

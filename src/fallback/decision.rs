@@ -3,6 +3,7 @@
 mod choice;
 
 use std::{
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -28,7 +29,7 @@ use crate::{
 use choice::{Choice, Pick};
 
 pub(super) struct Decision<P> {
-    policy: Policy<P>,
+    policy: Arc<Policy<P>>,
     /// `None` before the first send, and if the request asked for no fallback.
     own: Option<Own>,
     /// Who is asked now.
@@ -46,7 +47,7 @@ pub(super) struct Decision<P> {
 }
 
 impl<P> Decision<P> {
-    pub(super) fn new(policy: Policy<P>) -> Self {
+    pub(super) fn new(policy: Arc<Policy<P>>) -> Self {
         Self {
             policy,
             own: None,

@@ -134,7 +134,7 @@ impl<S, P: Clone> Layer<S> for FallbackLayer<P> {
     fn layer(&self, inner: S) -> Self::Service {
         Fallback {
             inner,
-            policy: self.policy.clone(),
+            policy: Arc::new(self.policy.clone()),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub(super) struct Decision<X> {
-    policy: Policy<X>,
+    policy: Arc<Policy<X>>,
     stage: Stage,
     want: Want,
     /// Until when the call waits for a key, once it is known.
@@ -50,7 +50,7 @@ enum Stage {
 }
 
 impl<X> Decision<X> {
-    pub(super) fn new(policy: Policy<X>) -> Self {
+    pub(super) fn new(policy: Arc<Policy<X>>) -> Self {
         Self {
             policy,
             stage: Stage::New,

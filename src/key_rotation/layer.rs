@@ -151,7 +151,7 @@ impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
     fn layer(&self, inner: S) -> Self::Service {
         KeyRotation {
             inner,
-            policy: self.policy.clone(),
+            policy: Arc::new(self.policy.clone()),
         }
     }
 }

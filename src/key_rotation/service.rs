@@ -1,6 +1,7 @@
 use std::{
     fmt, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,7 +17,7 @@ use crate::{attempt::Attempts, replay::RequestBody};
 #[derive(Clone, Debug)]
 pub struct KeyRotation<S, X> {
     pub(super) inner: S,
-    pub(super) policy: Policy<X>,
+    pub(super) policy: Arc<Policy<X>>,
 }
 
 pin_project! {

@@ -1,8 +1,9 @@
 //! The model in a JSON body: the value of the top-level `"model"`, and nothing else, is replaced.
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc, sync::LazyLock};
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -12,26 +13,38 @@ pub(crate) struct Named {
     pub(super) model: Arc<str>,
     body: Bytes,
     /// Where the values of `"model"` stand; parsers differ in which of several they believe.
-    values: Vec<Range<usize>>,
+    earlier: Vec<Range<usize>>,
+    last: Range<usize>,
 }
 
 // === impl Named ===
 
 impl Named {
     /// `None` if the body is not a JSON object with a string named `"model"`.
+    ///
+    /// Behind the model it is not read as JSON where no other can be: whether the rest is sound is the
+    /// provider's to say, and conversations are long.
     pub(super) fn read(body: &Bytes) -> Option<Self> {
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let values = json.deserialize_map(Models).ok()?;
-        json.end().ok()?;
-        let model: String = serde_json::from_str(values.last()?.get()).ok()?;
         let start = body.as_ptr() as usize;
-        let range = |value: &&RawValue| {
+        let range = |value: &RawValue| {
             let at = value.get().as_ptr() as usize - start;
             at..at + value.get().len()
         };
+        let first = first(body)?;
+        let rest = &body[range(first).end..];
+        let (earlier, last) = match may_name_another(rest) {
+            true => {
+                let mut values = all(body)?;
+                let last = values.pop()?;
+                (values, last)
+            }
+            false if rest.trim_ascii_end().ends_with(b"}") => (Vec::new(), first),
+            false => return None,
+        };
         Some(Self {
-            model: model.into(),
-            values: values.iter().map(range).collect(),
+            model: text(last)?,
+            earlier: earlier.into_iter().map(range).collect(),
+            last: range(last),
             body: body.clone(),
         })
     }
@@ -39,9 +52,11 @@ impl Named {
     /// The body with another model.
     pub(super) fn with(&self, model: &str) -> Bytes {
         let quoted = serde_json::Value::from(model).to_string();
-        let mut changed = Vec::with_capacity(self.body.len() + quoted.len() * self.values.len());
+        let values = self.earlier.iter().chain([&self.last]);
+        let added = quoted.len() * (self.earlier.len() + 1);
+        let mut changed = Vec::with_capacity(self.body.len() + added);
         let mut kept = 0;
-        for value in &self.values {
+        for value in values {
             changed.extend_from_slice(&self.body[kept..value.start]);
             changed.extend_from_slice(quoted.as_bytes());
             kept = value.end;
@@ -51,25 +66,71 @@ impl Named {
     }
 }
 
-/// Collects the values of `"model"` as they stand in the text.
-struct Models;
+/// The first value of `"model"` as it stands in the text.
+fn first(body: &[u8]) -> Option<&RawValue> {
+    let mut found = Vec::new();
+    // That it ends before the object does is an error to the parser.
+    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Models {
+        found: &mut found,
+        most: 1,
+    });
+    found.pop()
+}
 
-impl<'de> Visitor<'de> for Models {
-    type Value = Vec<&'de RawValue>;
+/// All values of `"model"`, if the body is JSON to its end.
+fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
+    let mut found = Vec::new();
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let models = Models {
+        found: &mut found,
+        most: usize::MAX,
+    };
+    json.deserialize_map(models).ok()?;
+    json.end().ok()?;
+    Some(found)
+}
+
+/// Whether there can be another key `"model"`, as it is or with one of its letters, all of which are
+/// between U+0060 and U+006F, escaped.
+fn may_name_another(rest: &[u8]) -> bool {
+    static PLAIN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"model\""));
+    static ESCAPED: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\\u006"));
+    PLAIN.find(rest).is_some() || ESCAPED.find(rest).is_some()
+}
+
+/// What a string of JSON says; `None` if it is something else.
+fn text(value: &RawValue) -> Option<Arc<str>> {
+    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    match inner.contains('\\') {
+        true => serde_json::from_str(value.get()).ok().map(String::into),
+        false => Some(inner.into()),
+    }
+}
+
+/// Collects values of `"model"` as they stand in the text.
+struct Models<'a, 'de> {
+    found: &'a mut Vec<&'de RawValue>,
+    most: usize,
+}
+
+impl<'de> Visitor<'de> for Models<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(is_model) = map.next_key_seed(IsModel)? {
-            match is_model {
-                true => values.push(map.next_value().map_err(A::Error::custom)?),
-                false => drop(map.next_value::<IgnoredAny>()?),
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while self.found.len() < self.most {
+            match map.next_key_seed(IsModel)? {
+                Some(true) => self
+                    .found
+                    .push(map.next_value().map_err(A::Error::custom)?),
+                Some(false) => drop(map.next_value::<IgnoredAny>()?),
+                None => break,
             }
         }
-        Ok(values)
+        Ok(())
     }
 }
 
@@ -153,6 +214,31 @@ mod tests {
             assert_eq!(swap(body), None, "{body}");
         }
         assert!(Named::read(&Bytes::from_static(b"{\"model\":\"\xff\"}")).is_none());
+    }
+
+    /// Members of an object: with and without escapes, and with the word where it is no key of the object.
+    const MEMBERS: [&str; 9] = [
+        r#""model":"a""#,
+        r#""model" : "b\u0020c""#,
+        r#""mod\u0065l":"d""#,
+        r#""\u006Dodel":"e""#,
+        r#""model":7"#,
+        r#""x":"\"model\":\"in\"""#,
+        r#""x":{"model":"in"}"#,
+        r#""messages":[{"role":"model","content":"\n"}]"#,
+        r#""\u0078":1e3"#,
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_found_early_is_what_a_parse_to_the_end_finds(
+            members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 0..6)
+        ) {
+            let body = Bytes::from(format!("{{{}}}", members.join(",")));
+            let read = Named::read(&body).map(|named| named.model);
+            let whole = all(&body).and_then(|values| text(values.last()?));
+            proptest::prop_assert_eq!(read, whole);
+        }
     }
 
     #[test]
