@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -10,6 +10,7 @@ use http::{StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
+    head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
     trail::{Action, Attempt, Layer, Step, Trail, Why},
@@ -50,6 +51,18 @@ struct State {
     addressed: Option<Origin>,
     entered: bool,
     replay_limit: Option<u64>,
+    /// What the layers that are under way have kept; a trail that outlives them keeps no credentials.
+    kept: Weak<Head>,
+}
+
+/// What a layer learns of the call of a request that comes to it.
+pub(crate) struct Entered {
+    pub(crate) call: Call,
+    /// Whether it is the first layer to see it.
+    pub(crate) is_outermost: bool,
+    pub(crate) head: Arc<Head>,
+    /// The largest body that is kept: what the first layer says, for all share its recording.
+    pub(crate) replay_limit: u64,
 }
 
 /// Beyond any call.
@@ -110,37 +123,43 @@ impl Call {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The call of a request, and whether this layer is the first to see it.
-    pub(crate) fn enter(head: &mut request::Parts, limits: Limits, now: Instant) -> (Self, bool) {
-        let call = match head.extensions.get::<Self>() {
+    /// The call of a request that comes to a layer.
+    pub(crate) fn enter(
+        parts: &mut request::Parts,
+        limits: Limits,
+        replay_limit: u64,
+        now: impl FnOnce() -> Instant,
+    ) -> Entered {
+        let call = match parts.extensions.get::<Self>() {
             Some(call) => call.clone(),
             None => {
                 let call = Self::new();
-                head.extensions.insert(call.clone());
+                parts.extensions.insert(call.clone());
                 call
             }
         };
-        let outermost = {
-            let mut state = call.lock();
-            state.started.get_or_insert(now);
-            state.of_layers.tighten(limits);
-            let outermost = !std::mem::replace(&mut state.entered, true);
-            if outermost {
-                state.addressed = Origin::of(&head.uri);
-            }
-            outermost
-        };
-        (call, outermost)
+        let mut state = call.lock();
+        let head = state.keep(parts);
+        let is_outermost = !std::mem::replace(&mut state.entered, true);
+        if is_outermost {
+            state.addressed = head.origin.clone();
+        }
+        state.started.get_or_insert_with(now);
+        state.of_layers.tighten(limits);
+        let replay_limit = *state.replay_limit.get_or_insert(replay_limit);
+        drop(state);
+        Entered {
+            call,
+            is_outermost,
+            head,
+            replay_limit,
+        }
     }
 
-    /// The origin to which the caller addressed the request, whatever a layer made of it since.
-    pub(crate) fn addressed(&self) -> Option<Origin> {
-        self.lock().addressed.clone()
-    }
-
-    /// The largest body that is kept: what the first layer to ask says, for all share its recording.
-    pub(crate) fn replay_limit(&self, of_layer: u64) -> u64 {
-        *self.lock().replay_limit.get_or_insert(of_layer)
+    /// What `read` makes of the origin to which the caller addressed the request, whatever a layer made
+    /// of it since; it must not use the call.
+    pub(crate) fn of_addressed<T>(&self, read: impl FnOnce(Option<&Origin>) -> T) -> T {
+        read(self.lock().addressed.as_ref())
     }
 
     pub(crate) fn is_without_fallback(&self) -> bool {
@@ -161,8 +180,12 @@ impl Call {
         change(&mut self.lock().current);
     }
 
-    pub(crate) fn asked(&self) -> Asked {
-        self.lock().current.clone()
+    pub(crate) fn asked_key(&self) -> Option<Arc<str>> {
+        self.lock().current.key.clone()
+    }
+
+    pub(crate) fn asked_model(&self) -> Option<Arc<str>> {
+        self.lock().current.model.clone()
     }
 
     /// What is left until the deadline, if there is one, or why nothing may be sent any more.
@@ -225,6 +248,12 @@ impl Call {
         self.lock().attempts.last().map(read)
     }
 
+    /// What `read` makes of the attempts from the one at `first` on; it must not use the call.
+    pub(crate) fn of_attempts<T>(&self, first: usize, read: impl FnOnce(&[Attempt]) -> T) -> T {
+        let state = self.lock();
+        read(state.attempts.get(first..).unwrap_or_default())
+    }
+
     /// Adds a wait that is over.
     pub(crate) fn add_wait(&self, waited: Duration) {
         let mut state = self.lock();
@@ -251,6 +280,16 @@ impl fmt::Debug for Call {
 // === impl State ===
 
 impl State {
+    /// The head of a request: a layer's further out, if it came as that has sent it.
+    fn keep(&mut self, parts: &request::Parts) -> Arc<Head> {
+        let kept = self.kept.upgrade();
+        kept.filter(|kept| kept.is_of(parts)).unwrap_or_else(|| {
+            let head = Arc::new(Head::of(parts));
+            self.kept = Arc::downgrade(&head);
+            head
+        })
+    }
+
     fn add(
         &mut self,
         status: Option<StatusCode>,

@@ -10,6 +10,7 @@ pub mod client;
 mod clock;
 mod credentials;
 pub mod fallback;
+mod head;
 pub mod inspect;
 pub mod key_rotation;
 mod meter;

@@ -182,10 +182,11 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, request, uri::Authority};
+use http::{StatusCode, uri::Authority};
 
 use crate::{
     call::Call,
+    head::Head,
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
@@ -233,7 +234,7 @@ impl Telling {
         }
     }
 
-    pub(crate) fn open(head: &request::Parts) -> Self {
+    pub(crate) fn open(head: &Head) -> Self {
         Self {
             span: CallSpan::open(head),
             is_open: true,
@@ -250,7 +251,7 @@ impl Telling {
     }
 
     /// The first end counts.
-    pub(crate) fn end(&mut self, call: &Call, head: &request::Parts, end: End) {
+    pub(crate) fn end(&mut self, call: &Call, head: &Head, end: End) {
         if !std::mem::take(&mut self.is_open) {
             return;
         }
@@ -322,7 +323,7 @@ pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermos
 }
 
 /// A layer has held a send back.
-pub(crate) fn waited(layer: Layer, head: &request::Parts, waited: Duration) {
+pub(crate) fn waited(layer: Layer, head: &Head, waited: Duration) {
     if !waited.is_zero() {
         meter::wait(layer, head.uri.authority(), waited);
     }

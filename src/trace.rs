@@ -1,9 +1,10 @@
 //! The only file that names `tracing`; `telemetry` names the events.
 
-use http::{StatusCode, request};
+use http::StatusCode;
 
 use crate::{
     call::Call,
+    head::Head,
     trail::{Action, Attempt, Layer},
 };
 
@@ -32,7 +33,7 @@ impl CallSpan {
 
     /// A span by the conventions of OpenTelemetry for HTTP clients. Never a path, a query or a header.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-    pub(crate) fn open(head: &request::Parts) -> Self {
+    pub(crate) fn open(head: &Head) -> Self {
         Self {
             #[cfg(feature = "tracing")]
             span: open(head),
@@ -76,18 +77,15 @@ impl CallSpan {
 
 /// The name of the span is the method, as the convention has it, so that no stranger can make names.
 #[cfg(feature = "tracing")]
-fn open(head: &request::Parts) -> tracing::Span {
-    use std::cell::LazyCell;
-
+fn open(head: &Head) -> tracing::Span {
     use http::Method;
     use tracing::field::Empty;
 
     use crate::origin::Origin;
 
-    // Asked only if somebody listens.
-    let origin = LazyCell::new(|| Origin::of(&head.uri));
-    let host = || Some(origin.as_ref()?.host().trim_matches(['[', ']']));
-    let port = || origin.as_ref().and_then(Origin::port).map(i64::from);
+    let origin = head.origin.as_ref();
+    let host = || Some(origin?.host().trim_matches(['[', ']']));
+    let port = || origin.and_then(Origin::port).map(i64::from);
     macro_rules! span {
         ($name:literal, $method:expr) => {
             tracing::info_span!(
@@ -127,12 +125,14 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
     if !waited.is_zero() {
         span.record("tower_429.waited_seconds", waited.as_secs_f64());
     }
-    let attempts = call.attempts();
-    let sends = attempts.iter().filter(|attempt| attempt.sent).count();
+    let (sends, last) = call.of_attempts(0, |attempts| {
+        let sends = attempts.iter().filter(|attempt| attempt.sent).count();
+        (sends, attempts.last().cloned())
+    });
     if sends > 1 {
         span.record("http.request.resend_count", whole(sends - 1));
     }
-    if let Some(last) = attempts.last() {
+    if let Some(last) = last {
         let named = [
             ("tower_429.key", &last.key),
             ("tower_429.model", &last.model),

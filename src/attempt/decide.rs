@@ -1,17 +1,20 @@
 //! What a layer tells the machine.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode, request};
+use http::{Extensions, Response, StatusCode, request};
 use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
     call::Call,
+    clock::Moment,
+    head::Head,
     refusal::Refusal,
     replay::Recording,
     trail::{Action, Layer, Why},
@@ -55,10 +58,11 @@ pub(crate) trait Decide<R, E> {
 
 /// The request as the caller gave it.
 pub(crate) struct Draft<'a, B: Body> {
-    pub(crate) head: &'a request::Parts,
+    pub(crate) head: &'a Arc<Head>,
+    pub(crate) extensions: &'a Extensions,
     pub(crate) recording: &'a Recording<B>,
     pub(crate) call: &'a Call,
-    pub(crate) now: Instant,
+    pub(crate) moment: &'a Moment,
 }
 
 pub(crate) enum Prepared<R> {
@@ -73,15 +77,27 @@ pub(crate) enum Prepared<R> {
 pub(crate) struct Outcome<'a, E> {
     pub(crate) result: Result<StatusCode, &'a E>,
     pub(crate) refusal: Option<&'a Refusal>,
-    /// What is left until the deadline, if there is one, or why the request cannot be sent again.
-    pub(crate) left: Result<Option<Duration>, Why>,
+    /// Why the request cannot be sent again, if that is for its body.
+    pub(crate) once: Option<Why>,
     pub(crate) call: &'a Call,
     /// How many attempts the call had made before this one; a layer further in may make several.
     pub(crate) before: usize,
-    pub(crate) now: Instant,
+    pub(crate) moment: &'a Moment,
 }
 
 impl<E> Outcome<'_, E> {
+    pub(crate) fn now(&self) -> Instant {
+        self.moment.now()
+    }
+
+    /// What is left until the deadline, if there is one, or why the request cannot be sent again.
+    pub(crate) fn left(&self) -> Result<Option<Duration>, Why> {
+        match self.once {
+            Some(why) => Err(why),
+            None => self.call.left(self.now()),
+        }
+    }
+
     /// Whether the provider did what it was asked; a 200 may begin with an error, which is a refusal.
     pub(crate) fn is_success(&self) -> bool {
         self.refusal.is_none() && self.result.is_ok_and(|status| status.is_success())
@@ -98,6 +114,14 @@ pub(crate) enum Verdict {
         action: Action,
         wait: Duration,
     },
+}
+
+// === impl Draft ===
+
+impl<B: Body> Draft<'_, B> {
+    pub(crate) fn now(&self) -> Instant {
+        self.moment.now()
+    }
 }
 
 // === impl Verdict ===

@@ -7,6 +7,7 @@ mod steps;
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -20,6 +21,7 @@ use tower::Service;
 use crate::{
     call::Call,
     clock,
+    head::Head,
     refusal::Refusal,
     replay::{Recording, ReplayBody, RequestBody},
     telemetry::Telling,
@@ -36,10 +38,10 @@ pin_project! {
         B: RequestBody,
     {
         inner: S,
-        head: request::Parts,
-        // The extensions of the request if there is nothing but the call in them: they go out with the
-        // first send, and a copy would cost as much as one of all headers.
-        extensions: Option<Extensions>,
+        // For the sends after the first, which takes the head that came.
+        head: Arc<Head>,
+        // Empty if there is nothing but the call in them: a copy would cost as much as one of all headers.
+        extensions: Extensions,
         recording: Recording<B::Source>,
         decide: D,
         call: Call,
@@ -48,8 +50,9 @@ pin_project! {
         // Since when the next send is held back.
         waiting: Option<Instant>,
         before: usize,
-        // Where the attempt went: providers say the same thing with different words.
-        authority: Option<Authority>,
+        // Where the attempt went, if not to where the head says: providers say the same thing with
+        // different words.
+        elsewhere: Option<Authority>,
         #[pin]
         state: State<S::Future, R, S::Error, ReplayBody<B::Source>>,
     }
@@ -73,6 +76,8 @@ pin_project! {
         // => Calling | Done. The service is ready.
         Preparing {
             next: N,
+            // The head that came, until it goes out.
+            first: Option<request::Parts>,
             // Made when there is something to wait for.
             #[pin]
             timer: Option<Sleep>,
@@ -105,32 +110,37 @@ where
 {
     /// `inner` must be ready.
     pub(crate) fn new(inner: S, request: Request<B>, settings: Settings, decide: D) -> Self {
-        let (mut head, body) = request.into_parts();
-        let (call, outermost) = Call::enter(&mut head, settings.limits, clock::now());
-        let telling = match outermost {
-            true => Telling::open(&head),
+        let (mut parts, body) = request.into_parts();
+        let Settings {
+            limits,
+            replay_limit,
+        } = settings;
+        let entered = Call::enter(&mut parts, limits, replay_limit, clock::now);
+        let telling = match entered.is_outermost {
+            true => Telling::open(&entered.head),
             false => Telling::none(),
         };
-        let mut recording =
-            Recording::new(body.into_replay(), call.replay_limit(settings.replay_limit));
+        let extensions = match parts.extensions.len() {
+            1 => Extensions::new(),
+            _ => parts.extensions.clone(),
+        };
+        let mut recording = Recording::new(body.into_replay(), entered.replay_limit);
         let state = match recording.reader() {
-            Some(next) => State::Preparing { next, timer: None },
+            Some(next) => State::preparing(next, Some(parts)),
             None => State::Done,
         };
-        let only_call = head.extensions.len() == 1;
-        let extensions = only_call.then(|| std::mem::take(&mut head.extensions));
         Self {
             inner,
-            head,
+            head: entered.head,
             extensions,
             recording,
             decide,
-            before: call.outcomes(),
-            call,
-            outermost,
+            call: entered.call,
+            outermost: entered.is_outermost,
             telling,
             waiting: None,
-            authority: None,
+            before: 0,
+            elsewhere: None,
             state,
         }
     }
@@ -210,12 +220,24 @@ where
                     let readied = this.state.as_mut().project_replace(State::Done);
                     ready?;
                     if let StateOwned::Readying { next } = readied {
-                        this.state.set(State::Preparing { next, timer: None });
+                        this.state.set(State::preparing(next, None));
                     }
                 }
                 // Polled again after it was done.
                 StateProj::Done => return Poll::Pending,
             }
+        }
+    }
+}
+
+// === impl State ===
+
+impl<F, R, E, N> State<F, R, E, N> {
+    fn preparing(next: N, first: Option<request::Parts>) -> Self {
+        Self::Preparing {
+            next,
+            first,
+            timer: None,
         }
     }
 }

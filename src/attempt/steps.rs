@@ -6,13 +6,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{
     HeaderMap, Request, Response,
     header::{self, Entry},
     uri::Authority,
 };
-use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
@@ -20,10 +18,9 @@ use super::{
     Attempts, Decide, Draft, Outcome, Prepared, State, StateOwned, StateProj, Verdict, after,
 };
 use crate::{
-    call::Call,
-    clock,
+    clock::{self, Moment},
     refusal::{self, Bucket, Dialect, Refusal},
-    replay::{NotReplayable, Recording, ReplayBody, RequestBody},
+    replay::{NotReplayable, ReplayBody, RequestBody},
     telemetry,
     trail::{Action, Why},
 };
@@ -38,9 +35,10 @@ where
         let this = self.project();
         let draft = Draft {
             head: this.head,
+            extensions: this.extensions,
             recording: this.recording,
             call: this.call,
-            now: clock::now(),
+            moment: &Moment::default(),
         };
         this.decide.poll_prepare(&draft, cx)
     }
@@ -97,24 +95,26 @@ where
         self.as_mut().end_wait();
         let mut this = self.project();
         let prepared = this.state.as_mut().project_replace(State::Done);
-        let StateOwned::Preparing { next, .. } = prepared else {
+        let StateOwned::Preparing { next, first, .. } = prepared else {
             return;
         };
-        let mut head = this.head.clone();
-        if let Some(extensions) = this.extensions.take() {
-            head.extensions = extensions;
-        }
-        head.extensions.get_or_insert_with(|| this.call.clone());
-        let body = match this.decide.change(&mut head, this.call) {
+        let mut parts = first.unwrap_or_else(|| {
+            let mut extensions = this.extensions.clone();
+            extensions.get_or_insert_with(|| this.call.clone());
+            this.head.with(extensions)
+        });
+        let body = match this.decide.change(&mut parts, this.call) {
             Some(bytes) => {
-                mend_length(&mut head.headers, bytes.len());
+                mend_length(&mut parts.headers, bytes.len());
                 ReplayBody::from(bytes)
             }
             None => next,
         };
         *this.before = this.call.outcomes();
-        *this.authority = head.uri.authority().cloned();
-        let request = Request::from_parts(head, B::from_replay(body));
+        let authority = parts.uri.authority();
+        let is_elsewhere = authority != this.head.uri.authority();
+        *this.elsewhere = authority.filter(|_| is_elsewhere).cloned();
+        let request = Request::from_parts(parts, B::from_replay(body));
         let future = this.inner.call(request);
         this.state.set(State::Calling { future });
     }
@@ -122,7 +122,7 @@ where
     /// Calling => Judging
     pub(super) fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
         let mut this = self.project();
-        let host = this.authority.as_ref();
+        let host = this.elsewhere.as_ref().or(this.head.uri.authority());
         let refusal = result
             .as_mut()
             .ok()
@@ -160,46 +160,55 @@ where
         else {
             return Poll::Ready(None);
         };
-        let now = clock::now();
+        let moment = &Moment::default();
         let draft = Draft {
             head: this.head,
+            extensions: this.extensions,
             recording: this.recording,
             call: this.call,
-            now,
+            moment,
         };
         let mut outcome = Outcome {
             result: result.as_ref().map(Response::status),
             refusal: refusal.as_ref(),
-            left: left(this.recording, this.call, now),
+            once: this.recording.not_replayable().map(why_once),
             call: this.call,
             before: *this.before,
-            now,
+            moment,
         };
         if this.decide.poll_inform(&outcome, &draft, cx).is_pending() {
-            if let (None, Ok(Some(left))) = (deadline.as_ref().get_ref(), outcome.left) {
-                deadline.set(Some(sleep_until(after(now, left))));
+            if let (None, Ok(Some(left))) = (deadline.as_ref().get_ref(), outcome.left()) {
+                deadline.set(Some(sleep_until(after(moment.now(), left))));
             }
             match deadline.as_pin_mut() {
                 Some(deadline) => ready!(deadline.poll(cx)),
                 None => return Poll::Pending,
             }
         }
-        // Made before the judgement, for the body may be found too large at any moment until then.
-        let next = this.recording.reader();
-        if next.is_none() {
-            outcome.left = Err(why_once(this.recording));
+        // Made before the judgement, for the body may be found too large at any moment until then; but
+        // what is in memory stays there, and is nearly always an answer's that nobody acts on.
+        let in_memory = this.recording.in_memory();
+        let mut next = (!in_memory).then(|| this.recording.reader()).flatten();
+        if !in_memory && next.is_none() {
+            let why = this.recording.not_replayable().map(why_once);
+            outcome.once = why.or(Some(Why::BodyTooLarge));
         }
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
-            telemetry::acted(this.call, this.authority.as_ref(), action);
+            let host = this.elsewhere.as_ref().or(this.head.uri.authority());
+            telemetry::acted(this.call, host, action);
             this.call.step(D::LAYER, action);
         }
         if let Some(Action::Wait(_)) = action {
-            *this.waiting = Some(now);
+            *this.waiting = Some(moment.now());
         }
         telemetry::judged(this.call, D::LAYER, action, *this.outermost);
-        let again = verdict.wait().zip(next);
+        let wait = verdict.wait();
+        if wait.is_some() {
+            next = next.or_else(|| this.recording.reader());
+        }
+        let again = wait.zip(next);
         if let (None, Ok(response)) = (&again, result) {
             if let Verdict::Exhausted(_, refusal) = verdict {
                 response.extensions_mut().insert(refusal);
@@ -215,25 +224,11 @@ where
 /// How long to wait until the next send, and its body.
 pub(super) type Again<B> = (Duration, ReplayBody<<B as RequestBody>::Source>);
 
-/// What is left until the deadline, if there is one, or why the request cannot be sent again.
-fn left<B>(recording: &Recording<B>, call: &Call, now: Instant) -> Result<Option<Duration>, Why>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    match recording.not_replayable() {
-        Some(_) => Err(why_once(recording)),
-        None => call.left(now),
-    }
-}
-
-/// Why a recording has no body for another send.
-fn why_once<B>(recording: &Recording<B>) -> Why
-where
-    B: Body<Data = Bytes> + Unpin,
-{
-    match recording.not_replayable() {
-        Some(NotReplayable::BodyFailed) => Why::BodyFailed,
-        Some(NotReplayable::TooLarge) | None => Why::BodyTooLarge,
+/// Why a request is sent once.
+fn why_once(why: NotReplayable) -> Why {
+    match why {
+        NotReplayable::TooLarge => Why::BodyTooLarge,
+        NotReplayable::BodyFailed => Why::BodyFailed,
     }
 }
 

@@ -83,7 +83,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
             return Verdict::Pass;
         }
         match outcome
-            .left
+            .left()
             .and_then(|left| self.wait(outcome.refusal, left))
         {
             Err(why) => Verdict::Return(why),

@@ -24,7 +24,7 @@ use crate::{
     call::Call,
     model::Model,
     refusal::{Reason, Refusal},
-    trail::{Action, Layer, Why},
+    trail::{Action, Attempt, Layer, Why},
 };
 use choice::{Choice, Pick};
 
@@ -82,26 +82,30 @@ impl<P> Decision<P> {
 
     /// Tells the memory what became of the request; whether it was limited.
     fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
-        let Some(mut visit) = self.visit.take() else {
+        let Some(visit) = self.visit.take() else {
             return false;
         };
-        visit.is_answered();
-        let last = outcome.call.last();
         let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
         // What is left for one of the keys that a layer further in has is not what is left of the target.
-        let by_own_key = last.filter(|attempt| attempt.key.as_ref() == own_key);
-        let told = by_own_key.as_ref().map_or(&[][..], |attempt| &attempt.told);
+        let told = |last: &Attempt| match last.key.as_ref() == own_key {
+            true => last.told.clone(),
+            false => Vec::new(),
+        };
+        let told = || outcome.call.of_last(told).unwrap_or_default();
         match outcome.refusal {
             // What is too large now may fit next time.
             Some(refusal) if refusal.reason != Reason::TooLarge => {
-                visit.refused(refusal, told, outcome.now, self.policy.no_hint);
+                visit.refused(refusal, &told(), outcome.now(), self.policy.no_hint);
                 true
             }
             None if outcome.is_success() => {
-                visit.succeeded(told, outcome.now);
+                visit.succeeded(&told(), outcome.now());
                 false
             }
-            _ => false,
+            _ => {
+                visit.answered();
+                false
+            }
         }
     }
 }
@@ -116,18 +120,15 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
         if self.own.is_none() && !draft.call.is_without_fallback() {
             let mut own = Own::new(draft.head, draft.call);
             // A body that is still being uploaded is waited for only if it is to be changed now.
-            let limited = || {
-                self.policy
-                    .memory
-                    .has_limited(own.origin.as_ref(), draft.now)
-            };
+            let known = || self.policy.memory.lock();
+            let limited = || known().has_limited(own.origin(), draft.now());
             if own.model.is_none() && (draft.recording.in_memory() || limited()) {
-                match (read_model(draft, cx), draft.call.left(draft.now)) {
+                match (read_model(draft, cx), draft.call.left(draft.now())) {
                     (Poll::Ready(model), _) => own.model = model,
                     (Poll::Pending, Ok(None)) => return Poll::Pending,
                     // Until the deadline; the body wakes before if it comes.
                     (Poll::Pending, Ok(Some(left))) => {
-                        return Poll::Ready(Prepared::Later(after(draft.now, left)));
+                        return Poll::Ready(Prepared::Later(after(draft.now(), left)));
                     }
                     // It goes out as it is.
                     (Poll::Pending, Err(_)) => {}
@@ -135,7 +136,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             }
             self.own = Some(own);
         }
-        Poll::Ready(match self.choose(draft.call, draft.now, cx.waker()) {
+        Poll::Ready(match self.choose(draft.call, draft.now(), cx.waker()) {
             Ok(()) => Prepared::Send,
             Err(at) => Prepared::Later(at),
         })
@@ -164,7 +165,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let acts = outcome.left.is_ok() && self.policy.trigger.acts_on(outcome);
+        let acts = self.policy.trigger.acts_on(outcome) && outcome.left().is_ok();
         let lacks_model = self.own.as_ref().is_some_and(|own| self.lacks_model(own));
         if acts && lacks_model {
             let model = ready!(read_model(draft, cx));
@@ -181,17 +182,16 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             if outcome.refusal.is_none() {
                 self.remember(outcome);
             }
-            if let Some(visit) = &mut self.visit {
-                visit.is_answered();
+            if let Some(visit) = self.visit.take() {
+                visit.answered();
             }
-            self.visit = None;
             return Verdict::Pass;
         }
         if self.own.is_none() {
             return Verdict::Return(Why::FallbackOff);
         }
         let limited = self.remember_late(outcome);
-        if let Err(why) = outcome.left {
+        if let Err(why) = outcome.left() {
             return Verdict::Return(why);
         }
         self.tried.push(self.chosen);
@@ -203,20 +203,22 @@ impl<P> Decision<P> {
     /// As [`remember`](Self::remember), of a request whose model may have become known only now.
     fn remember_late<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
         if let (None, Some(own)) = (&self.visit, &self.own) {
-            let id = own.model.as_ref().map(|_| self.id(own, self.chosen));
-            self.visit = id.map(|id| self.policy.memory.visit(id, outcome.now));
+            let chosen = own.model.as_ref().map(|_| self.candidate(own, self.chosen));
+            let memory = &self.policy.memory;
+            self.visit = chosen.map(|it| memory.visit(&mut memory.lock(), it, outcome.now()));
         }
         self.remember(outcome)
     }
 
     /// Asks the next target, waits for one, or gives up.
     fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Verdict {
-        let (call, now) = (outcome.call, outcome.now);
+        let (call, now) = (outcome.call, outcome.now());
         let end = self.patience(call, now);
         let Some(own) = &self.own else {
             return Verdict::Pass;
         };
-        if let Pick::Ask(_) | Pick::Hold(..) = self.pick(own, now) {
+        let pick = self.pick(own, &mut self.policy.memory.lock(), now);
+        if let Pick::Ask(_) | Pick::Hold(..) = pick {
             return Verdict::Again {
                 action: Action::NextTarget,
                 wait: Duration::ZERO,
@@ -264,5 +266,5 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let body = ready!(draft.recording.poll_whole(cx));
-    Poll::Ready(body.map(|body| Model::in_body(draft.head, &body)))
+    Poll::Ready(body.map(|body| Model::in_body(&draft.head.headers, &body)))
 }

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{
@@ -36,8 +37,10 @@ pub(super) struct TargetId {
 pub(super) struct Memory(Arc<Mutex<Known>>);
 
 #[derive(Default)]
-struct Known {
-    targets: HashMap<TargetId, OfTarget>,
+pub(super) struct Known {
+    places: HashMap<TargetId, usize>,
+    /// A target keeps its place while it is visited.
+    targets: Slab<OfTarget>,
     /// Who waits for an answer that tells more.
     waiting: HashMap<u64, Waker>,
     seats: u64,
@@ -49,12 +52,18 @@ struct OfTarget {
     habits: Habits,
 }
 
+/// A target that is looked at, and its place once that was looked up: names are long to hash.
+pub(super) struct Candidate {
+    id: TargetId,
+    place: Option<usize>,
+}
+
 /// A request to a target that is under way; over when it is dropped.
 pub(super) struct Visit {
     memory: Memory,
-    id: TargetId,
+    place: usize,
     since: Instant,
-    is_answered: bool,
+    is_over: bool,
 }
 
 /// A call's place among those who wait for an answer; given up when it is dropped.
@@ -66,45 +75,20 @@ pub(super) struct Seat {
 // === impl Memory ===
 
 impl Memory {
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn room(&self, id: &TargetId, now: Instant) -> Room {
-        match self.lock().targets.get_mut(id) {
-            Some(target) => target.allowance.room(&target.habits, true, now),
-            None => Allowance::default().room(&Habits::default(), true, now),
-        }
-    }
-
-    /// When the target frees, and what it waits for; `None` if it is free.
-    pub(super) fn end(&self, id: &TargetId, now: Instant) -> Option<(Instant, Refusal)> {
-        self.lock().targets.get(id)?.end(now)
-    }
-
-    /// Whether any target of this origin is limited.
-    pub(super) fn has_limited(&self, origin: Option<&Origin>, now: Instant) -> bool {
-        let known = self.lock();
-        let mut here = known
-            .targets
-            .iter()
-            .filter(|(id, _)| id.origin.as_ref() == origin);
-        here.any(|(_, target)| target.end(now).is_some())
-    }
-
-    pub(super) fn visit(&self, id: TargetId, now: Instant) -> Visit {
-        let mut known = self.lock();
-        if known.targets.len() >= MOST && !known.targets.contains_key(&id) {
-            known.forget_one(now);
-        }
-        let OfTarget { allowance, habits } = known.targets.entry(id.clone()).or_default();
+    /// Counts a request to the target; `known` is what this memory knows.
+    pub(super) fn visit(&self, known: &mut Known, to: Candidate, now: Instant) -> Visit {
+        let place = known.place(to, now);
+        let OfTarget { allowance, habits } = &mut known.targets[place];
         allowance.take(habits, now);
-        drop(known);
         Visit {
             memory: self.clone(),
-            id,
+            place,
             since: now,
-            is_answered: false,
+            is_over: false,
         }
     }
 
@@ -134,21 +118,74 @@ impl Drop for Seat {
     }
 }
 
+// === impl Candidate ===
+
+impl Candidate {
+    pub(super) fn new(id: TargetId) -> Self {
+        Self { id, place: None }
+    }
+}
+
 // === impl Known ===
 
 impl Known {
-    /// Makes room: those that are idle go, or else one that nobody visits.
+    pub(super) fn room(&mut self, of: &mut Candidate, now: Instant) -> Room {
+        of.place = self.places.get(&of.id).copied();
+        match of.place.and_then(|place| self.targets.get_mut(place)) {
+            Some(target) => target.allowance.room(&target.habits, true, now),
+            None => Allowance::default().room(&Habits::default(), true, now),
+        }
+    }
+
+    /// When the target frees, and what it waits for; `None` if it is free.
+    pub(super) fn end(&self, of: &Candidate, now: Instant) -> Option<(Instant, Refusal)> {
+        let place = of.place.or_else(|| self.places.get(&of.id).copied())?;
+        self.targets.get(place)?.end(now)
+    }
+
+    /// Whether any target of this origin is limited.
+    pub(super) fn has_limited(&self, origin: Option<&Origin>, now: Instant) -> bool {
+        let mut here = self
+            .places
+            .iter()
+            .filter(|(id, _)| id.origin.as_ref() == origin);
+        here.any(|(_, place)| self.targets[*place].end(now).is_some())
+    }
+
+    /// Where the target is, which it may be from now on.
+    fn place(&mut self, of: Candidate, now: Instant) -> usize {
+        if let Some(place) = of.place.or_else(|| self.places.get(&of.id).copied()) {
+            return place;
+        }
+        if self.places.len() >= MOST {
+            self.forget_one(now);
+        }
+        let place = self.targets.insert(OfTarget::default());
+        self.places.insert(of.id, place);
+        place
+    }
+
+    /// Makes room: those that are idle go, or else the one that frees first of those that nobody visits.
     fn forget_one(&mut self, now: Instant) {
-        self.targets
-            .retain(|_, target| !target.allowance.is_idle(now));
-        if self.targets.len() >= MOST {
-            let ends = self
-                .targets
-                .iter()
-                .filter_map(|(id, target)| Some((target.end(now)?.0, id)));
-            if let Some(id) = ends.min_by_key(|(end, _)| *end).map(|(_, id)| id.clone()) {
-                self.targets.remove(&id);
+        let targets = &mut self.targets;
+        self.places.retain(|_, place| {
+            let is_idle = targets[*place].allowance.is_idle(now);
+            if is_idle {
+                targets.remove(*place);
             }
+            !is_idle
+        });
+        if self.places.len() < MOST {
+            return;
+        }
+        let places = self.places.iter();
+        let unused = places.filter(|(_, place)| self.targets[**place].allowance.is_unused());
+        let ends =
+            unused.filter_map(|(id, place)| Some((self.targets[*place].end(now)?.0, id, *place)));
+        if let Some((_, id, place)) = ends.min_by_key(|(end, ..)| *end) {
+            let id = id.clone();
+            self.places.remove(&id);
+            self.targets.remove(place);
         }
     }
 }
@@ -164,42 +201,44 @@ impl OfTarget {
 // === impl Visit ===
 
 impl Visit {
-    /// There is an answer, or the request has failed.
-    pub(super) fn is_answered(&mut self) {
-        self.is_answered = true;
+    /// There is an answer that says nothing, or the request has failed.
+    pub(super) fn answered(self) {
+        self.end(|_| {});
     }
 
     pub(super) fn refused(
-        &self,
+        self,
         refusal: &Refusal,
         told: &[Bucket],
         now: Instant,
         no_hint: Duration,
     ) {
-        let mut known = self.memory.lock();
-        if let Some(target) = known.targets.get_mut(&self.id) {
-            let OfTarget { allowance, habits } = target;
-            allowance.refused(habits, refusal, told, (self.since, now), no_hint);
-        }
+        let when = (self.since, now);
+        self.end(|OfTarget { allowance, habits }| {
+            allowance.refused(habits, refusal, told, when, no_hint);
+        });
     }
 
-    pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
-        let mut known = self.memory.lock();
-        if let Some(target) = known.targets.get_mut(&self.id) {
-            let OfTarget { allowance, habits } = target;
-            allowance.succeeded(habits, told.iter(), (self.since, now));
-        }
+    pub(super) fn succeeded(self, told: &[Bucket], now: Instant) {
+        let when = (self.since, now);
+        self.end(|OfTarget { allowance, habits }| {
+            allowance.succeeded(habits, told.iter(), when);
+        });
     }
-}
 
-impl Drop for Visit {
-    fn drop(&mut self) {
+    fn end(mut self, tell: impl FnOnce(&mut OfTarget)) {
+        self.is_over = true;
+        self.leave(tell);
+    }
+
+    fn leave(&self, tell: impl FnOnce(&mut OfTarget)) {
         let mut known = self.memory.lock();
-        if let Some(target) = known.targets.get_mut(&self.id) {
-            if !self.is_answered {
-                target.allowance.given_up(self.since);
-            }
+        if let Some(target) = known.targets.get_mut(self.place) {
+            tell(target);
             target.allowance.give_back(self.since);
+        }
+        if known.waiting.is_empty() {
+            return;
         }
         let waiting = std::mem::take(&mut known.waiting);
         drop(known);
@@ -207,11 +246,19 @@ impl Drop for Visit {
     }
 }
 
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.leave(|target| target.allowance.given_up(self.since));
+        }
+    }
+}
+
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The paths of targets are nobody's business.
         let known = self.lock();
-        let models = known.targets.keys().map(|id| &id.model);
+        let models = known.places.keys().map(|id| &id.model);
         f.debug_list().entries(models).finish()
     }
 }
@@ -226,15 +273,17 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let (memory, now) = (Memory::default(), Instant::now());
-        let id = |number: usize| TargetId {
-            origin: None,
-            base_path: String::new(),
-            model: Some(number.to_string().into()),
-            account: None,
+        let target = |number: usize| {
+            Candidate::new(TargetId {
+                origin: None,
+                base_path: String::new(),
+                model: Some(number.to_string().into()),
+                account: None,
+            })
         };
         for number in 0..MOST + 10 {
             let at = now + Duration::from_millis(number as u64);
-            let visit = memory.visit(id(number), at);
+            let visit = memory.visit(&mut memory.lock(), target(number), at);
             visit.refused(
                 &Refusal::new(Reason::RateLimited),
                 &[],
@@ -242,12 +291,13 @@ mod tests {
                 Duration::from_secs(60),
             );
         }
-        assert_eq!(memory.lock().targets.len(), MOST);
+        let known = memory.lock();
+        assert_eq!((known.places.len(), known.targets.len()), (MOST, MOST));
         assert!(
-            memory.end(&id(0), now).is_none(),
+            known.end(&target(0), now).is_none(),
             "the one that frees first is forgotten first"
         );
-        assert!(memory.end(&id(MOST + 9), now).is_some());
+        assert!(known.end(&target(MOST + 9), now).is_some());
     }
 
     #[test]

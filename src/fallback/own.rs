@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Uri, Version, request};
+use http::{Version, request};
 
 use super::{Target, memory::TargetId};
-use crate::{call::Call, credentials, model::Model, origin::Origin};
+use crate::{call::Call, credentials, head::Head, model::Model, origin::Origin};
 
 /// The request as it came to this layer.
 pub(super) struct Own {
-    pub(super) uri: Uri,
-    pub(super) origin: Option<Origin>,
+    head: Arc<Head>,
     /// `None` while only a body that has not been read yet could tell.
     pub(super) model: Option<Model>,
     pub(super) key: Option<Arc<str>>,
@@ -20,13 +19,16 @@ pub(super) struct Own {
 // === impl Own ===
 
 impl Own {
-    pub(super) fn new(head: &request::Parts, call: &Call) -> Self {
+    pub(super) fn new(head: &Arc<Head>, call: &Call) -> Self {
         Self {
-            origin: Origin::of(&head.uri),
-            uri: head.uri.clone(),
-            model: Model::in_path(head),
-            key: call.asked().key,
+            head: head.clone(),
+            model: Model::in_path(&head.uri),
+            key: call.asked_key(),
         }
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.head.origin.as_ref()
     }
 
     pub(super) fn model_name(&self) -> Option<Arc<str>> {
@@ -35,7 +37,7 @@ impl Own {
 
     pub(super) fn id(&self) -> TargetId {
         TargetId {
-            origin: self.origin.clone(),
+            origin: self.head.origin.clone(),
             base_path: String::new(),
             model: self.model_name(),
             account: self.key.clone(),
@@ -51,7 +53,7 @@ impl Own {
             (Some(_), true) => None,
         };
         TargetId {
-            origin: elsewhere.or_else(|| self.origin.clone()),
+            origin: elsewhere.or_else(|| self.head.origin.clone()),
             base_path: target.base_path().into(),
             model: target.own_model().cloned().or_else(|| self.model_name()),
             account,
@@ -65,7 +67,9 @@ impl Own {
         let same_model = target
             .own_model()
             .is_none_or(|model| named.as_ref() == Some(model));
-        let same = same_model && target.headers().is_empty() && target.uri(&self.uri) == self.uri;
+        let same = same_model
+            && target.headers().is_empty()
+            && target.uri(&self.head.uri) == self.head.uri;
         possible && !same
     }
 
@@ -82,7 +86,7 @@ impl Own {
         };
         let leaves = target
             .own_origin()
-            .is_some_and(|origin| Some(origin) != self.origin.as_ref());
+            .is_some_and(|origin| Some(origin) != self.origin());
         head.uri = target.uri(&head.uri);
         if leaves {
             credentials::strip(head);

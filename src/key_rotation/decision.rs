@@ -20,9 +20,9 @@ use super::{
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
     call::Call,
+    head::Head,
     model::Model,
-    origin::Origin,
-    refusal::{Reason, Refusal},
+    refusal::{Bucket, Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
 };
 
@@ -59,10 +59,10 @@ impl<X> Decision<X> {
         }
     }
 
-    fn pool(&self, head: &request::Parts, call: &Call) -> Option<KeyPool> {
-        let (origin, addressed) = (Origin::of(&head.uri), call.addressed());
-        let serves = |pool: &&KeyPool| pool.serves(origin.as_ref(), addressed.as_ref());
-        self.policy.pools.iter().find(serves).cloned()
+    fn pool(&self, head: &Head, call: &Call) -> Option<KeyPool> {
+        let origin = head.origin.as_ref();
+        let mut pools = self.policy.pools.iter();
+        call.of_addressed(|addressed| pools.find(|pool| pool.serves(origin, addressed)).cloned())
     }
 
     /// Until when this call may wait, if it may at all.
@@ -89,7 +89,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let now = draft.now;
+        let now = draft.now();
         loop {
             match &mut self.stage {
                 Stage::Keyless | Stage::Leased(_) => return Poll::Ready(Prepared::Send),
@@ -160,11 +160,11 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;
         }
-        if let Err(why) = outcome.left {
+        if let Err(why) = outcome.left() {
             return Verdict::Return(why);
         }
         self.want.tried.push(lease.id());
-        self.next::<R>(lease.pool().clone(), outcome.call, outcome.now)
+        self.next::<R>(lease.pool().clone(), outcome.call, outcome.now())
     }
 }
 
@@ -260,20 +260,20 @@ fn want<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Want>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let asked = draft.call.asked().model;
+    let asked = draft.call.asked_model();
     // What a layer further out has read is not read again.
-    let named = asked.or_else(|| Model::in_path(draft.head)?.name());
+    let named = asked.or_else(|| Model::in_path(&draft.head.uri)?.name());
     let model = match named {
         None if draft.recording.in_memory() => {
             let body = ready!(draft.recording.poll_whole(cx));
-            body.and_then(|body| Model::in_body(draft.head, &body).name())
+            body.and_then(|body| Model::in_body(&draft.head.headers, &body).name())
         }
         named => named,
     };
     Poll::Ready(Want {
         model,
         tried: Vec::new(),
-        session: draft.head.extensions.get::<Session>().map(Session::hash),
+        session: draft.extensions.get::<Session>().map(Session::hash),
     })
 }
 
@@ -281,28 +281,30 @@ where
 ///
 /// A layer further in may have made several attempts with it, or have taken it off.
 fn report<E>(lease: &Lease, outcome: &Outcome<'_, E>) -> bool {
-    let attempts = outcome.call.attempts().split_off(outcome.before);
+    let now = outcome.now();
     let carries = |attempt: &Attempt| {
         let key = attempt.key.as_ref();
         attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
     };
-    let Some((last, earlier)) = attempts.split_last() else {
-        return false;
-    };
-    let tell = |refusal: Option<&Refusal>, told, is_success| match refusal {
-        Some(refusal) if refusal.another_key_helps() => lease.refused(refusal, told, outcome.now),
-        None if is_success => lease.succeeded(told, outcome.now),
+    let tell = |refusal: Option<&Refusal>, told: &[Bucket], is_success| match refusal {
+        Some(refusal) if refusal.another_key_helps() => lease.refused(refusal, told, now),
+        None if is_success => lease.succeeded(told, now),
         _ => {}
     };
-    for attempt in earlier.iter().filter(|attempt| carries(attempt)) {
-        let is_success = attempt.status.is_some_and(|status| status.is_success());
-        tell(attempt.refusal.as_ref(), &attempt.told, is_success);
-    }
-    if carries(last) {
-        // What the last answer means may have been read better by a layer between.
-        tell(outcome.refusal, &last.told, outcome.is_success());
-    }
-    carries(last)
+    outcome.call.of_attempts(outcome.before, |attempts| {
+        let Some((last, earlier)) = attempts.split_last() else {
+            return false;
+        };
+        for attempt in earlier.iter().filter(|attempt| carries(attempt)) {
+            let is_success = attempt.status.is_some_and(|status| status.is_success());
+            tell(attempt.refusal.as_ref(), &attempt.told, is_success);
+        }
+        if carries(last) {
+            // What the last answer means may have been read better by a layer between.
+            tell(outcome.refusal, &last.told, outcome.is_success());
+        }
+        carries(last)
+    })
 }
 
 // === impl Exhausted ===

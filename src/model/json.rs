@@ -123,9 +123,7 @@ impl<'de> Visitor<'de> for Models<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while self.found.len() < self.most {
             match map.next_key_seed(IsModel)? {
-                Some(true) => self
-                    .found
-                    .push(map.next_value().map_err(A::Error::custom)?),
+                Some(true) => self.found.push(map.next_value().map_err(A::Error::custom)?),
                 Some(false) => drop(map.next_value::<IgnoredAny>()?),
                 None => break,
             }

@@ -6,7 +6,7 @@ mod path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{header, request};
+use http::{HeaderMap, Uri, header, request};
 
 use crate::credentials::with_path;
 
@@ -23,12 +23,12 @@ pub(crate) enum Model {
 
 impl Model {
     /// The model in the path; `None` if only the body could tell.
-    pub(crate) fn in_path(head: &request::Parts) -> Option<Self> {
-        path::Named::read(head.uri.path()).map(Self::InPath)
+    pub(crate) fn in_path(uri: &Uri) -> Option<Self> {
+        path::Named::read(uri.path()).map(Self::InPath)
     }
 
-    pub(crate) fn in_body(head: &request::Parts, body: &Bytes) -> Self {
-        let named = is_plain_json(head)
+    pub(crate) fn in_body(headers: &HeaderMap, body: &Bytes) -> Self {
+        let named = is_plain_json(headers)
             .then(|| json::Named::read(body))
             .flatten();
         named.map_or(Self::Nowhere, Self::InBody)
@@ -64,12 +64,8 @@ impl Model {
 }
 
 /// Whether the body may be read as JSON: not compressed, and not said to be something else.
-fn is_plain_json(head: &request::Parts) -> bool {
-    let text = |name| {
-        head.headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or("?"))
-    };
+fn is_plain_json(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let plain = text(header::CONTENT_ENCODING)
         .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
     let json = text(header::CONTENT_TYPE).is_none_or(|kind| {

@@ -9,7 +9,10 @@ use crate::{
     allowance::Room,
     attempt::after,
     call::Call,
-    fallback::{memory::TargetId, own::Own},
+    fallback::{
+        memory::{Candidate, Known},
+        own::Own,
+    },
     refusal::Refusal,
 };
 
@@ -31,14 +34,17 @@ const SOON: Duration = Duration::from_millis(250);
 
 /// What to ask next.
 pub(super) enum Pick {
-    Ask(Choice),
+    Ask(Chosen),
     /// This one, better at that time or after an answer: enough are out to find out how much it takes,
     /// or it frees in a moment.
-    Hold(Choice, Option<Instant>),
+    Hold(Chosen, Option<Instant>),
     /// All are limited; this one frees first, then.
-    Limited(Choice, Instant),
+    Limited(Chosen, Instant),
     Nothing,
 }
+
+/// A choice, and what the memory has of it.
+pub(super) struct Chosen(Choice, Candidate);
 
 impl<P> Decision<P> {
     /// The choices that this request has, in order of preference.
@@ -50,52 +56,44 @@ impl<P> Decision<P> {
             .chain(differ.map(|(index, _)| Choice::Target(index)))
     }
 
-    pub(super) fn id(&self, own: &Own, choice: Choice) -> TargetId {
-        match choice {
+    pub(super) fn candidate(&self, own: &Own, choice: Choice) -> Candidate {
+        Candidate::new(match choice {
             Choice::Own => own.id(),
             Choice::Target(index) => own.id_of(&self.policy.targets[index]),
-        }
-    }
-
-    pub(super) fn end(
-        &self,
-        own: &Own,
-        choice: Choice,
-        now: Instant,
-    ) -> Option<(Instant, Refusal)> {
-        self.policy.memory.end(&self.id(own, choice), now)
+        })
     }
 
     /// What to ask next of what was not tried.
-    pub(super) fn pick(&self, own: &Own, now: Instant) -> Pick {
+    pub(super) fn pick(&self, own: &Own, known: &mut Known, now: Instant) -> Pick {
         let mut full = None;
         let mut testable = None;
-        let mut closed: Option<(Instant, Choice)> = None;
+        let mut closed: Option<(Instant, Chosen)> = None;
         for choice in self
             .choices(own)
             .filter(|choice| !self.tried.contains(choice))
         {
-            match self.policy.memory.room(&self.id(own, choice), now) {
-                Room::Open(_) => return Pick::Ask(choice),
-                Room::Learning(at) => return Pick::Hold(choice, at),
+            let mut this = Chosen(choice, self.candidate(own, choice));
+            match known.room(&mut this.1, now) {
+                Room::Open(_) => return Pick::Ask(this),
+                Room::Learning(at) => return Pick::Hold(this, at),
                 // A lesser target is not worth it for a moment.
                 Room::Closed(until) if self.may_wait() && until <= now + SOON => {
-                    return Pick::Hold(choice, Some(until));
+                    return Pick::Hold(this, Some(until));
                 }
                 Room::Full(_) if self.may_wait() && now < self.held_until(now) => {
-                    return Pick::Hold(choice, Some(self.held_until(now)));
+                    return Pick::Hold(this, Some(self.held_until(now)));
                 }
-                Room::Full(_) => full = full.or(Some(choice)),
-                Room::Testable(_) => testable = testable.or(Some(choice)),
-                Room::Closed(until) if closed.is_none_or(|(first, _)| until < first) => {
-                    closed = Some((until, choice));
+                Room::Full(_) => full = full.or(Some(this)),
+                Room::Testable(_) => testable = testable.or(Some(this)),
+                Room::Closed(until) if closed.as_ref().is_none_or(|(first, _)| until < *first) => {
+                    closed = Some((until, this));
                 }
                 Room::Closed(_) => {}
             }
         }
         match (full.or(testable), closed) {
-            (Some(choice), _) => Pick::Ask(choice),
-            (None, Some((until, choice))) => Pick::Limited(choice, until),
+            (Some(this), _) => Pick::Ask(this),
+            (None, Some((until, this))) => Pick::Limited(this, until),
             (None, None) => Pick::Nothing,
         }
     }
@@ -117,7 +115,7 @@ impl<P> Decision<P> {
         Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
     }
 
-    /// Chooses whom to ask, or when to choose.
+    /// Chooses whom to ask and counts the request to it, or says when to choose.
     pub(super) fn choose(
         &mut self,
         call: &Call,
@@ -128,38 +126,41 @@ impl<P> Decision<P> {
         let Some(own) = &self.own else {
             return Ok(());
         };
-        let later = match (self.pick(own, now), end) {
+        let memory = &self.policy.memory;
+        let mut known = memory.lock();
+        let later = match (self.pick(own, &mut known, now), end) {
             (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
             }
             (Pick::Limited(_, until), Some(end)) if until < end => until,
-            (Pick::Nothing, _) => return self.visit_chosen(now),
-            (Pick::Ask(choice) | Pick::Hold(choice, _) | Pick::Limited(choice, _), _) => {
-                self.chosen = choice;
-                return self.visit_chosen(now);
+            (pick, _) => {
+                let chosen = match pick {
+                    Pick::Ask(chosen) | Pick::Hold(chosen, _) | Pick::Limited(chosen, _) => chosen,
+                    Pick::Nothing => Chosen(self.chosen, self.candidate(own, self.chosen)),
+                };
+                self.chosen = chosen.0;
+                // Of an unknown model nothing is to be remembered: it cannot be told from others.
+                let visited = own.model.is_some().then_some(chosen.1);
+                let visit = visited.map(|it| memory.visit(&mut known, it, now));
+                drop(known);
+                self.visit = visit;
+                self.seat = None;
+                return Ok(());
             }
         };
-        let memory = &self.policy.memory;
+        drop(known);
         let seat = self.seat.get_or_insert_with(|| memory.sit_down());
         seat.wake_after_answer(waker);
         Err(later.max(now + TICK))
     }
 
-    /// Counts the request to the one that was chosen.
-    pub(super) fn visit_chosen(&mut self, now: Instant) -> Result<(), Instant> {
-        self.seat = None;
-        // Of an unknown model nothing is to be remembered: it cannot be told from others.
-        if let Some(own) = self.own.as_ref().filter(|own| own.model.is_some()) {
-            let id = self.id(own, self.chosen);
-            self.visit = Some(self.policy.memory.visit(id, now));
-        }
-        Ok(())
-    }
-
     /// When the first choice frees, and what it waits for; `None` if one is free.
     pub(super) fn first_end(&self, own: &Own, now: Instant) -> Option<(Instant, Refusal)> {
-        let ends = self.choices(own).map(|choice| self.end(own, choice, now));
+        let known = self.policy.memory.lock();
+        let ends = self
+            .choices(own)
+            .map(|choice| known.end(&self.candidate(own, choice), now));
         ends.min_by_key(|end| end.as_ref().map(|(end, _)| *end))
             .flatten()
     }

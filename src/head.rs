@@ -1,0 +1,131 @@
+//! The head of a request, of which stacked layers keep one copy.
+
+use http::{
+    Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version, request, uri::Authority,
+};
+
+use crate::origin::Origin;
+
+/// A request's head without its extensions, kept so that it can be sent again.
+///
+/// A layer that passes the head on as it came to it needs no copy beside the one that a layer further
+/// out has: that is looked at before each copy, for to compare costs a fraction of it.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) headers: HeaderMap,
+    /// Where it goes; `None` if it names no host.
+    pub(crate) origin: Option<Origin>,
+    version: Version,
+}
+
+// === impl Head ===
+
+impl Head {
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        Self {
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            headers: parts.headers.clone(),
+            origin: Origin::of(&parts.uri),
+            version: parts.version,
+        }
+    }
+
+    /// Whether a copy of these would be the same.
+    pub(crate) fn is_of(&self, parts: &request::Parts) -> bool {
+        self.version == parts.version
+            && self.method == parts.method
+            && is_same_uri(&self.uri, &parts.uri)
+            && is_same_map(&self.headers, &parts.headers)
+    }
+
+    pub(crate) fn with(&self, extensions: Extensions) -> request::Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = self.method.clone();
+        parts.uri = self.uri.clone();
+        parts.version = self.version;
+        parts.headers = self.headers.clone();
+        parts.extensions = extensions;
+        parts
+    }
+}
+
+/// As `==`, which takes two hosts for one that differ in case.
+fn is_same_uri(one: &Uri, other: &Uri) -> bool {
+    one.path_and_query() == other.path_and_query()
+        && one.authority().map(Authority::as_str) == other.authority().map(Authority::as_str)
+        && one.scheme() == other.scheme()
+}
+
+/// As `==`, but the order counts, and so does what may be shown of a value.
+fn is_same_map(one: &HeaderMap, other: &HeaderMap) -> bool {
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((name, value), (other_name, other_value))| {
+                name == other_name && is_same_value(value, other_value)
+            })
+}
+
+fn is_same_value(one: &HeaderValue, other: &HeaderValue) -> bool {
+    let (bytes, others) = (one.as_bytes(), other.as_bytes());
+    // A copy has the very bytes of what it was made of.
+    let is_same = std::ptr::eq(bytes, others) || bytes == others;
+    is_same && one.is_sensitive() == other.is_sensitive()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts() -> request::Parts {
+        let request = Request::post("https://api.example/v1/chat?x=1")
+            .header("accept", "text/html")
+            .header("x-own", "1")
+            .header("x-own", "2")
+            .body(());
+        request.unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_copy_is_the_same_and_so_is_what_is_built_alike() {
+        let one = parts();
+        let head = Head::of(&one);
+        assert!(head.is_of(&one));
+        assert!(head.is_of(&head.with(Extensions::new())));
+    }
+
+    #[test]
+    fn whatever_differs_makes_another_head() {
+        let changes: [fn(&mut request::Parts); 9] = [
+            |parts| parts.method = Method::PUT,
+            |parts| parts.version = Version::HTTP_2,
+            |parts| parts.uri = "https://api.example/v1/chat?x=2".parse().unwrap(),
+            |parts| parts.uri = "https://API.example/v1/chat?x=1".parse().unwrap(),
+            |parts| parts.uri = "http://api.example/v1/chat?x=1".parse().unwrap(),
+            |parts| drop(parts.headers.insert("x-own", HeaderValue::from_static("1"))),
+            |parts| {
+                drop(
+                    parts
+                        .headers
+                        .insert("accept", HeaderValue::from_static("*/*")),
+                )
+            },
+            |parts| drop(parts.headers.append("x-own", HeaderValue::from_static("3"))),
+            |parts| {
+                for value in parts.headers.values_mut() {
+                    value.set_sensitive(true);
+                }
+            },
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let original = parts();
+            let (mut changed, ()) = Request::new(()).into_parts();
+            changed.clone_from(&original);
+            change(&mut changed);
+            assert!(!Head::of(&original).is_of(&changed), "{number}");
+        }
+    }
+}
