@@ -10,6 +10,7 @@ use http::{StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
+    credentials::Place,
     head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
@@ -51,6 +52,8 @@ struct State {
     addressed: Option<Origin>,
     entered: bool,
     replay_limit: Option<u64>,
+    /// Where keys were put on its requests.
+    placed: Vec<Place>,
     /// What the layers that are under way have kept; a trail that outlives them keeps no credentials.
     kept: Weak<Head>,
 }
@@ -178,6 +181,20 @@ impl Call {
     /// Who asks what from now on.
     pub(crate) fn ask(&self, change: impl FnOnce(&mut Asked)) {
         change(&mut self.lock().current);
+    }
+
+    /// A key of this label was put there.
+    pub(crate) fn ask_with_key(&self, label: Arc<str>, place: Place) {
+        let mut state = self.lock();
+        state.current.key = Some(label);
+        if !state.placed.contains(&place) {
+            state.placed.push(place);
+        }
+    }
+
+    /// Where keys were put, which must not travel to another origin.
+    pub(crate) fn placed(&self) -> Vec<Place> {
+        self.lock().placed.clone()
     }
 
     pub(crate) fn asked_key(&self) -> Option<Arc<str>> {

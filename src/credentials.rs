@@ -21,10 +21,6 @@ pub(crate) enum Credential {
     Query(Arc<str>, Arc<str>),
 }
 
-/// Left in a request's extensions by who puts a credential on it, so that it can be taken off again.
-#[derive(Clone, Debug, Default)]
-struct Placed(Vec<Place>);
-
 /// Headers that carry credentials, or that name the origin.
 const HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
@@ -50,9 +46,9 @@ const PARAMETERS: [&str; 7] = [
 // === impl Credential ===
 
 impl Credential {
-    /// Puts it on a request in place of what stood there, and leaves word of it for [`strip`].
-    pub(crate) fn put(&self, head: &mut request::Parts) {
-        let place = match self {
+    /// Puts it on a request in place of what stood there; returns where, for [`strip`].
+    pub(crate) fn put(&self, head: &mut request::Parts) -> Place {
+        match self {
             Self::Header(name, value) => {
                 head.headers.insert(name, value.clone());
                 Place::Header(name.clone())
@@ -61,12 +57,7 @@ impl Credential {
                 head.uri = set_parameter(&head.uri, name, value);
                 Place::Query(name.clone())
             }
-        };
-        let mut placed = head.extensions.remove::<Placed>().unwrap_or_default();
-        if !placed.0.contains(&place) {
-            placed.0.push(place);
         }
-        head.extensions.insert(placed);
     }
 }
 
@@ -76,13 +67,13 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Takes every credential off a request that is about to leave for another origin.
-pub(crate) fn strip(head: &mut request::Parts) {
-    let placed = head.extensions.remove::<Placed>().unwrap_or_default().0;
+/// Takes every credential off a request that is about to leave for another origin: what is known to
+/// carry one, and what somebody has put on.
+pub(crate) fn strip(head: &mut request::Parts, placed: &[Place]) {
     for name in &HEADERS {
         head.headers.remove(name);
     }
-    for place in &placed {
+    for place in placed {
         if let Place::Header(name) = place {
             head.headers.remove(name);
         }
@@ -177,9 +168,11 @@ mod tests {
                 .unwrap()
                 .into_parts();
         let name = HeaderName::from_static("x-own-key");
-        Credential::Header(name, HeaderValue::from_static("4")).put(&mut head);
-        Credential::Query("sig".into(), "5".into()).put(&mut head);
-        strip(&mut head);
+        let placed = [
+            Credential::Header(name, HeaderValue::from_static("4")).put(&mut head),
+            Credential::Query("sig".into(), "5".into()).put(&mut head),
+        ];
+        strip(&mut head, &placed);
         assert_eq!(head.uri, uri("https://a.example/m?alt=sse"));
         let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["accept"]);

@@ -1,7 +1,8 @@
 //! The head of a request, of which stacked layers keep one copy.
 
 use http::{
-    Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version, request, uri::Authority,
+    Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version, request,
+    uri::{Authority, PathAndQuery},
 };
 
 use crate::origin::Origin;
@@ -40,6 +41,11 @@ impl Head {
             && is_same_map(&self.headers, &parts.headers)
     }
 
+    pub(crate) fn is_for_authority_of(&self, uri: &Uri) -> bool {
+        authority(&self.uri) == authority(uri)
+    }
+
+    /// The head once more.
     pub(crate) fn with(&self, extensions: Extensions) -> request::Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
@@ -53,9 +59,15 @@ impl Head {
 
 /// As `==`, which takes two hosts for one that differ in case.
 fn is_same_uri(one: &Uri, other: &Uri) -> bool {
-    one.path_and_query() == other.path_and_query()
-        && one.authority().map(Authority::as_str) == other.authority().map(Authority::as_str)
-        && one.scheme() == other.scheme()
+    path(one) == path(other) && authority(one) == authority(other) && one.scheme() == other.scheme()
+}
+
+fn path(uri: &Uri) -> Option<&str> {
+    uri.path_and_query().map(PathAndQuery::as_str)
+}
+
+fn authority(uri: &Uri) -> Option<&str> {
+    uri.authority().map(Authority::as_str)
 }
 
 /// As `==`, but the order counts, and so does what may be shown of a value.

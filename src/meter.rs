@@ -5,8 +5,6 @@ mod hosts;
 
 use std::time::Duration;
 
-use http::uri::Authority;
-
 use crate::{key_rotation::KeyPool, refusal::Reason, trail::Layer};
 
 /// The name and the description of each metric.
@@ -83,14 +81,14 @@ pub(crate) fn observe(name: &str, pool: &KeyPool) {
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn call(host: Option<&Authority>, outcome: &'static str) {
+pub(crate) fn call(host: Option<&str>, outcome: &'static str) {
     #[cfg(feature = "metrics")]
     count!(names::CALLS, "host" => label(host), "outcome" => outcome);
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn attempt(
-    host: Option<&Authority>,
+    host: Option<&str>,
     outcome: &'static str,
     fell_back: bool,
     reason: Option<Reason>,
@@ -107,25 +105,25 @@ pub(crate) fn attempt(
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn rotation(host: Option<&Authority>) {
+pub(crate) fn rotation(host: Option<&str>) {
     #[cfg(feature = "metrics")]
     count!(names::ROTATIONS, "host" => label(host));
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn fallback(host: Option<&Authority>) {
+pub(crate) fn fallback(host: Option<&str>) {
     #[cfg(feature = "metrics")]
     count!(names::FALLBACKS, "host" => label(host));
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn overflow(host: Option<&Authority>) {
+pub(crate) fn overflow(host: Option<&str>) {
     #[cfg(feature = "metrics")]
     count!(names::OVERFLOWS, "host" => label(host));
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn wait(layer: Layer, host: Option<&Authority>, waited: Duration) {
+pub(crate) fn wait(layer: Layer, host: Option<&str>, waited: Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!(
         target: "tower_429", names::WAIT, "host" => label(host), "layer" => layer.as_str()
@@ -134,10 +132,10 @@ pub(crate) fn wait(layer: Layer, host: Option<&Authority>, waited: Duration) {
 }
 
 #[cfg(feature = "metrics")]
-fn label(host: Option<&Authority>) -> metrics::SharedString {
+fn label(host: Option<&str>) -> metrics::SharedString {
     match host {
         None => "none".into(),
-        Some(host) => hosts::known(host.host()).map_or("other".into(), Into::into),
+        Some(host) => hosts::known(host).map_or("other".into(), Into::into),
     }
 }
 

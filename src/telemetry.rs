@@ -182,13 +182,14 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, uri::Authority};
+use http::StatusCode;
 
 use crate::{
     call::Call,
     head::Head,
     key_rotation::KeyPool,
     meter,
+    origin::Origin,
     trace::{self, CallSpan, Entered},
     trail::{Action, Layer, Why},
 };
@@ -262,13 +263,13 @@ impl Telling {
             Some(Err(_)) => FAILED,
             None => DROPPED,
         };
-        meter::call(head.uri.authority(), outcome);
+        meter::call(host(head), outcome);
         self.span.close(call, outcome, end);
     }
 }
 
 /// An attempt has its outcome, told by the innermost layer.
-pub(crate) fn answered(call: &Call, host: Option<&Authority>) {
+pub(crate) fn answered(call: &Call, host: Option<&str>) {
     let of_last = call.of_last(|last| {
         let reason = last.refusal.as_ref().map(|refusal| refusal.reason);
         let outcome = match (last.status, reason) {
@@ -284,7 +285,7 @@ pub(crate) fn answered(call: &Call, host: Option<&Authority>) {
 }
 
 /// A layer acts on the last attempt; its step is not in the trail yet.
-pub(crate) fn acted(call: &Call, host: Option<&Authority>, action: Action) {
+pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
     let is_overflow = |action| action == Action::Return(Why::BodyTooLarge);
     match action {
         Action::NextKey => meter::rotation(host),
@@ -322,9 +323,14 @@ pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermos
     trace::attempt(layer, &last, action);
 }
 
+/// Where the caller sent it.
+fn host(head: &Head) -> Option<&str> {
+    head.origin.as_ref().map(Origin::host)
+}
+
 /// A layer has held a send back.
 pub(crate) fn waited(layer: Layer, head: &Head, waited: Duration) {
     if !waited.is_zero() {
-        meter::wait(layer, head.uri.authority(), waited);
+        meter::wait(layer, host(head), waited);
     }
 }

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Extensions, Request, Response, request, uri::Authority};
+use http::{Extensions, Request, Response, request};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -22,6 +22,7 @@ use crate::{
     call::Call,
     clock,
     head::Head,
+    origin::Origin,
     refusal::Refusal,
     replay::{Recording, ReplayBody, RequestBody},
     telemetry::Telling,
@@ -52,7 +53,7 @@ pin_project! {
         before: usize,
         // Where the attempt went, if not to where the head says: providers say the same thing with
         // different words.
-        elsewhere: Option<Authority>,
+        elsewhere: Option<Origin>,
         #[pin]
         state: State<S::Future, R, S::Error, ReplayBody<B::Source>>,
     }

@@ -9,7 +9,6 @@ use std::{
 use http::{
     HeaderMap, Request, Response,
     header::{self, Entry},
-    uri::Authority,
 };
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
@@ -19,6 +18,8 @@ use super::{
 };
 use crate::{
     clock::{self, Moment},
+    head::Head,
+    origin::Origin,
     refusal::{self, Bucket, Dialect, Refusal},
     replay::{NotReplayable, ReplayBody, RequestBody},
     telemetry,
@@ -111,9 +112,8 @@ where
             None => next,
         };
         *this.before = this.call.outcomes();
-        let authority = parts.uri.authority();
-        let is_elsewhere = authority != this.head.uri.authority();
-        *this.elsewhere = authority.filter(|_| is_elsewhere).cloned();
+        let is_elsewhere = !this.head.is_for_authority_of(&parts.uri);
+        *this.elsewhere = is_elsewhere.then(|| Origin::of(&parts.uri)).flatten();
         let request = Request::from_parts(parts, B::from_replay(body));
         let future = this.inner.call(request);
         this.state.set(State::Calling { future });
@@ -122,7 +122,7 @@ where
     /// Calling => Judging
     pub(super) fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
         let mut this = self.project();
-        let host = this.elsewhere.as_ref().or(this.head.uri.authority());
+        let host = host(this.elsewhere, this.head);
         let refusal = result
             .as_mut()
             .ok()
@@ -196,7 +196,7 @@ where
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
-            let host = this.elsewhere.as_ref().or(this.head.uri.authority());
+            let host = host(this.elsewhere, this.head);
             telemetry::acted(this.call, host, action);
             this.call.step(D::LAYER, action);
         }
@@ -224,6 +224,12 @@ where
 /// How long to wait until the next send, and its body.
 pub(super) type Again<B> = (Duration, ReplayBody<<B as RequestBody>::Source>);
 
+/// Where an attempt went.
+fn host<'a>(elsewhere: &'a Option<Origin>, head: &'a Head) -> Option<&'a str> {
+    let origin = elsewhere.as_ref().or(head.origin.as_ref());
+    origin.map(Origin::host)
+}
+
 /// Why a request is sent once.
 fn why_once(why: NotReplayable) -> Why {
     match why {
@@ -246,7 +252,7 @@ fn mend_length(headers: &mut HeaderMap, length: usize) {
 }
 
 /// The refusal that a layer further in has left, or else what the head says; left for layers further out.
-fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Option<Refusal> {
+fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Refusal> {
     if let Some(refusal) = response.extensions().get::<Refusal>() {
         return Some(refusal.clone());
     }
@@ -255,16 +261,14 @@ fn read_refusal<R>(response: &mut Response<R>, host: Option<&Authority>) -> Opti
     if status.as_u16() < 400 {
         return None;
     }
-    let host = host.map(Authority::host);
     let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
     response.extensions_mut().insert(refusal.clone());
     Some(refusal)
 }
 
-fn read_buckets(headers: &HeaderMap, host: Option<&Authority>) -> Vec<Bucket> {
+fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
     if !Bucket::may_be_in(headers) {
         return Vec::new();
     }
-    let host = host.map(Authority::host);
     refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
 }

@@ -15,18 +15,21 @@ use crate::{
 
 pub(super) struct Decision<D: Delays, P> {
     policy: Arc<Policy<D, P>>,
-    delays: D::Iter,
-    random: fastrand::Rng,
+    /// Drawn for the first wait.
+    drawn: Option<Drawn<D::Iter>>,
     sends: u32,
+}
+
+struct Drawn<I> {
+    delays: I,
+    random: fastrand::Rng,
 }
 
 impl<D: Delays, P> Decision<D, P> {
     pub(super) fn new(policy: Arc<Policy<D, P>>) -> Self {
-        let mut random = fastrand::Rng::with_seed(policy.next_seed());
         Self {
-            delays: policy.delays.for_call(random.u64(..)),
             policy,
-            random,
+            drawn: None,
             sends: 0,
         }
     }
@@ -52,9 +55,12 @@ impl<D: Delays, P> Decision<D, P> {
         let hint = refusal
             .and_then(|refusal| refusal.retry_after)
             .filter(|hint| !hint.is_zero());
+        let drawn = self
+            .drawn
+            .get_or_insert_with(|| Drawn::of_call(&self.policy));
         let least = match hint {
             Some(hint) => hint,
-            None => self.delays.next().ok_or(Why::AttemptsUsedUp)?,
+            None => drawn.delays.next().ok_or(Why::AttemptsUsedUp)?,
         };
         if least > self.policy.max_wait {
             return Err(Why::WaitTooLong);
@@ -63,7 +69,7 @@ impl<D: Delays, P> Decision<D, P> {
             return Err(Why::PastDeadline);
         }
         let jitter = match hint {
-            Some(hint) => self.policy.jitter.on(hint, &mut self.random),
+            Some(hint) => self.policy.jitter.on(hint, &mut drawn.random),
             None => Duration::ZERO,
         };
         let wait = least.saturating_add(jitter);
@@ -100,6 +106,18 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
                 action: Action::Wait(wait),
                 wait,
             },
+        }
+    }
+}
+
+// === impl Drawn ===
+
+impl<I: Iterator<Item = Duration>> Drawn<I> {
+    fn of_call<D: Delays<Iter = I>, P>(policy: &Policy<D, P>) -> Self {
+        let mut random = fastrand::Rng::with_seed(policy.next_seed());
+        Self {
+            delays: policy.delays.for_call(random.u64(..)),
+            random,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Own {
             .is_some_and(|origin| Some(origin) != self.origin());
         head.uri = target.uri(&head.uri);
         if leaves {
-            credentials::strip(head);
+            credentials::strip(head, &call.placed());
             // What was agreed on with one origin need not hold with another.
             head.version = Version::default();
         }

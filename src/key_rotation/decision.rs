@@ -138,8 +138,8 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
 
     fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
         if let Stage::Leased(lease) = &mut self.stage {
-            lease.place(head);
-            call.ask(|asked| asked.key = Some(lease.label().clone()));
+            let place = lease.place(head);
+            call.ask_with_key(lease.label().clone(), place);
         }
         None
     }
@@ -154,7 +154,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 _ => Verdict::Pass,
             };
         };
-        lease.is_answered();
+        lease.is_answered(outcome.now());
         let carried = report(&lease, outcome);
         let refusal = outcome.refusal.filter(|_| carried);
         if !refusal.is_some_and(Refusal::another_key_helps) {

@@ -1,7 +1,6 @@
 //! Which hosts become labels: a gateway's callers may name any, and what was a label once is kept for ever.
 
 use std::{
-    borrow::Cow,
     collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -15,18 +14,14 @@ const LONGEST: usize = 253;
 /// As global as the recorder, whose series it bounds: layers come and go.
 static KNOWN: RwLock<BTreeSet<Arc<str>>> = RwLock::new(BTreeSet::new());
 
-/// The host as a label; `None` if there is no room for one more.
+/// The host, in lower case, as a label; `None` if there is no room for one more.
 pub(super) fn known(host: &str) -> Option<Arc<str>> {
     if host.len() > LONGEST {
         return None;
     }
-    let host = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => Cow::Owned(host.to_ascii_lowercase()),
-        false => Cow::Borrowed(host),
-    };
     {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get(&*host) {
+        if let Some(known) = known.get(host) {
             return Some(known.clone());
         }
         if known.len() >= MOST {
@@ -35,7 +30,7 @@ pub(super) fn known(host: &str) -> Option<Arc<str>> {
     }
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     // Others may have come in between.
-    if known.len() >= MOST && !known.contains(&*host) {
+    if known.len() >= MOST && !known.contains(host) {
         return None;
     }
     let host: Arc<str> = host.into();

@@ -69,13 +69,14 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
     let plain = text(header::CONTENT_ENCODING)
         .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
     let json = text(header::CONTENT_TYPE).is_none_or(|kind| {
-        let essence = kind
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        essence.ends_with("/json") || essence.ends_with("+json")
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        let suffix = essence
+            .len()
+            .checked_sub(5)
+            .and_then(|at| essence.get(at..));
+        suffix.is_some_and(|suffix| {
+            suffix.eq_ignore_ascii_case("/json") || suffix.eq_ignore_ascii_case("+json")
+        })
     });
     plain && json
 }

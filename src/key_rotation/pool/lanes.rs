@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use super::number::ByNumber;
@@ -18,11 +19,12 @@ const MOST: usize = 1024;
 pub(super) struct GroupId(pub(super) u64);
 
 /// Which limits a request runs on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Lane {
-    pub(super) group: GroupId,
-    /// Known where it stands in the path or in a body in memory.
-    pub(super) model: Option<Arc<str>>,
+    group: GroupId,
+    /// The place of the model; `None` if it is not known, which it is where it stands in the path or in
+    /// a body in memory.
+    model: Option<usize>,
 }
 
 #[derive(Default)]
@@ -30,7 +32,9 @@ pub(crate) struct Lane {
 pub(super) struct Lanes {
     /// The limits of the groups, whatever the model.
     of_all: OfModel,
-    by_model: HashMap<Arc<str>, OfModel>,
+    places: HashMap<Arc<str>, usize>,
+    /// A model keeps its place while requests to it are out.
+    models: Slab<OfModel>,
 }
 
 /// The limits that apply to one model, looked up once for all keys.
@@ -54,19 +58,25 @@ impl Lanes {
     pub(super) fn of(&mut self, model: Option<&Arc<str>>) -> OfWant<'_> {
         OfWant {
             of_all: &mut self.of_all,
-            of_model: model.map(|model| self.by_model.get_mut(model)),
+            of_model: model.map(|model| self.models.get_mut(*self.places.get(model)?)),
         }
     }
 
+    /// The limits that a group runs on for a model; those of the group if nothing is known of the model.
+    pub(super) fn lane(&self, group: GroupId, model: Option<&Arc<str>>) -> Lane {
+        let model = model.and_then(|model| self.places.get(model).copied());
+        Lane { group, model }
+    }
+
     /// Until when none of it may be used, and why; `None` if some may.
-    pub(super) fn end(&self, lane: &Lane, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(super) fn end(&self, lane: Lane, now: Instant) -> Option<(Instant, Refusal)> {
         let ends = self.limits(lane);
         ends.filter_map(|limits| limits.end(lane.group, now))
             .max_by_key(|(end, _)| *end)
     }
 
     /// Whether a refusal that came since `moment` forbids to send now.
-    pub(super) fn was_refused_since(&self, lane: &Lane, moment: Instant, now: Instant) -> bool {
+    pub(super) fn was_refused_since(&self, lane: Lane, moment: Instant, now: Instant) -> bool {
         let mut allowances = self
             .limits(lane)
             .filter_map(|limits| limits.groups.get(&lane.group));
@@ -79,42 +89,58 @@ impl Lanes {
         group: GroupId,
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
-        self.by_model.iter().filter_map(move |(model, of_model)| {
-            let (end, refusal) = of_model.end(group, now)?;
+        self.places.iter().filter_map(move |(model, place)| {
+            let (end, refusal) = self.models[*place].end(group, now)?;
             Some((model.clone(), end, refusal))
         })
     }
 
-    pub(super) fn take(&mut self, lane: &Lane, now: Instant) {
-        self.of_all.take(lane.group, now);
-        let Some(model) = &lane.model else {
-            return;
-        };
-        if let Some(of_model) = self.by_model.get_mut(model) {
-            return of_model.take(lane.group, now);
+    pub(super) fn take(&mut self, group: GroupId, model: Option<&Arc<str>>, now: Instant) -> Lane {
+        let model = model.map(|model| self.place(model, now));
+        let lane = Lane { group, model };
+        for (limits, _) in self.limits_mut(lane) {
+            limits.take(group, now);
         }
-        if self.by_model.len() >= MOST {
+        lane
+    }
+
+    /// Where a model is, which it may be from now on.
+    fn place(&mut self, model: &Arc<str>, now: Instant) -> usize {
+        if let Some(place) = self.places.get(model) {
+            return *place;
+        }
+        if self.places.len() >= MOST {
             self.forget_one(now);
         }
-        let of_model = self.by_model.entry(model.clone()).or_default();
-        of_model.take(lane.group, now);
+        let place = self.models.insert(OfModel::default());
+        self.places.insert(model.clone(), place);
+        place
     }
 
     /// Makes room: the models that are idle go, or else the one that frees first of those that nobody asks.
     fn forget_one(&mut self, now: Instant) {
-        self.by_model.retain(|_, of_model| !of_model.is_idle(now));
-        if self.by_model.len() < MOST {
+        let models = &mut self.models;
+        self.places.retain(|_, place| {
+            let is_idle = models[*place].is_idle(now);
+            if is_idle {
+                models.remove(*place);
+            }
+            !is_idle
+        });
+        if self.places.len() < MOST {
             return;
         }
-        let models = self.by_model.iter();
-        let unused = models.filter(|(_, of_model)| of_model.is_unused());
-        let ends = unused.map(|(model, of_model)| (of_model.last_end(now), model));
-        if let Some(model) = ends.min_by_key(|(end, _)| *end).map(|(_, it)| it.clone()) {
-            self.by_model.remove(&model);
+        let places = self.places.iter();
+        let unused = places.filter(|(_, place)| self.models[**place].is_unused());
+        let ends = unused.map(|(model, place)| (self.models[*place].last_end(now), model, *place));
+        if let Some((_, model, place)) = ends.min_by_key(|(end, ..)| *end) {
+            let model = model.clone();
+            self.places.remove(&model);
+            self.models.remove(place);
         }
     }
 
-    pub(super) fn give_back(&mut self, lane: &Lane, sent: Instant) {
+    pub(super) fn give_back(&mut self, lane: Lane, sent: Instant) {
         for (limits, _) in self.limits_mut(lane) {
             if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 allowance.give_back(sent);
@@ -122,7 +148,7 @@ impl Lanes {
         }
     }
 
-    pub(super) fn given_up(&mut self, lane: &Lane, sent: Instant) {
+    pub(super) fn given_up(&mut self, lane: Lane, sent: Instant) {
         for (limits, _) in self.limits_mut(lane) {
             if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 allowance.given_up(sent);
@@ -130,7 +156,7 @@ impl Lanes {
         }
     }
 
-    pub(super) fn succeeded(&mut self, lane: &Lane, told: &[Bucket], sent: Instant, now: Instant) {
+    pub(super) fn succeeded(&mut self, lane: Lane, told: &[Bucket], sent: Instant, now: Instant) {
         for (limits, is_narrowest) in self.limits_mut(lane) {
             if let Some(allowance) = limits.groups.get_mut(&lane.group) {
                 let told = of_lane(told, is_narrowest, lane);
@@ -141,7 +167,7 @@ impl Lanes {
 
     pub(super) fn refused(
         &mut self,
-        lane: &Lane,
+        lane: Lane,
         refusal: &Refusal,
         told: &[Bucket],
         when: (Instant, Instant),
@@ -153,8 +179,8 @@ impl Lanes {
             // Most providers count per model, all bill per account.
             None => refusal.reason == Reason::QuotaExhausted,
         };
-        let limits = match &lane.model {
-            Some(model) if !of_group => self.by_model.get_mut(model),
+        let limits = match lane.model {
+            Some(place) if !of_group => self.models.get_mut(place),
             _ => Some(&mut self.of_all),
         };
         if let Some(OfModel { habits, groups }) = limits {
@@ -166,24 +192,23 @@ impl Lanes {
 
     /// Forgets the groups that have no keys any more.
     pub(super) fn retain_groups(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        for of_model in self.by_model.values_mut().chain([&mut self.of_all]) {
+        let models = self.models.iter_mut().map(|(_, of_model)| of_model);
+        for of_model in models.chain([&mut self.of_all]) {
             of_model.groups.retain(|group, _| has_keys(*group));
         }
     }
 
     /// The limits that apply to a lane.
-    fn limits(&self, lane: &Lane) -> impl Iterator<Item = &OfModel> {
-        let of_model = lane.model.as_ref();
-        let of_model = of_model.and_then(|model| self.by_model.get(model));
+    fn limits(&self, lane: Lane) -> impl Iterator<Item = &OfModel> {
+        let of_model = lane.model.and_then(|place| self.models.get(place));
         [&self.of_all].into_iter().chain(of_model)
     }
 
     /// As [`limits`](Self::limits), the narrowest last; whether each is the narrowest.
-    fn limits_mut(&mut self, lane: &Lane) -> impl Iterator<Item = (&mut OfModel, bool)> {
-        let model = lane.model.as_ref();
-        let of_model = model.and_then(|model| self.by_model.get_mut(model));
+    fn limits_mut(&mut self, lane: Lane) -> impl Iterator<Item = (&mut OfModel, bool)> {
+        let of_model = lane.model.and_then(|place| self.models.get_mut(place));
         let of_model = of_model.map(|of_model| (of_model, true));
-        [(&mut self.of_all, model.is_none())]
+        [(&mut self.of_all, lane.model.is_none())]
             .into_iter()
             .chain(of_model)
     }
@@ -193,9 +218,8 @@ impl Lanes {
 impl Lanes {
     /// How many are out by each limit.
     pub(super) fn out(&self) -> impl Iterator<Item = u64> {
-        let groups = self
-            .by_model
-            .values()
+        let models = self.models.iter().map(|(_, of_model)| of_model);
+        let groups = models
             .chain([&self.of_all])
             .flat_map(|of_model| of_model.groups.values());
         groups.map(Allowance::out)
@@ -254,11 +278,11 @@ impl OfModel {
 }
 
 /// The limits that an answer tells of and that are this lane's: an account's own are the group's.
-fn of_lane<'a>(
-    told: &'a [Bucket],
+fn of_lane(
+    told: &[Bucket],
     is_narrowest: bool,
-    lane: &Lane,
-) -> impl Iterator<Item = &'a Bucket> + Clone {
+    lane: Lane,
+) -> impl Iterator<Item = &Bucket> + Clone {
     let has_model = lane.model.is_some();
     told.iter().filter(move |bucket| {
         let of_group = matches!(
@@ -278,27 +302,25 @@ mod tests {
     #[test]
     fn what_is_remembered_of_models_is_bounded_though_each_is_limited() {
         let (mut lanes, now) = (Lanes::default(), Instant::now());
-        let lane = |number: usize| Lane {
-            group: GroupId(1),
-            model: Some(number.to_string().into()),
-        };
+        let (group, name) = (GroupId(1), |number: usize| Arc::from(number.to_string()));
         let refusal = Refusal::new(Reason::RateLimited);
         for number in 0..MOST + 10 {
-            let (lane, at) = (lane(number), now + Duration::from_millis(number as u64));
-            lanes.take(&lane, at);
-            lanes.refused(&lane, &refusal, &[], (at, at), Duration::from_secs(60));
+            let at = now + Duration::from_millis(number as u64);
+            let lane = lanes.take(group, Some(&name(number)), at);
+            lanes.refused(lane, &refusal, &[], (at, at), Duration::from_secs(60));
             // The first is still asked.
             if number > 0 {
-                lanes.give_back(&lane, at);
+                lanes.give_back(lane, at);
             }
         }
-        assert!(lanes.by_model.len() <= MOST, "{}", lanes.by_model.len());
+        assert_eq!((lanes.places.len(), lanes.models.len()), (MOST, MOST));
         let later = now + Duration::from_secs(2);
-        assert!(lanes.end(&lane(0), later).is_some(), "it is under way");
+        let end = |number| lanes.end(lanes.lane(group, Some(&name(number))), later);
+        assert!(end(0).is_some(), "it is under way");
         assert!(
-            lanes.end(&lane(1), later).is_none(),
+            end(1).is_none(),
             "the one that frees first is forgotten first"
         );
-        assert!(lanes.end(&lane(MOST + 9), later).is_some());
+        assert!(end(MOST + 9).is_some());
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::Key;
 use crate::{
     clock,
-    credentials::Credential,
+    credentials::{Credential, Place},
     origin::Origin,
     refusal::{Bucket, Reason, Refusal},
 };
@@ -110,10 +110,16 @@ pub struct LimitedModel {
 pub(super) struct Lease {
     pool: KeyPool,
     loan: Loan,
-    label: Arc<str>,
-    credential: Credential,
+    badge: Arc<Badge>,
     /// Whether its request has gone out and is not answered.
     is_out: bool,
+    answered_at: Option<Instant>,
+}
+
+/// What a key is called, and what it puts on requests.
+pub(super) struct Badge {
+    pub(super) label: Arc<str>,
+    pub(super) credential: Credential,
 }
 
 // === impl KeyPool ===
@@ -256,7 +262,7 @@ impl KeyState {
         let end = state.end_of_all(entry, now);
         let models = state.limited_models(entry, now);
         Self {
-            label: entry.label.clone(),
+            label: entry.badge.label.clone(),
             group: entry.group.clone(),
             until: end.as_ref().map(|(until, _)| *until),
             cools_for: end.map(|(_, refusal)| refusal.reason),
@@ -281,9 +287,9 @@ impl Lease {
         Self {
             pool: pool.clone(),
             loan,
-            label: entry.label.clone(),
-            credential: entry.credential.clone(),
+            badge: entry.badge.clone(),
             is_out: false,
+            answered_at: None,
         }
     }
 
@@ -296,18 +302,19 @@ impl Lease {
     }
 
     pub(super) fn label(&self) -> &Arc<str> {
-        &self.label
+        &self.badge.label
     }
 
     /// Puts the key on a request that goes out, in place of what stood there.
-    pub(super) fn place(&mut self, head: &mut request::Parts) {
+    pub(super) fn place(&mut self, head: &mut request::Parts) -> Place {
         self.is_out = true;
-        self.credential.put(head);
+        self.badge.credential.put(head)
     }
 
     /// Its request has an answer, or has failed.
-    pub(super) fn is_answered(&mut self) {
+    pub(super) fn is_answered(&mut self, now: Instant) {
         self.is_out = false;
+        self.answered_at = Some(now);
     }
 
     /// Whether its key was refused to others since it was set aside.
@@ -338,7 +345,8 @@ impl Drop for Lease {
         if self.is_out {
             desk.state.given_up(&self.loan);
         }
-        let wakers = desk.give_back(&self.loan, clock::now());
+        let now = self.answered_at.unwrap_or_else(clock::now);
+        let wakers = desk.give_back(&self.loan, now);
         drop(desk);
         wakers.wake();
     }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    PoolError,
+    Badge, PoolError,
     builder::Usable,
     lanes::{GroupId, Lane, Lanes},
     number::ByNumber,
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     allowance::Cooldown,
-    credentials::Credential,
     refusal::{Bucket, Reason, Refusal, Scope},
 };
 
@@ -53,9 +52,8 @@ pub(super) struct State {
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Entry {
     pub(super) id: KeyId,
-    pub(super) label: Arc<str>,
+    pub(super) badge: Arc<Badge>,
     pub(super) group: Option<Arc<str>>,
-    pub(super) credential: Credential,
     pub(super) uses: u64,
     pub(super) refusals: u64,
     pub(super) in_flight: usize,
@@ -155,7 +153,9 @@ impl State {
     }
 
     fn find(&self, label: &str) -> Option<usize> {
-        self.keys.iter().position(|entry| *entry.label == *label)
+        self.keys
+            .iter()
+            .position(|entry| *entry.badge.label == *label)
     }
 
     fn entry(&mut self, key: Usable) -> Entry {
@@ -168,9 +168,11 @@ impl State {
         };
         Entry {
             id: KeyId(number),
-            label: key.label,
+            badge: Arc::new(Badge {
+                label: key.label,
+                credential: key.credential,
+            }),
             group: key.group,
-            credential: key.credential,
             uses: 0,
             refusals: 0,
             in_flight: 0,
@@ -194,7 +196,7 @@ impl State {
 impl State {
     /// A key was given back; whether its call was answered is told by itself.
     pub(super) fn give_back(&mut self, loan: &Loan) {
-        self.lanes.give_back(&loan.lane, loan.lent);
+        self.lanes.give_back(loan.lane, loan.lent);
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
@@ -202,14 +204,14 @@ impl State {
 
     /// The call was dropped after its request had gone out: before the key is given back.
     pub(super) fn given_up(&mut self, loan: &Loan) {
-        self.lanes.given_up(&loan.lane, loan.sent);
+        self.lanes.given_up(loan.lane, loan.sent);
     }
 
     pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
         // An answer that comes after its key was removed says nothing about those that are left.
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.cooldown.succeed(loan.sent);
-            self.lanes.succeeded(&loan.lane, told, loan.sent, now);
+            self.lanes.succeeded(loan.lane, told, loan.sent, now);
         }
     }
 
@@ -229,7 +231,7 @@ impl State {
             entry.cooldown.refuse(refusal, loan.sent, now, no_hint);
         } else {
             let when = (loan.sent, now);
-            self.lanes.refused(&loan.lane, refusal, told, when, no_hint);
+            self.lanes.refused(loan.lane, refusal, told, when, no_hint);
         }
     }
 

@@ -7,10 +7,7 @@ use tokio::time::Instant;
 use super::{Entry, KeyId, Loan, Order, State, Want};
 use crate::{
     allowance::{Gate, Room},
-    key_rotation::pool::{
-        lanes::{Lane, OfWant},
-        number::ByNumber,
-    },
+    key_rotation::pool::{lanes::OfWant, number::ByNumber},
     refusal::Refusal,
 };
 
@@ -240,15 +237,8 @@ impl State {
     pub(in crate::key_rotation::pool) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
         self.entry_of(loan).is_none_or(|entry| {
             entry.cooldown.began_since(loan.lent, now)
-                || self.lanes.was_refused_since(&loan.lane, loan.lent, now)
+                || self.lanes.was_refused_since(loan.lane, loan.lent, now)
         })
-    }
-
-    fn lane(&self, index: usize, want: &Want) -> Lane {
-        Lane {
-            group: self.keys[index].group_id,
-            model: want.model.clone(),
-        }
     }
 
     fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
@@ -265,7 +255,10 @@ impl State {
     ) -> Option<(Instant, Refusal)> {
         let of_key = self.keys[index].cooldown.end(now);
         let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
-        let of_lane = self.lanes.end(&self.lane(index, want), now);
+        let lane = self
+            .lanes
+            .lane(self.keys[index].group_id, want.model.as_ref());
+        let of_lane = self.lanes.end(lane, now);
         of_key
             .into_iter()
             .chain(of_lane)
@@ -277,8 +270,8 @@ impl State {
             Order::Sticky | Order::Spread => index,
             Order::RoundRobin => (index + 1) % self.keys.len(),
         };
-        let lane = self.lane(index, want);
-        self.lanes.take(&lane, now);
+        let group = self.keys[index].group_id;
+        let lane = self.lanes.take(group, want.model.as_ref(), now);
         let entry = &mut self.keys[index];
         entry.cooldown.take(now);
         entry.uses += 1;

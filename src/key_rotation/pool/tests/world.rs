@@ -108,7 +108,7 @@ impl World {
 
     fn label(&self, index: usize) -> Arc<str> {
         let keys = self.desk.state.keys();
-        keys[index % keys.len()].label.clone()
+        keys[index % keys.len()].badge.label.clone()
     }
 
     /// As a call that may wait does; whether it got a key.
