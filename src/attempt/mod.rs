@@ -22,7 +22,6 @@ use crate::{
     call::Call,
     clock,
     head::Head,
-    origin::Origin,
     refusal::Refusal,
     replay::{Recording, ReplayBody, RequestBody},
     telemetry::Telling,
@@ -30,6 +29,7 @@ use crate::{
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
 pub(crate) use settings::{Settings, setters};
 use settle::Settle;
+use steps::Judged;
 
 pin_project! {
     /// A request on its way through one layer.
@@ -44,6 +44,8 @@ pin_project! {
         // Empty if there is nothing but the call in them: a copy would cost as much as one of all headers.
         extensions: Extensions,
         recording: Recording<B::Source>,
+        // The body of the next send.
+        next: Option<ReplayBody<B::Source>>,
         decide: D,
         call: Call,
         outermost: bool,
@@ -53,9 +55,9 @@ pin_project! {
         before: usize,
         // Where the attempt went, if not to where the head says: providers say the same thing with
         // different words.
-        elsewhere: Option<Origin>,
+        elsewhere: Option<Arc<str>>,
         #[pin]
-        state: State<S::Future, R, S::Error, ReplayBody<B::Source>>,
+        state: State<S::Future, R, S::Error>,
     }
 
     impl<S, B, R, D> PinnedDrop for Attempts<S, B, R, D>
@@ -72,11 +74,9 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    #[project_replace = StateOwned]
-    enum State<F, R, E, N> {
+    enum State<F, R, E> {
         // => Calling | Done. The service is ready.
         Preparing {
-            next: N,
             // The head that came, until it goes out.
             first: Option<request::Parts>,
             // Made when there is something to wait for.
@@ -85,19 +85,19 @@ pin_project! {
         },
         // => Judging
         Calling { #[pin] future: F },
-        // => Settling | Done
+        // => Settling, or it is the end
         Judging {
-            result: Result<Response<R>, E>,
+            // Taken when it is handed on, or thrown away.
+            result: Option<Result<Response<R>, E>>,
             refusal: Option<Refusal>,
             // The judgement may wait for the caller's upload, but not past the deadline.
             #[pin]
             deadline: Option<Sleep>,
         },
         // => Readying
-        Settling { next: N, #[pin] settle: Settle<R> },
+        Settling { #[pin] settle: Settle<R> },
         // => Preparing | Done
-        Readying { next: N },
-        // Also what stands here while one state is made from another.
+        Readying,
         Done,
     }
 }
@@ -126,14 +126,11 @@ where
             _ => parts.extensions.clone(),
         };
         let mut recording = Recording::new(body.into_replay(), entered.replay_limit);
-        let state = match recording.reader() {
-            Some(next) => State::preparing(next, Some(parts)),
-            None => State::Done,
-        };
         Self {
             inner,
             head: entered.head,
             extensions,
+            next: recording.reader(),
             recording,
             decide,
             call: entered.call,
@@ -142,7 +139,7 @@ where
             waiting: None,
             before: 0,
             elsewhere: None,
-            state,
+            state: State::preparing(Some(parts)),
         }
     }
 }
@@ -195,34 +192,24 @@ where
                     let result = ready!(future.poll(cx));
                     self.as_mut().take_in(result);
                 }
-                StateProj::Judging { .. } => {
-                    let again = ready!(self.as_mut().poll_judge(cx));
-                    let mut this = self.as_mut().project();
-                    let judged = this.state.as_mut().project_replace(State::Done);
-                    if let StateOwned::Judging { result, .. } = judged {
-                        let Some((wait, next)) = again else {
-                            return Poll::Ready(result);
-                        };
-                        let body = result.ok().map(Response::into_body);
-                        let now = clock::now();
-                        let settle = Settle::new(body, wait, this.call.left(now), now);
-                        this.state.set(State::Settling { next, settle });
+                StateProj::Judging { .. } => match ready!(self.as_mut().poll_judge(cx)) {
+                    Judged::Again(settle) => {
+                        let state = State::Settling { settle };
+                        self.as_mut().project().state.set(state);
                     }
-                }
-                StateProj::Settling { settle, .. } => {
+                    Judged::End(result) => return Poll::Ready(result),
+                },
+                StateProj::Settling { settle } => {
                     ready!(settle.poll(cx));
-                    let settled = this.state.as_mut().project_replace(State::Done);
-                    if let StateOwned::Settling { next, .. } = settled {
-                        this.state.set(State::Readying { next });
-                    }
+                    this.state.set(State::Readying);
                 }
-                StateProj::Readying { .. } => {
+                StateProj::Readying => {
                     let ready = ready!(this.inner.poll_ready(cx));
-                    let readied = this.state.as_mut().project_replace(State::Done);
+                    this.state.set(match &ready {
+                        Ok(()) => State::preparing(None),
+                        Err(_) => State::Done,
+                    });
                     ready?;
-                    if let StateOwned::Readying { next } = readied {
-                        this.state.set(State::preparing(next, None));
-                    }
                 }
                 // Polled again after it was done.
                 StateProj::Done => return Poll::Pending,
@@ -233,13 +220,9 @@ where
 
 // === impl State ===
 
-impl<F, R, E, N> State<F, R, E, N> {
-    fn preparing(next: N, first: Option<request::Parts>) -> Self {
-        Self::Preparing {
-            next,
-            first,
-            timer: None,
-        }
+impl<F, R, E> State<F, R, E> {
+    fn preparing(first: Option<request::Parts>) -> Self {
+        Self::Preparing { first, timer: None }
     }
 }
 

@@ -2,20 +2,19 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use http::{
     HeaderMap, Request, Response,
     header::{self, Entry},
 };
+use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
-use super::{
-    Attempts, Decide, Draft, Outcome, Prepared, State, StateOwned, StateProj, Verdict, after,
-};
+use super::{Attempts, Decide, Draft, Outcome, Prepared, Settle, State, StateProj, Verdict, after};
 use crate::{
     clock::{self, Moment},
     head::Head,
@@ -30,6 +29,7 @@ impl<S, B, R, D> Attempts<S, B, R, D>
 where
     S: Service<Request<B>, Response = Response<R>>,
     B: RequestBody,
+    R: Body,
     D: Decide<R, S::Error>,
 {
     pub(super) fn poll_prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Prepared<R>> {
@@ -95,9 +95,12 @@ where
     pub(super) fn send(mut self: Pin<&mut Self>) {
         self.as_mut().end_wait();
         let mut this = self.project();
-        let prepared = this.state.as_mut().project_replace(State::Done);
-        let StateOwned::Preparing { next, first, .. } = prepared else {
-            return;
+        let first = match this.state.as_mut().project() {
+            StateProj::Preparing { first, .. } => first.take(),
+            _ => None,
+        };
+        let Some(next) = this.next.take() else {
+            return this.state.set(State::Done);
         };
         let mut parts = first.unwrap_or_else(|| {
             let mut extensions = this.extensions.clone();
@@ -113,7 +116,9 @@ where
         };
         *this.before = this.call.outcomes();
         let is_elsewhere = !this.head.is_for_authority_of(&parts.uri);
-        *this.elsewhere = is_elsewhere.then(|| Origin::of(&parts.uri)).flatten();
+        *this.elsewhere = is_elsewhere
+            .then(|| Some(Origin::of(&parts.uri)?.host().into()))
+            .flatten();
         let request = Request::from_parts(parts, B::from_replay(body));
         let future = this.inner.call(request);
         this.state.set(State::Calling { future });
@@ -142,23 +147,29 @@ where
             telemetry::answered(this.call, host);
         }
         this.state.set(State::Judging {
-            result,
+            result: Some(result),
             refusal,
             deadline: None,
         });
     }
 
-    /// Judging => Settling | Done: the wait until the next send and its body, or `None` if the result
-    /// is the caller's.
-    pub(super) fn poll_judge(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Again<B>>> {
+    /// Judging => Settling, or it is the end.
+    pub(super) fn poll_judge(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Judged<R, S::Error>> {
         let this = self.project();
         let StateProj::Judging {
-            result,
+            result: taken,
             refusal,
             mut deadline,
         } = this.state.project()
         else {
-            return Poll::Ready(None);
+            return Poll::Pending;
+        };
+        // Polled again after it was handed on.
+        let Some(result) = taken else {
+            return Poll::Pending;
         };
         let moment = &Moment::default();
         let draft = Draft {
@@ -196,8 +207,7 @@ where
         let verdict = this.decide.judge(&outcome);
         let action = verdict.action();
         if let Some(action) = action {
-            let host = host(this.elsewhere, this.head);
-            telemetry::acted(this.call, host, action);
+            telemetry::acted(this.call, host(this.elsewhere, this.head), action);
             this.call.step(D::LAYER, action);
         }
         if let Some(Action::Wait(_)) = action {
@@ -208,26 +218,41 @@ where
         if wait.is_some() {
             next = next.or_else(|| this.recording.reader());
         }
-        let again = wait.zip(next);
-        if let (None, Ok(response)) = (&again, result) {
-            if let Verdict::Exhausted(_, refusal) = verdict {
-                response.extensions_mut().insert(refusal);
+        *this.next = next;
+        Poll::Ready(match (wait.filter(|_| this.next.is_some()), taken.take()) {
+            (_, None) => return Poll::Pending,
+            (Some(wait), Some(result)) => {
+                let body = result.ok().map(Response::into_body);
+                let now = clock::now();
+                Judged::Again(Settle::new(body, wait, this.call.left(now), now))
             }
-            if *this.outermost {
-                response.extensions_mut().insert(this.call.trail());
+            (None, Some(mut result)) => {
+                if let Ok(response) = &mut result {
+                    if let Verdict::Exhausted(_, refusal) = verdict {
+                        response.extensions_mut().insert(refusal);
+                    }
+                    if *this.outermost {
+                        response.extensions_mut().insert(this.call.trail());
+                    }
+                }
+                Judged::End(result)
             }
-        }
-        Poll::Ready(again)
+        })
     }
 }
 
-/// How long to wait until the next send, and its body.
-pub(super) type Again<B> = (Duration, ReplayBody<<B as RequestBody>::Source>);
+/// What comes after a judgement.
+pub(super) enum Judged<R, E> {
+    /// Another send, after this.
+    Again(Settle<R>),
+    /// The result is the caller's.
+    End(Result<Response<R>, E>),
+}
 
 /// Where an attempt went.
-fn host<'a>(elsewhere: &'a Option<Origin>, head: &'a Head) -> Option<&'a str> {
-    let origin = elsewhere.as_ref().or(head.origin.as_ref());
-    origin.map(Origin::host)
+fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Option<&'a str> {
+    let at_head = || head.origin.as_ref().map(Origin::host);
+    elsewhere.as_deref().or_else(at_head)
 }
 
 /// Why a request is sent once.
