@@ -37,7 +37,7 @@ use crate::{
 ///
 /// A clone is the same call, so make a new one for each request. What a request says of itself goes
 /// before what the layers say; among the layers the tightest setting holds.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Call(Arc<Mutex<State>>);
 
 #[derive(Default)]
@@ -91,7 +91,11 @@ pub(crate) struct Asked {
 impl Call {
     /// A call without limits of its own.
     pub fn new() -> Self {
-        Self::default()
+        Self(Arc::new(Mutex::new(State {
+            // Most calls take one.
+            attempts: Vec::with_capacity(1),
+            ..State::default()
+        })))
     }
 
     /// The time from the start of the call after which nothing is sent again, nor waited for.
@@ -280,6 +284,12 @@ impl Call {
     /// How long the call was held back, all waits together.
     pub(crate) fn waited(&self) -> Duration {
         self.lock().waited
+    }
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -1,10 +1,6 @@
 //! Where a request goes: scheme, host and port (RFC 6454, section 4), the border that no credential crosses.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    ops::Range,
-};
+use std::{fmt, ops::Range};
 
 use http::{
     Uri,
@@ -13,7 +9,7 @@ use http::{
 
 /// Scheme, host and port; `https://Api.example` and `https://api.example:443` are one.
 ///
-/// Taken apart once: it is compared and hashed several times for each request.
+/// Taken apart once: it is compared several times for each request.
 #[derive(Clone)]
 pub(crate) struct Origin {
     scheme: Scheme,
@@ -80,12 +76,6 @@ impl PartialEq for Origin {
 }
 
 impl Eq for Origin {}
-
-impl Hash for Origin {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.host(), self.port(), &self.scheme).hash(state);
-    }
-}
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

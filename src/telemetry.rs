@@ -307,6 +307,9 @@ pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermos
     if matches!(action, Some(Action::Return(_)) | None) && !outermost {
         return;
     }
+    if !trace::is_listened_to() {
+        return;
+    }
     let Some(last) = call.last() else {
         return;
     };

@@ -166,6 +166,15 @@ fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Whether anybody may want to hear of an attempt.
+pub(crate) fn is_listened_to() -> bool {
+    #[cfg(feature = "tracing")]
+    return tracing::level_filters::LevelFilter::current()
+        != tracing::level_filters::LevelFilter::OFF;
+    #[cfg(not(feature = "tracing"))]
+    false
+}
+
 /// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {

@@ -54,7 +54,12 @@ impl InFlight {
 
     /// The place after those that went out at `moment` or before.
     fn after(&self, moment: Instant) -> usize {
-        self.sent.partition_point(|(from, _)| *from <= moment)
+        match self.sent.back() {
+            Some((newest, _)) if moment < *newest => {
+                self.sent.partition_point(|(from, _)| *from <= moment)
+            }
+            _ => self.sent.len(),
+        }
     }
 }
 

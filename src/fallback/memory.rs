@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
     time::Duration,
@@ -21,7 +22,7 @@ use crate::{
 const MOST: usize = 1024;
 
 /// What is limited: a model at an origin.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct TargetId {
     pub(super) origin: Option<Origin>,
     /// One origin may stand before several providers.
@@ -70,6 +71,16 @@ pub(super) struct Visit {
 pub(super) struct Seat {
     memory: Memory,
     number: u64,
+}
+
+// === impl TargetId ===
+
+impl Hash for TargetId {
+    /// By what differs most: few targets share a model and an account.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.model.hash(state);
+        self.account.hash(state);
+    }
 }
 
 // === impl Memory ===
