@@ -1,6 +1,7 @@
 //! The one state machine: prepare, send, judge, settle, send again. The layers differ only in what they decide.
 
 mod decide;
+mod judge;
 mod settings;
 mod settle;
 mod steps;
@@ -29,7 +30,6 @@ use crate::{
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
 pub(crate) use settings::{Settings, setters};
 use settle::Settle;
-use steps::Judged;
 
 pin_project! {
     /// A request on its way through one layer.
@@ -83,14 +83,11 @@ pin_project! {
             #[pin]
             timer: Option<Sleep>,
         },
-        // => Judging
+        // => Judging | Settling | Done
         Calling { #[pin] future: F },
-        // => Settling, or it is the end
+        // => Settling | Done. The judgement waits for the caller's upload, but not past the deadline.
         Judging {
-            // Taken when it is handed on, or thrown away.
-            result: Option<Result<Response<R>, E>>,
-            refusal: Option<Refusal>,
-            // The judgement may wait for the caller's upload, but not past the deadline.
+            answer: Option<Answer<R, E>>,
             #[pin]
             deadline: Option<Sleep>,
         },
@@ -100,6 +97,12 @@ pin_project! {
         Readying,
         Done,
     }
+}
+
+/// How an attempt ended.
+struct Answer<R, E> {
+    result: Result<Response<R>, E>,
+    refusal: Option<Refusal>,
 }
 
 // === impl Attempts ===
@@ -190,15 +193,28 @@ where
                 },
                 StateProj::Calling { future } => {
                     let result = ready!(future.poll(cx));
-                    self.as_mut().take_in(result);
-                }
-                StateProj::Judging { .. } => match ready!(self.as_mut().poll_judge(cx)) {
-                    Judged::Again(settle) => {
-                        let state = State::Settling { settle };
-                        self.as_mut().project().state.set(state);
+                    let answer = self.as_mut().take_in(result);
+                    match self.as_mut().poll_inform(&answer, cx) {
+                        Poll::Ready(()) => {
+                            if let Some(result) = self.as_mut().judge(answer) {
+                                return Poll::Ready(result);
+                            }
+                        }
+                        Poll::Pending => {
+                            let state = State::Judging {
+                                answer: Some(answer),
+                                deadline: None,
+                            };
+                            self.as_mut().project().state.set(state);
+                        }
                     }
-                    Judged::End(result) => return Poll::Ready(result),
-                },
+                }
+                StateProj::Judging { .. } => {
+                    let answer = ready!(self.as_mut().poll_judging(cx));
+                    if let Some(result) = self.as_mut().judge(answer) {
+                        return Poll::Ready(result);
+                    }
+                }
                 StateProj::Settling { settle } => {
                     ready!(settle.poll(cx));
                     this.state.set(State::Readying);

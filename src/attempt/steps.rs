@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{
@@ -14,13 +14,13 @@ use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
-use super::{Attempts, Decide, Draft, Outcome, Prepared, Settle, State, StateProj, Verdict, after};
+use super::{Answer, Attempts, Decide, Draft, Prepared, State, StateProj};
 use crate::{
     clock::{self, Moment},
     head::Head,
     origin::Origin,
     refusal::{self, Bucket, Dialect, Refusal},
-    replay::{NotReplayable, ReplayBody, RequestBody},
+    replay::{ReplayBody, RequestBody},
     telemetry,
     trail::{Action, Why},
 };
@@ -124,9 +124,13 @@ where
         this.state.set(State::Calling { future });
     }
 
-    /// Calling => Judging
-    pub(super) fn take_in(self: Pin<&mut Self>, mut result: Result<Response<R>, S::Error>) {
+    /// Calling => Done, until it is known what comes next.
+    pub(super) fn take_in(
+        self: Pin<&mut Self>,
+        mut result: Result<Response<R>, S::Error>,
+    ) -> Answer<R, S::Error> {
         let mut this = self.project();
+        this.state.set(State::Done);
         let host = host(this.elsewhere, this.head);
         let refusal = result
             .as_mut()
@@ -146,121 +150,14 @@ where
         if is_new {
             telemetry::answered(this.call, host);
         }
-        this.state.set(State::Judging {
-            result: Some(result),
-            refusal,
-            deadline: None,
-        });
+        Answer { result, refusal }
     }
-
-    /// Judging => Settling, or it is the end.
-    pub(super) fn poll_judge(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Judged<R, S::Error>> {
-        let this = self.project();
-        let StateProj::Judging {
-            result: taken,
-            refusal,
-            mut deadline,
-        } = this.state.project()
-        else {
-            return Poll::Pending;
-        };
-        // Polled again after it was handed on.
-        let Some(result) = taken else {
-            return Poll::Pending;
-        };
-        let moment = &Moment::default();
-        let draft = Draft {
-            head: this.head,
-            extensions: this.extensions,
-            recording: this.recording,
-            call: this.call,
-            moment,
-        };
-        let mut outcome = Outcome {
-            result: result.as_ref().map(Response::status),
-            refusal: refusal.as_ref(),
-            once: this.recording.not_replayable().map(why_once),
-            call: this.call,
-            before: *this.before,
-            moment,
-        };
-        if this.decide.poll_inform(&outcome, &draft, cx).is_pending() {
-            if let (None, Ok(Some(left))) = (deadline.as_ref().get_ref(), outcome.left()) {
-                deadline.set(Some(sleep_until(after(moment.now(), left))));
-            }
-            match deadline.as_pin_mut() {
-                Some(deadline) => ready!(deadline.poll(cx)),
-                None => return Poll::Pending,
-            }
-        }
-        // Made before the judgement, for the body may be found too large at any moment until then; but
-        // what is in memory stays there, and is nearly always an answer's that nobody acts on.
-        let in_memory = this.recording.in_memory();
-        let mut next = (!in_memory).then(|| this.recording.reader()).flatten();
-        if !in_memory && next.is_none() {
-            let why = this.recording.not_replayable().map(why_once);
-            outcome.once = why.or(Some(Why::BodyTooLarge));
-        }
-        let verdict = this.decide.judge(&outcome);
-        let action = verdict.action();
-        if let Some(action) = action {
-            telemetry::acted(this.call, host(this.elsewhere, this.head), action);
-            this.call.step(D::LAYER, action);
-        }
-        if let Some(Action::Wait(_)) = action {
-            *this.waiting = Some(moment.now());
-        }
-        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
-        let wait = verdict.wait();
-        if wait.is_some() {
-            next = next.or_else(|| this.recording.reader());
-        }
-        *this.next = next;
-        Poll::Ready(match (wait.filter(|_| this.next.is_some()), taken.take()) {
-            (_, None) => return Poll::Pending,
-            (Some(wait), Some(result)) => {
-                let body = result.ok().map(Response::into_body);
-                let now = clock::now();
-                Judged::Again(Settle::new(body, wait, this.call.left(now), now))
-            }
-            (None, Some(mut result)) => {
-                if let Ok(response) = &mut result {
-                    if let Verdict::Exhausted(_, refusal) = verdict {
-                        response.extensions_mut().insert(refusal);
-                    }
-                    if *this.outermost {
-                        response.extensions_mut().insert(this.call.trail());
-                    }
-                }
-                Judged::End(result)
-            }
-        })
-    }
-}
-
-/// What comes after a judgement.
-pub(super) enum Judged<R, E> {
-    /// Another send, after this.
-    Again(Settle<R>),
-    /// The result is the caller's.
-    End(Result<Response<R>, E>),
 }
 
 /// Where an attempt went.
-fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Option<&'a str> {
+pub(super) fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Option<&'a str> {
     let at_head = || head.origin.as_ref().map(Origin::host);
     elsewhere.as_deref().or_else(at_head)
-}
-
-/// Why a request is sent once.
-fn why_once(why: NotReplayable) -> Why {
-    match why {
-        NotReplayable::TooLarge => Why::BodyTooLarge,
-        NotReplayable::BodyFailed => Why::BodyFailed,
-    }
 }
 
 /// Describes a body of `length` bytes in place of the caller's.

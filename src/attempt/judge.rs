@@ -1,0 +1,161 @@
+//! What the machine does about an answer.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use http_body::Body;
+use tokio::time::sleep_until;
+use tower::Service;
+
+use super::{
+    Answer, Attempts, Decide, Draft, Outcome, Settle, State, StateProj, Verdict, after, steps::host,
+};
+use crate::{
+    clock::{self, Moment},
+    replay::{NotReplayable, ReplayBody, RequestBody},
+    telemetry,
+    trail::{Action, Why},
+};
+
+impl<S, B, R, D> Attempts<S, B, R, D>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    B: RequestBody,
+    R: Body,
+    D: Decide<R, S::Error>,
+{
+    /// Gives the judgement what it needs to know.
+    pub(super) fn poll_inform(
+        self: Pin<&mut Self>,
+        answer: &Answer<R, S::Error>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let this = self.project();
+        let moment = &Moment::default();
+        let draft = Draft {
+            head: this.head,
+            extensions: this.extensions,
+            recording: this.recording,
+            call: this.call,
+            moment,
+        };
+        let outcome = Outcome {
+            result: answer.result.as_ref().map(Response::status),
+            refusal: answer.refusal.as_ref(),
+            once: this.recording.not_replayable().map(why_once),
+            call: this.call,
+            before: *this.before,
+            moment,
+        };
+        this.decide.poll_inform(&outcome, &draft, cx)
+    }
+
+    /// Judging => Done, until it is known what comes next: the answer, once there is nothing to wait for.
+    pub(super) fn poll_judging(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Answer<R, S::Error>> {
+        let StateProj::Judging { answer, .. } = self.as_mut().project().state.project() else {
+            return Poll::Pending;
+        };
+        let Some(taken) = answer.take() else {
+            return Poll::Pending;
+        };
+        let informed = self.as_mut().poll_inform(&taken, cx);
+        if informed.is_pending() && self.as_mut().poll_deadline(cx).is_pending() {
+            if let StateProj::Judging { answer, .. } = self.project().state.project() {
+                *answer = Some(taken);
+            }
+            return Poll::Pending;
+        }
+        self.project().state.set(State::Done);
+        Poll::Ready(taken)
+    }
+
+    /// Ready when the deadline of the call, if it has one, is over.
+    fn poll_deadline(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        let StateProj::Judging { mut deadline, .. } = this.state.project() else {
+            return Poll::Pending;
+        };
+        if deadline.is_none() {
+            let now = clock::now();
+            if let Ok(Some(left)) = this.call.left(now) {
+                deadline.set(Some(sleep_until(after(now, left))));
+            }
+        }
+        let deadline = deadline.as_pin_mut();
+        deadline.map_or(Poll::Pending, |deadline| deadline.poll(cx))
+    }
+
+    /// Done => Settling, or the result is the caller's.
+    pub(super) fn judge(
+        self: Pin<&mut Self>,
+        answer: Answer<R, S::Error>,
+    ) -> Option<Result<Response<R>, S::Error>> {
+        let mut this = self.project();
+        let Answer {
+            mut result,
+            refusal,
+        } = answer;
+        // Made before the judgement, for the body may be found too large at any moment until then; but
+        // what is in memory stays there, and nearly every answer is one that nobody acts on.
+        let mut next: Option<ReplayBody<B::Source>> = None;
+        let mut once = None;
+        if !this.recording.in_memory() {
+            next = this.recording.reader();
+            if next.is_none() {
+                let why = this.recording.not_replayable().map(why_once);
+                once = why.or(Some(Why::BodyTooLarge));
+            }
+        }
+        let moment = Moment::default();
+        let verdict = this.decide.judge(&Outcome {
+            result: result.as_ref().map(Response::status),
+            refusal: refusal.as_ref(),
+            once,
+            call: this.call,
+            before: *this.before,
+            moment: &moment,
+        });
+        let action = verdict.action();
+        if let Some(action) = action {
+            telemetry::acted(this.call, host(this.elsewhere, this.head), action);
+            this.call.step(D::LAYER, action);
+        }
+        if let Some(Action::Wait(_)) = action {
+            *this.waiting = Some(moment.now());
+        }
+        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
+        if let Some(wait) = verdict.wait() {
+            *this.next = next.or_else(|| this.recording.reader());
+            if this.next.is_some() {
+                let body = result.ok().map(Response::into_body);
+                let now = clock::now();
+                let settle = Settle::new(body, wait, this.call.left(now), now);
+                this.state.set(State::Settling { settle });
+                return None;
+            }
+        }
+        if let Ok(response) = &mut result {
+            if let Verdict::Exhausted(_, refusal) = verdict {
+                response.extensions_mut().insert(refusal);
+            }
+            if *this.outermost {
+                response.extensions_mut().insert(this.call.trail());
+            }
+        }
+        Some(result)
+    }
+}
+
+/// Why a request is sent once.
+fn why_once(why: NotReplayable) -> Why {
+    match why {
+        NotReplayable::TooLarge => Why::BodyTooLarge,
+        NotReplayable::BodyFailed => Why::BodyFailed,
+    }
+}
