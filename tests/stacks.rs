@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use script::*;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt};
@@ -394,6 +394,65 @@ async fn what_the_caller_put_beside_a_request_goes_along_with_every_send() {
         service.oneshot(request).await.unwrap();
         let expected = [0, 1, 2, 3].map(|before| (before, own));
         assert_eq!(*seen.lock().unwrap(), expected, "one call");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_layer_sends_the_head_that_came_to_it_whatever_stands_between() {
+    type Change = fn(&mut Request<String>);
+    let changes: [(Change, &str); 4] = [
+        (|_| {}, "/v1/chat/completions; x-given: 1; none"),
+        (
+            |request| {
+                drop(
+                    request
+                        .headers_mut()
+                        .insert("x-given", HeaderValue::from_static("2")),
+                )
+            },
+            "/v1/chat/completions; x-given: 2; none",
+        ),
+        (
+            |request| *request.uri_mut() = "https://api.example/v2?x=1".parse().unwrap(),
+            "/v2?x=1; x-given: 1; none",
+        ),
+        (
+            |request| drop(request.extensions_mut().insert("beside")),
+            "/v1/chat/completions; x-given: 1; beside",
+        ),
+    ];
+    for (change, expected) in changes {
+        let provider = Provider::script([limited(1), limited(1), limited(1), ok()]);
+        let (came, sent) = [(); 2].map(|()| Arc::new(Mutex::new(Vec::new()))).into();
+        let log = |to: &Arc<Mutex<Vec<String>>>| {
+            let to = to.clone();
+            move |request: Request<String>| {
+                let given = request.headers()["x-given"].to_str().unwrap();
+                let beside = request.extensions().get::<&str>().unwrap_or(&"none");
+                let path = request.uri().path_and_query().unwrap();
+                let line = format!("{path}; x-given: {given}; {beside}");
+                to.lock().unwrap().push(line);
+                request
+            }
+        };
+        let service = ServiceBuilder::new()
+            .layer(BackoffLayer::new())
+            .map_request(log(&came))
+            .map_request(move |mut request| {
+                change(&mut request);
+                request
+            })
+            .layer(keys(&["a", "b"]))
+            .map_request(log(&sent))
+            .service(provider.clone());
+        let mut request = chat("m");
+        let given = HeaderValue::from_static("1");
+        request.headers_mut().insert("x-given", given);
+        service.oneshot(request).await.unwrap();
+        assert_eq!(provider.keys(), ["a", "b", "b", "a"]);
+        let as_given = "/v1/chat/completions; x-given: 1; none";
+        assert_eq!(*came.lock().unwrap(), [as_given; 2], "twice by backoff");
+        assert_eq!(*sent.lock().unwrap(), [expected; 4], "twice by each key");
     }
 }
 

@@ -157,6 +157,9 @@ where
     type Output = Result<Response<R>, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.outermost {
+            return self.poll_in_span(cx);
+        }
         let entered = self.as_mut().project().telling.enter();
         let polled = self.as_mut().poll_in_span(cx);
         let this = self.project();
