@@ -157,6 +157,7 @@ where
     type Output = Result<Response<R>, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // There is one span for a call.
         if !self.outermost {
             return self.poll_in_span(cx);
         }
