@@ -1,6 +1,10 @@
 //! The model in a JSON body: the value of the top-level `"model"`, and nothing else, is replaced.
 
-use std::{fmt, ops::Range, sync::Arc, sync::LazyLock};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -25,27 +29,33 @@ impl Named {
     /// Behind the model it is not read as JSON where no other can be: whether the rest is sound is the
     /// provider's to say, and conversations are long.
     pub(super) fn read(body: &Bytes) -> Option<Self> {
-        let start = body.as_ptr() as usize;
-        let range = |value: &RawValue| {
-            let at = value.get().as_ptr() as usize - start;
-            at..at + value.get().len()
+        let First::Plain(model) = first(body)? else {
+            return Self::read_to_the_end(body);
         };
-        let first = first(body)?;
-        let rest = &body[range(first).end..];
-        let (earlier, last) = match may_name_another(rest) {
-            true => {
-                let mut values = all(body)?;
-                let last = values.pop()?;
-                (values, last)
-            }
-            false if rest.trim_ascii_end().ends_with(b"}") => (Vec::new(), first),
-            false => return None,
-        };
-        Some(Self {
-            model: text(last)?,
-            earlier: earlier.into_iter().map(range).collect(),
-            last: range(last),
+        let Range { start, end } = place(model, body);
+        let value = start - 1..end + 1;
+        let rest = &body[value.end..];
+        if may_name_another(rest) {
+            return Self::read_to_the_end(body);
+        }
+        rest.trim_ascii_end().ends_with(b"}").then(|| Self {
+            model: model.into(),
             body: body.clone(),
+            earlier: Vec::new(),
+            last: value,
+        })
+    }
+
+    fn read_to_the_end(body: &Bytes) -> Option<Self> {
+        let values = all(body)?;
+        let (last, earlier) = values.split_last()?;
+        let model: String = serde_json::from_str(last.get()).ok()?;
+        let earlier = earlier.iter().map(|value| place(value.get(), body));
+        Some(Self {
+            model: model.into(),
+            body: body.clone(),
+            earlier: earlier.collect(),
+            last: place(last.get(), body),
         })
     }
 
@@ -66,54 +76,47 @@ impl Named {
     }
 }
 
-/// The first value of `"model"` as it stands in the text.
-fn first(body: &[u8]) -> Option<&RawValue> {
-    let mut found = Vec::new();
-    // That it ends before the object does is an error to the parser.
-    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(Models {
-        found: &mut found,
-        most: 1,
-    });
-    found.pop()
+/// Where a part of the body stands in it.
+fn place(part: &str, body: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - body.as_ptr() as usize;
+    start..start + part.len()
 }
 
-/// All values of `"model"`, if the body is JSON to its end.
-fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
-    let mut found = Vec::new();
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let models = Models {
-        found: &mut found,
-        most: usize::MAX,
-    };
-    json.deserialize_map(models).ok()?;
-    json.end().ok()?;
-    Some(found)
+/// The first value of `"model"`.
+enum First<'de> {
+    /// A string that stands in the text as it is.
+    Plain(&'de str),
+    /// A string with escapes, or none.
+    Other,
+}
+
+/// The first value of `"model"`; `None` if there is none.
+fn first(body: &[u8]) -> Option<First<'_>> {
+    let mut found = None;
+    // That it ends before the object does is an error to the parser.
+    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(FindFirst(&mut found));
+    found
 }
 
 /// Whether there can be another key `"model"`, as it is or with one of its letters, all of which are
 /// between U+0060 and U+006F, escaped.
 fn may_name_another(rest: &[u8]) -> bool {
     static PLAIN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"model\""));
-    static ESCAPED: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\\u006"));
-    PLAIN.find(rest).is_some() || ESCAPED.find(rest).is_some()
+    let mut escapes = memchr::memchr_iter(b'\\', rest);
+    PLAIN.find(rest).is_some() || escapes.any(|at| rest[at..].starts_with(b"\\u006"))
 }
 
-/// What a string of JSON says; `None` if it is something else.
-fn text(value: &RawValue) -> Option<Arc<str>> {
-    let inner = value.get().strip_prefix('"')?.strip_suffix('"')?;
-    match inner.contains('\\') {
-        true => serde_json::from_str(value.get()).ok().map(String::into),
-        false => Some(inner.into()),
-    }
+/// All values of `"model"` as they stand in the text, if the body is JSON to its end.
+fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let values = json.deserialize_map(FindAll).ok()?;
+    json.end().ok()?;
+    Some(values)
 }
 
-/// Collects values of `"model"` as they stand in the text.
-struct Models<'a, 'de> {
-    found: &'a mut Vec<&'de RawValue>,
-    most: usize,
-}
+struct FindFirst<'a, 'de>(&'a mut Option<First<'de>>);
 
-impl<'de> Visitor<'de> for Models<'_, 'de> {
+impl<'de> Visitor<'de> for FindFirst<'_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,14 +124,64 @@ impl<'de> Visitor<'de> for Models<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while self.found.len() < self.most {
-            match map.next_key_seed(IsModel)? {
-                Some(true) => self.found.push(map.next_value().map_err(A::Error::custom)?),
-                Some(false) => drop(map.next_value::<IgnoredAny>()?),
-                None => break,
+        while let Some(is_model) = map.next_key_seed(IsModel)? {
+            if is_model {
+                *self.0 = Some(First::Other);
+                *self.0 = Some(map.next_value_seed(Plain)?);
+                return Ok(());
             }
+            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
+    }
+}
+
+/// A string, whether it has escapes or not.
+struct Plain;
+
+impl<'de> DeserializeSeed<'de> for Plain {
+    type Value = First<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<First<'de>, D::Error> {
+        value.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Plain {
+    type Value = First<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<First<'de>, E> {
+        Ok(First::Plain(text))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<First<'de>, E> {
+        Ok(First::Other)
+    }
+}
+
+/// Collects the values of `"model"`.
+struct FindAll;
+
+impl<'de> Visitor<'de> for FindAll {
+    type Value = Vec<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(is_model) = map.next_key_seed(IsModel)? {
+            match is_model {
+                true => values.push(map.next_value().map_err(A::Error::custom)?),
+                false => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(values)
     }
 }
 
@@ -234,7 +287,9 @@ mod tests {
         ) {
             let body = Bytes::from(format!("{{{}}}", members.join(",")));
             let read = Named::read(&body).map(|named| named.model);
-            let whole = all(&body).and_then(|values| text(values.last()?));
+            let whole = all(&body).and_then(|values| {
+                serde_json::from_str::<String>(values.last()?.get()).ok().map(Arc::from)
+            });
             proptest::prop_assert_eq!(read, whole);
         }
     }
