@@ -125,7 +125,9 @@ mod tests {
                         .insert("accept", HeaderValue::from_static("*/*")),
                 )
             },
-            |parts| drop(parts.headers.append("x-own", HeaderValue::from_static("3"))),
+            |parts| {
+                parts.headers.append("x-own", HeaderValue::from_static("3"));
+            },
             |parts| {
                 for value in parts.headers.values_mut() {
                     value.set_sensitive(true);

@@ -417,7 +417,9 @@ async fn each_layer_sends_the_head_that_came_to_it_whatever_stands_between() {
             "/v2?x=1; x-given: 1; none",
         ),
         (
-            |request| drop(request.extensions_mut().insert("beside")),
+            |request| {
+                request.extensions_mut().insert("beside");
+            },
             "/v1/chat/completions; x-given: 1; beside",
         ),
     ];

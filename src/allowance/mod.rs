@@ -5,6 +5,7 @@ mod cooldown;
 mod habits;
 mod in_flight;
 mod learned;
+mod remembered;
 mod told;
 
 #[cfg(test)]
@@ -19,6 +20,9 @@ pub(crate) use cooldown::{Cooldown, Gate, NO_HINT};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
 use learned::{Learned, More};
+#[cfg(test)]
+pub(crate) use remembered::MOST;
+pub(crate) use remembered::{Forgettable, Remembered};
 use told::{Left, Told};
 
 /// While little is known, what is allowed doubles each time.
@@ -167,11 +171,6 @@ impl Allowance {
     /// Whether nothing is out.
     pub(crate) fn is_unused(&self) -> bool {
         self.in_flight.all() == 0
-    }
-
-    /// Whether nothing is out and nothing forbids to send, so that it may be forgotten.
-    pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.is_unused() && self.cooldown.end(now).is_none()
     }
 
     /// A request that went out at `sent` passed; its answer says what is left.

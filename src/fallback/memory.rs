@@ -9,17 +9,13 @@ use std::{
     time::Duration,
 };
 
-use slab::Slab;
 use tokio::time::Instant;
 
 use crate::{
-    allowance::{Allowance, Habits, Room},
+    allowance::{Allowance, Forgettable, Habits, Remembered, Room},
     origin::Origin,
     refusal::{Bucket, Refusal},
 };
-
-/// A model name may come from a stranger's request, so what is remembered is bounded.
-const MOST: usize = 1024;
 
 /// What is limited: a model at an origin.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,9 +35,7 @@ pub(super) struct Memory(Arc<Mutex<Known>>);
 
 #[derive(Default)]
 pub(super) struct Known {
-    places: HashMap<TargetId, usize>,
-    /// A target keeps its place while it is visited.
-    targets: Slab<OfTarget>,
+    targets: Remembered<TargetId, OfTarget>,
     /// Who waits for an answer that tells more.
     waiting: HashMap<u64, Waker>,
     seats: u64,
@@ -53,7 +47,7 @@ struct OfTarget {
     habits: Habits,
 }
 
-/// A target that is looked at, and its place once that was looked up: names are long to hash.
+/// A target that is looked at, and its place once that was looked up.
 pub(super) struct Candidate {
     id: TargetId,
     place: Option<usize>,
@@ -92,9 +86,12 @@ impl Memory {
 
     /// Counts a request to the target; `known` is what this memory knows.
     pub(super) fn visit(&self, known: &mut Known, to: Candidate, now: Instant) -> Visit {
-        let place = known.place(to, now);
-        let OfTarget { allowance, habits } = &mut known.targets[place];
-        allowance.take(habits, now);
+        let Candidate { id, place } = to;
+        let place = place.or_else(|| known.targets.place_of(&id));
+        let place = place.unwrap_or_else(|| known.targets.add(id, now));
+        if let Some(OfTarget { allowance, habits }) = known.targets.get_mut(place) {
+            allowance.take(habits, now);
+        }
         Visit {
             memory: self.clone(),
             place,
@@ -141,7 +138,7 @@ impl Candidate {
 
 impl Known {
     pub(super) fn room(&mut self, of: &mut Candidate, now: Instant) -> Room {
-        of.place = self.places.get(&of.id).copied();
+        of.place = self.targets.place_of(&of.id);
         match of.place.and_then(|place| self.targets.get_mut(place)) {
             Some(target) => target.allowance.room(&target.habits, true, now),
             None => Allowance::default().room(&Habits::default(), true, now),
@@ -150,54 +147,14 @@ impl Known {
 
     /// When the target frees, and what it waits for; `None` if it is free.
     pub(super) fn end(&self, of: &Candidate, now: Instant) -> Option<(Instant, Refusal)> {
-        let place = of.place.or_else(|| self.places.get(&of.id).copied())?;
+        let place = of.place.or_else(|| self.targets.place_of(&of.id))?;
         self.targets.get(place)?.end(now)
     }
 
     /// Whether any target of this origin is limited.
     pub(super) fn has_limited(&self, origin: Option<&Origin>, now: Instant) -> bool {
-        let mut here = self
-            .places
-            .iter()
-            .filter(|(id, _)| id.origin.as_ref() == origin);
-        here.any(|(_, place)| self.targets[*place].end(now).is_some())
-    }
-
-    /// Where the target is, which it may be from now on.
-    fn place(&mut self, of: Candidate, now: Instant) -> usize {
-        if let Some(place) = of.place.or_else(|| self.places.get(&of.id).copied()) {
-            return place;
-        }
-        if self.places.len() >= MOST {
-            self.forget_one(now);
-        }
-        let place = self.targets.insert(OfTarget::default());
-        self.places.insert(of.id, place);
-        place
-    }
-
-    /// Makes room: those that are idle go, or else the one that frees first of those that nobody visits.
-    fn forget_one(&mut self, now: Instant) {
-        let targets = &mut self.targets;
-        self.places.retain(|_, place| {
-            let is_idle = targets[*place].allowance.is_idle(now);
-            if is_idle {
-                targets.remove(*place);
-            }
-            !is_idle
-        });
-        if self.places.len() < MOST {
-            return;
-        }
-        let places = self.places.iter();
-        let unused = places.filter(|(_, place)| self.targets[**place].allowance.is_unused());
-        let ends =
-            unused.filter_map(|(id, place)| Some((self.targets[*place].end(now)?.0, id, *place)));
-        if let Some((_, id, place)) = ends.min_by_key(|(end, ..)| *end) {
-            let id = id.clone();
-            self.places.remove(&id);
-            self.targets.remove(place);
-        }
+        let mut targets = self.targets.iter();
+        targets.any(|(id, target)| id.origin.as_ref() == origin && target.end(now).is_some())
     }
 }
 
@@ -206,6 +163,16 @@ impl Known {
 impl OfTarget {
     fn end(&self, now: Instant) -> Option<(Instant, Refusal)> {
         self.allowance.end(&self.habits, now)
+    }
+}
+
+impl Forgettable for OfTarget {
+    fn is_unused(&self) -> bool {
+        self.allowance.is_unused()
+    }
+
+    fn frees_at(&self, now: Instant) -> Option<Instant> {
+        self.end(now).map(|(end, _)| end)
     }
 }
 
@@ -269,7 +236,7 @@ impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The paths of targets are nobody's business.
         let known = self.lock();
-        let models = known.places.keys().map(|id| &id.model);
+        let models = known.targets.iter().map(|(id, _)| &id.model);
         f.debug_list().entries(models).finish()
     }
 }
@@ -279,7 +246,7 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use super::*;
-    use crate::refusal::Reason;
+    use crate::{allowance::MOST, refusal::Reason};
 
     #[test]
     fn what_is_remembered_is_bounded() {
@@ -303,7 +270,7 @@ mod tests {
             );
         }
         let known = memory.lock();
-        assert_eq!((known.places.len(), known.targets.len()), (MOST, MOST));
+        assert_eq!(known.targets.iter().count(), MOST);
         assert!(
             known.end(&target(0), now).is_none(),
             "the one that frees first is forgotten first"

@@ -2,17 +2,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use slab::Slab;
 use tokio::time::Instant;
 
 use super::number::ByNumber;
 use crate::{
-    allowance::{Allowance, Habits, Room},
+    allowance::{Allowance, Forgettable, Habits, Remembered, Room},
     refusal::{Bucket, Reason, Refusal, Scope},
 };
-
-/// A model's name may come from a stranger's request, so what is remembered is bounded.
-const MOST: usize = 1024;
 
 /// Keys that share their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,9 +28,7 @@ pub(crate) struct Lane {
 pub(super) struct Lanes {
     /// The limits of the groups, whatever the model.
     of_all: OfModel,
-    places: HashMap<Arc<str>, usize>,
-    /// A model keeps its place while requests to it are out.
-    models: Slab<OfModel>,
+    models: Remembered<Arc<str>, OfModel>,
 }
 
 /// The limits that apply to one model, looked up once for all keys.
@@ -58,13 +52,13 @@ impl Lanes {
     pub(super) fn of(&mut self, model: Option<&Arc<str>>) -> OfWant<'_> {
         OfWant {
             of_all: &mut self.of_all,
-            of_model: model.map(|model| self.models.get_mut(*self.places.get(model)?)),
+            of_model: model.map(|model| self.models.get_mut(self.models.place_of(model)?)),
         }
     }
 
     /// The limits that a group runs on for a model; those of the group if nothing is known of the model.
     pub(super) fn lane(&self, group: GroupId, model: Option<&Arc<str>>) -> Lane {
-        let model = model.and_then(|model| self.places.get(model).copied());
+        let model = model.and_then(|model| self.models.place_of(model));
         Lane { group, model }
     }
 
@@ -89,55 +83,22 @@ impl Lanes {
         group: GroupId,
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
-        self.places.iter().filter_map(move |(model, place)| {
-            let (end, refusal) = self.models[*place].end(group, now)?;
+        self.models.iter().filter_map(move |(model, of_model)| {
+            let (end, refusal) = of_model.end(group, now)?;
             Some((model.clone(), end, refusal))
         })
     }
 
     pub(super) fn take(&mut self, group: GroupId, model: Option<&Arc<str>>, now: Instant) -> Lane {
-        let model = model.map(|model| self.place(model, now));
+        let model = model.map(|model| {
+            let place = self.models.place_of(model);
+            place.unwrap_or_else(|| self.models.add(model.clone(), now))
+        });
         let lane = Lane { group, model };
         for (limits, _) in self.limits_mut(lane) {
             limits.take(group, now);
         }
         lane
-    }
-
-    /// Where a model is, which it may be from now on.
-    fn place(&mut self, model: &Arc<str>, now: Instant) -> usize {
-        if let Some(place) = self.places.get(model) {
-            return *place;
-        }
-        if self.places.len() >= MOST {
-            self.forget_one(now);
-        }
-        let place = self.models.insert(OfModel::default());
-        self.places.insert(model.clone(), place);
-        place
-    }
-
-    /// Makes room: the models that are idle go, or else the one that frees first of those that nobody asks.
-    fn forget_one(&mut self, now: Instant) {
-        let models = &mut self.models;
-        self.places.retain(|_, place| {
-            let is_idle = models[*place].is_idle(now);
-            if is_idle {
-                models.remove(*place);
-            }
-            !is_idle
-        });
-        if self.places.len() < MOST {
-            return;
-        }
-        let places = self.places.iter();
-        let unused = places.filter(|(_, place)| self.models[**place].is_unused());
-        let ends = unused.map(|(model, place)| (self.models[*place].last_end(now), model, *place));
-        if let Some((_, model, place)) = ends.min_by_key(|(end, ..)| *end) {
-            let model = model.clone();
-            self.places.remove(&model);
-            self.models.remove(place);
-        }
     }
 
     pub(super) fn give_back(&mut self, lane: Lane, sent: Instant) {
@@ -192,8 +153,7 @@ impl Lanes {
 
     /// Forgets the groups that have no keys any more.
     pub(super) fn retain_groups(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        let models = self.models.iter_mut().map(|(_, of_model)| of_model);
-        for of_model in models.chain([&mut self.of_all]) {
+        for of_model in self.models.values_mut().chain([&mut self.of_all]) {
             of_model.groups.retain(|group, _| has_keys(*group));
         }
     }
@@ -258,22 +218,18 @@ impl OfModel {
     fn end(&self, group: GroupId, now: Instant) -> Option<(Instant, Refusal)> {
         self.groups.get(&group)?.end(&self.habits, now)
     }
+}
 
-    /// When the last of its groups frees.
-    fn last_end(&self, now: Instant) -> Option<Instant> {
-        let groups = self.groups.values();
-        groups
-            .filter_map(|allowance| Some(allowance.end(&self.habits, now)?.0))
-            .max()
-    }
-
+impl Forgettable for OfModel {
     fn is_unused(&self) -> bool {
         self.groups.values().all(Allowance::is_unused)
     }
 
-    fn is_idle(&self, now: Instant) -> bool {
-        let mut groups = self.groups.values();
-        groups.all(|allowance| allowance.is_idle(now))
+    /// When the last of its groups frees.
+    fn frees_at(&self, now: Instant) -> Option<Instant> {
+        let groups = self.groups.values();
+        let ends = groups.filter_map(|allowance| allowance.end(&self.habits, now));
+        ends.map(|(end, _)| end).max()
     }
 }
 
@@ -298,6 +254,7 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use super::*;
+    use crate::allowance::MOST;
 
     #[test]
     fn what_is_remembered_of_models_is_bounded_though_each_is_limited() {
@@ -313,7 +270,7 @@ mod tests {
                 lanes.give_back(lane, at);
             }
         }
-        assert_eq!((lanes.places.len(), lanes.models.len()), (MOST, MOST));
+        assert_eq!(lanes.models.iter().count(), MOST);
         let later = now + Duration::from_secs(2);
         let end = |number| lanes.end(lanes.lane(group, Some(&name(number))), later);
         assert!(end(0).is_some(), "it is under way");
