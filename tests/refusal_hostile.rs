@@ -223,3 +223,53 @@ proptest! {
         }
     }
 }
+
+/// What providers say of a model or a value that they do not know, with the caller's own text in it.
+const FAULTS: &[(u16, &str)] = &[
+    (
+        404,
+        "The model `{}` does not exist or you do not have access to it.",
+    ),
+    (404, "models/{} is not found for API version v1beta"),
+    (
+        400,
+        "Invalid value: '{}'. Supported values are: 'auto' and 'flex'.",
+    ),
+    (400, "{} is not a valid model ID"),
+    (400, "Invalid model: {}"),
+    (403, "Project `proj_1` does not have access to model `{}`"),
+    (422, "Input should be 'a' or 'b', input: \"{}\""),
+];
+
+/// What would cool a key if a provider said it of an account.
+const NAMES_OF_MODELS: &[&str] = &[
+    "out of credits",
+    "insufficient balance",
+    "account suspended",
+    "invalid api key",
+    "too many requests",
+    "x` out of credits `y",
+    "x' invalid api key 'y",
+    r#"{"code":"insufficient_quota"}"#,
+    r#"[{"error":{"code":"invalid_api_key","message":"Out of credits"}}]"#,
+];
+
+#[test]
+fn what_a_caller_calls_a_model_is_not_taken_for_what_the_provider_says() {
+    for (status, sentence) in FAULTS {
+        for name in NAMES_OF_MODELS {
+            let message = sentence.replace("{}", name);
+            let body = serde_json::json!({ "error": {
+                "message": message, "type": "invalid_request_error", "code": "model_not_found",
+            }});
+            let (head, ()) = Response::builder()
+                .status(*status)
+                .body(())
+                .unwrap()
+                .into_parts();
+            let read =
+                Refusal::from_parts(&head, body.to_string().as_bytes(), SystemTime::UNIX_EPOCH);
+            assert_eq!(read, None, "{status} {message}");
+        }
+    }
+}

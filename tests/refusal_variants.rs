@@ -97,6 +97,12 @@ fn openai() {
             "RateLimited Requests Day 8640ms +time +key +model",
         ),
         (
+            401,
+            "",
+            r#"{"error":{"message":"OpenAI-Organization header should match organization for API key","type":"invalid_request_error","param":null,"code":"mismatched_organization"}}"#,
+            "none",
+        ),
+        (
             429,
             "x-ratelimit-remaining-tokens: 0\nx-ratelimit-limit-tokens: 100\nx-ratelimit-reset-tokens: 6m0s",
             r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":null}}"#,

@@ -143,7 +143,9 @@ pub(super) fn is_possible(reason: Reason, status: Option<u16>) -> bool {
         return true;
     };
     match reason {
-        Reason::RateLimited | Reason::QuotaExhausted => status >= 400,
+        Reason::RateLimited | Reason::QuotaExhausted => {
+            matches!(status, 400 | 402 | 403 | 412 | 413 | 429 | 498 | 500..)
+        }
         Reason::KeyRejected => (400..=403).contains(&status),
         Reason::TooLarge => matches!(status, 403 | 413 | 429),
         Reason::Overloaded => matches!(status, 429 | 498 | 500..),
@@ -165,8 +167,14 @@ mod tests {
     }
 
     #[test]
-    fn a_404_is_never_a_rejected_key() {
-        assert!(!is_possible(Reason::KeyRejected, Some(404)));
+    fn a_404_is_never_a_rejected_key_nor_a_limit() {
+        for reason in [
+            Reason::KeyRejected,
+            Reason::RateLimited,
+            Reason::QuotaExhausted,
+        ] {
+            assert!(!is_possible(reason, Some(404)));
+        }
         assert!(is_possible(Reason::KeyRejected, Some(400)));
         assert!(is_possible(Reason::KeyRejected, None));
         assert!(!is_possible(Reason::TooLarge, Some(400)));

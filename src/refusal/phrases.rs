@@ -150,14 +150,50 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["requests for team", "and model"], NOTHING.of(Scope::AccountModel)),
 ];
 
+/// What was seen under 400. That is mostly the status of a fault in the request, which the message may
+/// repeat without quotes (OpenRouter: `{model} is not a valid model ID`); who names a model by one of
+/// these cannot be told from the provider.
+static SEEN_UNDER_400: &[&str] = &[
+    // Anthropic, LiteLLM:
+    "credit balance is too low",
+    "workspace api usage limits",
+    "reached your specified api usage limits",
+    "reached your api usage limits",
+    "budget has been exceeded",
+    // Gemini, xAI, Anthropic, Groq:
+    "api key not valid",
+    "incorrect api key",
+    "api key expired",
+    "organization has been disabled",
+    "organization has been restricted",
+];
+
 /// What the phrases of a message in lower case mean, in the order of the table.
-pub(super) fn meanings(message: &str) -> impl Iterator<Item = Meaning> {
+pub(super) fn meanings(message: &str, status: Option<u16>) -> impl Iterator<Item = Meaning> {
     PHRASES
         .iter()
         .filter(move |(parts, _)| {
-            !message.is_empty() && parts.iter().all(|part| message.contains(part))
+            let is_possible = status != Some(400) || SEEN_UNDER_400.contains(&parts[0]);
+            is_possible && !message.is_empty() && parts.iter().all(|part| message.contains(part))
         })
         .map(|(_, meaning)| *meaning)
+}
+
+/// The message without what stands between its first quotation mark and its last: what is quoted may
+/// have quotation marks of its own.
+pub(super) fn without_quotes(message: &str) -> String {
+    let is_word = |at: usize| message[at..].starts_with(char::is_alphanumeric);
+    let ends_in_word = |at: usize| message[..at].ends_with(char::is_alphanumeric);
+    // An apostrophe stands in a word.
+    let marks = message.match_indices(['`', '"', '\'']).map(|(at, _)| at);
+    let mut opening = marks.clone().filter(|at| !ends_in_word(*at));
+    let mut closing = marks.rev().filter(|at| !is_word(at + 1));
+    match (opening.next(), closing.next()) {
+        (Some(start), Some(end)) if start < end => {
+            [&message[..start], &message[end + 1..]].concat()
+        }
+        _ => message.into(),
+    }
 }
 
 #[cfg(test)]
@@ -185,7 +221,45 @@ mod tests {
             "country, region, or territory not supported",
             "this model's temperature is out of range",
         ] {
-            assert_eq!(meanings(message).next(), None, "{message}");
+            assert_eq!(meanings(message, None).next(), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_taken_out() {
+        let table = [
+            (
+                "the model `out of credits` does not exist",
+                "the model  does not exist",
+            ),
+            (
+                "invalid value: 'a', 'b' or 'c'. you've sent 'd'.",
+                "invalid value: .",
+            ),
+            ("no 'x' out of credits 'y' here", "no  here"),
+            (
+                "you've used your team's credits",
+                "you've used your team's credits",
+            ),
+            ("an \"open end", "an \"open end"),
+            ("", ""),
+        ];
+        for (message, left) in table {
+            assert_eq!(without_quotes(message), left);
+        }
+    }
+
+    #[test]
+    fn under_400_only_what_was_seen_under_it_is_believed() {
+        let found = |message, status| meanings(message, Some(status)).next().is_some();
+        assert!(!found("out of credits is not a valid model id", 400));
+        assert!(found("you are out of credits", 402));
+        assert!(found("your credit balance is too low", 400));
+        for phrase in SEEN_UNDER_400 {
+            assert!(
+                PHRASES.iter().any(|(parts, _)| parts[0] == *phrase),
+                "{phrase}"
+            );
         }
     }
 }

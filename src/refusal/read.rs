@@ -8,7 +8,7 @@ use super::{
     Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window, bucket, codes, cures, google,
     meaning::{self, Meaning, NOTHING},
     phrases, prose, rate_limit_field,
-    report::{self, Report},
+    report::{self, Belief, Report},
     reset, retry_after, words,
 };
 
@@ -58,11 +58,16 @@ pub(super) fn success(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Opti
 // === impl Evidence ===
 
 impl Evidence<'_> {
-    pub(super) fn refusal(self) -> Option<Refusal> {
+    pub(super) fn refusal(mut self) -> Option<Refusal> {
+        let belief = self.belief();
+        self.report = self.report.map(|report| report.with_ends(belief));
         let dialect = match (self.dialect, &self.report) {
             (Dialect::Generic, Some(report)) => report.dialect.unwrap_or_default(),
             (known, _) => known,
         };
+        if self.says_that_a_header_is_wrong() {
+            return None;
+        }
         let message = self.message();
         let mut meaning = meaning::join(&self.signs(&message));
         meaning.reason?;
@@ -74,6 +79,13 @@ impl Evidence<'_> {
         refusal.retry_after = self.hint(&refusal, dialect, &buckets, &message);
         self.adjust(&mut refusal, dialect, &message);
         Some(refusal)
+    }
+
+    /// OpenAI's 401 for an `openai-organization` that is not the key's (openai/codex#1000): the caller has
+    /// sent it, and it says nothing of the key.
+    fn says_that_a_header_is_wrong(&self) -> bool {
+        let mut codes = self.report.iter().flat_map(|report| &report.codes);
+        codes.any(|code| code == "mismatched_organization")
     }
 
     /// All messages in lower case, with one kind of apostrophe.
@@ -100,12 +112,28 @@ impl Evidence<'_> {
         if let Some(report) = &self.report {
             signs.extend(report.codes.iter().filter_map(|code| codes::meaning(code)));
         }
-        signs.extend(phrases::meanings(message).map(|sign| self.believe(sign)));
+        let sentences = match self.belief() {
+            Belief::All => message.into(),
+            Belief::Unquoted | Belief::Words => phrases::without_quotes(message),
+        };
+        let phrases = phrases::meanings(&sentences, self.status);
+        signs.extend(phrases.map(|sign| self.believe(sign)));
         signs.retain(|sign| {
             sign.reason
                 .is_none_or(|reason| meaning::is_possible(reason, self.status))
         });
         signs
+    }
+
+    /// How far a message is believed, which may repeat the request: a model named "out of credits" is not
+    /// what the account is. Who is told 401 or 402 was not heard to the end.
+    fn belief(&self) -> Belief {
+        match self.status {
+            // 412 is said of accounts (Fireworks).
+            Some(400 | 404..=411 | 413..429) => Belief::Words,
+            Some(403) => Belief::Unquoted,
+            _ => Belief::All,
+        }
     }
 
     /// A sentence about a rate limit makes no refusal of another status: "Too many requests in

@@ -72,6 +72,25 @@ pub(super) struct Report {
     pub(super) headers: HeaderMap,
     /// Whose shape this is, where the shape tells.
     pub(super) dialect: Option<Dialect>,
+    /// Errors that a message ends with.
+    ends: Vec<End>,
+}
+
+/// An error that a message ends with after some words: that of an upstream, or a part of the request.
+#[derive(Debug)]
+struct End {
+    report: Report,
+    in_quotes: bool,
+}
+
+/// How far what a message ends with is believed to be an upstream's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// Its words, if they are not quoted.
+    Words,
+    /// All of it, if it is not quoted.
+    Unquoted,
+    All,
 }
 
 /// What the body of an error response says; `None` if it is not JSON that can be read.
@@ -229,12 +248,45 @@ impl Report {
 
     fn message(&mut self, text: &str, place: &Place) {
         if let Some((before, value)) = nested(text, place) {
-            self.push(before);
             let nesting = place.nesting + 1;
-            self.read(&value, &Place { nesting, ..*place });
+            let place = Place { nesting, ..*place };
+            let before = before.trim_end();
+            if before.is_empty() {
+                return self.read(&value, &place);
+            }
+            self.push(before);
+            let mut report = Self::default();
+            report.read(&value, &place);
+            self.ends.push(End {
+                report,
+                in_quotes: before.ends_with(['`', '"', '\'']),
+            });
         } else {
             self.push(text);
         }
+    }
+
+    /// With what messages end with, as far as that is believed.
+    pub(super) fn with_ends(mut self, belief: Belief) -> Self {
+        for End { report, in_quotes } in std::mem::take(&mut self.ends) {
+            let report = report.with_ends(belief);
+            match belief {
+                Belief::Words | Belief::Unquoted if in_quotes => {}
+                Belief::Words => self.push(&report.text),
+                Belief::Unquoted | Belief::All => self.add(report),
+            }
+        }
+        self
+    }
+
+    fn add(&mut self, other: Self) {
+        self.codes.extend(other.codes);
+        self.push(&other.text);
+        self.status = self.status.or(other.status);
+        self.delay = self.delay.max(other.delay);
+        self.quotas.extend(other.quotas);
+        self.headers.extend(other.headers);
+        self.dialect = self.dialect.or(other.dialect);
     }
 
     fn push(&mut self, text: &str) {
@@ -289,6 +341,9 @@ fn nested<'a>(text: &'a str, place: &Place) -> Option<(&'a str, Value)> {
     }
     let start = text.find(['{', '['])?;
     let end = text.rfind(['}', ']'])?;
+    if text[end + 1..].contains(char::is_alphanumeric) {
+        return None;
+    }
     let value = serde_json::from_str(text.get(start..=end)?).ok()?;
     let holds_anything = match &value {
         Value::Object(object) => !object.is_empty(),
@@ -303,7 +358,8 @@ mod tests {
     use super::*;
 
     fn read(body: &str) -> Report {
-        of_body(body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap()
+        let report = of_body(body.as_bytes(), SystemTime::UNIX_EPOCH);
+        report.unwrap().with_ends(Belief::All)
     }
 
     #[test]
@@ -330,6 +386,26 @@ mod tests {
         let report = read(body);
         assert_eq!(report.text.trim(), "litellm.RateLimitError:");
         assert_eq!(report.status, Some(429));
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_the_request_is_believed_as_far_as_one_says() {
+        let report = |message: &str, belief| {
+            let body = serde_json::json!({ "message": message }).to_string();
+            let report = of_body(body.as_bytes(), SystemTime::UNIX_EPOCH);
+            report.unwrap().with_ends(belief).codes
+        };
+        let (plain, quoted) = (r#"No: {"code":"x"}."#, r#"No: '{"code":"x"}'"#);
+        for (belief, [of_plain, of_quoted]) in [
+            (Belief::Words, [0, 0]),
+            (Belief::Unquoted, [1, 0]),
+            (Belief::All, [1, 1]),
+        ] {
+            assert_eq!(report(plain, belief).len(), of_plain, "{belief:?}");
+            assert_eq!(report(quoted, belief).len(), of_quoted, "{belief:?}");
+        }
+        let inside = r#"The model {"code":"x"} does not exist"#;
+        assert!(report(inside, Belief::All).is_empty(), "it is not the end");
     }
 
     #[test]
