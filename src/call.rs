@@ -66,6 +66,8 @@ pub(crate) struct Entered {
     pub(crate) head: Arc<Head>,
     /// The largest body that is kept: what the first layer says, for all share its recording.
     pub(crate) replay_limit: u64,
+    /// What the layers further out ask.
+    pub(crate) asked: Asked,
 }
 
 /// Beyond any call.
@@ -154,8 +156,10 @@ impl Call {
         state.started.get_or_insert_with(now);
         state.of_layers.tighten(limits);
         let replay_limit = *state.replay_limit.get_or_insert(replay_limit);
+        let asked = state.current.clone();
         drop(state);
         Entered {
+            asked,
             call,
             is_outermost,
             head,

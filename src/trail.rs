@@ -32,7 +32,7 @@ pub struct Attempt {
     pub number: u32,
     /// `false` if a layer answered in the provider's place and nothing was sent.
     pub sent: bool,
-    /// The status of the answer; `None` if the attempt ended in an error.
+    /// The status of the answer; `None` if the attempt ended in an error, or was given up.
     pub status: Option<StatusCode>,
     /// What the answer meant, if it was a refusal.
     pub refusal: Option<Refusal>,

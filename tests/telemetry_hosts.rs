@@ -26,7 +26,7 @@ async fn a_thousand_hosts_and_models_make_few_series() {
         .chain(["HOST-1.Example".into()])
     {
         let request = Request::post(format!("http://{host}/v1/chat/completions"))
-            .body(format!(r#"{{"model": "model of {host}"}}"#))
+            .body(format!(r#"{{"model": "model of {host:.30}"}}"#))
             .unwrap();
         let response = service.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 429);

@@ -100,8 +100,9 @@ impl Cooldown {
         let (length, exact) = self.length(refusal, sent, no_hint);
         let until = now + length;
         match &mut self.spell {
-            // What was sent before it ended proves nothing new, unless the provider says when it ends.
-            Some(spell) if spell.until >= until || (!exact && sent < spell.until) => {
+            Some(spell) if spell.until >= until => spell.began = now,
+            // What was sent before it ended proves nothing new, unless it says something new.
+            Some(spell) if !exact && sent < spell.until && !says_more(refusal, &spell.refusal) => {
                 spell.began = now;
             }
             spell => {
@@ -126,7 +127,6 @@ impl Cooldown {
 
     /// How long it is to last, and whether the provider has said so.
     fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> (Duration, bool) {
-        let of_a_day = refusal.window.is_some_and(|window| window >= Window::Day);
         let (length, exact) = match (refusal.reason, refusal.retry_after) {
             // OpenRouter's budget of what is in flight says in how many seconds there is more.
             (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() && !hint.is_zero() => {
@@ -144,7 +144,7 @@ impl Cooldown {
             ),
             (_, Some(Duration::ZERO)) => (AT_ONCE.min(no_hint), false),
             (_, Some(hint)) => (hint, true),
-            (_, None) if of_a_day => (HOUR, false),
+            (_, None) if is_of_a_day(refusal) => (HOUR, false),
             // Even a limit by the day is asked again each hour.
             (_, None) => (
                 self.doubled(refusal, sent, no_hint).min(HOUR.max(no_hint)),
@@ -166,6 +166,17 @@ impl Cooldown {
             None => first,
         }
     }
+}
+
+/// Whether a refusal says what another, at whose end was guessed, does not.
+fn says_more(refusal: &Refusal, than: &Refusal) -> bool {
+    refusal.reason != than.reason
+        || refusal.retry_after.is_some()
+        || (is_of_a_day(refusal) && !is_of_a_day(than))
+}
+
+fn is_of_a_day(refusal: &Refusal) -> bool {
+    refusal.window.is_some_and(|window| window >= Window::Day)
 }
 
 #[cfg(test)]

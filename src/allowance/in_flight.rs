@@ -43,12 +43,14 @@ impl InFlight {
     /// One that went out at `sent` has come back.
     pub(super) fn remove(&mut self, sent: Instant) {
         self.all = self.all.saturating_sub(1);
-        let at = self.after(sent).checked_sub(1);
-        if let Some((_, count)) = at.and_then(|at| self.sent.get_mut(at)) {
+        let Some(at) = self.after(sent).checked_sub(1) else {
+            return;
+        };
+        if let Some((_, count)) = self.sent.get_mut(at) {
             *count = count.saturating_sub(1);
-        }
-        while self.sent.front().is_some_and(|(_, count)| *count == 0) {
-            self.sent.pop_front();
+            if *count == 0 {
+                self.sent.remove(at);
+            }
         }
     }
 
@@ -93,6 +95,18 @@ mod tests {
         in_flight.remove(at(10));
         assert_eq!((in_flight.all(), in_flight.since(at(0))), (2, 2));
         assert_eq!(in_flight.since(at(7_050)), 1);
+    }
+
+    #[test]
+    fn one_that_is_never_answered_does_not_keep_what_came_back() {
+        let start = Instant::now();
+        let mut in_flight = InFlight::default();
+        in_flight.add(start);
+        for second in 2..1_000 {
+            in_flight.add(start + Duration::from_secs(second));
+            in_flight.remove(start + Duration::from_secs(second));
+        }
+        assert_eq!((in_flight.sent.len(), in_flight.all()), (1, 1));
     }
 
     #[test]

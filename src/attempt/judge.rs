@@ -83,8 +83,11 @@ where
         };
         if deadline.is_none() {
             let now = clock::now();
-            if let Ok(Some(left)) = this.call.left(now) {
-                deadline.set(Some(sleep_until(after(now, left))));
+            match this.call.left(now) {
+                Ok(Some(left)) => deadline.set(Some(sleep_until(after(now, left)))),
+                Ok(None) => {}
+                // It came since the judgement was asked.
+                Err(_) => return Poll::Ready(()),
             }
         }
         let deadline = deadline.as_pin_mut();

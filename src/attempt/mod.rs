@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use crate::{
-    call::Call,
+    call::{Asked, Call},
     clock,
     head::Head,
     refusal::Refusal,
@@ -48,6 +48,8 @@ pin_project! {
         next: Option<ReplayBody<B::Source>>,
         decide: D,
         call: Call,
+        // What the layers further out ask, whatever those further in have asked since.
+        asked: Asked,
         outermost: bool,
         telling: Telling,
         // Since when the next send is held back.
@@ -67,6 +69,10 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
+            // It went out, and nobody will hear what came of it.
+            if let StateProj::Calling { .. } = this.state.project() {
+                this.call.record(*this.before, None, None, Vec::new);
+            }
             this.telling.end(this.call, this.head, None);
         }
     }
@@ -137,6 +143,7 @@ where
             recording,
             decide,
             call: entered.call,
+            asked: entered.asked,
             outermost: entered.is_outermost,
             telling,
             waiting: None,

@@ -103,6 +103,7 @@ where
             return this.state.set(State::Done);
         };
         let mut parts = first.unwrap_or_else(|| {
+            this.call.ask(|asked| asked.clone_from(this.asked));
             let mut extensions = this.extensions.clone();
             extensions.get_or_insert_with(|| this.call.clone());
             this.head.with(extensions)

@@ -20,6 +20,9 @@ pub(super) struct Decision<D: Delays, P> {
     sends: u32,
 }
 
+/// The timer counts whole milliseconds and rounds up: what is left must not be less.
+const TICKS: Duration = Duration::from_millis(2);
+
 struct Drawn<I> {
     delays: I,
     random: fastrand::Rng,
@@ -65,15 +68,15 @@ impl<D: Delays, P> Decision<D, P> {
         if least > self.policy.max_wait {
             return Err(Why::WaitTooLong);
         }
-        if left.is_some_and(|left| least >= left) {
-            return Err(Why::PastDeadline);
-        }
+        let most = match left.map(|left| left.checked_sub(least)) {
+            Some(rest) => rest.filter(|rest| *rest > TICKS).ok_or(Why::PastDeadline)?,
+            None => Duration::MAX,
+        };
         let jitter = match hint {
-            Some(hint) => self.policy.jitter.on(hint, &mut drawn.random),
+            Some(hint) => self.policy.jitter.on(hint, most / 2, &mut drawn.random),
             None => Duration::ZERO,
         };
-        let wait = least.saturating_add(jitter);
-        Ok(left.map_or(wait, |left| wait.min(left).max(least)))
+        Ok(least.saturating_add(jitter))
     }
 }
 
@@ -133,8 +136,8 @@ fn time_does_not_help(refusal: &Refusal) -> bool {
 // === impl Jitter ===
 
 impl Jitter {
-    fn on(self, hint: Duration, random: &mut fastrand::Rng) -> Duration {
+    fn on(self, hint: Duration, most: Duration, random: &mut fastrand::Rng) -> Duration {
         let share = hint.saturating_mul(self.percent) / 100;
-        spread(share.max(self.at_least), random)
+        spread(share.max(self.at_least).min(most), random)
     }
 }

@@ -217,7 +217,7 @@ impl<P> Decision<P> {
         let Some(own) = &self.own else {
             return Verdict::Pass;
         };
-        let pick = self.pick(own, &mut self.policy.memory.lock(), now);
+        let pick = self.pick(own, &mut self.policy.memory.lock(), end, now);
         if let Pick::Ask(_) | Pick::Hold(..) = pick {
             return Verdict::Again {
                 action: Action::NextTarget,

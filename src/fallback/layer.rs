@@ -111,14 +111,17 @@ impl<P> FallbackLayer<P> {
     }
 
     /// How long a limited target is left alone if the provider does not say; 60 s unless set.
+    ///
+    /// It doubles while nothing passes, up to an hour. A quota that is exhausted, and a limit by the day, are
+    /// asked again after an hour, whatever is set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.policy.no_hint = cooldown;
         self
     }
 
-    /// Lets a call that finds every target limited wait for the first that frees, in all at most for
-    /// `patience`, in place of asking it anyway.
+    /// Lets a call that finds every target limited wait for the first that frees, in place of asking it
+    /// anyway, until `patience` is over, which begins when the call first looks for a target.
     #[must_use]
     pub fn wait_when_exhausted(mut self, patience: Duration) -> Self {
         self.policy.patience = Some(patience);

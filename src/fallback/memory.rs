@@ -24,9 +24,18 @@ pub(super) struct TargetId {
     /// One origin may stand before several providers.
     pub(super) base_path: String,
     pub(super) model: Option<Arc<str>>,
-    /// A target with credentials of its own has limits of its own, and so has each key that a layer
-    /// further out puts on.
-    pub(super) account: Option<Arc<str>>,
+    pub(super) account: Account,
+}
+
+/// Whose limits they are.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Account {
+    /// Of whoever asks.
+    Any,
+    /// Each key that a layer further out puts on has its own.
+    Key(Arc<str>),
+    /// So has a target with credentials of its own, by its place in the list: names may be alike.
+    Target(usize),
 }
 
 /// Shared by all services of a layer.
@@ -100,8 +109,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn sit_down(&self) -> Seat {
-        let mut known = self.lock();
+    /// Takes a place among those who wait; `known` is what this memory knows.
+    pub(super) fn sit_down(&self, known: &mut Known) -> Seat {
         known.seats += 1;
         Seat {
             number: known.seats,
@@ -113,9 +122,8 @@ impl Memory {
 // === impl Seat ===
 
 impl Seat {
-    /// Wakes when an answer has come to anybody.
-    pub(super) fn wake_after_answer(&self, waker: &Waker) {
-        let mut known = self.memory.lock();
+    /// Wakes when an answer has come to anybody since the memory was locked.
+    pub(super) fn wake_after_answer(&self, known: &mut Known, waker: &Waker) {
         known.waiting.insert(self.number, waker.clone());
     }
 }
@@ -256,34 +264,37 @@ mod tests {
                 origin: None,
                 base_path: String::new(),
                 model: Some(number.to_string().into()),
-                account: None,
+                account: Account::Any,
             })
         };
-        for number in 0..MOST + 10 {
-            let at = now + Duration::from_millis(number as u64);
+        let refusal = Refusal::new(Reason::RateLimited);
+        let refuse = |number: usize, at| {
             let visit = memory.visit(&mut memory.lock(), target(number), at);
-            visit.refused(
-                &Refusal::new(Reason::RateLimited),
-                &[],
-                at,
-                Duration::from_secs(60),
-            );
+            visit.refused(&refusal, &[], at, Duration::from_secs(60));
+        };
+        refuse(0, now);
+        let visit = memory.visit(&mut memory.lock(), target(0), now);
+        for number in 1..MOST + 10 {
+            refuse(number, now + Duration::from_millis(number as u64));
         }
         let known = memory.lock();
         assert_eq!(known.targets.iter().count(), MOST);
+        assert!(known.end(&target(0), now).is_some(), "it is visited");
         assert!(
-            known.end(&target(0), now).is_none(),
+            known.end(&target(1), now).is_none(),
             "the one that frees first is forgotten first"
         );
         assert!(known.end(&target(MOST + 9), now).is_some());
+        drop(known);
+        visit.succeeded(&[], now + Duration::from_secs(1));
     }
 
     #[test]
     fn a_call_that_waits_no_more_leaves_nothing_behind() {
         let memory = Memory::default();
-        let seat = memory.sit_down();
-        seat.wake_after_answer(Waker::noop());
-        seat.wake_after_answer(Waker::noop());
+        let seat = memory.sit_down(&mut memory.lock());
+        seat.wake_after_answer(&mut memory.lock(), Waker::noop());
+        seat.wake_after_answer(&mut memory.lock(), Waker::noop());
         assert_eq!(memory.lock().waiting.len(), 1);
         drop(seat);
         assert!(memory.lock().waiting.is_empty());

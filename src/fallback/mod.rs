@@ -4,7 +4,8 @@
 //!    limited, quota exhausted, overloaded) the same request goes out at once to the next
 //!    [`Target`], each at most once per call; one that equals the request's own is not asked twice.
 //! 2. A limited target is remembered until its cooldown ends: the hint, or else
-//!    [`cooldown`](FallbackLayer::cooldown). Later calls start at the first target that is free, and
+//!    [`cooldown`](FallbackLayer::cooldown), which doubles while nothing passes; an hour for a quota that
+//!    is exhausted, and for a limit by the day without a hint. Later calls start at the first target that is free, and
 //!    so come back to the preferred one by themselves. All services of a layer share this memory.
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Version, request};
 
-use super::{Target, memory::TargetId};
+use super::{
+    Target,
+    memory::{Account, TargetId},
+};
 use crate::{call::Call, credentials, head::Head, model::Model, origin::Origin};
 
 /// The request as it came to this layer.
@@ -40,17 +43,22 @@ impl Own {
             origin: self.head.origin.clone(),
             base_path: String::new(),
             model: self.model_name(),
-            account: self.key.clone(),
+            account: self.account(),
         }
     }
 
-    pub(super) fn id_of(&self, target: &Target) -> TargetId {
+    fn account(&self) -> Account {
+        self.key.clone().map_or(Account::Any, Account::Key)
+    }
+
+    /// The target at this place of the list.
+    pub(super) fn id_of(&self, index: usize, target: &Target) -> TargetId {
         let elsewhere = target.own_origin().cloned();
         let account = match (&elsewhere, target.headers().is_empty()) {
-            (_, false) => Some(target.name()),
-            (None, true) => self.key.clone(),
+            (_, false) => Account::Target(index),
+            (None, true) => self.account(),
             // The key that the request came with does not go there.
-            (Some(_), true) => None,
+            (Some(_), true) => Account::Any,
         };
         TargetId {
             origin: elsewhere.or_else(|| self.head.origin.clone()),

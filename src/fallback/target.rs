@@ -94,10 +94,11 @@ impl Target {
         }
     }
 
-    /// Takes this off the start of the request's path before it is appended to the address.
+    /// Takes this off the start of the request's path before it is appended to the address; `/v1` and
+    /// `/v1/` are the same.
     #[must_use]
-    pub fn strip_prefix(mut self, prefix: impl Into<Arc<str>>) -> Self {
-        self.prefix = Some(prefix.into());
+    pub fn strip_prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        self.prefix = Some(prefix.as_ref().trim_end_matches('/').into());
         self
     }
 

@@ -111,7 +111,8 @@ impl<X> KeyRotationLayer<X> {
         }
     }
 
-    /// Lets a call that finds no key with room wait for one, in all at most for `patience`.
+    /// Lets a call that finds no key with room wait for one until `patience` is over, which begins when
+    /// the call first looks for a key.
     ///
     /// Who came first is served first, and as many are served as there is room for, by what the
     /// provider says is left and by what its refusals have taught; so hardly any request is sent to be

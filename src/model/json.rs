@@ -11,6 +11,8 @@ use memchr::memmem::Finder;
 use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::LONGEST;
+
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
@@ -32,6 +34,9 @@ impl Named {
         let First::Plain(model) = first(body)? else {
             return Self::read_to_the_end(body);
         };
+        if model.len() > LONGEST {
+            return None;
+        }
         let Range { start, end } = place(model, body);
         let value = start - 1..end + 1;
         let rest = &body[value.end..];
@@ -50,6 +55,9 @@ impl Named {
         let values = all(body)?;
         let (last, earlier) = values.split_last()?;
         let model: String = serde_json::from_str(last.get()).ok()?;
+        if model.len() > LONGEST {
+            return None;
+        }
         let earlier = earlier.iter().map(|value| place(value.get(), body));
         Some(Self {
             model: model.into(),
@@ -258,6 +266,7 @@ mod tests {
             r#"{"Model":"a"}"#,
             r#"{"a":{"model":"b"}}"#,
             r#"{"model":"a","model":1}"#,
+            &format!(r#"{{"model":"{}"}}"#, "m".repeat(LONGEST + 1)),
             "--boundary\r\n",
             &deep,
         ];

@@ -10,6 +10,9 @@ use http::{HeaderMap, Uri, header, request};
 
 use crate::credentials::with_path;
 
+/// What is longer is no model's name: a stranger's is remembered, logged and told.
+const LONGEST: usize = 256;
+
 /// Where a request names its model.
 #[derive(Clone, Debug)]
 pub(crate) enum Model {

@@ -4,6 +4,8 @@ use std::{ops::Range, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
+use super::LONGEST;
+
 /// What Gemini and Vertex do with a model; other names after a colon are part of the model's own,
 /// such as those of OpenAI's fine-tuned ones.
 ///
@@ -58,7 +60,7 @@ impl Named {
         let model = percent_decode_str(&path[value.clone()])
             .decode_utf8()
             .ok()?;
-        (!model.is_empty()).then(|| Self {
+        (1..=LONGEST).contains(&model.len()).then(|| Self {
             model: model.into(),
             path: path.into(),
             value,
@@ -151,7 +153,9 @@ mod tests {
 
     #[test]
     fn other_paths_name_no_model() {
+        let long = format!("/model/{}/invoke", "m".repeat(LONGEST + 1));
         let paths = [
+            &long,
             "/v1/chat/completions",
             "/v1/models/ft:gpt-4o:org",
             "/v1/models/gpt-4o",

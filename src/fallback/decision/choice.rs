@@ -59,12 +59,20 @@ impl<P> Decision<P> {
     pub(super) fn candidate(&self, own: &Own, choice: Choice) -> Candidate {
         Candidate::new(match choice {
             Choice::Own => own.id(),
-            Choice::Target(index) => own.id_of(&self.policy.targets[index]),
+            Choice::Target(index) => own.id_of(index, &self.policy.targets[index]),
         })
     }
 
-    /// What to ask next of what was not tried.
-    pub(super) fn pick(&self, own: &Own, known: &mut Known, now: Instant) -> Pick {
+    /// What to ask next of what was not tried, by a call that may wait until `end`, if at all.
+    pub(super) fn pick(
+        &self,
+        own: &Own,
+        known: &mut Known,
+        end: Option<Instant>,
+        now: Instant,
+    ) -> Pick {
+        let may_wait = |until| end.is_some_and(|end| until < end);
+        let held_until = self.held_until(now);
         let mut full = None;
         let mut testable = None;
         let mut closed: Option<(Instant, Chosen)> = None;
@@ -77,11 +85,11 @@ impl<P> Decision<P> {
                 Room::Open(_) => return Pick::Ask(this),
                 Room::Learning(at) => return Pick::Hold(this, at),
                 // A lesser target is not worth it for a moment.
-                Room::Closed(until) if self.may_wait() && until <= now + SOON => {
+                Room::Closed(until) if may_wait(until) && until <= now + SOON => {
                     return Pick::Hold(this, Some(until));
                 }
-                Room::Full(_) if self.may_wait() && now < self.held_until(now) => {
-                    return Pick::Hold(this, Some(self.held_until(now)));
+                Room::Full(_) if may_wait(held_until) && now < held_until => {
+                    return Pick::Hold(this, Some(held_until));
                 }
                 Room::Full(_) => full = full.or(Some(this)),
                 Room::Testable(_) => testable = testable.or(Some(this)),
@@ -101,10 +109,6 @@ impl<P> Decision<P> {
     /// Until when the call waits for answers that may leave room at a preferred target.
     pub(super) fn held_until(&self, now: Instant) -> Instant {
         self.held.unwrap_or(now) + SOON
-    }
-
-    pub(super) fn may_wait(&self) -> bool {
-        self.policy.patience.is_some()
     }
 
     /// Until when this call may wait from now on, if it may.
@@ -128,7 +132,7 @@ impl<P> Decision<P> {
         };
         let memory = &self.policy.memory;
         let mut known = memory.lock();
-        let later = match (self.pick(own, &mut known, now), end) {
+        let later = match (self.pick(own, &mut known, end, now), end) {
             (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
@@ -149,9 +153,10 @@ impl<P> Decision<P> {
                 return Ok(());
             }
         };
+        // Under the lock under which it was looked: no answer comes between.
+        let seat = self.seat.get_or_insert_with(|| memory.sit_down(&mut known));
+        seat.wake_after_answer(&mut known, waker);
         drop(known);
-        let seat = self.seat.get_or_insert_with(|| memory.sit_down());
-        seat.wake_after_answer(waker);
         Err(later.max(now + TICK))
     }
 

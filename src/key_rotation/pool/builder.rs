@@ -138,6 +138,8 @@ impl KeyPoolBuilder {
     }
 
     /// How long a limited key cools if the provider does not say; 60 s, a minute's window, unless set.
+    ///
+    /// It doubles while nothing passes, up to an hour.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self

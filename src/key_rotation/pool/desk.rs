@@ -17,10 +17,14 @@ pub(super) struct Desk {
     wakers: HashMap<WaiterId, Waker>,
 }
 
-/// Who is to be woken once the lock is released.
+/// Who is to be woken once the lock is released, and who is to be forgotten then: to drop a waker may
+/// be to drop its task, and with it another place in the queue.
 #[must_use]
 #[derive(Default)]
-pub(super) struct Wakers(Vec<Waker>);
+pub(super) struct Wakers {
+    woken: Vec<Waker>,
+    forgotten: Option<Waker>,
+}
 
 // === impl Desk ===
 
@@ -82,9 +86,9 @@ impl Desk {
         now: Instant,
     ) -> (Turn, Wakers) {
         // It is here already.
-        self.wakers.remove(&id);
+        let forgotten = self.wakers.remove(&id);
         let took_back = self.state.take_back_the_removed(id, want);
-        let to_wake = match took_back || self.state.queue.is_due(id, want, now) {
+        let mut to_wake = match took_back || self.state.queue.is_due(id, want, now) {
             true => self.serve(now),
             false => Wakers::default(),
         };
@@ -92,14 +96,18 @@ impl Desk {
         if let Turn::Later { .. } = turn {
             self.wakers.insert(id, waker.clone());
         }
+        to_wake.forgotten = forgotten;
         (turn, to_wake)
     }
 
     /// Gives up a place, and the key that was set aside for it.
     pub(super) fn leave(&mut self, id: WaiterId, want: &Want, now: Instant) -> Wakers {
-        self.wakers.remove(&id);
+        let forgotten = self.wakers.remove(&id);
         self.state.leave(id, want);
-        self.serve(now)
+        Wakers {
+            forgotten,
+            ..self.serve(now)
+        }
     }
 
     fn serve(&mut self, now: Instant) -> Wakers {
@@ -108,7 +116,10 @@ impl Desk {
         }
         let to_wake = self.state.serve(now);
         let wakers = to_wake.iter().filter_map(|id| self.wakers.remove(id));
-        Wakers(wakers.collect())
+        Wakers {
+            woken: wakers.collect(),
+            forgotten: None,
+        }
     }
 }
 
@@ -124,6 +135,6 @@ impl Desk {
 
 impl Wakers {
     pub(super) fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+        self.woken.into_iter().for_each(Waker::wake);
     }
 }

@@ -76,12 +76,12 @@ impl Queue {
         self.lines.is_empty()
     }
 
-    /// Takes a place: the last, or the first for a call that has waited before.
+    /// Takes a place: the last, or for a call that has waited before one in front of all who have not.
     pub(super) fn join(&mut self, want: &Want, first: bool) -> WaiterId {
         let id = match first {
             true => {
-                self.rejoined -= 1;
-                WaiterId(self.rejoined)
+                self.rejoined += 1;
+                WaiterId(i64::MIN + self.rejoined)
             }
             false => {
                 self.joined += 1;
@@ -103,7 +103,8 @@ impl Queue {
     pub(super) fn is_due(&self, id: WaiterId, want: &Want, now: Instant) -> bool {
         self.lines.get(&Class::of(want)).is_some_and(|line| {
             let is_overdue = line.free_at.is_some_and(|at| at + BACKUP <= now);
-            line.waiting.front() == Some(&id) || is_overdue
+            let is_time = line.free_at.is_none_or(|at| at <= now);
+            (is_time && line.waiting.front() == Some(&id)) || is_overdue
         })
     }
 

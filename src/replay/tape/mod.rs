@@ -110,7 +110,12 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
             }
             match state.pull(cx) {
                 Poll::Ready(Pulled::Frame(frame)) => state.record(frame),
-                Poll::Ready(Pulled::End) => return Poll::Ready(Ok(state.concatenate())),
+                Poll::Ready(Pulled::End) => {
+                    let (whole, wakers) = (state.concatenate(), state.take_wakers());
+                    drop(state);
+                    wake(wakers);
+                    return Poll::Ready(Ok(whole));
+                }
                 Poll::Ready(Pulled::Failed) => {}
                 Poll::Pending => {
                     state.gatherer = Some(cx.waker().clone());
