@@ -68,6 +68,22 @@ async fn a_hint_as_long_as_max_wait_is_waited_for_and_a_longer_one_returned_at_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_sent_at_the_deadline_and_what_is_left_is_spread() {
+    let deadline = Duration::from_millis(10_100);
+    let mut sent = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let provider = Provider::script([limited(10), ok()]);
+        let layer = BackoffLayer::new().seed(seed).deadline(deadline);
+        let service = layer.layer(provider.clone());
+        service.oneshot(chat("m")).await.unwrap();
+        sent.extend(provider.seen().get(1).map(|seen| seen.at));
+    }
+    assert!(sent.first().is_some_and(|at| *at >= secs(10)), "{sent:?}");
+    assert!(sent.last().is_some_and(|at| *at < deadline), "{sent:?}");
+    assert!(sent.len() > 10, "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hint_that_does_not_fit_the_deadline_is_returned_at_once() {
     let start = Instant::now();
     let provider = Provider::script([limited(6), limited(6)]);

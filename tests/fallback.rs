@@ -26,6 +26,24 @@ fn get(uri: &str) -> Request<String> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_accounts_of_one_model_are_two_targets() {
+    let account = |key: &'static str| {
+        let target = Target::model("b").at("https://other.example").unwrap();
+        target.header(header::AUTHORIZATION, HeaderValue::from_static(key))
+    };
+    let provider = Provider::new(|seen| match seen.key() {
+        "two" => ok(),
+        _ => limited(20),
+    });
+    let accounts = [account("Bearer one"), account("Bearer two")];
+    let service = FallbackLayer::new(accounts).layer(provider.clone());
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    assert_eq!(provider.keys(), ["", "one", "two"]);
+    assert_eq!(call(&service, chat("m")).await.status(), 200);
+    assert_eq!(provider.keys()[3..], ["two"], "the others are remembered");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_own_model_is_asked_first_then_each_target_once_in_order() {
     let provider = Provider::script([limited(20), status(529), status(402), refused(429, 7)]);
     let service = FallbackLayer::new(["b", "m", "c", "b", "d"]).layer(provider.clone());

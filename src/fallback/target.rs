@@ -227,6 +227,10 @@ mod tests {
                 "http://b.example:81/x/chat?alt=sse",
             ),
             (
+                at("https://b.example/x").strip_prefix("/v1/"),
+                "https://b.example/x/chat?alt=sse",
+            ),
+            (
                 at("https://b.example/x").strip_prefix("/v"),
                 "https://b.example/x/v1/chat?alt=sse",
             ),

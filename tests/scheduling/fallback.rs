@@ -50,6 +50,55 @@ async fn a_target_that_is_free_again_when_a_slow_one_refuses_is_asked_again() {
     assert_eq!(provider.models(), ["m", "lesser", "m"]);
 }
 
+/// Limits `m` for ten seconds; the lesser model never.
+fn limited_for_ten_seconds() -> Provider {
+    Provider::new(|seen| match (seen.model().as_str(), seen.at) {
+        ("m", at) if at < secs(10) => limited(10),
+        _ => ok(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_wait_until_the_preferred_target_frees_takes_the_lesser_one() {
+    let provider = limited_for_ten_seconds();
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(Duration::from_millis(100));
+    let service = layer.layer(provider.clone());
+    call(&service, chat("m")).await;
+    sleep(Duration::from_millis(9_800)).await;
+    call(&service, chat("m")).await;
+    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its patience");
+
+    let provider = limited_for_ten_seconds();
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let service = layer.layer(provider.clone());
+    call(&service, chat("m")).await;
+    sleep(Duration::from_millis(9_800)).await;
+    let mut hurried = chat("m");
+    let limits = Call::new()
+        .max_sends(1)
+        .deadline(Duration::from_millis(150));
+    hurried.extensions_mut().insert(limits);
+    assert_eq!(call(&service, hurried).await.status(), 200);
+    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_woken_by_an_answer_that_tells_that_a_target_is_free() {
+    let provider = Provider::script([status(429), status(429), ok(), ok()]);
+    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(120));
+    let service = layer.layer(provider.clone());
+    let start = Instant::now();
+    let waiting = tokio::spawn(service.clone().oneshot(chat("m")));
+    sleep(secs(5)).await;
+    let mut hurried = chat("m");
+    hurried
+        .extensions_mut()
+        .insert(Call::new().deadline(secs(1)));
+    assert_eq!(call(&service, hurried).await.status(), 200);
+    assert_eq!(waiting.await.unwrap().unwrap().status(), 200);
+    assert_eq!(start.elapsed().as_secs(), 5, "not when the cooldown ends");
+}
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// The beginning of a chat, and never more.
