@@ -108,7 +108,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         ("lie: nothing for 0.3 s", Headers::NothingForAMoment),
         ("lie: reset in the past", Headers::PastReset),
     ];
-    let lying = lies.map(|(name, headers)| four_keys(name, FIXED, headers, (1.08, 60)));
+    let lying = lies.map(|(name, headers)| four_keys(name, FIXED, headers, (1.08, 100)));
     scenarios.extend(lying);
     scenarios
 }
