@@ -26,6 +26,10 @@ pub(crate) trait Decide<R, E> {
     const LAYER: Layer;
 
     /// Gets ready for the next send, which may take time, or answers in the inner service's place.
+    ///
+    /// Asked until the request goes out: while the inner service is not ready, to send means to make it
+    /// ready, and then this is asked once more. It is pending only while the caller's upload is read,
+    /// and asked again when the deadline is over.
     fn poll_prepare<B>(&mut self, _draft: &Draft<'_, B>, _cx: &mut Context<'_>) -> Poll<Prepared<R>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -63,11 +67,13 @@ pub(crate) struct Draft<'a, B: Body> {
     pub(crate) recording: &'a Recording<B>,
     pub(crate) call: &'a Call,
     pub(crate) moment: &'a Moment,
+    /// Whether the inner service is, so that the request goes out now if it is to be sent.
+    pub(crate) is_ready: bool,
 }
 
 pub(crate) enum Prepared<R> {
     Send,
-    /// Not yet: ask again then, or when woken before.
+    /// It is held back: ask again then, or when woken before.
     Later(Instant),
     /// Nothing is sent; this is the answer.
     Answer(Why, Response<R>),

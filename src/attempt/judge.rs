@@ -7,11 +7,10 @@ use std::{
 
 use http::{Request, Response};
 use http_body::Body;
-use tokio::time::sleep_until;
 use tower::Service;
 
 use super::{
-    Answer, Attempts, Decide, Draft, Outcome, Settle, State, StateProj, Verdict, after, steps::host,
+    Answer, Attempts, Decide, Draft, Outcome, Settle, State, StateProj, Verdict, steps::host,
 };
 use crate::{
     clock::{self, Moment},
@@ -22,7 +21,7 @@ use crate::{
 
 impl<S, B, R, D> Attempts<S, B, R, D>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     D: Decide<R, S::Error>,
@@ -41,6 +40,7 @@ where
             recording: this.recording,
             call: this.call,
             moment,
+            is_ready: false,
         };
         let outcome = Outcome {
             result: answer.result.as_ref().map(Response::status),
@@ -73,25 +73,6 @@ where
         }
         self.project().state.set(State::Done);
         Poll::Ready(taken)
-    }
-
-    /// Ready when the deadline of the call, if it has one, is over.
-    fn poll_deadline(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        let StateProj::Judging { mut deadline, .. } = this.state.project() else {
-            return Poll::Pending;
-        };
-        if deadline.is_none() {
-            let now = clock::now();
-            match this.call.left(now) {
-                Ok(Some(left)) => deadline.set(Some(sleep_until(after(now, left)))),
-                Ok(None) => {}
-                // It came since the judgement was asked.
-                Err(_) => return Poll::Ready(()),
-            }
-        }
-        let deadline = deadline.as_pin_mut();
-        deadline.map_or(Poll::Pending, |deadline| deadline.poll(cx))
     }
 
     /// Done => Settling, or the result is the caller's.

@@ -1,4 +1,4 @@
-//! The one state machine: prepare, send, judge, settle, send again. The layers differ only in what they decide.
+//! The one state machine: prepare, send, judge, settle, prepare again. The layers differ only in what they decide.
 
 mod decide;
 mod judge;
@@ -39,6 +39,7 @@ pin_project! {
         B: RequestBody,
     {
         inner: S,
+        readiness: Readiness,
         // For the sends after the first, which takes the head that came.
         head: Arc<Head>,
         // Empty if there is nothing but the call in them: a copy would cost as much as one of all headers.
@@ -81,7 +82,7 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<F, R, E> {
-        // => Calling | Done. The service is ready.
+        // => Calling | Done
         Preparing {
             // The head that came, until it goes out.
             first: Option<request::Parts>,
@@ -95,14 +96,23 @@ pin_project! {
         Judging {
             answer: Option<Answer<R, E>>,
             #[pin]
-            deadline: Option<Sleep>,
+            timer: Option<Sleep>,
         },
-        // => Readying
+        // => Preparing
         Settling { #[pin] settle: Settle<R> },
-        // => Preparing | Done
-        Readying,
         Done,
     }
+}
+
+/// How far the inner service is.
+///
+/// One that is ready may hold something that others wait for, such as a permit, and so may one that was
+/// only asked. So it is asked once the request can go out, and let go if there is to wait after all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Readiness {
+    Unasked,
+    Asked,
+    Ready,
 }
 
 /// How an attempt ended.
@@ -137,6 +147,7 @@ where
         let mut recording = Recording::new(body.into_replay(), entered.replay_limit);
         Self {
             inner,
+            readiness: Readiness::Ready,
             head: entered.head,
             extensions,
             next: recording.reader(),
@@ -156,7 +167,7 @@ where
 
 impl<S, B, R, D> Future for Attempts<S, B, R, D>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     D: Decide<R, S::Error>,
@@ -183,7 +194,7 @@ where
 
 impl<S, B, R, D> Attempts<S, B, R, D>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     D: Decide<R, S::Error>,
@@ -194,12 +205,25 @@ where
     ) -> Poll<Result<Response<R>, S::Error>> {
         loop {
             let mut this = self.as_mut().project();
+            let is_ready = *this.readiness == Readiness::Ready;
             match this.state.as_mut().project() {
-                StateProj::Preparing { .. } => match ready!(self.as_mut().poll_prepare(cx)) {
-                    Prepared::Send => self.as_mut().send(),
-                    Prepared::Later(at) => ready!(self.as_mut().poll_until(at, cx)),
-                    Prepared::Answer(why, response) => {
+                StateProj::Preparing { .. } => match self.as_mut().poll_prepare(cx) {
+                    Poll::Ready(Prepared::Send) if is_ready => {
+                        self.as_mut().send();
+                    }
+                    // Then it is prepared once more, for meanwhile others may have gone before.
+                    Poll::Ready(Prepared::Send) => ready!(self.as_mut().poll_ready(cx))?,
+                    Poll::Ready(Prepared::Later(at)) => {
+                        self.as_mut().let_go();
+                        self.as_mut().start_wait();
+                        ready!(self.as_mut().poll_until(at, cx));
+                    }
+                    Poll::Ready(Prepared::Answer(why, response)) => {
                         return Poll::Ready(Ok(self.answer(why, response)));
+                    }
+                    Poll::Pending => {
+                        self.as_mut().let_go();
+                        ready!(self.as_mut().poll_deadline(cx));
                     }
                 },
                 StateProj::Calling { future } => {
@@ -214,7 +238,7 @@ where
                         Poll::Pending => {
                             let state = State::Judging {
                                 answer: Some(answer),
-                                deadline: None,
+                                timer: None,
                             };
                             self.as_mut().project().state.set(state);
                         }
@@ -228,15 +252,7 @@ where
                 }
                 StateProj::Settling { settle } => {
                     ready!(settle.poll(cx));
-                    this.state.set(State::Readying);
-                }
-                StateProj::Readying => {
-                    let ready = ready!(this.inner.poll_ready(cx));
-                    this.state.set(match &ready {
-                        Ok(()) => State::preparing(None),
-                        Err(_) => State::Done,
-                    });
-                    ready?;
+                    this.state.set(State::preparing(None));
                 }
                 // Polled again after it was done.
                 StateProj::Done => return Poll::Pending,

@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{
@@ -14,7 +14,7 @@ use http_body::Body;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
-use super::{Answer, Attempts, Decide, Draft, Prepared, State, StateProj};
+use super::{Answer, Attempts, Decide, Draft, Prepared, Readiness, State, StateProj, after};
 use crate::{
     clock::{self, Moment},
     head::Head,
@@ -27,7 +27,7 @@ use crate::{
 
 impl<S, B, R, D> Attempts<S, B, R, D>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     D: Decide<R, S::Error>,
@@ -40,15 +40,51 @@ where
             recording: this.recording,
             call: this.call,
             moment: &Moment::default(),
+            is_ready: *this.readiness == Readiness::Ready,
         };
         this.decide.poll_prepare(&draft, cx)
     }
 
-    /// Preparing => Preparing, at that moment.
-    pub(super) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    /// Preparing => Preparing, once the service is ready, or Done if it fails.
+    pub(super) fn poll_ready(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), S::Error>> {
+        let mut this = self.project();
+        *this.readiness = Readiness::Asked;
+        let ready = ready!(this.inner.poll_ready(cx));
+        match &ready {
+            Ok(()) => *this.readiness = Readiness::Ready,
+            Err(_) => this.state.set(State::Done),
+        }
+        Poll::Ready(ready)
+    }
+
+    /// Whatever the service holds to be ready is for others meanwhile.
+    pub(super) fn let_go(self: Pin<&mut Self>) {
         let this = self.project();
-        this.waiting.get_or_insert_with(clock::now);
-        let StateProj::Preparing { mut timer, .. } = this.state.project() else {
+        if *this.readiness != Readiness::Unasked {
+            *this.inner = this.inner.clone();
+            *this.readiness = Readiness::Unasked;
+        }
+    }
+
+    /// Ready when the deadline of the call, if it has one, is over.
+    pub(super) fn poll_deadline(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let now = clock::now();
+        match self.call.left(now) {
+            Ok(Some(left)) => self.poll_until(after(now, left), cx),
+            Ok(None) => Poll::Pending,
+            // It came since the decision was asked.
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Ready at that moment.
+    pub(super) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let (StateProj::Preparing { mut timer, .. } | StateProj::Judging { mut timer, .. }) =
+            self.project().state.project()
+        else {
             return Poll::Ready(());
         };
         match timer.as_mut().as_pin_mut() {
@@ -79,6 +115,11 @@ where
             response.extensions_mut().insert(this.call.trail());
         }
         response
+    }
+
+    /// The next send is held back from now on.
+    pub(super) fn start_wait(self: Pin<&mut Self>) {
+        self.project().waiting.get_or_insert_with(clock::now);
     }
 
     /// What held the next send back is over.
@@ -121,6 +162,7 @@ where
             .then(|| Some(Origin::of(&parts.uri)?.host().into()))
             .flatten();
         let request = Request::from_parts(parts, B::from_replay(body));
+        *this.readiness = Readiness::Unasked;
         let future = this.inner.call(request);
         this.state.set(State::Calling { future });
     }

@@ -62,7 +62,7 @@ where
 
 impl<S, B, R, D, P> Future for ResponseFuture<S, B, R, D, P>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     D: Delays,

@@ -20,7 +20,7 @@ use super::{
     own::Own,
 };
 use crate::{
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
+    attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
     model::Model,
     refusal::{Reason, Refusal},
@@ -123,20 +123,16 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             let known = || self.policy.memory.lock();
             let limited = || known().has_limited(own.origin(), draft.now());
             if own.model.is_none() && (draft.recording.in_memory() || limited()) {
-                match (read_model(draft, cx), draft.call.left(draft.now())) {
-                    (Poll::Ready(model), _) => own.model = model,
-                    (Poll::Pending, Ok(None)) => return Poll::Pending,
-                    // Until the deadline; the body wakes before if it comes.
-                    (Poll::Pending, Ok(Some(left))) => {
-                        return Poll::Ready(Prepared::Later(after(draft.now(), left)));
-                    }
+                match read_model(draft, cx) {
+                    Poll::Ready(model) => own.model = model,
+                    Poll::Pending if draft.call.left(draft.now()).is_ok() => return Poll::Pending,
                     // It goes out as it is.
-                    (Poll::Pending, Err(_)) => {}
+                    Poll::Pending => {}
                 }
             }
             self.own = Some(own);
         }
-        Poll::Ready(match self.choose(draft.call, draft.now(), cx.waker()) {
+        Poll::Ready(match self.choose(draft, cx.waker()) {
             Ok(()) => Prepared::Send,
             Err(at) => Prepared::Later(at),
         })

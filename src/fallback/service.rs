@@ -60,7 +60,7 @@ where
 
 impl<S, B, R, P> Future for ResponseFuture<S, B, R, P>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     P: ErrorTrigger<S::Error>,

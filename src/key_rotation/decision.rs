@@ -92,15 +92,18 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         let now = draft.now();
         loop {
             match &mut self.stage {
-                Stage::Keyless | Stage::Leased(_) => return Poll::Ready(Prepared::Send),
+                Stage::Keyless => return Poll::Ready(Prepared::Send),
+                Stage::Leased(lease) => {
+                    lease.goes_out(now);
+                    return Poll::Ready(Prepared::Send);
+                }
                 Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepared::Later(*at)),
+                // Until then it may go stale.
+                Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepared::Send),
                 Stage::Granted(lease, _) => {
                     let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
                     self.stage = match (mem::replace(&mut self.stage, Stage::New), is_stale) {
-                        (Stage::Granted(mut lease, _), false) => {
-                            lease.goes_out(now);
-                            Stage::Leased(lease)
-                        }
+                        (Stage::Granted(lease, _), false) => Stage::Leased(lease),
                         _ => Stage::Refused(pool),
                     };
                 }

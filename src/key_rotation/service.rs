@@ -60,7 +60,7 @@ where
 
 impl<S, B, R, X> Future for ResponseFuture<S, B, R, X>
 where
-    S: Service<Request<B>, Response = Response<R>>,
+    S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
     X: WhenExhausted<R>,

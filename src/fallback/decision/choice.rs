@@ -2,12 +2,13 @@
 
 use std::{task::Waker, time::Duration};
 
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::Decision;
 use crate::{
     allowance::Room,
-    attempt::after,
+    attempt::{Draft, after},
     call::Call,
     fallback::{
         memory::{Candidate, Known},
@@ -119,14 +120,14 @@ impl<P> Decision<P> {
         Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
     }
 
-    /// Chooses whom to ask and counts the request to it, or says when to choose.
-    pub(super) fn choose(
+    /// Chooses whom to ask and counts the request to it, if it goes out now; or says when to choose.
+    pub(super) fn choose<B: Body>(
         &mut self,
-        call: &Call,
-        now: Instant,
+        draft: &Draft<'_, B>,
         waker: &Waker,
     ) -> Result<(), Instant> {
-        let end = self.patience(call, now);
+        let now = draft.now();
+        let end = self.patience(draft.call, now);
         let Some(own) = &self.own else {
             return Ok(());
         };
@@ -138,6 +139,7 @@ impl<P> Decision<P> {
                 at.unwrap_or(now + AWHILE).min(end)
             }
             (Pick::Limited(_, until), Some(end)) if until < end => until,
+            _ if !draft.is_ready => return Ok(()),
             (pick, _) => {
                 let chosen = match pick {
                     Pick::Ask(chosen) | Pick::Hold(chosen, _) | Pick::Limited(chosen, _) => chosen,
