@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer as _, Service as _, ServiceExt};
-use tower_429::{Call, FallbackLayer, KeyRotationLayer};
+use tower_429::{Call, FallbackLayer, KeyRotationLayer, trail::Trail};
 
 use crate::{call, calls, in_flight, left, pool, script::*, waits, windows};
 
@@ -218,4 +218,24 @@ async fn patience_without_end_does_not_panic() {
     let service = fallback.layer(provider.clone());
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert_eq!(provider.seen().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_with_an_answer_of_the_layer_s_own_is_told() {
+    let provider = Provider::new(|seen| limited(if seen.at < secs(3) { 5 } else { 60 }));
+    let layer = KeyRotationLayer::new(pool(&["a"]));
+    let impatient = layer.clone().layer(provider.clone());
+    impatient.clone().oneshot(chat("m")).await.unwrap();
+    let patient = layer
+        .respond_when_exhausted()
+        .wait_when_exhausted(secs(8))
+        .layer(provider.clone());
+    let call = tokio::spawn(patient.oneshot(chat("m")));
+    sleep(secs(4)).await;
+    // Not in the queue: it is refused for longer than the call may wait.
+    impatient.oneshot(chat("m")).await.unwrap();
+    let response = call.await.unwrap().unwrap();
+    assert_eq!(response.status(), 429);
+    let trail = response.extensions().get::<Trail>().unwrap();
+    assert_eq!(trail.waited(), secs(4));
 }
