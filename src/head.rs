@@ -41,6 +41,14 @@ impl Head {
             && is_same_map(&self.headers, &parts.headers)
     }
 
+    /// The name of where it goes; a request in the form of an authority has one too, but no origin.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match &self.origin {
+            Some(origin) => Some(origin.host()),
+            None => self.uri.host(),
+        }
+    }
+
     pub(crate) fn is_for_authority_of(&self, uri: &Uri) -> bool {
         authority(&self.uri) == authority(uri)
     }

@@ -189,7 +189,6 @@ use crate::{
     head::Head,
     key_rotation::KeyPool,
     meter,
-    origin::Origin,
     trace::{self, CallSpan, Entered},
     trail::{Action, Layer, Why},
 };
@@ -263,7 +262,7 @@ impl Telling {
             Some(Err(_)) => FAILED,
             None => DROPPED,
         };
-        meter::call(host(head), outcome);
+        meter::call(head.host(), outcome);
         self.span.close(call, outcome, end);
     }
 }
@@ -326,14 +325,9 @@ pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermos
     trace::attempt(layer, &last, action);
 }
 
-/// Where the caller sent it.
-fn host(head: &Head) -> Option<&str> {
-    head.origin.as_ref().map(Origin::host)
-}
-
 /// A layer has held a send back.
 pub(crate) fn waited(layer: Layer, head: &Head, waited: Duration) {
     if !waited.is_zero() {
-        meter::wait(layer, host(head), waited);
+        meter::wait(layer, head.host(), waited);
     }
 }

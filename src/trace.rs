@@ -81,11 +81,8 @@ fn open(head: &Head) -> tracing::Span {
     use http::Method;
     use tracing::field::Empty;
 
-    use crate::origin::Origin;
-
-    let origin = head.origin.as_ref();
-    let host = || Some(origin?.host().trim_matches(['[', ']']));
-    let port = || origin.and_then(Origin::port).map(i64::from);
+    let host = || Some(head.host()?.trim_matches(['[', ']']));
+    let port = || Some(i64::from(head.origin.as_ref()?.port()?));
     macro_rules! span {
         ($name:literal, $method:expr) => {
             tracing::info_span!(

@@ -199,8 +199,7 @@ where
 
 /// Where an attempt went.
 pub(super) fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Option<&'a str> {
-    let at_head = || head.origin.as_ref().map(Origin::host);
-    elsewhere.as_deref().or_else(at_head)
+    elsewhere.as_deref().or_else(|| head.host())
 }
 
 /// Describes a body of `length` bytes in place of the caller's.
