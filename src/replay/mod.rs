@@ -4,7 +4,8 @@
 //! must offer for that: it turns itself into a [`ReplayBody`], which a layer can play any number of
 //! times, and back. No `Clone` is asked for, because the bodies of real clients are not `Clone`.
 //!
-//! 1. A body already in memory is never copied: a replay is a reference count.
+//! 1. A body already in memory is not copied: a replay is a reference count. Only a `String`, which owns
+//!    its text, is copied for each send.
 //! 2. A streaming body streams through on the first attempt while its chunks are recorded. An
 //!    attempt that starts before the upload has ended plays the recording and reads on.
 //! 3. A recording is bounded, in bytes and in pieces. A body known to be larger, or found larger, is
@@ -29,8 +30,7 @@ mod tape;
 mod tests;
 
 pub use body::ReplayBody;
-pub use recording::NotReplayable;
-pub(crate) use recording::Recording;
+pub(crate) use recording::{NotReplayable, Recording};
 
 use bytes::Bytes;
 use http_body::Body;

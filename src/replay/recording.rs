@@ -1,5 +1,4 @@
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -32,8 +31,7 @@ enum Kept<B: Body> {
 
 /// Why a request cannot be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NotReplayable {
+pub(crate) enum NotReplayable {
     /// Its body is larger than the bound of the recording.
     TooLarge,
     /// Its body failed while it was read.
@@ -152,14 +150,5 @@ impl From<Broken> for NotReplayable {
             Broken::Overflowed => Self::TooLarge,
             Broken::Failed => Self::BodyFailed,
         }
-    }
-}
-
-impl fmt::Display for NotReplayable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TooLarge => "the body is larger than the bound of the recording",
-            Self::BodyFailed => "the body failed while it was read",
-        })
     }
 }
