@@ -264,11 +264,7 @@ impl Call {
         }
     }
 
-    pub(crate) fn last(&self) -> Option<Attempt> {
-        self.lock().attempts.last().cloned()
-    }
-
-    /// What `read` makes of the last attempt, without a copy; it must not use the call.
+    /// What `read` makes of the last attempt; it must not use the call.
     pub(crate) fn of_last<T>(&self, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
         self.lock().attempts.last().map(read)
     }

@@ -17,7 +17,8 @@
 //!
 //! # Log lines
 //!
-//! By `tracing_subscriber::fmt`, without the time:
+//! By `tracing_subscriber::fmt`, without the time; where there is no subscriber, tracing's feature `log`
+//! writes the events to the crate `log`:
 //!
 //! ```text
 //!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: limited; asking with the next key layer="key_rotation" attempt=1 status=429 reason=RateLimited hint=2s key="alpha" model="large"
@@ -190,7 +191,7 @@ use crate::{
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
-    trail::{Action, Layer, Why},
+    trail::{Action, Attempt, Layer, Why},
 };
 
 /// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
@@ -301,28 +302,34 @@ pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
 }
 
 /// A layer has judged the last attempt. There is one event for each: from the layer that acts on it, or
-/// from the outermost if none does.
-pub(crate) fn judged(call: &Call, layer: Layer, action: Option<Action>, outermost: bool) {
-    if matches!(action, Some(Action::Return(_)) | None) && !outermost {
-        return;
+/// from the outermost, which has the telling of the call, if none does.
+pub(crate) fn judged(
+    call: &Call,
+    layer: Layer,
+    action: Option<Action>,
+    outermost: Option<&Telling>,
+) {
+    match (action, outermost) {
+        (Some(Action::Return(_)) | None, None) => {}
+        // Nearly every answer is one that nobody acts on, nor listens to.
+        (None, Some(telling)) if !telling.span.is_listened_to() => {}
+        (Some(_), _) => trace::attempt(call, layer, action),
+        (None, Some(_)) => {
+            let (by, action) = call.of_last(returned).flatten().unzip();
+            trace::attempt(call, by.flatten().unwrap_or(layer), action);
+        }
     }
-    if !trace::is_listened_to() {
-        return;
+}
+
+/// Why the attempt reaches the caller, and who says so; `None` if there was nothing to act on.
+fn returned(attempt: &Attempt) -> Option<(Option<Layer>, Action)> {
+    let steps = attempt.steps.iter().rev();
+    let mut returned = steps.filter(|step| matches!(step.action, Action::Return(_)));
+    match returned.next() {
+        Some(step) => Some((Some(step.layer), step.action)),
+        None if attempt.refusal.is_some() => Some((None, Action::Return(Why::NotCovered))),
+        None => None,
     }
-    let Some(last) = call.last() else {
-        return;
-    };
-    let returned = last.steps.iter().rev().find_map(|step| match step.action {
-        Action::Return(why) => Some((step.layer, Action::Return(why))),
-        _ => None,
-    });
-    let (layer, action) = match (action, returned) {
-        (Some(action), _) => (layer, Some(action)),
-        (None, Some((layer, action))) => (layer, Some(action)),
-        (None, None) if last.refusal.is_some() => (layer, Some(Action::Return(Why::NotCovered))),
-        (None, None) => (layer, None),
-    };
-    trace::attempt(layer, &last, action);
 }
 
 /// A layer has held a send back.

@@ -5,13 +5,19 @@ use http::StatusCode;
 use crate::{
     call::Call,
     head::Head,
-    trail::{Action, Attempt, Layer},
+    trail::{Action, Layer},
 };
+#[cfg(feature = "tracing")]
+use crate::{refusal::Reason, trail::Attempt};
 
 /// The span of a call; it has no size without the feature.
 pub(crate) struct CallSpan {
     #[cfg(feature = "tracing")]
     span: tracing::Span,
+    /// Somebody made it, or it may be written to `log`: tracing's feature of that name makes a span that
+    /// is disabled, but not none, where there is no subscriber.
+    #[cfg(feature = "tracing")]
+    is_some: bool,
 }
 
 /// The span, while the call is polled in it.
@@ -28,16 +34,34 @@ impl CallSpan {
         Self {
             #[cfg(feature = "tracing")]
             span: tracing::Span::none(),
+            #[cfg(feature = "tracing")]
+            is_some: false,
         }
     }
 
     /// A span by the conventions of OpenTelemetry for HTTP clients. Never a path, a query or a header.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn open(head: &Head) -> Self {
+        #[cfg(feature = "tracing")]
+        let span = open(head);
         Self {
             #[cfg(feature = "tracing")]
-            span: open(head),
+            is_some: !span.is_none(),
+            #[cfg(feature = "tracing")]
+            span,
         }
+    }
+
+    /// Whether anybody may want to hear of the attempts inside; also while it is entered.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        {
+            use tracing::level_filters::LevelFilter;
+
+            self.is_some || LevelFilter::current() != LevelFilter::OFF
+        }
+        #[cfg(not(feature = "tracing"))]
+        false
     }
 
     pub(crate) fn enter(&mut self) -> Entered {
@@ -163,23 +187,18 @@ fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Whether anybody may want to hear of an attempt.
-pub(crate) fn is_listened_to() -> bool {
-    #[cfg(feature = "tracing")]
-    return tracing::level_filters::LevelFilter::current()
-        != tracing::level_filters::LevelFilter::OFF;
-    #[cfg(not(feature = "tracing"))]
-    false
-}
-
-/// An attempt, and what was done about its outcome. Never a key, a body or an address.
+/// The last attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
+pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
-        use crate::refusal::Reason;
+        use std::cell::OnceCell;
 
-        let reason = attempt.refusal.as_ref().map(|refusal| refusal.reason);
+        let reason = call.of_last(|last| Some(last.refusal.as_ref()?.reason));
+        let reason = reason.flatten();
+        // Only the macros know whether anybody listens: then they ask for their fields, and not before.
+        let copy = OnceCell::new();
+        let attempt = || copy.get_or_init(|| call.of_last(Attempt::clone)).as_ref();
         let wait = match action {
             Some(Action::Wait(wait)) => Some(tracing::field::debug(wait)),
             _ => None,
@@ -189,20 +208,16 @@ pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
                 tracing::$level!(
                     target: "tower_429",
                     layer = action.map(|_| layer.as_str()),
-                    attempt = i64::from(attempt.number),
-                    status = attempt.status.map(|status| i64::from(status.as_u16())),
+                    attempt = attempt().map(|it| i64::from(it.number)),
+                    status = attempt().and_then(|it| Some(i64::from(it.status?.as_u16()))),
                     reason = reason.map(tracing::field::debug),
-                    hint = attempt
-                        .refusal
-                        .as_ref()
-                        .and_then(|refusal| refusal.retry_after)
-                        .map(tracing::field::debug),
+                    hint = attempt().and_then(hint),
                     wait,
-                    key = attempt.key.as_deref(),
-                    model = attempt.model.as_deref(),
-                    target_name = attempt.target.as_deref(),
+                    key = attempt().and_then(|it| it.key.as_deref()),
+                    model = attempt().and_then(|it| it.model.as_deref()),
+                    target_name = attempt().and_then(|it| it.target.as_deref()),
                     "{}",
-                    message(attempt, action)
+                    attempt().map_or_else(String::new, |it| message(it, action))
                 )
             };
         }
@@ -215,6 +230,12 @@ pub(crate) fn attempt(layer: Layer, attempt: &Attempt, action: Option<Action>) {
             Some(_) => event!(info),
         }
     }
+}
+
+#[cfg(feature = "tracing")]
+fn hint(attempt: &Attempt) -> Option<impl tracing::Value + use<>> {
+    let refusal = attempt.refusal.as_ref()?;
+    refusal.retry_after.map(tracing::field::debug)
 }
 
 #[cfg(feature = "tracing")]

@@ -113,7 +113,8 @@ where
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(moment.now());
         }
-        telemetry::judged(this.call, D::LAYER, action, *this.outermost);
+        let outermost = this.outermost.then_some(&*this.telling);
+        telemetry::judged(this.call, D::LAYER, action, outermost);
         if let Some(wait) = verdict.wait() {
             *this.next = next.or_else(|| this.recording.reader());
             if this.next.is_some() {

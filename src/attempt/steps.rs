@@ -111,7 +111,7 @@ where
         let action = Action::Return(why);
         this.call.step(D::LAYER, action);
         if *this.outermost {
-            telemetry::judged(this.call, D::LAYER, Some(action), true);
+            telemetry::judged(this.call, D::LAYER, Some(action), Some(&*this.telling));
             response.extensions_mut().insert(this.call.trail());
         }
         response
