@@ -102,7 +102,10 @@ impl Call {
 
     /// The time from the start of the call after which nothing is sent again, nor waited for.
     ///
-    /// A send that is under way is not cut off; put a timeout around the stack for that.
+    /// A send that is under way is not cut off; put a timeout around the stack for that. Nor is one that
+    /// was decided on, for which the answer before was given away: what can be foreseen fits into the
+    /// deadline, but a service further in that is long in getting ready, such as one behind a limit on
+    /// concurrency, or a key that does not free as told, makes it late. Put such limits outside.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         self.lock().of_request.deadline = Some(deadline);

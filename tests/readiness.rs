@@ -16,7 +16,7 @@ use tower::{
     Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer,
     util::BoxCloneSyncService,
 };
-use tower_429::{FallbackLayer, KeyPool, KeyRotationLayer};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
 type Client = BoxCloneSyncService<Request<String>, Response<String>, std::io::Error>;
 
@@ -136,6 +136,22 @@ async fn a_call_that_is_dropped_before_the_client_takes_it_counts_at_no_target()
     ask(service, "m").await;
     holds_permit.await.unwrap();
     assert_eq!(provider.models(), ["m", "refused", "n", "m"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_that_was_decided_on_goes_out_though_the_client_is_ready_after_the_deadline_only() {
+    let provider = Provider::new(|seen| match seen.model().as_str() {
+        "m" if seen.at < secs(5) => limited(1),
+        "m" => ok(),
+        _ => Answer::Late(secs(20), 200),
+    });
+    let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
+    let service = BackoffLayer::new().deadline(secs(5)).layer(permit);
+    let refused = tokio::spawn(ask(service.clone(), "m"));
+    yield_now().await;
+    let holds_permit = tokio::spawn(ask(service, "n"));
+    assert_eq!(refused.await.unwrap(), (200, secs(20)));
+    assert_eq!(holds_permit.await.unwrap().0, 200);
 }
 
 /// When the model was asked, in whole seconds.

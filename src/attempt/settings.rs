@@ -25,7 +25,7 @@ macro_rules! setters {
         /// The time from the start of a call after which the whole stack sends nothing again.
         ///
         /// Over several layers the shortest holds; a request may say otherwise, see
-        /// [`Call::deadline`](crate::Call::deadline).
+        /// [`Call::deadline`](crate::Call::deadline), which also says what a deadline does not cut off.
         #[must_use]
         pub fn deadline(mut self, deadline: std::time::Duration) -> Self {
             self.$($settings).+.limits.deadline = Some(deadline);

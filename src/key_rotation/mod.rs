@@ -56,7 +56,8 @@
 //! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as
 //! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. A call whose
 //! patience, or deadline, does not reach to when a key frees is told at once, and so it is if that
-//! moment moves away. A call that is dropped leaves no trace.
+//! moment moves away. A call that waits holds nothing of the client, such as a permit of a limit on
+//! concurrency further in, and one that is dropped leaves no trace.
 //!
 //! | choice | takes | prompt caches, most often kept per organisation | tail latency |
 //! |---|---|---|---|
