@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, advance, sleep, timeout},
 };
 use tower::{Layer, Service, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_429::{FallbackLayer, fallback::Target, replay::ReplayBody, trail::Trail};
+use tower_429::{BackoffLayer, FallbackLayer, fallback::Target, replay::ReplayBody, trail::Trail};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MODEL: &str = r#"{"model":"m"}"#;
@@ -236,4 +236,73 @@ async fn a_wait_for_the_caller_s_own_upload_is_none_whether_there_is_a_deadline_
         assert_eq!(trail.to_string(), "1. lesser: 200");
         assert_eq!(waited(&response), Duration::ZERO, "{deadline:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_refused_goes_on_to_its_end_while_the_next_send_waits() {
+    let (server, mut heard) = server(&[429, 200]);
+    let service = BackoffLayer::new().jitter(0, Duration::ZERO).layer(server);
+    let (feed, request) = upload();
+    let call = tokio::spawn(service.oneshot(request));
+    sleep(2 * SECOND).await;
+    feed.send("one").unwrap();
+    assert_eq!(next(&mut heard).await, (0, Some("one".into())));
+    drop(feed);
+    assert_eq!(next(&mut heard).await, (0, None));
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    assert_eq!(next(&mut heard).await, (1, Some("one".into())));
+    assert_eq!(next(&mut heard).await, (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_was_refused_does_not_outgrow_the_bound_before_the_next_send() {
+    let (server, mut heard) = server(&[429, 200]);
+    let service = BackoffLayer::new().jitter(0, Duration::ZERO);
+    let service = service.replay_limit(6).layer(server);
+    let (feed, request) = upload();
+    let call = tokio::spawn(service.oneshot(request));
+    sleep(2 * SECOND).await;
+    for piece in ["one", "two", "three"] {
+        feed.send(piece).unwrap();
+    }
+    drop(feed);
+    for piece in ["one", "two"] {
+        assert_eq!(next(&mut heard).await, (0, Some(piece.into())));
+    }
+    assert_eq!(call.await.unwrap().unwrap().status(), 200);
+    for piece in [Some("one"), Some("two"), Some("three"), None] {
+        assert_eq!(next(&mut heard).await, (1, piece.map(Into::into)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_outgrows_the_bound_while_the_judgement_waits_ends_the_wait() {
+    let (refuses, mut heard) = server(&[429]);
+    let first = Arc::<AtomicUsize>::default();
+    // What the second attempt brings is kept, but not read.
+    let server = service_fn(move |request: Request<ReplayBody<Fed>>| {
+        let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
+        let refuses = refuses.clone();
+        async move {
+            if is_first {
+                return refuses.oneshot(request).await;
+            }
+            tokio::spawn(async move {
+                sleep(100 * SECOND).await;
+                drop(request);
+            });
+            Ok(Response::builder().status(429).body(String::new()).unwrap())
+        }
+    });
+    let backoff = BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO);
+    let service = FallbackLayer::new(["lesser"]).replay_limit(6);
+    let service = service.layer(backoff.layer(server));
+    let (feed, request) = upload();
+    let call = tokio::spawn(service.oneshot(request));
+    sleep(60 * SECOND).await;
+    feed.send("one").unwrap();
+    assert_eq!(next(&mut heard).await, (0, Some("one".into())));
+    feed.send("three").unwrap();
+    let response = timeout(SECOND, call).await.expect("an end");
+    assert_eq!(response.unwrap().unwrap().status(), 429);
 }

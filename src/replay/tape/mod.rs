@@ -2,7 +2,9 @@
 //!
 //! The newest reader alone pulls from the source, so what is recorded is what it has read, a frame
 //! of error reaches the attempt that matters, and one bound is enough. Older readers follow what is
-//! recorded, so an upload of a refused attempt ends by itself and its connection survives.
+//! recorded, so an upload of a refused attempt ends by itself and its connection survives. So does one
+//! while the next attempt waits: until the newest reader is read from, the one before pulls in its
+//! stead, but leaves the error, and what is over the bound, to it.
 
 mod reader;
 
@@ -29,6 +31,8 @@ struct State<B: Body> {
     chunks: Vec<Bytes>,
     recorded: u64,
     trailers: Option<HeaderMap>,
+    /// Pulled, but to be recorded or not by a reader that has not begun.
+    ahead: Option<Frame<Bytes>>,
     limit: u64,
     /// Chunks were let go because the body is larger than the limit.
     overflowed: bool,
@@ -51,6 +55,8 @@ enum Source<B, E> {
 /// A reader's place at the tape.
 struct Seat {
     id: u64,
+    /// It was read from.
+    has_begun: bool,
     waker: Option<Waker>,
     /// Chunks read.
     position: usize,
@@ -86,6 +92,7 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
             chunks: Vec::new(),
             recorded: 0,
             trailers: None,
+            ahead: None,
             limit,
             overflowed: false,
             readers: Vec::new(),
@@ -208,6 +215,7 @@ impl<B: Body> State<B> {
         self.next_seat += 1;
         self.readers.push(Seat {
             id,
+            has_begun: false,
             waker: None,
             position: 0,
             bytes: 0,
@@ -217,10 +225,16 @@ impl<B: Body> State<B> {
         id
     }
 
-    /// The seat that pulls: the newest that can still read all.
+    /// The seat that pulls: of those that have begun, the newest that can still read all.
     fn leads(&self, id: u64) -> bool {
-        let leader = self.readers.iter().rev().find(|seat| !seat.cut_off);
+        let mut newest_first = self.readers.iter().rev();
+        let leader = newest_first.find(|seat| seat.has_begun && !seat.cut_off);
         leader.is_some_and(|seat| seat.id == id)
+    }
+
+    /// Whether the newest seat, which is to read all, has yet to begin.
+    fn newest_is_to_begin(&self) -> bool {
+        self.readers.last().is_some_and(|seat| !seat.has_begun)
     }
 
     fn take_wakers(&mut self) -> Vec<Waker> {
@@ -247,6 +261,9 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     }
 
     fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Pulled> {
+        if let Some(frame) = self.ahead.take() {
+            return Poll::Ready(Pulled::Frame(frame));
+        }
         let Source::Open(source) = &mut self.source else {
             return Poll::Ready(match self.source {
                 Source::Failed(_) => Pulled::Failed,

@@ -26,10 +26,12 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         id: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        let leads = self.leads(id);
         let Some(at) = self.readers.iter().position(|seat| seat.id == id) else {
             return Poll::Ready(None);
         };
+        self.readers[at].has_begun = true;
+        let leads = self.leads(id);
+        let is_deputy = self.newest_is_to_begin();
         if let Some(frame) = self.recorded_frame(at) {
             return Poll::Ready(Some(Ok(frame)));
         }
@@ -43,12 +45,17 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if matches!(self.source, Source::Ended) {
             return Poll::Ready(None);
         }
-        if !leads {
+        if !leads || (is_deputy && self.ahead.is_some()) {
             return Poll::Pending;
         }
         match self.pull(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Pulled::End) => Poll::Ready(None),
+            Poll::Ready(Pulled::Failed) if is_deputy => Poll::Pending,
+            Poll::Ready(Pulled::Frame(frame)) if is_deputy && self.outgrows(&frame) => {
+                self.ahead = Some(frame);
+                Poll::Pending
+            }
             Poll::Ready(Pulled::Failed) => {
                 self.cut_off_others(at);
                 let Source::Failed(error) = &mut self.source else {
@@ -84,15 +91,13 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
 
     /// Records what the seat `at` has just pulled, or lets the recording go if it grows too large.
     fn keep_or_let_go(&mut self, at: usize, frame: &Frame<Bytes>) {
-        let length = frame.data_ref().map_or(0, |chunk| chunk.len() as u64);
-        let is_full = self.chunks.len() >= MOST_CHUNKS && frame.is_data();
-        if !self.overflowed && (is_full || self.recorded.saturating_add(length) > self.limit) {
+        if !self.overflowed && self.outgrows(frame) {
             self.overflowed = true;
             self.chunks = Vec::new();
             self.cut_off_others(at);
         }
         let seat = &mut self.readers[at];
-        seat.bytes = seat.bytes.saturating_add(length);
+        seat.bytes = seat.bytes.saturating_add(length(frame));
         if self.overflowed {
             return;
         }
@@ -107,6 +112,12 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             (None, None) => return,
         };
         self.record(copy);
+    }
+
+    /// Whether the recording would be too large with it.
+    fn outgrows(&self, frame: &Frame<Bytes>) -> bool {
+        let is_full = self.chunks.len() >= MOST_CHUNKS && frame.is_data();
+        is_full || self.recorded.saturating_add(length(frame)) > self.limit
     }
 
     fn cut_off_others(&mut self, at: usize) {
@@ -126,6 +137,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             true => 0,
             false => self.recorded.saturating_sub(seat.bytes),
         };
+        let unread = unread.saturating_add(self.ahead.as_ref().map_or(0, length));
         let mut hint = match &self.source {
             Source::Open(source) => source.size_hint(),
             Source::Ended => SizeHint::with_exact(0),
@@ -153,8 +165,13 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             Source::Ended => true,
             Source::Failed(_) => false,
         };
-        !seat.cut_off && all_read && trailers_read && source_ended
+        let nothing_ahead = self.ahead.is_none();
+        !seat.cut_off && all_read && trailers_read && nothing_ahead && source_ended
     }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |chunk| chunk.len() as u64)
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
@@ -168,12 +185,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
         let mut state = self.tape.lock();
         let progress = |state: &State<B>| {
             let is_open = matches!(state.source, Source::Open(_));
-            (state.chunks.len(), state.trailers.is_some(), is_open)
+            let (trailers, ahead) = (state.trailers.is_some(), state.ahead.is_some());
+            (state.chunks.len(), trailers, ahead, is_open)
         };
         let before = progress(&state);
         let polled = state.read(self.id, cx);
-        let moved = progress(&state) != before || state.overflowed;
-        let wakers = match moved && polled.is_ready() {
+        // Also what this one leaves to others.
+        let moved = progress(&state) != before || (state.overflowed && polled.is_ready());
+        let wakers = match moved {
             true => state.take_wakers(),
             false => Vec::new(),
         };
