@@ -205,27 +205,12 @@ where
     ) -> Poll<Result<Response<R>, S::Error>> {
         loop {
             let mut this = self.as_mut().project();
-            let is_ready = *this.readiness == Readiness::Ready;
             match this.state.as_mut().project() {
-                StateProj::Preparing { .. } => match self.as_mut().poll_prepare(cx) {
-                    Poll::Ready(Prepared::Send) if is_ready => {
-                        self.as_mut().send();
+                StateProj::Preparing { .. } => {
+                    if let Some(answer) = ready!(self.as_mut().poll_preparing(cx))? {
+                        return Poll::Ready(Ok(answer));
                     }
-                    // Then it is prepared once more, for meanwhile others may have gone before.
-                    Poll::Ready(Prepared::Send) => ready!(self.as_mut().poll_ready(cx))?,
-                    Poll::Ready(Prepared::Later(at)) => {
-                        self.as_mut().let_go();
-                        self.as_mut().start_wait();
-                        ready!(self.as_mut().poll_until(at, cx));
-                    }
-                    Poll::Ready(Prepared::Answer(why, response)) => {
-                        return Poll::Ready(Ok(self.answer(why, response)));
-                    }
-                    Poll::Pending => {
-                        self.as_mut().let_go();
-                        ready!(self.as_mut().poll_deadline(cx));
-                    }
-                },
+                }
                 StateProj::Calling { future } => {
                     let result = ready!(future.poll(cx));
                     let answer = self.as_mut().take_in(result);

@@ -32,7 +32,32 @@ where
     R: Body,
     D: Decide<R, S::Error>,
 {
-    pub(super) fn poll_prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Prepared<R>> {
+    /// Preparing => Calling, or on with it; the answer if nothing is sent.
+    pub(super) fn poll_preparing(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Response<R>>, S::Error>> {
+        match self.as_mut().poll_prepare(cx) {
+            Poll::Ready(Prepared::Send) if self.readiness == Readiness::Ready => self.send(),
+            // Then it is prepared once more, for meanwhile others may have gone before.
+            Poll::Ready(Prepared::Send) => ready!(self.poll_ready(cx))?,
+            Poll::Ready(Prepared::Later(at)) => {
+                self.as_mut().let_go();
+                self.as_mut().start_wait();
+                ready!(self.poll_until(at, cx));
+            }
+            Poll::Ready(Prepared::Answer(why, response)) => {
+                return Poll::Ready(Ok(Some(self.answer(why, response))));
+            }
+            Poll::Pending => {
+                self.as_mut().let_go();
+                ready!(self.poll_deadline(cx));
+            }
+        }
+        Poll::Ready(Ok(None))
+    }
+
+    fn poll_prepare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Prepared<R>> {
         let this = self.project();
         let draft = Draft {
             head: this.head,
@@ -46,10 +71,7 @@ where
     }
 
     /// Preparing => Preparing, once the service is ready, or Done if it fails.
-    pub(super) fn poll_ready(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         let mut this = self.project();
         *this.readiness = Readiness::Asked;
         let ready = ready!(this.inner.poll_ready(cx));
@@ -61,7 +83,7 @@ where
     }
 
     /// Whatever the service holds to be ready is for others meanwhile.
-    pub(super) fn let_go(self: Pin<&mut Self>) {
+    fn let_go(self: Pin<&mut Self>) {
         let this = self.project();
         if *this.readiness != Readiness::Unasked {
             *this.inner = this.inner.clone();
@@ -81,7 +103,7 @@ where
     }
 
     /// Ready at that moment.
-    pub(super) fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_until(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let (StateProj::Preparing { mut timer, .. } | StateProj::Judging { mut timer, .. }) =
             self.project().state.project()
         else {
@@ -98,11 +120,7 @@ where
     }
 
     /// Preparing => Done: nothing is sent.
-    pub(super) fn answer(
-        mut self: Pin<&mut Self>,
-        why: Why,
-        mut response: Response<R>,
-    ) -> Response<R> {
+    fn answer(mut self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
         self.as_mut().end_wait();
         let mut this = self.project();
         this.state.set(State::Done);
@@ -118,7 +136,7 @@ where
     }
 
     /// The next send is held back from now on.
-    pub(super) fn start_wait(self: Pin<&mut Self>) {
+    fn start_wait(self: Pin<&mut Self>) {
         self.project().waiting.get_or_insert_with(clock::now);
     }
 
@@ -133,7 +151,7 @@ where
     }
 
     /// Preparing => Calling
-    pub(super) fn send(mut self: Pin<&mut Self>) {
+    fn send(mut self: Pin<&mut Self>) {
         self.as_mut().end_wait();
         let mut this = self.project();
         let first = match this.state.as_mut().project() {
