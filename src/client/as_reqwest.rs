@@ -14,6 +14,7 @@ use tower::Service;
 /// It is put outside of the layers, and [`Reqwest`](super::Reqwest) inside:
 ///
 /// ```
+/// use reqwest::redirect::Policy;
 /// use tower::{Service, ServiceBuilder};
 /// use tower_429::{BackoffLayer, FallbackLayer, client::{AsReqwest, Reqwest}};
 ///
@@ -21,9 +22,10 @@ use tower::Service;
 ///     .layer_fn(AsReqwest::new)
 ///     .layer(FallbackLayer::new(["gpt-4o-mini"]))
 ///     .layer(BackoffLayer::new())
-///     .service(Reqwest::new(reqwest::Client::new()));
+///     .service(Reqwest::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
 /// # fn is_client(_: impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error>) {}
 /// is_client(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// The response has what the layers have put into its extensions, such as the

@@ -24,6 +24,7 @@ use async_openai::{
     },
 };
 use futures::StreamExt;
+use reqwest::redirect::Policy;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
@@ -38,6 +39,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let provider = Provider::default();
     let base = provider.start().await?;
 
+    // A key must not follow a redirect to another origin.
+    let client = reqwest::Client::builder()
+        .redirect(Policy::none())
+        .build()?;
     let stack = ServiceBuilder::new()
         .map_response(tell)
         .layer_fn(AsReqwest::new)
@@ -45,7 +50,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
         .layer(InspectLayer::new())
-        .service(Reqwest::new(reqwest::Client::new()));
+        .service(Reqwest::new(client));
     // async-openai's request is a factory of requests; the layers need it once.
     let service = service_fn(move |factory: HttpRequestFactory| {
         let stack = stack.clone();
