@@ -124,6 +124,7 @@ fn each_error_says_what_to_do() {
         ("key_in = { header = \"x y\" }", "not valid"),
         ("key_in = \"cookie\"", "unknown variant"),
         ("max_wait_ms = -1", "invalid value"),
+        ("deadline_ms = 0", "take it out for no deadline"),
     ];
     for (line, advice) in more {
         let error = start(&format!("{GOOD}{line}\n"))

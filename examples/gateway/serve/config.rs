@@ -64,7 +64,7 @@ pub(crate) struct UpstreamConfig {
     /// The most sends that one call may take.
     #[serde(default = "max_sends")]
     pub(crate) max_sends: u32,
-    /// The deadline of callers that name none; none unless set.
+    /// The deadline of callers that name none, above 0; none unless set.
     pub(crate) deadline_ms: Option<u64>,
     /// The most of an upload that is kept to be sent again.
     #[serde(default = "replay_limit_bytes")]
@@ -181,6 +181,9 @@ impl Config {
                     return Err(ConfigError::Route { upstream, route });
                 }
                 routes.push(route);
+            }
+            if upstream.deadline_ms == Some(0) {
+                return Err(ConfigError::Deadline { upstream: of() });
             }
             if upstream.keys.is_empty() && !upstream.is_mock() {
                 return Err(ConfigError::NoKeys { upstream: of() });

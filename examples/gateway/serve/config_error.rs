@@ -24,6 +24,9 @@ pub(crate) enum ConfigError {
         upstream: String,
         route: String,
     },
+    Deadline {
+        upstream: String,
+    },
     NoKeys {
         upstream: String,
     },
@@ -84,6 +87,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "the route {route:?} of upstream {upstream} does not begin with `/`, or another \
                  upstream has it already: change it or take it out"
+            ),
+            Self::Deadline { upstream } => write!(
+                f,
+                "`deadline_ms` of upstream {upstream} is 0, so that no answer would be in time: give \
+                 it a whole number above 0, or take it out for no deadline"
             ),
             Self::NoKeys { upstream } => write!(
                 f,
