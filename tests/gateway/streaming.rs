@@ -47,7 +47,6 @@ async fn a_caller_that_is_gone_in_mid_stream_closes_the_upstream_connection() {
 
     drop(caller);
     provider.closed().await;
-    assert_eq!(gateway.in_flight(), 0);
 }
 
 #[tokio::test]
@@ -108,7 +107,7 @@ async fn an_upload_leaves_before_it_has_come_in_whole() {
     let part = vec![b'u'; 1024 * 1024];
     caller
         .send(format!(
-            "POST /v1/files HTTP/1.1\r\nhost: gateway\r\ncontent-type: multipart/form-data; boundary=x\r\n\
+            "POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-type: multipart/form-data; boundary=x\r\n\
              content-length: {}\r\n\r\n",
             part.len() * 5
         ))
@@ -132,7 +131,7 @@ async fn an_upload_whose_caller_is_gone_closes_the_upstream_connection() {
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller
-        .send("POST /v1/files HTTP/1.1\r\nhost: gateway\r\ncontent-length: 1000\r\n\r\nbegun")
+        .send("POST /v1/files HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\nbegun")
         .await;
     let mut provider = upstream.accept().await;
     provider.head().await;
