@@ -265,7 +265,7 @@ async fn a_path_that_no_route_covers_is_not_forwarded() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for path in ["/v2/models", "/v10/models", "/v1x", "/index.html"] {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let (head, body) = gateway.ask(&request).await;
         assert_eq!(head.status(), 404, "{path}");
         assert!(body.contains("routes"), "{body}");

@@ -131,7 +131,7 @@ impl Running {
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let (head, body) = self.ask(&request).await;
         assert_eq!(head.status(), 200, "{path}: {body}");
         body
@@ -152,7 +152,7 @@ impl Running {
 pub(crate) fn chat(model: &str, headers: &str) -> String {
     let body = format!(r#"{{"model": "{model}", "messages": []}}"#);
     format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n\
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
          content-length: {}\r\n{headers}\r\n{body}",
         body.len()
     )

@@ -117,7 +117,7 @@ async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
     let upstream = Upstream::start().await;
     let gateway = rotate_and_fall_back(&upstream).await;
     let (head, _) = gateway
-        .ask("GET /nowhere HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        .ask("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     assert_eq!(head.status(), 404);
 
@@ -179,7 +179,7 @@ async fn metrics_are_in_prometheus_text_format() {
     let upstream = Upstream::start().await;
     let gateway = rotate_and_fall_back(&upstream).await;
     let (head, text) = gateway
-        .ask("GET /metrics HTTP/1.1\r\nhost: gateway\r\n\r\n")
+        .ask("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     assert_eq!(head.get("content-type"), Some("text/plain; version=0.0.4"));
     let mut described = Vec::new();
@@ -208,7 +208,9 @@ async fn it_says_that_it_lives() {
 async fn the_page_loads_nothing_from_elsewhere() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
-    let (head, page) = gateway.ask("GET / HTTP/1.1\r\nhost: gateway\r\n\r\n").await;
+    let (head, page) = gateway
+        .ask("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await;
     assert_eq!(head.get("content-type"), Some("text/html; charset=utf-8"));
     let policy = head.get("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
