@@ -137,12 +137,29 @@ async fn the_callers_credentials_stay_here_and_the_pools_key_goes_out() {
     let mut caller = gateway.connect().await;
     let own = "authorization: Bearer callers\r\nx-api-key: callers\r\napi-key: callers\r\n\
                x-goog-api-key: callers\r\ncookie: callers\r\nproxy-authorization: callers\r\n";
-    let request =
-        chat("large", own).replace(" HTTP/1.1", "?k%65y=callers&alt=sse&key=callers HTTP/1.1");
+    let query = "?k%65y=callers&alt=sse&key=callers&Key=callers&access_token=callers&api_key=callers\
+                 &api-key=callers&API%4bEY=callers&token=callers&Subscription-Key=callers&pageToken=7";
+    let request = chat("large", own).replace(" HTTP/1.1", &format!("{query} HTTP/1.1"));
     caller.send(request).await;
     let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.get("authorization"), Some("Bearer sk-secret-one"));
-    assert_eq!(seen.start, "POST /v1/chat/completions?alt=sse HTTP/1.1");
+    assert_eq!(
+        seen.start,
+        "POST /v1/chat/completions?alt=sse&pageToken=7 HTTP/1.1"
+    );
+    let callers = |(_, value): &&(String, String)| value.contains("callers");
+    assert_eq!(seen.headers.iter().find(callers), None);
+    assert_eq!(caller.head().await.status(), 200);
+}
+
+#[tokio::test]
+async fn whose_account_the_caller_has_is_not_told_beside_the_pools_key() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    let own = "openai-organization: callers\r\nOpenAI-Project: callers\r\nx-goog-user-project: callers\r\n";
+    caller.send(chat("large", own)).await;
+    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
     let callers = |(_, value): &&(String, String)| value.contains("callers");
     assert_eq!(seen.headers.iter().find(callers), None);
     assert_eq!(caller.head().await.status(), 200);

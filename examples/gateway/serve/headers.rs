@@ -17,17 +17,32 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Of a caller's request: credentials, which the pool replaces, and what ends here.
-const NOT_FORWARDED: [HeaderName; 8] = [
+const NOT_FORWARDED: [HeaderName; 11] = [
     header::AUTHORIZATION,
     header::COOKIE,
     header::HOST,
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
+    // Whose account a key charges; beside another's key the provider rejects it.
+    HeaderName::from_static("openai-organization"),
+    HeaderName::from_static("openai-project"),
+    HeaderName::from_static("x-goog-user-project"),
     // It was met when we began to read.
     header::EXPECT,
     // A compressed refusal cannot be read, and events are best not compressed.
     header::ACCEPT_ENCODING,
+];
+
+/// Parameters of a query that carry credentials: those that the layers take off for another origin.
+const NOT_FORWARDED_PARAMETERS: [&str; 7] = [
+    "key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "access_token",
+    "token",
+    "subscription-key",
 ];
 
 /// Callers say by it how long an answer is of use.
@@ -63,14 +78,19 @@ pub(crate) fn prepare(headers: &mut HeaderMap) {
     );
 }
 
-/// Path and query without the parameter in which a Gemini caller sends a key.
+/// Path and query without the parameters in which callers send keys.
 pub(crate) fn path_and_query(uri: &Uri) -> String {
-    let is_key = |pair: &&str| {
+    let is_credential = |pair: &&str| {
         let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        percent_decode_str(name).decode_utf8_lossy() == "key"
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        let mut known = NOT_FORWARDED_PARAMETERS.iter();
+        known.any(|known| name.eq_ignore_ascii_case(known))
     };
     let query = uri.query().unwrap_or_default();
-    let kept: Vec<&str> = query.split('&').filter(|pair| !is_key(pair)).collect();
+    let kept: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !is_credential(pair))
+        .collect();
     match kept.join("&") {
         kept if kept.is_empty() => uri.path().into(),
         kept => format!("{}?{kept}", uri.path()),
