@@ -180,7 +180,10 @@ fn the_variable_goes_before_what_the_file_says_of_the_log() {
         let config = Config::parse(&format!("{setting}{GOOD}")).unwrap();
         config.log.targets(variable).map(|targets| {
             let levels = [Level::WARN, Level::INFO, Level::DEBUG];
-            levels.map(|level| targets.would_enable("tower_429", &level))
+            let enabled = |target| levels.map(|level| targets.would_enable(target, &level));
+            // What the gateway says itself comes and goes with what the layers say.
+            assert_eq!(enabled("tower_429::gateway"), enabled("tower_429"));
+            enabled("tower_429")
         })
     };
     for (setting, variable, enabled) in [

@@ -65,9 +65,13 @@ impl io::Write for Log {
 
 /// The lines of the log about calls to an upstream, without the time.
 pub(crate) fn logged(upstream: SocketAddr) -> Vec<String> {
-    let port = format!("server.port={}", upstream.port());
+    logged_with(&format!("server.port={}", upstream.port()))
+}
+
+/// The lines of the log in which this stands, without the time.
+pub(crate) fn logged_with(part: &str) -> Vec<String> {
     let text = LOG.text();
-    let lines = text.lines().filter(|line| line.contains(&port));
+    let lines = text.lines().filter(|line| line.contains(part));
     lines
         .map(|line| line.split_once(' ').unwrap().1.trim_start().into())
         .collect()

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    harness::{Running, SECRETS, chat, in_front_of, logged, response},
+    harness::{Running, SECRETS, chat, in_front_of, logged, logged_with, response},
     wire::Upstream,
 };
 
@@ -238,4 +238,56 @@ async fn a_call_that_nothing_came_between_is_one_line_of_the_log() {
         told,
         r#"tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
     );
+}
+
+#[tokio::test]
+async fn each_answer_of_the_gateways_own_is_a_line_of_the_log_that_says_why() {
+    let upstream = Upstream::start().await;
+    let settings = "key_in = { query = \"key\" }";
+    let gateway = in_front_of(&upstream, settings).await;
+    let port = upstream.address.port();
+    let table = [
+        (format!("/v2/{port}"), "", 404, "no_route"),
+        (
+            format!("/v1/site/{port}"),
+            "sec-fetch-site: cross-site\r\n",
+            403,
+            "asked_by_a_web_page",
+        ),
+        (
+            format!("/v1/soon/{port}"),
+            "x-tower-429-deadline-ms: soon\r\n",
+            400,
+            "deadline_not_understood",
+        ),
+        (
+            format!("/v1/late/{port}"),
+            "x-tower-429-deadline-ms: 1\r\n",
+            504,
+            "deadline_passed",
+        ),
+        (format!("/v1/gone/{port}"), "", 502, "upstream_failed"),
+    ];
+    let mut upstream = Some(upstream);
+    for (path, headers, status, code) in table {
+        if status == 502 {
+            upstream.take();
+        }
+        let request = chat("large", headers).replace(
+            "/v1/chat/completions",
+            &format!("{path}?token=sk-secret-callers"),
+        );
+        let (head, body) = gateway.ask(&request).await;
+        assert_eq!(head.status(), status, "{body}");
+        let lines = logged_with(&path);
+        let [line] = lines.as_slice() else {
+            panic!("{path}: {lines:?}");
+        };
+        let said = format!("code=\"{code}\" status={status} ");
+        assert!(
+            line.starts_with("WARN ") && line.contains(&said) && line.contains(" cause=\""),
+            "{line}"
+        );
+        assert!(!line.contains("sk-secret"), "{line}");
+    }
 }

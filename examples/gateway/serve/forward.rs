@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    BoxError, Json,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header},
-    response::{IntoResponse, Response},
+    http::{HeaderMap, HeaderName, HeaderValue, Version, header},
+    response::Response,
 };
 use http_body_util::{BodyExt, Limited};
-use serde_json::json;
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
 use tower_429::Call;
@@ -18,6 +16,7 @@ use tower_429::Call;
 use super::{
     Gateway,
     board::{Board, Watching, millis},
+    failure::{Asked, Failure},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
     metrics,
     upstream::Upstream,
@@ -26,33 +25,25 @@ use super::{
 /// JSON up to this size is taken in whole: a model in it is found only so, and limits are per model.
 const WHOLE: u64 = 2 * 1024 * 1024;
 
-/// Why the gateway answers in the upstream's place.
-enum Failure {
-    NoRoute,
-    OtherSite,
-    Deadline,
-    Body,
-    TooLate(Duration),
-    Upstream(BoxError),
-}
-
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::new(&request);
     let upstream = gateway.upstream(request.uri().path());
     let response = match upstream {
-        Some(upstream) => ask(&gateway.board, upstream, request).await,
-        None => Failure::NoRoute.into_response(),
+        Some(upstream) => ask(&gateway.board, upstream, &asked, request).await,
+        None => Failure::NoRoute.answer(&asked, None),
     };
     metrics::answered(upstream, response.status());
     response
 }
 
-async fn ask(board: &Arc<Board>, upstream: &Upstream, request: Request) -> Response {
+async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Request) -> Response {
+    let refuse = |failure: Failure| failure.answer(asked, Some(upstream));
     if is_of_other_site(request.headers()) {
-        return Failure::OtherSite.into_response();
+        return refuse(Failure::OtherSite);
     }
     let deadline = match deadline(request.headers(), upstream.deadline) {
         Ok(deadline) => deadline,
-        Err(failure) => return failure.into_response(),
+        Err(failure) => return refuse(failure),
     };
     let call = match deadline {
         // What cannot be waited for is then told at once, in the provider's own words.
@@ -74,7 +65,7 @@ async fn ask(board: &Arc<Board>, upstream: &Upstream, request: Request) -> Respo
             *response.version_mut() = Version::HTTP_11;
             response
         }
-        Err(failure) => failure.into_response(),
+        Err(failure) => refuse(failure),
     };
     tell(&watching, response.headers_mut());
     response
@@ -91,7 +82,7 @@ async fn send(
     let body = match is_small_json(&head.headers) {
         true => {
             let whole = Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX));
-            let whole = whole.collect().await.map_err(|_| Failure::Body)?;
+            let whole = whole.collect().await.map_err(Failure::Body)?;
             Body::from(whole.to_bytes())
         }
         false => body,
@@ -153,68 +144,4 @@ fn tell(watching: &Watching, headers: &mut HeaderMap) {
             headers.insert(name, value);
         }
     }
-}
-
-// === impl Failure ===
-
-impl Failure {
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NoRoute => "no_route",
-            Self::OtherSite => "asked_by_a_web_page",
-            Self::Deadline => "deadline_not_understood",
-            Self::Body => "request_not_read",
-            Self::TooLate(_) => "deadline_passed",
-            Self::Upstream(_) => "upstream_failed",
-        }
-    }
-}
-
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let (status, message) = match &self {
-            Self::NoRoute => (
-                StatusCode::NOT_FOUND,
-                "No upstream of this gateway serves this path; see `routes` in its configuration."
-                    .into(),
-            ),
-            Self::OtherSite => (
-                StatusCode::FORBIDDEN,
-                "Web pages of other sites may not ask through this gateway.".into(),
-            ),
-            Self::Deadline => (
-                StatusCode::BAD_REQUEST,
-                format!("{DEADLINE} is not a whole number of milliseconds above 0."),
-            ),
-            Self::Body => (
-                StatusCode::BAD_REQUEST,
-                "The request ended before its body was whole.".into(),
-            ),
-            Self::TooLate(deadline) => (
-                StatusCode::GATEWAY_TIMEOUT,
-                format!(
-                    "The upstream has not answered within {} ms.",
-                    millis(*deadline)
-                ),
-            ),
-            Self::Upstream(error) => (StatusCode::BAD_GATEWAY, chain(error)),
-        };
-        // In the shape that every SDK reads.
-        let error = json!({
-            "message": message, "type": "gateway_error", "param": null, "code": self.code(),
-        });
-        (status, Json(json!({ "error": error }))).into_response()
-    }
-}
-
-/// An error of a client says what it was doing, and its sources why that failed.
-fn chain(error: &BoxError) -> String {
-    let mut text = format!("The upstream has not answered: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,4 +1,5 @@
-//! The log: a line for each attempt that was acted on, and one for each call.
+//! The log: a line for each attempt that was acted on, one for each call, and one for each answer in an
+//! upstream's place.
 
 use serde::Deserialize;
 use tracing::{Subscriber, level_filters::LevelFilter};

@@ -4,6 +4,7 @@ mod board;
 mod client;
 mod config;
 mod config_error;
+mod failure;
 mod forward;
 mod headers;
 pub(crate) mod log;
@@ -12,7 +13,7 @@ pub(crate) mod metrics;
 mod upstream;
 mod views;
 
-use std::{future::Future, io, sync::Arc};
+use std::{borrow::Cow, future::Future, io, sync::Arc};
 
 use axum::{Router, routing::get, serve::ListenerExt};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -87,6 +88,24 @@ pub(crate) async fn serve(
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await
+}
+
+/// The longest text of a stranger that is repeated, in bytes.
+const REPEATED: usize = 256;
+
+/// As much of a text as is repeated.
+fn shortened(text: &str) -> Cow<'_, str> {
+    if text.len() <= REPEATED {
+        return text.into();
+    }
+    let mut kept = String::new();
+    for char in text.chars() {
+        if kept.len() + char.len_utf8() > REPEATED {
+            break;
+        }
+        kept.push(char);
+    }
+    (kept + "…").into()
 }
 
 /// The gateway counts time down for people.

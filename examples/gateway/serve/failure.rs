@@ -1,0 +1,126 @@
+//! What the gateway answers in an upstream's place. No layer knows of it, so it is told here.
+
+use std::{error::Error, time::Duration};
+
+use axum::{
+    BoxError, Json,
+    extract::Request,
+    http::{Method, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tracing::warn;
+
+use super::{board::millis, headers::DEADLINE, shortened, upstream::Upstream};
+
+/// Why the gateway answers in the upstream's place.
+pub(crate) enum Failure {
+    NoRoute,
+    OtherSite,
+    Deadline,
+    Body(BoxError),
+    TooLate(Duration),
+    Upstream(BoxError),
+}
+
+/// What was asked, for the log. The query is left out, for callers put keys there.
+pub(crate) struct Asked {
+    method: Method,
+    path: String,
+}
+
+// === impl Asked ===
+
+impl Asked {
+    pub(crate) fn new(request: &Request) -> Self {
+        Self {
+            method: request.method().clone(),
+            path: shortened(request.uri().path()).into(),
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// The answer to the caller, and a line for the operator.
+    pub(crate) fn answer(&self, asked: &Asked, upstream: Option<&Upstream>) -> Response {
+        let (code, status, message) = (self.code(), self.status(), self.message());
+        warn!(
+            // Whoever lets the lines of the layers through wants this one too.
+            target: "tower_429::gateway",
+            code,
+            status = status.as_u16(),
+            upstream = upstream.map(|upstream| &*upstream.name),
+            method = asked.method.as_str(),
+            path = asked.path,
+            cause = message,
+            "answered in an upstream's place"
+        );
+        // In the shape that every SDK reads.
+        let error = json!({
+            "message": message, "type": "gateway_error", "param": null, "code": code,
+        });
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::OtherSite => "asked_by_a_web_page",
+            Self::Deadline => "deadline_not_understood",
+            Self::Body(_) => "request_not_read",
+            Self::TooLate(_) => "deadline_passed",
+            Self::Upstream(_) => "upstream_failed",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::Deadline | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::TooLate(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::NoRoute => {
+                "No upstream of this gateway serves this path; see `routes` in its configuration."
+                    .into()
+            }
+            Self::OtherSite => "Web pages of other sites may not ask through this gateway.".into(),
+            Self::Deadline => {
+                format!("{DEADLINE} is not a whole number of milliseconds above 0.")
+            }
+            Self::Body(error) => {
+                let why = chain(error.as_ref());
+                format!("The request ended before its body was whole: {why}")
+            }
+            Self::TooLate(deadline) => format!(
+                "The upstream has not answered within {} ms.",
+                millis(*deadline)
+            ),
+            Self::Upstream(error) => {
+                format!("The upstream has not answered: {}", chain(error.as_ref()))
+            }
+        }
+    }
+}
+
+/// An error says what was being done, and its sources why that failed.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut parts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Wrappers say what they wrap.
+        if parts.last() != Some(&text) {
+            parts.push(text);
+        }
+        source = error.source();
+    }
+    parts.join(": ")
+}
