@@ -198,6 +198,25 @@ async fn metrics_are_in_prometheus_text_format() {
 }
 
 #[tokio::test]
+async fn a_name_of_a_model_without_end_is_not_repeated() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let model = "m".repeat(100_000);
+    let mut caller = gateway.connect().await;
+    caller.send(chat(&model, "")).await;
+    let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
+    let (_, _, body) = upstream.answer(&limited).await;
+    assert!(body.len() > model.len(), "the upstream gets it whole");
+    let head = caller.head().await;
+    assert_eq!(head.status(), 429);
+    assert_eq!(head.get("x-tower-429-served-model"), None);
+    for path in ["/keys", "/refusals"] {
+        let told = gateway.get(path).await;
+        assert!(told.contains("KEY_1") && told.len() < 2_000, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn it_says_that_it_lives() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_429::{Call, trail::Attempt};
 
-use super::{meter::Meter, now};
+use super::{meter::Meter, now, shortened};
 
 /// One for the whole gateway.
 #[derive(Default)]
@@ -148,7 +148,7 @@ impl Watched {
             "reason": refusal.map(|refusal| format!("{:?}", refusal.reason)),
             "hint_ms": refusal.and_then(|refusal| refusal.retry_after).map(millis),
             "key": attempt.key.as_deref(),
-            "model": attempt.model.as_deref(),
+            "model": attempt.model.as_deref().map(shortened),
             "then": steps.join("; "),
         })
     }

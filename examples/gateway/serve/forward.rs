@@ -18,7 +18,7 @@ use super::{
     board::{Board, Watching, millis},
     failure::{Asked, Failure},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
-    metrics,
+    is_short, metrics,
     upstream::Upstream,
 };
 
@@ -138,8 +138,10 @@ fn tell(watching: &Watching, headers: &mut HeaderMap) {
     let Some(last) = attempts.last() else {
         return;
     };
-    for (name, text) in [(SERVED_MODEL, &last.model), (KEY, &last.key)] {
-        let value = text.as_deref().map(HeaderValue::from_str);
+    // A part of a name would be another name.
+    let model = last.model.as_deref().filter(|model| is_short(model));
+    for (name, text) in [(SERVED_MODEL, model), (KEY, last.key.as_deref())] {
+        let value = text.map(HeaderValue::from_str);
         if let Some(Ok(value)) = value {
             headers.insert(name, value);
         }

@@ -93,9 +93,13 @@ pub(crate) async fn serve(
 /// The longest text of a stranger that is repeated, in bytes.
 const REPEATED: usize = 256;
 
+fn is_short(text: &str) -> bool {
+    text.len() <= REPEATED
+}
+
 /// As much of a text as is repeated.
 fn shortened(text: &str) -> Cow<'_, str> {
-    if text.len() <= REPEATED {
+    if is_short(text) {
         return text.into();
     }
     let mut kept = String::new();

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tower_429::key_rotation::KeyState;
 
-use super::{Gateway, board::millis, metrics, now};
+use super::{Gateway, board::millis, metrics, now, shortened};
 
 /// Nothing is loaded from elsewhere, and nothing may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -57,7 +57,7 @@ fn key(state: &KeyState, now: Instant) -> Value {
     let models: Vec<Value> = models
         .map(|limited| {
             json!({
-                "model": &*limited.model,
+                "model": shortened(&limited.model),
                 "reason": format!("{:?}", limited.reason),
                 "free_in_ms": left(limited.until),
             })
