@@ -290,26 +290,6 @@ async fn a_path_that_no_route_covers_is_not_forwarded() {
 }
 
 #[tokio::test]
-async fn a_web_page_of_another_site_does_not_spend_the_keys() {
-    let upstream = Upstream::start().await;
-    let gateway = in_front_of(&upstream, "").await;
-    for site in ["cross-site", "same-site"] {
-        let header = format!("sec-fetch-site: {site}\r\n");
-        let (head, body) = gateway.ask(&chat("large", &header)).await;
-        assert_eq!(head.status(), 403, "{body}");
-    }
-    for site in ["same-origin", "none"] {
-        let mut caller = gateway.connect().await;
-        caller
-            .send(chat("large", &format!("sec-fetch-site: {site}\r\n")))
-            .await;
-        let (provider, ..) = upstream.answer(&response("200 OK", "", "{}")).await;
-        assert_eq!(caller.head().await.status(), 200);
-        drop(provider);
-    }
-}
-
-#[tokio::test]
 async fn the_longest_route_wins_and_a_target_elsewhere_is_asked_with_the_keys_of_there() {
     let (one, other) = (Upstream::start().await, Upstream::start().await);
     let text = format!(

@@ -9,6 +9,7 @@ mod mock;
 #[path = "../../examples/gateway/serve/mod.rs"]
 mod serve;
 
+mod admission;
 mod config;
 mod deadline;
 mod forwarding;

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use axum::{
     BoxError, Json,
     extract::Request,
-    http::{Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde_json::json;
@@ -13,10 +13,17 @@ use tracing::warn;
 
 use super::{board::millis, headers::DEADLINE, shortened, upstream::Upstream};
 
+/// The methods that are forwarded, to whom it helps to know them.
+const ALLOWED: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
 /// Why the gateway answers in the upstream's place.
 pub(crate) enum Failure {
-    NoRoute,
+    Host,
+    Method,
     OtherSite,
+    Path,
+    NoRoute,
     Deadline,
     Body(BoxError),
     TooLate(Duration),
@@ -61,13 +68,20 @@ impl Failure {
         let error = json!({
             "message": message, "type": "gateway_error", "param": null, "code": code,
         });
-        (status, Json(json!({ "error": error }))).into_response()
+        let mut response = (status, Json(json!({ "error": error }))).into_response();
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            response.headers_mut().insert(header::ALLOW, ALLOWED);
+        }
+        response
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoRoute => "no_route",
+            Self::Host => "host_not_ours",
+            Self::Method => "method_not_forwarded",
             Self::OtherSite => "asked_by_a_web_page",
+            Self::Path => "path_not_plain",
+            Self::NoRoute => "no_route",
             Self::Deadline => "deadline_not_understood",
             Self::Body(_) => "request_not_read",
             Self::TooLate(_) => "deadline_passed",
@@ -77,8 +91,9 @@ impl Failure {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::Host | Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Path | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Deadline | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooLate(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
@@ -87,11 +102,21 @@ impl Failure {
 
     fn message(&self) -> String {
         match self {
+            Self::Host => {
+                "This gateway listens on loopback, where its names are localhost, 127.0.0.1 and [::1]: \
+                 ask it by one of them. A proxy in front of it has to send one as `Host`."
+                    .into()
+            }
+            Self::Method => "TRACE and CONNECT are not forwarded.".into(),
+            Self::OtherSite => "Web pages of other sites may not ask through this gateway.".into(),
+            Self::Path => {
+                "A path with `.` or `..` for a segment, or with a backslash, is not forwarded."
+                    .into()
+            }
             Self::NoRoute => {
                 "No upstream of this gateway serves this path; see `routes` in its configuration."
                     .into()
             }
-            Self::OtherSite => "Web pages of other sites may not ask through this gateway.".into(),
             Self::Deadline => {
                 format!("{DEADLINE} is not a whole number of milliseconds above 0.")
             }

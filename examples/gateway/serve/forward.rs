@@ -15,6 +15,7 @@ use tower_429::Call;
 
 use super::{
     Gateway,
+    admission::admit,
     board::{Board, Watching, millis},
     failure::{Asked, Failure},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
@@ -28,9 +29,10 @@ const WHOLE: u64 = 2 * 1024 * 1024;
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let asked = Asked::new(&request);
     let upstream = gateway.upstream(request.uri().path());
-    let response = match upstream {
-        Some(upstream) => ask(&gateway.board, upstream, &asked, request).await,
-        None => Failure::NoRoute.answer(&asked, None),
+    let admitted = admit(&request).and_then(|()| upstream.ok_or(Failure::NoRoute));
+    let response = match admitted {
+        Ok(upstream) => ask(&gateway.board, upstream, &asked, request).await,
+        Err(failure) => failure.answer(&asked, upstream),
     };
     metrics::answered(upstream, response.status());
     response
@@ -38,9 +40,6 @@ pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Reques
 
 async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Request) -> Response {
     let refuse = |failure: Failure| failure.answer(asked, Some(upstream));
-    if is_of_other_site(request.headers()) {
-        return refuse(Failure::OtherSite);
-    }
     let deadline = match deadline(request.headers(), upstream.deadline) {
         Ok(deadline) => deadline,
         Err(failure) => return refuse(failure),
@@ -62,6 +61,7 @@ async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Re
     let mut response = match answer {
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
+            headers::drop_permissions(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
             response
         }
@@ -99,12 +99,6 @@ async fn send(
     let stack = stack.ready().await.map_err(Failure::Upstream)?;
     let answer = stack.call(Request::from_parts(head, body)).await;
     answer.map_err(Failure::Upstream)
-}
-
-/// Whether a browser asks on behalf of a page of somebody else, who would spend our keys.
-fn is_of_other_site(headers: &HeaderMap) -> bool {
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    matches!(site, Some(b"cross-site" | b"same-site"))
 }
 
 fn is_small_json(headers: &HeaderMap) -> bool {

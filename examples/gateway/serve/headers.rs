@@ -66,6 +66,15 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes off what lets pages of other sites read an answer. The upstream says so to everybody.
+pub(crate) fn drop_permissions(headers: &mut HeaderMap) {
+    let permits = |name: &&HeaderName| name.as_str().starts_with("access-control-");
+    let names: Vec<HeaderName> = headers.keys().filter(permits).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Makes a caller's headers those of our request.
 pub(crate) fn prepare(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);

@@ -1,5 +1,6 @@
 //! The gateway itself: a router, and what its handlers share.
 
+mod admission;
 mod board;
 mod client;
 mod config;
@@ -15,7 +16,7 @@ mod views;
 
 use std::{borrow::Cow, future::Future, io, sync::Arc};
 
-use axum::{Router, routing::get, serve::ListenerExt};
+use axum::{Router, middleware::from_fn_with_state, routing::get, serve::ListenerExt};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, time::Instant};
 
@@ -28,6 +29,7 @@ use upstream::{Draft, Upstream};
 /// What the handlers share.
 pub(crate) struct Gateway {
     pub(crate) upstreams: Vec<Upstream>,
+    on_loopback: bool,
     board: Arc<Board>,
     metrics: PrometheusHandle,
 }
@@ -50,6 +52,7 @@ impl Gateway {
         let upstreams = upstreams.map(|draft| draft.finish(&drafts, mock, client.clone()));
         Ok(Self {
             upstreams: upstreams.collect::<Result<_, _>>()?,
+            on_loopback: config.listen.ip().to_canonical().is_loopback(),
             board: Arc::default(),
             metrics,
         })
@@ -71,6 +74,7 @@ impl Gateway {
             .route("/refusals", get(views::refusals))
             .route("/metrics", get(views::counted))
             .fallback(forward::forward)
+            .layer(from_fn_with_state(self.clone(), admission::by_our_name))
             .with_state(self.clone())
     }
 }
