@@ -25,7 +25,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) stop: oneshot::Sender<()>,
-    pub(crate) server: JoinHandle<io::Result<()>>,
+    pub(crate) server: JoinHandle<()>,
     _recorder: LocalRecorderGuard<'static>,
 }
 

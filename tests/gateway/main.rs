@@ -16,6 +16,7 @@ mod forwarding;
 mod harness;
 mod many;
 mod next_key;
+mod patience;
 mod providers;
 mod streaming;
 mod telling;

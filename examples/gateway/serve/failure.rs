@@ -1,6 +1,6 @@
 //! What the gateway answers in an upstream's place. No layer knows of it, so it is told here.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, iter, time::Duration};
 
 use axum::{
     BoxError, Json,
@@ -11,7 +11,7 @@ use axum::{
 use serde_json::json;
 use tracing::warn;
 
-use super::{board::millis, headers::DEADLINE, shortened, upstream::Upstream};
+use super::{board::millis, connections::Unread, headers::DEADLINE, shortened, upstream::Upstream};
 
 /// The methods that are forwarded, to whom it helps to know them.
 const ALLOWED: HeaderValue =
@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     NoRoute,
     Deadline,
     Body(BoxError),
+    /// However far it had got.
+    Unread(Unread),
     TooLate(Duration),
     Upstream(BoxError),
 }
@@ -50,6 +52,16 @@ impl Asked {
 // === impl Failure ===
 
 impl Failure {
+    /// The body of a request cannot be read.
+    pub(crate) fn reading(error: BoxError) -> Self {
+        unread(&*error).map_or_else(|| Self::Body(error), Self::Unread)
+    }
+
+    /// A request cannot be sent, which may be because it cannot be read.
+    pub(crate) fn sending(error: BoxError) -> Self {
+        unread(&*error).map_or_else(|| Self::Upstream(error), Self::Unread)
+    }
+
     /// The answer to the caller, and a line for the operator.
     pub(crate) fn answer(&self, asked: &Asked, upstream: Option<&Upstream>) -> Response {
         let (code, status, message) = (self.code(), self.status(), self.message());
@@ -84,6 +96,8 @@ impl Failure {
             Self::NoRoute => "no_route",
             Self::Deadline => "deadline_not_understood",
             Self::Body(_) => "request_not_read",
+            Self::Unread(Unread::Silent) => "request_too_slow",
+            Self::Unread(Unread::Stopping) => "stopping",
             Self::TooLate(_) => "deadline_passed",
             Self::Upstream(_) => "upstream_failed",
         }
@@ -95,6 +109,8 @@ impl Failure {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Deadline | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Unread(Unread::Silent) => StatusCode::REQUEST_TIMEOUT,
+            Self::Unread(Unread::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLate(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
         }
@@ -124,6 +140,7 @@ impl Failure {
                 let why = chain(error.as_ref());
                 format!("The request ended before its body was whole: {why}")
             }
+            Self::Unread(unread) => format!("The request was not read to its end: {unread}."),
             Self::TooLate(deadline) => format!(
                 "The upstream has not answered within {} ms.",
                 millis(*deadline)
@@ -135,17 +152,21 @@ impl Failure {
     }
 }
 
+/// An error and what it came of.
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |&error| error.source())
+}
+
+fn unread(error: &(dyn Error + 'static)) -> Option<Unread> {
+    sources(error).find_map(|error| error.downcast_ref().copied())
+}
+
 /// An error says what was being done, and its sources why that failed.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut parts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = error.to_string();
-        // Wrappers say what they wrap.
-        if parts.last() != Some(&text) {
-            parts.push(text);
-        }
-        source = error.source();
-    }
+    let mut parts: Vec<String> = sources(error).map(ToString::to_string).collect();
+    // Wrappers say what they wrap.
+    parts.dedup();
     parts.join(": ")
 }

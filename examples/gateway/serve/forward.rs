@@ -1,6 +1,6 @@
 //! A caller's request on its way to an upstream, and the answer on its way back.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -17,9 +17,10 @@ use super::{
     Gateway,
     admission::admit,
     board::{Board, Watching, millis},
+    connections::{PATIENCE, Unread},
     failure::{Asked, Failure},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
-    is_short, metrics,
+    is_short, metrics, now,
     upstream::Upstream,
 };
 
@@ -44,21 +45,21 @@ async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Re
         Ok(deadline) => deadline,
         Err(failure) => return refuse(failure),
     };
-    let call = match deadline {
+    let begun = now();
+    let request = match within(deadline, whole(request)).await {
+        Ok(request) => request,
+        Err(failure) => return refuse(failure),
+    };
+    // The caller's own upload is no wait of ours, but has taken its part of the deadline.
+    let left = deadline.map(|deadline| deadline.saturating_sub(now() - begun));
+    let call = match left {
         // What cannot be waited for is then told at once, in the provider's own words.
-        Some(deadline) => Call::new().deadline(deadline),
+        Some(left) => Call::new().deadline(left),
         None => Call::new(),
     };
     // Dropped with this future if the caller goes away, and the request to the upstream with it.
     let watching = board.watch(&upstream.name, &call);
-    let sent = send(upstream, request, &watching);
-    let answer = match deadline {
-        Some(deadline) => timeout(deadline, sent)
-            .await
-            .unwrap_or(Err(Failure::TooLate(deadline))),
-        None => sent.await,
-    };
-    let mut response = match answer {
+    let mut response = match within(left, send(upstream, request, &watching)).await {
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
             headers::drop_permissions(response.headers_mut());
@@ -71,6 +72,32 @@ async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Re
     response
 }
 
+async fn within<T>(
+    deadline: Option<Duration>,
+    future: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match deadline {
+        Some(deadline) => timeout(deadline, future)
+            .await
+            .unwrap_or(Err(Failure::TooLate(deadline))),
+        None => future.await,
+    }
+}
+
+/// A request, with its body in memory if that is JSON and small.
+async fn whole(request: Request) -> Result<Request, Failure> {
+    if !is_small_json(request.headers()) {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX));
+    // A caller that sends a byte now and then is never silent for long.
+    let body = timeout(PATIENCE, body.collect()).await;
+    let body = body.map_err(|_| Failure::Unread(Unread::Silent))?;
+    let body = body.map_err(Failure::reading)?.to_bytes();
+    Ok(Request::from_parts(head, Body::from(body)))
+}
+
 async fn send(
     upstream: &Upstream,
     request: Request,
@@ -79,14 +106,6 @@ async fn send(
     let (mut head, body) = request.into_parts();
     let uri = upstream.uri(&headers::path_and_query(&head.uri));
     head.uri = uri.map_err(|_| Failure::NoRoute)?;
-    let body = match is_small_json(&head.headers) {
-        true => {
-            let whole = Limited::new(body, usize::try_from(WHOLE).unwrap_or(usize::MAX));
-            let whole = whole.collect().await.map_err(Failure::Body)?;
-            Body::from(whole.to_bytes())
-        }
-        false => body,
-    };
     headers::prepare(&mut head.headers);
     // The version, too, is of one hop.
     head.version = Version::HTTP_11;
@@ -98,7 +117,7 @@ async fn send(
     let mut stack = upstream.stack.clone();
     let stack = stack.ready().await.map_err(Failure::Upstream)?;
     let answer = stack.call(Request::from_parts(head, body)).await;
-    answer.map_err(Failure::Upstream)
+    answer.map_err(Failure::sending)
 }
 
 fn is_small_json(headers: &HeaderMap) -> bool {

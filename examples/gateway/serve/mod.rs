@@ -5,6 +5,7 @@ mod board;
 mod client;
 mod config;
 mod config_error;
+mod connections;
 mod failure;
 mod forward;
 mod headers;
@@ -14,14 +15,15 @@ pub(crate) mod metrics;
 mod upstream;
 mod views;
 
-use std::{borrow::Cow, future::Future, io, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
-use axum::{Router, middleware::from_fn_with_state, routing::get, serve::ListenerExt};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::time::Instant;
 
 pub(crate) use config::{Config, WITHOUT_FILE};
 pub(crate) use config_error::ConfigError;
+pub(crate) use connections::serve;
 
 use board::Board;
 use upstream::{Draft, Upstream};
@@ -77,21 +79,6 @@ impl Gateway {
             .layer(from_fn_with_state(self.clone(), admission::by_our_name))
             .with_state(self.clone())
     }
-}
-
-/// Serves until `shutdown`, then lets open answers come to their end.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    // Each token leaves when it comes.
-    let listener = listener.tap_io(|connection| {
-        let _ = connection.set_nodelay(true);
-    });
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown)
-        .await
 }
 
 /// The longest text of a stranger that is repeated, in bytes.

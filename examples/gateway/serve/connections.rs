@@ -1,0 +1,208 @@
+//! The connections of callers: how long they may keep silent, and how they end.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{
+    BoxError, Router,
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    serve::Listener,
+};
+use http_body::{Frame, SizeHint};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{Sleep, sleep, timeout},
+};
+use tower::ServiceExt;
+
+/// How long a head may take, from the last answer on, and how long an upload may pause.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same after a stop, so that whoever keeps silent does not hold it up.
+const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown`, then lets open answers come to their end.
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+) {
+    let (stop, stopping) = watch::channel(false);
+    let mut shutdown = pin!(shutdown);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            (stream, _) = Listener::accept(&mut listener) => {
+                connections.spawn(connection(stream, router.clone(), stopping.clone()));
+            }
+            Some(_) = connections.join_next() => {}
+            () = &mut shutdown => break,
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, router: Router, stopping: watch::Receiver<bool>) {
+    // Each token leaves when it comes.
+    let _ = stream.set_nodelay(true);
+    let stop = stopped(stopping.clone());
+    // A request has a clone until its answer is over.
+    let held = Arc::new(());
+    let requests = Arc::downgrade(&held);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let request = request.map(|body| Body::new(Upload::new(body, stopping.clone())));
+        let (router, held) = (router.clone(), held.clone());
+        async move {
+            let response = router.oneshot(request).await?;
+            Ok::<_, Infallible>(response.map(|body| Answer { body, _held: held }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // What goes wrong between us and a caller, the caller sees.
+        _ = &mut connection => return,
+        () = stop => connection.as_mut().graceful_shutdown(),
+    }
+    let is_idle = || requests.strong_count() == 1;
+    loop {
+        let was_idle = is_idle();
+        let is_over = timeout(PATIENCE_AT_STOP, &mut connection).await.is_ok();
+        // Half a head is no request yet, and the rest may never come.
+        if is_over || was_idle && is_idle() {
+            return;
+        }
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error means that nobody is left to tell, which is as good as being told.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// The body of a request, which fails if its caller keeps silent for too long.
+struct Upload {
+    body: Incoming,
+    stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_stopping: bool,
+    /// While there is nothing to read; when nobody reads, nobody is late.
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+/// Why a request was not read to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unread {
+    /// Its caller was silent for too long.
+    Silent,
+    /// The gateway stops, and not all of it was here.
+    Stopping,
+}
+
+/// The body of an answer, until the end of which its request is not over.
+struct Answer {
+    body: Body,
+    _held: Arc<()>,
+}
+
+// === impl Upload ===
+
+impl Upload {
+    fn new(body: Incoming, stopping: watch::Receiver<bool>) -> Self {
+        Self {
+            body,
+            stop: Box::pin(stopped(stopping)),
+            is_stopping: false,
+            silence: None,
+        }
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            this.silence = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        if !this.is_stopping && this.stop.as_mut().poll(cx).is_ready() {
+            this.is_stopping = true;
+            this.silence = None;
+        }
+        let (patience, unread) = match this.is_stopping {
+            true => (PATIENCE_AT_STOP, Unread::Stopping),
+            false => (PATIENCE, Unread::Silent),
+        };
+        let silence = this
+            .silence
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(silence.as_mut().poll(cx));
+        Poll::Ready(Some(Err(unread.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+// === impl Unread ===
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent => write!(f, "nothing came for {} s", PATIENCE.as_secs()),
+            Self::Stopping => f.write_str("this gateway stops, and not all of it was here"),
+        }
+    }
+}
+
+impl Error for Unread {}
+
+// === impl Answer ===
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
