@@ -14,6 +14,8 @@ mod serve;
 
 use std::{env, ffi::OsString, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+#[cfg(unix)]
+use tokio::signal::unix;
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
@@ -60,6 +62,8 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
             config.listen
         )
     })?;
+    // Whoever reads the address may ask for a stop at once.
+    let mut signals = Signals::new()?;
     println!("gateway at http://{}", listener.local_addr()?);
     if mock.is_some() {
         println!("mock provider at {origin}");
@@ -67,11 +71,11 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
 
     let (stop, mut stopped) = watch::channel(false);
     tokio::spawn(async move {
-        signal().await;
+        signals.next().await;
         println!("stopping: open answers have {} ms", config.grace_ms);
         stop.send_replace(true);
         // Who asks twice does not want to wait.
-        signal().await;
+        signals.next().await;
         std::process::exit(1);
     });
     let mut told = stopped.clone();
@@ -89,17 +93,34 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
     }
 }
 
-/// Ctrl-C, or SIGTERM where there is one.
-async fn signal() {
+/// Ctrl-C, or SIGTERM where there is one; on Unix they are caught from its making on.
+struct Signals {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+    terminate: unix::Signal,
+    #[cfg(unix)]
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: unix::signal(unix::SignalKind::terminate())?,
+            #[cfg(unix)]
+            interrupt: unix::signal(unix::SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
