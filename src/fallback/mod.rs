@@ -31,6 +31,9 @@
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request may say [`Call::without_fallback`](crate::Call::without_fallback).
 //!
+//! A target is asked whatever the path is, so endpoints such as embeddings belong in no layer that
+//! names chat models.
+//!
 //! The request's format is not translated: a target must speak the same one. A request that is
 //! signed (AWS SigV4) must be signed inside this layer, for what is changed is signed otherwise.
 //!

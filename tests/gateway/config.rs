@@ -33,7 +33,7 @@ fn start_with(
 fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
     let text = include_str!("../../examples/gateway/gateway.toml");
     let sample = Config::parse(text).unwrap();
-    assert_eq!(sample.upstreams.len(), 3);
+    assert_eq!(sample.upstreams.len(), 4);
     // Settings that are commented out are `# name = value`; sentences are not.
     let is_setting = |line: &str| {
         let name = line.split_once(" = ").map(|(name, _)| name);
@@ -65,10 +65,33 @@ fn the_sample_starts_once_its_keys_are_set() {
     let keys = |name: &str| Some(format!("sk-{name}"));
     let started = start_with(&config, &keys).map(|gateway| gateway.upstreams.len());
     if cfg!(feature = "reqwest") {
-        assert_eq!(started.unwrap(), 3);
+        assert_eq!(started.unwrap(), 4);
     } else {
         let error = started.unwrap_err().to_string();
         assert!(error.contains("--features reqwest/rustls"), "{error}");
+    }
+}
+
+#[test]
+fn in_the_sample_no_chat_model_stands_in_for_another_kind_of_model() {
+    let text = include_str!("../../examples/gateway/gateway.toml");
+    // Every build can start with these, and where they lead does not matter.
+    let config = Config::parse(&text.replace("https://", "http://")).unwrap();
+    let gateway = start_with(&config, &|name| Some(format!("sk-{name}"))).unwrap();
+    for (path, falls_back) in [
+        ("/v1/chat/completions", true),
+        ("/v1/responses", true),
+        ("/v1/messages", true),
+        ("/v1beta/models/gemini-2.5-pro:generateContent", true),
+        ("/v1/embeddings", false),
+        ("/v1/images/generations", false),
+        ("/v1/files", false),
+        ("/v1/models", false),
+    ] {
+        let name = &gateway.upstream(path).unwrap().name;
+        let mut upstreams = config.upstreams.iter();
+        let upstream = upstreams.find(|upstream| *upstream.name == **name).unwrap();
+        assert_eq!(!upstream.fallback.is_empty(), falls_back, "{path}");
     }
 }
 

@@ -61,7 +61,7 @@ impl Gateway {
     }
 
     /// The upstream whose route covers most of the path.
-    fn upstream(&self, path: &str) -> Option<&Upstream> {
+    pub(crate) fn upstream(&self, path: &str) -> Option<&Upstream> {
         let covering = self.upstreams.iter();
         let covering = covering.filter_map(|upstream| Some((upstream.covers(path)?, upstream)));
         let longest = covering.max_by_key(|(length, _)| *length);
