@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It forwards `/v1/*` and Gemini's `/v1beta/models/*` with a key of its own, and shows at `/` how
-//! its keys fare. `gateway.toml` beside this file explains every setting. Who may ask is not its
-//! matter: it listens on loopback unless told otherwise.
+//! its keys fare. `gateway.toml` beside this file explains every setting. Which programs may ask is
+//! not its matter: it listens on loopback unless told otherwise. Web pages of other sites may not.
 
 mod mock;
 mod serve;
