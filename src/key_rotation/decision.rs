@@ -118,7 +118,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 },
                 Stage::Refused(pool) => {
                     let pool = pool.clone();
-                    let ticket = pool.join(self.want.clone(), true);
+                    let ticket = pool.join(self.want.clone(), true, now);
                     self.stage = Stage::Waiting(pool, ticket);
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
@@ -186,7 +186,7 @@ impl<X> Decision<X> {
         self.stage = match pool.take_in_turn(&self.want, now) {
             Ok(lease) => Stage::Leased(lease),
             Err(exhausted) if Self::is_in_reach(&exhausted, end) => {
-                let ticket = pool.join(self.want.clone(), false);
+                let ticket = pool.join(self.want.clone(), false, now);
                 Stage::Waiting(pool, ticket)
             }
             Err(_) => return self.without_waiting(pool, now),

@@ -87,7 +87,7 @@ impl Desk {
     ) -> (Turn, Wakers) {
         // It is here already.
         let forgotten = self.wakers.remove(&id);
-        let took_back = self.state.take_back_the_removed(id, want);
+        let took_back = self.state.take_back_the_removed(id, want, now);
         let mut to_wake = match took_back || self.state.queue.is_due(id, want, now) {
             true => self.serve(now),
             false => Wakers::default(),
@@ -127,7 +127,7 @@ impl Desk {
 impl Desk {
     /// Whether nobody has left anything behind.
     pub(super) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.state.queue.is_empty() && !self.state.queue.has_granted()
+        self.wakers.is_empty() && self.state.queue.is_empty() && !self.state.queue.has_left_overs()
     }
 }
 

@@ -5,6 +5,7 @@ mod desk;
 mod lanes;
 mod number;
 mod queue;
+mod sessions;
 mod state;
 mod sync;
 mod ticket;

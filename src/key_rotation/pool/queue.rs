@@ -2,14 +2,17 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::state::{Exhausted, Loan, State, Want};
+use super::{
+    sessions::{Moved, Sessions},
+    state::{Exhausted, KeyId, Loan, State, Want},
+};
 
 /// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
 const SPREAD: Duration = Duration::from_millis(100);
@@ -29,6 +32,7 @@ pub(super) struct WaiterId(i64);
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct Queue {
     lines: HashMap<Class, Line>,
+    pub(super) sessions: Sessions,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
     /// When the last of them may go out: nobody overtakes those who came before.
@@ -41,13 +45,14 @@ pub(super) struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Class {
     model: Option<Arc<str>>,
-    session: Option<u64>,
+    /// The key that sessions wait for; `None` where any will do.
+    own: Option<KeyId>,
 }
 
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 struct Line {
-    waiting: VecDeque<WaiterId>,
+    waiting: BTreeSet<WaiterId>,
     /// When there may be room for the first; `None` if only an answer can tell.
     free_at: Option<Instant>,
     /// Whether an answer may tell of room before.
@@ -76,9 +81,9 @@ impl Queue {
         self.lines.is_empty()
     }
 
-    /// Takes a place: the last, or for a call that has waited before one in front of all who have not.
-    pub(super) fn join(&mut self, want: &Want, first: bool) -> WaiterId {
-        let id = match first {
+    /// The number of the last place, or for a call that has waited before of one in front of all who have not.
+    fn number(&mut self, first: bool) -> WaiterId {
+        match first {
             true => {
                 self.rejoined += 1;
                 WaiterId(i64::MIN + self.rejoined)
@@ -87,24 +92,29 @@ impl Queue {
                 self.joined += 1;
                 WaiterId(self.joined)
             }
-        };
-        self.rejoin(id, want);
-        id
+        }
     }
 
-    /// Takes the place of its number.
-    fn rejoin(&mut self, id: WaiterId, want: &Want) {
-        let line = self.lines.entry(Class::of(want)).or_default();
-        let place = line.waiting.partition_point(|waiter| *waiter < id);
-        line.waiting.insert(place, id);
+    fn class(&self, id: WaiterId, want: &Want) -> Class {
+        let own = want
+            .session
+            .and_then(|_| self.sessions.own(id, &want.model));
+        Class {
+            model: want.model.clone(),
+            own,
+        }
+    }
+
+    fn line(&self, id: WaiterId, want: &Want) -> Option<&Line> {
+        self.lines.get(&self.class(id, want))
     }
 
     /// Whether it is for this waiter to look who can be served.
     pub(super) fn is_due(&self, id: WaiterId, want: &Want, now: Instant) -> bool {
-        self.lines.get(&Class::of(want)).is_some_and(|line| {
+        self.line(id, want).is_some_and(|line| {
             let is_overdue = line.free_at.is_some_and(|at| at + BACKUP <= now);
             let is_time = line.free_at.is_none_or(|at| at <= now);
-            (is_time && line.waiting.front() == Some(&id)) || is_overdue
+            (is_time && line.waiting.first() == Some(&id)) || is_overdue
         })
     }
 
@@ -113,14 +123,15 @@ impl Queue {
         if let Some((loan, at)) = self.granted.remove(&id) {
             return Turn::Granted(loan, at);
         }
-        let Some(line) = self.lines.get_mut(&Class::of(want)) else {
+        let class = self.class(id, want);
+        let Some(line) = self.lines.get_mut(&class) else {
             return Turn::Later {
                 free_at: None,
                 look_at: None,
             };
         };
         let free_at = line.free_at.filter(|_| !line.is_busy);
-        let look_at = match line.waiting.front() == Some(&id) {
+        let look_at = match line.waiting.first() == Some(&id) {
             true => {
                 line.told = Some((id, line.free_at));
                 line.free_at
@@ -131,21 +142,53 @@ impl Queue {
     }
 
     fn remove(&mut self, id: WaiterId, want: &Want) {
-        let class = Class::of(want);
-        if let Some(line) = self.lines.get_mut(&class) {
-            line.waiting.retain(|waiter| *waiter != id);
+        let class = self.class(id, want);
+        self.sessions.leave(id, &want.model);
+        self.remove_from(id, &class);
+    }
+
+    fn remove_from(&mut self, id: WaiterId, class: &Class) {
+        if let Some(line) = self.lines.get_mut(class) {
+            line.waiting.remove(&id);
             if line.waiting.is_empty() {
-                self.lines.remove(&class);
+                self.lines.remove(class);
             }
         }
+    }
+
+    /// From one line into another.
+    fn change_line(&mut self, moved: &Moved, model: &Option<Arc<str>>) {
+        let class = |own| Class {
+            model: model.clone(),
+            own,
+        };
+        self.remove_from(moved.id, &class(moved.from));
+        let line = self.lines.entry(class(moved.to)).or_default();
+        line.waiting.insert(moved.id);
+        // What those know who stood there, this one does not.
+        line.free_at = None;
     }
 }
 
 #[cfg(test)]
 impl Queue {
+    pub(super) fn lines(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The key that a waiter waits for.
+    pub(super) fn own(&self, id: WaiterId, want: &Want) -> Option<KeyId> {
+        self.class(id, want).own
+    }
+
     pub(super) fn is_first(&self, id: WaiterId) -> bool {
         let mut lines = self.lines.values();
-        lines.any(|line| line.waiting.front() == Some(&id))
+        lines.any(|line| line.waiting.first() == Some(&id))
+    }
+
+    /// Whether anything is left of those who wait no more.
+    pub(super) fn has_left_overs(&self) -> bool {
+        self.has_granted() || !self.sessions.is_empty()
     }
 
     pub(super) fn has_granted(&self) -> bool {
@@ -156,6 +199,27 @@ impl Queue {
 // === impl State: waiting ===
 
 impl State {
+    /// Takes a place: the last, or for a call that has waited before one in front of all who have not.
+    pub(super) fn join(&mut self, want: &Want, first: bool, now: Instant) -> WaiterId {
+        let id = self.queue.number(first);
+        self.rejoin(id, want, now);
+        id
+    }
+
+    /// Takes the place of its number.
+    fn rejoin(&mut self, id: WaiterId, want: &Want, now: Instant) {
+        if let Some(session) = want.session {
+            if !self.queue.sessions.have(&want.model) {
+                let open = self.open(want.model.as_ref(), now);
+                self.queue.sessions.choose(&want.model, open);
+            }
+            self.queue.sessions.join(id, session, &want.model);
+        }
+        let class = self.queue.class(id, want);
+        let line = self.queue.lines.entry(class).or_default();
+        line.waiting.insert(id);
+    }
+
     /// Gives up a place, and the key that was set aside for it.
     pub(super) fn leave(&mut self, id: WaiterId, want: &Want) {
         self.queue.remove(id, want);
@@ -166,14 +230,19 @@ impl State {
 
     /// Takes the place of its number again if the key that was set aside is in the pool no more;
     /// whether it is so, which leaves room for others of its group.
-    pub(super) fn take_back_the_removed(&mut self, id: WaiterId, want: &Want) -> bool {
+    pub(super) fn take_back_the_removed(
+        &mut self,
+        id: WaiterId,
+        want: &Want,
+        now: Instant,
+    ) -> bool {
         let granted = self.queue.granted.get(&id);
         let is_removed = granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none());
         if is_removed {
             if let Some((loan, _)) = self.queue.granted.remove(&id) {
                 self.give_back(&loan);
             }
-            self.queue.rejoin(id, want);
+            self.rejoin(id, want, now);
         }
         is_removed
     }
@@ -183,23 +252,26 @@ impl State {
     /// patience may not reach any more.
     #[must_use]
     pub(super) fn serve(&mut self, now: Instant) -> Vec<WaiterId> {
+        self.choose_own_keys(now);
         let lines = self.queue.lines.iter();
         let mut heads: BinaryHeap<_> = lines
-            .filter_map(|(class, line)| Some(Reverse((*line.waiting.front()?, class.clone()))))
+            .filter_map(|(class, line)| Some(Reverse((*line.waiting.first()?, class.clone()))))
             .collect();
         let mut served: Vec<(WaiterId, Loan)> = Vec::new();
         let mut to_wake = Vec::new();
         while let Some(Reverse((id, class))) = heads.pop() {
-            let taken = self.take(&class.want(), now).map(|(loan, _)| loan);
+            let taken = self.take_for(&class, now);
             let Some(line) = self.queue.lines.get_mut(&class) else {
                 continue;
             };
             match taken {
                 Ok(loan) => {
                     served.push((id, loan));
-                    line.waiting.pop_front();
-                    match line.waiting.front() {
-                        Some(next) => heads.push(Reverse((*next, class))),
+                    line.waiting.pop_first();
+                    let next = line.waiting.first().copied();
+                    self.queue.sessions.leave(id, &class.model);
+                    match next {
+                        Some(next) => heads.push(Reverse((next, class))),
                         None => drop(self.queue.lines.remove(&class)),
                     }
                 }
@@ -216,6 +288,31 @@ impl State {
         to_wake.extend(served.iter().map(|(id, _)| *id));
         self.set_aside(served, now);
         to_wake
+    }
+
+    /// Has each session wait for the key that is its own now, which changes when keys close or open.
+    fn choose_own_keys(&mut self, now: Instant) {
+        for model in self.queue.sessions.models() {
+            let open = self.open(model.as_ref(), now);
+            for moved in self.queue.sessions.choose(&model, open) {
+                self.queue.change_line(&moved, &model);
+            }
+        }
+    }
+
+    fn take_for(&mut self, class: &Class, now: Instant) -> Result<Loan, Exhausted> {
+        // What frees after a wait may be tried again.
+        let want = Want {
+            model: class.model.clone(),
+            ..Want::default()
+        };
+        match class.own {
+            Some(own) => {
+                let next_at = self.queue.sessions.next_at(&class.model);
+                self.take_own(own, &want, next_at, now)
+            }
+            None => self.take(&want, now).map(|(loan, _)| loan),
+        }
     }
 
     fn set_aside(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
@@ -251,25 +348,5 @@ impl Line {
             let in_time = |free_at| at.is_some_and(|at| at <= free_at);
             told == head && self.free_at.is_none_or(in_time)
         })
-    }
-}
-
-// === impl Class ===
-
-impl Class {
-    fn of(want: &Want) -> Self {
-        Self {
-            model: want.model.clone(),
-            session: want.session,
-        }
-    }
-
-    /// What frees after a wait may be tried again.
-    fn want(&self) -> Want {
-        Want {
-            model: self.model.clone(),
-            tried: Vec::new(),
-            session: self.session,
-        }
     }
 }

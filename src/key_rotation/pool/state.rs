@@ -1,6 +1,7 @@
 //! Which key is next: a plain state over `now`, with no clock, no lock and no future inside.
 
 mod choice;
+mod sessions;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -19,9 +20,10 @@ use crate::{
 };
 
 pub(crate) use choice::Exhausted;
+pub(super) use sessions::score;
 
 /// A key for as long as it is in the pool; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct KeyId(u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,8 +32,8 @@ pub(in crate::key_rotation) enum Standing {
 
 impl KeyPool {
     /// Takes a place in the queue; `first` for a call that had a key before.
-    pub(in crate::key_rotation) fn join(&self, want: Want, first: bool) -> Ticket {
-        let id = self.lock().state.queue.join(&want, first);
+    pub(in crate::key_rotation) fn join(&self, want: Want, first: bool, now: Instant) -> Ticket {
+        let id = self.lock().state.join(&want, first, now);
         Ticket {
             pool: self.clone(),
             want,

@@ -1,13 +1,11 @@
 //! Which key is taken: the next in turn, the one with more room of two, or the session's own.
 
-use std::hash::BuildHasher;
-
 use tokio::time::Instant;
 
 use super::{Entry, KeyId, Loan, Order, State, Want};
 use crate::{
     allowance::{Gate, Room},
-    key_rotation::pool::{lanes::OfWant, number::ByNumber},
+    key_rotation::pool::lanes::OfWant,
     refusal::Refusal,
 };
 
@@ -28,7 +26,7 @@ pub(crate) struct Exhausted {
 
 impl Entry {
     /// How many may go out with it, by what is known of itself and of the limits that apply.
-    fn room(&self, limits: &mut OfWant<'_>, now: Instant) -> Room {
+    pub(super) fn room(&self, limits: &mut OfWant<'_>, now: Instant) -> Room {
         let room = limits.room(self.group_id, now);
         match self.cooldown.gate(now) {
             Gate::Open => room,
@@ -50,6 +48,16 @@ impl Exhausted {
     /// When a key frees; `None` if an answer may tell of room before.
     pub(crate) fn free_for_sure(&self) -> Option<Instant> {
         self.free_at.filter(|_| !self.is_busy())
+    }
+
+    /// Enough are out with this key.
+    pub(super) fn busy(id: KeyId, free_at: Option<Instant>) -> Self {
+        Self {
+            busy: Some(id),
+            free_at,
+            first: None,
+            refusal: None,
+        }
     }
 
     /// Keys have room, but others wait for them already.
@@ -174,65 +182,6 @@ impl State {
         }
     }
 
-    /// The session's own key (rendezvous hashing), or the next of its keys if that one is closed: only
-    /// the sessions of a key that cools move. One that is busy is waited for.
-    fn of_session(
-        &mut self,
-        session: u64,
-        want: &Want,
-        now: Instant,
-    ) -> Option<Result<usize, Exhausted>> {
-        let mut best: Option<(u64, usize, Room)> = None;
-        for index in 0..self.keys.len() {
-            let score = self.score(session, index);
-            let is_better = best.is_none_or(|(highest, ..)| score > highest);
-            if !is_better || want.tried.contains(&self.keys[index].id) {
-                continue;
-            }
-            match self.room(index, want, now) {
-                Room::Closed(_) | Room::Testable(_) => {}
-                room => best = Some((score, index, room)),
-            }
-        }
-        let (score, index, room) = best?;
-        Some(match room {
-            Room::Learning(more_at) | Room::Full(more_at) => Err(Exhausted {
-                busy: Some(self.keys[index].id),
-                free_at: more_at
-                    .into_iter()
-                    .chain(self.better_opens(session, score, want, now))
-                    .min(),
-                first: None,
-                refusal: None,
-            }),
-            Room::Open(_) | Room::Testable(_) | Room::Closed(_) => Ok(index),
-        })
-    }
-
-    /// When the first key opens that is the session's rather than the one with this score.
-    fn better_opens(
-        &mut self,
-        session: u64,
-        score: u64,
-        want: &Want,
-        now: Instant,
-    ) -> Option<Instant> {
-        let mut first = None;
-        for index in 0..self.keys.len() {
-            if self.score(session, index) <= score || want.tried.contains(&self.keys[index].id) {
-                continue;
-            }
-            if let Room::Closed(until) | Room::Testable(until) = self.room(index, want, now) {
-                first = Some(first.map_or(until, |first: Instant| first.min(until)));
-            }
-        }
-        first
-    }
-
-    fn score(&self, session: u64, index: usize) -> u64 {
-        ByNumber::default().hash_one((session, self.keys[index].id))
-    }
-
     /// Whether a key that was set aside was refused to others since, or is no more.
     pub(in crate::key_rotation::pool) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
         self.entry_of(loan).is_none_or(|entry| {
@@ -241,7 +190,7 @@ impl State {
         })
     }
 
-    fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
+    pub(super) fn room(&mut self, index: usize, want: &Want, now: Instant) -> Room {
         let mut limits = self.lanes.of(want.model.as_ref());
         self.keys[index].room(&mut limits, now)
     }
@@ -265,7 +214,7 @@ impl State {
             .max_by_key(|(end, _)| *end)
     }
 
-    fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
+    pub(super) fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
         self.current = match self.order {
             Order::Sticky | Order::Spread => index,
             Order::RoundRobin => (index + 1) % self.keys.len(),

@@ -197,6 +197,18 @@ impl World {
     fn nobody_waits_in_vain(&self) -> Result<(), TestCaseError> {
         let is_first = |waiter: &&Waiter| self.desk.state.queue.is_first(waiter.id);
         let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
+        // Whoever could have a key now is not alone in a line that nobody looks at: all are looked at together.
+        let mut now = self.desk.state.clone();
+        let someone_looks = heads
+            .iter()
+            .any(|waiter| waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= self.now));
+        for waiter in self.waiters.iter().filter(|waiter| !waiter.is_woken()) {
+            prop_assert!(
+                someone_looks || now.choose(&waiter.want, self.now).is_err(),
+                "there is a key for {:?}, and nobody looks",
+                waiter.id,
+            );
+        }
         // Time is all that passes for this one.
         let mut state = self.desk.state.clone();
         for after in LATER {

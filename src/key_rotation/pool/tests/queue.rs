@@ -72,3 +72,55 @@ fn a_key_that_was_busy_and_is_removed_is_not_taken() {
     let (loan, _) = world.desk.state.take_anyway(&exhausted, &want, world.now);
     assert!(world.desk.state.entry_of(&loan).is_some());
 }
+
+#[test]
+fn sessions_wait_in_as_many_lines_as_there_are_keys_however_many_they_are() {
+    let keys = ["a", "b", "c"].map(Key::new);
+    let mut world = World::new(Order::Sticky, secs(60), &keys);
+    while world.take_in_turn(&Want::default(), world.now) {}
+    for session in 0..1_000 {
+        world.join(of_session(session), false);
+    }
+    assert_eq!(world.desk.state.queue.lines(), 3);
+}
+
+fn of_session(session: u64) -> Want {
+    Want {
+        session: Some(session),
+        ..Want::default()
+    }
+}
+
+#[test]
+fn a_session_that_waits_goes_to_another_key_when_its_own_closes_and_back_when_that_opens() {
+    let keys = ["a", "b"].map(Key::new);
+    let mut world = World::new(Order::Sticky, secs(60), &keys);
+    let own = world.desk.state.choose(&of_session(0), world.now).unwrap();
+    let own = world.desk.state.keys()[own].id;
+    // Enough are out with both.
+    while world.take_in_turn(&Want::default(), world.now) {}
+    let waits_for = |world: &World| {
+        world
+            .desk
+            .state
+            .queue
+            .own(world.waiters[0].id, &of_session(0))
+    };
+    world.join(of_session(0), false);
+    assert_eq!(waits_for(&world), Some(own));
+    let of_own = |world: &World| world.held.iter().position(|loan| loan.id == own);
+    let hint = Refusal {
+        retry_after: Some(Duration::from_millis(100)),
+        ..Refusal::new(Reason::RateLimited)
+    };
+    let refused = of_own(&world).unwrap();
+    world.answer(refused, &Answer::Refusal(hint, vec![]));
+    assert!(waits_for(&world).is_some_and(|other| other != own));
+    world.look_due();
+    // Before more may go out with the other.
+    while let Some(waiter) = world.waiters.first() {
+        world.now = waiter.alarm.unwrap();
+        world.look_due();
+    }
+    assert_eq!(world.held.last().unwrap().id, own);
+}

@@ -72,7 +72,7 @@ const PATIENT: Duration = Duration::from_secs(86_400);
 /// As a call does that may wait.
 fn call(pool: &KeyPool) -> Lease {
     take(pool).unwrap_or_else(|| {
-        let ticket = pool.join(Want::default(), false);
+        let ticket = pool.join(Want::default(), false, clock::now());
         block_on(served(ticket, PATIENT)).expect("a key")
     })
 }
@@ -134,7 +134,7 @@ fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
 }
 
 fn pool_join(pool: &KeyPool) -> Ticket {
-    pool.join(Want::default(), false)
+    pool.join(Want::default(), false, clock::now())
 }
 
 #[test]

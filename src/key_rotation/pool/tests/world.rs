@@ -133,7 +133,7 @@ impl World {
 
     /// Takes a place in the queue and looks.
     pub(super) fn join(&mut self, want: Want, first: bool) {
-        let id = self.desk.state.queue.join(&want, first);
+        let id = self.desk.state.join(&want, first, self.now);
         self.waiters.push(Waiter {
             id,
             want,
