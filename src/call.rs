@@ -246,18 +246,21 @@ impl Call {
         status: Option<StatusCode>,
         refusal: Option<&Refusal>,
         told: impl FnOnce() -> Vec<Bucket>,
+        now: impl FnOnce() -> Instant,
     ) -> bool {
         let mut state = self.lock();
         let is_new = state.attempts.len() <= before;
         if is_new {
-            state.add(status, refusal, true, told());
+            let attempt = state.add(status, refusal, true);
+            attempt.told = told();
+            attempt.refused_at = refusal.map(|_| now());
         }
         is_new
     }
 
     /// Adds to the trail that a layer answered in the provider's place.
     pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) {
-        self.lock().add(Some(status), refusal, false, Vec::new());
+        self.lock().add(Some(status), refusal, false);
     }
 
     /// Adds what a layer does about the last attempt.
@@ -325,11 +328,11 @@ impl State {
         status: Option<StatusCode>,
         refusal: Option<&Refusal>,
         sent: bool,
-        told: Vec<Bucket>,
-    ) {
+    ) -> &mut Attempt {
         let Asked { key, model, target } = self.current.clone();
+        let at = self.attempts.len();
         self.attempts.push(Attempt {
-            number: u32::try_from(self.attempts.len() + 1).unwrap_or(u32::MAX),
+            number: u32::try_from(at + 1).unwrap_or(u32::MAX),
             sent,
             status,
             refusal: refusal.cloned(),
@@ -337,8 +340,10 @@ impl State {
             model,
             target,
             steps: Vec::new(),
-            told,
+            told: Vec::new(),
+            refused_at: None,
         });
+        &mut self.attempts[at]
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use crate::{
     call::Call,
@@ -46,6 +47,8 @@ pub struct Attempt {
     pub steps: Vec<Step>,
     /// What the answer says is left of the provider's limits.
     pub(crate) told: Vec<Bucket>,
+    /// When it was refused; a layer further out may hear of it much later.
+    pub(crate) refused_at: Option<Instant>,
 }
 
 /// What one layer did about one outcome.

@@ -72,7 +72,7 @@ pin_project! {
             let this = this.project();
             // It went out, and nobody will hear what came of it.
             if let StateProj::Calling { .. } = this.state.project() {
-                this.call.record(*this.before, None, None, Vec::new);
+                this.call.record(*this.before, None, None, Vec::new, clock::now);
             }
             this.telling.end(this.call, this.head, None);
         }

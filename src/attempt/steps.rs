@@ -207,6 +207,7 @@ where
                     .map(|response| read_buckets(response.headers(), host))
                     .unwrap_or_default()
             },
+            clock::now,
         );
         if is_new {
             telemetry::answered(this.call, host);

@@ -102,11 +102,43 @@ impl<P> Decision<P> {
                 visit.succeeded(&told(), outcome.now());
                 false
             }
-            _ => {
-                visit.answered();
-                false
-            }
+            _ => match self.waited_out(outcome) {
+                Some((refusal, at)) => {
+                    visit.refused(&refusal, &told(), at, self.policy.no_hint);
+                    true
+                }
+                None => {
+                    visit.answered();
+                    false
+                }
+            },
         }
+    }
+
+    /// What a layer further in was waiting out when it was cut off, by a time limit between, and when
+    /// that had come.
+    fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Refusal, Instant)> {
+        outcome.result.err()?;
+        outcome.call.of_attempts(outcome.before, |attempts| {
+            let last = attempts.last()?;
+            let (step, refusal) = (last.steps.last()?, last.refusal.as_ref()?);
+            let Action::Wait(wait) = step.action else {
+                return None;
+            };
+            if !self.policy.trigger.reasons.contains(&refusal.reason) {
+                return None;
+            }
+            // A pool waits for the key that frees first, which need not be the one that was refused.
+            let retry_after = match step.layer {
+                Layer::KeyRotation => Some(wait),
+                _ => refusal.retry_after,
+            };
+            let refusal = Refusal {
+                retry_after,
+                ..refusal.clone()
+            };
+            Some((refusal, last.refused_at?))
+        })
     }
 }
 

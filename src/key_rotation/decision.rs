@@ -1,5 +1,7 @@
 //! Which key asks next: the pool's choice, and what the outcome says of the key that asked.
 
+mod report;
+
 use std::{
     mem,
     sync::Arc,
@@ -22,9 +24,10 @@ use crate::{
     call::Call,
     head::Head,
     model::Model,
-    refusal::{Bucket, Reason, Refusal},
-    trail::{Action, Attempt, Layer, Why},
+    refusal::{Reason, Refusal},
+    trail::{Action, Layer, Why},
 };
+use report::report;
 
 pub(super) struct Decision<X> {
     policy: Arc<Policy<X>>,
@@ -158,7 +161,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
             };
         };
         lease.is_answered(outcome.now());
-        let carried = report(&lease, outcome);
+        let carried = report(&lease, &self.want, outcome);
         let refusal = outcome.refusal.filter(|_| carried);
         if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;
@@ -277,36 +280,6 @@ where
         model,
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::hash),
-    })
-}
-
-/// Tells the pool what became of a key, and whether the last attempt carried it.
-///
-/// A layer further in may have made several attempts with it, or have taken it off.
-fn report<E>(lease: &Lease, outcome: &Outcome<'_, E>) -> bool {
-    let now = outcome.now();
-    let carries = |attempt: &Attempt| {
-        let key = attempt.key.as_ref();
-        attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
-    };
-    let tell = |refusal: Option<&Refusal>, told: &[Bucket], is_success| match refusal {
-        Some(refusal) if refusal.another_key_helps() => lease.refused(refusal, told, now),
-        None if is_success => lease.succeeded(told, now),
-        _ => {}
-    };
-    outcome.call.of_attempts(outcome.before, |attempts| {
-        let Some((last, earlier)) = attempts.split_last() else {
-            return false;
-        };
-        for attempt in earlier.iter().filter(|attempt| carries(attempt)) {
-            let is_success = attempt.status.is_some_and(|status| status.is_success());
-            tell(attempt.refusal.as_ref(), &attempt.told, is_success);
-        }
-        if carries(last) {
-            // What the last answer means may have been read better by a layer between.
-            tell(outcome.refusal, &last.told, outcome.is_success());
-        }
-        carries(last)
     })
 }
 

@@ -134,14 +134,8 @@ impl Lanes {
         when: (Instant, Instant),
         no_hint: Duration,
     ) {
-        let of_group = match refusal.scope {
-            Some(Scope::Account | Scope::Project) => true,
-            Some(_) => false,
-            // Most providers count per model, all bill per account.
-            None => refusal.reason == Reason::QuotaExhausted,
-        };
         let limits = match lane.model {
-            Some(place) if !of_group => self.models.get_mut(place),
+            Some(place) if !is_of_group(refusal) => self.models.get_mut(place),
             _ => Some(&mut self.of_all),
         };
         if let Some(OfModel { habits, groups }) = limits {
@@ -230,6 +224,16 @@ impl Forgettable for OfModel {
         let groups = self.groups.values();
         let ends = groups.filter_map(|allowance| allowance.end(&self.habits, now));
         ends.map(|(end, _)| end).max()
+    }
+}
+
+/// Whether it limits a group whatever the model.
+pub(super) fn is_of_group(refusal: &Refusal) -> bool {
+    match refusal.scope {
+        Some(Scope::Account | Scope::Project) => true,
+        Some(_) => false,
+        // Most providers count per model, all bill per account.
+        None => refusal.reason == Reason::QuotaExhausted,
     }
 }
 

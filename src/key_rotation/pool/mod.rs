@@ -32,7 +32,7 @@ use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
 use desk::Desk;
 use state::{Entry, Loan, State};
-pub(super) use state::{Exhausted, KeyId, Want};
+pub(super) use state::{Exhausted, KeyId, Want, is_of_every_model};
 use sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use ticket::{Standing, Ticket};
 
@@ -328,15 +328,20 @@ impl Lease {
         self.loan.sent = now;
     }
 
-    pub(super) fn succeeded(&self, told: &[Bucket], now: Instant) {
-        self.pool.lock().state.succeeded(&self.loan, told, now);
+    /// When its request went out.
+    pub(super) fn sent(&self) -> Instant {
+        self.loan.sent
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal, told: &[Bucket], now: Instant) {
-        self.pool
-            .lock()
-            .state
-            .refused(&self.loan, refusal, told, now);
+    /// One that went out and came back at these moments passed; a layer further in may have sent several.
+    pub(super) fn succeeded(&self, told: &[Bucket], when: (Instant, Instant)) {
+        self.pool.lock().state.succeeded(&self.loan, told, when);
+    }
+
+    /// As [`succeeded`](Self::succeeded), of one that was refused.
+    pub(super) fn refused(&self, refusal: &Refusal, told: &[Bucket], when: (Instant, Instant)) {
+        let mut desk = self.pool.lock();
+        desk.state.refused(&self.loan, refusal, told, when);
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{
     Badge, PoolError,
     builder::Usable,
-    lanes::{GroupId, Lane, Lanes},
+    lanes::{GroupId, Lane, Lanes, is_of_group},
     number::ByNumber,
     queue::Queue,
 };
@@ -209,11 +209,17 @@ impl State {
         self.lanes.given_up(loan.lane, loan.sent);
     }
 
-    pub(super) fn succeeded(&mut self, loan: &Loan, told: &[Bucket], now: Instant) {
+    /// A request with the key passed, which went out and came back at these moments.
+    pub(super) fn succeeded(
+        &mut self,
+        loan: &Loan,
+        told: &[Bucket],
+        (sent, now): (Instant, Instant),
+    ) {
         // An answer that comes after its key was removed says nothing about those that are left.
         if let Some(entry) = self.entry_mut(loan.id) {
-            entry.cooldown.succeed(loan.sent);
-            self.lanes.succeeded(loan.lane, told, loan.sent, now);
+            entry.cooldown.succeed(sent);
+            self.lanes.succeeded(loan.lane, told, sent, now);
         }
     }
 
@@ -222,17 +228,17 @@ impl State {
         loan: &Loan,
         refusal: &Refusal,
         told: &[Bucket],
-        now: Instant,
+        when: (Instant, Instant),
     ) {
         let no_hint = self.no_hint;
         let Some(entry) = self.entry_mut(loan.id) else {
             return;
         };
         entry.refusals += 1;
-        if refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key) {
-            entry.cooldown.refuse(refusal, loan.sent, now, no_hint);
+        if is_of_key(refusal) {
+            let (sent, now) = when;
+            entry.cooldown.refuse(refusal, sent, now, no_hint);
         } else {
-            let when = (loan.sent, now);
             self.lanes.refused(loan.lane, refusal, told, when, no_hint);
         }
     }
@@ -259,6 +265,15 @@ impl State {
     fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
         self.keys.get_mut(*self.places.get(&id)?)
     }
+}
+
+fn is_of_key(refusal: &Refusal) -> bool {
+    refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key)
+}
+
+/// Whether it limits the key, or its group, whatever the model.
+pub(crate) fn is_of_every_model(refusal: &Refusal) -> bool {
+    is_of_key(refusal) || is_of_group(refusal)
 }
 
 #[cfg(test)]

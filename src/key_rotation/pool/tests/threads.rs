@@ -43,7 +43,7 @@ fn one_key(left: u64) -> KeyPool {
         remaining: Some(left),
         reset: Some(Duration::from_secs(3_600)),
     };
-    lease.succeeded(&[told], clock::now());
+    lease.succeeded(&[told], (lease.sent(), clock::now()));
     drop(lease);
     pool
 }
@@ -201,7 +201,7 @@ fn all_who_wait_hear_of_a_refusal_that_makes_it_too_long() {
             retry_after: Some(Duration::from_secs(40_000)),
             ..Refusal::new(Reason::RateLimited)
         };
-        lease.refused(&refusal, &[], clock::now());
+        lease.refused(&refusal, &[], (lease.sent(), clock::now()));
         drop(lease);
         all(waits);
         assert_nothing_is_out(&pool);

@@ -187,11 +187,12 @@ impl World {
         let loan = self.held.swap_remove(index);
         self.now = self.now.max(loan.sent);
         let state = &mut self.desk.state;
+        let when = (loan.sent, self.now);
         match answer {
             Answer::Failed => {}
             Answer::Dropped => state.given_up(&loan),
-            Answer::Success(told) => state.succeeded(&loan, told, self.now),
-            Answer::Refusal(refusal, told) => state.refused(&loan, refusal, told, self.now),
+            Answer::Success(told) => state.succeeded(&loan, told, when),
+            Answer::Refusal(refusal, told) => state.refused(&loan, refusal, told, when),
         }
         self.give_back(&loan).wake();
     }
