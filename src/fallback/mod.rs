@@ -2,7 +2,8 @@
 //!
 //! 1. The request's own model is asked first. On a refusal that another model may cure (rate
 //!    limited, quota exhausted, overloaded) the same request goes out at once to the next
-//!    [`Target`], each at most once per call; one that equals the request's own is not asked twice.
+//!    [`Target`], each at most once per call, or per wait: one that frees while the call waits may be
+//!    asked again; one that equals the request's own is not asked twice.
 //! 2. A limited target is remembered until its cooldown ends: the hint, or else
 //!    [`cooldown`](FallbackLayer::cooldown), which doubles while nothing passes; an hour for a quota that
 //!    is exhausted, and for a limit by the day without a hint. Later calls start at the first target that is free, and

@@ -103,12 +103,10 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepared::Later(*at)),
                 // Until then it may go stale.
                 Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepared::Send),
-                Stage::Granted(lease, _) => {
-                    let (pool, is_stale) = (lease.pool().clone(), lease.is_stale(now));
-                    self.stage = match (mem::replace(&mut self.stage, Stage::New), is_stale) {
-                        (Stage::Granted(lease, _), false) => Stage::Leased(lease),
-                        _ => Stage::Refused(pool),
-                    };
+                Stage::Granted(..) => {
+                    if let Stage::Granted(lease, _) = mem::replace(&mut self.stage, Stage::New) {
+                        self.stage = self.go_out::<R>(lease, draft.call, now);
+                    }
                 }
                 Stage::New => match self.pool(draft.head, draft.call) {
                     None => self.stage = Stage::Keyless,
@@ -195,6 +193,29 @@ impl<X> Decision<X> {
             Err(_) => return self.without_waiting(pool, now),
         };
         None
+    }
+
+    /// Sends with a key that was set aside. If it was refused to others since, another is better; or, for
+    /// a call that may wait, another place in the queue.
+    fn go_out<R>(&mut self, mut lease: Lease, call: &Call, now: Instant) -> Stage
+    where
+        X: WhenExhausted<R>,
+    {
+        if lease.is_stale(now) {
+            let pool = lease.pool().clone();
+            if self.patience::<R>(call, now).is_some_and(|end| now < end) {
+                return Stage::Refused(pool);
+            }
+            match pool.take(&self.want, now) {
+                Ok(other) => lease = other,
+                Err(exhausted) if lease.is_of_removed() => {
+                    lease = pool.take_anyway(&exhausted, &self.want, now);
+                }
+                // At least this call has not asked with it.
+                Err(_) => {}
+            }
+        }
+        Stage::Leased(lease)
     }
 
     /// Takes a key for a call that may not wait, or not any more; or gives the answer in its stead.

@@ -3,8 +3,9 @@
 //! 1. A [`KeyPool`] puts one of its [`Key`]s on each request: as `Authorization: Bearer`, in a header
 //!    of its own, or in the query; in place of whatever stood there.
 //! 2. A refusal that another key may cure (rate limited, quota exhausted, key rejected) cools the
-//!    key, and the same request goes out at once with the next key that is free, each at most once
-//!    per call. An overloaded provider is not a matter of keys: that answer is returned.
+//!    key, and the same request goes out at once with the next key that is free, each at most once per
+//!    call, or per wait: a key that frees while the call waits may be asked again. An overloaded provider
+//!    is not a matter of keys: that answer is returned.
 //! 3. Keys of one [group](Key::group) share their limits, so a limit cools the whole group: rotating
 //!    inside it would be a second 429. A rejected key cools only itself.
 //! 4. A cooldown only grows, and ends by itself or by a success:

@@ -1,12 +1,16 @@
 //! Which key, where several have room.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use http::Request;
 use tokio::time::sleep;
-use tower_429::key_rotation::{KeyPool, Session};
+use tower::Layer as _;
+use tower_429::{
+    KeyRotationLayer,
+    key_rotation::{KeyPool, Session},
+};
 
-use crate::{call, calls, left, pool, script::*, waits};
+use crate::{SlowlyReady, call, calls, left, pool, script::*, waits};
 
 fn of_session(number: u32) -> Request<String> {
     let mut request = chat("m");
@@ -94,4 +98,41 @@ async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
 
     let used = uses(&pool(&keys), 60).await;
     assert_eq!(used.get("small"), None, "sticky stays with the first");
+}
+
+/// Two calls of which the second finds out that its key is limited while that is set aside for the first,
+/// whose own was limited too and which is not ready; the keys that asked.
+async fn refused_while_set_aside(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)) -> Vec<String> {
+    let after = |millis, hint: u64| {
+        let hint = vec![("retry-after", hint.to_string())];
+        Answer::Slow(Duration::from_millis(millis), 429, hint)
+    };
+    let provider = Provider::script([after(1_000, 10), after(1_200, 20), ok()]);
+    let keys = keys.iter().copied();
+    let pool = KeyPool::builder(keys).round_robin().build().unwrap();
+    let slowly = SlowlyReady::new(&provider, 2, Duration::from_millis(500));
+    let service = KeyRotationLayer::new(pool.clone()).layer(slowly);
+    let changed = async {
+        sleep(Duration::from_millis(1_300)).await;
+        meanwhile(&pool);
+    };
+    let (first, second) = (call(&service, chat("m")), call(&service, chat("m")));
+    tokio::join!(first, second, changed);
+    provider.keys()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_not_wait_asks_with_no_key_twice_while_another_is_left() {
+    let keys = refused_while_set_aside(&["a", "b"], |_| {}).await;
+    assert_eq!(keys, ["a", "b", "b"], "the first asks with a, then with b");
+    let more = |pool: &KeyPool| pool.add("c").unwrap();
+    let keys = refused_while_set_aside(&["a", "b"], more).await;
+    assert_eq!(keys, ["a", "b", "c"], "one that is not limited is better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_removed_while_it_is_set_aside_is_not_asked_with() {
+    let gone = |pool: &KeyPool| pool.remove("key-2").unwrap();
+    let keys = refused_while_set_aside(&["a", "b"], gone).await;
+    assert_eq!(keys, ["a", "b", "a"]);
 }

@@ -1,24 +1,16 @@
 //! What the pool makes of what the provider says, and of what it does not say.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
 use http::Request;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
-use tower::{Layer as _, Service, ServiceExt};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tower::{Layer as _, ServiceExt};
 use tower_429::{
     KeyRotationLayer,
     key_rotation::{Key, KeyPool},
 };
 
-use crate::{call, calls, in_flight, left, pool, script::*, waits};
+use crate::{SlowlyReady, call, calls, in_flight, left, pool, script::*, waits};
 
 #[tokio::test(start_paused = true)]
 async fn a_key_is_left_before_its_429_when_what_remains_is_in_flight() {
@@ -212,51 +204,10 @@ async fn keys_of_one_group_share_what_is_left() {
     assert_eq!(service.oneshot(chat("m")).await.unwrap().status(), 200);
 }
 
-/// Ready at once the first time, and after a while the second.
-struct SlowlyReady {
-    inner: Provider,
-    polled: Arc<AtomicUsize>,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Clone for SlowlyReady {
-    fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            polled: self.polled.clone(),
-            sleep: None,
-        }
-    }
-}
-
-impl Service<Request<String>> for SlowlyReady {
-    type Response = http::Response<String>;
-    type Error = std::io::Error;
-    type Future = <Provider as Service<Request<String>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), std::io::Error>> {
-        if self.sleep.is_none() && self.polled.fetch_add(1, Ordering::Relaxed) == 1 {
-            self.sleep = Some(Box::pin(sleep(secs(30))));
-        }
-        if let Some(sleep) = &mut self.sleep {
-            ready!(sleep.as_mut().poll(cx));
-        }
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        self.inner.call(request)
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_is_told_counts_from_when_the_request_went_out_and_not_from_when_its_key_was_taken() {
     let provider = Provider::script([limited(600), Answer::Response(200, left(10, 0, secs(10)))]);
-    let slowly = SlowlyReady {
-        inner: provider.clone(),
-        polled: Arc::default(),
-        sleep: None,
-    };
+    let slowly = SlowlyReady::new(&provider, 1, secs(30));
     let pool = pool(&["a", "b"]);
     let service = KeyRotationLayer::new(pool.clone()).layer(slowly);
     let start = Instant::now();

@@ -9,11 +9,21 @@ mod learning;
 mod script;
 mod waiting;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use http::{Request, Response};
 use script::*;
+use tokio::time::{Sleep, sleep};
 use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{
     KeyPool, KeyRotationLayer,
@@ -91,4 +101,55 @@ fn windows(limit: u64) -> Provider {
             }
         }
     })
+}
+
+/// Ready at once, but for one time that it is asked, among all its clones: then after a while.
+struct SlowlyReady {
+    inner: Provider,
+    asked: Arc<AtomicUsize>,
+    slow: usize,
+    after: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl SlowlyReady {
+    fn new(provider: &Provider, slow: usize, after: Duration) -> Self {
+        Self {
+            inner: provider.clone(),
+            asked: Arc::default(),
+            slow,
+            after,
+            sleep: None,
+        }
+    }
+}
+
+impl Clone for SlowlyReady {
+    fn clone(&self) -> Self {
+        Self {
+            asked: self.asked.clone(),
+            ..Self::new(&self.inner, self.slow, self.after)
+        }
+    }
+}
+
+impl Service<Request<String>> for SlowlyReady {
+    type Response = Response<String>;
+    type Error = io::Error;
+    type Future = <Provider as Service<Request<String>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        if self.sleep.is_none() && self.asked.fetch_add(1, Ordering::Relaxed) == self.slow {
+            self.sleep = Some(Box::pin(sleep(self.after)));
+        }
+        if let Some(sleep) = &mut self.sleep {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.sleep = None;
+        self.inner.call(request)
+    }
 }

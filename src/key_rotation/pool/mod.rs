@@ -323,6 +323,11 @@ impl Lease {
         self.pool.lock().state.is_stale(&self.loan, now)
     }
 
+    /// Whether its key is in the pool no more.
+    pub(super) fn is_of_removed(&self) -> bool {
+        self.pool.lock().state.entry_of(&self.loan).is_none()
+    }
+
     /// Its request goes out now, which may be well after the key was taken.
     pub(super) fn goes_out(&mut self, now: Instant) {
         self.loan.sent = now;
