@@ -102,6 +102,8 @@ async fn a_waiter_that_is_dropped_leaves_no_trace_in_any_state() {
             assert_eq!(other.await.unwrap(), 200, "{moment} ms");
         }
         assert_eq!(in_flight(&pool), 0, "{moment} ms");
+        let uses: u64 = pool.snapshot().iter().map(|key| key.uses).sum();
+        assert_eq!(uses, provider.seen().len() as u64, "{moment} ms");
     }
     let queued = (false, false, false);
     let set_aside = (false, false, true);

@@ -15,7 +15,10 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::request;
@@ -89,9 +92,9 @@ pub struct KeyState {
     pub limited_models: Vec<LimitedModel>,
     /// How many requests it was put on.
     pub uses: u64,
-    /// How many of them were refused in a way that concerns keys.
+    /// How many refusals came that concern keys. A layer further in may send one request several times.
     pub refusals: u64,
-    /// How many of them are not answered yet.
+    /// How many calls have it now: it is set aside for their requests, or those are not answered yet.
     pub in_flight: usize,
 }
 
@@ -121,6 +124,20 @@ pub(super) struct Lease {
 pub(super) struct Badge {
     pub(super) label: Arc<str>,
     pub(super) credential: Credential,
+    /// On how many requests it was put, which happens without the lock.
+    uses: AtomicU64,
+}
+
+// === impl Badge ===
+
+impl Badge {
+    fn new(label: Arc<str>, credential: Credential) -> Self {
+        Self {
+            label,
+            credential,
+            uses: AtomicU64::new(0),
+        }
+    }
 }
 
 // === impl KeyPool ===
@@ -274,7 +291,7 @@ impl KeyState {
                     until,
                 })
                 .collect(),
-            uses: entry.uses,
+            uses: entry.badge.uses.load(Ordering::Relaxed),
             refusals: entry.refusals,
             in_flight: entry.in_flight,
         }
@@ -309,6 +326,7 @@ impl Lease {
     /// Puts the key on a request that goes out, in place of what stood there.
     pub(super) fn place(&mut self, head: &mut request::Parts) -> Place {
         self.is_out = true;
+        self.badge.uses.fetch_add(1, Ordering::Relaxed);
         self.badge.credential.put(head)
     }
 

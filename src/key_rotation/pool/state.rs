@@ -56,7 +56,6 @@ pub(super) struct Entry {
     pub(super) id: KeyId,
     pub(super) badge: Arc<Badge>,
     pub(super) group: Option<Arc<str>>,
-    pub(super) uses: u64,
     pub(super) refusals: u64,
     pub(super) in_flight: usize,
     group_id: GroupId,
@@ -170,12 +169,8 @@ impl State {
         };
         Entry {
             id: KeyId(number),
-            badge: Arc::new(Badge {
-                label: key.label,
-                credential: key.credential,
-            }),
+            badge: Arc::new(Badge::new(key.label, key.credential)),
             group: key.group,
-            uses: 0,
             refusals: 0,
             in_flight: 0,
             group_id,

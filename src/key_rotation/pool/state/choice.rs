@@ -223,7 +223,6 @@ impl State {
         let lane = self.lanes.take(group, want.model.as_ref(), now);
         let entry = &mut self.keys[index];
         entry.cooldown.take(now);
-        entry.uses += 1;
         entry.in_flight += 1;
         let loan = Loan {
             id: entry.id,
