@@ -89,6 +89,13 @@ impl Cooldown {
         }
     }
 
+    /// The request that was to go out at `taken` did not.
+    pub(crate) fn put_back(&mut self, taken: Instant) {
+        if let Some(spell) = self.spell.as_mut() {
+            spell.probed = spell.probed.filter(|probed| *probed != taken);
+        }
+    }
+
     /// A request sent at `sent` was refused; a cooldown only ever grows by it.
     pub(crate) fn refuse(
         &mut self,
@@ -287,6 +294,20 @@ mod tests {
             secs(30),
             "but the provider's word does"
         );
+    }
+
+    #[test]
+    fn a_probe_that_did_not_go_out_has_found_out_nothing() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.refuse(&limited(None), now, now, NO_HINT);
+        let end = now + secs(60);
+        cooldown.take(end);
+        cooldown.take(end + secs(1));
+        cooldown.put_back(end + secs(1));
+        assert_eq!(cooldown.gate(end + secs(2)), Gate::Open, "the first is out");
+        cooldown.put_back(end);
+        assert_eq!(cooldown.gate(end + secs(2)), Gate::Probe);
     }
 
     #[test]

@@ -163,6 +163,12 @@ impl Allowance {
         self.in_flight.remove(sent);
     }
 
+    /// The request that was to go out at `taken` did not.
+    pub(crate) fn put_back(&mut self, taken: Instant) {
+        self.cooldown.put_back(taken);
+        self.give_back(taken);
+    }
+
     /// Nobody will hear what became of a request that went out at `sent`, but the provider has it.
     pub(crate) fn given_up(&mut self, sent: Instant) {
         self.told.count_given_up(sent);

@@ -1,6 +1,10 @@
 //! What the pool makes of what the provider says, and of what it does not say.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    task::Poll,
+    time::Duration,
+};
 
 use http::Request;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -184,6 +188,57 @@ async fn a_probe_that_is_not_refused_within_a_second_has_passed() {
     assert_eq!(statuses, [200; 10]);
     assert_eq!(sent_between(&provider, secs(60), secs(61)), 1);
     assert!(sent_between(&provider, secs(61), secs(62)) >= 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_set_aside_for_a_call_that_is_dropped_is_another_s() {
+    let mut first = true;
+    let provider = Provider::new(move |_| match std::mem::take(&mut first) {
+        true => status(429),
+        false => Answer::Late(secs(30), 200),
+    });
+    let pool = pool(&["a"]);
+    let impatient = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
+    assert_eq!(call(&impatient, chat("m")).await.status(), 429);
+    let service = waits(&pool, &provider, secs(600));
+    // Its task does not run when the cooldown ends, so that the others look in its stead.
+    let mut dropped = Box::pin(call(&service, chat("m")));
+    let is_pending = poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx).is_pending()));
+    assert!(is_pending.await);
+    let others = {
+        let service = service.clone();
+        tokio::spawn(async move { calls(&service, 10).await })
+    };
+    sleep(secs(60) + HALF).await;
+    assert_eq!((in_flight(&pool), provider.seen().len()), (1, 1));
+    drop(dropped);
+    sleep(HALF + HALF / 2).await;
+    assert_eq!(provider.seen().len(), 2, "one finds out");
+    assert_eq!(others.await.unwrap(), [200; 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_was_taken_for_a_call_that_is_dropped_before_it_is_sent_is_another_s() {
+    let provider = Provider::new(|seen| match (seen.key(), seen.at.as_secs()) {
+        ("a", 0) => limited(10),
+        ("a", _) => limited(600),
+        (_, 0) => status(429),
+        _ => Answer::Late(secs(30), 200),
+    });
+    let pool = KeyPool::builder(["a", "b"]).round_robin().build().unwrap();
+    let impatient = KeyRotationLayer::new(pool.clone());
+    call(&impatient.layer(provider.clone()), chat("m")).await;
+    sleep(secs(61)).await;
+    let slowly = SlowlyReady::new(&provider, 1, secs(30));
+    let dropped = timeout(HALF, call(&impatient.layer(slowly), chat("m"))).await;
+    assert!(dropped.is_err());
+    assert_eq!(provider.keys(), ["a", "b", "a"]);
+    sleep(secs(2)).await;
+    let service = waits(&pool, &provider, secs(600));
+    let others = tokio::spawn(async move { calls(&service, 10).await });
+    sleep(HALF).await;
+    assert_eq!(provider.keys(), ["a", "b", "a", "b"], "one finds out");
+    assert_eq!(others.await.unwrap(), [200; 10]);
 }
 
 #[tokio::test(start_paused = true)]

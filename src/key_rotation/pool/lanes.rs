@@ -109,6 +109,15 @@ impl Lanes {
         }
     }
 
+    /// As [`give_back`](Self::give_back), where no request has gone out.
+    pub(super) fn put_back(&mut self, lane: Lane, taken: Instant) {
+        for (limits, _) in self.limits_mut(lane) {
+            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
+                allowance.put_back(taken);
+            }
+        }
+    }
+
     pub(super) fn given_up(&mut self, lane: Lane, sent: Instant) {
         for (limits, _) in self.limits_mut(lane) {
             if let Some(allowance) = limits.groups.get_mut(&lane.group) {

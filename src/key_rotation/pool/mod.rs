@@ -117,6 +117,7 @@ pub(super) struct Lease {
     badge: Arc<Badge>,
     /// Whether its request has gone out and is not answered.
     is_out: bool,
+    /// When its request was answered.
     answered_at: Option<Instant>,
 }
 
@@ -374,8 +375,10 @@ impl Drop for Lease {
         if self.is_out {
             desk.state.given_up(&self.loan);
         }
-        let now = self.answered_at.unwrap_or_else(clock::now);
-        let wakers = desk.give_back(&self.loan, now);
+        let wakers = match (self.is_out, self.answered_at) {
+            (false, None) => desk.put_back(&self.loan, clock::now()),
+            (_, answered_at) => desk.give_back(&self.loan, answered_at.unwrap_or_else(clock::now)),
+        };
         drop(desk);
         wakers.wake();
     }

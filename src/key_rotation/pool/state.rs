@@ -199,6 +199,15 @@ impl State {
         }
     }
 
+    /// A key was given back with which no request has gone out.
+    pub(super) fn put_back(&mut self, loan: &Loan) {
+        self.lanes.put_back(loan.lane, loan.lent);
+        if let Some(entry) = self.entry_mut(loan.id) {
+            entry.in_flight = entry.in_flight.saturating_sub(1);
+            entry.cooldown.put_back(loan.lent);
+        }
+    }
+
     /// The call was dropped after its request had gone out: before the key is given back.
     pub(super) fn given_up(&mut self, loan: &Loan) {
         self.lanes.given_up(loan.lane, loan.sent);
