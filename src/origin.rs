@@ -28,14 +28,10 @@ impl Origin {
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
         let text = authority.as_str();
-        let authority = match text
-            .bytes()
-            .any(|byte| byte == b'@' || byte.is_ascii_uppercase())
-        {
-            true => {
-                let bare = text.rsplit_once('@').map_or(text, |(_, bare)| bare);
-                bare.to_ascii_lowercase().parse().ok()?
-            }
+        let bare = text.rsplit_once('@').map_or(text, |(_, bare)| bare);
+        let is_upper = |byte: u8| byte.is_ascii_uppercase();
+        let authority = match bare.len() < text.len() || bare.bytes().any(is_upper) {
+            true => bare.to_ascii_lowercase().parse().ok()?,
             false => authority.clone(),
         };
         let default = match scheme.as_str() {
@@ -43,14 +39,27 @@ impl Origin {
             "https" => Some(443),
             _ => None,
         };
-        let host = end_of_host(authority.as_str().as_bytes());
-        let port = authority.as_str().get(host + 1..);
+        let (host, port) = host_and_port(authority.as_str());
+        let port = port.and_then(|port| port.parse().ok());
         Some(Self {
             host,
-            port: port.and_then(|port| port.parse().ok()).or(default),
+            port: port.or(default),
             scheme,
             authority,
         })
+    }
+
+    /// An address that a configuration gives, and its origin: absolute, without user, query and fragment,
+    /// and with a port that is one, if any. What a port that is none means, each client decides for itself.
+    pub(crate) fn of_address(address: &str) -> Option<(Uri, Self)> {
+        let uri = address.parse::<Uri>().ok()?;
+        let authority = uri.authority()?.as_str();
+        let is_plain = !authority.contains('@') && uri.query().is_none() && !address.contains('#');
+        let (_, port) = host_and_port(authority);
+        let is_digit = |byte: u8| byte.is_ascii_digit();
+        let is_port = |port: &str| port.bytes().all(is_digit) && port.parse::<u16>().is_ok();
+        let origin = Self::of(&uri).filter(|_| is_plain && port.is_none_or(is_port))?;
+        Some((uri, origin))
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -62,11 +71,13 @@ impl Origin {
     }
 }
 
-/// Where in `host:port` the host ends; one in brackets has colons of its own.
-fn end_of_host(authority: &[u8]) -> usize {
-    let bracket = authority.iter().position(|byte| *byte == b']').unwrap_or(0);
-    let colon = authority[bracket..].iter().position(|byte| *byte == b':');
-    colon.map_or(authority.len(), |at| bracket + at)
+/// Where in `host:port` the host ends, and the port, if any; a host in brackets has colons of its own.
+fn host_and_port(authority: &str) -> (usize, Option<&str>) {
+    let bracket = authority.find(']').unwrap_or(0);
+    match authority[bracket..].find(':') {
+        Some(at) => (bracket + at, Some(&authority[bracket + at + 1..])),
+        None => (authority.len(), None),
+    }
 }
 
 impl PartialEq for Origin {
@@ -125,7 +136,19 @@ mod tests {
     #[test]
     fn user_and_password_are_neither_kept_nor_shown() {
         let origin = origin("https://me:secret@api.example:8443/x").unwrap();
-        assert_eq!(origin.authority, "api.example:8443");
+        assert_eq!(origin.authority.as_str(), "api.example:8443");
         assert_eq!(format!("{origin:?}"), "https://api.example:8443");
+    }
+
+    #[test]
+    fn an_address_has_a_port_that_is_one_or_none() {
+        let port = |address: &str| Some(Origin::of_address(address)?.1.port());
+        assert_eq!(port("https://b.example/x"), Some(Some(443)));
+        assert_eq!(port("http://[::1]:8080"), Some(Some(8080)));
+        assert_eq!(port("http://[::1]"), Some(Some(80)));
+        for bad in [":", ":x", ":99999", ":+8443", ":-1"] {
+            assert_eq!(port(&format!("https://b.example{bad}")), None, "{bad}");
+            assert_eq!(port(&format!("https://[::1]{bad}/x")), None, "{bad}");
+        }
     }
 }

@@ -361,6 +361,11 @@ fn a_pool_that_cannot_work_is_not_built_and_the_error_says_what_to_do() {
         "api.example",
         "https://api.example/v1",
         "https://me:pw@api.example",
+        "https://api.example#x",
+        "https://api.example:",
+        "https://api.example:x",
+        "https://api.example:99999",
+        "https://api.example:+8443",
         "/v1",
     ] {
         let pool = KeyPool::builder(["a"])

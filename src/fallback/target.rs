@@ -79,19 +79,9 @@ impl Target {
     ///
     /// If `address` is not of the form `https://host` or `https://host/path`.
     pub fn at(mut self, address: &str) -> Result<Self, TargetError> {
-        let uri = address
-            .parse::<Uri>()
-            .map_err(|_| TargetError::InvalidAddress)?;
-        let anonymous = uri
-            .authority()
-            .is_some_and(|authority| !authority.as_str().contains('@'));
-        match Origin::of(&uri) {
-            Some(origin) if anonymous && uri.query().is_none() && !address.contains('#') => {
-                self.base = Some(Base { uri, origin });
-                Ok(self)
-            }
-            _ => Err(TargetError::InvalidAddress),
-        }
+        let (uri, origin) = Origin::of_address(address).ok_or(TargetError::InvalidAddress)?;
+        self.base = Some(Base { uri, origin });
+        Ok(self)
     }
 
     /// Takes this off the start of the request's path before it is appended to the address; `/v1` and
@@ -255,6 +245,8 @@ mod tests {
             "https://me:pw@b.example",
             "https://b.example?key=1",
             "https://b.example#x",
+            "https://b.example:99999/x",
+            "https://b.example:/x",
             "not a uri",
         ] {
             assert_eq!(

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Uri, header};
+use http::{HeaderName, HeaderValue, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -170,10 +170,8 @@ impl KeyPoolBuilder {
 }
 
 fn parse_origin(text: &str) -> Option<Origin> {
-    let uri = text.parse::<Uri>().ok()?;
-    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    let anonymous = !uri.authority()?.as_str().contains('@');
-    Origin::of(&uri).filter(|_| bare && anonymous)
+    let (uri, origin) = Origin::of_address(text)?;
+    matches!(uri.path(), "" | "/").then_some(origin)
 }
 
 // === impl Scheme ===
