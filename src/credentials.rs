@@ -68,7 +68,7 @@ impl fmt::Debug for Credential {
 }
 
 /// Takes every credential off a request that is about to leave for another origin: what is known to
-/// carry one, and what somebody has put on.
+/// carry one, what is marked as sensitive, and what somebody has put on.
 pub(crate) fn strip(head: &mut request::Parts, placed: &[Place]) {
     for name in &HEADERS {
         head.headers.remove(name);
@@ -77,6 +77,12 @@ pub(crate) fn strip(head: &mut request::Parts, placed: &[Place]) {
         if let Place::Header(name) = place {
             head.headers.remove(name);
         }
+    }
+    let values = head.headers.iter();
+    let marked = values.filter(|(_, value)| value.is_sensitive());
+    let marked: Vec<_> = marked.map(|(name, _)| name.clone()).collect();
+    for name in &marked {
+        head.headers.remove(name);
     }
     let is_placed = |name: &str| {
         placed

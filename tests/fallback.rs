@@ -252,11 +252,17 @@ async fn no_credential_of_the_caller_reaches_another_origin() {
             .headers_mut()
             .insert(name, HeaderValue::from_static("SECRET"));
     }
-    request
-        .headers_mut()
-        .insert("host", HeaderValue::from_static("api.example"));
+    let mut marked = HeaderValue::from_static("SECRET");
+    marked.set_sensitive(true);
+    let headers = request.headers_mut();
+    headers.insert("x-of-two", HeaderValue::from_static("shown"));
+    headers.append("x-of-two", marked.clone());
+    headers.insert("x-own-name", marked);
+    headers.insert("x-not-marked", HeaderValue::from_static("shown"));
+    headers.insert("host", HeaderValue::from_static("api.example"));
     call(&service, request).await;
     let seen = provider.seen();
+    assert_eq!(seen[0].header("x-own-name"), "SECRET");
     assert_eq!(seen[0].header("host"), "api.example");
     assert_eq!(seen[0].uri.query(), Some("key=SECRET&api-version=1"));
     for seen in &seen[1..] {
@@ -265,6 +271,10 @@ async fn no_credential_of_the_caller_reaches_another_origin() {
             (seen.header("host"), seen.uri.query()),
             ("", Some("api-version=1"))
         );
+        for name in ["x-of-two", "x-own-name"] {
+            assert!(!seen.headers.contains_key(name), "{seen:?}");
+        }
+        assert_eq!(seen.header("x-not-marked"), "shown");
     }
     assert_eq!((seen[1].key(), seen[2].key()), ("other's", ""));
 }

@@ -25,9 +25,10 @@
 //! 4. A request that names no model (not JSON, compressed, an array) is sent as it is; the trail says
 //!    so. [`Target::same_model_at`] needs no model and works for every body.
 //! 5. A target elsewhere gets none of the caller's credentials: `authorization`,
-//!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, whatever
+//!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, every header of which
+//!    a value [is sensitive](http::HeaderValue::is_sensitive), whatever
 //!    [key rotation](crate::key_rotation) has put on, parameters of the query such as `key`, and
-//!    `host` stay behind. [`Target::header`] gives it its own, or a key pool for its origin does.
+//!    `host` stay behind. A credential in a header of another name must be marked so by the caller. [`Target::header`] gives it its own, or a key pool for its origin does.
 //! 6. A streaming body streams through; only if it is to be changed is it read whole, up to
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request may say [`Call::without_fallback`](crate::Call::without_fallback).
