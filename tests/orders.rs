@@ -11,8 +11,9 @@ use script::*;
 use tokio::time::{Instant, advance, sleep_until};
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
 use tower_429::{
-    BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::LimitedModel,
-    refusal::Reason,
+    BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
+    key_rotation::LimitedModel,
+    refusal::{Reason, Refusal},
 };
 
 fn pool(keys: &[&str]) -> KeyPool {
@@ -116,6 +117,33 @@ async fn a_key_that_is_rejected_or_out_of_quota_at_a_lesser_model_is_so_for_all(
         assert_eq!(call(&service, "m").await, 200);
         assert_eq!(pool.snapshot()[0].cools_for, Some(reason));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one() {
+    let provider = Provider::new(move |seen| match seen.model().as_str() {
+        "m" => limited(1),
+        _ => status(403),
+    });
+    // What the body would say.
+    let read = |mut response: Response<String>| {
+        if response.status() == 403 {
+            let mut refusal = Refusal::new(Reason::KeyRejected);
+            refusal.cures.model = Some(true);
+            response.extensions_mut().insert(refusal);
+        }
+        response
+    };
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(FallbackLayer::new(["lesser"]))
+        .map_response(read)
+        .service(provider);
+    assert_eq!(call(&service, "m").await, 403);
+    let state = pool.snapshot().remove(0);
+    assert_eq!(state.cools_for, None);
+    assert_eq!(&*state.limited_models[0].model, "m");
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,11 +16,12 @@ use tower_429::{
     key_rotation::Key, telemetry,
 };
 
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 7] = [
     "SECRET-1",
     "SECRET-2",
     "SECRET-3",
     "SECRET%2D1",
+    "SECRET%2D2",
     "PROMPT",
     "TENANT",
 ];

@@ -85,6 +85,41 @@ async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_g
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_told_of_an_account_is_the_group_s_and_what_is_told_of_a_model_is_none_of_others() {
+    for (of, is_group_s) in [("requests", false), ("project-requests", true)] {
+        let told = [("limit", "10"), ("remaining", "0"), ("reset", "600s")].map(|(what, value)| {
+            let name = format!("x-ratelimit-{what}-{of}");
+            (&*name.leak(), value.to_owned())
+        });
+        let provider = Provider::script([Answer::Response(200, told.into())]);
+        let pool = pool(&["a"]);
+        call(&waits(&pool, &provider, secs(5)), chat("m")).await;
+        let state = pool.snapshot().remove(0);
+        let of_group = (state.until.is_some(), state.limited_models.is_empty());
+        assert_eq!(of_group, (is_group_s, is_group_s), "{state:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_answer_tells_after_its_key_was_removed_is_not_heard() {
+    for is_removed in [false, true] {
+        let told = Answer::Slow(secs(1), 200, left(10, 0, secs(600)));
+        let provider = Provider::script([told]);
+        let keys = ["a1", "a2"].map(|key| Key::new(key).group("a"));
+        let pool = KeyPool::new(keys).unwrap();
+        let service = waits(&pool, &provider, secs(5));
+        let under_way = tokio::spawn(async move { call(&service, chat("m")).await.status() });
+        sleep(HALF).await;
+        if is_removed {
+            pool.remove("key-1").unwrap();
+        }
+        assert_eq!(under_way.await.unwrap(), 200);
+        let of_sibling = pool.snapshot().pop().unwrap().limited_models;
+        assert_eq!(of_sibling.is_empty(), is_removed, "{of_sibling:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
     let provider = Provider::new(|_| Answer::Late(Duration::from_millis(200), 200));
     let pool = pool(&["a"]);
@@ -100,13 +135,14 @@ async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
 /// Refuses the first without a hint, then answers by this; ten calls wait meanwhile.
 async fn ten_after_a_guess(
     keys: &[&str],
+    refusal: u16,
     answer: impl Fn(usize) -> Answer + Send + 'static,
 ) -> (Provider, Vec<u16>) {
     let mut sent = 0;
     let provider = Provider::new(move |_| {
         sent += 1;
         match sent {
-            1 => status(429),
+            1 => status(refusal),
             sent => answer(sent - 1),
         }
     });
@@ -125,16 +161,20 @@ const HALF: Duration = Duration::from_millis(500);
 
 #[tokio::test(start_paused = true)]
 async fn after_a_cooldown_without_an_exact_end_one_probe_goes_and_a_success_clears() {
-    let (provider, statuses) = ten_after_a_guess(&["a"], |_| Answer::Late(HALF, 200)).await;
-    assert_eq!(statuses, [200; 10]);
-    assert_eq!(sent_between(&provider, secs(1), secs(60)), 0);
-    assert_eq!(sent_between(&provider, secs(60), secs(60) + HALF), 1);
-    assert_eq!(sent_between(&provider, secs(60) + HALF, secs(64)), 9);
+    // That of a limit, which is the group's, and that of a rejected key.
+    for refusal in [429, 401] {
+        let after = |_| Answer::Late(HALF, 200);
+        let (provider, statuses) = ten_after_a_guess(&["a"], refusal, after).await;
+        assert_eq!(statuses, [200; 10]);
+        assert_eq!(sent_between(&provider, secs(1), secs(60)), 0);
+        assert_eq!(sent_between(&provider, secs(60), secs(60) + HALF), 1);
+        assert_eq!(sent_between(&provider, secs(60) + HALF, secs(64)), 9);
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_refused_doubles_the_cooldown_and_the_others_go_on_waiting() {
-    let (provider, statuses) = ten_after_a_guess(&["a"], |sent| match sent {
+    let (provider, statuses) = ten_after_a_guess(&["a"], 429, |sent| match sent {
         1 => status(429),
         _ => Answer::Late(HALF, 200),
     })
@@ -184,7 +224,8 @@ async fn while_a_key_is_probed_the_others_use_another_key() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_not_refused_within_a_second_has_passed() {
-    let (provider, statuses) = ten_after_a_guess(&["a"], |_| Answer::Late(secs(30), 200)).await;
+    let (provider, statuses) =
+        ten_after_a_guess(&["a"], 429, |_| Answer::Late(secs(30), 200)).await;
     assert_eq!(statuses, [200; 10]);
     assert_eq!(sent_between(&provider, secs(60), secs(61)), 1);
     assert!(sent_between(&provider, secs(61), secs(62)) >= 1);

@@ -275,13 +275,19 @@ fn is_of_key(refusal: &Refusal) -> bool {
     refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key)
 }
 
-/// Whether it limits the key, or its group, whatever the model.
+/// Whether it limits the key, or its group, whatever the model. A key may also be none for one model only.
 pub(crate) fn is_of_every_model(refusal: &Refusal) -> bool {
-    is_of_key(refusal) || is_of_group(refusal)
+    let is_of_model = refusal.cures.model == Some(true);
+    !is_of_model && (is_of_key(refusal) || is_of_group(refusal))
 }
 
 #[cfg(test)]
 impl State {
+    /// Of how many groups anything is known, each counted once for each model.
+    pub(super) fn known_groups(&self) -> usize {
+        self.lanes.out().count()
+    }
+
     /// How many are out, by whoever counts most.
     pub(super) fn out(&self) -> u64 {
         let keys = self.keys.iter().map(|entry| entry.in_flight as u64);

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
 mod chaos;
+mod choice;
 mod honest;
 mod queue;
 mod threads;

@@ -124,3 +124,30 @@ fn a_session_that_waits_goes_to_another_key_when_its_own_closes_and_back_when_th
     }
     assert_eq!(world.held.last().unwrap().id, own);
 }
+
+#[test]
+fn what_is_known_of_a_group_is_forgotten_with_its_last_key() {
+    let grouped = |key: &str| Key::new(key).group("a");
+    let mut world = World::new(Order::RoundRobin, secs(60), &[grouped("a1"), grouped("a2")]);
+    world.add(Key::new("b"));
+    let want = Want {
+        model: Some("m".into()),
+        ..Want::default()
+    };
+    for _ in 0..3 {
+        assert!(world.take_in_turn(&want, world.now));
+        world.answer(0, &Answer::Success(vec![]));
+    }
+    let known = |world: &World| world.desk.state.known_groups();
+    assert_eq!(
+        known(&world),
+        4,
+        "of two groups, for all models and for one"
+    );
+    world.remove(0);
+    assert_eq!(known(&world), 4);
+    world.remove(0);
+    assert_eq!(known(&world), 2);
+    world.replace(0, Key::new("c"));
+    assert_eq!(known(&world), 0);
+}
