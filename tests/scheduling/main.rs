@@ -3,11 +3,13 @@
 #![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
 
 mod choice;
+mod cooling;
 mod fallback;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;
 mod waiting;
+mod wakers;
 
 use std::{
     io,

@@ -33,6 +33,20 @@ async fn who_came_first_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_calls_that_were_refused_the_first_goes_first() {
+    let hint = vec![("retry-after", "5".into())];
+    let refused = Answer::Slow(Duration::from_millis(10), 429, hint);
+    let provider = Provider::script([refused.clone(), refused, ok(), ok()]);
+    let service = waits(&pool(&["a"]), &provider, secs(120));
+    assert_eq!(calls(&service, 2).await, [200; 2]);
+    let numbers = provider
+        .seen()
+        .into_iter()
+        .map(|seen| seen.header("number").to_owned());
+    assert_eq!(numbers.collect::<Vec<_>>(), ["0", "1", "0", "1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn as_many_go_as_there_is_room_and_not_in_one_instant() {
     let provider = windows(20);
     let service = waits(&pool(&["a"]), &provider, secs(120));
