@@ -1,64 +1,96 @@
-//! What fallback asks elsewhere is read and counted there.
+//! FallbackLayer to another origin: where a request goes, and what does not go along.
 
 mod script;
 
-use http::Request;
-use metrics_exporter_prometheus::PrometheusBuilder;
+use http::{HeaderValue, Request, Response, Version, header};
 use script::*;
-use tower::{Layer as _, ServiceExt};
-use tower_429::{FallbackLayer, fallback::Target, refusal::Window};
+use tower::{Layer as _, Service, ServiceExt};
+use tower_429::{FallbackLayer, fallback::Target};
 
-#[tokio::test(start_paused = true)]
-async fn what_fallback_asks_elsewhere_is_counted_there_and_a_host_without_a_scheme_by_its_name() {
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let _guard = metrics::set_default_local_recorder(&recorder);
-    let elsewhere = Target::same_model_at("https://other.example").unwrap();
-    let layer = FallbackLayer::new([elsewhere]);
-    let provider = Provider::script([limited(1), ok()]);
-    layer.layer(provider).oneshot(chat("m")).await.unwrap();
-    // As CONNECT has it.
-    let request = Request::get("proxied.example:443");
-    let request = request.body(String::new()).unwrap();
-    let provider = Provider::script([ok()]);
-    layer.layer(provider).oneshot(request).await.unwrap();
-
-    let text = recorder.handle().render();
-    let mut counted: Vec<_> = text
-        .lines()
-        .filter(|line| {
-            line.starts_with("tower_429_attempts") || line.starts_with("tower_429_calls")
-        })
-        .collect();
-    counted.sort_unstable();
-    let expected = [
-        r#"tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 1"#,
-        r#"tower_429_attempts_total{host="other.example",target="fallback",outcome="answered"} 1"#,
-        r#"tower_429_attempts_total{host="proxied.example",target="own",outcome="answered"} 1"#,
-        r#"tower_429_calls_total{host="api.example",outcome="answered"} 1"#,
-        r#"tower_429_calls_total{host="proxied.example",outcome="answered"} 1"#,
-    ];
-    assert_eq!(counted, expected);
+async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = std::io::Error> + Clone,
+{
+    service.clone().oneshot(request).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_target_elsewhere_answers_is_read_in_the_words_of_its_provider() {
-    let full = || {
-        Answer::Response(
-            429,
-            vec![
-                ("x-ratelimit-limit-requests", "100".into()),
-                ("x-ratelimit-remaining-requests", "0".into()),
-                ("x-ratelimit-reset-requests", "30s".into()),
-            ],
-        )
+async fn the_same_model_elsewhere_needs_no_model_to_be_known() {
+    let provider = Provider::script([limited(20), ok(), ok()]);
+    let elsewhere = Target::same_model_at("https://eu.example/proxy").unwrap();
+    let service = FallbackLayer::new([elsewhere]).layer(provider.clone());
+    let request = || {
+        Request::post("https://us.example/v1/audio?a=1")
+            .body("RIFF".to_owned())
+            .unwrap()
     };
-    let provider = Provider::script([full(), full()]);
-    let groq = Target::same_model_at("https://api.groq.com").unwrap();
-    let service = FallbackLayer::new([groq]).layer(provider);
-    let response = service.oneshot(chat("m")).await.unwrap();
-    let windows = attempts(&response)
-        .into_iter()
-        .map(|attempt| attempt.refusal.unwrap().window);
-    let expected = [Some(Window::Minute), Some(Window::Day)];
-    assert_eq!(windows.collect::<Vec<_>>(), expected);
+    call(&service, request()).await;
+    call(&service, request()).await;
+    let uris: Vec<_> = provider
+        .seen()
+        .iter()
+        .map(|seen| seen.uri.to_string())
+        .collect();
+    let eu = "https://eu.example/proxy/v1/audio?a=1";
+    assert_eq!(uris, ["https://us.example/v1/audio?a=1", eu, eu]);
+    assert!(provider.seen().iter().all(|seen| seen.body == "RIFF"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_of_the_caller_reaches_another_origin() {
+    let provider = Provider::script([limited(20), status(529), ok()]);
+    let service = FallbackLayer::new([
+        Target::model("b")
+            .at("https://other.example")
+            .unwrap()
+            .header(
+                header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer other's"),
+            ),
+        Target::model("c").at("https://third.example").unwrap(),
+    ])
+    .layer(provider.clone());
+    let mut request = chat("m");
+    *request.uri_mut() = "https://api.example/v1/chat?key=SECRET&api-version=1"
+        .parse()
+        .unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    let names = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+    ];
+    for name in names {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("SECRET"));
+    }
+    let mut marked = HeaderValue::from_static("SECRET");
+    marked.set_sensitive(true);
+    let headers = request.headers_mut();
+    headers.insert("x-of-two", HeaderValue::from_static("shown"));
+    headers.append("x-of-two", marked.clone());
+    headers.insert("x-own-name", marked);
+    headers.insert("x-not-marked", HeaderValue::from_static("shown"));
+    headers.insert("host", HeaderValue::from_static("api.example"));
+    call(&service, request).await;
+    let seen = provider.seen();
+    assert_eq!(seen[0].header("x-own-name"), "SECRET");
+    assert_eq!(seen[0].header("host"), "api.example");
+    assert_eq!(seen[0].uri.query(), Some("key=SECRET&api-version=1"));
+    for seen in &seen[1..] {
+        assert!(!format!("{seen:?}").contains("SECRET"), "{seen:?}");
+        assert_eq!(
+            (seen.header("host"), seen.uri.query()),
+            ("", Some("api-version=1"))
+        );
+        for name in ["x-of-two", "x-own-name"] {
+            assert!(!seen.headers.contains_key(name), "{seen:?}");
+        }
+        assert_eq!(seen.header("x-not-marked"), "shown");
+    }
+    assert_eq!((seen[1].key(), seen[2].key()), ("other's", ""));
 }
