@@ -6,8 +6,9 @@
 //!    asked again; one that equals the request's own is not asked twice.
 //! 2. A limited target is remembered until its cooldown ends: the hint, or else
 //!    [`cooldown`](FallbackLayer::cooldown), which doubles while nothing passes; an hour for a quota that
-//!    is exhausted, and for a limit by the day without a hint. Later calls start at the first target that is free, and
-//!    so come back to the preferred one by themselves. All services of a layer share this memory.
+//!    is exhausted, and for a limit by the day without a hint. Later calls start at the first target
+//!    that is free, and so come back to the preferred one by themselves. All services of a layer share
+//!    this memory.
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one
 //!    that frees first, or [waits](FallbackLayer::wait_when_exhausted).
@@ -28,7 +29,8 @@
 //!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, every header of which
 //!    a value [is sensitive](http::HeaderValue::is_sensitive), whatever
 //!    [key rotation](crate::key_rotation) has put on, parameters of the query such as `key`, and
-//!    `host` stay behind. A credential in a header of another name must be marked so by the caller. [`Target::header`] gives it its own, or a key pool for its origin does.
+//!    `host` stay behind. A credential in a header of another name must be marked so by the caller.
+//!    [`Target::header`] gives it its own, or a key pool for its origin does.
 //! 6. A streaming body streams through; only if it is to be changed is it read whole, up to
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request may say [`Call::without_fallback`](crate::Call::without_fallback).
