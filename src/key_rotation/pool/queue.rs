@@ -136,7 +136,11 @@ impl Queue {
                 line.told = Some((id, line.free_at));
                 line.free_at
             }
-            false => line.free_at.map(|at| at + BACKUP),
+            false => {
+                // It was the first when it was told, and will look later now.
+                line.told = line.told.filter(|(told, _)| *told != id);
+                line.free_at.map(|at| at + BACKUP)
+            }
         };
         Turn::Later { free_at, look_at }
     }
