@@ -51,6 +51,8 @@ struct State {
     current: Asked,
     addressed: Option<Origin>,
     entered: bool,
+    /// Whether the request has left the innermost layer, and nobody has heard what came of it.
+    is_out: bool,
     replay_limit: Option<u64>,
     /// Where keys were put on its requests.
     placed: Vec<Place>,
@@ -151,6 +153,8 @@ impl Call {
             }
         };
         let mut state = call.lock();
+        // This layer has it now.
+        state.is_out = false;
         let head = state.keep(parts);
         let is_outermost = !std::mem::replace(&mut state.entered, true);
         if is_outermost {
@@ -184,9 +188,11 @@ impl Call {
         self.lock().attempts.clone()
     }
 
-    /// How many entries the trail has.
-    pub(crate) fn outcomes(&self) -> usize {
-        self.lock().attempts.len()
+    /// A layer sends the request on; how many entries the trail has.
+    pub(crate) fn goes_out(&self) -> usize {
+        let mut state = self.lock();
+        state.is_out = true;
+        state.attempts.len()
     }
 
     /// Who asks what from now on.
@@ -250,12 +256,23 @@ impl Call {
     ) -> bool {
         let mut state = self.lock();
         let is_new = state.attempts.len() <= before;
+        // What was cut off while a layer further in held it back was not sent.
+        let sent = status.is_some() || state.is_out;
+        state.is_out = false;
         if is_new {
-            let attempt = state.add(status, refusal, true);
+            let attempt = state.add(status, refusal, sent);
             attempt.told = told();
             attempt.refused_at = refusal.map(|_| now());
         }
         is_new
+    }
+
+    /// Adds a send that was given up, if there was one.
+    pub(crate) fn record_given_up(&self, before: usize) {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.is_out) && state.attempts.len() <= before {
+            state.add(None, None, true);
+        }
     }
 
     /// Adds to the trail that a layer answered in the provider's place.

@@ -1362,3 +1362,37 @@ fn scopes_are_told_where_the_answer_tells_them() {
     assert_eq!(refusal.reason, Reason::RateLimited);
     assert!(Window::Hour < Window::Day && Window::FiveHours < Window::Day);
 }
+
+#[test]
+fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
+    // As its proxy writes it behind nearly every error (litellm#29808).
+    const BEHIND: &str = ". Received Model Group=a\nAvailable Model Group Fallbacks=None";
+    let upstreams = [
+        (
+            429,
+            r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"50"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
+            "RateLimited Requests Day 34000ms +key +model",
+        ),
+        (
+            500,
+            r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
+            "RateLimited 34000ms +time +key +model",
+        ),
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
+            "QuotaExhausted +key",
+        ),
+    ];
+    for (status, upstream, expected) in upstreams {
+        for (open, close) in [("", ""), ("b'", "'"), ("b\"", "\"")] {
+            for behind in ["", "\n", BEHIND] {
+                let message =
+                    format!("litellm.XError: XException - {open}{upstream}{close}{behind}");
+                let body = serde_json::json!({ "error": { "message": message, "code": status.to_string() } });
+                let read = short(read(status, &[], &body.to_string()));
+                assert_eq!(read, expected, "{status} {message}");
+            }
+        }
+    }
+}

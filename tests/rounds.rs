@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use script::*;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer};
+use tower_429::{BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Wait};
 
 fn backoff() -> BackoffLayer {
     BackoffLayer::new().jitter(0, Duration::ZERO)
@@ -124,4 +124,93 @@ async fn a_send_that_is_cut_off_between_two_layers_counts() {
     service.oneshot(request).await.unwrap_err();
     assert_eq!(provider.keys(), ["a", "b", "b"]);
     assert_eq!(call.trail().attempts().len(), 3);
+}
+
+/// A pool of one key, whose calls wait for it.
+fn waits(pool: &KeyPool) -> KeyRotationLayer<Wait> {
+    KeyRotationLayer::new(pool.clone()).wait_when_exhausted(secs(900))
+}
+
+/// Limits the key for ten minutes to who says so, and is overloaded to others, but for the lesser model.
+fn limits_to_others() -> Provider {
+    Provider::new(
+        |seen| match (seen.model().as_str(), seen.header("x-other")) {
+            ("lesser", _) => ok(),
+            (_, "1") => limited(600),
+            _ => refused(503, 1),
+        },
+    )
+}
+
+fn other() -> Request<String> {
+    let mut request = chat("m");
+    let headers = request.headers_mut();
+    headers.insert("x-other", HeaderValue::from_static("1"));
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_while_a_layer_further_in_holds_it_back_was_not_sent() {
+    let (provider, pool) = (limits_to_others(), KeyPool::new(["a"]).unwrap());
+    let single = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .service(provider.clone());
+    single.oneshot(other()).await.unwrap();
+    let service = ServiceBuilder::new()
+        .layer(backoff())
+        .layer(waits(&pool))
+        .service(provider.clone());
+    let (call, mut request) = (Call::new(), chat("m"));
+    request.extensions_mut().insert(call.clone());
+    let waiting = tokio::time::timeout(secs(10), service.oneshot(request));
+    assert!(waiting.await.is_err(), "it waits for the key");
+    assert_eq!(provider.seen().len(), 1, "the other's");
+    assert_eq!(call.trail().attempts(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_is_cut_off_uses_up_no_send() {
+    let (provider, pool) = (limits_to_others(), KeyPool::new(["a"]).unwrap());
+    let fallback = FallbackLayer::new(["lesser"]).max_sends(2);
+    let service = ServiceBuilder::new()
+        .layer(fallback.on_error(|_: &io::Error| true))
+        .layer_fn(Timeout)
+        .layer(backoff())
+        .layer(waits(&pool))
+        .service(provider.clone());
+    let single = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool))
+        .service(provider.clone());
+    let answer = tokio::spawn(service.oneshot(chat("m")));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    single.oneshot(other()).await.unwrap();
+    assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    assert_eq!(
+        provider.models(),
+        ["m", "m", "lesser"],
+        "the second is the other's"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_a_layer_s_own_on_a_later_round_names_no_target_of_the_round_before() {
+    let provider = Provider::new(|seen| match seen.header("x-other") {
+        "1" => limited(600),
+        _ => limited(5),
+    });
+    let pool = KeyPool::new(["a"]).unwrap();
+    let keys = KeyRotationLayer::new(pool.clone()).respond_when_exhausted();
+    let service = ServiceBuilder::new()
+        .layer(keys.wait_when_exhausted(secs(8)))
+        .layer(FallbackLayer::new(["lesser"]))
+        .service(provider.clone());
+    let single = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool))
+        .service(provider.clone());
+    let answer = tokio::spawn(service.oneshot(chat("m")));
+    tokio::time::sleep(secs(2)).await;
+    single.oneshot(other()).await.unwrap();
+    let last = attempts(&answer.await.unwrap().unwrap()).pop().unwrap();
+    assert!(!last.sent);
+    assert_eq!((last.model, last.target), (None, None));
 }

@@ -70,9 +70,8 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // It went out, and nobody will hear what came of it.
             if let StateProj::Calling { .. } = this.state.project() {
-                this.call.record(*this.before, None, None, Vec::new, clock::now);
+                this.call.record_given_up(*this.before);
             }
             this.telling.end(this.call, this.head, None);
         }

@@ -124,6 +124,7 @@ where
         self.as_mut().end_wait();
         let mut this = self.project();
         this.state.set(State::Done);
+        this.call.ask(|asked| asked.clone_from(this.asked));
         let refusal = response.extensions().get::<Refusal>();
         this.call.record_unsent(response.status(), refusal);
         let action = Action::Return(why);
@@ -174,7 +175,7 @@ where
             }
             None => next,
         };
-        *this.before = this.call.outcomes();
+        *this.before = this.call.goes_out();
         let is_elsewhere = !this.head.is_for_authority_of(&parts.uri);
         *this.elsewhere = is_elsewhere
             .then(|| Some(Origin::of(&parts.uri)?.host().into()))

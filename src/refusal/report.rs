@@ -80,15 +80,15 @@ pub(super) struct Report {
 #[derive(Debug)]
 struct End {
     report: Report,
-    in_quotes: bool,
+    is_in_a_sentence: bool,
 }
 
 /// How far what a message ends with is believed to be an upstream's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Belief {
-    /// Its words, if they are not quoted.
+    /// Its words, if they are not in a sentence of the provider's.
     Words,
-    /// All of it, if it is not quoted.
+    /// All of it, if it is not in such a sentence.
     Unquoted,
     All,
 }
@@ -247,11 +247,12 @@ impl Report {
     }
 
     fn message(&mut self, text: &str, place: &Place) {
-        if let Some((before, value)) = nested(text, place) {
+        if let Some((before, value, behind)) = nested(text, place) {
             let nesting = place.nesting + 1;
             let place = Place { nesting, ..*place };
             let before = before.trim_end();
-            if before.is_empty() {
+            let is_in_a_sentence = is_in_a_sentence(before, behind);
+            if before.is_empty() && !is_in_a_sentence {
                 return self.read(&value, &place);
             }
             self.push(before);
@@ -259,7 +260,7 @@ impl Report {
             report.read(&value, &place);
             self.ends.push(End {
                 report,
-                in_quotes: before.ends_with(['`', '"', '\'']),
+                is_in_a_sentence,
             });
         } else {
             self.push(text);
@@ -268,10 +269,10 @@ impl Report {
 
     /// With what messages end with, as far as that is believed.
     pub(super) fn with_ends(mut self, belief: Belief) -> Self {
-        for End { report, in_quotes } in std::mem::take(&mut self.ends) {
-            let report = report.with_ends(belief);
+        for end in std::mem::take(&mut self.ends) {
+            let report = end.report.with_ends(belief);
             match belief {
-                Belief::Words | Belief::Unquoted if in_quotes => {}
+                Belief::Words | Belief::Unquoted if end.is_in_a_sentence => {}
                 Belief::Words => self.push(&report.text),
                 Belief::Unquoted | Belief::All => self.add(report),
             }
@@ -334,23 +335,32 @@ fn is_code(text: &str) -> bool {
     text.contains('_') && !text.contains(' ')
 }
 
-/// The JSON that a message consists of or ends with, and what stands before it.
-fn nested<'a>(text: &'a str, place: &Place) -> Option<(&'a str, Value)> {
+/// Whether JSON with this before and behind it stands in a sentence, as a value does that is found fault
+/// with. LiteLLM writes an upstream's error as `...Exception - {..}` or `...Exception - b'{..}'`, and behind it
+/// `. Received Model Group=..` (litellm#29808).
+fn is_in_a_sentence(before: &str, behind: &str) -> bool {
+    let is_quoted = before.ends_with(['`', '"', '\''])
+        && !["- b'", "- b\""]
+            .iter()
+            .any(|bytes| before.ends_with(bytes));
+    let words = behind.trim_start_matches(|letter: char| !letter.is_alphanumeric());
+    is_quoted || !(words.is_empty() || words.starts_with("Received Model Group="))
+}
+
+/// The JSON that a message consists of or has at its end, what stands before it, and what behind.
+fn nested<'a>(text: &'a str, place: &Place) -> Option<(&'a str, Value, &'a str)> {
     if place.nesting == MOST_NESTING {
         return None;
     }
     let start = text.find(['{', '['])?;
     let end = text.rfind(['}', ']'])?;
-    if text[end + 1..].contains(char::is_alphanumeric) {
-        return None;
-    }
     let value = serde_json::from_str(text.get(start..=end)?).ok()?;
     let holds_anything = match &value {
         Value::Object(object) => !object.is_empty(),
         Value::Array(elements) => elements.first().is_some_and(Value::is_object),
         _ => false,
     };
-    holds_anything.then(|| (&text[..start], value))
+    holds_anything.then(|| (&text[..start], value, &text[end + 1..]))
 }
 
 #[cfg(test)]
@@ -395,17 +405,27 @@ mod tests {
             let report = of_body(body.as_bytes(), SystemTime::UNIX_EPOCH);
             report.unwrap().with_ends(belief).codes
         };
-        let (plain, quoted) = (r#"No: {"code":"x"}."#, r#"No: '{"code":"x"}'"#);
-        for (belief, [of_plain, of_quoted]) in [
+        let upstream = [
+            r#"No: {"code":"x"}."#,
+            r#"litellm.BadRequestError: AException - b'{"code":"x"}'"#,
+            "AException - {\"code\":\"x\"}\n. Received Model Group=a\nAvailable Model Group Fallbacks=None",
+        ];
+        let in_a_sentence = [
+            r#"No: '{"code":"x"}'"#,
+            r#"The model {"code":"x"} does not exist"#,
+        ];
+        for (belief, [of_upstream, of_sentence]) in [
             (Belief::Words, [0, 0]),
             (Belief::Unquoted, [1, 0]),
             (Belief::All, [1, 1]),
         ] {
-            assert_eq!(report(plain, belief).len(), of_plain, "{belief:?}");
-            assert_eq!(report(quoted, belief).len(), of_quoted, "{belief:?}");
+            for text in upstream {
+                assert_eq!(report(text, belief).len(), of_upstream, "{belief:?} {text}");
+            }
+            for text in in_a_sentence {
+                assert_eq!(report(text, belief).len(), of_sentence, "{belief:?} {text}");
+            }
         }
-        let inside = r#"The model {"code":"x"} does not exist"#;
-        assert!(report(inside, Belief::All).is_empty(), "it is not the end");
     }
 
     #[test]
