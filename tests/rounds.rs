@@ -191,26 +191,3 @@ async fn a_wait_that_is_cut_off_uses_up_no_send() {
         "the second is the other's"
     );
 }
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_of_a_layer_s_own_on_a_later_round_names_no_target_of_the_round_before() {
-    let provider = Provider::new(|seen| match seen.header("x-other") {
-        "1" => limited(600),
-        _ => limited(5),
-    });
-    let pool = KeyPool::new(["a"]).unwrap();
-    let keys = KeyRotationLayer::new(pool.clone()).respond_when_exhausted();
-    let service = ServiceBuilder::new()
-        .layer(keys.wait_when_exhausted(secs(8)))
-        .layer(FallbackLayer::new(["lesser"]))
-        .service(provider.clone());
-    let single = ServiceBuilder::new()
-        .layer(KeyRotationLayer::new(pool))
-        .service(provider.clone());
-    let answer = tokio::spawn(service.oneshot(chat("m")));
-    tokio::time::sleep(secs(2)).await;
-    single.oneshot(other()).await.unwrap();
-    let last = attempts(&answer.await.unwrap().unwrap()).pop().unwrap();
-    assert!(!last.sent);
-    assert_eq!((last.model, last.target), (None, None));
-}

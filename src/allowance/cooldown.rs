@@ -39,8 +39,17 @@ struct Spell {
     length: Duration,
     /// The provider has said when it ends.
     exact: bool,
-    /// When the first request went out after its end, if that was a guess.
-    probed: Option<Instant>,
+    /// The first request after its end, if that was a guess.
+    probe: Option<Probe>,
+}
+
+/// A request that finds out whether a cooldown is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// It was to go out then, and waits for the client.
+    SetAside(Instant),
+    /// It went out then.
+    Out(Instant),
 }
 
 /// What may go out by it.
@@ -72,10 +81,13 @@ impl Cooldown {
     pub(crate) fn gate(&self, now: Instant) -> Gate {
         match &self.spell {
             Some(spell) if spell.until > now => Gate::Closed(spell.until),
-            Some(spell) if !spell.exact => match spell.probed.map(|at| at + REFUSED_WITHIN) {
+            Some(spell) if !spell.exact => match spell.probe {
                 None => Gate::Probe,
-                Some(at) if now < at => Gate::Probed(at),
-                Some(_) => Gate::Open,
+                Some(Probe::SetAside(_)) => Gate::Probed(now + REFUSED_WITHIN),
+                Some(Probe::Out(at)) if now < at + REFUSED_WITHIN => {
+                    Gate::Probed(at + REFUSED_WITHIN)
+                }
+                Some(Probe::Out(_)) => Gate::Open,
             },
             _ => Gate::Open,
         }
@@ -85,14 +97,30 @@ impl Cooldown {
     pub(crate) fn take(&mut self, now: Instant) {
         let spell = self.spell.as_mut().filter(|spell| spell.until <= now);
         if let Some(spell) = spell {
-            spell.probed.get_or_insert(now);
+            spell.probe.get_or_insert(Probe::Out(now));
         }
     }
 
-    /// The request that was to go out at `taken` did not.
+    /// The request that was to go out at `taken` waits for the client.
+    pub(crate) fn set_aside(&mut self, taken: Instant) {
+        self.replace(Probe::Out(taken), Some(Probe::SetAside(taken)));
+    }
+
+    /// It goes out now.
+    pub(crate) fn goes_out(&mut self, taken: Instant, now: Instant) {
+        self.replace(Probe::SetAside(taken), Some(Probe::Out(now)));
+    }
+
+    /// It did not go out.
     pub(crate) fn put_back(&mut self, taken: Instant) {
-        if let Some(spell) = self.spell.as_mut() {
-            spell.probed = spell.probed.filter(|probed| *probed != taken);
+        self.replace(Probe::SetAside(taken), None);
+        self.replace(Probe::Out(taken), None);
+    }
+
+    fn replace(&mut self, old: Probe, new: Option<Probe>) {
+        let spell = self.spell.as_mut();
+        if let Some(spell) = spell.filter(|spell| spell.probe == Some(old)) {
+            spell.probe = new;
         }
     }
 
@@ -119,7 +147,7 @@ impl Cooldown {
                     until,
                     length,
                     exact,
-                    probed: None,
+                    probe: None,
                 });
             }
         }
@@ -165,9 +193,9 @@ impl Cooldown {
     /// passed: the many requests that were in flight when it began are one refusal.
     fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
         let same = |spell: &&Spell| !spell.exact && spell.refusal.reason == refusal.reason;
-        let passed = |at| sent > at + REFUSED_WITHIN;
+        let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REFUSED_WITHIN);
         match self.spell.as_ref().filter(same) {
-            Some(spell) if spell.probed.is_some_and(passed) => first,
+            Some(spell) if spell.probe.is_some_and(passed) => first,
             Some(spell) if sent >= spell.until => spell.length.saturating_mul(2),
             Some(spell) => spell.length,
             None => first,

@@ -163,7 +163,17 @@ impl Allowance {
         self.in_flight.remove(sent);
     }
 
-    /// The request that was to go out at `taken` did not.
+    /// The request that was to go out at `taken` waits for the client.
+    pub(crate) fn set_aside(&mut self, taken: Instant) {
+        self.cooldown.set_aside(taken);
+    }
+
+    /// It goes out now.
+    pub(crate) fn goes_out(&mut self, taken: Instant, now: Instant) {
+        self.cooldown.goes_out(taken, now);
+    }
+
+    /// It did not go out.
     pub(crate) fn put_back(&mut self, taken: Instant) {
         self.cooldown.put_back(taken);
         self.give_back(taken);

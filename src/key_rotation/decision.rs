@@ -27,7 +27,7 @@ use crate::{
     refusal::{Reason, Refusal},
     trail::{Action, Layer, Why},
 };
-use report::report;
+use report::{Last, report};
 
 pub(super) struct Decision<X> {
     policy: Arc<Policy<X>>,
@@ -105,7 +105,10 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepared::Send),
                 Stage::Granted(..) => {
                     if let Stage::Granted(lease, _) = mem::replace(&mut self.stage, Stage::New) {
-                        self.stage = self.go_out::<R>(lease, draft.call, now);
+                        match self.go_out::<R>(lease, draft.call, now) {
+                            Ok(stage) => self.stage = stage,
+                            Err(answer) => return Poll::Ready(answer),
+                        }
                     }
                 }
                 Stage::New => match self.pool(draft.head, draft.call) {
@@ -159,8 +162,8 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
             };
         };
         lease.is_answered(outcome.now());
-        let carried = report(&lease, &self.want, outcome);
-        let refusal = outcome.refusal.filter(|_| carried);
+        let last = report(&lease, &self.want, outcome);
+        let refusal = outcome.refusal.filter(|_| last != Last::Without);
         if !refusal.is_some_and(Refusal::another_key_helps) {
             return Verdict::Pass;
         }
@@ -168,6 +171,9 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
             return Verdict::Return(why);
         }
         self.want.tried.push(lease.id());
+        if last == Last::OfAnother {
+            return self.without_this(&lease, outcome.now());
+        }
         self.next::<R>(lease.pool().clone(), outcome.call, outcome.now())
     }
 }
@@ -196,26 +202,48 @@ impl<X> Decision<X> {
     }
 
     /// Sends with a key that was set aside. If it was refused to others since, another is better; or, for
-    /// a call that may wait, another place in the queue.
-    fn go_out<R>(&mut self, mut lease: Lease, call: &Call, now: Instant) -> Stage
+    /// a call that may wait, another place in the queue; or the answer in its stead.
+    fn go_out<R>(
+        &mut self,
+        mut lease: Lease,
+        call: &Call,
+        now: Instant,
+    ) -> Result<Stage, Prepared<R>>
     where
         X: WhenExhausted<R>,
     {
         if lease.is_stale(now) {
             let pool = lease.pool().clone();
             if self.patience::<R>(call, now).is_some_and(|end| now < end) {
-                return Stage::Refused(pool);
+                return Ok(Stage::Refused(pool));
             }
             match pool.take(&self.want, now) {
                 Ok(other) => lease = other,
-                Err(exhausted) if lease.is_of_removed() => {
-                    lease = pool.take_anyway(&exhausted, &self.want, now);
+                Err(exhausted) => {
+                    if let Some(answer) = self.answer(&exhausted, now) {
+                        return Err(answer);
+                    }
+                    // This call has not asked with the one that it has, at least.
+                    if lease.is_of_removed() {
+                        lease = pool.take_anyway(&exhausted, &self.want, now);
+                    }
                 }
-                // At least this call has not asked with it.
-                Err(_) => {}
             }
         }
-        Stage::Leased(lease)
+        Ok(Stage::Leased(lease))
+    }
+
+    /// The layer's own answer to a call that finds every key cooling, if it gives one.
+    fn answer<R>(&self, exhausted: &Exhausted, now: Instant) -> Option<Prepared<R>>
+    where
+        X: WhenExhausted<R>,
+    {
+        if exhausted.is_busy() {
+            return None;
+        }
+        let refusal = exhausted.refusal_at(now);
+        let response = self.policy.when_exhausted.answer(refusal)?;
+        Some(Prepared::Answer(Why::NoFreeKey, response))
     }
 
     /// Takes a key for a call that may not wait, or not any more; or gives the answer in its stead.
@@ -226,11 +254,8 @@ impl<X> Decision<X> {
         let lease = match pool.take(&self.want, now) {
             Ok(lease) => lease,
             Err(exhausted) => {
-                if !exhausted.is_busy() {
-                    let refusal = exhausted.refusal_at(now);
-                    if let Some(response) = self.policy.when_exhausted.answer(refusal) {
-                        return Some(Prepared::Answer(Why::NoFreeKey, response));
-                    }
+                if let Some(answer) = self.answer(&exhausted, now) {
+                    return Some(answer);
                 }
                 pool.take_anyway(&exhausted, &self.want, now)
             }
@@ -238,6 +263,22 @@ impl<X> Decision<X> {
         // A place in the queue is given up by this.
         self.stage = Stage::Leased(lease);
         None
+    }
+
+    /// Asks with another key. The one that was refused is free for what this call wants, so there is
+    /// nothing to wait for: to take it again would be to ask without end.
+    fn without_this(&mut self, lease: &Lease, now: Instant) -> Verdict {
+        match lease.pool().take(&self.want, now) {
+            Ok(mut other) => {
+                other.set_aside();
+                self.stage = Stage::Granted(other, now);
+                Verdict::Again {
+                    action: Action::NextKey,
+                    wait: Duration::ZERO,
+                }
+            }
+            Err(_) => Verdict::Pass,
+        }
     }
 
     /// Asks with the next key, waits for one, or gives up.
@@ -255,7 +296,8 @@ impl<X> Decision<X> {
             wait: Duration::ZERO,
         };
         let exhausted = match taken {
-            Ok(lease) => {
+            Ok(mut lease) => {
+                lease.set_aside();
                 self.stage = Stage::Granted(lease, now);
                 return next_key;
             }

@@ -19,11 +19,22 @@ struct Answer<'a> {
     at: Instant,
 }
 
-/// Tells the pool what became of a key, and whether the last attempt carried it.
+/// What the last attempt was to a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    /// It went out without it.
+    Without,
+    /// The pool knows what came of it.
+    Told,
+    /// It concerns another model alone, and holds the key back for none of its calls.
+    OfAnother,
+}
+
+/// Tells the pool what became of a key; says what the last attempt was to it.
 ///
 /// A layer further in may have made several attempts with it, may have asked another model, or have
 /// taken it off. What a later attempt has shown to be over is not told.
-pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) -> bool {
+pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) -> Last {
     let carries = |attempt: &Attempt| {
         let key = attempt.key.as_ref();
         attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
@@ -31,8 +42,13 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
     outcome.call.of_attempts(outcome.before, |attempts| {
         let mut answers = answers(attempts, outcome);
         let mut sent = lease.sent();
+        let mut last = Last::Without;
         while let Some(answer) = answers.next() {
             let attempt = answer.attempt;
+            last = match carries(attempt) {
+                true => Last::Told,
+                false => Last::Without,
+            };
             match answer.refusal {
                 Some(refusal) if carries(attempt) && refusal.another_key_helps() => {
                     let of_all = is_of_every_model(refusal);
@@ -43,6 +59,8 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                         // What another model's answer tells is left is left of that.
                         let told = asks(attempt, want).then_some(&*attempt.told);
                         lease.refused(refusal, told.unwrap_or_default(), (sent, answer.at));
+                    } else {
+                        last = Last::OfAnother;
                     }
                 }
                 None if answer.has_passed && carries(attempt) && asks(attempt, want) => {
@@ -53,7 +71,7 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
             // What comes next went out after this was refused.
             sent = attempt.refused_at.map_or(sent, |at| at.max(sent));
         }
-        attempts.last().is_some_and(carries)
+        last
     })
 }
 

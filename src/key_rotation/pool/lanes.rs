@@ -101,28 +101,10 @@ impl Lanes {
         lane
     }
 
-    pub(super) fn give_back(&mut self, lane: Lane, sent: Instant) {
+    /// Does this to all limits that apply to a lane.
+    pub(super) fn each(&mut self, lane: Lane, mut change: impl FnMut(&mut Allowance)) {
         for (limits, _) in self.limits_mut(lane) {
-            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
-                allowance.give_back(sent);
-            }
-        }
-    }
-
-    /// As [`give_back`](Self::give_back), where no request has gone out.
-    pub(super) fn put_back(&mut self, lane: Lane, taken: Instant) {
-        for (limits, _) in self.limits_mut(lane) {
-            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
-                allowance.put_back(taken);
-            }
-        }
-    }
-
-    pub(super) fn given_up(&mut self, lane: Lane, sent: Instant) {
-        for (limits, _) in self.limits_mut(lane) {
-            if let Some(allowance) = limits.groups.get_mut(&lane.group) {
-                allowance.given_up(sent);
-            }
+            limits.groups.get_mut(&lane.group).map(&mut change);
         }
     }
 
@@ -280,7 +262,7 @@ mod tests {
             lanes.refused(lane, &refusal, &[], (at, at), Duration::from_secs(60));
             // The first is still asked.
             if number > 0 {
-                lanes.give_back(lane, at);
+                lanes.each(lane, |allowance| allowance.give_back(at));
             }
         }
         assert_eq!(lanes.models.iter().count(), MOST);

@@ -14,7 +14,7 @@ mod ticket;
 mod tests;
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -92,7 +92,7 @@ pub struct KeyState {
     pub limited_models: Vec<LimitedModel>,
     /// How many requests it was put on.
     pub uses: u64,
-    /// How many refusals came that concern keys. A layer further in may send one request several times.
+    /// How many refusals came that concern keys, but for those that a layer further in has overcome.
     pub refusals: u64,
     /// How many calls have it now: it is set aside for their requests, or those are not answered yet.
     pub in_flight: usize,
@@ -347,9 +347,17 @@ impl Lease {
         self.pool.lock().state.entry_of(&self.loan).is_none()
     }
 
+    /// Its request waits for the client.
+    pub(super) fn set_aside(&mut self) {
+        self.pool.lock().state.set_aside(&mut self.loan);
+    }
+
     /// Its request goes out now, which may be well after the key was taken.
     pub(super) fn goes_out(&mut self, now: Instant) {
         self.loan.sent = now;
+        if mem::take(&mut self.loan.is_set_aside) {
+            self.pool.lock().state.goes_out(&self.loan, now);
+        }
     }
 
     /// When its request went out.

@@ -169,8 +169,9 @@ impl Queue {
         self.remove_from(moved.id, &class(moved.from));
         let line = self.lines.entry(class(moved.to)).or_default();
         line.waiting.insert(moved.id);
-        // What those know who stood there, this one does not.
+        // What those know who stood there, this one does not; nor what it was told before it left.
         line.free_at = None;
+        line.told = line.told.filter(|(told, _)| *told != moved.id);
     }
 }
 
@@ -290,7 +291,7 @@ impl State {
             }
         }
         to_wake.extend(served.iter().map(|(id, _)| *id));
-        self.set_aside(served, now);
+        self.grant(served, now);
         to_wake
     }
 
@@ -319,7 +320,7 @@ impl State {
         }
     }
 
-    fn set_aside(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
+    fn grant(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
         let apart = match u32::try_from(served.len()) {
             Ok(count) if count > 0 => APART.min(SPREAD / count),
             _ => Duration::ZERO,
@@ -327,6 +328,7 @@ impl State {
         let mut at = self.queue.last.map_or(now, |last| last.max(now));
         for (id, mut loan) in served {
             at = at.min(now + SPREAD);
+            self.set_aside(&mut loan);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
             self.queue.last = Some(at);

@@ -80,6 +80,8 @@ pub(crate) struct Loan {
     lent: Instant,
     /// When the request goes out, or went.
     pub(super) sent: Instant,
+    /// Whether it waits for its turn, or for the client.
+    pub(super) is_set_aside: bool,
 }
 
 // === impl State: keys ===
@@ -193,15 +195,38 @@ impl State {
 impl State {
     /// A key was given back; whether its call was answered is told by itself.
     pub(super) fn give_back(&mut self, loan: &Loan) {
-        self.lanes.give_back(loan.lane, loan.lent);
+        self.lanes
+            .each(loan.lane, |allowance| allowance.give_back(loan.lent));
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
     }
 
+    /// A key was taken for a request that has to wait: for its turn, or for the client.
+    pub(super) fn set_aside(&mut self, loan: &mut Loan) {
+        loan.is_set_aside = true;
+        let lent = loan.lent;
+        self.lanes
+            .each(loan.lane, |allowance| allowance.set_aside(lent));
+        if let Some(entry) = self.entry_mut(loan.id) {
+            entry.cooldown.set_aside(lent);
+        }
+    }
+
+    /// It goes out now.
+    pub(super) fn goes_out(&mut self, loan: &Loan, now: Instant) {
+        let lent = loan.lent;
+        self.lanes
+            .each(loan.lane, |allowance| allowance.goes_out(lent, now));
+        if let Some(entry) = self.entry_mut(loan.id) {
+            entry.cooldown.goes_out(lent, now);
+        }
+    }
+
     /// A key was given back with which no request has gone out.
     pub(super) fn put_back(&mut self, loan: &Loan) {
-        self.lanes.put_back(loan.lane, loan.lent);
+        self.lanes
+            .each(loan.lane, |allowance| allowance.put_back(loan.lent));
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
             entry.cooldown.put_back(loan.lent);
@@ -210,7 +235,8 @@ impl State {
 
     /// The call was dropped after its request had gone out: before the key is given back.
     pub(super) fn given_up(&mut self, loan: &Loan) {
-        self.lanes.given_up(loan.lane, loan.sent);
+        self.lanes
+            .each(loan.lane, |allowance| allowance.given_up(loan.sent));
     }
 
     /// A request with the key passed, which went out and came back at these moments.

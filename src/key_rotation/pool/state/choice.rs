@@ -229,6 +229,7 @@ impl State {
             lane,
             lent: now,
             sent: now,
+            is_set_aside: false,
         };
         (loan, entry)
     }

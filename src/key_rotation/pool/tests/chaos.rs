@@ -37,7 +37,7 @@ enum Event {
 
 fn want() -> impl Strategy<Value = Want> {
     let model = option::of(prop_oneof![Just("m"), Just("n")]);
-    (model, option::of(0..3_u64)).prop_map(|(model, session)| Want {
+    (model, option::of(0..12_u64)).prop_map(|(model, session)| Want {
         model: model.map(Into::into),
         tried: Vec::new(),
         session,
@@ -115,6 +115,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
 
 fn answer() -> impl Strategy<Value = Answer> {
     prop_oneof![
+        1 => Just(Answer::Unsent),
         1 => Just(Answer::Failed),
         1 => Just(Answer::Dropped),
         4 => vec(bucket(), 0..3).prop_map(Answer::Success),

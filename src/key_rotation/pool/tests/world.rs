@@ -60,6 +60,8 @@ pub(super) struct World {
 /// How an answer ends.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
+    /// None: the request did not go out.
+    Unsent,
     /// None: the call failed.
     Failed,
     /// None: the call was dropped.
@@ -151,7 +153,8 @@ impl World {
         let (turn, wakers) = self.desk.look(waiter.id, &waiter.want, &waker, now);
         wakers.wake();
         match turn {
-            Turn::Granted(loan, _) => {
+            Turn::Granted(loan, at) => {
+                self.desk.state.goes_out(&loan, at.max(now));
                 self.held.push(loan);
                 self.waiters.swap_remove(index);
             }
@@ -189,6 +192,7 @@ impl World {
         let state = &mut self.desk.state;
         let when = (loan.sent, self.now);
         match answer {
+            Answer::Unsent => return self.desk.put_back(&loan, self.now).wake(),
             Answer::Failed => {}
             Answer::Dropped => state.given_up(&loan),
             Answer::Success(told) => state.succeeded(&loan, told, when),

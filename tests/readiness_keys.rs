@@ -1,0 +1,152 @@
+//! Keys that are set aside while the client gets ready, and pools outside of fallback; on a paused clock.
+
+mod script;
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use http::{Request, Response};
+use script::*;
+use tokio::time::{Sleep, sleep};
+use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
+use tower_429::{FallbackLayer, KeyPool, KeyRotationLayer};
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_free_for_its_own_model_is_not_asked_without_end_for_another_one_s_limit() {
+    let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at) {
+        ("large", at) if at < secs(30) => refused(529, 30 - at.as_secs()),
+        ("small", at) if at < secs(20) => limited(20 - at.as_secs()),
+        _ => ok(),
+    });
+    let pool = KeyPool::new(["a"]).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool).wait_when_exhausted(secs(60)))
+        .layer(FallbackLayer::new(["small"]))
+        .service(provider.clone());
+    let response = service.oneshot(chat("large")).await.unwrap();
+    assert_eq!(provider.models(), ["large", "small"]);
+    assert_eq!(refusal(&response).retry_after, Some(secs(20)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_is_asked_though_the_limit_was_another_model_s() {
+    let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
+        ("large", "a") => refused(529, 30),
+        ("small", "a") => limited(20),
+        _ => ok(),
+    });
+    let pool = KeyPool::new(["a", "b"]).unwrap();
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool).wait_when_exhausted(secs(60)))
+        .layer(FallbackLayer::new(["small"]))
+        .service(provider.clone());
+    assert_eq!(service.oneshot(chat("large")).await.unwrap().status(), 200);
+    assert_eq!(provider.keys(), ["a", "a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_with_a_key_that_cools_by_then_where_the_layer_responds() {
+    let after = |millis, hint: u64| {
+        let hint = vec![("retry-after", hint.to_string())];
+        Answer::Slow(Duration::from_millis(millis), 429, hint)
+    };
+    // The second key is set aside for the first call after a second, and refused to the second call then.
+    let provider = Provider::script([after(1_000, 10), after(1_200, 20)]);
+    let pool = KeyPool::builder(["a", "b"]).round_robin().build().unwrap();
+    let slowly = SlowlyReady::new(&provider, 2, Duration::from_millis(500));
+    let service = KeyRotationLayer::new(pool)
+        .respond_when_exhausted()
+        .layer(slowly);
+    let call = || service.clone().oneshot(chat("m"));
+    let (one, two) = tokio::join!(call(), call());
+    assert_eq!(
+        (one.unwrap().status(), two.unwrap().status()),
+        (429.try_into().unwrap(), 429.try_into().unwrap())
+    );
+    assert_eq!(provider.keys(), ["a", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_waits_for_the_client_has_found_out_nothing() {
+    let provider = Provider::new(|seen| match seen.at {
+        at if at < secs(70) => Answer::Slow(Duration::from_millis(200), 429, vec![]),
+        _ => ok(),
+    });
+    let pool = KeyPool::new(["a"]).unwrap();
+    // Asked once for the first call, ten times for those that wait, then for the probe.
+    let slowly = SlowlyReady::new(&provider, 11, secs(3));
+    let layer = KeyRotationLayer::new(pool).wait_when_exhausted(secs(300));
+    let service = layer.layer(slowly);
+    let call = || service.clone().oneshot(chat("m"));
+    let others = async {
+        sleep(secs(1)).await;
+        join_all((0..10).map(|_| call())).await
+    };
+    let (first, _) = tokio::join!(call(), others);
+    assert_eq!(first.unwrap().status(), 200);
+    let sent = provider.seen();
+    let probes = sent
+        .iter()
+        .filter(|seen| (secs(1)..secs(70)).contains(&seen.at));
+    assert_eq!(probes.count(), 1, "one finds out");
+}
+
+/// Ready at once, but for one time that it is asked, among all its clones: then after a while.
+struct SlowlyReady {
+    inner: Provider,
+    asked: Arc<AtomicUsize>,
+    slow: usize,
+    after: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl SlowlyReady {
+    fn new(provider: &Provider, slow: usize, after: Duration) -> Self {
+        Self {
+            inner: provider.clone(),
+            asked: Arc::default(),
+            slow,
+            after,
+            sleep: None,
+        }
+    }
+}
+
+impl Clone for SlowlyReady {
+    fn clone(&self) -> Self {
+        Self {
+            asked: self.asked.clone(),
+            ..Self::new(&self.inner, self.slow, self.after)
+        }
+    }
+}
+
+impl Service<Request<String>> for SlowlyReady {
+    type Response = Response<String>;
+    type Error = io::Error;
+    type Future = <Provider as Service<Request<String>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
+        if self.sleep.is_none() && self.asked.fetch_add(1, Ordering::Relaxed) == self.slow {
+            self.sleep = Some(Box::pin(sleep(self.after)));
+        }
+        if let Some(sleep) = &mut self.sleep {
+            ready!(sleep.as_mut().poll(cx));
+        }
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<String>) -> Self::Future {
+        self.sleep = None;
+        self.inner.call(request)
+    }
+}
