@@ -1,14 +1,14 @@
 //! Who is told what, and when.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::state::{Order, Want},
+        pool::state::{KeyId, Order, Want, score},
     },
-    refusal::{Bucket, Dimension, Reason, Refusal},
+    refusal::{Bucket, Dimension, Reason, Refusal, Scope},
 };
 
 fn secs(secs: u64) -> Duration {
@@ -150,4 +150,73 @@ fn what_is_known_of_a_group_is_forgotten_with_its_last_key() {
     assert_eq!(known(&world), 2);
     world.replace(0, Key::new("c"));
     assert_eq!(known(&world), 0);
+}
+
+#[test]
+fn who_comes_back_into_a_line_as_its_first_looks_in_time() {
+    let keys = ["a", "b", "c"].map(Key::new);
+    let mut world = World::new(Order::Sticky, secs(60), &keys);
+    let ids: Vec<_> = world
+        .desk
+        .state
+        .keys()
+        .iter()
+        .map(|entry| entry.id)
+        .collect();
+    let prefers = |order: [KeyId; 2]| {
+        let mut sessions = 0..;
+        let found = sessions.find(|session| {
+            let mut ids = ids.clone();
+            ids.sort_by_key(|id| Reverse(score(*session, *id)));
+            ids[..2] == order
+        });
+        found.unwrap()
+    };
+    let (who_returns, other) = (prefers([ids[2], ids[0]]), prefers([ids[0], ids[2]]));
+    let limited = |millis| Refusal {
+        retry_after: Some(Duration::from_millis(millis)),
+        scope: Some(Scope::Key),
+        ..Refusal::new(Reason::RateLimited)
+    };
+    let two_left = Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(100),
+        remaining: Some(2),
+        reset: None,
+    };
+    // The third key: what is left is in flight, so that only an answer can tell of more; then it closes.
+    world.take_anyway(&of_session(who_returns), world.now);
+    world.answer(0, &Answer::Success(vec![two_left]));
+    for _ in 0..3 {
+        world.take_anyway(&of_session(who_returns), world.now);
+    }
+    world.answer(0, &Answer::Refusal(limited(1_000), vec![]));
+    // The first key starts slowly: it is full, and takes more each 250 ms.
+    for _ in 0..40 {
+        world.take_anyway(&of_session(other), world.now);
+    }
+    let opens = world.now + secs(1);
+    world.join(of_session(who_returns), false);
+    world.join(of_session(other), false);
+    let alarm = |world: &World| world.waiters.iter().filter_map(|waiter| waiter.alarm).min();
+    while let Some(next) = alarm(&world).filter(|at| *at < opens) {
+        world.now = next;
+        world.look_due();
+    }
+    // The third key opens, and who prefers it waits for it; then it is refused once more.
+    world.now = opens;
+    world.look(0, opens);
+    let third = ids[2];
+    let of_third = world.held.iter().position(|loan| loan.id == third);
+    let refused = Answer::Refusal(limited(50_000), vec![]);
+    world.answer(of_third.unwrap(), &refused);
+    // The other, who is to look, is dropped before it does.
+    world.leave(1);
+    let later = opens + secs(2);
+    let waiter = &world.waiters[0];
+    let looks = waiter.is_woken() || waiter.alarm.is_some_and(|at| at <= later);
+    assert!(world.desk.state.clone().choose(&waiter.want, later).is_ok());
+    assert!(looks, "there is a key by then");
 }
