@@ -31,7 +31,7 @@
 //! Its place in a stack is inside backoff (another key first, then patience) and inside fallback.
 //! Outside fallback it works too, but then a request that falls back to another origin goes there
 //! without a key, for this pool's keys are not that origin's; and what the answers of a lesser model
-//! tell of its limits is not heard.
+//! tell of its limits is not heard, so its refusal is answered by another key or handed on, not waited for.
 //!
 //! # How many go out with a key
 //!
