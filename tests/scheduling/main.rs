@@ -8,6 +8,7 @@ mod fallback;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;
+mod set_aside;
 mod waiting;
 mod wakers;
 

@@ -1,24 +1,13 @@
-//! Keys that are set aside while the client gets ready, and pools outside of fallback; on a paused clock.
+//! Keys that are set aside while the client gets ready, and keys outside of fallback.
 
-mod script;
-
-use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures::future::join_all;
-use http::{Request, Response};
-use script::*;
-use tokio::time::{Sleep, sleep};
-use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
+use tokio::time::sleep;
+use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_429::{FallbackLayer, KeyPool, KeyRotationLayer};
+
+use crate::{SlowlyReady, script::*};
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_free_for_its_own_model_is_not_asked_without_end_for_another_one_s_limit() {
@@ -98,55 +87,4 @@ async fn a_probe_that_waits_for_the_client_has_found_out_nothing() {
         .iter()
         .filter(|seen| (secs(1)..secs(70)).contains(&seen.at));
     assert_eq!(probes.count(), 1, "one finds out");
-}
-
-/// Ready at once, but for one time that it is asked, among all its clones: then after a while.
-struct SlowlyReady {
-    inner: Provider,
-    asked: Arc<AtomicUsize>,
-    slow: usize,
-    after: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl SlowlyReady {
-    fn new(provider: &Provider, slow: usize, after: Duration) -> Self {
-        Self {
-            inner: provider.clone(),
-            asked: Arc::default(),
-            slow,
-            after,
-            sleep: None,
-        }
-    }
-}
-
-impl Clone for SlowlyReady {
-    fn clone(&self) -> Self {
-        Self {
-            asked: self.asked.clone(),
-            ..Self::new(&self.inner, self.slow, self.after)
-        }
-    }
-}
-
-impl Service<Request<String>> for SlowlyReady {
-    type Response = Response<String>;
-    type Error = io::Error;
-    type Future = <Provider as Service<Request<String>>>::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        if self.sleep.is_none() && self.asked.fetch_add(1, Ordering::Relaxed) == self.slow {
-            self.sleep = Some(Box::pin(sleep(self.after)));
-        }
-        if let Some(sleep) = &mut self.sleep {
-            ready!(sleep.as_mut().poll(cx));
-        }
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<String>) -> Self::Future {
-        self.sleep = None;
-        self.inner.call(request)
-    }
 }
