@@ -1,5 +1,7 @@
 //! Which provider's reading applies where a value alone is ambiguous.
 
+use std::sync::LazyLock;
+
 use http::HeaderMap;
 
 use super::{Dimension, Scope, Window};
@@ -132,6 +134,19 @@ static PROFILES: &[Profile] = &[
     profile(Dialect::OpenAi, &["api.openai.com"], &["openai-"], Some(Scope::AccountModel)),
 ];
 
+/// How the names of headers begin that only one provider sends, in the order of the alphabet, and the place
+/// of its profile. None begins with another, so a name can begin only with the last that is not behind it.
+static BEGINNINGS: LazyLock<Vec<(&str, usize)>> = LazyLock::new(|| {
+    let profiles = PROFILES.iter().enumerate();
+    let beginnings = profiles.flat_map(|(place, profile)| {
+        let beginnings = profile.headers.iter();
+        beginnings.map(move |beginning| (*beginning, place))
+    });
+    let mut beginnings: Vec<_> = beginnings.collect();
+    beginnings.sort_unstable();
+    beginnings
+});
+
 // === impl Dialect ===
 
 impl Dialect {
@@ -173,11 +188,13 @@ impl Dialect {
     }
 
     fn of_headers(headers: &HeaderMap) -> Option<Self> {
-        let is_there = |begin: &&str| headers.keys().any(|name| name.as_str().starts_with(*begin));
-        PROFILES
-            .iter()
-            .find(|profile| profile.headers.iter().any(is_there))
-            .map(|profile| profile.dialect)
+        let place = |name: &str| {
+            let behind = BEGINNINGS.partition_point(|(beginning, _)| *beginning <= name);
+            let (beginning, place) = BEGINNINGS.get(behind.checked_sub(1)?)?;
+            name.starts_with(beginning).then_some(*place)
+        };
+        let places = headers.keys().filter_map(|name| place(name.as_str()));
+        places.min().map(|place| PROFILES[place].dialect)
     }
 
     fn profile(self) -> Option<&'static Profile> {
@@ -211,6 +228,8 @@ impl Dialect {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderName, HeaderValue};
+
     use super::*;
 
     #[test]
@@ -244,6 +263,26 @@ mod tests {
             Dialect::OpenAi
         );
         assert_eq!(Dialect::guess(Some("localhost"), &headers), Dialect::Groq);
+    }
+
+    #[test]
+    fn every_header_of_a_profile_tells_it_and_that_of_a_proxy_before_all() {
+        for (beginning, place) in &*BEGINNINGS {
+            let name: HeaderName = format!("{beginning}x").parse().unwrap();
+            let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
+            headers.insert("date", HeaderValue::from_static("1"));
+            let dialect = PROFILES[*place].dialect;
+            assert_eq!(Dialect::guess(None, &headers), dialect, "{beginning}");
+            headers.insert("x-litellm-version", HeaderValue::from_static("1"));
+            assert_eq!(Dialect::guess(None, &headers), Dialect::LiteLlm);
+        }
+    }
+
+    #[test]
+    fn no_beginning_of_a_header_begins_with_another() {
+        for pair in BEGINNINGS.windows(2) {
+            assert!(!pair[1].0.starts_with(pair[0].0), "{pair:?}");
+        }
     }
 
     #[test]
