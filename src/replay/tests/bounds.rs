@@ -1,0 +1,67 @@
+//! What is too large is sent once.
+
+use super::*;
+
+#[test]
+fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
+    for whole_first in [false, true] {
+        let fed = Fed::default();
+        let mut recording = Recording::new(ReplayBody::new(fed.clone()), u64::MAX);
+        let mut reader = recording.reader().unwrap();
+        for _ in 0..=64 * 1024 {
+            assert_eq!(recording.not_replayable(), None);
+            fed.chunk("a");
+            if !whole_first {
+                assert!(poll(&mut reader, &Arc::default()).is_ready());
+            }
+        }
+        if whole_first {
+            assert_eq!(whole(&recording), Poll::Ready(None));
+        }
+        fed.end();
+        assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+        let (rest, end) = read(&mut reader);
+        assert_eq!(end, END);
+        assert_eq!(rest.len(), if whole_first { 64 * 1024 + 1 } else { 0 });
+    }
+}
+
+#[test]
+fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
+    let mut recording = Recording::new(ReplayBody::new(Fed::of_length(11)), 10);
+    assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+    assert!(recording.reader().is_some());
+    assert!(recording.reader().is_none());
+}
+
+#[test]
+fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
+    let fed = Fed::default();
+    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 4);
+    let mut first = recording.reader().unwrap();
+    fed.chunk("abcd");
+    assert_eq!(read(&mut first), ("abcd".into(), Poll::Pending));
+    assert_eq!(recording.not_replayable(), None);
+    fed.chunk("e");
+    assert_eq!(read(&mut first), ("e".into(), Poll::Pending));
+    assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+    assert!(recording.reader().is_none(), "it would wait for ever");
+    fed.chunk("f");
+    fed.end();
+    assert_eq!(read(&mut first), ("f".into(), END));
+    assert!(first.is_end_stream());
+}
+
+#[test]
+fn a_body_too_large_to_be_had_whole_is_still_sent_once() {
+    let fed = Fed::default();
+    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 4);
+    fed.chunk("abc");
+    fed.chunk("def");
+    assert_eq!(whole(&recording), Poll::Ready(None));
+    let mut reader = recording.reader().unwrap();
+    fed.chunk("g");
+    fed.end();
+    assert_eq!(read(&mut reader), ("abcdefg".into(), END));
+    assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+}
