@@ -275,6 +275,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_set_aside_goes_stale_by_a_refusal_since_while_that_lasts() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.refuse(&limited(Some(5)), now, now + secs(1), NO_HINT);
+        let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
+        assert!(is_stale(0, 2));
+        assert!(is_stale(1, 2));
+        assert!(!is_stale(2, 3), "it was set aside all the same");
+        assert!(!is_stale(0, 6), "it is over");
+    }
+
+    #[test]
     fn a_success_clears_it_only_if_it_was_sent_after_the_refusal_came() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();

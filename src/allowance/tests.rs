@@ -192,3 +192,54 @@ fn a_test_is_over_when_its_refusal_comes_after_the_window() {
         0
     );
 }
+
+#[test]
+fn an_answer_that_tells_of_tokens_alone_was_a_request_all_the_same() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 5, secs(60))], now, now);
+    let tokens = Bucket {
+        dimension: Dimension::Tokens,
+        ..told(1_000, 900, secs(60))
+    };
+    let later = now + secs(5);
+    limit.take(later);
+    limit.succeeded(&[tokens], later, later);
+    assert_eq!(limit.room(later), Room::Open(4));
+}
+
+#[test]
+fn where_refusals_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_found_out() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    limit.succeeded(&[told(100, 99, secs(60))], now, now);
+    limit.succeeded(&[told(100, 98, secs(60))], now, now);
+    let hint = Refusal {
+        retry_after: Some(secs(10)),
+        ..Refusal::new(Reason::RateLimited)
+    };
+    limit.refused(&hint, &[], now, now);
+    let open = now + secs(10);
+    // Two have passed; a third would find out whether there is more by now.
+    assert_eq!(limit.room(open), Room::Open(3));
+    for _ in 0..3 {
+        limit.take(open);
+    }
+    assert_eq!(limit.room(open), Room::Full(Some(open + secs(10))));
+}
+
+#[test]
+fn a_refusal_that_comes_while_it_cools_teaches_nothing() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    let guess = Refusal::new(Reason::RateLimited);
+    limit.refused(&guess, &[], now, now);
+    // Who was let in before the others is heard of later.
+    limit.succeeded(&[], now, now + secs(1));
+    limit.refused(&guess, &[], now, now + secs(2));
+    assert_eq!(limit.habits.typical, None);
+}
