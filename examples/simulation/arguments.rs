@@ -7,6 +7,7 @@ pub(crate) struct Arguments {
     pub(crate) seed: u64,
     pub(crate) picture: Option<PathBuf>,
     pub(crate) loopback: bool,
+    pub(crate) orders: bool,
 }
 
 impl Arguments {
@@ -18,6 +19,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--loopback" => arguments.loopback = true,
+                "--orders" => arguments.orders = true,
                 "--picture" => {
                     let path = words.next().ok_or("--picture needs the name of a file")?;
                     arguments.picture = Some(path.into());
@@ -28,7 +30,7 @@ impl Arguments {
                 }
                 other => {
                     return Err(format!(
-                        "{other:?} is none of --seed, --picture and --loopback"
+                        "{other:?} is unknown: use --seed, --picture, --loopback or --orders"
                     ));
                 }
             }

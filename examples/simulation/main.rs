@@ -4,7 +4,9 @@
 //! cargo run --release --example simulation                          # the table, in some seconds
 //! cargo run --release --example simulation -- --seed 8              # with other accidents
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
-//! cargo run --release --example simulation -- --loopback            # the first over real HTTP, in real time
+//! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
+//! cargo run --release --example simulation -- --orders              # the layers in each order
+//! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
@@ -13,6 +15,7 @@
 mod arguments;
 mod limits;
 mod loopback;
+mod orders;
 mod picture;
 mod provider;
 mod run;
@@ -33,26 +36,30 @@ pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> Result<(), Error> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
-    let mut scenarios = scenarios::all();
-    if arguments.loopback {
-        scenarios.truncate(1);
+    let run = |scenario: &Scenario, stack| match arguments.loopback {
+        true => loopback::run(scenario, stack, arguments.seed),
+        false => simulate(scenario, stack, arguments.seed),
+    };
+    if arguments.orders {
+        return compare_orders(run);
     }
+    let scenarios = match arguments.loopback {
+        true => scenarios::over_loopback(),
+        false => scenarios::all(),
+    };
     let mut first: Option<[Run; 2]> = None;
     let mut misses = Vec::new();
     println!("{}", table::HEADING);
     for scenario in &scenarios {
-        let run = |stack| match arguments.loopback {
-            true => loopback::run(scenario, stack, arguments.seed),
-            false => simulate(scenario, stack, arguments.seed),
-        };
-        let runs = [run(Stack::Ours)?, run(Stack::ByHand)?];
-        println!("{}", table::Row(scenario.name, scenario, &runs[0]));
+        let ours = run(scenario, scenario.stack)?;
+        println!("{}", table::Row(scenario.name, scenario, &ours));
+        misses.extend(misses_of(scenario, &ours));
         // The policy by hand knows no other model.
         if scenario.setup.fallback.is_none() {
-            println!("{}", table::Row("  by hand", scenario, &runs[1]));
+            let by_hand = run(scenario, Stack::ByHand)?;
+            println!("{}", table::Row("  by hand", scenario, &by_hand));
+            first.get_or_insert([ours, by_hand]);
         }
-        misses.extend(misses_of(scenario, &runs[0]));
-        first.get_or_insert(runs);
     }
     if let (Some(path), Some(runs)) = (arguments.picture, &first) {
         fs::write(&path, Picture(runs).to_string())?;
@@ -62,6 +69,18 @@ fn main() -> Result<(), Error> {
         true => Ok(()),
         false => Err(misses.join("; ").into()),
     }
+}
+
+/// Runs the scenario of two models with the layers in each order. Nothing is promised of most orders.
+fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Result<(), Error> {
+    let scenario = scenarios::model_fallback();
+    println!("{}", table::HEADING);
+    for order in orders::all() {
+        let outcome = run(&scenario, Stack::Ordered(order))?;
+        let name = order.to_string();
+        println!("{name}\n{}", table::Row("", &scenario, &outcome));
+    }
+    Ok(())
 }
 
 fn misses_of(scenario: &Scenario, run: &Run) -> Vec<String> {

@@ -10,6 +10,7 @@ use tower::ServiceExt;
 
 use crate::{
     Error,
+    orders::Order,
     provider::{Entry, Provider, now},
     scenarios::Scenario,
     stacks::{self, Client},
@@ -28,6 +29,7 @@ pub(crate) struct Run {
 pub(crate) enum Stack {
     Ours,
     ByHand,
+    Ordered(Order),
 }
 
 /// Runs a scenario in virtual time, which takes a moment.
@@ -40,13 +42,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     fastrand::seed(seed);
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
-        let (client, pool) = match stack {
-            Stack::Ours => {
-                let (client, pool) = stacks::ours(scenario.setup, provider.clone())?;
-                (client, Some(pool))
-            }
-            Stack::ByHand => (stacks::by_hand(scenario.setup, provider.clone()), None),
-        };
+        let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
         let run = batch(scenario, client, || provider.log()).await;
         let keys = pool.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::{
     limits::Limit,
+    orders,
     provider::{Headers, Plan, ROUND_TRIP},
-    run::Run,
+    run::{Run, Stack},
     stacks::Setup,
 };
 
@@ -16,6 +17,8 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) plan: Plan,
     pub(crate) setup: Setup,
+    /// This crate's stack.
+    pub(crate) stack: Stack,
     pub(crate) calls: usize,
     /// How many calls there are at once.
     pub(crate) workers: usize,
@@ -58,6 +61,7 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
             fallback: None,
             minute: WINDOW,
         },
+        stack: Stack::Ours,
         calls: 800,
         workers: 64,
         bar: Bar {
@@ -73,7 +77,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let sliding = Limit::Sliding(50, WINDOW);
     let bucket = Limit::Bucket(50, WINDOW);
     let mut scenarios = vec![
-        four_keys("headers on every answer", FIXED, Headers::Always, (1.05, 4)),
+        headers_always(),
         four_keys("no headers at all", FIXED, Headers::Never, (1.20, 100)),
         four_keys("headers on 429s", FIXED, Headers::OnRefusals, (1.08, 80)),
         herd(),
@@ -111,6 +115,15 @@ pub(crate) fn all() -> Vec<Scenario> {
     let lying = lies.map(|(name, headers)| four_keys(name, FIXED, headers, (1.08, 100)));
     scenarios.extend(lying);
     scenarios
+}
+
+/// What runs over real HTTP too, which takes its time.
+pub(crate) fn over_loopback() -> Vec<Scenario> {
+    vec![headers_always(), model_fallback()]
+}
+
+fn headers_always() -> Scenario {
+    four_keys("headers on every answer", FIXED, Headers::Always, (1.05, 4))
 }
 
 fn herd() -> Scenario {
@@ -160,15 +173,17 @@ fn slow_answers() -> Scenario {
     scenario
 }
 
-fn model_fallback() -> Scenario {
-    let mut scenario = four_keys("fallback to a model", FIXED, Headers::Always, (1.10, 10));
+/// A small preferred model and an ample one, with one key: the scenario of the orders too.
+pub(crate) fn model_fallback() -> Scenario {
+    let mut scenario = four_keys("fallback to a model", FIXED, Headers::Always, (1.05, 10));
+    scenario.stack = Stack::Ordered(orders::RECOMMENDED);
     scenario.plan.models = vec![
         ("large", Limit::Fixed(20, WINDOW)),
         ("small", Limit::Fixed(200, WINDOW)),
     ];
     scenario.setup.keys = &FOUR[..1];
     scenario.setup.fallback = Some("small");
-    scenario.calls = 300;
+    (scenario.calls, scenario.workers) = (300, 32);
     scenario.bar.also = Some(|run| {
         let served = |window: u32| {
             let ended = |at: Duration| at < WINDOW * (window + 1) && at >= WINDOW * window;

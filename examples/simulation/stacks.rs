@@ -10,7 +10,8 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry, util::BoxCloneService};
 use tower_429::{
@@ -18,7 +19,7 @@ use tower_429::{
     key_rotation::{Key, PoolError},
 };
 
-use crate::{Error, provider::now};
+use crate::{Error, provider::now, run::Stack};
 
 pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
@@ -33,15 +34,38 @@ pub(crate) struct Setup {
     pub(crate) minute: Duration,
 }
 
-/// Longer than any scenario takes.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Fallback, if there is another model, over Backoff over KeyRotation over Inspect.
-pub(crate) fn ours<S>(setup: Setup, provider: S) -> Result<(Client, KeyPool), PoolError>
+/// A stack over a client, and its pool if it has one.
+pub(crate) fn build<S, R>(
+    stack: Stack,
+    setup: Setup,
+    client: S,
+) -> Result<(Client, Option<KeyPool>), PoolError>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Error> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + Unpin + 'static,
+    R::Error: Into<Error> + Send,
+{
+    let with_pool = |(client, pool)| (client, Some(pool));
+    match stack {
+        Stack::Ours => ours(setup, client).map(with_pool),
+        Stack::Ordered(order) => order.over(setup, client).map(with_pool),
+        Stack::ByHand => Ok((by_hand(setup, client), None)),
+    }
+}
+
+/// Longer than any scenario takes.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// Fallback, if there is another model, over Backoff over KeyRotation over Inspect.
+fn ours<S, R>(setup: Setup, provider: S) -> Result<(Client, KeyPool), PoolError>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Error> + Send + Sync + 'static,
+    R: Body<Data = Bytes> + Send + Unpin + 'static,
+    R::Error: Into<Error> + Send,
 {
     let keys = setup
         .keys
@@ -51,13 +75,13 @@ where
     // Where there is another model, it is better than a long wait for a key.
     let patience = match setup.fallback {
         Some(_) => setup.minute / 10,
-        None => PATIENCE,
+        None => MAX_WAIT,
     };
     let rotation = KeyRotationLayer::new(pool.clone())
         .respond_when_exhausted()
         .wait_when_exhausted(patience);
     let client = ServiceBuilder::new()
-        .layer(BackoffLayer::new().max_wait(patience).deadline(PATIENCE))
+        .layer(BackoffLayer::new().max_wait(patience).deadline(MAX_WAIT))
         .layer(rotation)
         .layer(InspectLayer::new())
         .service(provider);
@@ -65,18 +89,20 @@ where
         None => boxed(client),
         Some(model) => {
             let fallback = FallbackLayer::new([model]).cooldown(setup.minute);
-            boxed(fallback.wait_when_exhausted(PATIENCE).layer(client))
+            boxed(fallback.wait_when_exhausted(MAX_WAIT).layer(client))
         }
     };
     Ok((client, pool))
 }
 
 /// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
-pub(crate) fn by_hand<S>(setup: Setup, provider: S) -> Client
+fn by_hand<S, R>(setup: Setup, provider: S) -> Client
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>> + Clone + Send + 'static,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
     S::Error: Into<Error> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<Error>,
 {
     let ring = Ring(Arc::new(Mutex::new(Keys {
         cooling: setup.keys.iter().map(|(key, _)| (*key, None)).collect(),
@@ -96,14 +122,21 @@ where
     boxed(client)
 }
 
-fn boxed<S, R>(client: S) -> Client
+/// Reads each response to its end, as a program does: else its connection is lost.
+pub(crate) fn boxed<S, R>(client: S) -> Client
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
-    S::Error: Into<Error>,
+    S::Error: Into<Error> + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<Error>,
 {
-    let status = |response: Response<R>| response.status();
-    BoxCloneService::new(client.map_response(status).map_err(Into::into))
+    let read = |response: Response<R>| async {
+        let (head, body) = response.into_parts();
+        body.collect().await.map_err(Into::into)?;
+        Ok(head.status)
+    };
+    BoxCloneService::new(client.map_err(Into::into).and_then(read))
 }
 
 /// The keys, and until when each cools.
@@ -160,9 +193,9 @@ impl Ring {
     }
 }
 
-impl<S> Service<Request<Full<Bytes>>> for PutKey<S>
+impl<S, R> Service<Request<Full<Bytes>>> for PutKey<S>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<Full<Bytes>>>,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -187,13 +220,13 @@ where
     }
 }
 
-impl<E> retry::Policy<Request<Full<Bytes>>, Response<Full<Bytes>>, E> for Policy {
+impl<R, E> retry::Policy<Request<Full<Bytes>>, Response<R>, E> for Policy {
     type Future = Sleep;
 
     fn retry(
         &mut self,
         _: &mut Request<Full<Bytes>>,
-        result: &mut Result<Response<Full<Bytes>>, E>,
+        result: &mut Result<Response<R>, E>,
     ) -> Option<Sleep> {
         let response = result.as_ref().ok()?;
         let limited = response.status() == StatusCode::TOO_MANY_REQUESTS;

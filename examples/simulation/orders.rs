@@ -1,0 +1,137 @@
+//! The three layers in each order, and who waits: what a stack makes of a small preferred model and an ample one.
+
+use std::{fmt, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
+use tower_429::{
+    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, inspect::InspectedBody,
+    key_rotation::PoolError,
+};
+
+use crate::{
+    Error,
+    stacks::{self, Client, MAX_WAIT, Setup},
+};
+
+/// A layer of a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Backoff,
+    KeyRotation,
+    Fallback,
+}
+
+/// What waits for capacity, besides Backoff, which waits wherever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waits {
+    Neither,
+    Keys,
+    Fallback,
+    Both,
+    /// Fallback waits, and a key only for a moment: a call that gets none by then goes to the next target.
+    Briefly,
+}
+
+/// A stack, from the outside in, with default settings but for who waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Order(pub(crate) &'static [Part], pub(crate) Waits);
+
+/// The first stack of the README.
+pub(crate) const RECOMMENDED: Order = Order(
+    &[Part::Backoff, Part::Fallback, Part::KeyRotation],
+    Waits::Briefly,
+);
+
+/// Every order of the three, and fallback over keys without backoff.
+pub(crate) fn all() -> impl Iterator<Item = Order> {
+    use Part::{Backoff, Fallback, KeyRotation};
+    const PARTS: [&[Part]; 7] = [
+        &[Backoff, Fallback, KeyRotation],
+        &[Fallback, KeyRotation],
+        &[Fallback, Backoff, KeyRotation],
+        &[Fallback, KeyRotation, Backoff],
+        &[Backoff, KeyRotation, Fallback],
+        &[KeyRotation, Backoff, Fallback],
+        &[KeyRotation, Fallback, Backoff],
+    ];
+    const WAITS: [Waits; 5] = [
+        Waits::Neither,
+        Waits::Keys,
+        Waits::Fallback,
+        Waits::Both,
+        Waits::Briefly,
+    ];
+    PARTS
+        .into_iter()
+        .flat_map(|parts| WAITS.map(|waits| Order(parts, waits)))
+}
+
+type Stack<R> = BoxCloneService<Request<Full<Bytes>>, Response<InspectedBody<R>>, Error>;
+
+impl Order {
+    /// This stack over a client, with [`InspectLayer`] next to it.
+    pub(crate) fn over<S, R>(self, setup: Setup, client: S) -> Result<(Client, KeyPool), PoolError>
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Error> + Send + 'static,
+        R: Body<Data = Bytes> + Send + Unpin + 'static,
+        R::Error: Into<Error> + Send,
+    {
+        let pool = KeyPool::new(setup.keys.iter().map(|(key, _)| *key))?;
+        let client = InspectLayer::new().layer(client.map_err(Into::into));
+        let mut stack: Stack<R> = BoxCloneService::new(client);
+        for part in self.0.iter().rev() {
+            stack = self.add(*part, setup, &pool, stack);
+        }
+        Ok((stacks::boxed(stack), pool))
+    }
+
+    fn add<R>(self, part: Part, setup: Setup, pool: &KeyPool, inner: Stack<R>) -> Stack<R>
+    where
+        R: Body<Data = Bytes> + Send + Unpin + 'static,
+        R::Error: Send,
+    {
+        let keys = KeyRotationLayer::new(pool.clone());
+        let fallback = FallbackLayer::new(setup.fallback);
+        let fallback_waits = !matches!(self.1, Waits::Neither | Waits::Keys);
+        match (part, self.1) {
+            (Part::Backoff, _) => BoxCloneService::new(BackoffLayer::new().layer(inner)),
+            (Part::KeyRotation, Waits::Keys | Waits::Both) => {
+                BoxCloneService::new(keys.wait_when_exhausted(MAX_WAIT).layer(inner))
+            }
+            (Part::KeyRotation, Waits::Briefly) => {
+                let keys = keys.respond_when_exhausted().wait_when_exhausted(BRIEFLY);
+                BoxCloneService::new(keys.layer(inner))
+            }
+            (Part::KeyRotation, _) => BoxCloneService::new(keys.layer(inner)),
+            (Part::Fallback, _) if fallback_waits => {
+                BoxCloneService::new(fallback.wait_when_exhausted(MAX_WAIT).layer(inner))
+            }
+            (Part::Fallback, _) => BoxCloneService::new(fallback.layer(inner)),
+        }
+    }
+}
+
+/// Long enough for the answers under way, which tell how much a key takes.
+const BRIEFLY: Duration = Duration::from_secs(1);
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.iter().enumerate() {
+            let separator = if index > 0 { " > " } else { "" };
+            write!(f, "{separator}{part:?}")?;
+            f.write_str(match (part, self.1) {
+                (Part::KeyRotation, Waits::Keys | Waits::Both) => ".wait",
+                (Part::KeyRotation, Waits::Briefly) => ".wait(1 s).respond",
+                (Part::Fallback, Waits::Fallback | Waits::Both | Waits::Briefly) => ".wait",
+                _ => "",
+            })?;
+        }
+        Ok(())
+    }
+}
