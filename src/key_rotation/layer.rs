@@ -100,7 +100,9 @@ impl<X> KeyRotationLayer<X> {
     /// Answers a call that finds every key cooling with a 429 of its own and sends nothing.
     ///
     /// It has an empty body, `retry-after` in seconds, and the exact time in its
-    /// [`Refusal`]. The type of response body needs a [`Default`]; that of hyper's client has none.
+    /// [`Refusal`]. The type of the response body needs a [`Default`]. The body of hyper's client has
+    /// none, but the [`InspectedBody`](crate::inspect::InspectedBody) that
+    /// [`InspectLayer`](crate::InspectLayer) puts around it has one.
     pub fn respond_when_exhausted(self) -> KeyRotationLayer<Respond> {
         KeyRotationLayer {
             policy: Policy {

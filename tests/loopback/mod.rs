@@ -23,6 +23,7 @@ use hyper_util::{
 use tokio::net::{TcpListener, TcpStream};
 use tower::Service;
 
+#[allow(unused_imports)] // no topic needs all of it
 pub use meet::{Client, Held, Inspected, Met, meet};
 
 pub type Answer = Response<BoxBody<Bytes, Infallible>>;
