@@ -69,8 +69,48 @@ fn longest(
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| parse(value.to_str().ok()?.trim_matches([' ', '\t'])))
+        .filter_map(|value| longest_of(value.to_str().ok()?, &parse))
         .max()
+}
+
+/// The longest of the values that a proxy has joined with commas (RFC 9110, section 5.3). What cannot be
+/// read is none; a number that begins with zero is the rest of one with separators (`1,000`).
+pub(super) fn longest_of(
+    value: &str,
+    parse: impl Fn(&str) -> Option<Duration>,
+) -> Option<Duration> {
+    if let Some(wait) = parse(trim(value)) {
+        return Some(wait);
+    }
+    let mut longest = None;
+    let mut weekday = None;
+    for (index, item) in value.split(',').enumerate() {
+        if index > 0 && item.len() == 3 && item.starts_with('0') {
+            return None;
+        }
+        let item = trim(item);
+        if is_weekday(item) {
+            weekday = Some(item);
+            continue;
+        }
+        let wait = match weekday.take() {
+            Some(weekday) => parse(&format!("{weekday}, {item}")),
+            None => parse(item),
+        };
+        longest = longest.max(wait);
+    }
+    longest
+}
+
+fn trim(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+/// What an HTTP-date begins with, before a comma of its own.
+fn is_weekday(item: &str) -> bool {
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    item.get(..3).is_some_and(|day| days.contains(&day))
+        && item.bytes().all(|it| it.is_ascii_alphabetic())
 }
 
 /// The response's own clock.
@@ -172,6 +212,25 @@ mod tests {
     fn the_longest_of_several_values_holds() {
         let twice = [("retry-after", "3"), ("retry-after", "5")];
         assert_eq!(read(&twice), Some(5_000));
+        let date = "Mon, 05 Aug 2019 09:28:00 GMT";
+        let table: &[(&str, Option<u128>)] = &[
+            ("5, 10", Some(10_000)),
+            ("10,5", Some(10_000)),
+            ("5, soon", Some(5_000)),
+            ("soon, 5", Some(5_000)),
+            ("5, -10", Some(5_000)),
+            (", 5,", Some(5_000)),
+            ("1,000", None),
+            ("Mon, Mon, Mon", None),
+            (",", None),
+            (&format!("5, {date}"), Some(60_000)),
+            (&format!("{date}, 90"), Some(90_000)),
+            (&format!("{date}, {date}"), Some(60_000)),
+        ];
+        for (value, expected) in table {
+            assert_eq!(read(&[("retry-after", value)]), *expected, "{value:?}");
+        }
+        assert_eq!(read(&[("retry-after-ms", "250, 300")]), Some(300));
     }
 
     #[test]
