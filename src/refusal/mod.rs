@@ -174,7 +174,9 @@ mod bucket;
 mod codes;
 mod cures;
 mod decimal;
+mod delay_field;
 mod dialect;
+mod framing;
 mod go_duration;
 mod google;
 mod kinds;
@@ -186,9 +188,11 @@ mod read;
 mod report;
 mod reset;
 mod retry_after;
+pub(crate) mod sse;
 mod timespan;
 mod timestamp;
 mod words;
+mod xml;
 
 use std::time::{Duration, SystemTime};
 
@@ -371,7 +375,13 @@ impl Dialect {
 
     /// As [`Refusal::from_event`], where the provider is known.
     pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Refusal> {
-        let report = report::of_event(name, data, now)?;
+        let report = report::of_event(name, None, data, now)?;
+        Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
+    }
+
+    /// As [`event`](Self::event), of an event that may state a status of its own.
+    pub(crate) fn first_event(self, event: &sse::Event, now: SystemTime) -> Option<Refusal> {
+        let report = report::of_event(event.name.as_deref(), event.status, &event.data, now)?;
         Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
     }
 }

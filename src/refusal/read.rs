@@ -62,7 +62,7 @@ pub(super) fn error(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option
 /// What the body of a success says, if it is an error after all.
 pub(super) fn success(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Report> {
     let clock = retry_after::date(headers).unwrap_or(now);
-    is_identity(headers).then(|| report::of_event(None, body, clock))?
+    is_identity(headers).then(|| report::of_event(None, None, body, clock))?
 }
 
 // === impl Evidence ===
@@ -277,8 +277,18 @@ impl Evidence<'_> {
             let limited = refusal.reason == Reason::RateLimited;
             limited.then(|| self.unnamed_reset(dialect, clock))?
         });
-        let known = [by_head, field, told, sentence, named, listed];
-        retry_after::first_positive(known.into_iter().chain(unnamed))
+        let said = [by_head, field, told, sentence];
+        let first =
+            retry_after::first_positive(said.into_iter().chain([named, listed]).chain(unnamed))?;
+        // A proxy cuts the fraction off that the answer it wraps has.
+        let is_cut_off = |wait: &Duration| {
+            first.subsec_nanos() == 0 && !first.is_zero() && wait.as_secs() == first.as_secs()
+        };
+        said.into_iter()
+            .flatten()
+            .filter(is_cut_off)
+            .max()
+            .or(Some(first))
     }
 
     /// A reset that names no dimension is of the limit that refused, unless something is left of its

@@ -31,7 +31,7 @@ pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Durat
     let millis = |name| longest(headers, name, |value| decimal::hint(value, MILLISECOND));
     let seconds = |name| {
         longest(headers, name, |value| {
-            decimal::hint(value, SECOND).or_else(|| until(value, reference))
+            decimal::hint(value, SECOND).or_else(|| timestamp::until(date_of(value)?, reference))
         })
     };
     let [plain, prefixed] = &RETRY_AFTER_MS;
@@ -115,12 +115,12 @@ fn is_weekday(item: &str) -> bool {
 
 /// The response's own clock.
 pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+    timestamp::http_date(headers.get(header::DATE)?.to_str().ok()?)
 }
 
-/// An HTTP-date, in any of its three forms, as the time from `reference` to it; a past date is zero.
-fn until(value: &str, reference: SystemTime) -> Option<Duration> {
-    timestamp::until(httpdate::parse_http_date(value).ok()?, reference)
+/// An HTTP-date, or a date of another form.
+fn date_of(value: &str) -> Option<SystemTime> {
+    timestamp::http_date(value).or_else(|| timestamp::parse(value))
 }
 
 #[cfg(test)]
@@ -152,6 +152,8 @@ mod tests {
             ("Mon, 05 Aug 2019 09:28:00 GMT", Some(60_000)),
             ("Monday, 05-Aug-19 09:28:00 GMT", Some(60_000)),
             ("Mon Aug  5 09:28:00 2019", Some(60_000)),
+            ("Mon, 05 Aug 2019 09:28:00 -0000", Some(60_000)),
+            ("2019-08-05T09:28:00Z", Some(60_000)),
             ("Mon, 05 Aug 2019 09:00:00 GMT", Some(0)),
             ("Fri, 31 Dec 9999 23:59:59 GMT", None),
             ("Fri, 29 Sep 100000 16:26:57 GMT", None),
