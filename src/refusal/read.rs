@@ -277,18 +277,15 @@ impl Evidence<'_> {
             let limited = refusal.reason == Reason::RateLimited;
             limited.then(|| self.unnamed_reset(dialect, clock))?
         });
-        let said = [by_head, field, told, sentence];
-        let first =
-            retry_after::first_positive(said.into_iter().chain([named, listed]).chain(unnamed))?;
-        // A proxy cuts the fraction off that the answer it wraps has.
+        let fields = [by_head, field, told];
+        let known = fields.into_iter().chain([sentence, named, listed]);
+        let first = retry_after::first_positive(known.chain(unnamed))?;
+        // A proxy's header has whole seconds of the delay in the answer that it wraps.
         let is_cut_off = |wait: &Duration| {
             first.subsec_nanos() == 0 && !first.is_zero() && wait.as_secs() == first.as_secs()
         };
-        said.into_iter()
-            .flatten()
-            .filter(is_cut_off)
-            .max()
-            .or(Some(first))
+        let wrapped = fields.into_iter().flatten().filter(is_cut_off);
+        wrapped.chain([first]).max()
     }
 
     /// A reset that names no dimension is of the limit that refused, unless something is left of its
