@@ -43,6 +43,10 @@ const BEFORE_A_DATE: &[&str] = &[
     "available at ",
 ];
 
+/// What stands before a `google.protobuf.Duration` in the text of a message of protocol buffers, which
+/// Google's Python client has in its errors, and proxies in theirs (`retry_delay {\n  seconds: 44\n}`).
+const BEFORE_A_PRINTED_DELAY: &[&str] = &["retry_delay {", "retry_delay{"];
+
 const HEDGES: &[&str] = &[
     "about ",
     "around ",
@@ -81,7 +85,8 @@ pub(super) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
         let (at, _) = timestamp::leading(text)?;
         timestamp::until(at, now)
     });
-    delays.chain(dates).max()
+    let printed = after(text, BEFORE_A_PRINTED_DELAY).filter_map(printed_span);
+    delays.chain(dates).chain(printed).max()
 }
 
 /// The date of a sentence that gives no time of day worth waiting for ("on 2026-09-01 at 00:00 UTC").
@@ -142,6 +147,19 @@ fn leading_span(text: &str) -> Option<(Duration, &str)> {
     Some((decimal::from_nanos(total)?, rest))
 }
 
+/// `seconds: 44` and perhaps `nanos: 98217318`.
+fn printed_span(text: &str) -> Option<Duration> {
+    let (seconds, rest) = printed_field(text, "seconds:", SECOND)?;
+    let nanos = printed_field(rest, "nanos:", 1).map_or(0, |(nanos, _)| nanos);
+    decimal::from_nanos(seconds.checked_add(nanos)?)
+}
+
+fn printed_field<'a>(text: &'a str, name: &str, unit: u64) -> Option<(u128, &'a str)> {
+    let number = text.trim_start().strip_prefix(name)?;
+    let (number, rest) = decimal::leading(number.trim_start())?;
+    Some((decimal::nanos(number, unit)?, rest))
+}
+
 /// One number and its unit, as nanoseconds.
 fn part(text: &str) -> Option<(u128, &str)> {
     let (number, rest) = decimal::leading(text)?;
@@ -174,6 +192,10 @@ mod tests {
             ("Please try again in 6ms.", Some(6)),
             ("try again in 250 ms", Some(250)),
             ("Your limit resets in .5s.", Some(500)),
+            ("[retry_delay {\n  seconds: 44\n}]", Some(44_000)),
+            ("retry_delay { seconds: 44 nanos: 98217318 }", Some(44_099)),
+            ("retry_delay {\n}", None),
+            ("retry_delay { seconds: -44 }", None),
             (
                 "It will reset at 2026-05-31 18:04:59 +0800 CST. Request",
                 Some(59_000),

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_takes_every_form_of_the_rfc_and_nothing_else() {
+    fn retry_after_takes_every_form_of_the_rfc_and_other_dates_alone() {
         let nines = "9".repeat(35);
         let table: &[(&str, Option<u128>)] = &[
             ("20", Some(20_000)),

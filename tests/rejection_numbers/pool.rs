@@ -1,5 +1,7 @@
 //! What the pool makes of the windows of a subscription, in every order of the layers.
 
+#![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
+
 use http::Response;
 use tokio::time::Instant;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
