@@ -34,6 +34,14 @@ const NAMES: &[&str] = &[
     "anthropic-ratelimit-input-tokens-reset",
     "anthropic-ratelimit-unified-5h-status",
     "anthropic-ratelimit-unified-5h-reset",
+    "anthropic-ratelimit-unified-status",
+    "anthropic-ratelimit-unified-reset",
+    "anthropic-ratelimit-unified-representative-claim",
+    "anthropic-ratelimit-unified-7d-reset",
+    "anthropic-ratelimit-unified-7d_opus-utilization",
+    "x-codex-primary-used-percent",
+    "x-codex-primary-window-minutes",
+    "x-codex-primary-reset-after-seconds",
     "x-amzn-errortype",
     "policy-id",
 ];
@@ -72,6 +80,18 @@ const VALUES: &[&str] = &[
     "true",
     "false",
     "rejected",
+    "allowed",
+    "five_hour",
+    "seven_day_opus",
+    "5, 10",
+    "1,000",
+    ",,Mon,é",
+    "Mon, 05 Aug 2019 09:27:05 -0000, 7",
+    "Mon, 01 Jan 1601 00:00:00 +2359",
+    "2026-08-03 23:59:59 +0800 CST",
+    "1970-01-01 00:00:00 UTC+14",
+    ".5s",
+    "..5s",
     "Tokens",
     "gzip",
     "identity",
@@ -108,6 +128,19 @@ fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
     })
 }
 
+/// The body in one of the forms that errors come in.
+fn framed(body: &[u8], form: usize) -> Vec<u8> {
+    let (before, after): (&[u8], &[u8]) = match form {
+        0 => (b"\xef\xbb\xbf", b"\0\0"),
+        1 => (b"event: error\ndata: ", b"\n\n"),
+        2 => (b"id:1\n:HTTP_STATUS/99999\ndata:", b"\r"),
+        3 => (b"<Error><Code>", b"</Code></Error>"),
+        4 => (b"{\"message\":\"b'", b"'\"}"),
+        _ => (b"", b""),
+    };
+    [before, body, after].concat()
+}
+
 /// A fixture with one piece replaced by anything, or cut off; or no fixture at all.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let mutated = (
@@ -127,12 +160,26 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         let value = serde_json::Value::from(value);
         format!(
             r#"{{"error":{{"retry_after":{number},"retry_after_ms":{number},"retryDelay":{value},
+            "resets_at":{value},"reset_after_seconds":{number},"retry_delay":{{"seconds":{number}}},
             "details":[{{"quotaResetDelay":{value},"quotaResetTimeStamp":{value}}}],
             "message":"Please try again in {number}{unit}. Wait {number} days, resets at {number}"}}}}"#
         )
         .into_bytes()
     });
+    let parts = (
+        select(fixtures()),
+        0..5_usize,
+        any::<prop::sample::Index>(),
+        vec(any::<u8>(), 0..4),
+    );
+    let framed = parts.prop_map(|(body, form, at, piece)| {
+        let mut body = framed(body.as_bytes(), form);
+        let start = at.index(body.len() + 1);
+        body.splice(start..start, piece);
+        body
+    });
     prop_oneof![
+        2 => framed,
         4 => mutated,
         2 => delayed,
         1 => select(fixtures()).prop_map(String::into_bytes),

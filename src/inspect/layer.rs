@@ -115,11 +115,12 @@ impl<S> Layer<S> for InspectLayer {
     }
 }
 
-/// Whether the body of such a response is worth reading: an error, in JSON or text.
+/// Whether the body of such a response is worth reading: an error, in JSON, XML or text.
 pub(super) fn is_readable_error(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_error = status.is_client_error() || status.is_server_error();
-    // `application/problem+json`, Amazon's `application/x-amz-json-1.1`
-    let text = |kind: String| kind.starts_with("text/") || kind.contains("json");
+    // `application/problem+json`, Amazon's `application/x-amz-json-1.1` and `application/xml`
+    let text =
+        |kind: String| kind.starts_with("text/") || kind.contains("json") || kind.contains("xml");
     is_error && is_plain(headers) && essence(headers).is_none_or(text)
 }
 

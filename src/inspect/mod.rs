@@ -5,7 +5,7 @@
 //! its type: a layer of its own, next to the client, that the other layers use when it is there and
 //! work without when it is not.
 //!
-//! 1. The body of an error (4xx, 5xx) is read if it is JSON or text and not compressed, up to
+//! 1. The body of an error (4xx, 5xx) is read if it is JSON, XML or text and not compressed, up to
 //!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`patience`](InspectLayer::patience) (1 s).
 //!    What decompresses belongs further in.
 //! 2. What it means is left as a [`Refusal`](crate::refusal::Refusal) in the response's extensions.

@@ -185,10 +185,10 @@ where
         let dialect = this.settings.dialect(this.host.as_ref(), &head);
         let refusal = match first {
             None | Some(First::Whole) => dialect.refusal(&head, &reading.text(), clock::wall()),
-            Some(First::Event(name, data)) => {
+            Some(First::Event(event)) => {
                 // A date in the event is measured as one in a body is.
                 let now = refusal::date(&head.headers).unwrap_or_else(clock::wall);
-                dialect.event(name.as_deref(), &data, now)
+                dialect.first_event(&event, now)
             }
             Some(First::Content) => None,
         };

@@ -1,14 +1,20 @@
 //! The rate-limit buckets that a response tells of, on successes too.
 
+mod draft;
+mod names;
+mod unified;
+
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
-use super::{Dialect, Dimension, Scope, Window, decimal, rate_limit_field, reset, retry_after};
+use self::{draft::Draft, names::parts};
+use super::{Dialect, Dimension, Scope, Window, rate_limit_field, retry_after};
 
 /// One limit and what is left of it.
 ///
-/// What a provider does not send is `None`; a header that cannot be read counts as not sent.
+/// What a provider does not send is `None`; a header that cannot be read counts as not sent. A limit of
+/// zero leaves `remaining` unknown: no reset brings more of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bucket {
@@ -26,109 +32,25 @@ pub struct Bucket {
     pub reset: Option<Duration>,
 }
 
-/// What a header says of its bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Limit,
-    Remaining,
-    Reset,
-    /// The window's length in seconds (Azure).
-    Period,
-    /// `allowed`, `allowed_warning` or `rejected` (Anthropic's subscriptions).
-    Status,
-}
-
-const PARTS: &[(&str, Part)] = &[
-    ("limit", Part::Limit),
-    ("remaining", Part::Remaining),
-    ("reset", Part::Reset),
-    ("renewalperiod", Part::Period),
-    ("status", Part::Status),
-];
-
-/// How the names of one family are built: `x-ratelimit-<part>-<subject>` or `<subject>-<part>`.
+/// A bucket of a refusal, and whether it can be the one that refused.
 #[derive(Debug)]
-struct Family {
-    prefix: &'static str,
-    part_first: bool,
-    /// What is counted where no subject is named, and over which time.
-    unnamed: (Dimension, Option<Window>),
+pub(super) struct Reported {
+    bucket: Bucket,
+    level: Level,
 }
 
-const fn family(prefix: &'static str, unnamed: (Dimension, Option<Window>)) -> Family {
-    Family {
-        prefix,
-        part_first: true,
-        unnamed,
-    }
+/// Whether a bucket is exhausted, by all of its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    /// Nothing but its reset is reported.
+    ResetOnly,
+    /// Something is left, or what is left cannot be read.
+    NotExhausted,
+    Exhausted,
 }
-
-const fn subject_first(prefix: &'static str, unnamed: (Dimension, Option<Window>)) -> Family {
-    Family {
-        prefix,
-        part_first: false,
-        unnamed,
-    }
-}
-
-static FAMILIES: &[Family] = &[
-    // OpenAI and all who imitate it.
-    family("x-ratelimit-", (Dimension::Requests, None)),
-    // Azure in 2023.
-    family("x-rate-limit-", (Dimension::Requests, None)),
-    // Together, whose windows are seconds.
-    family("x-tokenlimit-", (Dimension::Tokens, Some(Window::Second))),
-    // Cohere's trial keys.
-    subject_first(
-        "x-trial-endpoint-call-",
-        (Dimension::Requests, Some(Window::Minute)),
-    ),
-    subject_first("anthropic-ratelimit-", (Dimension::Requests, None)),
-    // Drafts 00 to 06 of the IETF's field.
-    family("ratelimit-", (Dimension::Requests, None)),
-];
-
-/// What the subject of a name counts; a window may follow it (`tokens-minute`).
-#[rustfmt::skip]
-static SUBJECTS: &[(&str, Dimension, Option<Scope>)] = &[
-    ("requests", Dimension::Requests, None),
-    ("req", Dimension::Requests, None),
-    ("tokens", Dimension::Tokens, None),
-    ("project-requests", Dimension::Requests, Some(Scope::Project)),
-    ("project-tokens", Dimension::Tokens, Some(Scope::Project)),
-    ("tokens_usage_based", Dimension::Tokens, None),
-    ("input-tokens", Dimension::InputTokens, None),
-    ("output-tokens", Dimension::OutputTokens, None),
-    ("priority-input-tokens", Dimension::InputTokens, None),
-    ("priority-output-tokens", Dimension::OutputTokens, None),
-    ("tokens-prompt", Dimension::InputTokens, None),
-    ("tokens-cache-adjusted-prompt", Dimension::InputTokens, None),
-    ("tokens-generated", Dimension::OutputTokens, None),
-    ("unified", Dimension::Spend, None),
-];
-
-static WINDOWS: &[(&str, Window)] = &[
-    ("-second", Window::Second),
-    ("-minute", Window::Minute),
-    ("-hour", Window::Hour),
-    ("-5h", Window::FiveHours),
-    ("-day", Window::Day),
-    ("-7d", Window::Week),
-    ("-month", Window::Month),
-];
 
 /// No provider has more; a response with thousands of such headers is an attack.
 const MOST_BUCKETS: usize = 32;
-
-/// A bucket whose headers are still being collected.
-struct Draft<'a> {
-    family: &'static str,
-    subject: &'a str,
-    bucket: Bucket,
-    /// Whether the window comes from the dialect and not from the response.
-    window_is_assumed: bool,
-    reset_is_duration: bool,
-}
 
 /// All buckets that the headers of a response tell of, in the order of their headers; those of
 /// `RateLimit` come last.
@@ -152,7 +74,10 @@ struct Draft<'a> {
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bucket> {
-    let mut buckets = named(headers, dialect, now);
+    let drafts = drafts(headers, dialect, now).into_iter();
+    let mut buckets: Vec<_> = drafts
+        .filter_map(|draft| Some(draft.finish(dialect)?.bucket))
+        .collect();
     if headers.contains_key("ratelimit") {
         buckets.append(&mut rate_limit_field::buckets(headers));
     }
@@ -160,7 +85,18 @@ pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bu
 }
 
 /// The buckets whose parts are headers of their own.
-pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bucket> {
+pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Reported> {
+    let drafts = drafts(headers, dialect, now).into_iter();
+    drafts.filter_map(|draft| draft.finish(dialect)).collect()
+}
+
+/// Those of `RateLimit`.
+pub(super) fn listed(headers: &HeaderMap) -> Vec<Reported> {
+    let buckets = rate_limit_field::buckets(headers).into_iter();
+    buckets.map(Reported::from).collect()
+}
+
+fn drafts<'a>(headers: &'a HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Draft<'a>> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();
     let mut clock = None;
     for (name, value) in headers {
@@ -186,31 +122,8 @@ pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> V
             draft.take(part, value, now);
         }
     }
+    unified::settle(&mut drafts);
     drafts
-        .into_iter()
-        .filter_map(|draft| draft.finish(dialect))
-        .collect()
-}
-
-/// The family, part and subject of a header's name.
-fn parts(name: &str) -> Option<(&'static Family, Part, &str)> {
-    // Nearly every header of a success is turned away here.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'a' | b'r')) {
-        return None;
-    }
-    let (family, rest) = FAMILIES
-        .iter()
-        .find_map(|family| Some((family, name.strip_prefix(family.prefix)?)))?;
-    PARTS.iter().find_map(|(word, part)| {
-        let subject = if family.part_first {
-            rest.strip_prefix(word)
-                .filter(|subject| subject.is_empty() || subject.starts_with('-'))
-        } else {
-            rest.strip_suffix(word)
-                .filter(|subject| subject.is_empty() || subject.ends_with('-'))
-        };
-        Some((family, *part, subject?.trim_matches('-')))
-    })
 }
 
 // === impl Bucket ===
@@ -234,16 +147,16 @@ impl Bucket {
             .any(|name| name == "ratelimit" || parts(name.as_str()).is_some())
     }
 
-    /// Whether nothing is left. A refusal that tells only a reset means the bucket that refused.
-    pub(super) fn is_spent(&self) -> bool {
-        match self.remaining {
-            Some(remaining) => remaining == 0,
-            None => self.limit.is_none() && self.reset.is_some(),
+    /// A limit of zero is that of a model that the plan does not contain (Mistral), or of nothing that is
+    /// counted: its reset brings no more.
+    pub(super) fn forget_limit_of_zero(&mut self) {
+        if self.limit == Some(0) {
+            self.remaining = None;
         }
     }
 
     /// Whether this can be the limit on `dimension`; on an unknown one it always can.
-    pub(super) fn counts(&self, dimension: Option<Dimension>) -> bool {
+    fn counts(&self, dimension: Option<Dimension>) -> bool {
         dimension.is_none_or(|it| it.is_compatible(self.dimension))
     }
 
@@ -260,100 +173,53 @@ impl Bucket {
     }
 }
 
-// === impl Draft ===
+// === impl Reported ===
 
-impl<'a> Draft<'a> {
-    fn new(family: &'static Family, subject: &'a str, dialect: Dialect) -> Option<Self> {
-        let (counted, window) = WINDOWS
-            .iter()
-            .find_map(|(end, window)| Some((subject.strip_suffix(end)?, Some(*window))))
-            .unwrap_or((subject, None));
-        let (dimension, scope) = if counted.is_empty() {
-            (family.unnamed.0, None)
-        } else {
-            SUBJECTS
-                .iter()
-                .find(|(name, ..)| *name == counted)
-                .map(|(_, dimension, scope)| (*dimension, *scope))?
+impl Reported {
+    /// Those that can be the limit that refused: the exhausted ones, or if none is reported as exhausted,
+    /// those of which nothing but the reset is.
+    pub(super) fn exhausted(
+        reported: &[Self],
+        dimension: Option<Dimension>,
+    ) -> impl Iterator<Item = &Bucket> {
+        let of = move |level| {
+            let counted = move |it: &&Self| it.level == level && it.bucket.counts(dimension);
+            reported.iter().filter(counted).map(|it| &it.bucket)
         };
-        let mut bucket = Bucket::new(dimension);
-        bucket.scope = scope;
-        // A name without a subject is nobody's minute, except where all windows are known.
-        let assumed = if counted.is_empty() && dialect != Dialect::Together {
-            family.unnamed.1
-        } else {
-            dialect.window(dimension)
+        let level = match of(Level::Exhausted).next() {
+            Some(_) => Level::Exhausted,
+            None => Level::ResetOnly,
         };
-        bucket.window = window.or(assumed);
-        Some(Self {
-            family: family.prefix,
-            subject,
-            bucket,
-            window_is_assumed: window.is_none(),
-            reset_is_duration: false,
-        })
+        of(level)
     }
 
-    /// One header of this bucket. Of a header sent twice, the stricter value holds.
-    fn take(&mut self, part: Part, value: &HeaderValue, now: SystemTime) {
-        let Ok(value) = value.to_str() else {
-            return;
-        };
-        let value = value.trim_matches([' ', '\t']);
-        let bucket = &mut self.bucket;
-        match part {
-            Part::Limit => bucket.limit = fewest(bucket.limit, count(value)),
-            Part::Remaining => bucket.remaining = fewest(bucket.remaining, count(value)),
-            Part::Reset => {
-                bucket.reset = bucket.reset.max(reset::parse(value, now));
-                self.reset_is_duration |= value.ends_with('s');
-            }
-            Part::Period => {
-                if let Some(window) =
-                    decimal::hint(value, decimal::SECOND).and_then(Window::covering)
-                {
-                    bucket.window = Some(window);
-                    self.window_is_assumed = false;
-                }
-            }
-            Part::Status if value.eq_ignore_ascii_case("rejected") => bucket.remaining = Some(0),
-            Part::Status => {}
-        }
-    }
-
-    fn finish(self, dialect: Dialect) -> Option<Bucket> {
-        let mut bucket = self.bucket;
-        let may_be_a_day = self.window_is_assumed
-            && bucket.dimension == Dimension::Requests
-            && self.reset_is_duration
-            && matches!(
-                dialect,
-                Dialect::OpenAi | Dialect::Generic | Dialect::LiteLlm
-            );
-        if may_be_a_day {
-            bucket.window = bucket.window_by_refill().or(bucket.window);
-        }
-        let says_anything =
-            bucket.limit.is_some() || bucket.remaining.is_some() || bucket.reset.is_some();
-        says_anything.then_some(bucket)
+    pub(super) fn has_limit_of_zero(&self) -> bool {
+        self.bucket.limit == Some(0)
     }
 }
 
-fn fewest(known: Option<u64>, new: Option<u64>) -> Option<u64> {
-    match (known, new) {
-        (Some(known), Some(new)) => Some(known.min(new)),
-        (known, new) => known.or(new),
+impl From<Bucket> for Reported {
+    fn from(bucket: Bucket) -> Self {
+        let level = match (bucket.remaining, bucket.limit) {
+            (Some(0), _) => Level::Exhausted,
+            (None, None) => Level::ResetOnly,
+            _ => Level::NotExhausted,
+        };
+        Self { bucket, level }
     }
 }
 
-/// A whole number; the drafts of the IETF put the policy behind it (`100, 100;w=60`).
-fn count(value: &str) -> Option<u64> {
-    let number = value.split([',', ';']).next()?.trim();
-    // Cerebras and Azure have been seen to send floats and -1: `parse` refuses both.
-    if number.starts_with('+') {
-        return None;
+// === impl Level ===
+
+impl Level {
+    /// Takes in a header that says more than a reset does.
+    fn report(&mut self, is_exhausted: bool) {
+        match (*self, is_exhausted) {
+            (_, true) => *self = Self::Exhausted,
+            (Self::ResetOnly, false) => *self = Self::NotExhausted,
+            (_, false) => {}
+        }
     }
-    number.parse().ok()
 }
 
 #[cfg(test)]
@@ -366,33 +232,6 @@ mod tests {
             headers.append(*name, value.parse().unwrap());
         }
         buckets(&headers, dialect, SystemTime::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_name_is_a_part_and_a_subject() {
-        let read = |name| parts(name).map(|(_, part, subject)| (part, subject));
-        assert_eq!(
-            read("x-ratelimit-limit-requests"),
-            Some((Part::Limit, "requests"))
-        );
-        assert_eq!(read("x-ratelimit-reset"), Some((Part::Reset, "")));
-        assert_eq!(
-            read("anthropic-ratelimit-input-tokens-remaining"),
-            Some((Part::Remaining, "input-tokens"))
-        );
-        assert_eq!(read("x-trial-endpoint-call-limit"), Some((Part::Limit, "")));
-        for other in [
-            "x-ratelimit-over-limit",
-            "x-ratelimit-limits",
-            "x-request-id",
-            "ratelimit",
-            "ratelimit-policy",
-            "x-ratelimit-",
-            "llm_provider-x-ratelimit-limit-requests",
-            "retry-after",
-        ] {
-            assert_eq!(read(other), None, "{other}");
-        }
     }
 
     #[test]

@@ -32,6 +32,14 @@ pub(super) fn nanos(value: &str, unit: u64) -> Option<u128> {
     Some(whole + (billionths * u128::from(unit)).div_ceil(1_000_000_000))
 }
 
+/// As [`nanos`], of a number before a unit, where Go leaves out the zero (`.5s`).
+pub(super) fn nanos_of_part(value: &str, unit: u64) -> Option<u128> {
+    match value.starts_with('.') {
+        true => nanos(&format!("0{value}"), unit),
+        false => nanos(value, unit),
+    }
+}
+
 /// A number of `unit` nanoseconds as a hint.
 pub(super) fn hint(value: &str, unit: u64) -> Option<Duration> {
     from_nanos(nanos(value, unit)?)

@@ -36,14 +36,21 @@
 //! 2. **The kind decides first, the delay second.** Gemini asks for 22 s when the day is gone, Azure
 //!    for 86 400 s when a minute is. [`time_helps`](Refusal::time_helps) knows the difference.
 //! 3. **The first positive delay holds**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
-//!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`), a sentence of the body
-//!    ("try again in 6m0s"), the reset of an empty bucket, `RateLimit`, a reset that names no limit.
+//!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`, `resets_in_seconds`, `resets_at`),
+//!    a sentence of the body ("try again in 6m0s"), the reset of an exhausted bucket, `RateLimit`, a reset
+//!    that names no limit.
 //!    Zero is told only if nothing is positive: Azure sends `retry-after-ms: 0` next to `retry-after: 1`.
-//! 4. **Never early.** Every delay is rounded up to the millisecond; of two in the same place the longer holds.
+//! 4. **Never early.** Every delay is rounded up to the millisecond; of two in the same place the longer holds,
+//!    also where a proxy has joined them with commas. A `retry-after` that has only the whole seconds of a
+//!    delay in the body yields to that.
 //! 5. **What cannot be read is not said.** A negative, infinite, exponential or overlong value (more than
-//!    366 days) is no hint. A body that is not JSON, is compressed, cut off, nested deeper than 128
-//!    levels or longer than 64 KiB leaves what the head says.
+//!    366 days) is no hint, and a date without a zone is none. A body that is compressed, cut off, nested
+//!    deeper than 128 levels, longer than 64 KiB, or in none of the [forms](#what-the-fields-come-in) that
+//!    are read leaves what the head says.
 //! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.
+//! 7. **Only a bucket that refused gives its reset.** It is exhausted if its `remaining` is 0, its status is
+//!    `rejected`, or all of it is used. A `remaining` that is negative or cannot be read is unknown. If no
+//!    bucket is reported as exhausted, one of which only the reset is reported may be the one.
 //!
 //! # Without a body
 //!
@@ -119,6 +126,16 @@
 //! | DeepSeek | `: keep-alive` or empty lines before what it says, for ten minutes at most | api-docs.deepseek.com |
 //! | Gemini | `data: {"error":{..}}`, or `[{"error":{..}}]` | gemini-cli |
 //!
+//! ## What the fields come in
+//!
+//! | form | source |
+//! |---|---|
+//! | JSON, in any nesting; behind a byte order mark, before NULs | proxies |
+//! | JSON in GBK, Big5 or Latin-1: codes, numbers and ASCII are read, other letters are not; UTF-16 is not read | proxies |
+//! | one event as the body of an error: `event: error`, `data: {..}`; DashScope with `:HTTP_STATUS/429` | help.aliyun.com, DashScope API reference |
+//! | XML of AWS: `<ErrorResponse><Error><Code>Throttling</Code>`, `<Error>`, `<Response><Errors>`; mostly under 400 | AWS, query protocol; botocore's list of throttling codes |
+//! | JSON in a message, as it is or as Python's `b'..'` (LiteLLM), or in `upstreamResponse`, `metadata.raw` | litellm#14736, claude-relay-service#746 |
+//!
 //! ## Where the delay is
 //!
 //! | provider | in | source |
@@ -131,6 +148,10 @@
 //! | Groq | `retry-after`, whole seconds or `7.66`; the message | console.groq.com, eliza#4040 |
 //! | OpenRouter | `retry-after`, `x-ratelimit-reset` in headers or in `error.metadata.headers` | limits.mdx, 2026 |
 //! | Together | `x-ratelimit-reset` | docs.together.ai |
+//! | OpenAI Codex | `resets_in_seconds`, `resets_at`; `x-codex-{primary,secondary}-reset-after-seconds` of the window that is used up | codex2api#9, 2026 |
+//! | Replicate | `retry_after` beside the message | nodetool#5196, 2026 |
+//! | Volcengine, MiniMax | the message ("reset at 2026-08-03 23:59:59 +0800 CST", "resets at 2026-05-15T15:00:00Z") | MiniMax-M2.7#36, 2026 |
+//! | claude-relay-service | the fields of the upstream's answer in `upstreamResponse` | claude-relay-service#746, 2025 |
 //! | Cerebras, GitHub Models | `retry-after` | inference-docs.cerebras.ai |
 //! | LiteLLM | the message ("Limit resets at: 2026-05-31 10:04:41 UTC", "Try again in 60 seconds"); `llm_provider-retry-after` | litellm#14736, #37754 |
 //! | Hugging Face, IETF draft | `RateLimit` | huggingface.co/docs/hub, draft of 2025-09 |
@@ -146,7 +167,8 @@
 //! | Azure, GitHub Models | the same, and `x-ratelimit-renewalperiod-*` | that period | `12`, seconds | openai-dotnet#838 |
 //! | Groq | the same as OpenAI | **requests per day**, tokens per minute | `2m59.56s` until *full* | console.groq.com |
 //! | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-*` | minute | `2025-06-02T15:15:48Z` | platform.claude.com |
-//! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset}` | as named | epoch seconds | clients, 2026 |
+//! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; over all of them `-unified-{status,reset,representative-claim}`; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
+//! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as told | seconds; epoch seconds | openai/codex |
 //! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, not on streams | minute of the wall clock | none | client-ts#169 |
 //! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on refusals | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
 //! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds | docs.together.ai |
@@ -174,7 +196,9 @@ mod bucket;
 mod codes;
 mod cures;
 mod decimal;
+mod delay_field;
 mod dialect;
+mod framing;
 mod go_duration;
 mod google;
 mod kinds;
@@ -186,9 +210,11 @@ mod read;
 mod report;
 mod reset;
 mod retry_after;
+pub(crate) mod sse;
 mod timespan;
 mod timestamp;
 mod words;
+mod xml;
 
 use std::time::{Duration, SystemTime};
 
@@ -265,8 +291,8 @@ impl Refusal {
 
     /// Reads a response's head and its body.
     ///
-    /// A body that is no JSON (HTML, compressed, cut off, longer than 64 KiB) leaves what the head
-    /// says. Of a success, only a body that is marked as an error is read: OpenRouter sends those.
+    /// A body in none of the [forms](self#what-the-fields-come-in) that are read (HTML, compressed, cut off,
+    /// longer than 64 KiB) leaves what the head says. Of a success, only a body that is marked as an error is read: OpenRouter sends those.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -371,7 +397,13 @@ impl Dialect {
 
     /// As [`Refusal::from_event`], where the provider is known.
     pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Refusal> {
-        let report = report::of_event(name, data, now)?;
+        let report = report::of_event(name, None, data, now)?;
+        Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
+    }
+
+    /// As [`event`](Self::event), of an event that may state a status of its own.
+    pub(crate) fn first_event(self, event: &sse::Event, now: SystemTime) -> Option<Refusal> {
+        let report = report::of_event(event.name.as_deref(), event.status, &event.data, now)?;
         Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
     }
 }

@@ -43,6 +43,10 @@ const BEFORE_A_DATE: &[&str] = &[
     "available at ",
 ];
 
+/// What stands before a `google.protobuf.Duration` in the text of a message of protocol buffers, which
+/// Google's Python client has in its errors, and proxies in theirs (`retry_delay {\n  seconds: 44\n}`).
+const BEFORE_A_PRINTED_DELAY: &[&str] = &["retry_delay {", "retry_delay{"];
+
 const HEDGES: &[&str] = &[
     "about ",
     "around ",
@@ -81,7 +85,8 @@ pub(super) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
         let (at, _) = timestamp::leading(text)?;
         timestamp::until(at, now)
     });
-    delays.chain(dates).max()
+    let printed = after(text, BEFORE_A_PRINTED_DELAY).filter_map(printed_span);
+    delays.chain(dates).chain(printed).max()
 }
 
 /// The date of a sentence that gives no time of day worth waiting for ("on 2026-09-01 at 00:00 UTC").
@@ -104,14 +109,25 @@ fn after<'a>(text: &'a str, anchors: &'static [&'static str]) -> impl Iterator<I
     })
 }
 
-/// `6m0s`, `60 seconds`, `1 minute and 30 seconds`, `00:30:02`.
+/// A text of lower-case letters that is nothing but a delay.
+pub(super) fn whole_span(text: &str) -> Option<Duration> {
+    let (span, rest) = leading_span(text)?;
+    rest.is_empty().then_some(span)
+}
+
+/// The delay that `text` begins with, behind words such as "about".
 fn span(text: &str) -> Option<Duration> {
     let text = HEDGES
         .iter()
         .find_map(|hedge| text.strip_prefix(hedge))
         .unwrap_or(text)
         .trim_start_matches([' ', '`', '"', '\'', '*']);
-    if let Some((span, _)) = timespan::leading(text) {
+    leading_span(text).map(|(span, _)| span)
+}
+
+/// `6m0s`, `60 seconds`, `1 minute and 30 seconds`, `00:30:02`.
+fn leading_span(text: &str) -> Option<(Duration, &str)> {
+    if let Some(span) = timespan::leading(text) {
         return Some(span);
     }
     let (mut total, mut rest) = part(text)?;
@@ -128,7 +144,20 @@ fn span(text: &str) -> Option<Duration> {
         total = total.checked_add(more)?;
         rest = after;
     }
-    decimal::from_nanos(total)
+    Some((decimal::from_nanos(total)?, rest))
+}
+
+/// `seconds: 44` and perhaps `nanos: 98217318`.
+fn printed_span(text: &str) -> Option<Duration> {
+    let (seconds, rest) = printed_field(text, "seconds:", SECOND)?;
+    let nanos = printed_field(rest, "nanos:", 1).map_or(0, |(nanos, _)| nanos);
+    decimal::from_nanos(seconds.checked_add(nanos)?)
+}
+
+fn printed_field<'a>(text: &'a str, name: &str, unit: u64) -> Option<(u128, &'a str)> {
+    let number = text.trim_start().strip_prefix(name)?;
+    let (number, rest) = decimal::leading(number.trim_start())?;
+    Some((decimal::nanos(number, unit)?, rest))
 }
 
 /// One number and its unit, as nanoseconds.
@@ -144,7 +173,7 @@ fn part(text: &str) -> Option<(u128, &str)> {
     if *unit == DAY && number.contains('.') {
         return None;
     }
-    Some((decimal::nanos(number, *unit)?, rest))
+    Some((decimal::nanos_of_part(number, *unit)?, rest))
 }
 
 #[cfg(test)]
@@ -162,6 +191,18 @@ mod tests {
             ("Please try again in 20s. Visit", Some(20_000)),
             ("Please try again in 6ms.", Some(6)),
             ("try again in 250 ms", Some(250)),
+            ("Your limit resets in .5s.", Some(500)),
+            ("[retry_delay {\n  seconds: 44\n}]", Some(44_000)),
+            ("retry_delay { seconds: 44 nanos: 98217318 }", Some(44_099)),
+            ("retry_delay {\n}", None),
+            ("retry_delay { seconds: -44 }", None),
+            (
+                "It will reset at 2026-05-31 18:04:59 +0800 CST. Request",
+                Some(59_000),
+            ),
+            ("resets at 2026-05-31 18:04:59 UTC+8", Some(59_000)),
+            ("resets at 2026-05-31 10:04:59 -0000", Some(59_000)),
+            ("reset at 2026-05-31 18:04:59", None),
             ("Please try again in 1h2m3.5s", Some(3_723_500)),
             ("Please try again in 9m38.016s. Need more", Some(578_016)),
             ("Please retry in 44.09s.", Some(44_090)),

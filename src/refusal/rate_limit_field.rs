@@ -37,6 +37,7 @@ pub(super) fn buckets(headers: &HeaderMap) -> Vec<Bucket> {
         bucket.reset = item
             .get("t")
             .and_then(|t| super::decimal::hint(t, super::decimal::SECOND));
+        bucket.forget_limit_of_zero();
         buckets.push(bucket);
     }
     buckets

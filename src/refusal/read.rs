@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, header};
 
 use super::{
-    Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window, bucket, codes, cures, google,
+    Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window,
+    bucket::{self, Reported},
+    codes, cures, google,
     meaning::{self, Meaning, NOTHING},
-    phrases, prose, rate_limit_field,
+    phrases, prose,
     report::{self, Belief, Report},
     reset, retry_after, words,
 };
@@ -18,11 +20,19 @@ const CODE_HEADERS: &[&str] = &["x-amzn-errortype", "x-ratelimit-type", "x-ms-er
 /// Headers whose value names a limit.
 const NAMING_HEADERS: &[&str] = &["x-ratelimit-type", "policy-id"];
 
-/// Resets that name no dimension, and what is left of theirs.
-const UNNAMED_RESETS: &[(&str, &str)] = &[
-    ("x-ratelimit-reset", "x-ratelimit-remaining"),
-    ("x-rate-limit-reset", "x-rate-limit-remaining"),
-    ("ratelimit-reset", "ratelimit-remaining"),
+/// Resets that name no dimension, what is left of theirs, and how much they hold.
+const UNNAMED_RESETS: &[[&str; 3]] = &[
+    [
+        "x-ratelimit-reset",
+        "x-ratelimit-remaining",
+        "x-ratelimit-limit",
+    ],
+    [
+        "x-rate-limit-reset",
+        "x-rate-limit-remaining",
+        "x-rate-limit-limit",
+    ],
+    ["ratelimit-reset", "ratelimit-remaining", "ratelimit-limit"],
 ];
 
 /// A refusal from all that is known: status and headers are those of a response; an event in a
@@ -52,7 +62,7 @@ pub(super) fn error(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option
 /// What the body of a success says, if it is an error after all.
 pub(super) fn success(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Option<Report> {
     let clock = retry_after::date(headers).unwrap_or(now);
-    is_identity(headers).then(|| report::of_event(None, body, clock))?
+    is_identity(headers).then(|| report::of_event(None, None, body, clock))?
 }
 
 // === impl Evidence ===
@@ -155,7 +165,7 @@ impl Evidence<'_> {
         }
         Buckets {
             named,
-            listed: rate_limit_field::buckets(self.headers),
+            listed: bucket::listed(self.headers),
         }
     }
 
@@ -190,9 +200,16 @@ impl Evidence<'_> {
             let limit = words::limit(value.unwrap_or_default());
             meaning.complete(limit.dimension, limit.window);
         }
+        if meaning.reason == Some(Reason::QuotaExhausted) {
+            let plan = buckets.longest_exhausted(Some(Dimension::Spend));
+            meaning.window = meaning.window.or(plan.and_then(|plan| plan.window));
+        }
         if meaning.reason == Some(Reason::RateLimited) {
-            if let Some(spent) = buckets.longest_spent(meaning.dimension) {
-                meaning.complete(Some(spent.dimension), spent.window);
+            if let Some(exhausted) = buckets.longest_exhausted(meaning.dimension) {
+                meaning.complete(Some(exhausted.dimension), exhausted.window);
+                if meaning.dimension == Some(exhausted.dimension) {
+                    meaning.scope = meaning.scope.or(exhausted.scope);
+                }
             }
             let names_nothing = meaning.dimension.is_none() && meaning.window.is_none();
             if let Some((dimension, window)) = dialect.only_limit().filter(|_| names_nothing) {
@@ -213,7 +230,7 @@ impl Evidence<'_> {
             Dialect::Gemini => {
                 quotas.any(|quota| quota.is_zero) || google::names_a_limit_of_zero(message)
             }
-            Dialect::Mistral => buckets.named.iter().any(|bucket| bucket.limit == Some(0)),
+            Dialect::Mistral => buckets.named.iter().any(Reported::has_limit_of_zero),
             _ => quotas.any(|quota| quota.is_zero),
         };
         if is_zero || meaning.window == Some(Window::Month) {
@@ -243,7 +260,15 @@ impl Evidence<'_> {
         let told = told.and_then(|report| retry_after::from_headers(&report.headers, clock));
         let [named, listed] = match refusal.reason {
             Reason::RateLimited => {
-                [&buckets.named, &buckets.listed].map(|buckets| longest_reset(buckets, refusal))
+                let resets = |reported: &Vec<Reported>| {
+                    longest_reset(reported, refusal.dimension, refusal.window)
+                };
+                [&buckets.named, &buckets.listed].map(resets)
+            }
+            // A plan's window is called a quota too.
+            Reason::QuotaExhausted => {
+                let plan = Some(Dimension::Spend);
+                [longest_reset(&buckets.named, plan, refusal.window), None]
             }
             _ => [None, None],
         };
@@ -252,18 +277,27 @@ impl Evidence<'_> {
             let limited = refusal.reason == Reason::RateLimited;
             limited.then(|| self.unnamed_reset(dialect, clock))?
         });
-        let known = [by_head, field, told, sentence, named, listed];
-        retry_after::first_positive(known.into_iter().chain(unnamed))
+        let fields = [by_head, field, told];
+        let known = fields.into_iter().chain([sentence, named, listed]);
+        let first = retry_after::first_positive(known.chain(unnamed))?;
+        // A proxy's header has whole seconds of the delay in the answer that it wraps.
+        let is_cut_off = |wait: &Duration| {
+            first.subsec_nanos() == 0 && !first.is_zero() && wait.as_secs() == first.as_secs()
+        };
+        let wrapped = fields.into_iter().flatten().filter(is_cut_off);
+        wrapped.chain([first]).max()
     }
 
     /// A reset that names no dimension is of the limit that refused, unless something is left of its
     /// own; Together's is always what is to be waited for.
     fn unnamed_reset(&self, dialect: Dialect, clock: SystemTime) -> Option<Duration> {
         let text = |name: &str| self.headers.get(name)?.to_str().ok();
-        let of = |(reset, remaining): &(&str, &str)| {
-            let is_spent = text(remaining).is_none_or(|left| left.trim() == "0");
-            let reset = text(reset).filter(|_| is_spent || dialect == Dialect::Together)?;
-            reset::parse(reset, clock)
+        let is_zero = |value: &str| value.trim() == "0";
+        let of = |[reset, remaining, limit]: &[&str; 3]| {
+            let is_exhausted =
+                text(remaining).is_none_or(is_zero) && !text(limit).is_some_and(is_zero);
+            let reset = text(reset).filter(|_| is_exhausted || dialect == Dialect::Together)?;
+            retry_after::longest_of(reset, |reset| reset::parse(reset, clock))
         };
         UNNAMED_RESETS.iter().filter_map(of).max()
     }
@@ -299,29 +333,29 @@ impl Evidence<'_> {
 
 /// The buckets of a response: those in headers of their own, and those of `RateLimit`.
 struct Buckets {
-    named: Vec<Bucket>,
-    listed: Vec<Bucket>,
+    named: Vec<Reported>,
+    listed: Vec<Reported>,
 }
 
 // === impl Buckets ===
 
 impl Buckets {
-    /// The empty bucket with the longest window, of those that count `dimension`.
-    fn longest_spent(&self, dimension: Option<Dimension>) -> Option<&Bucket> {
-        self.named
-            .iter()
-            .chain(&self.listed)
-            .filter(|bucket| bucket.is_spent() && bucket.counts(dimension))
-            .max_by_key(|bucket| bucket.window)
+    /// The exhausted bucket with the longest window, of those that count `dimension`.
+    fn longest_exhausted(&self, dimension: Option<Dimension>) -> Option<&Bucket> {
+        let [named, listed] =
+            [&self.named, &self.listed].map(|reported| Reported::exhausted(reported, dimension));
+        named.chain(listed).max_by_key(|bucket| bucket.window)
     }
 }
 
-/// The longest reset of the empty buckets that can be the limit that was named.
-fn longest_reset(buckets: &[Bucket], refusal: &Refusal) -> Option<Duration> {
-    buckets
-        .iter()
-        .filter(|bucket| bucket.is_spent() && bucket.counts(refusal.dimension))
-        .filter(|bucket| match (refusal.window, bucket.window) {
+/// The longest reset of the exhausted buckets that can be the limit that was named.
+fn longest_reset(
+    reported: &[Reported],
+    dimension: Option<Dimension>,
+    window: Option<Window>,
+) -> Option<Duration> {
+    Reported::exhausted(reported, dimension)
+        .filter(|bucket| match (window, bucket.window) {
             (Some(named), Some(counted)) => named == counted,
             _ => true,
         })

@@ -9,7 +9,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{Dialect, codes, decimal, go_duration, google, reset, timestamp};
+use super::{
+    Dialect, codes, delay_field,
+    framing::{self, Framed},
+    google,
+};
 
 /// More of a body is not read; the largest error seen is a few KiB.
 pub(super) const MOST_BYTES: usize = 64 * 1024;
@@ -31,29 +35,14 @@ const CODE_KEYS: &[&str] = &[
 #[rustfmt::skip]
 const TEXT_KEYS: &[&str] = &[
     "message", "Message", "error", "detail", "details", "title", "error_message", "errorMessage",
-    "error_description", "raw", "msg",
+    "error_description", "raw", "msg", "upstreamResponse", "upstream_response", "upstreamError",
+    "upstream_error", "original_error", "originalError",
 ];
 #[rustfmt::skip]
 const NESTED_KEYS: &[&str] = &[
-    "error", "errors", "detail", "details", "metadata", "response", "availability", "last_error",
-];
-
-/// In which form a field holds a delay.
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    Seconds,
-    Millis,
-    Proto,
-    Go,
-    Date,
-}
-
-#[rustfmt::skip]
-const DELAY_KEYS: &[(&str, Form)] = &[
-    ("retryDelay", Form::Proto), ("quotaResetDelay", Form::Go), ("quotaResetTimeStamp", Form::Date),
-    ("retry_after", Form::Seconds), ("retryAfter", Form::Seconds),
-    ("retry_after_seconds", Form::Seconds), ("retryAfterSeconds", Form::Seconds),
-    ("retry_after_ms", Form::Millis), ("retryAfterMs", Form::Millis),
+    "error", "errors", "detail", "details", "metadata", "response", "availability", "last_error", "raw",
+    "upstreamResponse", "upstream_response", "upstreamError", "upstream_error", "original_error",
+    "originalError",
 ];
 
 /// What an error's JSON says, before anything is concluded from it.
@@ -93,45 +82,51 @@ pub(super) enum Belief {
     All,
 }
 
-/// What the body of an error response says; `None` if it is not JSON that can be read.
+/// What the body of an error response says; `None` if it holds no fields that can be read.
 pub(super) fn of_body(body: &[u8], now: SystemTime) -> Option<Report> {
-    Some(of_value(&parse(body)?, now))
+    Some(of_framed(framing::error(body)?, now))
 }
 
-/// As [`of_body`], of what may also be a success: only what is marked as an error is read.
-pub(super) fn of_event(name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Report> {
-    let value = parse(data)?;
+/// As [`of_body`], of the JSON of what may also be a success: only what is marked as an error is read.
+pub(super) fn of_event(
+    name: Option<&str>,
+    status: Option<u16>,
+    data: &[u8],
+    now: SystemTime,
+) -> Option<Report> {
+    let value = framing::json(data)?;
     let named = name.is_some_and(|name| {
         matches!(name, "error" | "response.failed") || name.ends_with("Exception")
     });
-    if !named && !is_error(&value) {
+    let failed = status.is_some_and(|status| status >= 400);
+    if !named && !failed && !is_error(&value) {
         return None;
     }
-    let mut report = of_value(&value, now);
-    if let Some(name) = name {
-        report.code(name, false);
-    }
-    Some(report)
-}
-
-/// `serde_json` refuses more than 128 levels, so no depth of nesting can exhaust the stack.
-fn parse(body: &[u8]) -> Option<Value> {
-    if body.len() > MOST_BYTES {
-        return None;
-    }
-    serde_json::from_slice(body).ok()
-}
-
-fn of_value(value: &Value, now: SystemTime) -> Report {
-    let mut report = Report::default();
-    report.read(
+    let event = name.map(str::to_owned);
+    let framed = Framed {
         value,
+        event,
+        status,
+    };
+    Some(of_framed(framed, now))
+}
+
+fn of_framed(framed: Framed, now: SystemTime) -> Report {
+    let mut report = Report {
+        status: framed.status,
+        ..Report::default()
+    };
+    report.read(
+        &framed.value,
         &Place {
             now,
             in_list: false,
             nesting: 0,
         },
     );
+    if let Some(name) = &framed.event {
+        report.code(name, false);
+    }
     report
 }
 
@@ -178,6 +173,8 @@ impl Report {
         self.recognise(object);
         for (key, value) in object {
             let key = key.as_str();
+            // The longest of all delays: a wait must not be shorter than any of them.
+            self.delay = self.delay.max(delay_field::read(key, value, place.now));
             match value {
                 Value::String(text) => {
                     if CODE_KEYS.contains(&key) || (key == "error" && is_code(text)) {
@@ -186,14 +183,12 @@ impl Report {
                     if TEXT_KEYS.contains(&key) {
                         self.message(text, place);
                     }
-                    self.delay(key, text, place.now);
                 }
                 Value::Number(number) => {
                     let number = number.to_string();
                     if CODE_KEYS.contains(&key) {
                         self.code(&number, place.in_list);
                     }
-                    self.delay(key, &number, place.now);
                 }
                 Value::Object(_) | Value::Array(_) if NESTED_KEYS.contains(&key) => {
                     let in_list = place.in_list || key == "errors";
@@ -300,21 +295,6 @@ impl Report {
         self.text.push('\n');
     }
 
-    /// The longest of all delays: a wait must not be shorter than any of them.
-    fn delay(&mut self, key: &str, value: &str, now: SystemTime) {
-        let Some((_, form)) = DELAY_KEYS.iter().find(|(name, _)| *name == key) else {
-            return;
-        };
-        let delay = match form {
-            Form::Seconds => reset::parse(value, now),
-            Form::Millis => decimal::hint(value, decimal::MILLISECOND),
-            Form::Proto => go_duration::parse_proto(value),
-            Form::Go => go_duration::parse(value),
-            Form::Date => timestamp::parse(value).and_then(|at| timestamp::until(at, now)),
-        };
-        self.delay = self.delay.max(delay);
-    }
-
     fn headers(&mut self, headers: &Map<String, Value>) {
         for (name, value) in headers.iter().take(MOST_ELEMENTS) {
             let value = match value {
@@ -354,13 +334,42 @@ fn nested<'a>(text: &'a str, place: &Place) -> Option<(&'a str, Value, &'a str)>
     }
     let start = text.find(['{', '['])?;
     let end = text.rfind(['}', ']'])?;
-    let value = serde_json::from_str(text.get(start..=end)?).ok()?;
+    let json = text.get(start..=end)?;
+    let value = serde_json::from_str(json).ok().or_else(|| {
+        let is_of_python = ["b'", "b\""]
+            .iter()
+            .any(|bytes| text[..start].ends_with(bytes));
+        is_of_python.then(|| serde_json::from_str(&without_escapes(json)).ok())?
+    })?;
     let holds_anything = match &value {
         Value::Object(object) => !object.is_empty(),
         Value::Array(elements) => elements.first().is_some_and(Value::is_object),
         _ => false,
     };
     holds_anything.then(|| (&text[..start], value, &text[end + 1..]))
+}
+
+/// The text of Python's `b'..'`, in which LiteLLM repeats what an upstream has sent (litellm#14736).
+fn without_escapes(bytes: &str) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut letters = bytes.chars();
+    while let Some(letter) = letters.next() {
+        if letter != '\\' {
+            text.push(letter);
+            continue;
+        }
+        match letters.next() {
+            Some('n' | 'r' | 't') => text.push(' '),
+            // A byte beyond ASCII, in two digits.
+            Some('x') => {
+                letters.nth(1);
+                text.push('?');
+            }
+            Some(letter) => text.push(letter),
+            None => {}
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -453,10 +462,9 @@ mod tests {
     fn what_is_not_json_is_not_read() {
         let deep = "[".repeat(100_000);
         let large = format!(r#"{{"message":"{}"}}"#, "x".repeat(MOST_BYTES));
-        for body in ["", "<html>", r#"{"error":"#, "\u{feff}{}", &deep, &large] {
+        for body in ["", "<html>", r#"{"error":"#, &deep, &large] {
             assert!(of_body(body.as_bytes(), SystemTime::UNIX_EPOCH).is_none());
         }
-        assert!(of_body(b"\"\xff\"", SystemTime::UNIX_EPOCH).is_none());
     }
 
     #[test]
@@ -470,7 +478,8 @@ mod tests {
 
     #[test]
     fn a_success_is_not_read() {
-        let event = |name, data: &str| of_event(name, data.as_bytes(), SystemTime::UNIX_EPOCH);
+        let event =
+            |name, data: &str| of_event(name, None, data.as_bytes(), SystemTime::UNIX_EPOCH);
         assert!(event(None, r#"{"choices":[],"error":null}"#).is_none());
         assert!(event(None, r#"{"type":"response.completed"}"#).is_none());
         assert!(event(Some("message"), r#"{"message":"overloaded"}"#).is_none());

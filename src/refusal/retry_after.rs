@@ -31,7 +31,7 @@ pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Durat
     let millis = |name| longest(headers, name, |value| decimal::hint(value, MILLISECOND));
     let seconds = |name| {
         longest(headers, name, |value| {
-            decimal::hint(value, SECOND).or_else(|| until(value, reference))
+            decimal::hint(value, SECOND).or_else(|| timestamp::until(date_of(value)?, reference))
         })
     };
     let [plain, prefixed] = &RETRY_AFTER_MS;
@@ -69,18 +69,58 @@ fn longest(
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| parse(value.to_str().ok()?.trim_matches([' ', '\t'])))
+        .filter_map(|value| longest_of(value.to_str().ok()?, &parse))
         .max()
+}
+
+/// The longest of the values that a proxy has joined with commas (RFC 9110, section 5.3). What cannot be
+/// read is none; a number that begins with zero is the rest of one with separators (`1,000`).
+pub(super) fn longest_of(
+    value: &str,
+    parse: impl Fn(&str) -> Option<Duration>,
+) -> Option<Duration> {
+    if let Some(wait) = parse(trim(value)) {
+        return Some(wait);
+    }
+    let mut longest = None;
+    let mut weekday = None;
+    for (index, item) in value.split(',').enumerate() {
+        if index > 0 && item.len() == 3 && item.starts_with('0') {
+            return None;
+        }
+        let item = trim(item);
+        if is_weekday(item) {
+            weekday = Some(item);
+            continue;
+        }
+        let wait = match weekday.take() {
+            Some(weekday) => parse(&format!("{weekday}, {item}")),
+            None => parse(item),
+        };
+        longest = longest.max(wait);
+    }
+    longest
+}
+
+fn trim(value: &str) -> &str {
+    value.trim_matches([' ', '\t'])
+}
+
+/// What an HTTP-date begins with, before a comma of its own.
+fn is_weekday(item: &str) -> bool {
+    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    item.get(..3).is_some_and(|day| days.contains(&day))
+        && item.bytes().all(|it| it.is_ascii_alphabetic())
 }
 
 /// The response's own clock.
 pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(header::DATE)?.to_str().ok()?).ok()
+    timestamp::http_date(headers.get(header::DATE)?.to_str().ok()?)
 }
 
-/// An HTTP-date, in any of its three forms, as the time from `reference` to it; a past date is zero.
-fn until(value: &str, reference: SystemTime) -> Option<Duration> {
-    timestamp::until(httpdate::parse_http_date(value).ok()?, reference)
+/// An HTTP-date, or a date of another form.
+fn date_of(value: &str) -> Option<SystemTime> {
+    timestamp::http_date(value).or_else(|| timestamp::parse(value))
 }
 
 #[cfg(test)]
@@ -101,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_takes_every_form_of_the_rfc_and_nothing_else() {
+    fn retry_after_takes_every_form_of_the_rfc_and_other_dates_alone() {
         let nines = "9".repeat(35);
         let table: &[(&str, Option<u128>)] = &[
             ("20", Some(20_000)),
@@ -112,6 +152,8 @@ mod tests {
             ("Mon, 05 Aug 2019 09:28:00 GMT", Some(60_000)),
             ("Monday, 05-Aug-19 09:28:00 GMT", Some(60_000)),
             ("Mon Aug  5 09:28:00 2019", Some(60_000)),
+            ("Mon, 05 Aug 2019 09:28:00 -0000", Some(60_000)),
+            ("2019-08-05T09:28:00Z", Some(60_000)),
             ("Mon, 05 Aug 2019 09:00:00 GMT", Some(0)),
             ("Fri, 31 Dec 9999 23:59:59 GMT", None),
             ("Fri, 29 Sep 100000 16:26:57 GMT", None),
@@ -172,6 +214,25 @@ mod tests {
     fn the_longest_of_several_values_holds() {
         let twice = [("retry-after", "3"), ("retry-after", "5")];
         assert_eq!(read(&twice), Some(5_000));
+        let date = "Mon, 05 Aug 2019 09:28:00 GMT";
+        let table: &[(&str, Option<u128>)] = &[
+            ("5, 10", Some(10_000)),
+            ("10,5", Some(10_000)),
+            ("5, soon", Some(5_000)),
+            ("soon, 5", Some(5_000)),
+            ("5, -10", Some(5_000)),
+            (", 5,", Some(5_000)),
+            ("1,000", None),
+            ("Mon, Mon, Mon", None),
+            (",", None),
+            (&format!("5, {date}"), Some(60_000)),
+            (&format!("{date}, 90"), Some(90_000)),
+            (&format!("{date}, {date}"), Some(60_000)),
+        ];
+        for (value, expected) in table {
+            assert_eq!(read(&[("retry-after", value)]), *expected, "{value:?}");
+        }
+        assert_eq!(read(&[("retry-after-ms", "250, 300")]), Some(300));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Wire form: a calendar date with its offset: RFC 3339, its SQL-like cousin
-//! (`2026-05-31 10:04:41 UTC`) and the sentence (`2026-09-01 at 00:00 UTC`).
+//! (`2026-05-31 10:04:41 UTC`), Go's (`2026-08-03 23:59:59 +0800 CST`), the sentence
+//! (`2026-09-01 at 00:00 UTC`), and HTTP-dates, of which `httpdate` reads all but their offsets.
 //!
 //! Read by hand: the crates that read RFC 3339 with an offset bring a time zone library with them
 //! (two crates and more code than this whole project), and `httpdate` knows only its own three forms.
@@ -24,10 +25,43 @@ const SENTENCE: Form = Form {
     seconds: false,
 };
 
-/// RFC 3339, or the same with a blank and `UTC`; the offset is mandatory.
+const LONGEST_ZONE: usize = 5;
+
+/// A weekday of nine letters, a month of three, and eight of a time make the longest HTTP-date.
+const LONGEST_DATE: usize = 32;
+
+/// RFC 3339, or the same with blanks and the offset of Go or SQL; the offset is mandatory.
 pub(super) fn parse(value: &str) -> Option<SystemTime> {
     let (at, rest) = leading(value)?;
-    rest.is_empty().then_some(at)
+    // Go writes the zone's name behind its offset.
+    let is_zone = rest
+        .strip_prefix(' ')
+        .is_some_and(|zone| zone.len() <= LONGEST_ZONE && zone.bytes().all(is_of_zone));
+    (rest.is_empty() || is_zone).then_some(at)
+}
+
+/// `CST`, `AEST`, or `+08` where a zone has no name.
+fn is_of_zone(byte: u8) -> bool {
+    byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-')
+}
+
+/// An HTTP-date in any of its three forms, or with the offset of a mail (RFC 5322, section 3.3), where
+/// `-0000` is UTC.
+pub(super) fn http_date(value: &str) -> Option<SystemTime> {
+    if let Ok(at) = httpdate::parse_http_date(value) {
+        return Some(at);
+    }
+    let (date, zone) = value.rsplit_once(' ')?;
+    let (offset, rest) = offset(zone)?;
+    if date.len() > LONGEST_DATE || !rest.is_empty() {
+        return None;
+    }
+    let at = httpdate::parse_http_date(&format!("{date} GMT")).ok()?;
+    let shift = Duration::from_secs(offset.unsigned_abs());
+    match offset < 0 {
+        true => at.checked_add(shift),
+        false => at.checked_sub(shift),
+    }
 }
 
 /// As [`parse`], of what `text` begins with.
@@ -91,19 +125,30 @@ fn digits(text: &str, count: usize, range: std::ops::RangeInclusive<i64>) -> Opt
     range.contains(&number).then_some((number, rest))
 }
 
-/// The offset from UTC in seconds.
+/// The offset from UTC in seconds: `Z`, `UTC`, `UTC+8`, `+08:00`, ` +0800`, `-0000`.
 fn offset(text: &str) -> Option<(i64, &str)> {
-    for utc in ["Z", "z", " UTC", " utc", " GMT", " gmt"] {
-        if let Some(rest) = text.strip_prefix(utc) {
-            return Some((0, rest));
-        }
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    if let Some(rest) = text.strip_prefix(['Z', 'z']) {
+        return Some((0, rest));
     }
+    let utc = ["UTC", "utc", "GMT", "gmt"];
+    match utc.iter().find_map(|utc| text.strip_prefix(utc)) {
+        Some(rest) => Some(numeric(rest, 1).unwrap_or((0, rest))),
+        None => numeric(text, 2),
+    }
+}
+
+/// `+08:00`, `+0800` or `+08`, with at least so many digits of the hour.
+fn numeric(text: &str, fewest: usize) -> Option<(i64, &str)> {
     let (sign, text) = match text.strip_prefix('+') {
         Some(text) => (1, text),
         None => (-1, text.strip_prefix('-')?),
     };
-    let (hours, text) = digits(text, 2, 0..=23)?;
-    let (minutes, rest) = digits(text.strip_prefix(':')?, 2, 0..=59)?;
+    let (hours, text) = (fewest..=2)
+        .rev()
+        .find_map(|count| digits(text, count, 0..=23))?;
+    let (minutes, rest) =
+        digits(text.strip_prefix(':').unwrap_or(text), 2, 0..=59).unwrap_or((0, text));
     Some((sign * (hours * 3_600 + minutes * 60), rest))
 }
 
@@ -149,6 +194,19 @@ mod tests {
             ("2026-02-09t23:00:16-01:00", Some(1_770_681_616)),
             ("2026-02-10 00:00:16 UTC", Some(1_770_681_616)),
             ("2026-02-10T00:00:16.000Z", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16 +0800 CST", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16.5 +0800 +08", Some(1_770_681_616)),
+            ("2026-02-09 19:00:16 -0500 EST", Some(1_770_681_616)),
+            ("2026-02-10 00:00:16 -0000", Some(1_770_681_616)),
+            ("2026-02-10T00:00:16-0000", Some(1_770_681_616)),
+            ("2026-02-10 05:45:16+05:45", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16+08", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16 UTC+8", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16 GMT+08:00", Some(1_770_681_616)),
+            ("2026-02-10 08:00:16 CST", None),
+            ("2026-02-10 08:00:16 +8", None),
+            ("2026-02-10 08:00:16 +0800 Monday", None),
+            ("2026-02-10 08:00:16 +2400", None),
             ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
             ("2026-02-10T00:00:16", None),
             ("2026-02-10", None),
@@ -168,6 +226,25 @@ mod tests {
         ];
         for (value, expected) in table {
             assert_eq!(parse(value).map(seconds), *expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn http_date_may_have_an_offset_in_digits() {
+        let table: &[(&str, Option<u64>)] = &[
+            ("Mon, 05 Aug 2019 09:27:05 GMT", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 09:27:05 -0000", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 09:27:05 +0000", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 09:27:05 UTC", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 17:27:05 +0800", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 04:27:05 -0500", Some(1_564_997_225)),
+            ("Mon, 05 Aug 2019 09:27:05 CST", None),
+            ("Mon, 05 Aug 2019 09:27:05", None),
+            ("-0000", None),
+            (" ", None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(http_date(value).map(seconds), *expected, "{value:?}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! headers, payload, and a checksum. The checksums are left to the client: what does not parse here is
 //! handed on as it is.
 
-use super::First;
+use super::{First, sse::Event};
 
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
@@ -25,7 +25,11 @@ pub(super) fn first(seen: &[u8]) -> Option<First> {
     let payload = &seen[PRELUDE + headers..total - CHECKSUM];
     let exception = exception(&seen[PRELUDE..PRELUDE + headers]);
     Some(match exception {
-        Some(name) => First::Event(Some(name), payload.to_vec()),
+        Some(name) => First::Event(Event {
+            name: Some(name),
+            status: None,
+            data: payload.to_vec(),
+        }),
         None => First::Content,
     })
 }
@@ -86,8 +90,12 @@ mod tests {
         for cut in 0..message.len() {
             assert_eq!(first(&message[..cut]), None, "{cut}");
         }
-        let event = First::Event(Some("throttlingException".into()), b"{}".to_vec());
-        assert_eq!(first(&message), Some(event));
+        let event = Event {
+            name: Some("throttlingException".into()),
+            status: None,
+            data: b"{}".to_vec(),
+        };
+        assert_eq!(first(&message), Some(First::Event(event)));
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Whether a success begins with an error.
 
 mod aws;
-mod sse;
 
 use http::HeaderMap;
+
+use crate::refusal::sse;
 
 /// What a stream begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum First {
-    /// An error, or what may be one: the name of its event, and its JSON.
-    Event(Option<String>, Vec<u8>),
+    /// An error, or what may be one.
+    Event(sse::Event),
     /// The whole body, which may be an error.
     Whole,
     /// Something that cannot be an error.
@@ -40,9 +41,7 @@ impl Look {
     /// Takes the next chunk; `None` while it is not known yet what comes first.
     pub(super) fn feed(&mut self, chunk: &[u8]) -> Option<First> {
         match self {
-            Self::Sse(parser) => parser
-                .feed(chunk)
-                .map(|event| First::Event(event.name, event.data)),
+            Self::Sse(parser) => parser.feed(chunk).map(First::Event),
             Self::Aws(seen) => {
                 seen.extend_from_slice(chunk);
                 aws::first(seen)
@@ -59,7 +58,7 @@ impl Look {
         match self {
             Self::Json(_) if complete => First::Whole,
             Self::Sse(parser) if complete => match parser.end() {
-                Some(event) => First::Event(event.name, event.data),
+                Some(event) => First::Event(event),
                 None => First::Content,
             },
             Self::Json(_) | Self::Sse(_) | Self::Aws(_) => First::Content,
@@ -71,6 +70,8 @@ impl Look {
 /// an error does. In Google's streams it stands in an array.
 const ERROR: &[u8] = br#"{"error""#;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Adds to the start of a JSON text what comes next, without blanks: blank lines before it are
 /// DeepSeek's, while a request is queued.
 fn add_to_start(start: &mut Vec<u8>, chunk: &[u8]) {
@@ -81,11 +82,17 @@ fn add_to_start(start: &mut Vec<u8>, chunk: &[u8]) {
         if !byte.is_ascii_whitespace() || start.contains(&b'"') {
             start.push(*byte);
         }
+        if start == BYTE_ORDER_MARK {
+            start.clear();
+        }
     }
 }
 
 /// Whether a JSON text that starts so, as far as it is known, may be an error.
 fn may_be_error(start: &[u8]) -> bool {
+    if BYTE_ORDER_MARK.starts_with(start) {
+        return true;
+    }
     let start = start.strip_prefix(b"[").unwrap_or(start);
     let known = start.len().min(ERROR.len());
     start[..known] == ERROR[..known]
@@ -110,5 +117,7 @@ mod tests {
         assert_eq!(look(&["{\"errors\":[]}"]), Some(First::Content));
         assert_eq!(look(&["{\"err or\":[]}"]), Some(First::Content));
         assert_eq!(look(&[" { \"error\"", ": {}}"]), None);
+        assert_eq!(look(&["\u{feff}{\"error\"", ": {}}"]), None);
+        assert_eq!(look(&["\u{feff}", "{\"id\""]), Some(First::Content));
     }
 }

@@ -2,15 +2,30 @@
 
 /// An event that has data.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Event {
-    pub(super) name: Option<String>,
-    pub(super) data: Vec<u8>,
+pub(crate) struct Event {
+    pub(crate) name: Option<String>,
+    /// The HTTP status that a comment states (DashScope: `:HTTP_STATUS/429`).
+    pub(crate) status: Option<u16>,
+    pub(crate) data: Vec<u8>,
+}
+
+/// How DashScope's comment begins.
+const STATUS: &[u8] = b"HTTP_STATUS/";
+
+/// What a stream's first line begins with; a comment has no name.
+const FIELDS: &[&[u8]] = &[b"event:", b"data:", b"id:", b"retry:", b":"];
+
+/// Whether a body is one of events, by its start.
+pub(crate) fn begins(body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    FIELDS.iter().any(|field| body.starts_with(field))
 }
 
 #[derive(Default)]
-pub(in crate::inspect) struct Parser {
+pub(crate) struct Parser {
     line: Vec<u8>,
     name: Option<String>,
+    status: Option<u16>,
     data: Option<Vec<u8>>,
     /// The last byte was a carriage return, so a line feed belongs to it.
     after_return: bool,
@@ -20,7 +35,7 @@ pub(in crate::inspect) struct Parser {
 
 impl Parser {
     /// The first event, once it is complete; comments, events without data and pings are none.
-    pub(super) fn feed(&mut self, chunk: &[u8]) -> Option<Event> {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Option<Event> {
         for byte in chunk {
             let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
             match byte {
@@ -37,7 +52,7 @@ impl Parser {
     }
 
     /// What is there when the stream ends without the blank line that an event ends with.
-    pub(super) fn end(mut self) -> Option<Event> {
+    pub(crate) fn end(mut self) -> Option<Event> {
         self.end_of_line().or_else(|| self.dispatch())
     }
 
@@ -52,6 +67,7 @@ impl Parser {
         let value = value.strip_prefix(b":").unwrap_or(value);
         let value = value.strip_prefix(b" ").unwrap_or(value);
         match field {
+            b"" => self.status = status(value).or(self.status),
             b"event" => self.name = Some(String::from_utf8_lossy(value).into_owned()),
             b"data" => match &mut self.data {
                 Some(data) => {
@@ -66,12 +82,17 @@ impl Parser {
     }
 
     fn dispatch(&mut self) -> Option<Event> {
-        let name = self.name.take();
+        let (name, status) = (self.name.take(), self.status.take());
         let data = self.data.take().filter(|data| !data.is_empty())?;
         // Anthropic's keep-alive.
         let is_ping = name.as_deref() == Some("ping");
-        (!is_ping).then_some(Event { name, data })
+        (!is_ping).then_some(Event { name, status, data })
     }
+}
+
+fn status(comment: &[u8]) -> Option<u16> {
+    let status = comment.strip_prefix(STATUS)?;
+    std::str::from_utf8(status).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
