@@ -224,6 +224,11 @@ impl Dialect {
         self.profile()?.only
     }
 
+    /// Whether it answers with a 200 whose JSON has its error behind other keys.
+    pub(crate) fn has_errors_in_successes(self) -> bool {
+        matches!(self, Self::MiniMax | Self::Baidu)
+    }
+
     /// Over which time a limit counts whose name does not say so.
     pub(super) fn window(self, dimension: Dimension) -> Option<Window> {
         let [requests, tokens] = match self.profile() {
