@@ -135,7 +135,7 @@ async fn backoff_retries_a_rate_that_is_called_a_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_of_a_plan_window_cools_for_an_hour_and_is_probed_then() {
+async fn next_key_is_tried_where_a_plan_window_is_used_up() {
     for keys_outside in [true, false] {
         let provider = refusing("a", None, 429, FIVE_HOURS);
         let pool = pool(&["a", "b"]);
@@ -144,12 +144,28 @@ async fn key_of_a_plan_window_cools_for_an_hour_and_is_probed_then() {
         assert_eq!(call(&service, "other").await.status(), 200);
         // The plan is the account's, so the other model does not try its key.
         assert_eq!(provider.keys(), with_next_key(keys_outside));
-        let until = pool.snapshot()[0].until.expect("a cooldown");
-        assert!(until.duration_since(Instant::now()) > HOUR - secs(1));
-        advance(HOUR + secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_of_a_plan_window_is_probed_hourly_where_no_hint_came() {
+    for backoff_outside in [true, false] {
+        let provider = Provider::script([json(429, FIVE_HOURS), json(429, FIVE_HOURS), ok()]);
+        let pool = pool(&["a"]);
+        let (keys, retries) = (KeyRotationLayer::new(pool.clone()), BackoffLayer::new());
+        let service = match backoff_outside {
+            true => BoxCloneService::new(retries.layer(keys.layer(client(&provider)))),
+            false => BoxCloneService::new(keys.layer(retries.layer(client(&provider)))),
+        };
+        for sends in [1, 2] {
+            assert_eq!(call(&service, "m").await.status(), 429);
+            assert_eq!(provider.seen().len(), sends);
+            let until = pool.snapshot()[0].until.expect("a cooldown");
+            assert!(until.duration_since(Instant::now()) > HOUR - secs(1));
+            advance(HOUR + secs(1)).await;
+        }
         assert_eq!(call(&service, "m").await.status(), 200);
-        let probes = provider.keys().iter().filter(|key| *key == "a").count();
-        assert_eq!(probes, if keys_outside { 4 } else { 2 });
+        assert_eq!(pool.snapshot()[0].until, None);
     }
 }
 
