@@ -180,7 +180,7 @@ impl Cooldown {
             (_, Some(Duration::ZERO)) => (AT_ONCE.min(no_hint), false),
             (_, Some(hint)) => (hint, true),
             (_, None) if is_of_a_day(refusal) => (HOUR, false),
-            // Even a limit by the day is asked again each hour.
+            // Even a limit by the day or of a plan is asked again each hour.
             (_, None) => (
                 self.doubled(refusal, sent, no_hint).min(HOUR.max(no_hint)),
                 false,
@@ -210,8 +210,9 @@ fn says_more(refusal: &Refusal, than: &Refusal) -> bool {
         || (is_of_a_day(refusal) && !is_of_a_day(than))
 }
 
+/// Whether it counts over a day, or over the hours of a plan.
 fn is_of_a_day(refusal: &Refusal) -> bool {
-    refusal.window.is_some_and(|window| window >= Window::Day)
+    refusal.window.is_some_and(|window| window > Window::Hour)
 }
 
 #[cfg(test)]

@@ -60,7 +60,8 @@ impl InspectLayer {
     /// for `patience`.
     ///
     /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
-    /// that begins with an object whose first key is `error`.
+    /// that begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`.
+    /// JSON of MiniMax and Baidu is read to its end, because their errors may stand behind other keys.
     ///
     /// ```
     /// use std::time::Duration;

@@ -105,7 +105,8 @@ where
             match this.state.as_mut().project() {
                 StateProj::Calling { future } => {
                     let (mut head, body) = ready!(future.poll(cx))?.into_parts();
-                    let Some((look, patience)) = this.settings.plan(&head) else {
+                    let plan = this.settings.plan(&head, this.host.as_ref());
+                    let Some((look, patience)) = plan else {
                         this.settings.read_head(&mut head, this.host.as_ref());
                         let body = InspectedBody::untouched(body);
                         return Poll::Ready(Ok(Response::from_parts(head, body)));
@@ -204,7 +205,11 @@ where
 
 impl Settings {
     /// What to look for in the body, and how long; `None` if it is not to be read.
-    fn plan(&self, head: &response::Parts) -> Option<(Option<Look>, Duration)> {
+    fn plan(
+        &self,
+        head: &response::Parts,
+        host: Option<&Authority>,
+    ) -> Option<(Option<Look>, Duration)> {
         let is_known = head.extensions.get::<Refusal>().is_some();
         if is_known || head.extensions.get::<Seen>().is_some() {
             return None;
@@ -215,7 +220,8 @@ impl Settings {
         let patience = self
             .first_event
             .filter(|_| head.status.is_success() && is_plain(&head.headers))?;
-        Some((Some(Look::at(&head.headers)?), patience))
+        let look = Look::at(&head.headers, self.dialect(host, head))?;
+        Some((Some(look), patience))
     }
 
     /// Leaves what the head alone says, if nothing has been left yet.

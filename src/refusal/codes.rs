@@ -1,12 +1,21 @@
 //! What the codes, types and names of errors mean, whoever sends them.
 
 use super::{
-    Dimension, Scope, Window,
+    Dialect, Dimension, Scope, Window,
     meaning::{BUSY, KEY, LARGE, LIMIT, Meaning, NOTHING, QUOTA},
+    plan::{self, PLAN, SHORTEST},
+    provider_codes,
 };
 
-/// The codes of an `errors` list (Cloudflare) are numbers and get this in front.
-const OF_A_LIST: &str = "errors/";
+/// A place in a body whose codes are numbers of their own: they get its name in front.
+pub(super) type Space = &'static str;
+
+/// Elements of an `errors` list (Cloudflare).
+pub(super) const ERRORS: Space = "errors";
+/// MiniMax.
+pub(super) const BASE_RESP: Space = "base_resp";
+/// Baidu, next to `error_msg`.
+pub(super) const ERROR_CODE: Space = "error_code";
 
 /// Codes in [normal form](normal). One row for one code: which providers send it is in the comment
 /// where it is not plain from the code itself.
@@ -35,11 +44,30 @@ static CODES: &[(&str, Meaning)] = &[
     // OpenRouter: what the requests in flight have reserved comes back when they end.
     ("openrouter_in_flight_budget", QUOTA.of(Scope::Account).time_helps().model_helps(true)),
     ("in_flight_budget", QUOTA.of(Scope::Account).time_helps().model_helps(true)),
-    // LiteLLM, per virtual key:
-    ("budget_exceeded", QUOTA.of(Scope::Key)),
+    // LiteLLM; whose budget it is, the message tells.
+    ("budget_exceeded", QUOTA),
     ("payment_required", QUOTA.of(Scope::Account)),
     ("insufficient_balance", QUOTA.of(Scope::Account)),
     ("insufficient_credits", QUOTA.of(Scope::Account)),
+    ("insufficient_balance_error", QUOTA.of(Scope::Account)),
+    // DashScope: bills, and a free tier that each model has for itself.
+    ("arrearage", QUOTA.of(Scope::Account)),
+    ("prepaidbilloverdue", QUOTA.of(Scope::Account)),
+    ("postpaidbilloverdue", QUOTA.of(Scope::Account)),
+    ("commoditynotpurchased", QUOTA.of(Scope::Account)),
+    ("allocationquota_freetieronly", QUOTA.of(Scope::AccountModel)),
+    // Volcengine Ark: bills, and the limit that a user has set for one model.
+    ("accountoverdueerror", QUOTA.of(Scope::Account)),
+    ("operationdenied_serviceoverdue", QUOTA.of(Scope::Account)),
+    ("setlimitexceeded", QUOTA.of(Scope::AccountModel)),
+    // Codex, of a plan that does not contain it:
+    ("usage_not_included", QUOTA.of(Scope::Account)),
+
+    // --- Plans; the window is in the message, or only in the delay. Codex, MiniMax:
+    ("usage_limit_reached", PLAN.per(SHORTEST)),
+    ("usage_limit_exceeded", PLAN.per(SHORTEST)),
+    // Volcengine Ark:
+    ("accountquotaexceeded", PLAN.per(SHORTEST)),
 
     // --- Keys. OpenAI, Groq, Together:
     ("invalid_api_key", KEY.of(Scope::Key)),
@@ -101,7 +129,8 @@ static CODES: &[(&str, Meaning)] = &[
     ("queue_exceeded", BUSY.of(Scope::Model)),
     // Mistral; capacity belongs to a service tier, and another account may have a higher one.
     ("service_tier_capacity_exceeded", BUSY.of(Scope::Model).key_helps(true)),
-    ("3505", BUSY.of(Scope::Model).key_helps(true)),
+    // Volcengine Ark:
+    ("serveroverloaded", BUSY.of(Scope::Model)),
     ("errors/3040", BUSY.of(Scope::Model)),
     // RFC 9457 problem types of the IETF draft; "quota" is any rate policy there, not billing.
     ("temporary_reduced_capacity", BUSY.of(Scope::Platform)),
@@ -137,10 +166,23 @@ static CODES: &[(&str, Meaning)] = &[
     ("model_rate_limit", LIMIT),
     // OpenAI: a rate that rose too fast; the account is slowed down as a whole.
     ("slow_down", LIMIT.counts(Dimension::Requests).per(Window::Minute).key_helps(false)),
-    // Mistral:
-    ("1300", LIMIT),
-    // Z.ai:
-    ("1302", LIMIT.counts(Dimension::Concurrency)),
+    // DashScope:
+    ("throttling_ratequota", LIMIT),
+    ("throttling_allocationquota", LIMIT),
+    ("throttling_burstrate", LIMIT),
+    ("limit_requests", LIMIT),
+    ("limit_burst_rate", LIMIT),
+    // Volcengine Ark, whose messages name the limits; OpenAI-like proxies:
+    ("toomanyrequests", LIMIT),
+    ("accountratelimitexceeded", LIMIT),
+    ("requestbursttoofast", LIMIT.counts(Dimension::Requests)),
+    ("ratelimitexceeded_endpointrpmexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("ratelimitexceeded_endpointtpmexceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    ("modelaccountrpmratelimitexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("modelaccounttpmratelimitexceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    // Baidu's second API:
+    ("rpm_rate_limit_exceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("tpm_rate_limit_exceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
     // Cerebras; the window is in the message:
     ("request_quota_exceeded", LIMIT.counts(Dimension::Requests)),
     ("token_quota_exceeded", LIMIT.counts(Dimension::Tokens)),
@@ -176,9 +218,19 @@ const NEURONS: Meaning = LIMIT
 /// Longer strings are not codes.
 const LONGEST_CODE: usize = 128;
 
-pub(super) fn meaning(code: &str) -> Option<Meaning> {
-    let (_, meaning) = CODES.iter().find(|(name, _)| *name == code)?;
-    Some(*meaning)
+/// What a code means that `dialect` sent. A space of its own tells its provider.
+pub(super) fn meaning(dialect: Dialect, code: &str) -> Option<Meaning> {
+    match code.split_once('/') {
+        Some((BASE_RESP, code)) => return provider_codes::meaning(Dialect::MiniMax, code),
+        Some((ERROR_CODE, code)) => return provider_codes::meaning(Dialect::Baidu, code),
+        _ => {}
+    }
+    provider_codes::meaning(dialect, code)
+        .or_else(|| {
+            let (_, meaning) = CODES.iter().find(|(name, _)| *name == code)?;
+            Some(*meaning)
+        })
+        .or_else(|| plan::limit_of_code(code))
 }
 
 /// Lower case with underscores, without the name spaces that AWS and problem types put around it.
@@ -199,9 +251,9 @@ pub(super) fn normal(code: &str) -> Option<String> {
     })
 }
 
-/// A code of an `errors` list.
-pub(super) fn of_a_list(code: &str) -> String {
-    format!("{OF_A_LIST}{code}")
+/// A code of a space of its own.
+pub(super) fn in_space(space: Space, code: &str) -> String {
+    format!("{space}/{code}")
 }
 
 #[cfg(test)]

@@ -57,6 +57,14 @@ pub enum Dialect {
     Cloudflare,
     /// A LiteLLM proxy.
     LiteLlm,
+    /// Alibaba's DashScope (Model Studio, Bailian).
+    DashScope,
+    /// Z.ai and BigModel.
+    Zai,
+    /// MiniMax.
+    MiniMax,
+    /// Baidu's Qianfan.
+    Baidu,
 }
 
 /// What a provider never says on the wire, and how to know it.
@@ -131,6 +139,11 @@ static PROFILES: &[Profile] = &[
         .only(Dimension::Requests, Window::Minute),
     profile(Dialect::HuggingFace, &["huggingface.co"], &["x-error-message"], Some(Scope::Account)),
     profile(Dialect::Cloudflare, &["api.cloudflare.com"], &[], Some(Scope::Account)),
+    profile(Dialect::DashScope, &["aliyuncs.com"], &[], Some(Scope::AccountModel)),
+    // Whether its limits belong to an account or to each of its models, the documents contradict.
+    profile(Dialect::Zai, &["api.z.ai", "bigmodel.cn"], &[], None),
+    profile(Dialect::MiniMax, &["minimax.io", "minimaxi.com", "minimax.chat"], &[], None),
+    profile(Dialect::Baidu, &["baidubce.com"], &[], None),
     profile(Dialect::OpenAi, &["api.openai.com"], &["openai-"], Some(Scope::AccountModel)),
 ];
 
@@ -211,6 +224,11 @@ impl Dialect {
         self.profile()?.only
     }
 
+    /// Whether it answers with a 200 whose JSON has its error behind other keys.
+    pub(crate) fn has_errors_in_successes(self) -> bool {
+        matches!(self, Self::MiniMax | Self::Baidu)
+    }
+
     /// Over which time a limit counts whose name does not say so.
     pub(super) fn window(self, dimension: Dimension) -> Option<Window> {
         let [requests, tokens] = match self.profile() {
@@ -243,6 +261,11 @@ mod tests {
             ("integrate.api.nvidia.com", Dialect::Nvidia),
             ("router.huggingface.co", Dialect::HuggingFace),
             ("api.x.ai", Dialect::Xai),
+            ("dashscope-intl.aliyuncs.com", Dialect::DashScope),
+            ("api.z.ai", Dialect::Zai),
+            ("open.bigmodel.cn", Dialect::Zai),
+            ("api.minimaxi.com", Dialect::MiniMax),
+            ("aip.baidubce.com", Dialect::Baidu),
             ("notx.ai", Dialect::Generic),
             ("api.openai.com.evil.example", Dialect::Generic),
             ("éx.ai", Dialect::Generic),

@@ -46,12 +46,33 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["credits expired"], QUOTA.of(Scope::Account)),
     (&["exceeded your monthly included credits"], QUOTA.of(Scope::Account)),
     (&["depleted your monthly included credits"], QUOTA.of(Scope::Account)),
+    // OpenRouter: the credits do not cover the prompt; a cheaper model or a shorter prompt passes.
+    (&["prompt tokens limit exceeded"], QUOTA.of(Scope::Account).model_helps(true)),
+    // DashScope, Volcengine Ark: bills, and free tiers of one model.
+    (&["account is in good standing"], QUOTA.of(Scope::Account)),
+    (&["overdue balance"], QUOTA.of(Scope::Account)),
+    (&["account balance is overdue"], QUOTA.of(Scope::Account)),
+    (&["free tier of the model has been exhausted"], QUOTA.of(Scope::AccountModel)),
+    (&["free allocated quota exceeded"], QUOTA.of(Scope::AccountModel)),
+    (&["exhausted", "free trial quota"], QUOTA.of(Scope::AccountModel)),
+    (&["reached the set inference limit"], QUOTA.of(Scope::AccountModel)),
+    // Z.ai, in both of its languages; a subscription that is over or lacks the model.
+    (&["no resource package"], QUOTA.of(Scope::Account)),
+    (&["余额不足"], QUOTA.of(Scope::Account)),
+    (&["欠费"], QUOTA.of(Scope::Account)),
+    (&["套餐已到期"], QUOTA.of(Scope::Account)),
+    (&["plan package has expired"], QUOTA.of(Scope::Account)),
+    // LiteLLM: a budget of one model, of a deployment for all keys, of a provider's models.
+    (&["exceeded budget for model"], NOTHING.of(Scope::AccountModel)),
+    (&["exceeded budget for deployment"], NOTHING.of(Scope::Model).key_helps(false)),
+    (&["exceeded budget for provider"], NOTHING.of(Scope::Model).key_helps(false)),
     // OpenRouter's cap on one key, API Management's on one subscription, LiteLLM's on one virtual key:
     (&["key limit exceeded"], QUOTA.of(Scope::Key)),
     (&["out of call volume quota"], QUOTA.of(Scope::Key)),
     (&["out of bandwidth quota"], QUOTA.of(Scope::Key)),
     (&["budget has been exceeded"], QUOTA.of(Scope::Key)),
     (&["exceeded budget"], QUOTA.of(Scope::Key)),
+    (&["exceededbudget"], QUOTA.of(Scope::Key)),
 
     // --- Keys.
     (&["incorrect api key"], KEY.of(Scope::Key)),
@@ -93,6 +114,8 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["prompt too long"], LARGE.of(Scope::Request)),
     (&["maximum context length"], LARGE.of(Scope::Request)),
     (&["exceeds", "context length"], LARGE.of(Scope::Request)),
+    // Anthropic: the plan pays for the standard context only.
+    (&["extra usage is required for long context"], LARGE),
 
     // --- Overload.
     (&["overloaded"], BUSY.of(Scope::Model)),
@@ -112,6 +135,8 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["too many requests waiting"], BUSY.of(Scope::Model)),
     (&["model is not ready"], BUSY.of(Scope::Model)),
     (&["first token before the given deadline"], BUSY.of(Scope::Model)),
+    // Z.ai:
+    (&["访问量过大"], BUSY.of(Scope::Model)),
 
     // --- Rates.
     (&["api calls", "/ month"], QUOTA.of(Scope::Account)),
@@ -142,12 +167,31 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["resource exhausted"], LIMIT),
     (&["resource has been exhausted"], LIMIT),
     (&["quota exceeded for"], LIMIT),
+    // DashScope, Z.ai, Baidu:
+    (&["allocated quota exceeded"], LIMIT),
+    (&["request rate increased too quickly"], LIMIT),
+    (&["concurrency usage"], LIMIT.counts(Dimension::Concurrency)),
+    (&["frequency usage"], LIMIT.counts(Dimension::Requests)),
+    (&["并发", "过高"], LIMIT.counts(Dimension::Concurrency)),
+    (&["频率", "过高"], LIMIT.counts(Dimension::Requests)),
+    (&["速率限制"], LIMIT),
+    (&["今日调用次数限额"], LIMIT.counts(Dimension::Requests).per(Window::Day)),
+    (&["api daily request limit"], LIMIT.counts(Dimension::Requests).per(Window::Day)),
+    (&["qps request limit"], LIMIT.counts(Dimension::Requests).per(Window::Second)),
     // GitHub Models: counted over all models unless the name says "ByModel".
     (&["userbymodelby"], NOTHING.of(Scope::AccountModel).model_helps(true)),
     (&["per ", "exceeded for user"], NOTHING.of(Scope::Account).model_helps(false)),
     // OpenAI, Groq, xAI:
     (&["in organization"], NOTHING.of(Scope::AccountModel)),
     (&["requests for team", "and model"], NOTHING.of(Scope::AccountModel)),
+    // Anthropic names the number where it counts by model, and only the owner where it counts them all.
+    (&["organization's rate limit of "], NOTHING.of(Scope::AccountModel)),
+    (&["your organization's rate limit"], NOTHING.of(Scope::Account)),
+    (&["your account's rate limit"], NOTHING.of(Scope::Account)),
+    (&["your team's rate limit"], NOTHING.of(Scope::Account)),
+    (&["your workspace's rate limit"], NOTHING.of(Scope::Project)),
+    // Moonshot:
+    (&["reached organization max"], NOTHING.of(Scope::Account)),
 ];
 
 /// What was seen under 400. That is mostly the status of a fault in the request, which the message may
@@ -160,6 +204,10 @@ static SEEN_UNDER_400: &[&str] = &[
     "reached your specified api usage limits",
     "reached your api usage limits",
     "budget has been exceeded",
+    "exceeded budget for model",
+    "exceeded budget for deployment",
+    // DashScope:
+    "account is in good standing",
     // Gemini, xAI, Anthropic, Groq:
     "api key not valid",
     "incorrect api key",
@@ -177,6 +225,18 @@ pub(super) fn meanings(message: &str, status: Option<u16>) -> impl Iterator<Item
             is_possible && !message.is_empty() && parts.iter().all(|part| message.contains(part))
         })
         .map(|(_, meaning)| *meaning)
+}
+
+/// What only DashScope says; its link tells a minute's limit on tokens from spent credits, in OpenAI's
+/// sentence of the latter (oh-my-pi#8476, opencode#23722).
+pub(super) fn is_of_dash_scope(message: &str) -> bool {
+    [
+        "error-code#token-limit",
+        "model-studio/error-code",
+        "allocated quota exceeded",
+    ]
+    .iter()
+    .any(|part| message.contains(part))
 }
 
 /// The message without what stands between its first quotation mark and its last: what is quoted may

@@ -9,7 +9,7 @@ use super::{
     bucket::{self, Reported},
     codes, cures, google,
     meaning::{self, Meaning, NOTHING},
-    phrases, prose,
+    phrases, plan, prose, provider_codes,
     report::{self, Belief, Report},
     reset, retry_after, words,
 };
@@ -79,7 +79,7 @@ impl Evidence<'_> {
             return None;
         }
         let message = self.message();
-        let mut meaning = meaning::join(&self.signs(&message));
+        let mut meaning = meaning::join(&self.signs(dialect, &message));
         meaning.reason?;
         let buckets = self.buckets(dialect);
         self.name_the_limit(&mut meaning, dialect, &buckets);
@@ -105,8 +105,13 @@ impl Evidence<'_> {
     }
 
     /// What the status, the codes and the message mean, each for itself.
-    fn signs(&self, message: &str) -> Vec<Meaning> {
-        let mut signs = Vec::new();
+    fn signs(&self, dialect: Dialect, message: &str) -> Vec<Meaning> {
+        let sentences = match self.belief() {
+            Belief::All => message.into(),
+            Belief::Unquoted | Belief::Words => phrases::without_quotes(message),
+        };
+        // A plan's sentence says more than the code of a rate limit beside it.
+        let mut signs: Vec<_> = self.plan(&sentences).into_iter().collect();
         let stated = self.report.as_ref().and_then(|report| report.status);
         // The response's own status first; a proxy's 500 may repeat the 429 that it got.
         let by_status = [self.status, stated]
@@ -116,16 +121,14 @@ impl Evidence<'_> {
         signs.extend(by_status.map(|reason| NOTHING.because(reason)));
         let by_header = CODE_HEADERS.iter().filter_map(|name| {
             let value = self.headers.get(*name)?.to_str().ok()?;
-            codes::meaning(&codes::normal(value)?)
+            codes::meaning(dialect, &codes::normal(value)?)
         });
         signs.extend(by_header);
         if let Some(report) = &self.report {
-            signs.extend(report.codes.iter().filter_map(|code| codes::meaning(code)));
+            let provider = self.provider_of_codes(dialect, message);
+            let codes = report.codes.iter();
+            signs.extend(codes.filter_map(|code| codes::meaning(provider, code)));
         }
-        let sentences = match self.belief() {
-            Belief::All => message.into(),
-            Belief::Unquoted | Belief::Words => phrases::without_quotes(message),
-        };
         let phrases = phrases::meanings(&sentences, self.status);
         signs.extend(phrases.map(|sign| self.believe(sign)));
         signs.retain(|sign| {
@@ -133,6 +136,27 @@ impl Evidence<'_> {
                 .is_none_or(|reason| meaning::is_possible(reason, self.status))
         });
         signs
+    }
+
+    /// Whose the codes of the body are: a proxy hands on what an upstream has said.
+    fn provider_of_codes(&self, dialect: Dialect, message: &str) -> Dialect {
+        let upstream = self.report.as_ref().and_then(|report| report.dialect);
+        match dialect {
+            _ if phrases::is_of_dash_scope(message) => Dialect::DashScope,
+            Dialect::LiteLlm => upstream.unwrap_or(dialect),
+            _ => dialect,
+        }
+    }
+
+    /// A plan's limit is a rate under the status of one. Kimi says it with a 403, which is otherwise one of
+    /// keys: there only what a key has used up is believed.
+    fn plan(&self, sentences: &str) -> Option<Meaning> {
+        let limit = plan::limit(sentences)?;
+        match self.status {
+            None | Some(429) => Some(limit),
+            Some(402 | 403 | 412 | 500..) => Some(limit.because(Reason::QuotaExhausted)),
+            _ => None,
+        }
     }
 
     /// How far a message is believed, which may repeat the request: a model named "out of credits" is not
@@ -212,7 +236,11 @@ impl Evidence<'_> {
                 }
             }
             let names_nothing = meaning.dimension.is_none() && meaning.window.is_none();
-            if let Some((dimension, window)) = dialect.only_limit().filter(|_| names_nothing) {
+            let codes = self.report.iter().flat_map(|report| &report.codes);
+            let mut usual = codes.filter_map(|code| provider_codes::usual_limit(code));
+            let usual = usual.next().map(|dimension| (dimension, Window::Minute));
+            let only = dialect.only_limit().or(usual);
+            if let Some((dimension, window)) = only.filter(|_| names_nothing) {
                 meaning.complete(Some(dimension), Some(window));
             }
         }
@@ -317,6 +345,12 @@ impl Evidence<'_> {
             && !soon
         {
             refusal.window = Some(Window::Day);
+        }
+        // Codex: only the delay shows which window of the plan is used up.
+        if let Some(wait) = refusal.retry_after {
+            if refusal.window == Some(plan::SHORTEST) {
+                refusal.window = refusal.window.max(Window::covering(wait));
+            }
         }
         // OpenAI and Groq: a day's limit that lets one request pass every `86400 / limit` seconds.
         let refills = message.contains("try again in ")

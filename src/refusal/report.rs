@@ -35,8 +35,8 @@ const CODE_KEYS: &[&str] = &[
 #[rustfmt::skip]
 const TEXT_KEYS: &[&str] = &[
     "message", "Message", "error", "detail", "details", "title", "error_message", "errorMessage",
-    "error_description", "raw", "msg", "upstreamResponse", "upstream_response", "upstreamError",
-    "upstream_error", "original_error", "originalError",
+    "error_description", "raw", "msg", "error_msg", "status_msg", "upstreamResponse", "upstream_response",
+    "upstreamError", "upstream_error", "original_error", "originalError",
 ];
 #[rustfmt::skip]
 const NESTED_KEYS: &[&str] = &[
@@ -120,12 +120,12 @@ fn of_framed(framed: Framed, now: SystemTime) -> Report {
         &framed.value,
         &Place {
             now,
-            in_list: false,
+            space: None,
             nesting: 0,
         },
     );
     if let Some(name) = &framed.event {
-        report.code(name, false);
+        report.code(name, None);
     }
     report
 }
@@ -137,18 +137,38 @@ fn is_error(value: &Value) -> bool {
             let has = |key| matches!(object.get(key), Some(Value::Object(_) | Value::String(_)));
             let kind = object.get("type").and_then(Value::as_str);
             let failed = object.get("success") == Some(&Value::Bool(false));
-            has("error") || failed || matches!(kind, Some("error" | "response.failed"))
+            let is_named = matches!(kind, Some("error" | "response.failed"));
+            has("error") || failed || is_named || has_error_code(object)
         }
         _ => false,
     }
+}
+
+/// As MiniMax and Baidu mark an error; their successes have a zero there, or nothing.
+fn has_error_code(object: &Map<String, Value>) -> bool {
+    let base = object.get(codes::BASE_RESP);
+    let code = match base.and_then(|base| base.get("status_code")) {
+        None if is_of_baidu(object) => object.get(codes::ERROR_CODE),
+        code => code,
+    };
+    code.and_then(Value::as_u64).is_some_and(|code| code != 0)
+}
+
+fn is_of_baidu(object: &Map<String, Value>) -> bool {
+    object.contains_key(codes::ERROR_CODE) && object.contains_key("error_msg")
+}
+
+/// As the codes of Z.ai are.
+fn has_four_digits(code: &str) -> bool {
+    code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Where the walk is.
 #[derive(Clone, Copy)]
 struct Place {
     now: SystemTime,
-    /// Inside an `errors` list, whose codes are numbers of their own.
-    in_list: bool,
+    /// Inside what has numbers of its own for codes.
+    space: Option<codes::Space>,
     /// How many strings of JSON have been opened on the way.
     nesting: u8,
 }
@@ -178,7 +198,7 @@ impl Report {
             match value {
                 Value::String(text) => {
                     if CODE_KEYS.contains(&key) || (key == "error" && is_code(text)) {
-                        self.code(text, place.in_list);
+                        self.code(text, place.space);
                     }
                     if TEXT_KEYS.contains(&key) {
                         self.message(text, place);
@@ -187,12 +207,19 @@ impl Report {
                 Value::Number(number) => {
                     let number = number.to_string();
                     if CODE_KEYS.contains(&key) {
-                        self.code(&number, place.in_list);
+                        let is_of_baidu = key == codes::ERROR_CODE && is_of_baidu(object);
+                        let own = is_of_baidu.then_some(codes::ERROR_CODE);
+                        self.code(&number, place.space.or(own));
                     }
                 }
                 Value::Object(_) | Value::Array(_) if NESTED_KEYS.contains(&key) => {
-                    let in_list = place.in_list || key == "errors";
-                    self.read(value, &Place { in_list, ..*place });
+                    let list = (key == codes::ERRORS).then_some(codes::ERRORS);
+                    let space = place.space.or(list);
+                    self.read(value, &Place { space, ..*place });
+                }
+                Value::Object(base) if key == codes::BASE_RESP => {
+                    let space = Some(codes::BASE_RESP);
+                    self.object(base, &Place { space, ..*place });
                 }
                 Value::Object(headers) if key == "headers" => self.headers(headers),
                 Value::Array(violations) if key == "violations" => {
@@ -207,7 +234,8 @@ impl Report {
         }
     }
 
-    /// Google writes its statuses in capitals or says `google.rpc`; only OpenRouter has this metadata.
+    /// Google writes its statuses in capitals or says `google.rpc`; only OpenRouter has this metadata, only
+    /// Mistral repeats the status under this name, and only Z.ai says nothing but four digits and a message.
     fn recognise(&mut self, object: &Map<String, Value>) {
         let text = |key| object.get(key).and_then(Value::as_str);
         let is_google = text("@type").is_some_and(google::is_detail)
@@ -218,14 +246,23 @@ impl Report {
                 .iter()
                 .any(|key| metadata.contains_key(*key))
         });
+        let is_zai = object.len() == 2
+            && object.contains_key("message")
+            && text("code").is_some_and(has_four_digits);
         if is_open_router {
             self.dialect = Some(Dialect::OpenRouter);
-        } else if is_google && self.dialect.is_none() {
-            self.dialect = Some(Dialect::Gemini);
         }
+        let known = [
+            (is_google, Dialect::Gemini),
+            (object.contains_key("raw_status_code"), Dialect::Mistral),
+            (is_zai, Dialect::Zai),
+        ];
+        let mut known = known.into_iter();
+        let known = known.find_map(|(is, dialect)| is.then_some(dialect));
+        self.dialect = self.dialect.or(known);
     }
 
-    fn code(&mut self, code: &str, in_list: bool) {
+    fn code(&mut self, code: &str, space: Option<codes::Space>) {
         let Some(code) = codes::normal(code) else {
             return;
         };
@@ -233,10 +270,9 @@ impl Report {
             self.status = self.status.or(Some(status));
         }
         if self.codes.len() < MOST_CODES {
-            self.codes.push(if in_list {
-                codes::of_a_list(&code)
-            } else {
-                code
+            self.codes.push(match space {
+                Some(space) => codes::in_space(space, &code),
+                None => code,
             });
         }
     }

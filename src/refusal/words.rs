@@ -73,6 +73,23 @@ static UNITS: &[(&[&str], Window)] = &[
     (&["month"], Window::Month),
 ];
 
+/// A unit behind a number, and its seconds.
+#[rustfmt::skip]
+static LENGTHS: &[(&[&str], u64)] = &[
+    (&["s", "sec", "second", "seconds"], 1),
+    (&["m", "min", "minute", "minutes"], 60),
+    (&["h", "hr", "hrs", "hour", "hours"], 3_600),
+    (&["d", "day", "days"], 86_400),
+    (&["w", "wk", "week", "weeks"], 7 * 86_400),
+    (&["month", "months"], 31 * 86_400),
+];
+
+#[rustfmt::skip]
+static NUMBERS: &[(&str, u64)] = &[
+    ("one", 1), ("two", 2), ("three", 3), ("four", 4), ("five", 5), ("six", 6), ("seven", 7),
+    ("eight", 8), ("twelve", 12), ("thirty", 30),
+];
+
 #[rustfmt::skip]
 static ADJECTIVES: &[(&str, Window)] = &[
     ("hourly", Window::Hour), ("daily", Window::Day), ("weekly", Window::Week), ("monthly", Window::Month),
@@ -115,30 +132,58 @@ fn one_of(found: &[(Dimension, Option<Window>)]) -> Option<Dimension> {
 }
 
 fn window(words: &str) -> Option<Window> {
-    let mut after_per = false;
-    for word in words.split(' ').filter(|word| !word.is_empty()) {
-        if after_per {
-            let unit = UNITS.iter().find(|(names, _)| names.contains(&word));
-            // "50 per 86400s" (GitHub Models)
-            let seconds = || word.strip_suffix('s')?.parse().ok();
-            let of_length = || Window::covering(Duration::from_secs(seconds()?));
-            if let Some(window) = unit.map(|(_, window)| *window).or_else(of_length) {
-                return Some(window);
-            }
+    let words: Vec<_> = words.split_ascii_whitespace().collect();
+    (0..words.len()).find_map(|at| {
+        let word = words.get(at)?;
+        let before = at.checked_sub(1).and_then(|before| words.get(before));
+        if matches!(before, Some(&("per" | "by"))) {
+            // "50 per 86400s" (GitHub Models), "30 requests / 5h"
+            let of_length = || Window::covering(length_at(&words, at)?.0);
+            return unit(word).or_else(of_length).or_else(|| adjective(word));
         }
-        if let Some((_, window)) = ADJECTIVES.iter().find(|(name, _)| *name == word) {
-            return Some(*window);
-        }
-        after_per = matches!(word, "per" | "by");
-    }
-    None
+        adjective(word)
+    })
 }
 
-/// Lower-case words between single blanks, with a blank at both ends; `CamelCase` is split, and "/" is "per".
-fn normal(name: &str) -> String {
+/// The window that a unit ("week") or an adjective ("weekly") names.
+pub(super) fn unit_or_adjective(word: &str) -> Option<Window> {
+    unit(word).or_else(|| adjective(word))
+}
+
+fn unit(word: &str) -> Option<Window> {
+    let (_, window) = UNITS.iter().find(|(names, _)| names.contains(&word))?;
+    Some(*window)
+}
+
+fn adjective(word: &str) -> Option<Window> {
+    let (_, window) = ADJECTIVES.iter().find(|(name, _)| *name == word)?;
+    Some(*window)
+}
+
+/// A number and its unit at a word (`5h`, `5 hour`, `five hours`), and the place behind them.
+pub(super) fn length_at(words: &[&str], at: usize) -> Option<(Duration, usize)> {
+    let word = *words.get(at)?;
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = word.split_at(digits);
+    let (number, rest) = match digits.parse() {
+        Ok(number) => (number, rest),
+        Err(_) => (NUMBERS.iter().find(|(name, _)| *name == word)?.1, ""),
+    };
+    let (unit, after) = match rest {
+        "" => (*words.get(at + 1)?, at + 2),
+        rest => (rest, at + 1),
+    };
+    let (_, seconds) = LENGTHS.iter().find(|(names, _)| names.contains(&unit))?;
+    Some((Duration::from_secs(seconds.checked_mul(number)?), after))
+}
+
+/// Lower-case words between single blanks, with a blank at both ends; `CamelCase` is split, as is Chinese
+/// from digits and Latin letters, and "/" is "per".
+pub(super) fn normal(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + name.len() / 4 + 2);
     words.push(' ');
     let mut after_lower = false;
+    let mut after_ascii = true;
     for c in name.chars() {
         if c == '/' {
             words.push_str(if words.ends_with(' ') {
@@ -151,10 +196,12 @@ fn normal(name: &str) -> String {
                 words.push(' ');
             }
         } else {
-            if c.is_ascii_uppercase() && after_lower {
+            let is_other_script = c.is_ascii() != after_ascii && !words.ends_with(' ');
+            if (c.is_ascii_uppercase() && after_lower) || is_other_script {
                 words.push(' ');
             }
             words.push(c.to_ascii_lowercase());
+            after_ascii = c.is_ascii();
         }
         after_lower = c.is_ascii_lowercase();
     }
@@ -302,6 +349,16 @@ mod tests {
                 "Crossed TPM / RPM / Max Parallel Request Limit",
                 None,
                 Some(Window::Minute),
+            ),
+            (
+                "Free quota used (30 requests / 5h)",
+                Some(Requests),
+                Some(Window::FiveHours),
+            ),
+            (
+                "100 requests per 24 hours",
+                Some(Requests),
+                Some(Window::Day),
             ),
             ("Too many requests", None, None),
             ("Need more tokens?", None, None),

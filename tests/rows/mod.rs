@@ -63,6 +63,16 @@ pub fn host(provider: &str) -> Option<&'static str> {
         "huggingface" => "router.huggingface.co",
         "github_models" => "models.github.ai",
         "cloudflare" => "api.cloudflare.com",
+        "moonshot" => "api.moonshot.ai",
+        "kimi_code" => "api.kimi.com",
+        "zai" => "api.z.ai",
+        "minimax" => "api.minimax.io",
+        "replicate" => "api.replicate.com",
+        "openai_codex" => "chatgpt.com",
+        "dashscope" => "dashscope.aliyuncs.com",
+        "github_copilot" => "api.githubcopilot.com",
+        "cloudflare_ai_gateway" => "gateway.ai.cloudflare.com",
+        "volcengine_ark" => "ark.cn-beijing.volces.com",
         _ => return None,
     })
 }

@@ -4,7 +4,7 @@ mod aws;
 
 use http::HeaderMap;
 
-use crate::refusal::sse;
+use crate::refusal::{Dialect, sse};
 
 /// What a stream begins with.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,16 +23,19 @@ pub(super) enum Look {
     Aws(Vec<u8>),
     /// How it starts, without blanks.
     Json(Vec<u8>),
+    /// JSON that may name its error anywhere.
+    WholeJson,
 }
 
 // === impl Look ===
 
 impl Look {
     /// `None` if a response with these headers is not one to look into.
-    pub(super) fn at(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn at(headers: &HeaderMap, dialect: Dialect) -> Option<Self> {
         match super::layer::essence(headers)?.as_str() {
             "text/event-stream" => Some(Self::Sse(sse::Parser::default())),
             "application/vnd.amazon.eventstream" => Some(Self::Aws(Vec::new())),
+            "application/json" if dialect.has_errors_in_successes() => Some(Self::WholeJson),
             "application/json" => Some(Self::Json(Vec::new())),
             _ => None,
         }
@@ -50,25 +53,34 @@ impl Look {
                 add_to_start(start, chunk);
                 (!may_be_error(start)).then_some(First::Content)
             }
+            Self::WholeJson => None,
         }
     }
 
     /// The body has ended, or a bound was hit.
     pub(super) fn end(self, complete: bool) -> First {
         match self {
-            Self::Json(_) if complete => First::Whole,
+            Self::Json(_) | Self::WholeJson if complete => First::Whole,
             Self::Sse(parser) if complete => match parser.end() {
                 Some(event) => First::Event(event),
                 None => First::Content,
             },
-            Self::Json(_) | Self::Sse(_) | Self::Aws(_) => First::Content,
+            Self::Json(_) | Self::WholeJson | Self::Sse(_) | Self::Aws(_) => First::Content,
         }
     }
 }
 
 /// How an error in JSON begins: with an object whose first key is `"error"`, as OpenRouter's 200 with
-/// an error does. In Google's streams it stands in an array.
-const ERROR: &[u8] = br#"{"error""#;
+/// an error does, or one of Baidu's or MiniMax's. In Google's streams it stands in an array.
+const ERRORS: [&[u8]; 4] = [
+    br#"{"error""#,
+    br#"{"error_code""#,
+    br#"{"error_msg""#,
+    br#"{"base_resp""#,
+];
+
+/// No such beginning is longer.
+const LONGEST: usize = 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -76,7 +88,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// DeepSeek's, while a request is queued.
 fn add_to_start(start: &mut Vec<u8>, chunk: &[u8]) {
     for byte in chunk {
-        if start.len() > ERROR.len() {
+        if start.len() > LONGEST {
             return;
         }
         if !byte.is_ascii_whitespace() || start.contains(&b'"') {
@@ -94,8 +106,8 @@ fn may_be_error(start: &[u8]) -> bool {
         return true;
     }
     let start = start.strip_prefix(b"[").unwrap_or(start);
-    let known = start.len().min(ERROR.len());
-    start[..known] == ERROR[..known]
+    let mut errors = ERRORS.iter();
+    errors.any(|error| start.starts_with(error) || error.starts_with(start))
 }
 
 #[cfg(test)]
@@ -119,5 +131,8 @@ mod tests {
         assert_eq!(look(&[" { \"error\"", ": {}}"]), None);
         assert_eq!(look(&["\u{feff}{\"error\"", ": {}}"]), None);
         assert_eq!(look(&["\u{feff}", "{\"id\""]), Some(First::Content));
+        assert_eq!(look(&["{\"error_", "code\":18}"]), None);
+        assert_eq!(look(&["{\"base_resp\" :{}}"]), None);
+        assert_eq!(look(&["{\"base_response\":{}}"]), Some(First::Content));
     }
 }

@@ -218,8 +218,11 @@ impl Forgettable for OfModel {
     }
 }
 
-/// Whether it limits a group whatever the model.
+/// Whether it limits a group whatever the model: where another model helps, it is one model's.
 pub(super) fn is_of_group(refusal: &Refusal) -> bool {
+    if refusal.cures.model == Some(true) {
+        return false;
+    }
     match refusal.scope {
         Some(Scope::Account | Scope::Project) => true,
         Some(_) => false,

@@ -1,0 +1,302 @@
+//! The limits of plans in messages and codes: "5-hour usage limit reached", "weekly usage quota",
+//! "已达到 5 小时的使用上限", `weekly_limit_reached`.
+//!
+//! A plan counts over hours or days, whatever its tokens and requests per minute. No call can wait for
+//! that, and providers say so in the status and the code of an ordinary rate limit.
+
+mod chinese;
+
+use super::{
+    Scope, Window,
+    meaning::{LIMIT, Meaning},
+    words,
+};
+
+/// A plan's limit counts every model of an account.
+pub(super) const PLAN: Meaning = LIMIT.of(Scope::Account).model_helps(false);
+
+/// The shortest window of any plan: what is meant where none is named.
+pub(super) const SHORTEST: Window = Window::FiveHours;
+
+/// Only what is used up is a limit; "your plan has a weekly limit" is advice.
+const REACHED: &[&str] = &[
+    "reached",
+    "exceeded",
+    "exceed",
+    "hit",
+    "exhausted",
+    "depleted",
+    "used",
+    "over",
+];
+
+const LIMITS: &[&str] = &[
+    "limit",
+    "limits",
+    "quota",
+    "quotas",
+    "cap",
+    "allowance",
+    "allotment",
+];
+
+/// What may stand between a window and its limit: "weekly (7-day) usage limit".
+const BETWEEN: &[&str] = &[
+    "usage",
+    "allocated",
+    "plan",
+    "message",
+    "rolling",
+    "window",
+    "session",
+    "per",
+    "and",
+    "or",
+    "weekly",
+    "monthly",
+    "hour",
+    "day",
+];
+const MOST_BETWEEN: usize = 4;
+
+/// What stands before a delay and not before a window: "try again in 5 hours".
+const BEFORE_A_DELAY: &[&str] = &[
+    "in", "after", "wait", "about", "another", "around", "again", "least",
+];
+
+/// What stands before the window of a limit that was named already: "usage limit reached for 5 hour".
+const BEFORE_A_WINDOW: &[&str] = &[
+    "for", "per", "every", "each", "this", "current", "rolling", "last", "within",
+];
+
+/// Words that name a window only next to another.
+const BARE: &[&str] = &["hour", "day", "week", "month", "session"];
+
+/// The limit of a plan that a message in lower case says is used up.
+pub(super) fn limit(message: &str) -> Option<Meaning> {
+    if message.is_empty() {
+        return None;
+    }
+    let normal = words::normal(message);
+    let words: Vec<_> = normal.split_ascii_whitespace().collect();
+    if !words.iter().any(|word| REACHED.contains(word)) && !chinese::says_reached(message) {
+        return None;
+    }
+    let is_of_usage = words
+        .windows(2)
+        .any(|pair| matches!(pair, ["usage", limit] if LIMITS.contains(limit)));
+    let in_chinese = || {
+        let is_limit = chinese::names_limit(message);
+        is_limit.then(|| chinese::window(message))?
+    };
+    match window(&words, is_of_usage).or_else(in_chinese) {
+        Some(window) if window >= SHORTEST => Some(PLAN.per(window)),
+        Some(_) => None,
+        None => is_of_usage.then(|| PLAN.per(SHORTEST)),
+    }
+}
+
+/// As [`limit`], of a code in normal form; a code has to name its window.
+pub(super) fn limit_of_code(code: &str) -> Option<Meaning> {
+    if !LIMITS.iter().any(|limit| code.contains(limit)) {
+        return None;
+    }
+    let words: Vec<_> = code.split('_').collect();
+    if !words.iter().any(|word| REACHED.contains(word)) {
+        return None;
+    }
+    let window = window(&words, false).filter(|window| *window >= SHORTEST)?;
+    Some(PLAN.per(window))
+}
+
+/// The window next to a limit. If there is none and the limit is one of usage, the first window.
+fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
+    let places = 0..words.len();
+    let next_to_limit = places.clone().find_map(|at| {
+        let (window, after) = window_at(words, at)?;
+        // "Tokens per day limit exceeded" is a rate.
+        let is_rate =
+            matches!(words.get(..at), Some([.., "per"])) && words::length_at(words, at).is_none();
+        (!is_rate && is_before_limit(words, after)).then_some(window)
+    });
+    let anywhere = || {
+        places.clone().find_map(|at| {
+            let (window, after) = window_at(words, at)?;
+            let is_bare = BARE.contains(words.get(at)?);
+            let is_length = words::length_at(words, at).is_some_and(|(_, end)| end == after);
+            let before = at.checked_sub(1).and_then(|before| words.get(before));
+            let follows = before.is_some_and(|before| BEFORE_A_WINDOW.contains(before));
+            (follows || !(is_bare || is_length)).then_some(window)
+        })
+    };
+    next_to_limit.or_else(|| is_of_usage.then(anywhere)?)
+}
+
+/// The window that begins at a word, and the place behind it.
+fn window_at(words: &[&str], at: usize) -> Option<(Window, usize)> {
+    let before = words.get(..at)?;
+    let is_delay = before.last().is_some_and(|it| BEFORE_A_DELAY.contains(it))
+        || matches!(before, [.., "wait", "for"]);
+    if is_delay {
+        return None;
+    }
+    if let Some((length, after)) = words::length_at(words, at) {
+        return Some((Window::covering(length)?, after));
+    }
+    let next = words.get(at + 1).copied().unwrap_or_default();
+    let window = match *words.get(at)? {
+        "billing" if matches!(next, "cycle" | "period") => return Some((Window::Month, at + 2)),
+        // A session of Ollama, Claude and Kimi lasts five hours.
+        "session" => Window::FiveHours,
+        // "hour allocated quota" and `coding_plan_hour_quota` are the five hours of a coding plan.
+        "hour" if next == "allocated" || words.contains(&"plan") => Window::FiveHours,
+        word => words::unit_or_adjective(word)?,
+    };
+    Some((window, at + 1))
+}
+
+/// Whether a limit follows.
+fn is_before_limit(words: &[&str], after: usize) -> bool {
+    let is_between =
+        |word: &str| BETWEEN.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit());
+    let following = words.iter().skip(after).take(MOST_BETWEEN + 1);
+    let mut following = following.skip_while(|word| is_between(word));
+    let limit = following.next();
+    limit.is_some_and(|word| LIMITS.contains(word) || chinese::names_limit(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(message: &str) -> Option<Window> {
+        limit(&message.to_lowercase()).and_then(|limit| limit.window)
+    }
+
+    #[test]
+    fn plan_limit_is_read_in_every_wording() {
+        use Window::*;
+        let table = [
+            (
+                "Usage limit reached for 5 hour. Your limit will reset at 2026-09-09 05:38:28",
+                FiveHours,
+            ),
+            ("[1308][Usage limit reached for 5 hours]", FiveHours),
+            (
+                "已达到 5 小时的使用上限。您的限额将在 2026-09-09 05:38:28 重置",
+                FiveHours,
+            ),
+            ("已达到5小时的使用上限", FiveHours),
+            ("已达到 5 hour 的使用上限。", FiveHours),
+            ("您的五小时额度已用完", FiveHours),
+            (
+                "您已达到每周/每月使用上限，您的限额将在 2026-09-09 05:38:28 重置",
+                Week,
+            ),
+            ("您已达到 7 天的使用上限", Week),
+            ("已达到 24 小时使用上限", Day),
+            ("本月额度已用尽", Month),
+            (
+                "Weekly/Monthly Limit Exhausted. Your limit will reset at 2026-07-14 07:49:08",
+                Week,
+            ),
+            (
+                "You have exceeded the 5-hour usage quota. It will reset at 2026-08-03",
+                FiveHours,
+            ),
+            ("You have exceeded the weekly usage quota.", Week),
+            ("You have exceeded the monthly usage quota.", Month),
+            (
+                "usage limit exceeded, 5-hour usage limit reached for Token Plan Starter (0/0 used)",
+                FiveHours,
+            ),
+            ("5h usage limit reached", FiveHours),
+            ("Five-hour limit reached", FiveHours),
+            ("You've hit the 24-hour usage limit", Day),
+            ("24h limit exceeded", Day),
+            ("7d quota exhausted", Week),
+            ("seven-day usage limit reached", Week),
+            ("30-day usage limit reached", Month),
+            (
+                "You've reached your weekly (7-day) usage limit. Your quota will reset when the current 7-day window ends.",
+                Week,
+            ),
+            (
+                "You've reached your usage limit for this billing cycle.",
+                Month,
+            ),
+            ("You've reached your usage limit for this week.", Week),
+            (
+                "You've reached your usage limit of 100 requests per week.",
+                Week,
+            ),
+            (
+                "You've reached your monthly usage limit for this billing cycle",
+                Month,
+            ),
+            (
+                "you (someone) have reached your session usage limit, please wait or upgrade to continue",
+                FiveHours,
+            ),
+            (
+                "you've reached your weekly usage limit, please wait or upgrade",
+                Week,
+            ),
+            ("You've hit your session limit", FiveHours),
+            ("hour allocated quota exceeded.", FiveHours),
+            ("week allocated quota exceeded.", Week),
+            ("month allocated quota exceeded.", Month),
+            ("The usage limit has been reached", FiveHours),
+            (
+                "You have used 100% of your 5 hour rolling window limit",
+                FiveHours,
+            ),
+            ("usage limit exceeded", FiveHours),
+        ];
+        for (message, window) in table {
+            assert_eq!(named(message), Some(window), "{message}");
+        }
+    }
+
+    #[test]
+    fn plan_limit_is_not_read_from_delays_or_shorter_windows() {
+        for message in [
+            "Rate limit reached. Please try again in 5 hours.",
+            "Rate limit exceeded, wait for 7 days",
+            "You've reached your hourly usage limit",
+            "Limit of 50 requests per minute exceeded",
+            "You have exceeded your daily rate limit",
+            "Open api daily request limit reached",
+            "Tokens per day limit exceeded - too many tokens processed.",
+            "Rate limit reached on requests per day. Limit: 10000 / day.",
+            "您的账户已达到速率限制，请您控制请求频率",
+            "Your plan has a weekly limit of 100 requests.",
+            "Your weekly usage is fine",
+            "Request too large: the session has used 5 hours of audio",
+            "",
+        ] {
+            assert_eq!(named(message), None, "{message}");
+        }
+        // The delay behind it is none of its windows.
+        let message = "Usage limit reached. Try again in 3 days.";
+        assert_eq!(named(message), Some(SHORTEST));
+    }
+
+    #[test]
+    fn plan_limit_of_a_code_needs_its_window() {
+        let window = |code| limit_of_code(code).and_then(|limit| limit.window);
+        for (code, expected) in [
+            ("weekly_limit_reached", Some(Window::Week)),
+            ("five_hour_quota_exceeded", Some(Window::FiveHours)),
+            ("5h_limit_exceeded", Some(Window::FiveHours)),
+            ("session_usage_limit_exceeded", Some(Window::FiveHours)),
+            ("coding_plan_hour_quota_exceeded", Some(Window::FiveHours)),
+            ("coding_plan_week_quota_exceeded", Some(Window::Week)),
+            ("rate_limit_exceeded", None),
+            ("hourly_limit_exceeded", None),
+            ("weekly_limit", None),
+        ] {
+            assert_eq!(window(code), expected, "{code}");
+        }
+    }
+}
