@@ -19,7 +19,7 @@ use tokio::signal::unix;
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
-use serve::{Config, Gateway, WITHOUT_FILE, log, metrics};
+use serve::{Config, Gateway, Limited, WITHOUT_FILE, log, metrics};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,9 +62,11 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
             config.listen
         )
     })?;
+    let address = listener.local_addr()?;
+    let listener = Limited::new(listener, config.max_connections);
     // Whoever reads the address may ask for a stop at once.
     let mut signals = Signals::new()?;
-    println!("gateway at http://{}", listener.local_addr()?);
+    println!("gateway at http://{address}");
     if mock.is_some() {
         println!("mock provider at {origin}");
     }

@@ -127,6 +127,16 @@ fn each_error_says_what_to_do() {
         ),
         ("keys", "kees", "unknown field `kees`"),
         ("at =", "at ==", "gateway.toml"),
+        (
+            "[[upstream]]",
+            "max_connections = 0\n[[upstream]]",
+            "above 0",
+        ),
+        (
+            "[[upstream]]",
+            "max_buffered_bytes = 2_097_151\n[[upstream]]",
+            "at least 2097152",
+        ),
         ("[[upstream]]", "log = \"inof\"\n[[upstream]]", "`info`"),
     ];
     for (good, bad, advice) in table {
@@ -147,6 +157,7 @@ fn each_error_says_what_to_do() {
         ("key_in = { header = \"x y\" }", "not valid"),
         ("key_in = \"cookie\"", "unknown variant"),
         ("max_wait_ms = -1", "invalid value"),
+        ("replay_limit_bytes = 300_000_000", "at least 300000000"),
         ("deadline_ms = 0", "take it out for no deadline"),
     ];
     for (line, advice) in more {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
-    serve::{Config, Gateway, log, metrics, serve},
+    serve::{Config, Gateway, Limited, log, metrics, serve},
     wire::{Head, Upstream, Wire},
 };
 
@@ -84,12 +84,21 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 /// In front of one upstream with one key, and whatever else is set.
 pub(crate) async fn in_front_of(upstream: &Upstream, settings: &str) -> Running {
+    in_front_of_with("", upstream, settings).await
+}
+
+/// The same, with settings of the whole gateway as well.
+pub(crate) async fn in_front_of_with(
+    gateway: &str,
+    upstream: &Upstream,
+    settings: &str,
+) -> Running {
     let keys = match settings.contains("keys =") {
         true => "",
         false => "keys = [\"KEY_1\"]",
     };
     let text = format!(
-        "[[upstream]]\nname = \"provider\"\nat = \"http://{}\"\nroutes = [\"/v1\"]\n{keys}\n{settings}",
+        "{gateway}\n[[upstream]]\nname = \"provider\"\nat = \"http://{}\"\nroutes = [\"/v1\"]\n{keys}\n{settings}",
         upstream.address
     );
     run(&Config::parse(&text).unwrap(), "").await
@@ -108,6 +117,7 @@ pub(crate) async fn run(config: &Config, mock: &str) -> Running {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let router = gateway.router();
+    let listener = Limited::new(listener, config.max_connections);
     let server = tokio::spawn(serve(listener, router, async {
         let _ = stopped.await;
     }));
@@ -150,6 +160,15 @@ impl Running {
         let keys = upstreams.flat_map(|upstream| upstream.pool.snapshot());
         keys.map(|key| key.in_flight).sum()
     }
+}
+
+/// The status and the code of an answer of the gateway's own.
+pub(crate) async fn refused(caller: &mut Wire) -> (u16, String) {
+    let head = caller.head().await;
+    let body = caller.whole(&head).await;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let code = body["error"]["code"].as_str().unwrap_or_default();
+    (head.status(), code.into())
 }
 
 /// A chat request for a model, with whatever headers.

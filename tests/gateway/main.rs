@@ -10,14 +10,17 @@ mod mock;
 mod serve;
 
 mod admission;
+mod answers;
 mod config;
 mod deadline;
 mod forwarding;
 mod harness;
+mod limits;
 mod many;
 mod next_key;
 mod patience;
 mod providers;
+mod requests;
 mod streaming;
 mod telling;
 mod wire;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::time::{advance, pause, resume};
 
 use crate::{
-    harness::{Running, chat, in_front_of, response},
+    harness::{Running, chat, in_front_of, refused, response},
     serve::Config,
     wire::{Upstream, Wire, in_time},
 };
@@ -42,13 +41,6 @@ async fn half_an_upload(gateway: &Running, upstream: &Upstream) -> (Wire, Wire) 
     provider.head().await;
     assert_eq!(provider.exactly(5).await, b"begun");
     (caller, provider)
-}
-
-async fn refused(caller: &mut Wire) -> (u16, String) {
-    let head = caller.head().await;
-    let body: Value = serde_json::from_slice(&caller.whole(&head).await).unwrap();
-    let code = body["error"]["code"].as_str().unwrap();
-    (head.status(), code.into())
 }
 
 #[tokio::test]

@@ -78,6 +78,16 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// Whether the other side still takes what is sent.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Closes this side, which still reads.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// One chunk of a chunked body; an empty one ends it.
     pub(crate) async fn send_chunk(&mut self, text: &str) {
         self.send(format!("{:x}\r\n{text}\r\n", text.len())).await;

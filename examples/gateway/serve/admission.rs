@@ -18,21 +18,31 @@ use percent_encoding::percent_decode_str;
 use super::{
     Gateway,
     failure::{Asked, Failure},
-    metrics,
+    message, metrics,
 };
 
-/// On loopback lets through only what is asked under a name of loopback, to whatever path.
+/// Lets through only well-formed requests to whatever path, on loopback only those under a name of loopback.
 pub(crate) async fn by_our_name(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if gateway.on_loopback && !names_loopback(&request) {
-        let response = Failure::Host.answer(&Asked::new(&request), None);
-        metrics::answered(None, response.status());
-        return response;
+    match check(&gateway, &request) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => {
+            let response = failure.answer(&Asked::new(&request), None);
+            metrics::answered(None, response.status());
+            response
+        }
     }
-    next.run(request).await
+}
+
+fn check(gateway: &Gateway, request: &Request) -> Result<(), Failure> {
+    message::check_request(request)?;
+    match gateway.on_loopback && !names_loopback(request) {
+        true => Err(Failure::Host),
+        false => Ok(()),
+    }
 }
 
 /// Whether a request may go to an upstream at all.

@@ -19,17 +19,46 @@ pub(crate) fn client() -> Result<Client, BoxError> {
         client::legacy::{Client as Hyper, connect::HttpConnector},
         rt::TokioExecutor,
     };
-    use tower::ServiceBuilder;
-
     let mut connector = HttpConnector::new();
     // Each part of an upload leaves when it comes.
     connector.set_nodelay(true);
     let client = Hyper::builder(TokioExecutor::new()).build::<_, Body>(connector);
-    let client = ServiceBuilder::new()
-        .map_response(|response: Response<hyper::body::Incoming>| response.map(Body::new))
-        .map_err(BoxError::from)
-        .service(client);
+    let client = tower::service_fn(move |mut request: Request<Body>| {
+        let flooded = count_interim(&mut request);
+        let answer = client.request(request);
+        async move {
+            tokio::select! {
+                biased;
+                () = flooded.notified() => {
+                    Err(format!("it has sent more than {MOST_INTERIM} interim answers (1xx)").into())
+                }
+                answer = answer => Ok(answer.map_err(BoxError::from)?.map(Body::new)),
+            }
+        }
+    });
     Ok(Client::new(client))
+}
+
+/// The most interim answers to one request. One each 15 seconds is a quarter of an hour.
+#[cfg(not(feature = "reqwest"))]
+const MOST_INTERIM: usize = 64;
+
+/// Says when a request gets one interim answer too many: hyper skips them without end.
+#[cfg(not(feature = "reqwest"))]
+fn count_interim(request: &mut Request<Body>) -> std::sync::Arc<tokio::sync::Notify> {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    let flooded = Arc::new(tokio::sync::Notify::new());
+    let (count, too_many) = (AtomicUsize::new(0), flooded.clone());
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == MOST_INTERIM {
+            too_many.notify_one();
+        }
+    });
+    flooded
 }
 
 #[cfg(feature = "reqwest")]

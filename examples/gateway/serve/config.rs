@@ -9,7 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{config_error::ConfigError, log::Log};
+use super::{config_error::ConfigError, forward::WHOLE, log::Log};
 use crate::mock;
 
 /// What the gateway does when it is given no file.
@@ -25,6 +25,12 @@ pub(crate) struct Config {
     /// How long open answers may go on after it was told to stop.
     #[serde(default = "grace_ms")]
     pub(crate) grace_ms: u64,
+    /// The most connections of callers that are open at once, above 0.
+    #[serde(default = "max_connections")]
+    pub(crate) max_connections: usize,
+    /// The most bytes that the bodies of all requests take in memory.
+    #[serde(default = "max_buffered_bytes")]
+    pub(crate) max_buffered_bytes: u64,
     /// How much is logged.
     #[serde(default)]
     pub(crate) log: Log,
@@ -113,6 +119,14 @@ fn grace_ms() -> u64 {
     30_000
 }
 
+fn max_connections() -> usize {
+    1_024
+}
+
+fn max_buffered_bytes() -> u64 {
+    256 * 1024 * 1024
+}
+
 fn max_wait_ms() -> u64 {
     30_000
 }
@@ -162,6 +176,16 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         if self.upstreams.is_empty() {
             return Err(ConfigError::NoUpstream);
+        }
+        if self.max_connections == 0 {
+            return Err(ConfigError::NoConnections);
+        }
+        let kept = self.upstreams.iter();
+        let kept = kept.map(|upstream| upstream.replay_limit_bytes);
+        // A larger body would be refused at each retry.
+        let largest = kept.fold(WHOLE, u64::max);
+        if self.max_buffered_bytes < largest {
+            return Err(ConfigError::Buffers { largest });
         }
         let mut names = Vec::new();
         let mut routes = Vec::new();

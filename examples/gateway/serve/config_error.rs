@@ -14,6 +14,10 @@ pub(crate) enum ConfigError {
         message: String,
     },
     NoUpstream,
+    NoConnections,
+    Buffers {
+        largest: u64,
+    },
     Name {
         upstream: String,
     },
@@ -74,6 +78,14 @@ impl fmt::Display for ConfigError {
                  examples/gateway/gateway.toml explains every setting"
             ),
             Self::NoUpstream => f.write_str("there is nowhere to forward to: add an [[upstream]]"),
+            Self::NoConnections => f.write_str(
+                "`max_connections` is 0, so that no caller could connect: give it a whole number above 0",
+            ),
+            Self::Buffers { largest } => write!(
+                f,
+                "`max_buffered_bytes` is less than one request may take: give it at least {largest}, the most of \
+                 2097152 and each `replay_limit_bytes`"
+            ),
             Self::Name { upstream } => write!(
                 f,
                 "{upstream:?} is no name for an upstream: give each one of its own, of letters, \

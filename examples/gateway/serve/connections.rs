@@ -21,7 +21,7 @@ use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::watch,
     task::JoinSet,
     time::{Sleep, sleep, timeout},
@@ -34,9 +34,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The same after a stop, so that whoever keeps silent does not hold it up.
 const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown`, then lets open answers come to their end.
+/// Serves until `shutdown`, then lets open answers come to their end. An address is dropped with its connection.
 pub(crate) async fn serve(
-    mut listener: TcpListener,
+    mut listener: impl Listener<Io = TcpStream, Addr: 'static>,
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -45,8 +45,12 @@ pub(crate) async fn serve(
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            (stream, _) = Listener::accept(&mut listener) => {
-                connections.spawn(connection(stream, router.clone(), stopping.clone()));
+            (stream, address) = listener.accept() => {
+                let connection = connection(stream, router.clone(), stopping.clone());
+                connections.spawn(async move {
+                    connection.await;
+                    drop(address);
+                });
             }
             Some(_) = connections.join_next() => {}
             () = &mut shutdown => break,
@@ -69,7 +73,7 @@ async fn connection(stream: TcpStream, router: Router, stopping: watch::Receiver
         let (router, held) = (router.clone(), held.clone());
         async move {
             let response = router.oneshot(request).await?;
-            Ok::<_, Infallible>(response.map(|body| Answer { body, _held: held }))
+            Ok::<_, Infallible>(response.map(|body| Answer::new(body, held)))
         }
     });
     let connection = http1::Builder::new()
@@ -116,9 +120,15 @@ pub(crate) enum Unread {
     Stopping,
 }
 
+/// The body of a request cannot be read off its connection: a broken chunk, or an end before its end.
+#[derive(Debug)]
+pub(crate) struct Broken(hyper::Error);
+
 /// The body of an answer, until the end of which its request is not over.
 struct Answer {
     body: Body,
+    /// What the body has failed with, which the connection does not know yet.
+    error: Option<axum::Error>,
     _held: Arc<()>,
 }
 
@@ -146,7 +156,7 @@ impl HttpBody for Upload {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
             this.silence = None;
-            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+            return Poll::Ready(frame.map(|frame| frame.map_err(|error| Broken(error).into())));
         }
         if !this.is_stopping && this.stop.as_mut().poll(cx).is_ready() {
             this.is_stopping = true;
@@ -185,7 +195,31 @@ impl fmt::Display for Unread {
 
 impl Error for Unread {}
 
+// === impl Broken ===
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the body of the request is broken")
+    }
+}
+
+impl Error for Broken {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 // === impl Answer ===
+
+impl Answer {
+    fn new(body: Body, held: Arc<()>) -> Self {
+        Self {
+            body,
+            error: None,
+            _held: held,
+        }
+    }
+}
 
 impl HttpBody for Answer {
     type Data = Bytes;
@@ -195,7 +229,17 @@ impl HttpBody for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(Err(error)) = frame else {
+            return Poll::Ready(frame);
+        };
+        // hyper drops what it has not written yet, even the head, as soon as it gets the error.
+        self.error = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,7 +11,13 @@ use axum::{
 use serde_json::json;
 use tracing::warn;
 
-use super::{board::millis, connections::Unread, headers::DEADLINE, shortened, upstream::Upstream};
+use super::{
+    board::millis,
+    connections::{Broken, Unread},
+    headers::DEADLINE,
+    shortened,
+    upstream::Upstream,
+};
 
 /// The methods that are forwarded, to whom it helps to know them.
 const ALLOWED: HeaderValue =
@@ -19,12 +25,19 @@ const ALLOWED: HeaderValue =
 
 /// Why the gateway answers in the upstream's place.
 pub(crate) enum Failure {
+    /// Not HTTP/1.1, and in what way.
+    Malformed(&'static str),
+    /// The request has a transfer coding that is not taken off.
+    Coding,
     Host,
     Method,
     OtherSite,
     Path,
     NoRoute,
+    TooLong,
     Deadline,
+    /// Bodies of other requests take all the memory there is for them.
+    Full,
     Body(BoxError),
     /// However far it had got.
     Unread(Unread),
@@ -59,7 +72,11 @@ impl Failure {
 
     /// A request cannot be sent, which may be because it cannot be read.
     pub(crate) fn sending(error: BoxError) -> Self {
-        unread(&*error).map_or_else(|| Self::Upstream(error), Self::Unread)
+        let is_broken = sources(&*error).any(|error| error.is::<Broken>());
+        match is_broken {
+            true => Self::Body(error),
+            false => unread(&*error).map_or_else(|| Self::Upstream(error), Self::Unread),
+        }
     }
 
     /// The answer to the caller, and a line for the operator.
@@ -84,16 +101,25 @@ impl Failure {
         if status == StatusCode::METHOD_NOT_ALLOWED {
             response.headers_mut().insert(header::ALLOW, ALLOWED);
         }
+        if matches!(self, Self::Full) {
+            // Bodies come and go within seconds.
+            let second = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, second);
+        }
         response
     }
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Malformed(_) => "request_malformed",
+            Self::Coding => "transfer_coding_unknown",
             Self::Host => "host_not_ours",
             Self::Method => "method_not_forwarded",
             Self::OtherSite => "asked_by_a_web_page",
             Self::Path => "path_not_plain",
             Self::NoRoute => "no_route",
+            Self::TooLong => "path_too_long",
+            Self::Full => "buffers_full",
             Self::Deadline => "deadline_not_understood",
             Self::Body(_) => "request_not_read",
             Self::Unread(Unread::Silent) => "request_too_slow",
@@ -105,9 +131,13 @@ impl Failure {
 
     fn status(&self) -> StatusCode {
         match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Coding => StatusCode::NOT_IMPLEMENTED,
             Self::Host | Self::OtherSite => StatusCode::FORBIDDEN,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Path | Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::TooLong => StatusCode::URI_TOO_LONG,
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
             Self::Deadline | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Unread(Unread::Silent) => StatusCode::REQUEST_TIMEOUT,
             Self::Unread(Unread::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
@@ -118,6 +148,10 @@ impl Failure {
 
     fn message(&self) -> String {
         match self {
+            Self::Malformed(how) => format!("The request is not valid HTTP/1.1: {how}"),
+            Self::Coding => {
+                "The only transfer coding that this gateway takes off a request is `chunked`.".into()
+            }
             Self::Host => {
                 "This gateway listens on loopback, where its names are localhost, 127.0.0.1 and [::1]: \
                  ask it by one of them. A proxy in front of it has to send one as `Host`."
@@ -133,12 +167,22 @@ impl Failure {
                 "No upstream of this gateway serves this path; see `routes` in its configuration."
                     .into()
             }
+            Self::TooLong => {
+                "The path and query are too long to put the upstream's address before them.".into()
+            }
+            Self::Full => {
+                "Other requests take all the memory that this gateway has for bodies; see \
+                 `max_buffered_bytes` in its configuration."
+                    .into()
+            }
             Self::Deadline => {
                 format!("{DEADLINE} is not a whole number of milliseconds above 0.")
             }
             Self::Body(error) => {
-                let why = chain(error.as_ref());
-                format!("The request ended before its body was whole: {why}")
+                // What was being done with the body, the caller need not know.
+                let broken = sources(&**error).find(|error| error.is::<Broken>());
+                let why = chain(broken.unwrap_or(&**error));
+                format!("The request was not read to its end: {why}")
             }
             Self::Unread(unread) => format!("The request was not read to its end: {unread}."),
             Self::TooLate(deadline) => format!(

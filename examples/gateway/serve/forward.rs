@@ -3,7 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody},
     extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Version, header},
     response::Response,
@@ -16,34 +16,43 @@ use tower_429::Call;
 use super::{
     Gateway,
     admission::admit,
-    board::{Board, Watching, millis},
+    board::{Watching, millis},
     connections::{PATIENCE, Unread},
     failure::{Asked, Failure},
     headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
-    is_short, metrics, now,
+    is_short, message, metrics, now,
     upstream::Upstream,
 };
 
 /// JSON up to this size is taken in whole: a model in it is found only so, and limits are per model.
-const WHOLE: u64 = 2 * 1024 * 1024;
+pub(crate) const WHOLE: u64 = 2 * 1024 * 1024;
 
 pub(crate) async fn forward(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let asked = Asked::new(&request);
     let upstream = gateway.upstream(request.uri().path());
     let admitted = admit(&request).and_then(|()| upstream.ok_or(Failure::NoRoute));
     let response = match admitted {
-        Ok(upstream) => ask(&gateway.board, upstream, &asked, request).await,
+        Ok(upstream) => ask(&gateway, upstream, &asked, request).await,
         Err(failure) => failure.answer(&asked, upstream),
     };
     metrics::answered(upstream, response.status());
     response
 }
 
-async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Request) -> Response {
+async fn ask(gateway: &Gateway, upstream: &Upstream, asked: &Asked, request: Request) -> Response {
     let refuse = |failure: Failure| failure.answer(asked, Some(upstream));
     let deadline = match deadline(request.headers(), upstream.deadline) {
         Ok(deadline) => deadline,
         Err(failure) => return refuse(failure),
+    };
+    let request = match upstream.address(request) {
+        Ok(request) => request,
+        Err(failure) => return refuse(failure),
+    };
+    // Until the answer begins, the layers may send the body again.
+    let kept = kept(&request, upstream.replay_limit);
+    let Some(_reserved) = gateway.buffers.reserve(kept) else {
+        return refuse(Failure::Full);
     };
     let begun = now();
     let request = match within(deadline, whole(request)).await {
@@ -58,11 +67,11 @@ async fn ask(board: &Arc<Board>, upstream: &Upstream, asked: &Asked, request: Re
         None => Call::new(),
     };
     // Dropped with this future if the caller goes away, and the request to the upstream with it.
-    let watching = board.watch(&upstream.name, &call);
+    let watching = gateway.board.watch(&upstream.name, &call);
     let mut response = match within(left, send(upstream, request, &watching)).await {
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
-            headers::drop_permissions(response.headers_mut());
+            headers::isolate(response.headers_mut());
             *response.version_mut() = Version::HTTP_11;
             response
         }
@@ -104,8 +113,6 @@ async fn send(
     watching: &Watching,
 ) -> Result<Response, Failure> {
     let (mut head, body) = request.into_parts();
-    let uri = upstream.uri(&headers::path_and_query(&head.uri));
-    head.uri = uri.map_err(|_| Failure::NoRoute)?;
     headers::prepare(&mut head.headers);
     // The version, too, is of one hop.
     head.version = Version::HTTP_11;
@@ -117,7 +124,19 @@ async fn send(
     let mut stack = upstream.stack.clone();
     let stack = stack.ready().await.map_err(Failure::Upstream)?;
     let answer = stack.call(Request::from_parts(head, body)).await;
-    answer.map_err(Failure::sending)
+    let answer = answer.map_err(Failure::sending)?;
+    message::check_answer(&answer)?;
+    Ok(answer)
+}
+
+/// The most of the body of a request that is in memory at once.
+fn kept(request: &Request, replay_limit: u64) -> u64 {
+    match request.body().size_hint().exact() {
+        Some(length) if is_small_json(request.headers()) => length,
+        Some(length) if length > replay_limit => 0,
+        Some(length) => length,
+        None => replay_limit,
+    }
 }
 
 fn is_small_json(headers: &HeaderMap) -> bool {

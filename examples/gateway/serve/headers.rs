@@ -3,6 +3,8 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
 
+use super::message;
+
 /// RFC 9110, section 7.6.1, and the two of proxies that are of one hop by their meaning.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -45,6 +47,28 @@ const NOT_FORWARDED_PARAMETERS: [&str; 7] = [
     "subscription-key",
 ];
 
+/// Of an upstream's answer: what a browser applies to the whole origin that it came from, or to the page.
+const ORIGIN_WIDE: [HeaderName; 17] = [
+    // The gateway forwards no `cookie`, and cookies of localhost are those of all of its ports.
+    header::SET_COOKIE,
+    header::STRICT_TRANSPORT_SECURITY,
+    header::REFRESH,
+    header::ALT_SVC,
+    header::PUBLIC_KEY_PINS,
+    header::PUBLIC_KEY_PINS_REPORT_ONLY,
+    header::CONTENT_SECURITY_POLICY_REPORT_ONLY,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("expect-ct"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("accept-ch"),
+    HeaderName::from_static("critical-ch"),
+    HeaderName::from_static("origin-agent-cluster"),
+    HeaderName::from_static("cross-origin-resource-policy"),
+];
+
 /// Callers say by it how long an answer is of use.
 pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("x-tower-429-deadline-ms");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tower-429-attempts");
@@ -54,6 +78,7 @@ pub(crate) const WAITED: HeaderName = HeaderName::from_static("x-tower-429-waite
 
 /// Takes off what is between two neighbours only.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
+    message::leave_one_length(headers);
     let listed = headers.get_all(header::CONNECTION).iter();
     let listed = listed.filter_map(|value| value.to_str().ok());
     let names = listed.flat_map(|value| value.split(','));
@@ -66,12 +91,20 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes off what lets pages of other sites read an answer. The upstream says so to everybody.
-pub(crate) fn drop_permissions(headers: &mut HeaderMap) {
+/// Keeps an upstream's answer from acting on the gateway's origin, which is that of its page.
+pub(crate) fn isolate(headers: &mut HeaderMap) {
+    // The upstream lets every site read what it sends.
     let permits = |name: &&HeaderName| name.as_str().starts_with("access-control-");
     let names: Vec<HeaderName> = headers.keys().filter(permits).cloned().collect();
-    for name in names {
+    for name in names.iter().chain(&ORIGIN_WIDE) {
         headers.remove(name);
+    }
+    // HTML runs no script and has an origin of its own, and nothing else is taken for HTML.
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, "sandbox"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 

@@ -9,7 +9,9 @@ mod connections;
 mod failure;
 mod forward;
 mod headers;
+mod limits;
 pub(crate) mod log;
+mod message;
 mod meter;
 pub(crate) mod metrics;
 mod upstream;
@@ -24,8 +26,10 @@ use tokio::time::Instant;
 pub(crate) use config::{Config, WITHOUT_FILE};
 pub(crate) use config_error::ConfigError;
 pub(crate) use connections::serve;
+pub(crate) use limits::Limited;
 
 use board::Board;
+use limits::Buffers;
 use upstream::{Draft, Upstream};
 
 /// What the handlers share.
@@ -33,6 +37,7 @@ pub(crate) struct Gateway {
     pub(crate) upstreams: Vec<Upstream>,
     on_loopback: bool,
     board: Arc<Board>,
+    buffers: Buffers,
     metrics: PrometheusHandle,
 }
 
@@ -56,6 +61,7 @@ impl Gateway {
             upstreams: upstreams.collect::<Result<_, _>>()?,
             on_loopback: config.listen.ip().to_canonical().is_loopback(),
             board: Arc::default(),
+            buffers: Buffers::new(config.max_buffered_bytes),
             metrics,
         })
     }

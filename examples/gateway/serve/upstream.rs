@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
+    extract::Request,
     http::{Response, Uri, uri},
 };
 use tower::ServiceBuilder;
@@ -18,6 +19,8 @@ use super::{
     client::{Client, MAY_SPEAK_TLS},
     config::{FallbackConfig, KeyIn, Order, UpstreamConfig},
     config_error::ConfigError,
+    failure::Failure,
+    headers,
     meter::Metered,
 };
 use crate::mock;
@@ -28,15 +31,24 @@ pub(crate) struct Upstream {
     pub(crate) pool: KeyPool,
     pub(crate) stack: Client,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) replay_limit: u64,
     base: Uri,
+    /// The most bytes that are put before a path or behind its query.
+    added: usize,
     routes: Vec<String>,
 }
+
+/// `http` holds no longer address. Nor does it hold a longer path and query, so that the layers would send one
+/// without the path or the key that they could not add.
+const LONGEST: usize = 65_534;
 
 /// An upstream before it knows the keys of the others.
 pub(crate) struct Draft<'a> {
     config: &'a UpstreamConfig,
     base: Uri,
     pool: KeyPool,
+    /// The most bytes that a key takes in the query.
+    parameter: usize,
 }
 
 impl<'a> Draft<'a> {
@@ -62,7 +74,12 @@ impl<'a> Draft<'a> {
             upstream: upstream(),
             error,
         })?;
-        Ok(Self { config, base, pool })
+        Ok(Self {
+            config,
+            base,
+            pool,
+            parameter: parameter(config, variable),
+        })
     }
 
     /// Builds the stack. A target elsewhere is asked with the keys of the upstream that stands there.
@@ -112,9 +129,21 @@ impl<'a> Draft<'a> {
             pool: self.pool.clone(),
             stack: Client::new(stack),
             deadline: config.deadline_ms.map(Duration::from_millis),
+            replay_limit: config.replay_limit_bytes,
             base: self.base.clone(),
+            added: self.added(all, mock),
             routes: config.routes.clone(),
         })
+    }
+
+    /// The most bytes that a request for this upstream gets around its path and query, here or at a target.
+    fn added(&self, all: &[Draft<'_>], mock: &str) -> usize {
+        let targets = self.config.fallback.iter();
+        let targets = targets.filter_map(|target| target.at.as_deref());
+        let targets = targets.map(|at| if at == "mock" { mock } else { at }.len());
+        let own = self.base.to_string().trim_end_matches('/').len();
+        let parameters = all.iter().map(|draft| draft.parameter);
+        targets.fold(own, usize::max) + parameters.fold(0, usize::max)
     }
 
     fn target(&self, config: &FallbackConfig, mock: &str) -> Result<Target, ConfigError> {
@@ -146,10 +175,16 @@ impl Upstream {
         self.routes.iter().filter(covers).map(String::len).max()
     }
 
-    /// Where a request for `path` goes.
-    pub(crate) fn uri(&self, path_and_query: &str) -> Result<Uri, uri::InvalidUri> {
+    /// A request to where the upstream stands.
+    pub(crate) fn address(&self, mut request: Request) -> Result<Request, Failure> {
+        let path_and_query = headers::path_and_query(request.uri());
+        if self.added + path_and_query.len() > LONGEST {
+            return Err(Failure::TooLong);
+        }
         let base = self.base.to_string();
-        format!("{}{path_and_query}", base.trim_end_matches('/')).parse()
+        let uri = format!("{}{path_and_query}", base.trim_end_matches('/'));
+        *request.uri_mut() = uri.parse().map_err(|_| Failure::NoRoute)?;
+        Ok(request)
     }
 }
 
@@ -158,6 +193,17 @@ fn is_plain(uri: &Uri) -> bool {
     let authority = uri.authority().map(uri::Authority::as_str);
     let anonymous = authority.is_some_and(|authority| !authority.contains('@'));
     scheme && anonymous && uri.query().is_none()
+}
+
+fn parameter(config: &UpstreamConfig, variable: &dyn Fn(&str) -> Option<String>) -> usize {
+    let KeyIn::Query(name) = &config.key_in else {
+        return 0;
+    };
+    let keys = config.keys.iter().filter_map(|key| variable(key));
+    let mocks = mock::KEYS.into_iter().map(|(_, key)| key.to_owned());
+    // A byte may be three once it is encoded.
+    let longest = keys.chain(mocks).map(|key| 3 * key.len()).max();
+    "?=".len() + name.len() + longest.unwrap_or_default()
 }
 
 fn keys(

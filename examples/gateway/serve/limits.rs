@@ -1,0 +1,93 @@
+//! What all callers together may take of this process.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use axum::serve::Listener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+/// Accepts as many connections as may be open at once; each further one waits in the system's queue.
+pub(crate) struct Limited {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+}
+
+/// The bytes that request bodies may take in memory.
+pub(crate) struct Buffers {
+    free: Arc<AtomicU64>,
+}
+
+/// A part of [`Buffers`], which is free again when this is dropped.
+pub(crate) struct Reserved {
+    free: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+/// A body up to this size is always admitted: `max_connections` bounds how many there are.
+const SMALL: u64 = 16 * 1024;
+
+// === impl Limited ===
+
+impl Limited {
+    pub(crate) fn new(listener: TcpListener, connections: usize) -> Self {
+        let connections = connections.min(Semaphore::MAX_PERMITS);
+        Self {
+            listener,
+            free: Arc::new(Semaphore::new(connections)),
+        }
+    }
+}
+
+impl Listener for Limited {
+    type Io = TcpStream;
+    /// Nobody reads the address of a caller. What stands in its place is dropped with the connection.
+    type Addr = Option<OwnedSemaphorePermit>;
+
+    async fn accept(&mut self) -> (TcpStream, Self::Addr) {
+        // It fails only once the semaphore is closed, which it never is.
+        let permit = self.free.clone().acquire_owned().await.ok();
+        let (stream, _) = Listener::accept(&mut self.listener).await;
+        (stream, permit)
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(None)
+    }
+}
+
+// === impl Buffers ===
+
+impl Buffers {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self {
+            free: Arc::new(AtomicU64::new(bytes)),
+        }
+    }
+
+    /// Reserves room for a body; `None` while others take too much.
+    pub(crate) fn reserve(&self, bytes: u64) -> Option<Reserved> {
+        let bytes = if bytes <= SMALL { 0 } else { bytes };
+        let take = |free: u64| free.checked_sub(bytes);
+        self.free
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, take)
+            .ok()?;
+        Some(Reserved {
+            free: self.free.clone(),
+            bytes,
+        })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.free.fetch_add(self.bytes, Ordering::AcqRel);
+    }
+}
