@@ -176,13 +176,18 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // There is one span for a call.
         if !self.outermost {
-            return self.poll_in_span(cx);
+            let polled = self.as_mut().poll_in_span(cx);
+            if polled.is_ready() {
+                self.project().recording.end();
+            }
+            return polled;
         }
         let entered = self.as_mut().project().telling.enter();
         let polled = self.as_mut().poll_in_span(cx);
         let this = self.project();
         this.telling.exit(entered);
         if let Poll::Ready(result) = &polled {
+            this.recording.end();
             let result = result.as_ref().map(Response::status);
             let result = result.map_err(|_| std::any::type_name::<S::Error>());
             this.telling.end(this.call, this.head, Some(result));

@@ -1,4 +1,5 @@
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -134,11 +135,18 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
 
 // === impl Recording ===
 
-impl<B: Body> Drop for Recording<B> {
-    fn drop(&mut self) {
-        if let Kept::Tape { tape, .. } = &self.kept {
+impl<B: Body> Recording<B> {
+    /// Lets the body go: the call is over, and it is not sent again.
+    pub(crate) fn end(&mut self) {
+        if let Kept::Tape { tape, .. } = mem::replace(&mut self.kept, Kept::Once(None)) {
             tape.stop_recording();
         }
+    }
+}
+
+impl<B: Body> Drop for Recording<B> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

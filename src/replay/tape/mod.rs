@@ -5,10 +5,16 @@
 //! recorded, so an upload of a refused attempt ends by itself and its connection survives. So does one
 //! while the next attempt waits: until the newest reader is read from, the one before pulls in its
 //! stead, but leaves the error, and what is over the bound, to it.
+//!
+//! Once the recording has outgrown its bound it is a window: a chunk stays until all readers have read
+//! it, but the window keeps to the bound as well, and cuts off a reader that falls behind it. A reader
+//! of a rejected attempt ends with an error, and so frees its stream or connection, if it is cut off,
+//! if the source fails, or if the call ends before the upload does.
 
 mod reader;
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -28,14 +34,22 @@ pub(super) struct Tape<B: Body> {
 
 struct State<B: Body> {
     source: Source<B, B::Error>,
-    chunks: Vec<Bytes>,
+    /// All, or since the tape overflowed those that some reader has yet to read.
+    chunks: VecDeque<Bytes>,
+    /// How many chunks came before these.
+    let_go: usize,
+    /// Bytes of these chunks.
+    kept: u64,
+    /// Bytes of all chunks.
     recorded: u64,
     trailers: Option<HeaderMap>,
     /// Pulled, but to be recorded or not by a reader that has not begun.
     ahead: Option<Frame<Bytes>>,
     limit: u64,
-    /// Chunks were let go because the body is larger than the limit.
+    /// The body is larger than the limit, so chunks that all readers have read are let go.
     overflowed: bool,
+    /// How often the leader has given way since a follower last moved.
+    gave_way: u32,
     /// In order of age, the newest last.
     readers: Vec<Seat>,
     next_seat: u64,
@@ -48,7 +62,7 @@ struct State<B: Body> {
 enum Source<B, E> {
     Open(B),
     Ended,
-    /// The error waits for the newest reader.
+    /// The error waits for the newest reader; `None` once it was read, or if the source was dropped.
     Failed(Option<E>),
 }
 
@@ -65,6 +79,10 @@ struct Seat {
     trailers_read: bool,
     /// What it had not read yet is gone.
     cut_off: bool,
+    /// The request was sent again, or will be.
+    rejected: bool,
+    /// The client can be given an error.
+    can_fail: bool,
 }
 
 /// Why a tape cannot be played in full once more.
@@ -89,12 +107,15 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
                 None => Source::Open(source),
                 failed => Source::Failed(failed),
             },
-            chunks: Vec::new(),
+            chunks: VecDeque::new(),
+            let_go: 0,
+            kept: 0,
             recorded: 0,
             trailers: None,
             ahead: None,
             limit,
             overflowed: false,
+            gave_way: 0,
             readers: Vec::new(),
             next_seat: 0,
             gatherer: None,
@@ -221,6 +242,8 @@ impl<B: Body> State<B> {
             bytes: 0,
             trailers_read: false,
             cut_off: self.overflowed,
+            rejected: false,
+            can_fail: true,
         });
         id
     }
@@ -242,10 +265,57 @@ impl<B: Body> State<B> {
         seats.chain(self.gatherer.take()).collect()
     }
 
-    /// The source, once nobody is left who could read it to the end.
+    /// How many chunks were recorded.
+    fn end(&self) -> usize {
+        self.let_go + self.chunks.len()
+    }
+
+    /// Lets go of the chunks that a tape that has overflowed need not keep, and cuts off the readers that
+    /// are too far behind. The last chunk stays, however long it is, for those who keep up.
+    fn let_go(&mut self) {
+        if !self.overflowed {
+            return;
+        }
+        let follows = self.readers.iter().filter(|seat| !seat.cut_off);
+        let needed = follows
+            .map(|seat| seat.position)
+            .min()
+            .unwrap_or(usize::MAX);
+        while let Some(first) = self.chunks.front() {
+            let is_too_much = self.kept > self.limit || self.chunks.len() > MOST_CHUNKS;
+            if self.let_go >= needed && !(is_too_much && self.chunks.len() > 1) {
+                break;
+            }
+            self.kept = self.kept.saturating_sub(first.len() as u64);
+            self.let_go += 1;
+            self.chunks.pop_front();
+        }
+        for seat in &mut self.readers {
+            seat.cut_off |= seat.position < self.let_go;
+        }
+    }
+
+    /// Whether no layer can ask for readers any more: the call is over.
+    fn is_over(&self) -> bool {
+        self.recordings == 0
+    }
+
+    /// The source, once no reader is left that may read it to the end.
     fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
-        let abandoned = self.recordings == 0 && self.readers.iter().all(|seat| seat.cut_off);
-        abandoned.then(|| std::mem::replace(&mut self.source, Source::Ended))
+        let is_done = |seat: &Seat| seat.cut_off || (seat.rejected && seat.can_fail);
+        if !self.is_over() || !self.readers.iter().all(is_done) {
+            return None;
+        }
+        let is_read = match &self.source {
+            Source::Open(source) => source.is_end_stream() && self.ahead.is_none(),
+            Source::Ended => true,
+            Source::Failed(_) => false,
+        };
+        let rest = match is_read {
+            true => Source::Ended,
+            false => Source::Failed(None),
+        };
+        Some(std::mem::replace(&mut self.source, rest))
     }
 }
 
@@ -253,8 +323,10 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     fn record(&mut self, frame: Frame<Bytes>) {
         match frame.into_data() {
             Ok(chunk) => {
-                self.recorded = self.recorded.saturating_add(chunk.len() as u64);
-                self.chunks.push(chunk);
+                let length = chunk.len() as u64;
+                self.recorded = self.recorded.saturating_add(length);
+                self.kept = self.kept.saturating_add(length);
+                self.chunks.push_back(chunk);
             }
             Err(frame) => self.trailers = frame.into_trailers().ok().or(self.trailers.take()),
         }
@@ -284,8 +356,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         }
     }
 
-    fn concatenate(&self) -> Bytes {
-        match self.chunks.as_slice() {
+    fn concatenate(&mut self) -> Bytes {
+        match self.chunks.make_contiguous() {
             [only] => only.clone(),
             chunks => chunks.concat().into(),
         }

@@ -100,7 +100,7 @@ fn a_reader_that_follows_is_woken_by_trailers_too() {
 }
 
 #[test]
-fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
+fn an_error_reaches_the_newest_reader_and_interrupts_the_older() {
     let fed = Fed::default();
     let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
     let mut old = recording.reader().unwrap();
@@ -109,10 +109,10 @@ fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
     let mut new = recording.reader().unwrap();
     fed.feed(Err("broken"));
     assert_eq!(read(&mut old), (String::new(), Poll::Pending));
-    assert_eq!(read(&mut new), ("a".into(), Poll::Ready(Some("broken"))));
+    assert_eq!(read(&mut new), ("a".into(), BROKEN));
     assert_eq!(
         read(&mut old),
-        (String::new(), Poll::Pending),
+        (String::new(), INTERRUPTED),
         "never passed off as complete"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
@@ -128,8 +128,5 @@ fn an_error_before_the_first_send_is_not_lost() {
     fed.feed(Err("broken"));
     let mut recording = Recording::new(ReplayBody::new(fed), 100);
     let mut reader = recording.reader().unwrap();
-    assert_eq!(
-        read(&mut reader),
-        (String::new(), Poll::Ready(Some("broken")))
-    );
+    assert_eq!(read(&mut reader), (String::new(), BROKEN));
 }
