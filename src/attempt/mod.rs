@@ -143,7 +143,11 @@ where
             1 => Extensions::new(),
             _ => parts.extensions.clone(),
         };
-        let mut recording = Recording::new(body.into_replay(), entered.replay_limit);
+        let mut recording = Recording::new(
+            body.into_replay(),
+            entered.replay_limit,
+            entered.is_outermost,
+        );
         Self {
             inner,
             readiness: Readiness::Ready,

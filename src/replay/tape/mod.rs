@@ -6,10 +6,12 @@
 //! while the next attempt waits: until the newest reader is read from, the one before pulls in its
 //! stead, but leaves the error, and what is over the bound, to it.
 //!
-//! Once the recording has outgrown its bound it is a window: a chunk stays until all readers have read
-//! it, but the window keeps to the bound as well, and cuts off a reader that falls behind it. A reader
-//! of a rejected attempt ends with an error, and so frees its stream or connection, if it is cut off,
-//! if the source fails, or if the call ends before the upload does.
+//! A reader of a rejected attempt ends with an error where the body outgrows the bound, where the source
+//! fails, and where the call ends before the upload does. The error frees its stream or connection.
+//!
+//! Some bodies have no error that could be made, such as those that fail with `Infallible`. A reader
+//! in one of these goes on with the upload: what is over the bound is a window, of at most the bound,
+//! of the chunks that it has yet to read.
 
 mod reader;
 
@@ -57,6 +59,8 @@ struct State<B: Body> {
     gatherer: Option<Waker>,
     /// Recordings that may still ask for readers; stacked layers share one tape.
     recordings: usize,
+    /// The call is: the outermost layer has its answer, or was dropped.
+    is_over: bool,
 }
 
 enum Source<B, E> {
@@ -120,6 +124,7 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
             next_seat: 0,
             gatherer: None,
             recordings: 1,
+            is_over: false,
         };
         if let Some(frame) = first {
             state.record(frame);
@@ -187,9 +192,10 @@ impl<B: Body> Tape<B> {
         })
     }
 
-    /// One recording less that may ask for readers.
-    pub(super) fn stop_recording(&self) {
+    /// One recording less that may ask for readers; of the outermost layer it is the end of the call.
+    pub(super) fn stop_recording(&self, is_outermost: bool) {
         let mut state = self.lock();
+        state.is_over |= is_outermost;
         state.recordings = state.recordings.saturating_sub(1);
         let (wakers, source) = (state.take_wakers(), state.take_abandoned());
         drop(state);
@@ -271,10 +277,13 @@ impl<B: Body> State<B> {
     }
 
     /// Lets go of the chunks that a tape that has overflowed need not keep, and cuts off the readers that
-    /// are too far behind. The last chunk stays, however long it is, for those who keep up.
+    /// end early or are too far behind. The last chunk stays for the others, however long it is.
     fn let_go(&mut self) {
         if !self.overflowed {
             return;
+        }
+        for seat in &mut self.readers {
+            seat.cut_off |= seat.ends_early();
         }
         let follows = self.readers.iter().filter(|seat| !seat.cut_off);
         let needed = follows
@@ -295,15 +304,10 @@ impl<B: Body> State<B> {
         }
     }
 
-    /// Whether no layer can ask for readers any more: the call is over.
-    fn is_over(&self) -> bool {
-        self.recordings == 0
-    }
-
     /// The source, once no reader is left that may read it to the end.
     fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
-        let is_done = |seat: &Seat| seat.cut_off || (seat.rejected && seat.can_fail);
-        if !self.is_over() || !self.readers.iter().all(is_done) {
+        let ends = |seat: &Seat| seat.cut_off || (self.is_over && seat.ends_early());
+        if self.recordings > 0 || !self.readers.iter().all(ends) {
             return None;
         }
         let is_read = match &self.source {
@@ -361,5 +365,14 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             [only] => only.clone(),
             chunks => chunks.concat().into(),
         }
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Whether it may end before the body does.
+    fn ends_early(&self) -> bool {
+        self.rejected && self.can_fail
     }
 }

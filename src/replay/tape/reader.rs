@@ -38,32 +38,25 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if let Some(frame) = self.recorded_frame(at) {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let seat = &mut self.readers[at];
-        seat.waker = Some(cx.waker().clone());
-        let can_fail = seat.can_fail;
+        self.readers[at].waker = Some(cx.waker().clone());
         if self.is_interrupted(at) {
-            // To end here without an error would pass a part for the whole. A client that cannot be
-            // given one keeps its stream or connection until the provider closes it.
-            return match can_fail {
-                true => Poll::Ready(Some(Err(ReplayError::Interrupted))),
-                false => Poll::Pending,
-            };
+            return self.interrupted_or_pending(at);
         }
         if matches!(self.source, Source::Ended) {
-            return Poll::Ready(None);
+            return self.end_or_pending(at);
         }
         if !leads || (is_deputy && self.ahead.is_some()) {
             return Poll::Pending;
         }
         match self.pull(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Pulled::End) => Poll::Ready(None),
+            Poll::Ready(Pulled::End) => self.end_or_pending(at),
             Poll::Ready(Pulled::Failed) if is_deputy => Poll::Pending,
             Poll::Ready(Pulled::Frame(frame))
                 if self.outgrows(&frame) && (is_deputy || self.gives_way(&frame)) =>
             {
                 self.ahead = Some(frame);
-                Poll::Pending
+                self.interrupted_or_pending(at)
             }
             Poll::Ready(Pulled::Failed) => {
                 let Source::Failed(error) = &mut self.source else {
@@ -82,15 +75,37 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     /// attempt that ends with its call.
     fn is_interrupted(&self, at: usize) -> bool {
         let seat = &self.readers[at];
-        let ends_early = seat.rejected && seat.can_fail;
         let for_source = match &self.source {
-            Source::Open(_) => ends_early && self.is_over(),
+            // A frame that is over the bound is there for the newest reader alone.
+            Source::Open(_) => seat.ends_early() && (self.is_over || self.ahead.is_some()),
             Source::Ended => false,
             Source::Failed(None) => true,
             // The newest reader has yet to read the error.
-            Source::Failed(Some(_)) => ends_early,
+            Source::Failed(Some(_)) => seat.ends_early(),
         };
         seat.cut_off || for_source
+    }
+
+    /// The error that ends a reader early. To end without one would pass a part for the whole, so a
+    /// client that cannot be given one keeps its stream or connection until the provider closes it.
+    fn interrupted_or_pending(&self, at: usize) -> Poll<Option<Read<B::Error>>> {
+        match self.is_interrupted(at) && self.readers[at].can_fail {
+            true => Poll::Ready(Some(Err(ReplayError::Interrupted))),
+            false => Poll::Pending,
+        }
+    }
+
+    fn end_or_pending(&self, at: usize) -> Poll<Option<Read<B::Error>>> {
+        match self.holds_end_back(at) {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    }
+
+    /// Whether the upload of a rejected attempt, which goes on only because it cannot fail, is not to
+    /// be complete yet: the provider gets the one in its place first.
+    fn holds_end_back(&self, at: usize) -> bool {
+        self.overflowed && self.readers[at].rejected && self.recordings > 0
     }
 
     /// Whether the leader lets the others read before it takes this frame: one that cannot be given an
@@ -181,9 +196,10 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     }
 
     fn at_end(&self, id: u64) -> bool {
-        let Some(seat) = self.readers.iter().find(|seat| seat.id == id) else {
+        let Some(at) = self.readers.iter().position(|seat| seat.id == id) else {
             return true;
         };
+        let seat = &self.readers[at];
         let all_read = seat.position >= self.end();
         let trailers_read = self.trailers.is_none() || seat.trailers_read;
         let source_ended = match &self.source {
@@ -192,7 +208,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             Source::Failed(_) => false,
         };
         let nothing_ahead = self.ahead.is_none();
-        !seat.cut_off && all_read && trailers_read && nothing_ahead && source_ended
+        let may_end = !seat.cut_off && !self.holds_end_back(at);
+        may_end && all_read && trailers_read && nothing_ahead && source_ended
     }
 }
 

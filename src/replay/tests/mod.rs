@@ -95,6 +95,11 @@ impl Body for Fed {
     }
 }
 
+/// The recording of the only layer.
+fn record<B: Body<Data = Bytes> + Unpin>(body: ReplayBody<B>, limit: u64) -> Recording<B> {
+    Recording::new(body, limit, true)
+}
+
 #[derive(Default)]
 struct Woken(Mutex<bool>);
 

@@ -10,7 +10,7 @@ type Client = UnsyncBoxBody<Bytes, &'static str>;
 
 /// A recording with a reader of a rejected attempt and the one after it.
 fn rejected(fed: &Fed, limit: u64) -> (Recording<Fed>, ReplayBody<Fed>, ReplayBody<Fed>) {
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), limit);
+    let mut recording = record(ReplayBody::new(fed.clone()), limit);
     let old = recording.reader().unwrap();
     let new = recording.reader().unwrap();
     new.reject_older();
@@ -18,22 +18,7 @@ fn rejected(fed: &Fed, limit: u64) -> (Recording<Fed>, ReplayBody<Fed>, ReplayBo
 }
 
 #[test]
-fn reader_that_keeps_up_shares_what_is_over_the_bound() {
-    let fed = Fed::default();
-    let (recording, mut old, mut new) = rejected(&fed, 4);
-    for chunk in ["abcd", "efgh", "ijklmnop"] {
-        fed.chunk(chunk);
-        assert_eq!(read(&mut new), (chunk.into(), Poll::Pending));
-        assert_eq!(read(&mut old), (chunk.into(), Poll::Pending));
-    }
-    assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
-    fed.end();
-    assert_eq!(read(&mut new), (String::new(), END));
-    assert_eq!(read(&mut old), (String::new(), END));
-}
-
-#[test]
-fn reader_that_falls_behind_the_window_is_interrupted_and_woken() {
+fn reader_is_interrupted_and_woken_when_the_body_outgrows_the_bound() {
     let fed = Fed::default();
     let (_recording, mut old, mut new) = rejected(&fed, 4);
     let woken = Arc::<Woken>::default();
@@ -41,14 +26,23 @@ fn reader_that_falls_behind_the_window_is_interrupted_and_woken() {
     assert_eq!(read(&mut new), ("abcd".into(), Poll::Pending));
     assert_eq!(read(&mut old), ("abcd".into(), Poll::Pending));
     assert!(poll(&mut old, &woken).is_pending());
-    fed.chunk("ef");
-    fed.chunk("gh");
-    fed.chunk("i");
-    assert_eq!(read(&mut new), ("efghi".into(), Poll::Pending));
+    fed.chunk("e");
+    assert_eq!(read(&mut new), ("e".into(), Poll::Pending));
     assert!(woken.take());
     assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
     fed.end();
     assert_eq!(read(&mut new), (String::new(), END));
+}
+
+#[test]
+fn reader_that_would_outgrow_the_bound_is_interrupted_before_the_next_begins() {
+    let fed = Fed::default();
+    let (_recording, mut old, mut new) = rejected(&fed, 4);
+    fed.chunk("abcd");
+    fed.chunk("e");
+    assert_eq!(read(&mut old), ("abcd".into(), INTERRUPTED));
+    fed.end();
+    assert_eq!(read(&mut new), ("abcde".into(), END));
 }
 
 #[test]
@@ -95,18 +89,22 @@ fn reader_of_a_call_dropped_while_it_waits_is_interrupted() {
 #[test]
 fn reader_whose_frame_was_left_to_the_next_is_never_ended_cleanly() {
     let fed = Fed::default();
-    let (recording, mut old, new) = rejected(&fed, 4);
+    let mut recording = record(ReplayBody::new(fed.clone()), 4);
+    let mut old = recording.reader().unwrap();
+    let new = recording.reader().unwrap();
     fed.chunk("abcd");
     fed.chunk("efgh");
     assert_eq!(read(&mut old), ("abcd".into(), Poll::Pending));
+    new.reject_older();
     drop((recording, new));
+    fed.end();
     assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
 }
 
 #[test]
 fn reader_in_a_body_with_a_type_for_it_ends_with_that_error() {
     let source = Client::new(http_body_util::StreamBody::new(futures::stream::pending()));
-    let mut recording = Recording::new(ReplayBody::new(source), 100);
+    let mut recording = record(ReplayBody::new(source), 100);
     let mut old = Client::from_replay(recording.reader().unwrap());
     recording.reader().unwrap().reject_older();
     recording.end();
@@ -128,7 +126,7 @@ fn reader_in_a_body_that_cannot_fail_goes_on_where_others_end() {
     let pieces = futures::stream::poll_fn(move |cx| fed.poll_recv(cx));
     let pieces = futures::StreamExt::map(pieces, |piece| Ok(Frame::data(Bytes::from(piece))));
     let source = UnsyncBoxBody::<_, Never>::new(http_body_util::StreamBody::new(pieces));
-    let mut recording = Recording::new(ReplayBody::new(source), 4);
+    let mut recording = record(ReplayBody::new(source), 4);
     let mut old = UnsyncBoxBody::from_replay(recording.reader().unwrap());
     let next = recording.reader().unwrap();
     next.reject_older();
@@ -144,11 +142,14 @@ fn reader_in_a_body_that_cannot_fail_goes_on_where_others_end() {
         got[1] += &read(&mut old).0;
     }
     assert_eq!(got[0], got[1]);
-    recording.end();
     drop(new);
     feed.send("def").unwrap();
     assert_eq!(read(&mut old), ("def".into(), Poll::Pending));
     drop(feed);
+    let woken = Arc::<Woken>::default();
+    assert!(poll(&mut old, &woken).is_pending(), "not before its call");
+    recording.end();
+    assert!(woken.take());
     assert_eq!(read(&mut old), (String::new(), Poll::Ready(None)));
 }
 
@@ -157,7 +158,7 @@ fn leader_stops_waiting_for_a_body_that_cannot_fail_and_does_not_come() {
     let pieces = (0..10).map(|_| Ok(Frame::data(Bytes::from("abc"))));
     let source = http_body_util::StreamBody::new(futures::stream::iter(pieces));
     let source = UnsyncBoxBody::<_, Never>::new(source);
-    let mut recording = Recording::new(ReplayBody::new(source), 4);
+    let mut recording = record(ReplayBody::new(source), 4);
     let mut old = UnsyncBoxBody::from_replay(recording.reader().unwrap());
     let next = recording.reader().unwrap();
     next.reject_older();
