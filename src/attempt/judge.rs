@@ -117,7 +117,8 @@ where
         telemetry::judged(this.call, D::LAYER, action, outermost);
         if let Some(wait) = verdict.wait() {
             *this.next = next.or_else(|| this.recording.reader());
-            if this.next.is_some() {
+            if let Some(next) = &*this.next {
+                next.reject_older();
                 let body = result.ok().map(Response::into_body);
                 let now = clock::now();
                 let settle = Settle::new(body, wait, this.call.left(now), now);

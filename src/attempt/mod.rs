@@ -143,7 +143,11 @@ where
             1 => Extensions::new(),
             _ => parts.extensions.clone(),
         };
-        let mut recording = Recording::new(body.into_replay(), entered.replay_limit);
+        let mut recording = Recording::new(
+            body.into_replay(),
+            entered.replay_limit,
+            entered.is_outermost,
+        );
         Self {
             inner,
             readiness: Readiness::Ready,
@@ -176,13 +180,18 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // There is one span for a call.
         if !self.outermost {
-            return self.poll_in_span(cx);
+            let polled = self.as_mut().poll_in_span(cx);
+            if polled.is_ready() {
+                self.project().recording.end();
+            }
+            return polled;
         }
         let entered = self.as_mut().project().telling.enter();
         let polled = self.as_mut().poll_in_span(cx);
         let this = self.project();
         this.telling.exit(entered);
         if let Poll::Ready(result) = &polled {
+            this.recording.end();
             let result = result.as_ref().map(Response::status);
             let result = result.map_err(|_| std::any::type_name::<S::Error>());
             this.telling.end(this.call, this.head, Some(result));

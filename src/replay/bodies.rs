@@ -6,7 +6,7 @@ use http_body_util::{
     combinators::{BoxBody, UnsyncBoxBody},
 };
 
-use super::{ReplayBody, RequestBody};
+use super::{ReplayBody, RequestBody, error::OwnError};
 
 impl RequestBody for Full<Bytes> {
     type Source = Self;
@@ -55,7 +55,7 @@ impl<E: Send + 'static> RequestBody for BoxBody<Bytes, E> {
     }
 
     fn from_replay(replay: ReplayBody<Self>) -> Self {
-        BoxBody::new(replay)
+        BoxBody::new(OwnError::new(replay))
     }
 }
 
@@ -67,7 +67,7 @@ impl<E: Send + 'static> RequestBody for UnsyncBoxBody<Bytes, E> {
     }
 
     fn from_replay(replay: ReplayBody<Self>) -> Self {
-        UnsyncBoxBody::new(replay)
+        UnsyncBoxBody::new(OwnError::new(replay))
     }
 }
 

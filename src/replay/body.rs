@@ -1,13 +1,13 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{RequestBody, tape::Reader};
+use super::{ReplayError, RequestBody, tape::Reader};
 
 /// A body that the layers can play any number of times.
 ///
@@ -27,6 +27,8 @@ use super::{RequestBody, tape::Reader};
 /// ```
 ///
 /// A body that is not `Unpin` goes in as `Box::pin(body)`; hyper's client asks the same of it.
+///
+/// Its error is the body's own, or [`ReplayError::Interrupted`] where a rejected attempt is cut short.
 pub struct ReplayBody<B: Body> {
     pub(super) inner: Inner<B>,
 }
@@ -79,6 +81,23 @@ impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
     }
 }
 
+impl<B: Body> ReplayBody<B> {
+    /// The request was sent before and goes out again with this body: the readers before it are done.
+    pub(crate) fn reject_older(&self) {
+        if let Inner::Tape(reader) = &self.inner {
+            reader.reject_older();
+        }
+    }
+
+    /// It goes into a body that cannot fail, and reads on where it would end with
+    /// [`ReplayError::Interrupted`].
+    pub(super) fn never_fails(&self) {
+        if let Inner::Tape(reader) = &self.inner {
+            reader.never_fails();
+        }
+    }
+}
+
 impl<B: Body> From<Bytes> for ReplayBody<B> {
     fn from(bytes: Bytes) -> Self {
         Self {
@@ -89,14 +108,17 @@ impl<B: Body> From<Bytes> for ReplayBody<B> {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = ReplayError<B::Error>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         match &mut self.inner {
-            Inner::Fresh(body) => Pin::new(body).poll_frame(cx),
+            Inner::Fresh(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(ReplayError::Body)))
+            }
             Inner::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
             Inner::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Tape(reader) => Pin::new(reader).poll_frame(cx),

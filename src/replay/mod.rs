@@ -24,12 +24,14 @@
 
 mod bodies;
 mod body;
+mod error;
 mod recording;
 mod tape;
 #[cfg(test)]
 mod tests;
 
 pub use body::ReplayBody;
+pub use error::ReplayError;
 pub(crate) use recording::{NotReplayable, Recording};
 
 use bytes::Bytes;

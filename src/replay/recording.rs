@@ -1,4 +1,5 @@
 use std::{
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -16,6 +17,8 @@ use super::{
 /// A request's body, kept so that it can be sent again.
 pub(crate) struct Recording<B: Body> {
     kept: Kept<B>,
+    /// With it ends the call, and the attempts that were rejected.
+    is_outermost: bool,
 }
 
 enum Kept<B: Body> {
@@ -44,14 +47,14 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// Starts to record `body`, of which at most `limit` bytes are kept.
     ///
     /// A body that arrives as another layer's recording shares that one, and its limit.
-    pub(crate) fn new(body: ReplayBody<B>, limit: u64) -> Self {
+    pub(crate) fn new(body: ReplayBody<B>, limit: u64, is_outermost: bool) -> Self {
         let kept = match body.inner {
             Inner::Memory(bytes) if bytes.len() as u64 <= limit => Kept::Memory(bytes),
             Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => record(fresh, limit),
             Inner::Tape(reader) => Kept::shared(reader),
             inner => Kept::Once(Some(ReplayBody { inner })),
         };
-        Self { kept }
+        Self { kept, is_outermost }
     }
 
     /// The body once more, or `None` if it cannot be sent again.
@@ -134,11 +137,18 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
 
 // === impl Recording ===
 
+impl<B: Body> Recording<B> {
+    /// Lets the body go: the call is over, and it is not sent again.
+    pub(crate) fn end(&mut self) {
+        if let Kept::Tape { tape, .. } = mem::replace(&mut self.kept, Kept::Once(None)) {
+            tape.stop_recording(self.is_outermost);
+        }
+    }
+}
+
 impl<B: Body> Drop for Recording<B> {
     fn drop(&mut self) {
-        if let Kept::Tape { tape, .. } = &self.kept {
-            tape.stop_recording();
-        }
+        self.end();
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod early;
+mod freed;
 mod once;
 mod server;
 

@@ -6,14 +6,23 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::mpsc};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tower_429::Call;
 
 /// What the server does with its requests, from the first on; the rest it answers.
@@ -23,6 +32,41 @@ pub(crate) enum Reaction {
     Early,
     /// Refuses when it has the whole body.
     Late,
+    /// Answers as soon as it has a piece of the body, and reads on.
+    AnswerEarly,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Protocol {
+    Http1,
+    /// With four streams at once on a connection.
+    Http2,
+}
+
+/// What the server has open.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// Requests of which a piece of the body came, ever.
+    pub(crate) began: usize,
+    /// Requests whose bodies are still read.
+    pub(crate) bodies: usize,
+    pub(crate) connections: usize,
+}
+
+/// Counts one more of these while it lives.
+struct Counted(watch::Sender<Open>, fn(&mut Open) -> &mut usize);
+
+impl Counted {
+    fn new(open: &watch::Sender<Open>, which: fn(&mut Open) -> &mut usize) -> Self {
+        open.send_modify(|open| *which(open) += 1);
+        Self(open.clone(), which)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *self.1(open) -= 1);
+    }
 }
 
 /// What the server has of a request.
@@ -38,31 +82,58 @@ pub(crate) struct Server {
     /// Of one server; two origins.
     pub(crate) addresses: [String; 2],
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
+    pub(crate) open: watch::Receiver<Open>,
+}
+
+/// What the server's connections share.
+#[derive(Clone)]
+struct Shared {
+    reactions: &'static [Reaction],
+    requests: Arc<AtomicUsize>,
+    events: mpsc::UnboundedSender<Event>,
+    open: watch::Sender<Open>,
 }
 
 impl Server {
     pub(crate) async fn start(reactions: &'static [Reaction]) -> Self {
+        Self::start_with(Protocol::Http1, reactions).await
+    }
+
+    pub(crate) async fn start_with(protocol: Protocol, reactions: &'static [Reaction]) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let requests = Arc::<AtomicUsize>::default();
+        let (counts, open) = watch::channel(Open::default());
+        let shared = Shared {
+            reactions,
+            requests: Arc::default(),
+            events: sender,
+            open: counts,
+        };
         let mut addresses = [String::new(), String::new()];
         for address in &mut addresses {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             *address = format!("http://{}", listener.local_addr().unwrap());
-            let (sender, requests) = (sender.clone(), requests.clone());
+            let shared = shared.clone();
             tokio::spawn(async move {
                 loop {
                     let (socket, _) = listener.accept().await.unwrap();
-                    let (sender, requests) = (sender.clone(), requests.clone());
-                    let answer = service_fn(move |request| {
-                        let number = requests.fetch_add(1, Ordering::SeqCst);
-                        answer(request, number, reactions.get(number), sender.clone())
-                    });
-                    let socket = TokioIo::new(socket);
-                    tokio::spawn(http1::Builder::new().serve_connection(socket, answer));
+                    tokio::spawn(serve(socket, protocol, shared.clone()));
                 }
             });
         }
-        Self { addresses, events }
+        Self {
+            addresses,
+            events,
+            open,
+        }
+    }
+
+    /// Waits for it; the clock goes on only when nothing else can happen.
+    pub(crate) async fn until(&self, is: impl FnMut(&Open) -> bool) {
+        let mut open = self.open.clone();
+        let waited = timeout(Duration::from_secs(3600), open.wait_for(is)).await;
+        if waited.is_err() {
+            panic!("it stays {:?}", *self.open.borrow());
+        }
     }
 
     pub(crate) fn request<B>(&self, body: B) -> (Request<B>, Call) {
@@ -88,36 +159,57 @@ impl Server {
     }
 }
 
+async fn serve(socket: TcpStream, protocol: Protocol, shared: Shared) {
+    let _counted = Counted::new(&shared.open, |open| &mut open.connections);
+    let socket = TokioIo::new(socket);
+    let answer = service_fn(move |request| answer(request, shared.clone()));
+    let _ = match protocol {
+        Protocol::Http1 => {
+            let builder = http1::Builder::new();
+            builder.serve_connection(socket, answer).await
+        }
+        Protocol::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.max_concurrent_streams(4);
+            builder.serve_connection(socket, answer).await
+        }
+    };
+}
+
 async fn answer(
     request: Request<Incoming>,
-    number: usize,
-    reaction: Option<&Reaction>,
-    events: mpsc::UnboundedSender<Event>,
+    shared: Shared,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
+    if request.uri().path() == "/small" {
+        let body = request.into_body().collect().await.unwrap();
+        return Ok(Response::new(Full::from(body.to_bytes())));
+    }
+    let number = shared.requests.fetch_add(1, Ordering::SeqCst);
+    let counted = Counted::new(&shared.open, |open| &mut open.bodies);
     let mut body = request.into_body();
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
-    events.send(Event::Began(number)).unwrap();
+    shared.open.send_modify(|open| open.began += 1);
+    let _ = shared.events.send(Event::Began(number));
     let rest = async move {
+        let _counted = counted;
         // Where the body breaks off, nothing is said.
         if let Ok(rest) = body.collect().await {
             let whole = [first, rest.to_bytes()].concat();
-            let _ = events.send(Event::Ended(number, String::from_utf8(whole).unwrap()));
+            let whole = String::from_utf8(whole).unwrap();
+            let _ = shared.events.send(Event::Ended(number, whole));
         }
     };
+    let reaction = shared.reactions.get(number);
+    match reaction {
+        Some(Reaction::Early | Reaction::AnswerEarly) => drop(tokio::spawn(rest)),
+        Some(Reaction::Late) | None => rest.await,
+    }
     let response = Response::builder();
     let response = match reaction {
-        Some(Reaction::Early) => {
-            tokio::spawn(rest);
+        Some(Reaction::Early | Reaction::Late) => {
             response.status(429).header("retry-after-ms", "1")
         }
-        Some(Reaction::Late) => {
-            rest.await;
-            response.status(429).header("retry-after-ms", "1")
-        }
-        None => {
-            rest.await;
-            response
-        }
+        Some(Reaction::AnswerEarly) | None => response,
     };
     Ok(response.body(Full::from("an answer")).unwrap())
 }

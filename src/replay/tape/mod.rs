@@ -5,10 +5,18 @@
 //! recorded, so an upload of a refused attempt ends by itself and its connection survives. So does one
 //! while the next attempt waits: until the newest reader is read from, the one before pulls in its
 //! stead, but leaves the error, and what is over the bound, to it.
+//!
+//! A reader of a rejected attempt ends with an error where the body outgrows the bound, where the source
+//! fails, and where the call ends before the upload does. The error frees its stream or connection.
+//!
+//! Some bodies have no error that could be made, such as those that fail with `Infallible`. A reader
+//! in one of these goes on with the upload: what is over the bound is a window, of at most the bound,
+//! of the chunks that it has yet to read.
 
 mod reader;
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -28,14 +36,22 @@ pub(super) struct Tape<B: Body> {
 
 struct State<B: Body> {
     source: Source<B, B::Error>,
-    chunks: Vec<Bytes>,
+    /// All, or since the tape overflowed those that some reader has yet to read.
+    chunks: VecDeque<Bytes>,
+    /// How many chunks came before these.
+    let_go: usize,
+    /// Bytes of these chunks.
+    kept: u64,
+    /// Bytes of all chunks.
     recorded: u64,
     trailers: Option<HeaderMap>,
     /// Pulled, but to be recorded or not by a reader that has not begun.
     ahead: Option<Frame<Bytes>>,
     limit: u64,
-    /// Chunks were let go because the body is larger than the limit.
+    /// The body is larger than the limit, so chunks that all readers have read are let go.
     overflowed: bool,
+    /// How often the leader has given way since a follower last moved.
+    gave_way: u32,
     /// In order of age, the newest last.
     readers: Vec<Seat>,
     next_seat: u64,
@@ -43,12 +59,14 @@ struct State<B: Body> {
     gatherer: Option<Waker>,
     /// Recordings that may still ask for readers; stacked layers share one tape.
     recordings: usize,
+    /// The call is: the outermost layer has its answer, or was dropped.
+    is_over: bool,
 }
 
 enum Source<B, E> {
     Open(B),
     Ended,
-    /// The error waits for the newest reader.
+    /// The error waits for the newest reader; `None` once it was read, or if the source was dropped.
     Failed(Option<E>),
 }
 
@@ -65,6 +83,10 @@ struct Seat {
     trailers_read: bool,
     /// What it had not read yet is gone.
     cut_off: bool,
+    /// The request was sent again, or will be.
+    rejected: bool,
+    /// The client can be given an error.
+    can_fail: bool,
 }
 
 /// Why a tape cannot be played in full once more.
@@ -89,16 +111,20 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
                 None => Source::Open(source),
                 failed => Source::Failed(failed),
             },
-            chunks: Vec::new(),
+            chunks: VecDeque::new(),
+            let_go: 0,
+            kept: 0,
             recorded: 0,
             trailers: None,
             ahead: None,
             limit,
             overflowed: false,
+            gave_way: 0,
             readers: Vec::new(),
             next_seat: 0,
             gatherer: None,
             recordings: 1,
+            is_over: false,
         };
         if let Some(frame) = first {
             state.record(frame);
@@ -166,9 +192,10 @@ impl<B: Body> Tape<B> {
         })
     }
 
-    /// One recording less that may ask for readers.
-    pub(super) fn stop_recording(&self) {
+    /// One recording less that may ask for readers; of the outermost layer it is the end of the call.
+    pub(super) fn stop_recording(&self, is_outermost: bool) {
         let mut state = self.lock();
+        state.is_over |= is_outermost;
         state.recordings = state.recordings.saturating_sub(1);
         let (wakers, source) = (state.take_wakers(), state.take_abandoned());
         drop(state);
@@ -221,6 +248,8 @@ impl<B: Body> State<B> {
             bytes: 0,
             trailers_read: false,
             cut_off: self.overflowed,
+            rejected: false,
+            can_fail: true,
         });
         id
     }
@@ -242,10 +271,55 @@ impl<B: Body> State<B> {
         seats.chain(self.gatherer.take()).collect()
     }
 
-    /// The source, once nobody is left who could read it to the end.
+    /// How many chunks were recorded.
+    fn end(&self) -> usize {
+        self.let_go + self.chunks.len()
+    }
+
+    /// Lets go of the chunks that a tape that has overflowed need not keep, and cuts off the readers that
+    /// end early or are too far behind. The last chunk stays for the others, however long it is.
+    fn let_go(&mut self) {
+        if !self.overflowed {
+            return;
+        }
+        for seat in &mut self.readers {
+            seat.cut_off |= seat.ends_early();
+        }
+        let follows = self.readers.iter().filter(|seat| !seat.cut_off);
+        let needed = follows
+            .map(|seat| seat.position)
+            .min()
+            .unwrap_or(usize::MAX);
+        while let Some(first) = self.chunks.front() {
+            let is_too_much = self.kept > self.limit || self.chunks.len() > MOST_CHUNKS;
+            if self.let_go >= needed && !(is_too_much && self.chunks.len() > 1) {
+                break;
+            }
+            self.kept = self.kept.saturating_sub(first.len() as u64);
+            self.let_go += 1;
+            self.chunks.pop_front();
+        }
+        for seat in &mut self.readers {
+            seat.cut_off |= seat.position < self.let_go;
+        }
+    }
+
+    /// The source, once no reader is left that may read it to the end.
     fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
-        let abandoned = self.recordings == 0 && self.readers.iter().all(|seat| seat.cut_off);
-        abandoned.then(|| std::mem::replace(&mut self.source, Source::Ended))
+        let ends = |seat: &Seat| seat.cut_off || (self.is_over && seat.ends_early());
+        if self.recordings > 0 || !self.readers.iter().all(ends) {
+            return None;
+        }
+        let is_read = match &self.source {
+            Source::Open(source) => source.is_end_stream() && self.ahead.is_none(),
+            Source::Ended => true,
+            Source::Failed(_) => false,
+        };
+        let rest = match is_read {
+            true => Source::Ended,
+            false => Source::Failed(None),
+        };
+        Some(std::mem::replace(&mut self.source, rest))
     }
 }
 
@@ -253,8 +327,10 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     fn record(&mut self, frame: Frame<Bytes>) {
         match frame.into_data() {
             Ok(chunk) => {
-                self.recorded = self.recorded.saturating_add(chunk.len() as u64);
-                self.chunks.push(chunk);
+                let length = chunk.len() as u64;
+                self.recorded = self.recorded.saturating_add(length);
+                self.kept = self.kept.saturating_add(length);
+                self.chunks.push_back(chunk);
             }
             Err(frame) => self.trailers = frame.into_trailers().ok().or(self.trailers.take()),
         }
@@ -284,10 +360,19 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         }
     }
 
-    fn concatenate(&self) -> Bytes {
-        match self.chunks.as_slice() {
+    fn concatenate(&mut self) -> Bytes {
+        match self.chunks.make_contiguous() {
             [only] => only.clone(),
             chunks => chunks.concat().into(),
         }
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    /// Whether it may end before the body does.
+    fn ends_early(&self) -> bool {
+        self.rejected && self.can_fail
     }
 }

@@ -9,7 +9,14 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{MOST_CHUNKS, Pulled, Source, State, Tape, wake};
+use super::{MOST_CHUNKS, Pulled, Seat, Source, State, Tape, wake};
+use crate::replay::ReplayError;
+
+/// How often in a row the leader lets a follower go first; enough for a runtime that looks at its
+/// sockets only once in many polls, as tokio does in 61.
+const MOST_TURNS: u32 = 1024;
+
+type Read<E> = Result<Frame<Bytes>, ReplayError<E>>;
 
 /// One reading of a tape, from the start.
 pub(in crate::replay) struct Reader<B: Body> {
@@ -21,11 +28,7 @@ pub(in crate::replay) struct Reader<B: Body> {
 
 impl<B: Body<Data = Bytes> + Unpin> State<B> {
     /// What the reader `id` reads next.
-    fn read(
-        &mut self,
-        id: u64,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn read(&mut self, id: u64, cx: &mut Context<'_>) -> Poll<Option<Read<B::Error>>> {
         let Some(at) = self.readers.iter().position(|seat| seat.id == id) else {
             return Poll::Ready(None);
         };
@@ -35,51 +38,104 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if let Some(frame) = self.recorded_frame(at) {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let seat = &mut self.readers[at];
-        seat.waker = Some(cx.waker().clone());
-        if seat.cut_off {
-            // What follows went to the newest reader alone. To end here would pass a part for the
-            // whole; this attempt was answered already, so its connection closes on its own time.
-            return Poll::Pending;
+        self.readers[at].waker = Some(cx.waker().clone());
+        if self.is_interrupted(at) {
+            return self.interrupted_or_pending(at);
         }
         if matches!(self.source, Source::Ended) {
-            return Poll::Ready(None);
+            return self.end_or_pending(at);
         }
         if !leads || (is_deputy && self.ahead.is_some()) {
             return Poll::Pending;
         }
         match self.pull(cx) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Pulled::End) => Poll::Ready(None),
+            Poll::Ready(Pulled::End) => self.end_or_pending(at),
             Poll::Ready(Pulled::Failed) if is_deputy => Poll::Pending,
-            Poll::Ready(Pulled::Frame(frame)) if is_deputy && self.outgrows(&frame) => {
+            Poll::Ready(Pulled::Frame(frame))
+                if self.outgrows(&frame) && (is_deputy || self.gives_way(&frame)) =>
+            {
                 self.ahead = Some(frame);
-                Poll::Pending
+                self.interrupted_or_pending(at)
             }
             Poll::Ready(Pulled::Failed) => {
-                self.cut_off_others(at);
                 let Source::Failed(error) = &mut self.source else {
                     return Poll::Ready(None);
                 };
-                Poll::Ready(error.take().map(Err))
+                Poll::Ready(error.take().map(|error| Err(ReplayError::Body(error))))
             }
             Poll::Ready(Pulled::Frame(frame)) => {
-                self.keep_or_let_go(at, &frame);
+                self.keep(at, &frame);
                 Poll::Ready(Some(Ok(frame)))
             }
         }
     }
 
+    /// Whether the seat `at`, which has read what is recorded, can never read the rest, or is of an
+    /// attempt that ends with its call.
+    fn is_interrupted(&self, at: usize) -> bool {
+        let seat = &self.readers[at];
+        let for_source = match &self.source {
+            // A frame that is over the bound is there for the newest reader alone.
+            Source::Open(_) => seat.ends_early() && (self.is_over || self.ahead.is_some()),
+            Source::Ended => false,
+            Source::Failed(None) => true,
+            // The newest reader has yet to read the error.
+            Source::Failed(Some(_)) => seat.ends_early(),
+        };
+        seat.cut_off || for_source
+    }
+
+    /// The error that ends a reader early. To end without one would pass a part for the whole, so a
+    /// client that cannot be given one keeps its stream or connection until the provider closes it.
+    fn interrupted_or_pending(&self, at: usize) -> Poll<Option<Read<B::Error>>> {
+        match self.is_interrupted(at) && self.readers[at].can_fail {
+            true => Poll::Ready(Some(Err(ReplayError::Interrupted))),
+            false => Poll::Pending,
+        }
+    }
+
+    fn end_or_pending(&self, at: usize) -> Poll<Option<Read<B::Error>>> {
+        match self.holds_end_back(at) {
+            true => Poll::Pending,
+            false => Poll::Ready(None),
+        }
+    }
+
+    /// Whether the upload of a rejected attempt, which goes on only because it cannot fail, is not to
+    /// be complete yet: the provider gets the one in its place first.
+    fn holds_end_back(&self, at: usize) -> bool {
+        self.overflowed && self.readers[at].rejected && self.recordings > 0
+    }
+
+    /// Whether the leader lets the others read before it takes this frame: one that cannot be given an
+    /// error would never end if it was cut off. A client that is held up does not come, so this has a
+    /// bound.
+    fn gives_way(&mut self, frame: &Frame<Bytes>) -> bool {
+        let would_be_cut_off = |seat: &Seat| {
+            let unread = self.recorded.saturating_sub(seat.bytes);
+            let is_behind = unread > 0 && unread.saturating_add(length(frame)) > self.limit
+                || self.end().saturating_sub(seat.position) >= MOST_CHUNKS;
+            is_behind && !seat.can_fail && !seat.cut_off
+        };
+        let gives_way = self.gave_way < MOST_TURNS && self.readers.iter().any(would_be_cut_off);
+        self.gave_way += u32::from(gives_way);
+        gives_way
+    }
+
     /// The next frame of the recording for the seat `at`.
     fn recorded_frame(&mut self, at: usize) -> Option<Frame<Bytes>> {
         let seat = &mut self.readers[at];
-        if seat.cut_off || self.overflowed {
+        if seat.cut_off {
             return None;
         }
-        if let Some(chunk) = self.chunks.get(seat.position) {
+        let unread = seat.position.checked_sub(self.let_go)?;
+        if let Some(chunk) = self.chunks.get(unread).cloned() {
             seat.position += 1;
-            seat.bytes += chunk.len() as u64;
-            return Some(Frame::data(chunk.clone()));
+            seat.bytes = seat.bytes.saturating_add(chunk.len() as u64);
+            self.gave_way = 0;
+            self.let_go();
+            return Some(Frame::data(chunk));
         }
         if seat.trailers_read {
             return None;
@@ -89,18 +145,11 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         Some(Frame::trailers(trailers))
     }
 
-    /// Records what the seat `at` has just pulled, or lets the recording go if it grows too large.
-    fn keep_or_let_go(&mut self, at: usize, frame: &Frame<Bytes>) {
-        if !self.overflowed && self.outgrows(frame) {
-            self.overflowed = true;
-            self.chunks = Vec::new();
-            self.cut_off_others(at);
-        }
+    /// Records what the seat `at` has just pulled.
+    fn keep(&mut self, at: usize, frame: &Frame<Bytes>) {
+        self.overflowed |= self.outgrows(frame);
         let seat = &mut self.readers[at];
         seat.bytes = seat.bytes.saturating_add(length(frame));
-        if self.overflowed {
-            return;
-        }
         match frame.data_ref() {
             Some(_) => seat.position += 1,
             None => seat.trailers_read = true,
@@ -112,18 +161,13 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             (None, None) => return,
         };
         self.record(copy);
+        self.let_go();
     }
 
     /// Whether the recording would be too large with it.
     fn outgrows(&self, frame: &Frame<Bytes>) -> bool {
         let is_full = self.chunks.len() >= MOST_CHUNKS && frame.is_data();
         is_full || self.recorded.saturating_add(length(frame)) > self.limit
-    }
-
-    fn cut_off_others(&mut self, at: usize) {
-        for (index, seat) in self.readers.iter_mut().enumerate() {
-            seat.cut_off |= index != at;
-        }
     }
 
     fn remaining(&self, id: u64) -> SizeHint {
@@ -133,10 +177,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if seat.cut_off {
             return SizeHint::default();
         }
-        let unread = match self.overflowed {
-            true => 0,
-            false => self.recorded.saturating_sub(seat.bytes),
-        };
+        let unread = self.recorded.saturating_sub(seat.bytes);
         let unread = unread.saturating_add(self.ahead.as_ref().map_or(0, length));
         let mut hint = match &self.source {
             Source::Open(source) => source.size_hint(),
@@ -155,10 +196,11 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
     }
 
     fn at_end(&self, id: u64) -> bool {
-        let Some(seat) = self.readers.iter().find(|seat| seat.id == id) else {
+        let Some(at) = self.readers.iter().position(|seat| seat.id == id) else {
             return true;
         };
-        let all_read = self.overflowed || seat.position >= self.chunks.len();
+        let seat = &self.readers[at];
+        let all_read = seat.position >= self.end();
         let trailers_read = self.trailers.is_none() || seat.trailers_read;
         let source_ended = match &self.source {
             Source::Open(source) => source.is_end_stream(),
@@ -166,7 +208,8 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
             Source::Failed(_) => false,
         };
         let nothing_ahead = self.ahead.is_none();
-        !seat.cut_off && all_read && trailers_read && nothing_ahead && source_ended
+        let may_end = !seat.cut_off && !self.holds_end_back(at);
+        may_end && all_read && trailers_read && nothing_ahead && source_ended
     }
 }
 
@@ -176,22 +219,20 @@ fn length(frame: &Frame<Bytes>) -> u64 {
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
     type Data = Bytes;
-    type Error = B::Error;
+    type Error = ReplayError<B::Error>;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Read<B::Error>>> {
         let mut state = self.tape.lock();
         let progress = |state: &State<B>| {
             let is_open = matches!(state.source, Source::Open(_));
             let (trailers, ahead) = (state.trailers.is_some(), state.ahead.is_some());
-            (state.chunks.len(), trailers, ahead, is_open)
+            (state.end(), trailers, ahead, is_open)
         };
         let before = progress(&state);
+        let gave_way = state.gave_way;
         let polled = state.read(self.id, cx);
-        // Also what this one leaves to others.
-        let moved = progress(&state) != before || (state.overflowed && polled.is_ready());
+        // Also what this one leaves to others; one that gives way wakes itself.
+        let moved = progress(&state) != before || state.gave_way > gave_way;
         let wakers = match moved {
             true => state.take_wakers(),
             false => Vec::new(),
@@ -211,6 +252,25 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Reader<B> {
 }
 
 impl<B: Body> Reader<B> {
+    /// The attempts before this one are rejected: their readers end with the call at the latest.
+    pub(in crate::replay) fn reject_older(&self) {
+        let mut state = self.tape.lock();
+        for seat in &mut state.readers {
+            seat.rejected |= seat.id < self.id;
+        }
+        let wakers = state.take_wakers();
+        drop(state);
+        wake(wakers);
+    }
+
+    /// The client cannot be given an error, so this reader reads on where others end with one.
+    pub(in crate::replay) fn never_fails(&self) {
+        let mut state = self.tape.lock();
+        if let Some(seat) = state.readers.iter_mut().find(|seat| seat.id == self.id) {
+            seat.can_fail = false;
+        }
+    }
+
     /// The tape, for one recording more that may ask for readers.
     pub(in crate::replay) fn share_tape(&self) -> Arc<Tape<B>> {
         self.tape.lock().recordings += 1;
@@ -222,6 +282,7 @@ impl<B: Body> Drop for Reader<B> {
     fn drop(&mut self) {
         let mut state = self.tape.lock();
         state.readers.retain(|seat| seat.id != self.id);
+        state.let_go();
         // The next newest leads now, and must be polled to know it.
         let (wakers, source) = (state.take_wakers(), state.take_abandoned());
         drop(state);

@@ -6,7 +6,7 @@ use super::*;
 fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
     for whole_first in [false, true] {
         let fed = Fed::default();
-        let mut recording = Recording::new(ReplayBody::new(fed.clone()), u64::MAX);
+        let mut recording = record(ReplayBody::new(fed.clone()), u64::MAX);
         let mut reader = recording.reader().unwrap();
         for _ in 0..=64 * 1024 {
             assert_eq!(recording.not_replayable(), None);
@@ -28,7 +28,7 @@ fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
 
 #[test]
 fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
-    let mut recording = Recording::new(ReplayBody::new(Fed::of_length(11)), 10);
+    let mut recording = record(ReplayBody::new(Fed::of_length(11)), 10);
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
     assert!(recording.reader().is_some());
     assert!(recording.reader().is_none());
@@ -37,7 +37,7 @@ fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
 #[test]
 fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 4);
+    let mut recording = record(ReplayBody::new(fed.clone()), 4);
     let mut first = recording.reader().unwrap();
     fed.chunk("abcd");
     assert_eq!(read(&mut first), ("abcd".into(), Poll::Pending));
@@ -55,7 +55,7 @@ fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
 #[test]
 fn a_body_too_large_to_be_had_whole_is_still_sent_once() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 4);
+    let mut recording = record(ReplayBody::new(fed.clone()), 4);
     fed.chunk("abc");
     fed.chunk("def");
     assert_eq!(whole(&recording), Poll::Ready(None));

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod playing;
+mod rejected;
 mod sharing;
 
 use std::{
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{NotReplayable, Recording, ReplayBody};
+use super::{NotReplayable, Recording, ReplayBody, ReplayError};
 
 type Item = Result<Frame<Bytes>, &'static str>;
 
@@ -94,6 +95,11 @@ impl Body for Fed {
     }
 }
 
+/// The recording of the only layer.
+fn record<B: Body<Data = Bytes> + Unpin>(body: ReplayBody<B>, limit: u64) -> Recording<B> {
+    Recording::new(body, limit, true)
+}
+
 #[derive(Default)]
 struct Woken(Mutex<bool>);
 
@@ -132,7 +138,11 @@ fn read<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> (String, Poll<Option<B::
     }
 }
 
-const END: Poll<Option<&'static str>> = Poll::Ready(None);
+type End = Poll<Option<ReplayError<&'static str>>>;
+
+const END: End = Poll::Ready(None);
+const BROKEN: End = Poll::Ready(Some(ReplayError::Body("broken")));
+const INTERRUPTED: End = Poll::Ready(Some(ReplayError::Interrupted));
 
 fn whole<B: Body<Data = Bytes> + Unpin>(recording: &Recording<B>) -> Poll<Option<Bytes>> {
     recording.poll_whole(&mut Context::from_waker(Waker::noop()))

@@ -6,7 +6,7 @@ use super::*;
 fn a_body_in_memory_is_replayed_without_a_copy() {
     let bytes = Bytes::from(vec![b'x'; 64]);
     let at = bytes.as_ptr();
-    let mut recording = Recording::new(ReplayBody::new(http_body_util::Full::new(bytes)), 64);
+    let mut recording = record(ReplayBody::new(http_body_util::Full::new(bytes)), 64);
     assert!(recording.in_memory());
     for _ in 0..3 {
         let replay = recording.reader().unwrap();
@@ -19,7 +19,7 @@ fn a_body_in_memory_is_replayed_without_a_copy() {
 #[test]
 fn a_second_reader_plays_the_recording_and_reads_on() {
     let fed = Fed::of_length(6);
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut first = recording.reader().unwrap();
     assert_eq!(first.size_hint().exact(), Some(6));
     fed.chunk("ab");
@@ -48,7 +48,7 @@ fn a_second_reader_plays_the_recording_and_reads_on() {
 #[test]
 fn every_reader_is_woken_by_what_it_waits_for() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let (old, new) = (Arc::<Woken>::default(), Arc::<Woken>::default());
     let mut first = recording.reader().unwrap();
     assert!(poll(&mut first, &old).is_pending());
@@ -76,7 +76,7 @@ fn trailers_are_played_again() {
     fed.chunk("a");
     fed.feed(Ok(Frame::trailers(trailers)));
     fed.end();
-    let mut recording = Recording::new(ReplayBody::new(fed), 100);
+    let mut recording = record(ReplayBody::new(fed), 100);
     for _ in 0..2 {
         let mut reader = recording.reader().unwrap();
         assert_eq!(read(&mut reader), ("a{\"checksum\": \"7\"}".into(), END));
@@ -87,7 +87,7 @@ fn trailers_are_played_again() {
 #[test]
 fn a_reader_that_follows_is_woken_by_trailers_too() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut old = recording.reader().unwrap();
     let mut new = recording.reader().unwrap();
     let woken = Arc::<Woken>::default();
@@ -100,19 +100,19 @@ fn a_reader_that_follows_is_woken_by_trailers_too() {
 }
 
 #[test]
-fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
+fn an_error_reaches_the_newest_reader_and_interrupts_the_older() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut old = recording.reader().unwrap();
     fed.chunk("a");
     assert_eq!(read(&mut old), ("a".into(), Poll::Pending));
     let mut new = recording.reader().unwrap();
     fed.feed(Err("broken"));
     assert_eq!(read(&mut old), (String::new(), Poll::Pending));
-    assert_eq!(read(&mut new), ("a".into(), Poll::Ready(Some("broken"))));
+    assert_eq!(read(&mut new), ("a".into(), BROKEN));
     assert_eq!(
         read(&mut old),
-        (String::new(), Poll::Pending),
+        (String::new(), INTERRUPTED),
         "never passed off as complete"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
@@ -126,10 +126,7 @@ fn an_error_reaches_the_newest_reader_and_ends_the_replays() {
 fn an_error_before_the_first_send_is_not_lost() {
     let fed = Fed::default();
     fed.feed(Err("broken"));
-    let mut recording = Recording::new(ReplayBody::new(fed), 100);
+    let mut recording = record(ReplayBody::new(fed), 100);
     let mut reader = recording.reader().unwrap();
-    assert_eq!(
-        read(&mut reader),
-        (String::new(), Poll::Ready(Some("broken")))
-    );
+    assert_eq!(read(&mut reader), (String::new(), BROKEN));
 }

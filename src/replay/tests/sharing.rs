@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_whole_body_can_be_waited_for_and_still_be_played() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut first = recording.reader().unwrap();
     fed.chunk("ab");
     assert!(whole(&recording).is_pending());
@@ -19,20 +19,20 @@ fn the_whole_body_can_be_waited_for_and_still_be_played() {
 #[test]
 fn an_error_met_while_waiting_for_the_whole_stays_for_the_next_reader() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 100);
+    let mut recording = record(ReplayBody::new(fed.clone()), 100);
     fed.chunk("a");
     fed.feed(Err("broken"));
     assert_eq!(whole(&recording), Poll::Ready(None));
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
     let mut reader = recording.reader().unwrap();
-    assert_eq!(read(&mut reader), ("a".into(), Poll::Ready(Some("broken"))));
+    assert_eq!(read(&mut reader), ("a".into(), BROKEN));
 }
 
 #[test]
 fn three_layers_share_one_recording() {
     let fed = Fed::default();
-    let mut outer = Recording::new(ReplayBody::new(fed.clone()), 100);
-    let mut inner = Recording::new(outer.reader().unwrap(), 100);
+    let mut outer = record(ReplayBody::new(fed.clone()), 100);
+    let mut inner = Recording::new(outer.reader().unwrap(), 100, false);
     fed.chunk("ab");
     let mut first = inner.reader().unwrap();
     assert_eq!(read(&mut first), ("ab".into(), Poll::Pending));
@@ -46,11 +46,11 @@ fn three_layers_share_one_recording() {
 #[test]
 fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
     let fed = Fed::default();
-    let mut outer = Recording::new(ReplayBody::new(fed.clone()), 2);
+    let mut outer = record(ReplayBody::new(fed.clone()), 2);
     let mut refused = outer.reader().unwrap();
     fed.chunk("ab");
     assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
-    let mut inner = Recording::new(outer.reader().unwrap(), 2);
+    let mut inner = Recording::new(outer.reader().unwrap(), 2, false);
     fed.chunk("c");
     fed.end();
     assert_eq!(
@@ -62,18 +62,16 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
 }
 
 #[test]
-fn the_body_is_let_go_when_nobody_can_read_it_any_more() {
+fn body_is_released_when_only_rejected_readers_are_left() {
     let fed = Fed::default();
-    let mut recording = Recording::new(ReplayBody::new(fed.clone()), 1);
+    let mut recording = record(ReplayBody::new(fed.clone()), 1);
     let mut old = recording.reader().unwrap();
     let mut new = recording.reader().unwrap();
+    new.reject_older();
     fed.chunk("ab");
     assert_eq!(read(&mut new), ("ab".into(), Poll::Pending));
     drop(recording);
     drop(new);
-    assert!(
-        !fed.is_held(),
-        "a reader that was cut off does not keep the caller's upload open"
-    );
-    assert_eq!(read(&mut old), (String::new(), Poll::Pending));
+    assert!(!fed.is_held(), "the upload is not kept open for nobody");
+    assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
 }
