@@ -72,6 +72,10 @@ pub(crate) struct Entered {
     pub(crate) asked: Asked,
 }
 
+/// In the extensions of a response whose body did not end in the time for it: no layer waits for it again.
+#[derive(Clone, Copy)]
+pub(crate) struct Stalled;
+
 /// Beyond any call.
 const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -230,19 +234,22 @@ impl Call {
         if max_sends.is_some_and(|most| sends >= most as usize) {
             return Err(Why::SendsUsedUp);
         }
-        let deadline = state.of_request.deadline.or(state.of_layers.deadline);
-        let Some(deadline) = deadline else {
-            return Ok(None);
-        };
-        let spent = state
-            .started
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        match deadline.checked_sub(spent) {
-            // A deadline that no clock reaches is none; to add it to a moment would overflow.
-            Some(left) if left > FAR => Ok(None),
-            Some(left) if !left.is_zero() => Ok(Some(left)),
-            _ => Err(Why::PastDeadline),
+        match state.until_deadline(now) {
+            Some(Duration::ZERO) => Err(Why::PastDeadline),
+            left => Ok(left),
         }
+    }
+
+    /// Starts the time of the call, if no layer has done so.
+    pub(crate) fn start(&self, now: impl FnOnce() -> Instant) {
+        self.lock().started.get_or_insert_with(now);
+    }
+
+    /// The time to spend on the body of a response that may be discarded: `most`, or half of what is
+    /// left until the deadline. The other half is for the next send, or for the caller.
+    pub(crate) fn time_for_body(&self, most: Duration, now: Instant) -> Duration {
+        let left = self.lock().until_deadline(now);
+        left.map_or(most, |left| most.min(left / 2))
     }
 
     /// Adds the outcome of a send to the trail, if no layer further in has done so; whether it did.
@@ -330,6 +337,15 @@ impl fmt::Debug for Call {
 // === impl State ===
 
 impl State {
+    /// What is left until the deadline, zero once it has passed; `None` if there is no deadline.
+    fn until_deadline(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.of_request.deadline.or(self.of_layers.deadline)?;
+        let started = self.started.unwrap_or(now);
+        let left = deadline.saturating_sub(now.saturating_duration_since(started));
+        // A deadline that no clock reaches is none; to add it to a moment would overflow.
+        (left <= FAR).then_some(left)
+    }
+
     /// The head of a request: a layer's further out, if it came as that has sent it.
     fn keep(&mut self, parts: &request::Parts) -> Arc<Head> {
         let kept = self.kept.upgrade();

@@ -118,9 +118,7 @@ where
         if let Some(wait) = verdict.wait() {
             *this.next = next.or_else(|| this.recording.reader());
             if this.next.is_some() {
-                let body = result.ok().map(Response::into_body);
-                let now = clock::now();
-                let settle = Settle::new(body, wait, this.call.left(now), now);
+                let settle = Settle::new(result.ok(), wait, this.call, clock::now());
                 this.state.set(State::Settling { settle });
                 return None;
             }

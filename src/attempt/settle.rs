@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Buf;
+use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::after;
-use crate::trail::Why;
+use crate::call::{Call, Stalled};
 
 /// Above this a new connection is cheaper.
 const DRAINED_BYTES: usize = 64 * 1024;
@@ -34,20 +35,21 @@ pin_project! {
 }
 
 impl<R: Body> Settle<R> {
-    /// `left` is what is left until the deadline of the call.
+    /// A `response` that has stalled already is dropped.
     pub(super) fn new(
-        response: Option<R>,
+        response: Option<Response<R>>,
         wait: Duration,
-        left: Result<Option<Duration>, Why>,
+        call: &Call,
         now: Instant,
     ) -> Self {
         let until = after(now, wait.max(BACK_INTO_POOL));
+        let response = response.filter(|response| response.extensions().get::<Stalled>().is_none());
         let timer = match &response {
-            Some(_) => now + drained_for(left),
+            Some(_) => now + call.time_for_body(DRAINED_FOR, now),
             None => until,
         };
         Self {
-            draining: response,
+            draining: response.map(Response::into_body),
             drained: 0,
             until,
             timer: sleep_until(timer),
@@ -68,15 +70,6 @@ impl<R: Body> Future for Settle<R> {
             this.timer.as_mut().reset(*this.until);
         }
         this.timer.poll(cx)
-    }
-}
-
-/// Half of what is left at most: the rest is for the send that this makes way for.
-fn drained_for(left: Result<Option<Duration>, Why>) -> Duration {
-    match left {
-        Ok(Some(left)) => DRAINED_FOR.min(left / 2),
-        Ok(None) => DRAINED_FOR,
-        Err(_) => Duration::ZERO,
     }
 }
 
