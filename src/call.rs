@@ -14,7 +14,7 @@ use crate::{
     head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
-    trail::{Action, Attempt, Layer, Step, Trail, Why},
+    trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
 };
 
 /// One request by the caller, however many sends it takes.
@@ -274,6 +274,18 @@ impl Call {
         is_new
     }
 
+    /// Adds the error in which a send ended; the layer that knows most of it is heard.
+    pub(crate) fn record_error(&self, before: usize, error: AttemptError) {
+        let mut state = self.lock();
+        let sent = state.attempts.get_mut(before..).unwrap_or_default();
+        if let Some(last) = sent.last_mut() {
+            let known = last.error.as_ref();
+            if known.is_none_or(|known| known.text.is_none()) {
+                last.error = Some(error);
+            }
+        }
+    }
+
     /// Adds a send that was given up, if there was one.
     pub(crate) fn record_given_up(&self, before: usize) {
         let mut state = self.lock();
@@ -368,6 +380,7 @@ impl State {
             number: u32::try_from(at + 1).unwrap_or(u32::MAX),
             sent,
             status,
+            error: None,
             refusal: refusal.cloned(),
             key: key.filter(|_| sent),
             model,

@@ -27,6 +27,16 @@
 //! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: answered attempt=4 status=200 key="alpha" model="small" target_name="small"
 //! ```
 //!
+//! The event of an attempt that ended in an error has the kind of the error. If a layer of the stack has
+//! `on_error`, it has the message too, with those of all sources; URLs in it are cut down to their origin,
+//! and [credentials](crate::trail::AttemptError) are removed:
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: failed; waiting layer="backoff" attempt=1 error_kind="ConnectionReset" error="client error (SendRequest): connection error: connection reset by peer (os error 104)" wait=1.2s key="alpha" model="large"
+//! ```
+//!
+//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
+//!
 //! # The span
 //!
 //! It has the names of OpenTelemetry's conventions for HTTP clients, so that `tracing-opentelemetry`
@@ -191,7 +201,7 @@ use crate::{
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
-    trail::{Action, Attempt, Layer, Why},
+    trail::{Action, Attempt, AttemptError, Layer, Why},
 };
 
 /// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
@@ -319,6 +329,11 @@ pub(crate) fn judged(
             trace::attempt(call, by.flatten().unwrap_or(layer), action);
         }
     }
+}
+
+/// The body of a discarded response ended in an error.
+pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
+    trace::drain_failed(call, error);
 }
 
 /// Why the attempt reaches the caller, and who says so; `None` if there was nothing to act on.

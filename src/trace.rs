@@ -5,7 +5,7 @@ use http::StatusCode;
 use crate::{
     call::Call,
     head::Head,
-    trail::{Action, Layer},
+    trail::{Action, AttemptError, Layer},
 };
 #[cfg(feature = "tracing")]
 use crate::{refusal::Reason, trail::Attempt};
@@ -212,6 +212,8 @@ pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
                     status = attempt().and_then(|it| Some(i64::from(it.status?.as_u16()))),
                     reason = reason.map(tracing::field::debug),
                     hint = attempt().and_then(hint),
+                    error_kind = attempt().and_then(|it| Some(&*it.error.as_ref()?.kind)),
+                    error = attempt().and_then(|it| it.error.as_ref()?.text.as_deref()),
                     wait,
                     key = attempt().and_then(|it| it.key.as_deref()),
                     model = attempt().and_then(|it| it.model.as_deref()),
@@ -230,6 +232,18 @@ pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
             Some(_) => event!(info),
         }
     }
+}
+
+/// The body of a discarded response ended in an error, so its connection is not reused.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        target: "tower_429",
+        attempt = call.of_last(|last| i64::from(last.number)),
+        error_kind = &*error.kind,
+        "discarded response failed while it was drained"
+    );
 }
 
 #[cfg(feature = "tracing")]

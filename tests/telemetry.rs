@@ -364,6 +364,49 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn event_says_kind_and_sources_of_an_error_in_every_order() {
+    let _alone = ALONE.lock().await;
+    let reset = || {
+        let why = "reset by https://me:SECRET-alpha@api.example/v1/chat?key=SECRET-alpha";
+        io::Error::new(io::ErrorKind::ConnectionReset, why)
+    };
+    let retrying = || {
+        BackoffLayer::new()
+            .delays(|_| [secs(1)].into_iter())
+            .on_error(|_: &io::Error| true)
+    };
+    for is_outermost in [true, false] {
+        let collector = Collector::default();
+        let subscriber = tracing_subscriber::registry().with(collector.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let errors = tower::service_fn(move |_: Request<String>| std::future::ready(Err(reset())));
+        let errors = errors.map_response(|never: Response<String>| never);
+        let keys = KeyRotationLayer::new(pool());
+        let layers = ServiceBuilder::new();
+        let result = match is_outermost {
+            true => {
+                let stack = layers.layer(retrying()).layer(keys).service(errors);
+                stack.oneshot(chat("m")).await
+            }
+            false => {
+                let stack = layers.layer(keys).layer(retrying()).service(errors);
+                stack.oneshot(chat("m")).await
+            }
+        };
+        result.unwrap_err();
+        let error = "error=reset by https://api.example/… error_kind=ConnectionReset key=alpha";
+        let returned = "failed; handed to the caller: attempts used up";
+        let expected = [
+            format!("INFO failed; waiting attempt=1 i64 {error} layer=backoff wait=1s"),
+            format!("WARN {returned} attempt=2 i64 {error} layer=backoff"),
+        ]
+        .map(Told::Event);
+        let told = collector.told();
+        assert_eq!(told[1..told.len() - 1], expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_too_large_to_be_sent_again_is_counted_once_for_the_whole_stack() {
     let _alone = ALONE.lock().await;
     let recorder = recorder();

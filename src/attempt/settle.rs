@@ -55,16 +55,19 @@ impl<R: Body> Settle<R> {
             timer: sleep_until(timer),
         }
     }
-}
 
-impl<R: Body> Future for Settle<R> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the wait is over; `failed` is called if the body ends in an error.
+    pub(super) fn poll_settled(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: impl FnOnce(),
+    ) -> Poll<()> {
         let mut this = self.project();
         if let Some(body) = this.draining.as_mut().as_pin_mut() {
-            if drain(body, this.drained, cx).is_pending() {
-                ready!(this.timer.as_mut().poll(cx));
+            match drain(body, this.drained, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => failed(),
+                Poll::Pending => ready!(this.timer.as_mut().poll(cx)),
             }
             this.draining.set(None);
             this.timer.as_mut().reset(*this.until);
@@ -74,13 +77,17 @@ impl<R: Body> Future for Settle<R> {
 }
 
 /// Ready once the body has ended or is not worth reading on.
-fn drain<R: Body>(mut body: Pin<&mut R>, drained: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+fn drain<R: Body>(
+    mut body: Pin<&mut R>,
+    drained: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), R::Error>> {
     while *drained <= DRAINED_BYTES {
-        match ready!(body.as_mut().poll_frame(cx)) {
+        match ready!(body.as_mut().poll_frame(cx)?) {
             // Each counts, so that frames of nothing come to an end too.
-            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
-            Some(Err(_)) | None => break,
+            Some(frame) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
+            None => break,
         }
     }
-    Poll::Ready(())
+    Poll::Ready(Ok(()))
 }
