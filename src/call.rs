@@ -76,6 +76,9 @@ pub(crate) struct Entered {
 #[derive(Clone, Copy)]
 pub(crate) struct Stalled;
 
+/// Timers count whole milliseconds, and the work between the start of two of them counts too.
+const MOMENT: Duration = Duration::from_millis(2);
+
 /// Beyond any call.
 const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -112,6 +115,39 @@ impl Call {
     /// was decided on, for which the answer before was given away: what can be foreseen fits into the
     /// deadline, but a service further in that is long in getting ready, such as one behind a limit on
     /// concurrency, or a key that does not free as told, makes it late. Put such limits outside.
+    ///
+    /// A timeout has an error of its own, which the layers do not: theirs is the inner service's. Give it
+    /// the length of the deadline. A call that is dropped once its deadline is over counts as `timed_out`
+    /// and is logged as a warning; one that is dropped before counts as `dropped`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn, timeout::error::Elapsed};
+    /// use tower_429::{BackoffLayer, Call};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let silent = service_fn(|_: Request<String>| {
+    ///     std::future::pending::<Result<Response<String>, std::io::Error>>()
+    /// });
+    /// let limit = Duration::from_secs(30);
+    /// let client = ServiceBuilder::new()
+    ///     .timeout(limit)                                 // cuts the send that is under way
+    ///     .layer(BackoffLayer::new().deadline(limit))     // begins no wait that does not fit
+    ///     .service(silent);
+    /// let call = Call::new();
+    /// let request = Request::get("https://api.example/").extension(call.clone());
+    /// let error = client.oneshot(request.body(String::new())?).await.unwrap_err();
+    /// assert!(error.is::<Elapsed>());
+    /// assert_eq!(call.trail().to_string(), "1. given up");
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Start both at the same moment. For the deadline of one request use `tokio::time::timeout` around the
+    /// call; a timeout that starts earlier, such as one that includes a queue, cuts before the deadline.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         self.lock().of_request.deadline = Some(deadline);
@@ -245,6 +281,18 @@ impl Call {
         self.lock().started.get_or_insert_with(now);
     }
 
+    /// Whether the deadline is over; a timer that cuts a call may have been started a moment before it.
+    pub(crate) fn is_timed_out(&self, now: Instant) -> bool {
+        let left = self.lock().until_deadline(now);
+        left.is_some_and(|left| left <= MOMENT)
+    }
+
+    /// The time since the start of the call.
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
+        let started = self.lock().started;
+        started.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
     /// The time to spend on the body of a response that may be discarded: `most`, or half of what is
     /// left until the deadline. The other half is for the next send, or for the caller.
     pub(crate) fn time_for_body(&self, most: Duration, now: Instant) -> Duration {
@@ -287,9 +335,9 @@ impl Call {
     }
 
     /// Adds a send that was given up, if there was one.
-    pub(crate) fn record_given_up(&self, before: usize) {
+    pub(crate) fn record_given_up(&self) {
         let mut state = self.lock();
-        if std::mem::take(&mut state.is_out) && state.attempts.len() <= before {
+        if std::mem::take(&mut state.is_out) {
             state.add(None, None, true);
         }
     }

@@ -37,6 +37,14 @@
 //!
 //! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
 //!
+//! A call that is dropped has an event of its own. If its [deadline](Call::deadline) was over, a timeout
+//! around the layers has cut it, which is a `WARN`; else the caller has left, which is a `DEBUG`:
+//!
+//! ```text
+//!  WARN POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: timed out during a send attempts=2 elapsed=30s waited=1.999s key="beta" model="large"
+//! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: dropped by the caller before a send attempts=1 elapsed=1.2s key="alpha" model="large"
+//! ```
+//!
 //! # The span
 //!
 //! It has the names of OpenTelemetry's conventions for HTTP clients, so that `tracing-opentelemetry`
@@ -53,10 +61,10 @@
 //! | `server.address`, `server.port` | where the caller sent it; fallback may have asked elsewhere |
 //! | `http.request.resend_count` | how many sends followed the first, if any |
 //! | `http.response.status_code` | of the answer that the caller gets |
-//! | `error.type`, `otel.status_code` | the status from 400 on, or the type of the error |
-//! | `tower_429.outcome` | `answered`, `refused`, `failed`, or `dropped` by the caller |
+//! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
+//! | `tower_429.outcome` | `answered`, `refused`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
 //! | `tower_429.waited_seconds` | all waits together |
-//! | `tower_429.key`, `.model`, `.target` | of the last attempt that had an outcome |
+//! | `tower_429.key`, `.model`, `.target` | of the last attempt |
 //!
 //! The target of spans and events is `tower_429`, their levels are `INFO` and as above.
 //!
@@ -197,6 +205,7 @@ use http::StatusCode;
 
 use crate::{
     call::Call,
+    clock,
     head::Head,
     key_rotation::KeyPool,
     meter,
@@ -233,6 +242,7 @@ type End = Option<Result<StatusCode, &'static str>>;
 const ANSWERED: &str = "answered";
 const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
+const TIMED_OUT: &str = "timed_out";
 const DROPPED: &str = "dropped";
 
 // === impl Telling ===
@@ -271,9 +281,18 @@ impl Telling {
             Some(Ok(_)) if is_refused() => REFUSED,
             Some(Ok(_)) => ANSWERED,
             Some(Err(_)) => FAILED,
-            None => DROPPED,
+            None => {
+                let now = clock::now();
+                let is_timed_out = call.is_timed_out(now);
+                self.span.cut(call, call.elapsed(now), is_timed_out);
+                if is_timed_out { TIMED_OUT } else { DROPPED }
+            }
         };
         meter::call(head.host(), outcome);
+        let end = match outcome {
+            TIMED_OUT => Some(Err("timeout")),
+            _ => end,
+        };
         self.span.close(call, outcome, end);
     }
 }

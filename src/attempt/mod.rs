@@ -72,7 +72,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let StateProj::Calling { .. } = this.state.project() {
-                this.call.record_given_up(*this.before);
+                this.call.record_given_up();
             }
             this.telling.end(this.call, this.head, None);
         }
