@@ -14,7 +14,7 @@ use crate::{
     head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
-    trail::{Action, Attempt, Layer, Step, Trail, Why},
+    trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
 };
 
 /// One request by the caller, however many sends it takes.
@@ -72,6 +72,13 @@ pub(crate) struct Entered {
     pub(crate) asked: Asked,
 }
 
+/// In the extensions of a response whose body did not end in the time for it: no layer waits for it again.
+#[derive(Clone, Copy)]
+pub(crate) struct Stalled;
+
+/// Timers count whole milliseconds, and the work between the start of two of them counts too.
+const MOMENT: Duration = Duration::from_millis(2);
+
 /// Beyond any call.
 const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -108,6 +115,39 @@ impl Call {
     /// was decided on, for which the answer before was given away: what can be foreseen fits into the
     /// deadline, but a service further in that is long in getting ready, such as one behind a limit on
     /// concurrency, or a key that does not free as told, makes it late. Put such limits outside.
+    ///
+    /// A timeout has an error of its own, which the layers do not: theirs is the inner service's. Give it
+    /// the length of the deadline. A call that is dropped once its deadline is over counts as `timed_out`
+    /// and is logged as a warning; one that is dropped before counts as `dropped`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn, timeout::error::Elapsed};
+    /// use tower_429::{BackoffLayer, Call};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let silent = service_fn(|_: Request<String>| {
+    ///     std::future::pending::<Result<Response<String>, std::io::Error>>()
+    /// });
+    /// let limit = Duration::from_secs(30);
+    /// let client = ServiceBuilder::new()
+    ///     .timeout(limit)                                 // cuts the send that is under way
+    ///     .layer(BackoffLayer::new().deadline(limit))     // begins no wait that does not fit
+    ///     .service(silent);
+    /// let call = Call::new();
+    /// let request = Request::get("https://api.example/").extension(call.clone());
+    /// let error = client.oneshot(request.body(String::new())?).await.unwrap_err();
+    /// assert!(error.is::<Elapsed>());
+    /// assert_eq!(call.trail().to_string(), "1. given up");
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Start both at the same moment. For the deadline of one request use `tokio::time::timeout` around the
+    /// call; a timeout that starts earlier, such as one that includes a queue, cuts before the deadline.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         self.lock().of_request.deadline = Some(deadline);
@@ -230,19 +270,34 @@ impl Call {
         if max_sends.is_some_and(|most| sends >= most as usize) {
             return Err(Why::SendsUsedUp);
         }
-        let deadline = state.of_request.deadline.or(state.of_layers.deadline);
-        let Some(deadline) = deadline else {
-            return Ok(None);
-        };
-        let spent = state
-            .started
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        match deadline.checked_sub(spent) {
-            // A deadline that no clock reaches is none; to add it to a moment would overflow.
-            Some(left) if left > FAR => Ok(None),
-            Some(left) if !left.is_zero() => Ok(Some(left)),
-            _ => Err(Why::PastDeadline),
+        match state.until_deadline(now) {
+            Some(Duration::ZERO) => Err(Why::PastDeadline),
+            left => Ok(left),
         }
+    }
+
+    /// Starts the time of the call, if no layer has done so.
+    pub(crate) fn start(&self, now: impl FnOnce() -> Instant) {
+        self.lock().started.get_or_insert_with(now);
+    }
+
+    /// Whether the deadline is over; a timer that cuts a call may have been started a moment before it.
+    pub(crate) fn is_timed_out(&self, now: Instant) -> bool {
+        let left = self.lock().until_deadline(now);
+        left.is_some_and(|left| left <= MOMENT)
+    }
+
+    /// The time since the start of the call.
+    pub(crate) fn elapsed(&self, now: Instant) -> Duration {
+        let started = self.lock().started;
+        started.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
+    /// The time to spend on the body of a response that may be discarded: `most`, or half of what is
+    /// left until the deadline. The other half is for the next send, or for the caller.
+    pub(crate) fn time_for_body(&self, most: Duration, now: Instant) -> Duration {
+        let left = self.lock().until_deadline(now);
+        left.map_or(most, |left| most.min(left / 2))
     }
 
     /// Adds the outcome of a send to the trail, if no layer further in has done so; whether it did.
@@ -267,10 +322,22 @@ impl Call {
         is_new
     }
 
-    /// Adds a send that was given up, if there was one.
-    pub(crate) fn record_given_up(&self, before: usize) {
+    /// Adds the error in which a send ended; the layer that knows most of it is heard.
+    pub(crate) fn record_error(&self, before: usize, error: AttemptError) {
         let mut state = self.lock();
-        if std::mem::take(&mut state.is_out) && state.attempts.len() <= before {
+        let sent = state.attempts.get_mut(before..).unwrap_or_default();
+        if let Some(last) = sent.last_mut() {
+            let known = last.error.as_ref();
+            if known.is_none_or(|known| known.text.is_none()) {
+                last.error = Some(error);
+            }
+        }
+    }
+
+    /// Adds a send that was given up, if there was one.
+    pub(crate) fn record_given_up(&self) {
+        let mut state = self.lock();
+        if std::mem::take(&mut state.is_out) {
             state.add(None, None, true);
         }
     }
@@ -330,6 +397,15 @@ impl fmt::Debug for Call {
 // === impl State ===
 
 impl State {
+    /// What is left until the deadline, zero once it has passed; `None` if there is no deadline.
+    fn until_deadline(&self, now: Instant) -> Option<Duration> {
+        let deadline = self.of_request.deadline.or(self.of_layers.deadline)?;
+        let started = self.started.unwrap_or(now);
+        let left = deadline.saturating_sub(now.saturating_duration_since(started));
+        // A deadline that no clock reaches is none; to add it to a moment would overflow.
+        (left <= FAR).then_some(left)
+    }
+
     /// The head of a request: a layer's further out, if it came as that has sent it.
     fn keep(&mut self, parts: &request::Parts) -> Arc<Head> {
         let kept = self.kept.upgrade();
@@ -352,6 +428,7 @@ impl State {
             number: u32::try_from(at + 1).unwrap_or(u32::MAX),
             sent,
             status,
+            error: None,
             refusal: refusal.cloned(),
             key: key.filter(|_| sent),
             model,

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
 
 /// Where on a request a credential rides.
@@ -89,12 +89,32 @@ pub(crate) fn strip(head: &mut request::Parts, placed: &[Place]) {
             .iter()
             .any(|place| matches!(place, Place::Query(placed) if **placed == *name))
     };
-    let is_known = |name: &str| {
-        PARAMETERS
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-    };
-    head.uri = retain_parameters(&head.uri, |name| !is_placed(name) && !is_known(name));
+    head.uri = retain_parameters(&head.uri, |name| {
+        !is_placed(name) && !is_known_parameter(name)
+    });
+}
+
+/// Whether a header of this name carries a credential by convention.
+pub(crate) fn is_known_header(name: &HeaderName) -> bool {
+    *name != header::HOST && HEADERS.contains(name)
+}
+
+/// Whether a parameter of this name carries a credential by convention.
+pub(crate) fn is_known_parameter(name: &str) -> bool {
+    PARAMETERS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// The words of all header values that are credentials, without their scheme; none of the few letters
+/// that other words are made of.
+pub(crate) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let are_secret =
+        |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() || is_known_header(name);
+    let values = headers.iter().filter(are_secret);
+    let texts = values.filter_map(|(_, value)| value.to_str().ok());
+    let words = texts.filter_map(|text| text.split_whitespace().next_back());
+    words.filter(|word| word.len() >= 4)
 }
 
 /// Puts `name=value` on the query in place of any parameter of that name; `value` is encoded already.

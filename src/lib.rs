@@ -10,6 +10,7 @@
 
 mod allowance;
 mod attempt;
+mod attempt_error;
 pub mod backoff;
 mod builder;
 mod call;
@@ -23,6 +24,7 @@ pub mod key_rotation;
 mod meter;
 mod model;
 mod origin;
+mod redact;
 pub mod refusal;
 pub mod replay;
 pub mod telemetry;

@@ -27,6 +27,24 @@
 //! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: answered attempt=4 status=200 key="alpha" model="small" target_name="small"
 //! ```
 //!
+//! The event of an attempt that ended in an error has the kind of the error. If a layer of the stack has
+//! `on_error`, it has the message too, with those of all sources; URLs in it are cut down to their origin,
+//! and [credentials](crate::trail::AttemptError) are removed:
+//!
+//! ```text
+//!  INFO POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: failed; waiting layer="backoff" attempt=1 error_kind="ConnectionReset" error="client error (SendRequest): connection error: connection reset by peer (os error 104)" wait=1.2s key="alpha" model="large"
+//! ```
+//!
+//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
+//!
+//! A call that is dropped has an event of its own. If its [deadline](Call::deadline) was over, a timeout
+//! around the layers has cut it, which is a `WARN`; else the caller has left, which is a `DEBUG`:
+//!
+//! ```text
+//!  WARN POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: timed out during a send attempts=2 elapsed=30s waited=1.999s key="beta" model="large"
+//! DEBUG POST{otel.kind="client" http.request.method="POST" server.address="api.example" server.port=443}: dropped by the caller before a send attempts=1 elapsed=1.2s key="alpha" model="large"
+//! ```
+//!
 //! # The span
 //!
 //! It has the names of OpenTelemetry's conventions for HTTP clients, so that `tracing-opentelemetry`
@@ -43,10 +61,10 @@
 //! | `server.address`, `server.port` | where the caller sent it; fallback may have asked elsewhere |
 //! | `http.request.resend_count` | how many sends followed the first, if any |
 //! | `http.response.status_code` | of the answer that the caller gets |
-//! | `error.type`, `otel.status_code` | the status from 400 on, or the type of the error |
-//! | `tower_429.outcome` | `answered`, `refused`, `failed`, or `dropped` by the caller |
+//! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
+//! | `tower_429.outcome` | `answered`, `refused`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
 //! | `tower_429.waited_seconds` | all waits together |
-//! | `tower_429.key`, `.model`, `.target` | of the last attempt that had an outcome |
+//! | `tower_429.key`, `.model`, `.target` | of the last attempt |
 //!
 //! The target of spans and events is `tower_429`, their levels are `INFO` and as above.
 //!
@@ -187,11 +205,12 @@ use http::StatusCode;
 
 use crate::{
     call::Call,
+    clock,
     head::Head,
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
-    trail::{Action, Attempt, Layer, Why},
+    trail::{Action, Attempt, AttemptError, Layer, Why},
 };
 
 /// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
@@ -223,6 +242,7 @@ type End = Option<Result<StatusCode, &'static str>>;
 const ANSWERED: &str = "answered";
 const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
+const TIMED_OUT: &str = "timed_out";
 const DROPPED: &str = "dropped";
 
 // === impl Telling ===
@@ -261,9 +281,18 @@ impl Telling {
             Some(Ok(_)) if is_refused() => REFUSED,
             Some(Ok(_)) => ANSWERED,
             Some(Err(_)) => FAILED,
-            None => DROPPED,
+            None => {
+                let now = clock::now();
+                let is_timed_out = call.is_timed_out(now);
+                self.span.cut(call, call.elapsed(now), is_timed_out);
+                if is_timed_out { TIMED_OUT } else { DROPPED }
+            }
         };
         meter::call(head.host(), outcome);
+        let end = match outcome {
+            TIMED_OUT => Some(Err("timeout")),
+            _ => end,
+        };
         self.span.close(call, outcome, end);
     }
 }
@@ -319,6 +348,11 @@ pub(crate) fn judged(
             trace::attempt(call, by.flatten().unwrap_or(layer), action);
         }
     }
+}
+
+/// The body of a discarded response ended in an error.
+pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
+    trace::drain_failed(call, error);
 }
 
 /// Why the attempt reaches the caller, and who says so; `None` if there was nothing to act on.

@@ -1,11 +1,13 @@
 //! The only file that names `tracing`; `telemetry` names the events.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use crate::{
     call::Call,
     head::Head,
-    trail::{Action, Layer},
+    trail::{Action, AttemptError, Layer},
 };
 #[cfg(feature = "tracing")]
 use crate::{refusal::Reason, trail::Attempt};
@@ -80,6 +82,15 @@ impl CallSpan {
         let Entered {} = entered;
     }
 
+    /// The call was dropped: by a timeout once its deadline was over, or by the caller.
+    #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+    pub(crate) fn cut(&self, call: &Call, elapsed: Duration, is_timed_out: bool) {
+        #[cfg(feature = "tracing")]
+        if self.is_listened_to() {
+            self.span.in_scope(|| cut(call, elapsed, is_timed_out));
+        }
+    }
+
     /// Says in the span how the call ended, and closes it.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn close(
@@ -146,14 +157,11 @@ fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &
     if !waited.is_zero() {
         span.record("tower_429.waited_seconds", waited.as_secs_f64());
     }
-    let (sends, last) = call.of_attempts(0, |attempts| {
-        let sends = attempts.iter().filter(|attempt| attempt.sent).count();
-        (sends, attempts.last().cloned())
-    });
+    let sends = sends(call);
     if sends > 1 {
         span.record("http.request.resend_count", whole(sends - 1));
     }
-    if let Some(last) = last {
+    if let Some(last) = call.of_last(Attempt::clone) {
         let named = [
             ("tower_429.key", &last.key),
             ("tower_429.model", &last.model),
@@ -212,6 +220,8 @@ pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
                     status = attempt().and_then(|it| Some(i64::from(it.status?.as_u16()))),
                     reason = reason.map(tracing::field::debug),
                     hint = attempt().and_then(hint),
+                    error_kind = attempt().and_then(|it| Some(&*it.error.as_ref()?.kind)),
+                    error = attempt().and_then(|it| it.error.as_ref()?.text.as_deref()),
                     wait,
                     key = attempt().and_then(|it| it.key.as_deref()),
                     model = attempt().and_then(|it| it.model.as_deref()),
@@ -230,6 +240,63 @@ pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
             Some(_) => event!(info),
         }
     }
+}
+
+#[cfg(feature = "tracing")]
+fn cut(call: &Call, elapsed: Duration, is_timed_out: bool) {
+    use std::cell::LazyCell;
+
+    let last = LazyCell::new(|| call.of_last(Attempt::clone));
+    let last = || last.as_ref();
+    let is_given_up = |last: &Attempt| last.sent && last.status.is_none() && last.error.is_none();
+    let during = || match last().is_some_and(is_given_up) {
+        true => "during a send",
+        false => "before a send",
+    };
+    let millis = |time: Duration| {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        tracing::field::debug(Duration::from_millis(millis))
+    };
+    let waited = || Some(call.waited()).filter(|waited| !waited.is_zero());
+    macro_rules! event {
+        ($level:ident, $what:literal) => {
+            tracing::$level!(
+                target: "tower_429",
+                attempts = whole(sends(call)),
+                elapsed = millis(elapsed),
+                waited = waited().map(millis),
+                key = last().and_then(|it| it.key.as_deref()),
+                model = last().and_then(|it| it.model.as_deref()),
+                target_name = last().and_then(|it| it.target.as_deref()),
+                "{} {}",
+                $what,
+                during(),
+            )
+        };
+    }
+    match is_timed_out {
+        true => event!(warn, "timed out"),
+        false => event!(debug, "dropped by the caller"),
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn sends(call: &Call) -> usize {
+    call.of_attempts(0, |attempts| {
+        attempts.iter().filter(|attempt| attempt.sent).count()
+    })
+}
+
+/// The body of a discarded response ended in an error, so its connection is not reused.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
+    #[cfg(feature = "tracing")]
+    tracing::debug!(
+        target: "tower_429",
+        attempt = call.of_last(|last| i64::from(last.number)),
+        error_kind = &*error.kind,
+        "discarded response failed while it was drained"
+    );
 }
 
 #[cfg(feature = "tracing")]

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio::time::Instant;
 
+pub use crate::attempt_error::AttemptError;
 use crate::{
     call::Call,
     refusal::{Bucket, Refusal},
@@ -17,7 +18,8 @@ use crate::{
 /// ```text
 /// 1. key-1, large: 429, key_rotation: next key
 /// 2. key-2, large: 429, key_rotation: returned, no key free; backoff: wait of 1.2 s
-/// 3. key-1, large: 200
+/// 3. key-1, large: error (ConnectionReset): connection reset by peer (os error 104), backoff: wait of 1.0 s
+/// 4. key-1, large: 200
 /// ```
 ///
 /// A call that ends in an error has no response; put a [`Call`] into the request and ask
@@ -35,6 +37,8 @@ pub struct Attempt {
     pub sent: bool,
     /// The status of the answer; `None` if the attempt ended in an error, or was given up.
     pub status: Option<StatusCode>,
+    /// The error in which the attempt ended, or in which the body of its discarded answer ended.
+    pub error: Option<AttemptError>,
     /// What the answer meant, if it was a refusal.
     pub refusal: Option<Refusal>,
     /// The label of the key that asked.
@@ -165,9 +169,11 @@ impl fmt::Display for Attempt {
         if !names.is_empty() {
             write!(f, "{}: ", names.join(", "))?;
         }
-        match self.status {
-            Some(status) => write!(f, "{}", status.as_u16())?,
-            None => f.write_str("error")?,
+        match (self.status, &self.error) {
+            (Some(status), None) => write!(f, "{}", status.as_u16())?,
+            (Some(status), Some(error)) => write!(f, "{}, {error}", status.as_u16())?,
+            (None, Some(error)) => write!(f, "{error}")?,
+            (None, None) => f.write_str("given up")?,
         }
         if !self.sent {
             f.write_str(", not sent")?;

@@ -237,6 +237,53 @@ async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_secret_is_told_of_the_text_of_an_error_in_any_order() {
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    let _alone = ALONE.lock().await;
+    let provider = || {
+        tower::service_fn(async |request: Request<String>| {
+            let (uri, headers) = (request.uri(), request.headers());
+            let of_header = |name: &str| headers[name].to_str().unwrap().to_owned();
+            let (key, own) = (of_header("authorization"), of_header("x-api-key"));
+            let path = uri.path_and_query().unwrap();
+            let error = format!("{uri} gone: {key}; {own}; {path}; x-api-key={own}; fine");
+            Err::<http::Response<String>, _>(std::io::Error::other(error))
+        })
+    };
+    let keys = || KeyRotationLayer::new(KeyPool::new(["SECRET-1"]).unwrap());
+    let retrying = || BackoffLayer::new().attempts(2).on_error(|_: &_| true);
+    for is_outermost in [true, false] {
+        let printed = Printed::default();
+        let subscriber = tracing_subscriber::registry().with(Subscriber(printed.clone()));
+        let guard = tracing::subscriber::set_default(subscriber);
+        let call = Call::new();
+        let mut request = request();
+        request.extensions_mut().insert(call.clone());
+        let layers = ServiceBuilder::new();
+        let sent = match is_outermost {
+            true => {
+                let stack = layers.layer(retrying()).layer(keys());
+                stack.service(provider()).oneshot(request).await
+            }
+            false => {
+                let stack = layers.layer(keys()).layer(retrying());
+                stack.service(provider()).oneshot(request).await
+            }
+        };
+        assert!(sent.unwrap_err().to_string().contains("SECRET-1"));
+        drop(guard);
+        printed.debug(&call.trail());
+        let text = format!("{}{}", printed.text(), call.trail());
+        assert!(text.matches("gone: Bearer …").count() >= 4, "{text}");
+        assert!(text.contains("fine"), "{text}");
+        for secret in SECRETS {
+            assert!(!text.contains(secret), "{secret} is told in {text}");
+        }
+    }
+}
+
 #[test]
 fn no_error_of_a_configuration_contains_a_key_or_an_address() {
     let printed = Printed::default();

@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder
 use script::*;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{
-    BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Key, telemetry,
+    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Key, telemetry,
 };
 use tracing::{
     Subscriber,
@@ -346,11 +346,9 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
         }
     }
     assert_eq!(end("tower_429.outcome"), "dropped");
-    assert_eq!(
-        end("tower_429.key"),
-        "alpha",
-        "the last whose attempt was answered"
-    );
+    assert_eq!(end("tower_429.key"), "beta", "of the send that was dropped");
+    assert_eq!(end("http.request.resend_count"), "1 i64");
+    assert_eq!(end("otel.status_code"), "", "no error of ours");
     assert_eq!(collector.lock().entered, 0);
 
     let counted: Vec<_> = series(&recorder)
@@ -361,6 +359,191 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
         format!(r#"tower_429_calls_total{{host="api.example",outcome="{outcome}"}} 1"#)
     });
     assert_eq!(counted, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_says_kind_and_sources_of_an_error_in_every_order() {
+    let _alone = ALONE.lock().await;
+    let reset = || {
+        let why = "reset by https://me:SECRET-alpha@api.example/v1/chat?key=SECRET-alpha";
+        io::Error::new(io::ErrorKind::ConnectionReset, why)
+    };
+    let retrying = || {
+        BackoffLayer::new()
+            .delays(|_| [secs(1)].into_iter())
+            .on_error(|_: &io::Error| true)
+    };
+    for is_outermost in [true, false] {
+        let collector = Collector::default();
+        let subscriber = tracing_subscriber::registry().with(collector.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let errors = tower::service_fn(move |_: Request<String>| std::future::ready(Err(reset())));
+        let errors = errors.map_response(|never: Response<String>| never);
+        let keys = KeyRotationLayer::new(pool());
+        let layers = ServiceBuilder::new();
+        let result = match is_outermost {
+            true => {
+                let stack = layers.layer(retrying()).layer(keys).service(errors);
+                stack.oneshot(chat("m")).await
+            }
+            false => {
+                let stack = layers.layer(keys).layer(retrying()).service(errors);
+                stack.oneshot(chat("m")).await
+            }
+        };
+        result.unwrap_err();
+        let error = "error=reset by https://api.example/… error_kind=ConnectionReset key=alpha";
+        let returned = "failed; handed to the caller: attempts used up";
+        let expected = [
+            format!("INFO failed; waiting attempt=1 i64 {error} layer=backoff wait=1s"),
+            format!("WARN {returned} attempt=2 i64 {error} layer=backoff"),
+        ]
+        .map(Told::Event);
+        let told = collector.told();
+        assert_eq!(told[1..told.len() - 1], expected);
+    }
+}
+
+/// What a call that a timeout has cut left: its events but the first, its span, the outcomes counted.
+async fn cut<S>(layers: impl Fn(Provider) -> S, timeout: Duration, call: Call) -> Cut
+where
+    S: Service<Request<String>>,
+{
+    let collector = Collector::default();
+    let subscriber = tracing_subscriber::registry().with(collector.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let recorder = recorder();
+    let _recorder = metrics::set_default_local_recorder(&recorder);
+    let mut request = chat("m");
+    request.extensions_mut().insert(call);
+    let provider = Provider::script([limited(3600), Answer::Never]);
+    let stack = layers(provider.clone());
+    let cut = tokio::time::timeout(timeout, stack.oneshot(request)).await;
+    assert!(cut.is_err(), "the provider never answers the second send");
+    assert_eq!(provider.seen().len(), 2);
+    let told = collector.told();
+    let events = told.iter().filter_map(|told| match told {
+        Told::Event(event) => Some(event.clone()),
+        _ => None,
+    });
+    let Some(Told::Close(span)) = told.last() else {
+        panic!("the span is not closed: {told:?}");
+    };
+    let of_call = |line: &String| line.contains("calls_total");
+    let collected = collector.lock();
+    assert_eq!((collected.events_outside, collected.entered), (0, 0));
+    Cut {
+        events: events.skip(1).collect(),
+        span: span.clone(),
+        calls: series(&recorder).into_iter().filter(of_call).collect(),
+    }
+}
+
+#[derive(Debug)]
+struct Cut {
+    events: Vec<String>,
+    span: BTreeMap<&'static str, String>,
+    calls: Vec<String>,
+}
+
+/// The stacks in which a second key is asked at once, with a deadline of their own or without one.
+macro_rules! each_cut {
+    ($deadline:expr, $timeout:expr, $call:expr) => {{
+        let deadline: Option<Duration> = $deadline;
+        let keys = move || KeyRotationLayer::new(pool());
+        let backoff = move || match deadline {
+            Some(deadline) => BackoffLayer::new().deadline(deadline),
+            None => BackoffLayer::new(),
+        };
+        let fallback = || FallbackLayer::new(["small"]);
+        let layers = ServiceBuilder::new;
+        [
+            cut(
+                |provider| layers().layer(backoff()).layer(keys()).service(provider),
+                $timeout,
+                $call,
+            )
+            .await,
+            cut(
+                |provider| layers().layer(keys()).layer(backoff()).service(provider),
+                $timeout,
+                $call,
+            )
+            .await,
+            cut(
+                |provider| {
+                    let layers = layers().layer(fallback()).layer(backoff());
+                    layers.layer(keys()).service(provider)
+                },
+                $timeout,
+                $call,
+            )
+            .await,
+        ]
+    }};
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_cut_at_its_deadline_is_timed_out_in_every_order() {
+    let _alone = ALONE.lock().await;
+    let deadline = secs(10);
+    let by_layer = each_cut!(Some(deadline), deadline, Call::new());
+    let by_request = each_cut!(None, deadline, Call::new().deadline(deadline));
+    let late = each_cut!(None, deadline, Call::new().deadline(secs(5)));
+    for cut in by_layer.into_iter().chain(by_request).chain(late) {
+        let event = "WARN timed out during a send attempts=2 i64 elapsed=10s key=beta model=m";
+        let has_model = cut.span.contains_key("tower_429.model");
+        let event = match has_model {
+            true => event,
+            false => event.trim_end_matches(" model=m"),
+        };
+        assert_eq!(cut.events, [event]);
+        let counted = r#"tower_429_calls_total{host="api.example",outcome="timed_out"} 1"#;
+        assert_eq!(cut.calls, [counted]);
+        for (field, value) in [
+            ("tower_429.outcome", "timed_out"),
+            ("error.type", "timeout"),
+            ("otel.status_code", "ERROR"),
+            ("http.request.resend_count", "1 i64"),
+        ] {
+            assert_eq!(cut.span[field], value);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_the_caller_leaves_before_its_deadline_is_dropped() {
+    let _alone = ALONE.lock().await;
+    let without_deadline = each_cut!(None, secs(10), Call::new());
+    let before = each_cut!(Some(secs(11)), secs(10), Call::new());
+    for cut in without_deadline.into_iter().chain(before) {
+        let event = "DEBUG dropped by the caller during a send attempts=2 i64 elapsed=10s key=beta";
+        let [told] = &cut.events[..] else {
+            panic!("{cut:?}");
+        };
+        assert!(told.starts_with(event), "{told}");
+        let counted = r#"tower_429_calls_total{host="api.example",outcome="dropped"} 1"#;
+        assert_eq!(cut.calls, [counted]);
+        assert_eq!(cut.span["tower_429.outcome"], "dropped");
+        assert_eq!(cut.span.get("error.type"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_of_a_dropped_call_says_that_it_was_waiting() {
+    let _alone = ALONE.lock().await;
+    let collector = Collector::default();
+    let subscriber = tracing_subscriber::registry().with(collector.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let limited = Provider::script([limited(1), limited(30)]);
+    let stack = ServiceBuilder::new()
+        .layer(BackoffLayer::new().jitter(0, Duration::ZERO))
+        .service(limited);
+    let left = tokio::time::timeout(secs(10), stack.oneshot(chat("m"))).await;
+    assert!(left.is_err());
+    let told = collector.told();
+    let event = "DEBUG dropped by the caller before a send attempts=2 i64 elapsed=10s waited=1s";
+    assert_eq!(told[told.len() - 2], Told::Event(event.into()));
 }
 
 #[tokio::test(start_paused = true)]

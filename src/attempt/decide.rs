@@ -1,6 +1,7 @@
 //! What a layer tells the machine.
 
 use std::{
+    error::Error,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -54,6 +55,11 @@ pub(crate) trait Decide<R, E> {
         B: Body<Data = Bytes> + Unpin,
     {
         Poll::Ready(())
+    }
+
+    /// The error, if the layer knows its type to be one.
+    fn as_error<'a>(&self, _error: &'a E) -> Option<&'a (dyn Error + 'static)> {
+        None
     }
 
     /// What to do about an outcome; called once for each, refusals and all.

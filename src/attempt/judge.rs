@@ -119,9 +119,7 @@ where
             *this.next = next.or_else(|| this.recording.reader());
             if let Some(next) = &*this.next {
                 next.reject_older();
-                let body = result.ok().map(Response::into_body);
-                let now = clock::now();
-                let settle = Settle::new(body, wait, this.call.left(now), now);
+                let settle = Settle::new(result.ok(), wait, this.call, clock::now());
                 this.state.set(State::Settling { settle });
                 return None;
             }

@@ -25,7 +25,8 @@ use crate::{
     head::Head,
     refusal::Refusal,
     replay::{Recording, ReplayBody, RequestBody},
-    telemetry::Telling,
+    telemetry::{self, Telling},
+    trail::AttemptError,
 };
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
 pub(crate) use settings::{Settings, setters};
@@ -71,7 +72,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if let StateProj::Calling { .. } = this.state.project() {
-                this.call.record_given_up(*this.before);
+                this.call.record_given_up();
             }
             this.telling.end(this.call, this.head, None);
         }
@@ -244,7 +245,12 @@ where
                     }
                 }
                 StateProj::Settling { settle } => {
-                    ready!(settle.poll(cx));
+                    let (call, before) = (&*this.call, *this.before);
+                    ready!(settle.poll_settled(cx, || {
+                        let error = AttemptError::of_type::<R::Error>();
+                        telemetry::drain_failed(call, &error);
+                        call.record_error(before, error);
+                    }));
                     this.state.set(State::preparing(None));
                 }
                 // Polled again after it was done.

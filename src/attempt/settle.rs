@@ -7,12 +7,13 @@ use std::{
 };
 
 use bytes::Buf;
+use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::after;
-use crate::trail::Why;
+use crate::call::{Call, Stalled};
 
 /// Above this a new connection is cheaper.
 const DRAINED_BYTES: usize = 64 * 1024;
@@ -34,35 +35,39 @@ pin_project! {
 }
 
 impl<R: Body> Settle<R> {
-    /// `left` is what is left until the deadline of the call.
+    /// A `response` that has stalled already is dropped.
     pub(super) fn new(
-        response: Option<R>,
+        response: Option<Response<R>>,
         wait: Duration,
-        left: Result<Option<Duration>, Why>,
+        call: &Call,
         now: Instant,
     ) -> Self {
         let until = after(now, wait.max(BACK_INTO_POOL));
+        let response = response.filter(|response| response.extensions().get::<Stalled>().is_none());
         let timer = match &response {
-            Some(_) => now + drained_for(left),
+            Some(_) => now + call.time_for_body(DRAINED_FOR, now),
             None => until,
         };
         Self {
-            draining: response,
+            draining: response.map(Response::into_body),
             drained: 0,
             until,
             timer: sleep_until(timer),
         }
     }
-}
 
-impl<R: Body> Future for Settle<R> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the wait is over; `failed` is called if the body ends in an error.
+    pub(super) fn poll_settled(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        failed: impl FnOnce(),
+    ) -> Poll<()> {
         let mut this = self.project();
         if let Some(body) = this.draining.as_mut().as_pin_mut() {
-            if drain(body, this.drained, cx).is_pending() {
-                ready!(this.timer.as_mut().poll(cx));
+            match drain(body, this.drained, cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => failed(),
+                Poll::Pending => ready!(this.timer.as_mut().poll(cx)),
             }
             this.draining.set(None);
             this.timer.as_mut().reset(*this.until);
@@ -71,23 +76,18 @@ impl<R: Body> Future for Settle<R> {
     }
 }
 
-/// Half of what is left at most: the rest is for the send that this makes way for.
-fn drained_for(left: Result<Option<Duration>, Why>) -> Duration {
-    match left {
-        Ok(Some(left)) => DRAINED_FOR.min(left / 2),
-        Ok(None) => DRAINED_FOR,
-        Err(_) => Duration::ZERO,
-    }
-}
-
 /// Ready once the body has ended or is not worth reading on.
-fn drain<R: Body>(mut body: Pin<&mut R>, drained: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+fn drain<R: Body>(
+    mut body: Pin<&mut R>,
+    drained: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), R::Error>> {
     while *drained <= DRAINED_BYTES {
-        match ready!(body.as_mut().poll_frame(cx)) {
+        match ready!(body.as_mut().poll_frame(cx)?) {
             // Each counts, so that frames of nothing come to an end too.
-            Some(Ok(frame)) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
-            Some(Err(_)) | None => break,
+            Some(frame) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
+            None => break,
         }
     }
-    Poll::Ready(())
+    Poll::Ready(Ok(()))
 }

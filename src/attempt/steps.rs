@@ -22,7 +22,7 @@ use crate::{
     refusal::{self, Bucket, Dialect, Refusal},
     replay::{ReplayBody, RequestBody},
     telemetry,
-    trail::{Action, Why},
+    trail::{Action, AttemptError, Why},
 };
 
 impl<S, B, R, D> Attempts<S, B, R, D>
@@ -212,6 +212,13 @@ where
         );
         if is_new {
             telemetry::answered(this.call, host);
+        }
+        if let Err(error) = &result {
+            let error = match this.decide.as_error(error) {
+                Some(error) => AttemptError::new::<S::Error>(error, this.head),
+                None => AttemptError::of_type::<S::Error>(),
+            };
+            this.call.record_error(*this.before, error);
         }
         Answer { result, refusal }
     }

@@ -1,6 +1,6 @@
 //! Whether to wait, and for how long: a function of the outcome and of what is left.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use super::{
     Delays, ErrorTrigger,
@@ -82,6 +82,10 @@ impl<D: Delays, P> Decision<D, P> {
 
 impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
     const LAYER: Layer = Layer::Backoff;
+
+    fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
+        self.policy.trigger.error.as_error(error)
+    }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         self.sends += 1;

@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
-use super::{Backoff, ErrorsIf, Exponential, NoErrors};
+use super::{AsError, Backoff, ErrorsIf, Exponential, NoErrors};
 use crate::{
     attempt::{Settings, setters},
     refusal::Reason,
@@ -171,7 +171,13 @@ impl<D, P> BackoffLayer<D, P> {
     }
 
     /// Waits on these errors of the inner service too. Such a request may have been processed.
-    pub fn on_error<F>(self, error: F) -> BackoffLayer<D, ErrorsIf<F>> {
+    ///
+    /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
+    pub fn on_error<F, E, K>(self, error: F) -> BackoffLayer<D, ErrorsIf<F, E>>
+    where
+        F: Fn(&E) -> bool,
+        E: AsError<K>,
+    {
         let policy = self.policy;
         BackoffLayer {
             policy: Policy {

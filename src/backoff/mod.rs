@@ -18,7 +18,7 @@ mod delays;
 mod layer;
 mod service;
 
-pub use crate::trigger::{ErrorTrigger, ErrorsIf, NoErrors};
+pub use crate::trigger::{AsError, ErrorTrigger, ErrorsIf, NoErrors};
 pub use delays::{Delays, Exponential, ExponentialIter};
 pub use layer::BackoffLayer;
 pub use service::{Backoff, ResponseFuture};

@@ -3,6 +3,7 @@
 mod choice;
 
 use std::{
+    error::Error,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -202,6 +203,10 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             }
         }
         Poll::Ready(())
+    }
+
+    fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
+        self.policy.trigger.error.as_error(error)
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{ErrorsIf, Fallback, NoErrors, Target, memory::Memory};
+use super::{AsError, ErrorsIf, Fallback, NoErrors, Target, memory::Memory};
 use crate::{
     allowance,
     attempt::{Settings, setters},
@@ -96,7 +96,13 @@ impl<P> FallbackLayer<P> {
     }
 
     /// Asks the next target on these errors of the inner service too. Such a request may have been processed.
-    pub fn on_error<F>(self, error: F) -> FallbackLayer<ErrorsIf<F>> {
+    ///
+    /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
+    pub fn on_error<F, E, K>(self, error: F) -> FallbackLayer<ErrorsIf<F, E>>
+    where
+        F: Fn(&E) -> bool,
+        E: AsError<K>,
+    {
         let policy = self.policy;
         FallbackLayer {
             policy: Policy {

@@ -51,7 +51,7 @@ mod own;
 mod service;
 mod target;
 
-pub use crate::trigger::{ErrorTrigger, ErrorsIf, NoErrors};
+pub use crate::trigger::{AsError, ErrorTrigger, ErrorsIf, NoErrors};
 pub use layer::FallbackLayer;
 pub use service::{Fallback, ResponseFuture};
 pub use target::{Target, TargetError};

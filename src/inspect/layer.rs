@@ -49,7 +49,8 @@ impl InspectLayer {
         self
     }
 
-    /// The longest that an error body is waited for.
+    /// The longest that an error body is waited for; in a call with a
+    /// [deadline](crate::Call::deadline) at most half of what is left.
     #[must_use]
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.settings.patience = patience;
@@ -57,7 +58,7 @@ impl InspectLayer {
     }
 
     /// Looks at the first event of a success too, and holds its head back until it is there, at most
-    /// for `patience`.
+    /// for `patience`, or in a call with a [deadline](crate::Call::deadline) half of what is left.
     ///
     /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
     /// that begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`.

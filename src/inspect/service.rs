@@ -19,8 +19,10 @@ use super::{
     reading::Reading,
 };
 use crate::{
+    call::{Call, Stalled},
     clock,
     refusal::{self, Dialect, Refusal},
+    trail::Trail,
 };
 
 /// The service of an [`InspectLayer`](super::InspectLayer).
@@ -39,6 +41,8 @@ pin_project! {
     pub struct ResponseFuture<F, R: Body> {
         settings: Settings,
         host: Option<Authority>,
+        // Of the layers around this one, or of the caller.
+        call: Option<Call>,
         #[pin]
         state: State<F, R>,
     }
@@ -80,9 +84,14 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        let call = request.extensions().get::<Call>().cloned();
+        if let Some(call) = &call {
+            call.start(clock::now);
+        }
         ResponseFuture {
             settings: self.settings,
             host: request.uri().authority().cloned(),
+            call,
             state: State::Calling {
                 future: self.inner.call(request),
             },
@@ -139,13 +148,14 @@ where
 {
     /// Reads until it is known what the body says; of a success, what it begins with.
     fn poll_reading(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<First>> {
+        let this = self.project();
         let StateProj::Reading {
+            head,
             reading,
             look,
             patience,
             mut timer,
-            ..
-        } = self.project().state.project()
+        } = this.state.project()
         else {
             return Poll::Ready(None);
         };
@@ -163,11 +173,13 @@ where
                 }
                 Poll::Pending => {
                     if timer.is_none() {
-                        timer.set(Some(sleep(*patience)));
+                        let patience = within_call(*patience, this.call.as_ref(), head);
+                        timer.set(Some(sleep(patience)));
                     }
                     if let Some(timer) = timer.as_mut().as_pin_mut() {
                         ready!(timer.poll(cx));
                     }
+                    head.extensions.insert(Stalled);
                     return Poll::Ready(look.take().map(|look| look.end(false)));
                 }
             }
@@ -238,6 +250,16 @@ impl Settings {
         let host = host.map(Authority::host);
         self.dialect
             .unwrap_or_else(|| Dialect::guess(host, &head.headers))
+    }
+}
+
+/// As much of `patience` as the call has time for. If the layers of the call are inside this one, the
+/// call is in the response that they return.
+fn within_call(patience: Duration, call: Option<&Call>, head: &response::Parts) -> Duration {
+    let trail = || head.extensions.get::<Trail>();
+    match call.or_else(|| trail().map(|trail| &trail.0)) {
+        Some(call) => call.time_for_body(patience, clock::now()),
+        None => patience,
     }
 }
 

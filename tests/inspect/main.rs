@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
 
 mod body;
+mod deadline;
 mod dialect;
 mod hand_on;
 mod heights;

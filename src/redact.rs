@@ -1,0 +1,180 @@
+//! Takes what may be a secret out of text that others have written.
+
+use http::header::HeaderName;
+
+use crate::credentials;
+
+/// Stands for what was taken out.
+const CUT: &str = "…";
+
+/// Closes what a word may be wrapped in.
+const CLOSING: [char; 13] = [
+    '"', '\'', '`', ')', ']', '}', '>', ',', ';', ':', '.', '!', '?',
+];
+
+/// A run of letters and digits of this length is a key rather than a word.
+const LONG: usize = 20;
+
+/// `text` on one line, without URLs' user names, paths and queries, without `secrets`, and without
+/// words that are marked as credentials or look like keys.
+pub(crate) fn redact<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    let known = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, CUT));
+    let mut words = Vec::new();
+    let mut is_credential = false;
+    for word in known.split(|c: char| c.is_whitespace() || c.is_control()) {
+        if word.is_empty() {
+            continue;
+        }
+        words.push(match is_credential && !is_scheme(word) {
+            true => format!("{CUT}{}", closing(word)),
+            false => redact_word(word),
+        });
+        is_credential = is_scheme(word) || names_credential(word);
+    }
+    words.join(" ")
+}
+
+/// A scheme of `authorization`, after which the credential follows.
+fn is_scheme(word: &str) -> bool {
+    let word = bare(word);
+    word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
+}
+
+/// The name of a header with a credential, and a sign that its value follows.
+fn names_credential(word: &str) -> bool {
+    let name = word.strip_suffix([':', '=']).map(bare);
+    let name = name.and_then(|name| name.parse::<HeaderName>().ok());
+    name.is_some_and(|name| credentials::is_known_header(&name))
+}
+
+fn redact_word(word: &str) -> String {
+    if let Some((scheme, rest)) = word.split_once("://") {
+        let (authority, path) = match rest.find(['/', '?', '#']) {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        let host = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, host)| host);
+        let scheme = redact_parts(scheme);
+        return match path {
+            "" => format!("{scheme}://{host}"),
+            path => format!("{scheme}://{host}/{CUT}{}", closing(path)),
+        };
+    }
+    let content = word.trim_end_matches(CLOSING);
+    let closing = closing(word);
+    match (content.split_once('?'), content.rsplit_once('@')) {
+        (Some((path, _)), _) => format!("{}?{CUT}{closing}", redact_parts(path)),
+        (None, Some((_, host))) => format!("{CUT}@{host}{closing}"),
+        (None, None) => redact_parts(word),
+    }
+}
+
+/// Takes out the values of parameters and headers with credentials, and what looks like a key.
+fn redact_parts(word: &str) -> String {
+    if let Some((name, value)) = word.split_once(['=', ':']) {
+        let is_header = |name: &str| {
+            let name = name.parse::<HeaderName>();
+            name.is_ok_and(|name| credentials::is_known_header(&name))
+        };
+        let name = bare(name);
+        if !bare(value).is_empty() && (credentials::is_known_parameter(name) || is_header(name)) {
+            return format!("{name}={CUT}{}", closing(value));
+        }
+    }
+    let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let mut redacted = String::with_capacity(word.len());
+    let mut rest = word;
+    while let Some(start) = rest.find(is_of_key) {
+        let (before, run) = rest.split_at(start);
+        let end = run.find(|c| !is_of_key(c)).unwrap_or(run.len());
+        let (run, after) = run.split_at(end);
+        redacted.push_str(before);
+        redacted.push_str(if looks_like_key(run) { CUT } else { run });
+        rest = after;
+    }
+    redacted.push_str(rest);
+    redacted
+}
+
+/// Providers issue keys of twenty characters and more, with letters and digits mixed; most of those for
+/// language models begin with `sk-`.
+fn looks_like_key(run: &str) -> bool {
+    let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
+    let is_mixed = || has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit);
+    run.starts_with("sk-") || (run.len() >= LONG && is_mixed())
+}
+
+fn bare(word: &str) -> &str {
+    word.trim_matches(|c: char| CLOSING.contains(&c) || matches!(c, '(' | '[' | '{' | '<' | '='))
+}
+
+/// What follows the content of a word.
+fn closing(word: &str) -> &str {
+    let content = word.trim_end_matches(CLOSING);
+    word.strip_prefix(content).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redact_removes_secrets_and_keeps_what_explains_the_error() {
+        let table = [
+            (
+                "connection refused (os error 111)",
+                "connection refused (os error 111)",
+            ),
+            (
+                "client error (Connect): tcp connect error: timed out",
+                "client error (Connect): tcp connect error: timed out",
+            ),
+            (
+                "error sending request for url (https://me:pw@api.example:8443/v1/TENANT?key=abc): refused",
+                "error sending request for url (https://api.example:8443/…): refused",
+            ),
+            (
+                "proxy \"http://me:pw@proxy.example\" failed",
+                "proxy \"http://proxy.example\" failed",
+            ),
+            (
+                "GET /v1/models?alt=sse&key=abc, then",
+                "GET /v1/models?…, then",
+            ),
+            ("why? because", "why? because"),
+            (
+                "me:pw@proxy.example:80: refused",
+                "…@proxy.example:80: refused",
+            ),
+            (
+                "authorization: Bearer abc, sent",
+                "authorization: Bearer …, sent",
+            ),
+            ("header x-api-key: abc", "header x-api-key: …"),
+            ("{\"x-api-key\":\"abc\"}", "x-api-key=…\"}"),
+            ("api_key=abc; retried", "api_key=…; retried"),
+            ("Bearer abc", "Bearer …"),
+            ("key sk-one was sent", "key … was sent"),
+            ("(AIzaSyA1234567890abcdefg)", "(…)"),
+            (
+                "bedrock-runtime.us-east-1.amazonaws.com",
+                "bedrock-runtime.us-east-1.amazonaws.com",
+            ),
+            (
+                "hyper_util::client::legacy::Error",
+                "hyper_util::client::legacy::Error",
+            ),
+            (
+                "the call's own credential: hunter2!",
+                "the call's own credential: …!",
+            ),
+            ("two\nlines\u{1b}[0m", "two lines [0m"),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(redact(text, ["hunter2"].into_iter()), expected);
+        }
+    }
+}
