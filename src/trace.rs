@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use crate::{
-    call::Call,
+    call::{Call, SendId},
     head::Head,
     trail::{Action, Layer},
 };
@@ -85,6 +85,7 @@ impl CallSpan {
     pub(crate) fn close(
         &mut self,
         call: &Call,
+        entry: Option<SendId>,
         outcome: &'static str,
         result: Option<Result<StatusCode, &'static str>>,
     ) {
@@ -93,7 +94,7 @@ impl CallSpan {
             let span = std::mem::replace(&mut self.span, tracing::Span::none());
             if !span.is_disabled() {
                 span.record("tower_429.outcome", outcome);
-                record(&span, call, result);
+                record(&span, call, entry, result);
             }
         }
     }
@@ -141,23 +142,25 @@ fn open(head: &Head) -> tracing::Span {
 }
 
 #[cfg(feature = "tracing")]
-fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &'static str>>) {
+fn record(
+    span: &tracing::Span,
+    call: &Call,
+    entry: Option<SendId>,
+    result: Option<Result<StatusCode, &'static str>>,
+) {
     let waited = call.waited();
     if !waited.is_zero() {
         span.record("tower_429.waited_seconds", waited.as_secs_f64());
     }
-    let (sends, last) = call.of_attempts(0, |attempts| {
-        let sends = attempts.iter().filter(|attempt| attempt.sent).count();
-        (sends, attempts.last().cloned())
-    });
+    let sends = call.sent();
     if sends > 1 {
         span.record("http.request.resend_count", whole(sends - 1));
     }
-    if let Some(last) = last {
+    if let Some(attempt) = entry.and_then(|entry| call.of_entry(entry, Attempt::clone)) {
         let named = [
-            ("tower_429.key", &last.key),
-            ("tower_429.model", &last.model),
-            ("tower_429.target", &last.target),
+            ("tower_429.key", &attempt.key),
+            ("tower_429.model", &attempt.model),
+            ("tower_429.target", &attempt.target),
         ];
         for (name, value) in named {
             // A subscriber that writes fields as they come writes a space for one that is empty.
@@ -187,18 +190,19 @@ fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The last attempt, and what was done about its outcome. Never a key, a body or an address.
+/// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
+pub(crate) fn attempt(call: &Call, entry: SendId, layer: Layer, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use std::cell::OnceCell;
 
-        let reason = call.of_last(|last| Some(last.refusal.as_ref()?.reason));
+        let reason = call.of_entry(entry, |it| Some(it.refusal.as_ref()?.reason));
         let reason = reason.flatten();
         // Only the macros know whether anybody listens: then they ask for their fields, and not before.
         let copy = OnceCell::new();
-        let attempt = || copy.get_or_init(|| call.of_last(Attempt::clone)).as_ref();
+        let copied = || call.of_entry(entry, Attempt::clone);
+        let attempt = || copy.get_or_init(copied).as_ref();
         let wait = match action {
             Some(Action::Wait(wait)) => Some(tracing::field::debug(wait)),
             _ => None,
