@@ -1,5 +1,7 @@
 //! What stacked layers share about one call: its deadline, its sends, its trail.
 
+mod log;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -16,6 +18,8 @@ use crate::{
     refusal::{Bucket, Refusal},
     trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
 };
+use log::Log;
+pub(crate) use log::{Route, SendId, Sends, Sent};
 
 /// One request by the caller, however many sends it takes.
 ///
@@ -35,10 +39,16 @@ use crate::{
 /// # Ok::<(), http::Error>(())
 /// ```
 ///
-/// A clone is the same call, so make a new one for each request. What a request says of itself goes
-/// before what the layers say; among the layers the tightest setting holds.
+/// A clone is the same call, so make a new one for each request. Requests that share a call, such as
+/// those of a hedge, share its trail and what it may use up, and each keeps its own route. What a request
+/// says of itself goes before what the layers say; among the layers the tightest setting holds.
 #[derive(Clone)]
-pub struct Call(Arc<Mutex<State>>);
+pub struct Call {
+    shared: Arc<Mutex<State>>,
+    /// The send of an outer layer by which the request that carries this went out. It travels with the
+    /// request, so that requests in flight at once are not taken for each other.
+    under: Option<SendId>,
+}
 
 #[derive(Default)]
 struct State {
@@ -46,13 +56,10 @@ struct State {
     of_request: Limits,
     of_layers: Limits,
     without_fallback: bool,
-    attempts: Vec<Attempt>,
+    log: Log,
     waited: Duration,
-    current: Asked,
     addressed: Option<Origin>,
     entered: bool,
-    /// Whether the request has left the innermost layer, and nobody has heard what came of it.
-    is_out: bool,
     replay_limit: Option<u64>,
     /// Where keys were put on its requests.
     placed: Vec<Place>,
@@ -68,8 +75,6 @@ pub(crate) struct Entered {
     pub(crate) head: Arc<Head>,
     /// The largest body that is kept: what the first layer says, for all share its recording.
     pub(crate) replay_limit: u64,
-    /// What the layers further out ask.
-    pub(crate) asked: Asked,
 }
 
 /// In the extensions of a response whose body did not end in the time for it: no layer waits for it again.
@@ -89,12 +94,11 @@ pub(crate) struct Limits {
     pub(crate) max_sends: Option<u32>,
 }
 
-/// Who asks what, where: set by the layers before a send.
-#[derive(Clone, Default)]
-pub(crate) struct Asked {
-    pub(crate) key: Option<Arc<str>>,
-    pub(crate) model: Option<Arc<str>>,
-    pub(crate) target: Option<Arc<str>>,
+/// The entry of the trail to which an answer belongs.
+pub(crate) struct Recorded {
+    pub(crate) entry: SendId,
+    /// Whether this layer sent the request, and so has its outcome first.
+    pub(crate) is_new: bool,
 }
 
 // === impl Call ===
@@ -102,11 +106,10 @@ pub(crate) struct Asked {
 impl Call {
     /// A call without limits of its own.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(State {
-            // Most calls take one.
-            attempts: Vec::with_capacity(1),
-            ..State::default()
-        })))
+        Self {
+            shared: Arc::default(),
+            under: None,
+        }
     }
 
     /// The time from the start of the call after which nothing is sent again, nor waited for.
@@ -173,8 +176,15 @@ impl Call {
         Trail(self.clone())
     }
 
+    /// The trail, for the response to which this entry belongs.
+    pub(crate) fn trail_at(&self, entry: SendId) -> Trail {
+        let mut call = self.clone();
+        call.under = Some(entry);
+        Trail(call)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The call of a request that comes to a layer.
@@ -193,22 +203,20 @@ impl Call {
             }
         };
         let mut state = call.lock();
-        // This layer has it now.
-        state.is_out = false;
+        if let Some(under) = call.under {
+            state.log.take_over(under);
+        }
         let head = state.keep(parts);
-        let is_outermost = !std::mem::replace(&mut state.entered, true);
-        if is_outermost {
+        if !std::mem::replace(&mut state.entered, true) {
             state.addressed = head.origin.clone();
         }
         state.started.get_or_insert_with(now);
         state.of_layers.tighten(limits);
         let replay_limit = *state.replay_limit.get_or_insert(replay_limit);
-        let asked = state.current.clone();
         drop(state);
         Entered {
-            asked,
+            is_outermost: call.under.is_none(),
             call,
-            is_outermost,
             head,
             replay_limit,
         }
@@ -225,25 +233,42 @@ impl Call {
     }
 
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
-        self.lock().attempts.clone()
+        let state = self.lock();
+        state
+            .log
+            .entries()
+            .map(|send| &send.attempt)
+            .cloned()
+            .collect()
     }
 
-    /// A layer sends the request on; how many entries the trail has.
-    pub(crate) fn goes_out(&self) -> usize {
+    /// A layer is about to send the request on, by this route.
+    pub(crate) fn open(&self, route: Route) -> SendId {
+        self.lock().log.open(self.under, route)
+    }
+
+    /// The inner service has the request; it is in the trail from now on.
+    pub(crate) fn goes_out(&self, send: SendId) {
+        self.lock().log.goes_out(send);
+    }
+
+    /// This call, for the extensions of a request that goes out by this send.
+    pub(crate) fn under(&self, send: SendId) -> Self {
+        Self {
+            shared: self.shared.clone(),
+            under: Some(send),
+        }
+    }
+
+    /// The route that the outer layers have chosen for this request.
+    pub(crate) fn route(&self) -> Route {
+        let under = self.under;
+        under.map_or_else(Route::default, |send| self.lock().log.route(send))
+    }
+
+    /// A key was put there.
+    pub(crate) fn add_placed(&self, place: Place) {
         let mut state = self.lock();
-        state.is_out = true;
-        state.attempts.len()
-    }
-
-    /// Who asks what from now on.
-    pub(crate) fn ask(&self, change: impl FnOnce(&mut Asked)) {
-        change(&mut self.lock().current);
-    }
-
-    /// A key of this label was put there.
-    pub(crate) fn ask_with_key(&self, label: Arc<str>, place: Place) {
-        let mut state = self.lock();
-        state.current.key = Some(label);
         if !state.placed.contains(&place) {
             state.placed.push(place);
         }
@@ -254,20 +279,11 @@ impl Call {
         self.lock().placed.clone()
     }
 
-    pub(crate) fn asked_key(&self) -> Option<Arc<str>> {
-        self.lock().current.key.clone()
-    }
-
-    pub(crate) fn asked_model(&self) -> Option<Arc<str>> {
-        self.lock().current.model.clone()
-    }
-
     /// What is left until the deadline, if there is one, or why nothing may be sent any more.
     pub(crate) fn left(&self, now: Instant) -> Result<Option<Duration>, Why> {
         let state = self.lock();
         let max_sends = state.of_request.max_sends.or(state.of_layers.max_sends);
-        let sends = state.attempts.iter().filter(|attempt| attempt.sent).count();
-        if max_sends.is_some_and(|most| sends >= most as usize) {
+        if max_sends.is_some_and(|most| state.log.sent() >= most as usize) {
             return Err(Why::SendsUsedUp);
         }
         match state.until_deadline(now) {
@@ -300,69 +316,94 @@ impl Call {
         left.map_or(most, |left| most.min(left / 2))
     }
 
-    /// Adds the outcome of a send to the trail, if no layer further in has done so; whether it did.
+    /// Records what came of a send. `answer` is the trail that the response has brought, if any.
     pub(crate) fn record(
         &self,
-        before: usize,
+        send: SendId,
+        answer: Option<&Trail>,
         status: Option<StatusCode>,
         refusal: Option<&Refusal>,
         told: impl FnOnce() -> Vec<Bucket>,
         now: impl FnOnce() -> Instant,
-    ) -> bool {
+    ) -> Recorded {
+        let of_this = |answer: &&Trail| Arc::ptr_eq(&answer.0.shared, &self.shared);
+        let brought = answer.filter(of_this).and_then(|answer| answer.0.under);
         let mut state = self.lock();
-        let is_new = state.attempts.len() <= before;
-        // What was cut off while a layer further in held it back was not sent.
-        let sent = status.is_some() || state.is_out;
-        state.is_out = false;
-        if is_new {
-            let attempt = state.add(status, refusal, sent);
+        if let Some(entry) = state
+            .log
+            .entry_of(send, brought)
+            .filter(|entry| *entry != send)
+        {
+            return Recorded {
+                entry,
+                is_new: false,
+            };
+        }
+        state.log.complete(send, |attempt| {
+            attempt.status = status;
+            attempt.refusal = refusal.cloned();
             attempt.told = told();
             attempt.refused_at = refusal.map(|_| now());
+        });
+        Recorded {
+            entry: send,
+            is_new: state.log.get(send).is_some_and(|it| it.attempt.sent),
         }
-        is_new
     }
 
-    /// Adds the error in which a send ended; the layer that knows most of it is heard.
-    pub(crate) fn record_error(&self, before: usize, error: AttemptError) {
+    /// Records the error in which a send ended; the description of the layer that knows most of it stays.
+    pub(crate) fn record_error(&self, entry: SendId, error: AttemptError) {
         let mut state = self.lock();
-        let sent = state.attempts.get_mut(before..).unwrap_or_default();
-        if let Some(last) = sent.last_mut() {
-            let known = last.error.as_ref();
+        if let Some(attempt) = state.log.attempt_mut(entry) {
+            let known = attempt.error.as_ref();
             if known.is_none_or(|known| known.text.is_none()) {
-                last.error = Some(error);
+                attempt.error = Some(error);
             }
         }
     }
 
-    /// Adds a send that was given up, if there was one.
-    pub(crate) fn record_given_up(&self) {
+    /// Records that a send was given up; the entry that says so, or the last of those that were made for it.
+    pub(crate) fn record_given_up(&self, send: SendId) -> Option<SendId> {
         let mut state = self.lock();
-        if std::mem::take(&mut state.is_out) {
-            state.add(None, None, true);
-        }
+        state.log.abandon(send);
+        state.log.entry_of(send, None)
     }
 
     /// Adds to the trail that a layer answered in the provider's place.
-    pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) {
-        self.lock().add(Some(status), refusal, false);
+    pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) -> SendId {
+        let route = self.route();
+        let mut state = self.lock();
+        let entry = state.log.open(self.under, route);
+        state.log.complete(entry, |attempt| {
+            attempt.status = Some(status);
+            attempt.refusal = refusal.cloned();
+        });
+        entry
     }
 
-    /// Adds what a layer does about the last attempt.
-    pub(crate) fn step(&self, layer: Layer, action: Action) {
-        if let Some(last) = self.lock().attempts.last_mut() {
-            last.steps.push(Step { layer, action });
+    /// Adds what a layer does about an outcome.
+    pub(crate) fn step(&self, entry: SendId, layer: Layer, action: Action) {
+        let mut state = self.lock();
+        if let Some(attempt) = state.log.attempt_mut(entry) {
+            attempt.steps.push(Step { layer, action });
         }
     }
 
-    /// What `read` makes of the last attempt; it must not use the call.
-    pub(crate) fn of_last<T>(&self, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
-        self.lock().attempts.last().map(read)
+    /// What `read` makes of an entry; it must not use the call.
+    pub(crate) fn of_entry<T>(&self, entry: SendId, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
+        let state = self.lock();
+        state.log.get(entry).map(|send| read(&send.attempt))
     }
 
-    /// What `read` makes of the attempts from the one at `first` on; it must not use the call.
-    pub(crate) fn of_attempts<T>(&self, first: usize, read: impl FnOnce(&[Attempt]) -> T) -> T {
-        let state = self.lock();
-        read(state.attempts.get(first..).unwrap_or_default())
+    /// What `read` makes of all entries that belong to a send; it must not use the call.
+    pub(crate) fn of_sends<T>(&self, send: SendId, read: impl FnOnce(Sends<'_>) -> T) -> T {
+        read(self.lock().log.under(send))
+    }
+
+    /// How many requests went out.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn sent(&self) -> usize {
+        self.lock().log.sent()
     }
 
     /// Adds a wait that is over.
@@ -389,7 +430,7 @@ impl fmt::Debug for Call {
         f.debug_struct("Call")
             .field("of_request", &state.of_request)
             .field("of_layers", &state.of_layers)
-            .field("attempts", &state.attempts)
+            .field("attempts", &state.log)
             .finish_non_exhaustive()
     }
 }
@@ -414,30 +455,6 @@ impl State {
             self.kept = Arc::downgrade(&head);
             head
         })
-    }
-
-    fn add(
-        &mut self,
-        status: Option<StatusCode>,
-        refusal: Option<&Refusal>,
-        sent: bool,
-    ) -> &mut Attempt {
-        let Asked { key, model, target } = self.current.clone();
-        let at = self.attempts.len();
-        self.attempts.push(Attempt {
-            number: u32::try_from(at + 1).unwrap_or(u32::MAX),
-            sent,
-            status,
-            error: None,
-            refusal: refusal.cloned(),
-            key: key.filter(|_| sent),
-            model,
-            target,
-            steps: Vec::new(),
-            told: Vec::new(),
-            refused_at: None,
-        });
-        &mut self.attempts[at]
     }
 }
 

@@ -204,7 +204,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::{
-    call::Call,
+    call::{Call, SendId},
     clock,
     head::Head,
     key_rotation::KeyPool,
@@ -271,12 +271,15 @@ impl Telling {
         self.span.exit(entered);
     }
 
-    /// The first end counts.
-    pub(crate) fn end(&mut self, call: &Call, head: &Head, end: End) {
+    /// The first end counts; `entry` is the attempt that the outcome came of.
+    pub(crate) fn end(&mut self, call: &Call, head: &Head, entry: Option<SendId>, end: End) {
         if !std::mem::take(&mut self.is_open) {
             return;
         }
-        let is_refused = || call.of_last(|last| last.refusal.is_some()) == Some(true);
+        let is_refused = || {
+            let of_entry = entry.and_then(|entry| call.of_entry(entry, |it| it.refusal.is_some()));
+            of_entry == Some(true)
+        };
         let outcome = match end {
             Some(Ok(_)) if is_refused() => REFUSED,
             Some(Ok(_)) => ANSWERED,
@@ -284,7 +287,7 @@ impl Telling {
             None => {
                 let now = clock::now();
                 let is_timed_out = call.is_timed_out(now);
-                self.span.cut(call, call.elapsed(now), is_timed_out);
+                self.span.cut(call, entry, call.elapsed(now), is_timed_out);
                 if is_timed_out { TIMED_OUT } else { DROPPED }
             }
         };
@@ -293,34 +296,36 @@ impl Telling {
             TIMED_OUT => Some(Err("timeout")),
             _ => end,
         };
-        self.span.close(call, outcome, end);
+        self.span.close(call, entry, outcome, end);
     }
 }
 
 /// An attempt has its outcome, told by the innermost layer.
-pub(crate) fn answered(call: &Call, host: Option<&str>) {
-    let of_last = call.of_last(|last| {
-        let reason = last.refusal.as_ref().map(|refusal| refusal.reason);
-        let outcome = match (last.status, reason) {
+pub(crate) fn answered(call: &Call, entry: SendId, host: Option<&str>) {
+    let of_entry = call.of_entry(entry, |it| {
+        let reason = it.refusal.as_ref().map(|refusal| refusal.reason);
+        let outcome = match (it.status, reason) {
             (_, Some(_)) => REFUSED,
             (Some(_), None) => ANSWERED,
             (None, None) => FAILED,
         };
-        (outcome, last.target.is_some(), reason)
+        (outcome, it.target.is_some(), reason)
     });
-    if let Some((outcome, fell_back, reason)) = of_last {
+    if let Some((outcome, fell_back, reason)) = of_entry {
         meter::attempt(host, outcome, fell_back, reason);
     }
 }
 
-/// A layer acts on the last attempt; its step is not in the trail yet.
-pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
+/// A layer acts on an attempt; its step is not in the trail yet.
+pub(crate) fn acted(call: &Call, entry: SendId, host: Option<&str>, action: Action) {
     let is_overflow = |action| action == Action::Return(Why::BodyTooLarge);
     match action {
         Action::NextKey => meter::rotation(host),
         Action::NextTarget => meter::fallback(host),
         action if is_overflow(action) => {
-            let told = call.of_last(|last| last.steps.iter().any(|step| is_overflow(step.action)));
+            let told = call.of_entry(entry, |it| {
+                it.steps.iter().any(|step| is_overflow(step.action))
+            });
             // Each layer of a stack says so, of one and the same body.
             if told == Some(false) {
                 meter::overflow(host);
@@ -330,10 +335,11 @@ pub(crate) fn acted(call: &Call, host: Option<&str>, action: Action) {
     }
 }
 
-/// A layer has judged the last attempt. There is one event for each: from the layer that acts on it, or
-/// from the outermost, which has the telling of the call, if none does.
+/// A layer has judged an attempt. There is one event for each: from the layer that acts on it, or from the
+/// outermost, which has the telling of the call, if none does.
 pub(crate) fn judged(
     call: &Call,
+    entry: SendId,
     layer: Layer,
     action: Option<Action>,
     outermost: Option<&Telling>,
@@ -342,17 +348,17 @@ pub(crate) fn judged(
         (Some(Action::Return(_)) | None, None) => {}
         // Nearly every answer is one that nobody acts on, nor listens to.
         (None, Some(telling)) if !telling.span.is_listened_to() => {}
-        (Some(_), _) => trace::attempt(call, layer, action),
+        (Some(_), _) => trace::attempt(call, entry, layer, action),
         (None, Some(_)) => {
-            let (by, action) = call.of_last(returned).flatten().unzip();
-            trace::attempt(call, by.flatten().unwrap_or(layer), action);
+            let (by, action) = call.of_entry(entry, returned).flatten().unzip();
+            trace::attempt(call, entry, by.flatten().unwrap_or(layer), action);
         }
     }
 }
 
 /// The body of a discarded response ended in an error.
-pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
-    trace::drain_failed(call, error);
+pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
+    trace::drain_failed(call, entry, error);
 }
 
 /// Why the attempt reaches the caller, and who says so; `None` if there was nothing to act on.

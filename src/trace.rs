@@ -5,12 +5,15 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::{
-    call::Call,
+    call::{Call, SendId},
     head::Head,
     trail::{Action, AttemptError, Layer},
 };
 #[cfg(feature = "tracing")]
-use crate::{refusal::Reason, trail::Attempt};
+use crate::{
+    refusal::Reason,
+    trail::{Attempt, Progress},
+};
 
 /// The span of a call; it has no size without the feature.
 pub(crate) struct CallSpan {
@@ -84,10 +87,18 @@ impl CallSpan {
 
     /// The call was dropped: by a timeout once its deadline was over, or by the caller.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-    pub(crate) fn cut(&self, call: &Call, elapsed: Duration, is_timed_out: bool) {
+    pub(crate) fn cut(
+        &self,
+        call: &Call,
+        entry: Option<SendId>,
+        elapsed: Duration,
+        is_timed_out: bool,
+    ) {
         #[cfg(feature = "tracing")]
         if self.is_listened_to() {
-            self.span.in_scope(|| cut(call, elapsed, is_timed_out));
+            let last = || call.of_entry(entry?, Attempt::clone);
+            self.span
+                .in_scope(|| cut(call, last(), elapsed, is_timed_out));
         }
     }
 
@@ -96,6 +107,7 @@ impl CallSpan {
     pub(crate) fn close(
         &mut self,
         call: &Call,
+        entry: Option<SendId>,
         outcome: &'static str,
         result: Option<Result<StatusCode, &'static str>>,
     ) {
@@ -104,7 +116,7 @@ impl CallSpan {
             let span = std::mem::replace(&mut self.span, tracing::Span::none());
             if !span.is_disabled() {
                 span.record("tower_429.outcome", outcome);
-                record(&span, call, result);
+                record(&span, call, entry, result);
             }
         }
     }
@@ -152,20 +164,25 @@ fn open(head: &Head) -> tracing::Span {
 }
 
 #[cfg(feature = "tracing")]
-fn record(span: &tracing::Span, call: &Call, result: Option<Result<StatusCode, &'static str>>) {
+fn record(
+    span: &tracing::Span,
+    call: &Call,
+    entry: Option<SendId>,
+    result: Option<Result<StatusCode, &'static str>>,
+) {
     let waited = call.waited();
     if !waited.is_zero() {
         span.record("tower_429.waited_seconds", waited.as_secs_f64());
     }
-    let sends = sends(call);
+    let sends = call.sent();
     if sends > 1 {
         span.record("http.request.resend_count", whole(sends - 1));
     }
-    if let Some(last) = call.of_last(Attempt::clone) {
+    if let Some(attempt) = entry.and_then(|entry| call.of_entry(entry, Attempt::clone)) {
         let named = [
-            ("tower_429.key", &last.key),
-            ("tower_429.model", &last.model),
-            ("tower_429.target", &last.target),
+            ("tower_429.key", &attempt.key),
+            ("tower_429.model", &attempt.model),
+            ("tower_429.target", &attempt.target),
         ];
         for (name, value) in named {
             // A subscriber that writes fields as they come writes a space for one that is empty.
@@ -195,18 +212,19 @@ fn whole(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The last attempt, and what was done about its outcome. Never a key, a body or an address.
+/// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
+pub(crate) fn attempt(call: &Call, entry: SendId, layer: Layer, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use std::cell::OnceCell;
 
-        let reason = call.of_last(|last| Some(last.refusal.as_ref()?.reason));
+        let reason = call.of_entry(entry, |it| Some(it.refusal.as_ref()?.reason));
         let reason = reason.flatten();
         // Only the macros know whether anybody listens: then they ask for their fields, and not before.
         let copy = OnceCell::new();
-        let attempt = || copy.get_or_init(|| call.of_last(Attempt::clone)).as_ref();
+        let copied = || call.of_entry(entry, Attempt::clone);
+        let attempt = || copy.get_or_init(copied).as_ref();
         let wait = match action {
             Some(Action::Wait(wait)) => Some(tracing::field::debug(wait)),
             _ => None,
@@ -243,12 +261,9 @@ pub(crate) fn attempt(call: &Call, layer: Layer, action: Option<Action>) {
 }
 
 #[cfg(feature = "tracing")]
-fn cut(call: &Call, elapsed: Duration, is_timed_out: bool) {
-    use std::cell::LazyCell;
-
-    let last = LazyCell::new(|| call.of_last(Attempt::clone));
+fn cut(call: &Call, last: Option<Attempt>, elapsed: Duration, is_timed_out: bool) {
     let last = || last.as_ref();
-    let is_given_up = |last: &Attempt| last.sent && last.status.is_none() && last.error.is_none();
+    let is_given_up = |last: &Attempt| last.progress == Progress::Abandoned;
     let during = || match last().is_some_and(is_given_up) {
         true => "during a send",
         false => "before a send",
@@ -262,7 +277,7 @@ fn cut(call: &Call, elapsed: Duration, is_timed_out: bool) {
         ($level:ident, $what:literal) => {
             tracing::$level!(
                 target: "tower_429",
-                attempts = whole(sends(call)),
+                attempts = whole(call.sent()),
                 elapsed = millis(elapsed),
                 waited = waited().map(millis),
                 key = last().and_then(|it| it.key.as_deref()),
@@ -280,20 +295,13 @@ fn cut(call: &Call, elapsed: Duration, is_timed_out: bool) {
     }
 }
 
-#[cfg(feature = "tracing")]
-fn sends(call: &Call) -> usize {
-    call.of_attempts(0, |attempts| {
-        attempts.iter().filter(|attempt| attempt.sent).count()
-    })
-}
-
 /// The body of a discarded response ended in an error, so its connection is not reused.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn drain_failed(call: &Call, error: &AttemptError) {
+pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
         target: "tower_429",
-        attempt = call.of_last(|last| i64::from(last.number)),
+        attempt = entry.and_then(|entry| call.of_entry(entry, |it| i64::from(it.number))),
         error_kind = &*error.kind,
         "discarded response failed while it was drained"
     );

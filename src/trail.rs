@@ -28,6 +28,9 @@ use crate::{
 pub struct Trail(pub(crate) Call);
 
 /// One send to the innermost service, and what the layers made of the outcome.
+///
+/// It names the key, model and target with which the request went out, whatever else of the call is in
+/// flight at the same time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
@@ -35,7 +38,9 @@ pub struct Attempt {
     pub number: u32,
     /// `false` if a layer answered in the provider's place and nothing was sent.
     pub sent: bool,
-    /// The status of the answer; `None` if the attempt ended in an error, or was given up.
+    /// How far it is.
+    pub progress: Progress,
+    /// The status of the answer; `None` if there was none, which [`progress`](Self::progress) explains.
     pub status: Option<StatusCode>,
     /// The error in which the attempt ended, or in which the body of its discarded answer ended.
     pub error: Option<AttemptError>,
@@ -53,6 +58,18 @@ pub struct Attempt {
     pub(crate) told: Vec<Bucket>,
     /// When it was refused; a layer further out may hear of it much later.
     pub(crate) refused_at: Option<Instant>,
+}
+
+/// How far an attempt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Progress {
+    /// The request went out, and neither an answer nor an error has come back.
+    InFlight,
+    /// An answer or an error came back.
+    Completed,
+    /// The request was dropped in flight, such as by a timeout, or by a hedge that has another answer.
+    Abandoned,
 }
 
 /// What one layer did about one outcome.
@@ -169,11 +186,13 @@ impl fmt::Display for Attempt {
         if !names.is_empty() {
             write!(f, "{}: ", names.join(", "))?;
         }
-        match (self.status, &self.error) {
-            (Some(status), None) => write!(f, "{}", status.as_u16())?,
-            (Some(status), Some(error)) => write!(f, "{}, {error}", status.as_u16())?,
-            (None, Some(error)) => write!(f, "{error}")?,
-            (None, None) => f.write_str("given up")?,
+        match (self.status, &self.error, self.progress) {
+            (Some(status), None, _) => write!(f, "{}", status.as_u16())?,
+            (Some(status), Some(error), _) => write!(f, "{}, {error}", status.as_u16())?,
+            (None, Some(error), _) => write!(f, "{error}")?,
+            (None, None, Progress::InFlight) => f.write_str("in flight")?,
+            (None, None, Progress::Completed) => f.write_str("error")?,
+            (None, None, Progress::Abandoned) => f.write_str("given up")?,
         }
         if !self.sent {
             f.write_str(", not sent")?;

@@ -13,12 +13,12 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use crate::{
-    call::Call,
+    call::{Call, Route, SendId, Sends},
     clock::Moment,
     head::Head,
     refusal::Refusal,
     replay::Recording,
-    trail::{Action, Layer, Why},
+    trail::{Action, Attempt, Layer, Why},
 };
 
 /// What a layer decides; the machine does the rest.
@@ -38,9 +38,14 @@ pub(crate) trait Decide<R, E> {
         Poll::Ready(Prepared::Send)
     }
 
-    /// Changes the copy of the request that is about to be sent; returns a body to send in place of
-    /// the caller's, if that changes too.
-    fn change(&mut self, _head: &mut request::Parts, _call: &Call) -> Option<Bytes> {
+    /// Changes the copy of the request that is about to be sent, and the route that the outer layers have
+    /// chosen for it; returns a body to send in place of the caller's, if that changes too.
+    fn change(
+        &mut self,
+        _head: &mut request::Parts,
+        _route: &mut Route,
+        _call: &Call,
+    ) -> Option<Bytes> {
         None
     }
 
@@ -92,14 +97,26 @@ pub(crate) struct Outcome<'a, E> {
     /// Why the request cannot be sent again, if that is for its body.
     pub(crate) once: Option<Why>,
     pub(crate) call: &'a Call,
-    /// How many attempts the call had made before this one; a layer further in may make several.
-    pub(crate) before: usize,
+    /// What this layer sent; an inner layer may have sent several requests for it.
+    pub(crate) send: SendId,
+    /// The entry of the trail to which the result belongs.
+    pub(crate) entry: SendId,
     pub(crate) moment: &'a Moment,
 }
 
 impl<E> Outcome<'_, E> {
     pub(crate) fn now(&self) -> Instant {
         self.moment.now()
+    }
+
+    /// What `read` makes of the attempt to which the result belongs; it must not use the call.
+    pub(crate) fn of_attempt<T>(&self, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
+        self.call.of_entry(self.entry, read)
+    }
+
+    /// What `read` makes of all attempts that were made for this send; it must not use the call.
+    pub(crate) fn of_sends<T>(&self, read: impl FnOnce(Sends<'_>) -> T) -> T {
+        self.call.of_sends(self.send, read)
     }
 
     /// What is left until the deadline, if there is one, or why the request cannot be sent again.

@@ -47,7 +47,8 @@ where
             refusal: answer.refusal.as_ref(),
             once: this.recording.not_replayable().map(why_once),
             call: this.call,
-            before: *this.before,
+            send: answer.send,
+            entry: answer.entry,
             moment,
         };
         this.decide.poll_inform(&outcome, &draft, cx)
@@ -84,6 +85,8 @@ where
         let Answer {
             mut result,
             refusal,
+            send,
+            entry,
         } = answer;
         // Made before the judgement, for the body may be found too large at any moment until then; but
         // what is in memory stays there, and nearly every answer is one that nobody acts on.
@@ -102,19 +105,21 @@ where
             refusal: refusal.as_ref(),
             once,
             call: this.call,
-            before: *this.before,
+            send,
+            entry,
             moment: &moment,
         });
         let action = verdict.action();
         if let Some(action) = action {
-            telemetry::acted(this.call, host(this.elsewhere, this.head), action);
-            this.call.step(D::LAYER, action);
+            let host = host(this.elsewhere, this.head);
+            telemetry::acted(this.call, entry, host, action);
+            this.call.step(entry, D::LAYER, action);
         }
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(moment.now());
         }
         let outermost = this.outermost.then_some(&*this.telling);
-        telemetry::judged(this.call, D::LAYER, action, outermost);
+        telemetry::judged(this.call, entry, D::LAYER, action, outermost);
         if let Some(wait) = verdict.wait() {
             *this.next = next.or_else(|| this.recording.reader());
             if let Some(next) = &*this.next {
@@ -124,13 +129,8 @@ where
                 return None;
             }
         }
-        if let Ok(response) = &mut result {
-            if let Verdict::Exhausted(_, refusal) = verdict {
-                response.extensions_mut().insert(refusal);
-            }
-            if *this.outermost {
-                response.extensions_mut().insert(this.call.trail());
-            }
+        if let (Ok(response), Verdict::Exhausted(_, refusal)) = (&mut result, verdict) {
+            response.extensions_mut().insert(refusal);
         }
         Some(result)
     }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use crate::{
-    call::{Asked, Call},
+    call::{Call, SendId},
     clock,
     head::Head,
     refusal::Refusal,
@@ -50,13 +50,12 @@ pin_project! {
         next: Option<ReplayBody<B::Source>>,
         decide: D,
         call: Call,
-        // What the layers further out ask, whatever those further in have asked since.
-        asked: Asked,
         outermost: bool,
         telling: Telling,
         // Since when the next send is held back.
         waiting: Option<Instant>,
-        before: usize,
+        // The entry of the trail to which the last answer belongs.
+        entry: Option<SendId>,
         // Where the attempt went, if not to where the head says: providers say the same thing with
         // different words.
         elsewhere: Option<Arc<str>>,
@@ -71,10 +70,10 @@ pin_project! {
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            if let StateProj::Calling { .. } = this.state.project() {
-                this.call.record_given_up();
+            if let StateProj::Calling { send, .. } = this.state.project() {
+                *this.entry = this.call.record_given_up(*send);
             }
-            this.telling.end(this.call, this.head, None);
+            this.telling.end(this.call, this.head, *this.entry, None);
         }
     }
 }
@@ -91,7 +90,7 @@ pin_project! {
             timer: Option<Sleep>,
         },
         // => Judging | Settling | Done
-        Calling { #[pin] future: F },
+        Calling { #[pin] future: F, send: SendId },
         // => Settling | Done. The judgement waits for the caller's upload, but not past the deadline.
         Judging {
             answer: Option<Answer<R, E>>,
@@ -119,6 +118,9 @@ enum Readiness {
 struct Answer<R, E> {
     result: Result<Response<R>, E>,
     refusal: Option<Refusal>,
+    send: SendId,
+    // The entry of the trail to which it belongs.
+    entry: SendId,
 }
 
 // === impl Attempts ===
@@ -158,11 +160,10 @@ where
             recording,
             decide,
             call: entered.call,
-            asked: entered.asked,
             outermost: entered.is_outermost,
             telling,
             waiting: None,
-            before: 0,
+            entry: None,
             elsewhere: None,
             state: State::preparing(Some(parts)),
         }
@@ -195,7 +196,8 @@ where
             this.recording.end();
             let result = result.as_ref().map(Response::status);
             let result = result.map_err(|_| std::any::type_name::<S::Error>());
-            this.telling.end(this.call, this.head, Some(result));
+            let entry = *this.entry;
+            this.telling.end(this.call, this.head, entry, Some(result));
         }
         polled
     }
@@ -220,9 +222,10 @@ where
                         return Poll::Ready(Ok(answer));
                     }
                 }
-                StateProj::Calling { future } => {
+                StateProj::Calling { future, send } => {
+                    let send = *send;
                     let result = ready!(future.poll(cx));
-                    let answer = self.as_mut().take_in(result);
+                    let answer = self.as_mut().take_in(send, result);
                     match self.as_mut().poll_inform(&answer, cx) {
                         Poll::Ready(()) => {
                             if let Some(result) = self.as_mut().judge(answer) {
@@ -245,11 +248,13 @@ where
                     }
                 }
                 StateProj::Settling { settle } => {
-                    let (call, before) = (&*this.call, *this.before);
+                    let (call, entry) = (&*this.call, *this.entry);
                     ready!(settle.poll_settled(cx, || {
                         let error = AttemptError::of_type::<R::Error>();
-                        telemetry::drain_failed(call, &error);
-                        call.record_error(before, error);
+                        telemetry::drain_failed(call, entry, &error);
+                        if let Some(entry) = entry {
+                            call.record_error(entry, error);
+                        }
                     }));
                     this.state.set(State::preparing(None));
                 }

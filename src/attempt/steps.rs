@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::{
-    HeaderMap, Request, Response,
+    Extensions, HeaderMap, Request, Response,
     header::{self, Entry},
 };
 use http_body::Body;
@@ -16,13 +16,14 @@ use tower::Service;
 
 use super::{Answer, Attempts, Decide, Draft, Prepared, Readiness, State, StateProj, after};
 use crate::{
+    call::{Recorded, SendId},
     clock::{self, Moment},
     head::Head,
     origin::Origin,
     refusal::{self, Bucket, Dialect, Refusal},
     replay::{ReplayBody, RequestBody},
     telemetry,
-    trail::{Action, AttemptError, Why},
+    trail::{Action, AttemptError, Trail, Why},
 };
 
 impl<S, B, R, D> Attempts<S, B, R, D>
@@ -124,15 +125,14 @@ where
         self.as_mut().end_wait();
         let mut this = self.project();
         this.state.set(State::Done);
-        this.call.ask(|asked| asked.clone_from(this.asked));
         let refusal = response.extensions().get::<Refusal>();
-        this.call.record_unsent(response.status(), refusal);
+        let entry = this.call.record_unsent(response.status(), refusal);
+        *this.entry = Some(entry);
         let action = Action::Return(why);
-        this.call.step(D::LAYER, action);
-        if *this.outermost {
-            telemetry::judged(this.call, D::LAYER, Some(action), Some(&*this.telling));
-            response.extensions_mut().insert(this.call.trail());
-        }
+        this.call.step(entry, D::LAYER, action);
+        let outermost = this.outermost.then_some(&*this.telling);
+        telemetry::judged(this.call, entry, D::LAYER, Some(action), outermost);
+        put(response.extensions_mut(), this.call.trail_at(entry));
         response
     }
 
@@ -162,20 +162,18 @@ where
         let Some(next) = this.next.take() else {
             return this.state.set(State::Done);
         };
-        let mut parts = first.unwrap_or_else(|| {
-            this.call.ask(|asked| asked.clone_from(this.asked));
-            let mut extensions = this.extensions.clone();
-            extensions.get_or_insert_with(|| this.call.clone());
-            this.head.with(extensions)
-        });
-        let body = match this.decide.change(&mut parts, this.call) {
+        let mut parts = first.unwrap_or_else(|| this.head.with(this.extensions.clone()));
+        let mut route = this.call.route();
+        let body = match this.decide.change(&mut parts, &mut route, this.call) {
             Some(bytes) => {
                 mend_length(&mut parts.headers, bytes.len());
                 ReplayBody::from(bytes)
             }
             None => next,
         };
-        *this.before = this.call.goes_out();
+        let send = this.call.open(route);
+        let carried = this.call.under(send);
+        put(&mut parts.extensions, carried);
         let is_elsewhere = !this.head.is_for_authority_of(&parts.uri);
         *this.elsewhere = is_elsewhere
             .then(|| Some(Origin::of(&parts.uri)?.host().into()))
@@ -183,12 +181,14 @@ where
         let request = Request::from_parts(parts, B::from_replay(body));
         *this.readiness = Readiness::Unasked;
         let future = this.inner.call(request);
-        this.state.set(State::Calling { future });
+        this.call.goes_out(send);
+        this.state.set(State::Calling { future, send });
     }
 
     /// Calling => Done, until it is known what comes next.
     pub(super) fn take_in(
         self: Pin<&mut Self>,
+        send: SendId,
         mut result: Result<Response<R>, S::Error>,
     ) -> Answer<R, S::Error> {
         let mut this = self.project();
@@ -199,8 +199,10 @@ where
             .ok()
             .and_then(|response| read_refusal(response, host));
         let response = result.as_ref().ok();
-        let is_new = this.call.record(
-            *this.before,
+        let answer = response.and_then(|response| response.extensions().get::<Trail>());
+        let Recorded { entry, is_new } = this.call.record(
+            send,
+            answer,
             response.map(Response::status),
             refusal.as_ref(),
             || {
@@ -211,16 +213,33 @@ where
             clock::now,
         );
         if is_new {
-            telemetry::answered(this.call, host);
+            telemetry::answered(this.call, entry, host);
         }
         if let Err(error) = &result {
             let error = match this.decide.as_error(error) {
                 Some(error) => AttemptError::new::<S::Error>(error, this.head),
                 None => AttemptError::of_type::<S::Error>(),
             };
-            this.call.record_error(*this.before, error);
+            this.call.record_error(entry, error);
         }
-        Answer { result, refusal }
+        *this.entry = Some(entry);
+        if let Ok(response) = &mut result {
+            put(response.extensions_mut(), this.call.trail_at(entry));
+        }
+        Answer {
+            result,
+            refusal,
+            send,
+            entry,
+        }
+    }
+}
+
+/// As [`Extensions::insert`], which allocates also for a value that replaces one.
+fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    match extensions.get_mut::<T>() {
+        Some(there) => *there = value,
+        None => drop(extensions.insert(value)),
     }
 }
 

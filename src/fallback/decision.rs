@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
-    call::Call,
+    call::{Call, Route, Sent},
     model::Model,
     refusal::{Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
@@ -88,11 +88,11 @@ impl<P> Decision<P> {
         };
         let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
         // What is left for one of the keys that a layer further in has is not what is left of the target.
-        let told = |last: &Attempt| match last.key.as_ref() == own_key {
-            true => last.told.clone(),
+        let told = |attempt: &Attempt| match attempt.key.as_ref() == own_key {
+            true => attempt.told.clone(),
             false => Vec::new(),
         };
-        let told = || outcome.call.of_last(told).unwrap_or_default();
+        let told = || outcome.of_attempt(told).unwrap_or_default();
         match outcome.refusal {
             // What is too large now may fit next time.
             Some(refusal) if refusal.reason != Reason::TooLarge => {
@@ -120,26 +120,34 @@ impl<P> Decision<P> {
     /// that had come.
     fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Refusal, Instant)> {
         outcome.result.err()?;
-        outcome.call.of_attempts(outcome.before, |attempts| {
-            let last = attempts.last()?;
-            let (step, refusal) = (last.steps.last()?, last.refusal.as_ref()?);
-            let Action::Wait(wait) = step.action else {
-                return None;
-            };
-            if !self.policy.trigger.reasons.contains(&refusal.reason) {
-                return None;
-            }
-            // A pool waits for the key that frees first, which need not be the one that was refused.
-            let retry_after = match step.layer {
-                Layer::KeyRotation => Some(wait),
-                _ => refusal.retry_after,
-            };
-            let refusal = Refusal {
-                retry_after,
-                ..refusal.clone()
-            };
-            Some((refusal, last.refused_at?))
+        outcome.of_sends(|sends| {
+            let is_waited_for = |send: &Sent| !sends.iter().any(|it| it.went_out_after(send));
+            let waited_for = sends.iter().filter(|send| is_waited_for(send));
+            waited_for
+                .filter_map(|send| self.wait_after(&send.attempt))
+                .last()
         })
+    }
+
+    /// The refusal after which a layer further in waits, and when it came.
+    fn wait_after(&self, attempt: &Attempt) -> Option<(Refusal, Instant)> {
+        let (step, refusal) = (attempt.steps.last()?, attempt.refusal.as_ref()?);
+        let Action::Wait(wait) = step.action else {
+            return None;
+        };
+        if !self.policy.trigger.reasons.contains(&refusal.reason) {
+            return None;
+        }
+        // A pool waits for the key that frees first, which need not be the one that was refused.
+        let retry_after = match step.layer {
+            Layer::KeyRotation => Some(wait),
+            _ => refusal.retry_after,
+        };
+        let refusal = Refusal {
+            retry_after,
+            ..refusal.clone()
+        };
+        Some((refusal, attempt.refused_at?))
     }
 }
 
@@ -171,17 +179,19 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
         })
     }
 
-    fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
+    fn change(
+        &mut self,
+        head: &mut request::Parts,
+        route: &mut Route,
+        call: &Call,
+    ) -> Option<Bytes> {
         let own = self.own.as_ref()?;
         match self.chosen {
             Choice::Own => {
-                let model = own.model.as_ref().and_then(Model::name);
-                call.ask(|asked| {
-                    (asked.key, asked.model, asked.target) = (own.key.clone(), model, None);
-                });
+                route.model = own.model_name().or(route.model.take());
                 None
             }
-            Choice::Target(index) => own.turn_into(&self.policy.targets[index], head, call),
+            Choice::Target(index) => own.turn_into(&self.policy.targets[index], head, route, call),
         }
     }
 

@@ -9,7 +9,13 @@ use super::{
     Target,
     memory::{Account, TargetId},
 };
-use crate::{call::Call, credentials, head::Head, model::Model, origin::Origin};
+use crate::{
+    call::{Call, Route},
+    credentials,
+    head::Head,
+    model::Model,
+    origin::Origin,
+};
 
 /// The request as it came to this layer.
 pub(super) struct Own {
@@ -26,7 +32,7 @@ impl Own {
         Self {
             head: head.clone(),
             model: Model::in_path(&head.uri),
-            key: call.asked_key(),
+            key: call.route().key,
         }
     }
 
@@ -86,6 +92,7 @@ impl Own {
         &self,
         target: &Target,
         head: &mut request::Parts,
+        route: &mut Route,
         call: &Call,
     ) -> Option<Bytes> {
         let body = match (&self.model, target.own_model()) {
@@ -104,12 +111,11 @@ impl Own {
         for (name, value) in target.headers() {
             head.headers.insert(name, value.clone());
         }
-        let model = target.own_model().cloned().or_else(|| self.model_name());
-        call.ask(|asked| {
-            asked.key = self.key.clone().filter(|_| !leaves);
-            asked.model = model;
-            asked.target = Some(target.name());
-        });
+        if leaves {
+            route.key = None;
+        }
+        route.model = target.own_model().cloned().or_else(|| self.model_name());
+        route.target = Some(target.name());
         body
     }
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
-    call::Call,
+    call::{Call, Route},
     head::Head,
     model::Model,
     refusal::Refusal,
@@ -144,10 +144,15 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         }
     }
 
-    fn change(&mut self, head: &mut request::Parts, call: &Call) -> Option<Bytes> {
+    fn change(
+        &mut self,
+        head: &mut request::Parts,
+        route: &mut Route,
+        call: &Call,
+    ) -> Option<Bytes> {
         if let Stage::Leased(lease) = &mut self.stage {
-            let place = lease.place(head);
-            call.ask_with_key(lease.label().clone(), place);
+            call.add_placed(lease.place(head));
+            route.key = Some(lease.label().clone());
         }
         None
     }
@@ -187,7 +192,7 @@ fn want<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Want>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let asked = draft.call.asked_model();
+    let asked = draft.call.route().model;
     // What a layer further out has read is not read again.
     let named = asked.or_else(|| Model::in_path(&draft.head.uri)?.name());
     let model = match named {

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::Outcome,
+    call::{Sends, Sent},
     key_rotation::pool::{Lease, Want, is_of_every_model},
     refusal::Refusal,
     trail::{Attempt, Layer},
@@ -13,7 +14,7 @@ use crate::{
 
 /// An attempt, and what came of it.
 struct Answer<'a> {
-    attempt: &'a Attempt,
+    send: &'a Sent,
     refusal: Option<&'a Refusal>,
     has_passed: bool,
     at: Instant,
@@ -30,22 +31,21 @@ pub(super) enum Last {
     OfAnother,
 }
 
-/// Tells the pool what became of a key; says what the last attempt was to it.
+/// Tells the pool what became of a key; says what the attempt was to it whose outcome the layer has got.
 ///
 /// A layer further in may have made several attempts with it, may have asked another model, or have
-/// taken it off. What a later attempt has shown to be over is not told.
+/// taken it off. What an attempt that went out later has shown to be over is not told.
 pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) -> Last {
     let carries = |attempt: &Attempt| {
         let key = attempt.key.as_ref();
         attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
     };
-    outcome.call.of_attempts(outcome.before, |attempts| {
-        let mut answers = answers(attempts, outcome);
-        let mut sent = lease.sent();
+    outcome.of_sends(|sends| {
+        let answers = || answers(sends, outcome);
         let mut last = Last::Without;
-        while let Some(answer) = answers.next() {
-            let attempt = answer.attempt;
-            last = match carries(attempt) {
+        for answer in answers() {
+            let attempt = &answer.send.attempt;
+            let mut this = match carries(attempt) {
                 true => Last::Told,
                 false => Last::Without,
             };
@@ -53,50 +53,64 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                 Some(refusal) if carries(attempt) && refusal.another_key_helps() => {
                     let of_all = is_of_every_model(refusal);
                     let concerned = |attempt| carries(attempt) && (of_all || asks(attempt, want));
-                    let mut later = answers.clone();
-                    let is_over = later.any(|later| later.has_passed && concerned(later.attempt));
+                    let mut later = answers().filter(|it| it.send.went_out_after(answer.send));
+                    let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
                     if concerned(attempt) && !is_over {
                         // What another model's answer tells is left is left of that.
                         let told = asks(attempt, want).then_some(&*attempt.told);
-                        lease.refused(refusal, told.unwrap_or_default(), (sent, answer.at));
+                        let when = (sent(&answer, answers(), lease), answer.at);
+                        lease.refused(refusal, told.unwrap_or_default(), when);
                     } else {
-                        last = Last::OfAnother;
+                        this = Last::OfAnother;
                     }
                 }
                 None if answer.has_passed && carries(attempt) && asks(attempt, want) => {
-                    lease.succeeded(&attempt.told, (sent, answer.at));
+                    let when = (sent(&answer, answers(), lease), answer.at);
+                    lease.succeeded(&attempt.told, when);
                 }
                 _ => {}
             }
-            // What comes next went out after this was refused.
-            sent = attempt.refused_at.map_or(sent, |at| at.max(sent));
+            if answer.send.id == outcome.entry {
+                last = this;
+            }
         }
         last
     })
 }
 
+/// The latest moment before which an attempt did not go out: when the key did, or when the last refusal
+/// came that was known by then.
+fn sent<'a>(
+    answer: &Answer<'a>,
+    answers: impl Iterator<Item = Answer<'a>>,
+    lease: &Lease,
+) -> Instant {
+    let known = answers.filter(|it| answer.send.went_out_after(it.send));
+    let refused_at = known.filter_map(|it| it.send.attempt.refused_at).max();
+    refused_at.map_or(lease.sent(), |at| at.max(lease.sent()))
+}
+
 fn answers<'a, E>(
-    attempts: &'a [Attempt],
+    sends: Sends<'a>,
     outcome: &'a Outcome<'_, E>,
-) -> impl Iterator<Item = Answer<'a>> + Clone {
+) -> impl Iterator<Item = Answer<'a>> {
     let now = outcome.now();
-    let last = attempts.len().saturating_sub(1);
-    attempts.iter().enumerate().map(move |(index, attempt)| {
-        // What the last answer means may have been read better by a layer between. It may also have been
-        // cut off by one, or stand for all targets of a fallback.
-        let by_fallback = |attempt: &Attempt| {
-            let mut steps = attempt.steps.iter();
-            steps.any(|step| step.layer == Layer::Fallback)
-        };
-        match index == last && outcome.result.is_ok() && !by_fallback(attempt) {
+    let ended = sends.iter().filter(|send| !send.is_in_flight());
+    ended.map(move |send| {
+        let attempt = &send.attempt;
+        // What this answer means may have been read better by a layer between. It may also have been cut
+        // off by one, or stand for all targets of a fallback.
+        let mut steps = attempt.steps.iter();
+        let by_fallback = steps.any(|step| step.layer == Layer::Fallback);
+        match send.id == outcome.entry && outcome.result.is_ok() && !by_fallback {
             true => Answer {
-                attempt,
+                send,
                 refusal: outcome.refusal,
                 has_passed: outcome.is_success(),
                 at: now,
             },
             false => Answer {
-                attempt,
+                send,
                 refusal: attempt.refusal.as_ref(),
                 has_passed: attempt.refusal.is_none()
                     && attempt.status.is_some_and(|status| status.is_success()),
