@@ -19,7 +19,7 @@ use tokio::signal::unix;
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
-use serve::{Config, Gateway, Limited, WITHOUT_FILE, log, metrics};
+use serve::{Config, Gateway, LimitedListener, WITHOUT_FILE, log, metrics};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -63,7 +63,7 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
         )
     })?;
     let address = listener.local_addr()?;
-    let listener = Limited::new(listener, config.max_connections);
+    let listener = LimitedListener::new(listener, config.max_connections);
     // Whoever reads the address may ask for a stop at once.
     let mut signals = Signals::new()?;
     println!("gateway at http://{address}");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 use crate::{
-    serve::{Config, Gateway, Limited, log, metrics, serve},
+    serve::{Config, Gateway, LimitedListener, log, metrics, serve},
     wire::{Head, Upstream, Wire},
 };
 
@@ -117,7 +117,7 @@ pub(crate) async fn run(config: &Config, mock: &str) -> Running {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let router = gateway.router();
-    let listener = Limited::new(listener, config.max_connections);
+    let listener = LimitedListener::new(listener, config.max_connections);
     let server = tokio::spawn(serve(listener, router, async {
         let _ = stopped.await;
     }));

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 /// Accepts as many connections as may be open at once; each further one waits in the system's queue.
-pub(crate) struct Limited {
+pub(crate) struct LimitedListener {
     listener: TcpListener,
     free: Arc<Semaphore>,
 }
@@ -34,9 +34,9 @@ pub(crate) struct Reserved {
 /// A body up to this size is always admitted: `max_connections` bounds how many there are.
 const SMALL: u64 = 16 * 1024;
 
-// === impl Limited ===
+// === impl LimitedListener ===
 
-impl Limited {
+impl LimitedListener {
     pub(crate) fn new(listener: TcpListener, connections: usize) -> Self {
         let connections = connections.min(Semaphore::MAX_PERMITS);
         Self {
@@ -46,7 +46,7 @@ impl Limited {
     }
 }
 
-impl Listener for Limited {
+impl Listener for LimitedListener {
     type Io = TcpStream;
     /// Nobody reads the address of a caller. What stands in its place is dropped with the connection.
     type Addr = Option<OwnedSemaphorePermit>;

@@ -23,21 +23,21 @@ pub(crate) fn check_request(request: &Request) -> Result<(), Failure> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_11 => {
-            return Err(Failure::Malformed("It has no Host."));
+            return Err(Failure::Malformed("it has no Host."));
         }
-        (_, Some(_)) => return Err(Failure::Malformed("It has more than one Host.")),
+        (_, Some(_)) => return Err(Failure::Malformed("it has more than one Host.")),
         (Some(host), None) if !host.to_str().is_ok_and(is_authority) => {
-            return Err(Failure::Malformed("Its Host is not a host with a port."));
+            return Err(Failure::Malformed("its Host is not a host with a port."));
         }
         _ => {}
     }
     let target = request.uri().authority().map(Authority::as_str);
     if !target.is_none_or(is_authority) {
-        return Err(Failure::Malformed("Its target has a user or a wrong port."));
+        return Err(Failure::Malformed("its target has a user or a wrong port."));
     }
     check_coding(request.headers()).map_err(|coding| match coding {
         Coding::Unknown => Failure::Coding,
-        Coding::Repeated => Failure::Malformed("It is chunked more than once."),
+        Coding::Repeated => Failure::Malformed("it is chunked more than once."),
     })
 }
 

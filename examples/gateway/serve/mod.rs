@@ -26,7 +26,7 @@ use tokio::time::Instant;
 pub(crate) use config::{Config, WITHOUT_FILE};
 pub(crate) use config_error::ConfigError;
 pub(crate) use connections::serve;
-pub(crate) use limits::Limited;
+pub(crate) use limits::LimitedListener;
 
 use board::Board;
 use limits::Buffers;
