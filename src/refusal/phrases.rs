@@ -52,6 +52,8 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["account is in good standing"], QUOTA.of(Scope::Account)),
     (&["overdue balance"], QUOTA.of(Scope::Account)),
     (&["account balance is overdue"], QUOTA.of(Scope::Account)),
+    (&["account is overdue"], QUOTA.of(Scope::Account)),
+    (&["account is in arrears"], QUOTA.of(Scope::Account)),
     (&["free tier of the model has been exhausted"], QUOTA.of(Scope::AccountModel)),
     (&["free allocated quota exceeded"], QUOTA.of(Scope::AccountModel)),
     (&["exhausted", "free trial quota"], QUOTA.of(Scope::AccountModel)),
@@ -115,7 +117,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["maximum context length"], LARGE.of(Scope::Request)),
     (&["exceeds", "context length"], LARGE.of(Scope::Request)),
     // Anthropic: the plan pays for the standard context only.
-    (&["extra usage is required for long context"], LARGE),
+    (&["extra usage", "required", "context"], LARGE),
 
     // --- Overload.
     (&["overloaded"], BUSY.of(Scope::Model)),
@@ -187,7 +189,11 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     // Anthropic names the number where it counts by model, and only the owner where it counts them all.
     (&["organization's rate limit of "], NOTHING.of(Scope::AccountModel)),
     (&["your organization's rate limit"], NOTHING.of(Scope::Account)),
+    (&["rate limit for your organization", " of "], NOTHING.of(Scope::AccountModel)),
+    (&["rate limit for your organization"], NOTHING.of(Scope::Account)),
     (&["your account's rate limit"], NOTHING.of(Scope::Account)),
+    (&["rate limit for your account"], NOTHING.of(Scope::Account)),
+    (&["your account rate limit"], NOTHING.of(Scope::Account)),
     (&["your team's rate limit"], NOTHING.of(Scope::Account)),
     (&["your workspace's rate limit"], NOTHING.of(Scope::Project)),
     // Moonshot:
@@ -230,13 +236,10 @@ pub(super) fn meanings(message: &str, status: Option<u16>) -> impl Iterator<Item
 /// What only DashScope says; its link tells a minute's limit on tokens from spent credits, in OpenAI's
 /// sentence of the latter (oh-my-pi#8476, opencode#23722).
 pub(super) fn is_of_dash_scope(message: &str) -> bool {
-    [
-        "error-code#token-limit",
-        "model-studio/error-code",
-        "allocated quota exceeded",
-    ]
-    .iter()
-    .any(|part| message.contains(part))
+    let has = |part| message.contains(part);
+    has("error-code#token-limit")
+        || (has("model-studio") && has("error-code"))
+        || has("allocated quota exceeded")
 }
 
 /// The message without what stands between its first quotation mark and its last: what is quoted may

@@ -110,8 +110,13 @@ impl Evidence<'_> {
             Belief::All => message.into(),
             Belief::Unquoted | Belief::Words => phrases::without_quotes(message),
         };
-        // A plan's sentence says more than the code of a rate limit beside it.
-        let mut signs: Vec<_> = self.plan(&sentences).into_iter().collect();
+        let plan = self.plan(&sentences);
+        // A plan's sentence knows the window better than the code beside it, and the owner less well.
+        let window = plan.map(|plan| Meaning {
+            scope: None,
+            ..plan
+        });
+        let mut signs: Vec<_> = window.into_iter().collect();
         let stated = self.report.as_ref().and_then(|report| report.status);
         // The response's own status first; a proxy's 500 may repeat the 429 that it got.
         let by_status = [self.status, stated]
@@ -131,6 +136,7 @@ impl Evidence<'_> {
         }
         let phrases = phrases::meanings(&sentences, self.status);
         signs.extend(phrases.map(|sign| self.believe(sign)));
+        signs.extend(plan);
         signs.retain(|sign| {
             sign.reason
                 .is_none_or(|reason| meaning::is_possible(reason, self.status))

@@ -151,11 +151,23 @@ fn has_error_code(object: &Map<String, Value>) -> bool {
         None if is_of_baidu(object) => object.get(codes::ERROR_CODE),
         code => code,
     };
-    code.and_then(Value::as_u64).is_some_and(|code| code != 0)
+    let number = |code: &Value| match code {
+        Value::String(code) => code.parse().ok(),
+        code => code.as_u64(),
+    };
+    code.and_then(number).is_some_and(|code: u64| code != 0)
 }
 
+/// Whether the number under `error_code` is Baidu's.
 fn is_of_baidu(object: &Map<String, Value>) -> bool {
     object.contains_key(codes::ERROR_CODE) && object.contains_key("error_msg")
+}
+
+/// The space of a code that stands in no object of its own.
+fn own_space(key: &str, code: &str, object: &Map<String, Value>) -> Option<codes::Space> {
+    let is_number = code.bytes().all(|byte| byte.is_ascii_digit());
+    let is_baidu = key == codes::ERROR_CODE && is_number && is_of_baidu(object);
+    is_baidu.then_some(codes::ERROR_CODE)
 }
 
 /// As the codes of Z.ai are.
@@ -198,7 +210,8 @@ impl Report {
             match value {
                 Value::String(text) => {
                     if CODE_KEYS.contains(&key) || (key == "error" && is_code(text)) {
-                        self.code(text, place.space);
+                        let own = own_space(key, text, object);
+                        self.code(text, place.space.or(own));
                     }
                     if TEXT_KEYS.contains(&key) {
                         self.message(text, place);
@@ -207,8 +220,7 @@ impl Report {
                 Value::Number(number) => {
                     let number = number.to_string();
                     if CODE_KEYS.contains(&key) {
-                        let is_of_baidu = key == codes::ERROR_CODE && is_of_baidu(object);
-                        let own = is_of_baidu.then_some(codes::ERROR_CODE);
+                        let own = own_space(key, &number, object);
                         self.code(&number, place.space.or(own));
                     }
                 }

@@ -38,6 +38,13 @@ fn quota_is_read_under_403_400_and_429() {
             r#"{"error":{"code":"SetLimitExceeded","message":"Your account 1 has reached the set inference limit for the doubao model, and the model service has been paused.","type":"TooManyRequests"}}"#,
             "QuotaExhausted of AccountModel +key +model",
         ),
+        // A key's own cap by the week stays the key's.
+        (
+            "openrouter.ai",
+            403,
+            r#"{"error":{"message":"Key limit exceeded (weekly limit). Manage it using https://openrouter.ai/settings/keys","code":403}}"#,
+            "QuotaExhausted Week of Key +key",
+        ),
         (
             "dashscope.aliyuncs.com",
             400,

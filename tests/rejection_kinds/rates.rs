@@ -155,6 +155,12 @@ fn owner_of_a_rate_is_read_from_its_sentence() {
             r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your workspace's rate limit. Please try again later."}}"#,
             "RateLimited of Project +time +key +model",
         ),
+        (
+            "gateway.example",
+            429,
+            r#"{"error":{"type":"rate_limit_error","message":"This request would exceed the rate limit for your account."}}"#,
+            "RateLimited of Account +time +key +model",
+        ),
         // With its number it is that of a model.
         (
             "api.anthropic.com",

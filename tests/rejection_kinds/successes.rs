@@ -54,6 +54,12 @@ fn base_resp_tells_a_limit_under_a_200() {
         (
             MINIMAX,
             200,
+            r#"{"base_resp":{"status_code":"1008","status_msg":"No."}}"#,
+            "QuotaExhausted of Account +key",
+        ),
+        (
+            MINIMAX,
+            200,
             r#"{"base_resp":{"status_code":2013,"status_msg":"invalid params"}}"#,
             "none",
         ),
@@ -98,6 +104,12 @@ fn error_code_tells_a_limit_under_a_200() {
             200,
             r#"{"error_code":4,"error_msg":"Open api request limit reached"}"#,
             "RateLimited Requests of Platform +time",
+        ),
+        (
+            PROXY,
+            200,
+            r#"{"error_code":"336501","error_msg":"No."}"#,
+            "RateLimited Requests Minute +time +key +model",
         ),
         (
             BAIDU,

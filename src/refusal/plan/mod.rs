@@ -109,8 +109,10 @@ pub(super) fn limit_of_code(code: &str) -> Option<Meaning> {
     Some(PLAN.per(window))
 }
 
-/// The window next to a limit. If there is none and the limit is one of usage, the first window.
+/// The window next to a limit; if there is none, that which a limit "for this week" names, or the first
+/// beside a limit of usage.
 fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
+    let has_limit = words.iter().any(|word| LIMITS.contains(word));
     let places = 0..words.len();
     let next_to_limit = places.clone().find_map(|at| {
         let (window, after) = window_at(words, at)?;
@@ -126,10 +128,15 @@ fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
             let is_length = words::length_at(words, at).is_some_and(|(_, end)| end == after);
             let before = at.checked_sub(1).and_then(|before| words.get(before));
             let follows = before.is_some_and(|before| BEFORE_A_WINDOW.contains(before));
-            (follows || !(is_bare || is_length)).then_some(window)
+            let is_named = match is_of_usage {
+                true => follows || !(is_bare || is_length),
+                // "10 requests per day" is a rate, and "for 5 hours" may be a delay.
+                false => follows && !is_length && before != Some(&"per"),
+            };
+            is_named.then_some(window)
         })
     };
-    next_to_limit.or_else(|| is_of_usage.then(anywhere)?)
+    next_to_limit.or_else(|| has_limit.then(anywhere)?)
 }
 
 /// The window that begins at a word, and the place behind it.
@@ -227,6 +234,12 @@ mod tests {
             ),
             ("You've reached your usage limit for this week.", Week),
             (
+                "Your plan's allowance for this billing cycle is exhausted",
+                Month,
+            ),
+            ("Quota exceeded for this month", Month),
+            ("Token Plan 5小时用量已达上限", FiveHours),
+            (
                 "You've reached your usage limit of 100 requests per week.",
                 Week,
             ),
@@ -266,6 +279,7 @@ mod tests {
             "You've reached your hourly usage limit",
             "Limit of 50 requests per minute exceeded",
             "You have exceeded your daily rate limit",
+            "Rate limit exceeded. Your account is blocked for 24 hours",
             "Open api daily request limit reached",
             "Tokens per day limit exceeded - too many tokens processed.",
             "Rate limit reached on requests per day. Limit: 10000 / day.",
