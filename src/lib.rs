@@ -19,6 +19,7 @@ mod credentials;
 pub mod fallback;
 mod head;
 pub mod inspect;
+mod jitter;
 pub mod key_rotation;
 mod meter;
 mod model;

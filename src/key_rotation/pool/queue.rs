@@ -10,13 +10,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    departures::{Departures, Last},
     sessions::{Moved, Sessions},
     state::{Exhausted, KeyId, Loan, State, Want},
 };
-
-/// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
-const SPREAD: Duration = Duration::from_millis(100);
-const APART: Duration = Duration::from_millis(2);
 
 /// A waiter looks by itself this long after the first of its line should have, whose task may not run.
 const BACKUP: Duration = Duration::from_millis(100);
@@ -35,8 +32,8 @@ pub(super) struct Queue {
     pub(super) sessions: Sessions,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
-    /// When the last of them may go out: nobody overtakes those who came before.
-    last: Option<Instant>,
+    /// When the last of them may go out.
+    last: Last,
     joined: i64,
     rejoined: i64,
 }
@@ -321,19 +318,18 @@ impl State {
     }
 
     fn grant(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
-        let apart = match u32::try_from(served.len()) {
-            Ok(count) if count > 0 => APART.min(SPREAD / count),
-            _ => Duration::ZERO,
-        };
-        let mut at = self.queue.last.map_or(now, |last| last.max(now));
+        if served.is_empty() {
+            return;
+        }
+        let mut last = self.queue.last;
+        let mut departures = Departures::new(served.len(), last, &mut self.random, now);
         for (id, mut loan) in served {
-            at = at.min(now + SPREAD);
+            let at = departures.next(&mut last, self.hints(&loan, now));
             self.set_aside(&mut loan);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
-            self.queue.last = Some(at);
-            at += apart;
         }
+        self.queue.last = last;
     }
 }
 
