@@ -43,6 +43,12 @@ impl Share {
         Self(random.u32(..))
     }
 
+    /// The least of so many, as if all of them were drawn.
+    pub(crate) fn least_of(count: usize, random: &mut fastrand::Rng) -> Self {
+        let least = 1.0 - random.f64().powf(1.0 / count.max(1) as f64);
+        Self((least * f64::from(u32::MAX)) as u32)
+    }
+
     /// This share of a jitter, from the hint's end on, where so much time has `passed` since then.
     pub(crate) fn of(self, most: Duration, passed: Duration) -> Duration {
         let least = passed.max(LEAST).min(most);

@@ -39,9 +39,6 @@ struct Limit {
 /// So many go out after a window's end until it is known what such an end brings.
 const A_LITTLE: u64 = 2;
 
-/// What is all there again later than this after a window's end may have come bit by bit.
-const AT_ONCE: Duration = Duration::from_millis(50);
-
 /// Limits are counted when a request is let in, however long its answer takes.
 const LET_IN: Duration = Duration::from_secs(1);
 
@@ -127,13 +124,7 @@ impl Told {
                 Some(known) => {
                     if known.ended && known.sent <= sent {
                         // The first word after a window's end: is there all of the limit again?
-                        match known.holds(remaining) {
-                            false => habits.refills_at_once = Some(false),
-                            true if sent <= known.sent + AT_ONCE => {
-                                habits.refills_at_once = Some(true);
-                            }
-                            true => {}
-                        }
+                        habits.refills_at_once = Some(known.holds(remaining));
                     }
                     known.correct(heard, now);
                 }

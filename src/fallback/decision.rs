@@ -22,6 +22,7 @@ use super::{
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::Call,
+    jitter::Share,
     model::Model,
     refusal::{Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
@@ -44,6 +45,8 @@ pub(super) struct Decision<P> {
     held: Option<Instant>,
     /// Its place among those who wait.
     seat: Option<Seat>,
+    /// How much later than a hint's end it goes out, and since when it waits.
+    jitter: Option<(Share, Instant)>,
 }
 
 impl<P> Decision<P> {
@@ -57,6 +60,7 @@ impl<P> Decision<P> {
             patience: None,
             held: None,
             seat: None,
+            jitter: None,
         }
     }
 

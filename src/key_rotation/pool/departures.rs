@@ -1,6 +1,6 @@
 //! When keys that were set aside for waiting calls go out: not as one, and not at a hint's very end. Pure.
 
-use std::{time::Duration, vec};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,59 +14,46 @@ use crate::jitter::Share;
 const SPREAD: Duration = Duration::from_millis(100);
 const APART: Duration = Duration::from_millis(2);
 
-/// The departures of keys that were set aside at one moment.
-pub(super) struct Departures {
-    now: Instant,
-    apart: Duration,
-    /// The next one, where no hint has just ended.
-    next: Instant,
-    /// One for each key, the least first: who came first goes first.
-    shares: vec::IntoIter<Share>,
-}
-
 /// The last departures so far: nobody overtakes those who came before.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Last {
+pub(super) struct Departures {
     plain: Option<Instant>,
     /// By themselves, so that a key that is free does not wait for the jitter of another.
     after_hint: Option<Instant>,
 }
 
+/// How far apart so many go out that are set aside at one moment.
+pub(super) fn apart(count: usize) -> Duration {
+    match u32::try_from(count) {
+        Ok(count) if count > 0 => APART.min(SPREAD / count),
+        _ => Duration::ZERO,
+    }
+}
+
 // === impl Departures ===
 
 impl Departures {
-    pub(super) fn new(count: usize, last: Last, random: &mut fastrand::Rng, now: Instant) -> Self {
-        let mut shares: Vec<_> = (0..count).map(|_| Share::draw(random)).collect();
-        shares.sort_unstable();
-        let apart = match u32::try_from(count) {
-            Ok(count) if count > 0 => APART.min(SPREAD / count),
-            _ => Duration::ZERO,
-        };
-        Self {
-            now,
-            apart,
-            next: last.plain.map_or(now, |at| at.max(now)),
-            shares: shares.into_iter(),
-        }
+    /// When the next key goes out on whose limits no hint has just ended, so long after the last.
+    pub(super) fn plain(&mut self, apart: Duration, now: Instant) -> Instant {
+        let next = self.plain.map_or(now, |last| (last + apart).max(now));
+        *self.plain.insert(next.min(now + SPREAD))
     }
 
-    /// When the next key goes out, on whose limits there are hints that end at these moments.
-    pub(super) fn next(&mut self, last: &mut Last, ends: impl Iterator<Item = Instant>) -> Instant {
-        let (now, share) = (self.now, self.shares.next());
-        let ended = ends.filter(|end| *end <= now && now < *end + SPREAD).max();
-        match (share, ended) {
-            (Some(share), Some(end)) => {
-                let at = end + share.of(SPREAD, now.saturating_duration_since(end));
-                let at = last.after_hint.map_or(at, |last| last.max(at));
-                last.after_hint = Some(at);
-                at
-            }
-            _ => {
-                let at = self.next.min(now + SPREAD);
-                self.next = at + self.apart;
-                last.plain = Some(at);
-                at
-            }
+    /// When the next key goes out, for the first of so many calls that wait, if a hint on its limits has just
+    /// ended.
+    pub(super) fn after_hint(
+        &mut self,
+        end: Instant,
+        waiting: usize,
+        random: &mut fastrand::Rng,
+        now: Instant,
+    ) -> Option<Instant> {
+        if end + SPREAD <= now {
+            return None;
         }
+        let from = self.after_hint.map_or(now, |last| last.max(now));
+        let share = Share::least_of(waiting, random);
+        let at = end + share.of(SPREAD, from.saturating_duration_since(end));
+        Some(*self.after_hint.insert(at.max(from)))
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -10,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    departures::{Departures, Last},
+    departures::{self, Departures},
     sessions::{Moved, Sessions},
     state::{Exhausted, KeyId, Loan, State, Want},
 };
@@ -32,8 +33,7 @@ pub(super) struct Queue {
     pub(super) sessions: Sessions,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
-    /// When the last of them may go out.
-    last: Last,
+    departures: Departures,
     joined: i64,
     rejoined: i64,
 }
@@ -76,6 +76,11 @@ pub(super) enum Turn {
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// How many have a place.
+    fn waiting(&self) -> usize {
+        self.lines.values().map(|line| line.waiting.len()).sum()
     }
 
     /// The number of the last place, or for a call that has waited before of one in front of all who have not.
@@ -318,18 +323,20 @@ impl State {
     }
 
     fn grant(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
-        if served.is_empty() {
-            return;
-        }
-        let mut last = self.queue.last;
-        let mut departures = Departures::new(served.len(), last, &mut self.random, now);
+        let mut waiting = self.queue.waiting() + served.len();
+        let mut apart = Duration::ZERO;
+        let then_apart = departures::apart(served.len());
         for (id, mut loan) in served {
-            let at = departures.next(&mut last, self.hints(&loan, now));
+            let ended = self.hints(&loan, now).filter(|end| *end <= now).max();
+            let departures = &mut self.queue.departures;
+            let at = ended
+                .and_then(|end| departures.after_hint(end, waiting, &mut self.random, now))
+                .unwrap_or_else(|| departures.plain(mem::replace(&mut apart, then_apart), now));
+            waiting -= 1;
             self.set_aside(&mut loan);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
         }
-        self.queue.last = last;
     }
 }
 
