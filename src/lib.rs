@@ -20,6 +20,7 @@ mod credentials;
 pub mod fallback;
 mod head;
 pub mod inspect;
+mod jitter;
 pub mod key_rotation;
 mod meter;
 mod model;

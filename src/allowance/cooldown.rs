@@ -28,6 +28,8 @@ pub(crate) const NO_HINT: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cooldown {
     spell: Option<Spell>,
+    /// The last end that the provider has said; kept when a success forgets the rest.
+    hint: Option<Instant>,
 }
 
 /// The last cooldown; it may be over, and still counts for the doubling of the next.
@@ -70,6 +72,11 @@ impl Cooldown {
     pub(crate) fn end(&self, now: Instant) -> Option<(Instant, &Refusal)> {
         let spell = self.spell.as_ref().filter(|spell| spell.until > now)?;
         Some((spell.until, &spell.refusal))
+    }
+
+    /// The last end that the provider has said.
+    pub(crate) fn hint(&self) -> Option<Instant> {
+        self.hint
     }
 
     /// Whether a refusal that came since `moment` forbids to send now.
@@ -141,6 +148,9 @@ impl Cooldown {
                 spell.began = now;
             }
             spell => {
+                if exact {
+                    self.hint = Some(until);
+                }
                 *spell = Some(Spell {
                     refusal: refusal.clone(),
                     began: now,
@@ -157,6 +167,8 @@ impl Cooldown {
     pub(crate) fn succeed(&mut self, sent: Instant) {
         if self.spell.as_ref().is_some_and(|spell| sent > spell.began) {
             self.spell = None;
+            // One that ended early by this was not waited for.
+            self.hint = self.hint.filter(|end| *end <= sent);
         }
     }
 

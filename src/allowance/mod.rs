@@ -143,6 +143,14 @@ impl Allowance {
         refused.into_iter().chain(spent).max_by_key(|(end, _)| *end)
     }
 
+    /// When the provider's last hints end: to wait until then, or that there is more then.
+    pub(crate) fn hints(&self, habits: &Habits, now: Instant) -> impl Iterator<Item = Instant> {
+        let refused = self.cooldown.hint();
+        let spent = self.told.spent(habits, now).map(|spent| spent.until);
+        let hints = [refused, self.told.ended(), spent];
+        hints.into_iter().flatten()
+    }
+
     /// Whether a refusal that came since `moment` forbids to send now.
     pub(crate) fn was_refused_since(&self, moment: Instant, now: Instant) -> bool {
         self.cooldown.began_since(moment, now)

@@ -9,7 +9,11 @@ use crate::refusal::{Bucket, Dimension, Window};
 
 /// The last word on each of the limits that a provider tells of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told(Vec<Limit>);
+pub(super) struct Told {
+    limits: Vec<Limit>,
+    /// When the last window ended, of those that were believed.
+    ended: Option<Instant>,
+}
 
 #[derive(Clone, Debug)]
 struct Limit {
@@ -86,7 +90,7 @@ impl Told {
             // A window that is over already is no window, and one without end is asked again.
             let reset = bucket.reset.filter(|reset| !reset.is_zero());
             let resets = reset.map(|reset| told_at + reset.min(CAP));
-            let known = self.0.iter().any(|limit| limit.is_of(bucket));
+            let known = self.limits.iter().any(|limit| limit.is_of(bucket));
             if known && resets.is_some_and(|resets| resets <= now) {
                 // A late word on a window that is over.
                 continue;
@@ -94,7 +98,7 @@ impl Told {
             let is_vague = remaining == 0 && resets.is_none();
             if is_vague
                 && self
-                    .0
+                    .limits
                     .iter()
                     .any(|limit| limit.is_of(bucket) && limit.vague)
             {
@@ -116,7 +120,7 @@ impl Told {
                 heard: now,
                 passed: None,
             };
-            match self.0.iter_mut().find(|limit| limit.is_of(bucket)) {
+            match self.limits.iter_mut().find(|limit| limit.is_of(bucket)) {
                 Some(known) => {
                     if known.ended && known.sent <= sent {
                         // The first word after a window's end: is there all of the limit again?
@@ -124,18 +128,22 @@ impl Told {
                     }
                     known.correct(heard, now);
                 }
-                None => self.0.push(heard),
+                None => self.limits.push(heard),
             }
         }
     }
 
     /// A request passed whose answer did not say what is left.
     pub(super) fn count_one(&mut self) {
-        for limit in self.0.iter_mut().filter(|limit| limit.counts_requests()) {
+        for limit in self
+            .limits
+            .iter_mut()
+            .filter(|limit| limit.counts_requests())
+        {
             limit.remaining = limit.remaining.saturating_sub(1);
         }
         // Of a window that nobody tells of, nothing is known.
-        self.0
+        self.limits
             .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
     }
 
@@ -143,11 +151,11 @@ impl Told {
     pub(super) fn count_given_up(&mut self, sent: Instant) {
         let counts =
             |limit: &&mut Limit| limit.counts_requests() && !limit.ended && limit.sent <= sent;
-        for limit in self.0.iter_mut().filter(counts) {
+        for limit in self.limits.iter_mut().filter(counts) {
             limit.remaining = limit.remaining.saturating_sub(1);
         }
         // Nothing left, and more at no known time: that is no knowledge.
-        self.0
+        self.limits
             .retain(|limit| limit.remaining > 0 || limit.resets.is_some());
     }
 
@@ -158,7 +166,7 @@ impl Told {
         out: impl Fn(Instant) -> u64,
         now: Instant,
     ) -> Left {
-        self.roll(now);
+        self.roll(habits, now);
         let mut left = Left::Unknown;
         for limit in self.heard(habits, now) {
             let of_this = match limit.spent(now) {
@@ -181,9 +189,14 @@ impl Told {
             .max_by_key(|spent| spent.until)
     }
 
+    /// When the last window ended.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.ended
+    }
+
     /// So many have passed since nothing is left of what this counts.
     pub(super) fn test(&mut self, dimension: Dimension, passed: u64) {
-        let limits = self.0.iter_mut();
+        let limits = self.limits.iter_mut();
         for limit in limits.filter(|limit| limit.dimension == dimension && limit.remaining == 0) {
             limit.passed = Some(passed);
         }
@@ -192,7 +205,7 @@ impl Told {
     /// Of what nothing was left, and that was being tested, when a request went out at `sent` whose
     /// refusal comes after the window has ended.
     pub(super) fn was_tested(&self, sent: Instant) -> Option<Dimension> {
-        let mut limits = self.0.iter();
+        let mut limits = self.limits.iter();
         limits
             .find(|limit| limit.ended && limit.passed.is_some() && sent < limit.sent)
             .map(|limit| limit.dimension)
@@ -200,16 +213,20 @@ impl Told {
 
     /// Those that are believed.
     fn heard(&self, habits: &Habits, now: Instant) -> impl Iterator<Item = &Limit> {
-        let limits = self.0.iter();
+        let limits = self.limits.iter();
         limits.filter(move |limit| habits.hears(limit.dimension, now))
     }
 
     /// When the time of a limit is over there is all of it again, until more is told.
-    fn roll(&mut self, now: Instant) {
-        self.0.retain_mut(|limit| {
+    fn roll(&mut self, habits: &Habits, now: Instant) {
+        let ended = &mut self.ended;
+        self.limits.retain_mut(|limit| {
             let Some(resets) = limit.resets.filter(|resets| *resets <= now) else {
                 return true;
             };
+            if habits.hears(limit.dimension, now) {
+                *ended = Some(ended.map_or(resets, |last| last.max(resets)));
+            }
             limit.remaining = limit.limit.unwrap_or_default();
             (limit.sent, limit.resets, limit.ended) = (resets, None, true);
             limit.remaining > 0

@@ -2,13 +2,10 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use super::{
-    Delays, ErrorTrigger,
-    delays::spread,
-    layer::{Jitter, Policy},
-};
+use super::{Delays, ErrorTrigger, layer::Policy};
 use crate::{
     attempt::{Decide, Outcome, Verdict},
+    jitter::Share,
     refusal::{Reason, Refusal},
     trail::{Action, Layer, Why},
 };
@@ -73,7 +70,10 @@ impl<D: Delays, P> Decision<D, P> {
             None => Duration::MAX,
         };
         let jitter = match hint {
-            Some(hint) => self.policy.jitter.on(hint, most / 2, &mut drawn.random),
+            Some(hint) => {
+                let most = self.policy.jitter.most(hint).min(most / 2);
+                Share::draw(&mut drawn.random).of(most, Duration::ZERO)
+            }
             None => Duration::ZERO,
         };
         Ok(least.saturating_add(jitter))
@@ -134,14 +134,5 @@ fn time_does_not_help(refusal: &Refusal) -> bool {
     match refusal.reason {
         Reason::RateLimited | Reason::Overloaded => !refusal.time_helps(),
         _ => refusal.should_retry == Some(false),
-    }
-}
-
-// === impl Jitter ===
-
-impl Jitter {
-    fn on(self, hint: Duration, most: Duration, random: &mut fastrand::Rng) -> Duration {
-        let share = hint.saturating_mul(self.percent) / 100;
-        spread(share.max(self.at_least).min(most), random)
     }
 }

@@ -13,6 +13,7 @@ use tower::{Layer, retry::budget::Budget};
 use super::{AsError, Backoff, ErrorsIf, Exponential, NoErrors};
 use crate::{
     attempt::{Settings, setters},
+    jitter::Jitter,
     refusal::Reason,
     trigger::Trigger,
 };
@@ -58,13 +59,6 @@ pub(super) struct Policy<D, P> {
     pub(super) settings: Settings,
 }
 
-/// What is added to a hint, so that many callers with the same hint do not come back as one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Jitter {
-    pub(super) percent: u32,
-    pub(super) at_least: Duration,
-}
-
 // === impl BackoffLayer ===
 
 impl BackoffLayer {
@@ -74,10 +68,7 @@ impl BackoffLayer {
             policy: Policy {
                 attempts: 5,
                 delays: Exponential::new(),
-                jitter: Jitter {
-                    percent: 10,
-                    at_least: Duration::from_millis(250),
-                },
+                jitter: Jitter::DEFAULT,
                 max_wait: Duration::from_secs(60),
                 trigger: Trigger {
                     reasons: vec![Reason::RateLimited, Reason::Overloaded],

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict},
     call::{Call, Route, Sent},
+    jitter::Share,
     model::Model,
     refusal::{Reason, Refusal},
     trail::{Action, Attempt, Layer, Why},
@@ -45,6 +46,8 @@ pub(super) struct Decision<P> {
     held: Option<Instant>,
     /// Its place among those who wait.
     seat: Option<Seat>,
+    /// How much later than a hint's end it goes out, and since when it waits.
+    jitter: Option<(Share, Instant)>,
 }
 
 impl<P> Decision<P> {
@@ -58,6 +61,7 @@ impl<P> Decision<P> {
             patience: None,
             held: None,
             seat: None,
+            jitter: None,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::{
     allowance::{Allowance, Forgettable, Habits, Remembered, Room},
+    jitter::Share,
     origin::Origin,
     refusal::{Bucket, Refusal},
 };
@@ -48,6 +49,7 @@ pub(super) struct Known {
     /// Who waits for an answer that tells more.
     waiting: HashMap<u64, Waker>,
     seats: u64,
+    random: fastrand::Rng,
 }
 
 #[derive(Default)]
@@ -151,6 +153,18 @@ impl Known {
             Some(target) => target.allowance.room(&target.habits, true, now),
             None => Allowance::default().room(&Habits::default(), true, now),
         }
+    }
+
+    /// When the provider's last hints for a target end that was looked up.
+    pub(super) fn hints(&self, of: &Candidate, now: Instant) -> impl Iterator<Item = Instant> {
+        let target = of.place.and_then(|place| self.targets.get(place));
+        let hints = target.map(|target| target.allowance.hints(&target.habits, now));
+        hints.into_iter().flatten()
+    }
+
+    /// Where in its jitter a call goes out that waits for a hint's end.
+    pub(super) fn draw_share(&mut self) -> Share {
+        Share::draw(&mut self.random)
     }
 
     /// When the target frees, and what it waits for; `None` if it is free.

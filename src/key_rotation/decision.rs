@@ -80,6 +80,15 @@ impl<X> Decision<X> {
         Some(left.map_or(end, |left| end.min(now + left)))
     }
 
+    /// The moment at which a key goes out, if that leaves the call half of its time; or else half-way.
+    fn in_time<R>(&mut self, at: Instant, call: &Call, now: Instant) -> Instant
+    where
+        X: WhenExhausted<R>,
+    {
+        let end = self.patience::<R>(call, now).unwrap_or(now);
+        at.min(now + end.saturating_duration_since(now) / 2)
+    }
+
     /// Whether a call that waits until `end` may get a key by then.
     fn is_in_reach(exhausted: &Exhausted, end: Instant) -> bool {
         exhausted.free_for_sure().is_none_or(|at| at < end)
@@ -127,7 +136,10 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                     self.stage = Stage::Waiting(pool, ticket);
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
-                    Standing::Served(lease, at) => self.stage = Stage::Granted(lease, at),
+                    Standing::Served(lease, at) => {
+                        let at = self.in_time::<R>(at, draft.call, now);
+                        self.stage = Stage::Granted(lease, at);
+                    }
                     Standing::Waiting { free_at, look_at } => {
                         let pool = pool.clone();
                         let end = self.patience::<R>(draft.call, now).unwrap_or(now);

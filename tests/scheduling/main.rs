@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
 
+mod after_hint;
 mod choice;
 mod cooling;
 mod fallback;

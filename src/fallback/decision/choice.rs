@@ -14,6 +14,7 @@ use crate::{
         memory::{Candidate, Known},
         own::Own,
     },
+    jitter::Jitter,
     refusal::Refusal,
 };
 
@@ -47,6 +48,21 @@ pub(super) enum Pick {
 /// A choice, and what the memory has of it.
 pub(super) struct Chosen(Choice, Candidate);
 
+// === impl Pick ===
+
+impl Pick {
+    /// Whether a call waits that may wait until `end`.
+    fn is_wait(&self, end: Option<Instant>) -> bool {
+        end.is_some_and(|end| match self {
+            Self::Hold(_, at) => at.is_none_or(|at| at < end),
+            Self::Limited(_, until) => *until < end,
+            Self::Ask(_) | Self::Nothing => false,
+        })
+    }
+}
+
+// === impl Decision ===
+
 impl<P> Decision<P> {
     /// The choices that this request has, in order of preference.
     pub(super) fn choices<'a>(&'a self, own: &'a Own) -> impl Iterator<Item = Choice> + 'a {
@@ -74,6 +90,10 @@ impl<P> Decision<P> {
     ) -> Pick {
         let may_wait = |until| end.is_some_and(|end| until < end);
         let held_until = self.held_until(now);
+        let soon = match self.jitter {
+            Some(_) => SOON + Jitter::DEFAULT.at_least,
+            None => SOON,
+        };
         let mut full = None;
         let mut testable = None;
         let mut closed: Option<(Instant, Chosen)> = None;
@@ -82,11 +102,12 @@ impl<P> Decision<P> {
             .filter(|choice| !self.tried.contains(choice))
         {
             let mut this = Chosen(choice, self.candidate(own, choice));
-            match known.room(&mut this.1, now) {
+            let room = known.room(&mut this.1, now);
+            match self.after_hint(room, known.hints(&this.1, now), end, now) {
                 Room::Open(_) => return Pick::Ask(this),
                 Room::Learning(at) => return Pick::Hold(this, at),
                 // A lesser target is not worth it for a moment.
-                Room::Closed(until) if may_wait(until) && until <= now + SOON => {
+                Room::Closed(until) if may_wait(until) && until <= now + soon => {
                     return Pick::Hold(this, Some(until));
                 }
                 Room::Full(_) if may_wait(held_until) && now < held_until => {
@@ -104,6 +125,34 @@ impl<P> Decision<P> {
             (Some(this), _) => Pick::Ask(this),
             (None, Some((until, this))) => Pick::Limited(this, until),
             (None, None) => Pick::Nothing,
+        }
+    }
+
+    /// The room where a target opens to a call that has waited for one of these hints to end: a little later
+    /// than that, while there is time.
+    fn after_hint(
+        &self,
+        room: Room,
+        hints: impl Iterator<Item = Instant>,
+        end: Option<Instant>,
+        now: Instant,
+    ) -> Room {
+        let (Some((share, since)), Some(end)) = (self.jitter, end) else {
+            return room;
+        };
+        let opens = match room {
+            Room::Closed(until) => until,
+            _ => now,
+        };
+        let waited_for = hints.filter(|hint| (since..=opens).contains(hint));
+        let goes_out = waited_for.max().map(|hint| {
+            let most = Jitter::DEFAULT.most(hint.saturating_duration_since(since));
+            let left = end.saturating_duration_since(hint);
+            hint + share.of(most.min(left / 2), Duration::ZERO)
+        });
+        match goes_out.filter(|at| *at > now) {
+            Some(at) => Room::Closed(at.max(opens)),
+            None => room,
         }
     }
 
@@ -133,7 +182,12 @@ impl<P> Decision<P> {
         };
         let memory = &self.policy.memory;
         let mut known = memory.lock();
-        let later = match (self.pick(own, &mut known, end, now), end) {
+        let mut pick = self.pick(own, &mut known, end, now);
+        if self.jitter.is_none() && pick.is_wait(end) {
+            self.jitter = Some((known.draw_share(), now));
+            pick = self.pick(own, &mut known, end, now);
+        }
+        let later = match (pick, end) {
             (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
@@ -152,6 +206,7 @@ impl<P> Decision<P> {
                 drop(known);
                 self.visit = visit;
                 self.seat = None;
+                self.jitter = None;
                 return Ok(());
             }
         };

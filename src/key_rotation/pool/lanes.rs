@@ -69,6 +69,16 @@ impl Lanes {
             .max_by_key(|(end, _)| *end)
     }
 
+    /// The hints of a lane's limits.
+    pub(super) fn hints(&self, lane: Lane, now: Instant) -> impl Iterator<Item = Instant> {
+        self.limits(lane).flat_map(move |limits| {
+            let allowance = limits.groups.get(&lane.group);
+            allowance
+                .into_iter()
+                .flat_map(move |allowance| allowance.hints(&limits.habits, now))
+        })
+    }
+
     /// Whether a refusal that came since `moment` forbids to send now.
     pub(super) fn was_refused_since(&self, lane: Lane, moment: Instant, now: Instant) -> bool {
         let mut allowances = self

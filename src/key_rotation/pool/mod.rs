@@ -1,6 +1,7 @@
 //! The handle around the state: a lock held for a moment, never across an await.
 
 mod builder;
+mod departures;
 mod desk;
 mod lanes;
 mod number;

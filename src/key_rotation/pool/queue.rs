@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeSet, BinaryHeap, HashMap},
+    mem,
     sync::Arc,
     time::Duration,
 };
@@ -10,13 +11,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    departures::{self, Departures},
     sessions::{Moved, Sessions},
     state::{Exhausted, KeyId, Loan, State, Want},
 };
-
-/// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
-const SPREAD: Duration = Duration::from_millis(100);
-const APART: Duration = Duration::from_millis(2);
 
 /// A waiter looks by itself this long after the first of its line should have, whose task may not run.
 const BACKUP: Duration = Duration::from_millis(100);
@@ -35,8 +33,7 @@ pub(super) struct Queue {
     pub(super) sessions: Sessions,
     /// Keys that were set aside for waiters, and when they may go out.
     granted: HashMap<WaiterId, (Loan, Instant)>,
-    /// When the last of them may go out: nobody overtakes those who came before.
-    last: Option<Instant>,
+    departures: Departures,
     joined: i64,
     rejoined: i64,
 }
@@ -79,6 +76,11 @@ pub(super) enum Turn {
 impl Queue {
     pub(super) fn is_empty(&self) -> bool {
         self.lines.is_empty()
+    }
+
+    /// How many have a place.
+    fn waiting(&self) -> usize {
+        self.lines.values().map(|line| line.waiting.len()).sum()
     }
 
     /// The number of the last place, or for a call that has waited before of one in front of all who have not.
@@ -321,18 +323,19 @@ impl State {
     }
 
     fn grant(&mut self, served: Vec<(WaiterId, Loan)>, now: Instant) {
-        let apart = match u32::try_from(served.len()) {
-            Ok(count) if count > 0 => APART.min(SPREAD / count),
-            _ => Duration::ZERO,
-        };
-        let mut at = self.queue.last.map_or(now, |last| last.max(now));
+        let mut waiting = self.queue.waiting() + served.len();
+        let mut apart = Duration::ZERO;
+        let then_apart = departures::apart(served.len());
         for (id, mut loan) in served {
-            at = at.min(now + SPREAD);
+            let ended = self.hints(&loan, now).filter(|end| *end <= now).max();
+            let departures = &mut self.queue.departures;
+            let at = ended
+                .and_then(|end| departures.after_hint(end, waiting, &mut self.random, now))
+                .unwrap_or_else(|| departures.plain(mem::replace(&mut apart, then_apart), now));
+            waiting -= 1;
             self.set_aside(&mut loan);
             loan.sent = at;
             self.queue.granted.insert(id, (loan, at));
-            self.queue.last = Some(at);
-            at += apart;
         }
     }
 }

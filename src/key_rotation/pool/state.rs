@@ -45,7 +45,7 @@ pub(super) struct State {
     pub(super) queue: Queue,
     order: Order,
     no_hint: Duration,
-    random: fastrand::Rng,
+    pub(super) random: fastrand::Rng,
     /// Where the key that is used now stands in `keys`.
     current: usize,
     next_id: u64,
@@ -286,6 +286,12 @@ impl State {
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
         self.lanes.limited_models(entry.group_id, now)
+    }
+
+    /// The hints of all limits that a key runs on.
+    pub(super) fn hints(&self, loan: &Loan, now: Instant) -> impl Iterator<Item = Instant> {
+        let of_key = self.entry_of(loan).and_then(|entry| entry.cooldown.hint());
+        of_key.into_iter().chain(self.lanes.hints(loan.lane, now))
     }
 
     pub(super) fn entry_of(&self, loan: &Loan) -> Option<&Entry> {

@@ -1,0 +1,97 @@
+//! How much later than a provider's hint a request goes out. Pure: the random numbers are an argument.
+//!
+//! A request that is sent exactly at a hint's end meets two things: the requests of all other callers with
+//! the same hint, and the close of its connection by a server that keeps idle connections for as long as it
+//! tells clients to wait.
+
+use std::time::Duration;
+
+/// What is added to a hint: up to `percent` of it, and up to `at_least` if that is more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Jitter {
+    pub(crate) percent: u32,
+    pub(crate) at_least: Duration,
+}
+
+/// Where in its jitter one call goes out: of two shares, the lesser goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Share(u32);
+
+/// No jitter is less, unless there is no room for it. A server's close arrives at the hint's end, give or
+/// take its timer, ours and how much the network's latency varies.
+const LEAST: Duration = Duration::from_millis(20);
+
+// === impl Jitter ===
+
+impl Jitter {
+    pub(crate) const DEFAULT: Self = Self {
+        percent: 10,
+        at_least: Duration::from_millis(250),
+    };
+
+    /// The most that is added to this hint.
+    pub(crate) fn most(self, hint: Duration) -> Duration {
+        let share = hint.saturating_mul(self.percent) / 100;
+        share.max(self.at_least)
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+        Self(random.u32(..))
+    }
+
+    /// The least of so many, as if all of them were drawn.
+    pub(crate) fn least_of(count: usize, random: &mut fastrand::Rng) -> Self {
+        let least = 1.0 - random.f64().powf(1.0 / count.max(1) as f64);
+        Self((least * f64::from(u32::MAX)) as u32)
+    }
+
+    /// This share of a jitter, from the hint's end on, where so much time has `passed` since then.
+    pub(crate) fn of(self, most: Duration, passed: Duration) -> Duration {
+        let least = passed.max(LEAST).min(most);
+        let rest = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);
+        let part = u128::from(rest) * u128::from(self.0) / u128::from(u32::MAX);
+        let part = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
+        least.saturating_add(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_millis(250);
+
+    #[test]
+    fn jitter_is_a_tenth_of_the_hint_and_at_least_250_ms() {
+        let most = |hint| Jitter::DEFAULT.most(hint);
+        assert_eq!(most(Duration::from_secs(60)), Duration::from_secs(6));
+        assert_eq!(most(Duration::from_secs(1)), MOST);
+        assert!(most(Duration::MAX) > Duration::from_secs(60));
+    }
+
+    #[test]
+    fn share_lies_between_the_least_jitter_and_the_most() {
+        for seed in 0..1_000 {
+            let share = Share::draw(&mut fastrand::Rng::with_seed(seed));
+            let jitter = share.of(MOST, Duration::ZERO);
+            assert!((LEAST..=MOST).contains(&jitter), "{jitter:?}");
+            let passed = Duration::from_millis(200);
+            let jitter = share.of(MOST, passed);
+            assert!((passed..=MOST).contains(&jitter), "{jitter:?}");
+        }
+    }
+
+    #[test]
+    fn share_is_all_that_there_is_where_there_is_less_than_the_least() {
+        let most = Duration::from_millis(3);
+        for share in [Share(0), Share(u32::MAX)] {
+            assert_eq!(share.of(most, Duration::ZERO), most);
+            assert_eq!(share.of(Duration::ZERO, Duration::ZERO), Duration::ZERO);
+            assert_eq!(share.of(MOST, Duration::from_secs(9)), MOST);
+        }
+    }
+}
