@@ -280,11 +280,22 @@ impl Call {
         self.lock().add(Some(status), refusal, false);
     }
 
-    /// Adds what a layer does about the last attempt.
-    pub(crate) fn step(&self, layer: Layer, action: Action) {
+    /// Adds what a layer does about the last attempt, and what it waits for, if that is another matter.
+    pub(crate) fn step(&self, layer: Layer, action: Action, awaited: Option<Refusal>) {
         if let Some(last) = self.lock().attempts.last_mut() {
-            last.steps.push(Step { layer, action });
+            last.steps.push(Step {
+                layer,
+                action,
+                awaited,
+            });
         }
+    }
+
+    /// Whether Backoff has waited before a send of this call.
+    pub(crate) fn has_backed_off(&self) -> bool {
+        let state = self.lock();
+        let mut steps = state.attempts.iter().flat_map(|attempt| &attempt.steps);
+        steps.any(|step| step.layer == Layer::Backoff && matches!(step.action, Action::Wait(_)))
     }
 
     /// What `read` makes of the last attempt; it must not use the call.

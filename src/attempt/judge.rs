@@ -108,7 +108,7 @@ where
         let action = verdict.action();
         if let Some(action) = action {
             telemetry::acted(this.call, host(this.elsewhere, this.head), action);
-            this.call.step(D::LAYER, action);
+            this.call.step(D::LAYER, action, verdict.awaited().cloned());
         }
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(moment.now());

@@ -128,7 +128,7 @@ where
         let refusal = response.extensions().get::<Refusal>();
         this.call.record_unsent(response.status(), refusal);
         let action = Action::Return(why);
-        this.call.step(D::LAYER, action);
+        this.call.step(D::LAYER, action, None);
         if *this.outermost {
             telemetry::judged(this.call, D::LAYER, Some(action), Some(&*this.telling));
             response.extensions_mut().insert(this.call.trail());

@@ -95,7 +95,7 @@ impl<P> Decision<P> {
         match outcome.refusal {
             // What is too large now may fit next time.
             Some(refusal) if refusal.reason != Reason::TooLarge => {
-                visit.refused(refusal, &told(), outcome.now(), self.policy.no_hint);
+                visit.refused(refusal, &told(), outcome.now(), self.policy.longest_guess);
                 true
             }
             None if outcome.is_success() => {
@@ -104,7 +104,7 @@ impl<P> Decision<P> {
             }
             _ => match self.waited_out(outcome) {
                 Some((refusal, at)) => {
-                    visit.refused(&refusal, &told(), at, self.policy.no_hint);
+                    visit.refused(&refusal, &told(), at, self.policy.longest_guess);
                     true
                 }
                 None => {
@@ -121,23 +121,16 @@ impl<P> Decision<P> {
         outcome.result.err()?;
         outcome.call.of_attempts(outcome.before, |attempts| {
             let last = attempts.last()?;
-            let (step, refusal) = (last.steps.last()?, last.refusal.as_ref()?);
-            let Action::Wait(wait) = step.action else {
+            let step = last.steps.last()?;
+            let Action::Wait(_) = step.action else {
                 return None;
             };
+            // A pool waits for the key that frees first, which need not be the one that was refused.
+            let refusal = step.awaited.as_ref().or(last.refusal.as_ref())?;
             if !self.policy.trigger.reasons.contains(&refusal.reason) {
                 return None;
             }
-            // A pool waits for the key that frees first, which need not be the one that was refused.
-            let retry_after = match step.layer {
-                Layer::KeyRotation => Some(wait),
-                _ => refusal.retry_after,
-            };
-            let refusal = Refusal {
-                retry_after,
-                ..refusal.clone()
-            };
-            Some((refusal, last.refused_at?))
+            Some((refusal.clone(), last.refused_at?))
         })
     }
 }
@@ -265,24 +258,13 @@ impl<P> Decision<P> {
             first_end => first_end.filter(|_| limited),
         };
         match (first_end, end) {
-            (Some((at, _)), Some(end)) if at < end => {
+            (Some(first), Some(end)) if !first.is_unusable && first.at < end => {
                 // What frees after a wait may be asked again.
                 self.tried.clear();
-                Verdict::Again {
-                    action: Action::Wait(at.saturating_duration_since(now)),
-                    wait: Duration::ZERO,
-                }
+                let wait = first.at.saturating_duration_since(now);
+                Verdict::Await(wait, first.refusal)
             }
-            (Some((at, refusal)), _) => {
-                let retry_after = Some(at.saturating_duration_since(now));
-                Verdict::Exhausted(
-                    why,
-                    Refusal {
-                        retry_after,
-                        ..refusal
-                    },
-                )
-            }
+            (Some(first), _) => Verdict::Exhausted(why, first.refusal),
             (None, _) => Verdict::Return(why),
         }
     }

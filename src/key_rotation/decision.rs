@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     KeyPool, Session, WhenExhausted,
     layer::Policy,
-    pool::{Exhausted, Lease, Standing, Ticket, Want},
+    pool::{Lease, Standing, Ticket, Want},
 };
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
@@ -79,11 +79,6 @@ impl<X> Decision<X> {
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left)))
     }
-
-    /// Whether a call that waits until `end` may get a key by then.
-    fn is_in_reach(exhausted: &Exhausted, end: Instant) -> bool {
-        exhausted.free_for_sure().is_none_or(|at| at < end)
-    }
 }
 
 impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
@@ -128,14 +123,14 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
                     Standing::Served(lease, at) => self.stage = Stage::Granted(lease, at),
-                    Standing::Waiting { free_at, look_at } => {
+                    Standing::Waiting { prospect, look_at } => {
                         let pool = pool.clone();
                         let end = self.patience::<R>(draft.call, now).unwrap_or(now);
-                        if end > now && free_at.is_none_or(|at| at < end) {
+                        if end > now && prospect.is_before(end) {
                             let at = look_at.map_or(end, |at| at.min(end));
                             return Poll::Ready(Prepared::Later(at.max(now + TICK)));
                         }
-                        if let Some(answer) = self.without_waiting::<R>(pool, now) {
+                        if let Some(answer) = self.without_waiting::<R>(pool, draft.call, now) {
                             return Poll::Ready(answer);
                         }
                     }

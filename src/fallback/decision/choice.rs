@@ -7,14 +7,13 @@ use tokio::time::Instant;
 
 use super::Decision;
 use crate::{
-    allowance::Room,
+    allowance::{End, Room},
     attempt::{Draft, after},
     call::Call,
     fallback::{
         memory::{Candidate, Known},
         own::Own,
     },
-    refusal::Refusal,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,8 +38,8 @@ pub(super) enum Pick {
     /// This one, better at that time or after an answer: enough are out to find out how much it takes,
     /// or it frees in a moment.
     Hold(Chosen, Option<Instant>),
-    /// All are limited; this one frees first, then.
-    Limited(Chosen, Instant),
+    /// All are limited; this one frees first, then. `None` if none is a matter of time.
+    Limited(Chosen, Option<Instant>),
     Nothing,
 }
 
@@ -77,6 +76,7 @@ impl<P> Decision<P> {
         let mut full = None;
         let mut testable = None;
         let mut closed: Option<(Instant, Chosen)> = None;
+        let mut unusable: Option<(Instant, Chosen)> = None;
         for choice in self
             .choices(own)
             .filter(|choice| !self.tried.contains(choice))
@@ -97,14 +97,18 @@ impl<P> Decision<P> {
                 Room::Closed(until) if closed.as_ref().is_none_or(|(first, _)| until < *first) => {
                     closed = Some((until, this));
                 }
-                Room::Closed(_) => {}
+                Room::Unusable(until)
+                    if unusable.as_ref().is_none_or(|(first, _)| until < *first) =>
+                {
+                    unusable = Some((until, this));
+                }
+                Room::Closed(_) | Room::Unusable(_) => {}
             }
         }
-        match (full.or(testable), closed) {
-            (Some(this), _) => Pick::Ask(this),
-            (None, Some((until, this))) => Pick::Limited(this, until),
-            (None, None) => Pick::Nothing,
-        }
+        let limited = closed.map(|(until, this)| Pick::Limited(this, Some(until)));
+        let limited = limited.or(unusable.map(|(_, this)| Pick::Limited(this, None)));
+        let asked = full.or(testable).map(Pick::Ask);
+        asked.or(limited).unwrap_or(Pick::Nothing)
     }
 
     /// Until when the call waits for answers that may leave room at a preferred target.
@@ -138,7 +142,7 @@ impl<P> Decision<P> {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
             }
-            (Pick::Limited(_, until), Some(end)) if until < end => until,
+            (Pick::Limited(_, Some(until)), Some(end)) if until < end => until,
             _ if !draft.is_ready => return Ok(()),
             (pick, _) => {
                 let chosen = match pick {
@@ -163,12 +167,12 @@ impl<P> Decision<P> {
     }
 
     /// When the first choice frees, and what it waits for; `None` if one is free.
-    pub(super) fn first_end(&self, own: &Own, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(super) fn first_end(&self, own: &Own, now: Instant) -> Option<End> {
         let known = self.policy.memory.lock();
         let ends = self
             .choices(own)
             .map(|choice| known.end(&self.candidate(own, choice), now));
-        ends.min_by_key(|end| end.as_ref().map(|(end, _)| *end))
+        ends.min_by_key(|end| end.as_ref().map(End::order))
             .flatten()
     }
 }
