@@ -22,7 +22,7 @@ const FIRST_GUESS: Duration = Duration::from_secs(1);
 
 /// The least after a hint that has proved false, and the least that a guess may be capped to: a
 /// provider that always says "in 1 ms" must not be sent a thousand requests a second.
-const LEAST: Duration = Duration::from_millis(250);
+const LEAST: Duration = Duration::from_millis(500);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -536,13 +536,13 @@ mod tests {
             );
         }
         let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
-        let half = Duration::from_millis(500);
-        assert_eq!(lengths_up_to(half), [half; 3]);
+        let short = Duration::from_millis(800);
+        assert_eq!(lengths_up_to(short), [short; 3]);
         assert_eq!(lengths_up_to(Duration::ZERO), [LEAST; 3]);
     }
 
     #[test]
-    fn a_hint_that_is_refused_at_its_end_doubles_from_a_quarter_of_a_second() {
+    fn a_hint_that_is_refused_at_its_end_doubles_from_half_a_second() {
         let millis = Duration::from_millis;
         let tiny = Refusal {
             retry_after: Some(millis(1)),
@@ -550,11 +550,11 @@ mod tests {
         };
         assert_eq!(
             lengths(&tiny, secs(1), 6),
-            [1, 250, 500, 1_000, 1_000, 1_000].map(millis)
+            [1, 500, 1_000, 1_000, 1_000, 1_000].map(millis)
         );
         assert_eq!(
-            lengths(&limited(Some(1)), LONGEST_GUESS, 5),
-            [1, 1, 1, 1, 2].map(secs),
+            lengths(&limited(Some(1)), LONGEST_GUESS, 4),
+            [1, 1, 1, 2].map(secs),
             "never less than the hint"
         );
     }

@@ -20,7 +20,7 @@ use super::{
     own::Own,
 };
 use crate::{
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict},
+    attempt::{Decide, Draft, MAX_WAITS, Outcome, Prepared, Verdict},
     call::Call,
     model::Model,
     refusal::{Reason, Refusal},
@@ -40,6 +40,8 @@ pub(super) struct Decision<P> {
     tried: Vec<Choice>,
     /// Until when the call waits for a target, once it is known.
     patience: Option<Instant>,
+    /// How often it was refused and waits for a target since.
+    waits: u32,
     /// Since when the call waits for a preferred target.
     held: Option<Instant>,
     /// Its place among those who wait.
@@ -55,6 +57,7 @@ impl<P> Decision<P> {
             visit: None,
             tried: Vec::new(),
             patience: None,
+            waits: 0,
             held: None,
             seat: None,
         }
@@ -245,11 +248,16 @@ impl<P> Decision<P> {
                 wait: Duration::ZERO,
             };
         }
-        let why = self.nothing_left(own);
+        let may_wait = end.is_some() && self.waits < MAX_WAITS;
+        let why = match end {
+            Some(_) if !may_wait => Why::AttemptsUsedUp,
+            _ => self.nothing_left(own),
+        };
         let first_end = match self.first_end(own, now) {
             // One that was tried is free again, for the answer of another has taken long.
-            None if limited && end.is_some() => {
+            None if limited && may_wait => {
                 self.tried.clear();
+                self.waits += 1;
                 return Verdict::Again {
                     action: Action::Wait(Duration::ZERO),
                     wait: Duration::ZERO,
@@ -258,9 +266,10 @@ impl<P> Decision<P> {
             first_end => first_end.filter(|_| limited),
         };
         match (first_end, end) {
-            (Some(first), Some(end)) if !first.is_unusable && first.at < end => {
+            (Some(first), Some(end)) if may_wait && !first.is_unusable && first.at < end => {
                 // What frees after a wait may be asked again.
                 self.tried.clear();
+                self.waits += 1;
                 let wait = first.at.saturating_duration_since(now);
                 Verdict::Await(wait, first.refusal)
             }

@@ -115,7 +115,7 @@ impl<P> FallbackLayer<P> {
     ///
     /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
     /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
-    /// less than 1 s shortens the first one too; less than 250 ms counts as 250 ms. An exhausted quota
+    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms. An exhausted quota
     /// and a limit by the day are checked again after an hour, whatever is set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
@@ -125,6 +125,10 @@ impl<P> FallbackLayer<P> {
 
     /// Lets a call that finds every target limited wait for the first that frees, in place of asking it
     /// anyway, until `patience` is over, which begins when the call first looks for a target.
+    ///
+    /// A call does not wait if the quota of every target is spent, because time alone does not end that.
+    /// It waits at most 16 times after it was refused, and after each wait it is sent at most once to
+    /// each target.
     #[must_use]
     pub fn wait_when_exhausted(mut self, patience: Duration) -> Self {
         self.policy.patience = Some(patience);

@@ -36,6 +36,8 @@ pub(super) struct Decision<X> {
     want: Want,
     /// Until when the call waits for a key, once it is known.
     patience: Option<Instant>,
+    /// How often it was refused and waits for a key since.
+    waits: u32,
 }
 
 enum Stage {
@@ -60,6 +62,7 @@ impl<X> Decision<X> {
             stage: Stage::New,
             want: Want::default(),
             patience: None,
+            waits: 0,
         }
     }
 

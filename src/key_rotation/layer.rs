@@ -122,7 +122,9 @@ impl<X> KeyRotationLayer<X> {
     ///
     /// Who came first is served first, and as many are served as there is room for, by what the
     /// provider says is left and by what its refusals have taught; so hardly any request is sent to be
-    /// refused. A call whose patience does not reach to when the first key frees does not wait. What
+    /// refused. A call whose patience does not reach to when the first key frees does not wait, nor does
+    /// one if only keys are left that are rejected or whose quota is spent. A call waits at most 16 times
+    /// after it was refused, and after each wait it is sent at most once with each key. What
     /// becomes of it, or of one whose patience has ended, was said before: it is tried anyway, or after
     /// [`respond_when_exhausted`](KeyRotationLayer::respond_when_exhausted) answered without a send.
     ///

@@ -5,10 +5,13 @@
 mod choice;
 mod cooling;
 mod fallback;
+mod false_hints;
+mod guesses;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;
 mod set_aside;
+mod unusable;
 mod waiting;
 mod wakers;
 

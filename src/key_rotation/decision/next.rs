@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Decision, Stage};
 use crate::{
-    attempt::{Prepared, Verdict},
+    attempt::{MAX_WAITS, Prepared, Verdict},
     call::Call,
     key_rotation::{
         KeyPool, WhenExhausted,
@@ -172,7 +172,11 @@ impl<X> Decision<X> {
             Err(exhausted) => exhausted,
         };
         match end {
+            Some(_) if self.waits >= MAX_WAITS => {
+                Verdict::Exhausted(Why::AttemptsUsedUp, exhausted.refusal())
+            }
             Some(end) if exhausted.prospect().is_before(end) => {
+                self.waits += 1;
                 // What frees after a wait may be tried again.
                 self.want.tried.clear();
                 self.stage = Stage::Refused(pool);

@@ -142,7 +142,7 @@ impl KeyPoolBuilder {
     ///
     /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
     /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
-    /// less than 1 s shortens the first one too; less than 250 ms counts as 250 ms.
+    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
