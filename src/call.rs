@@ -381,12 +381,29 @@ impl Call {
         entry
     }
 
-    /// Adds what a layer does about an outcome.
-    pub(crate) fn step(&self, entry: SendId, layer: Layer, action: Action) {
+    /// Adds what a layer does about an outcome, and what it waits for, if that is another matter.
+    pub(crate) fn step(
+        &self,
+        entry: SendId,
+        layer: Layer,
+        action: Action,
+        awaited: Option<Refusal>,
+    ) {
         let mut state = self.lock();
         if let Some(attempt) = state.log.attempt_mut(entry) {
-            attempt.steps.push(Step { layer, action });
+            attempt.steps.push(Step {
+                layer,
+                action,
+                awaited,
+            });
         }
+    }
+
+    /// Whether Backoff has waited before a send of this call.
+    pub(crate) fn has_backed_off(&self) -> bool {
+        let state = self.lock();
+        let mut steps = state.log.entries().flat_map(|send| &send.attempt.steps);
+        steps.any(|step| step.layer == Layer::Backoff && matches!(step.action, Action::Wait(_)))
     }
 
     /// What `read` makes of an entry; it must not use the call.

@@ -80,6 +80,8 @@ pub struct Step {
     pub layer: Layer,
     /// What.
     pub action: Action,
+    /// What the layer waits for, where that is another matter than what the attempt was refused for.
+    pub(crate) awaited: Option<Refusal>,
 }
 
 /// A layer of this crate.

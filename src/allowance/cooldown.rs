@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::End;
 use crate::refusal::{Reason, Refusal, Window};
 
 /// The longest; day and billing windows are no longer.
@@ -15,14 +16,19 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 /// A rejected key may have been a provider's hiccup; one 401 must not disable it for ever.
 const REJECTED: Duration = Duration::from_secs(60);
 
-/// A hint of zero says "now", and was not true for this request.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// The first guess where the provider does not say when. Most limits without a hint refill by the
+/// second, and an overload is over in seconds: a minute at once costs far more than a few probes.
+const FIRST_GUESS: Duration = Duration::from_secs(1);
+
+/// The least after a hint that has proved false, and the least that a guess may be capped to: a
+/// provider that always says "in 1 ms" must not be sent a thousand requests a second.
+const LEAST: Duration = Duration::from_millis(500);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where the provider does not say: a minute's window.
-pub(crate) const NO_HINT: Duration = Duration::from_secs(60);
+/// The longest guess unless set otherwise: a minute's window.
+pub(crate) const LONGEST_GUESS: Duration = Duration::from_secs(60);
 
 /// Free until it is refused.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +36,8 @@ pub(crate) struct Cooldown {
     spell: Option<Spell>,
     /// The last end that the provider has said; kept when a success forgets the rest.
     hint: Option<Instant>,
+    /// How many requests are out that were sent to find out whether a guess is too long.
+    early_probes: u32,
 }
 
 /// The last cooldown; it may be over, and still counts for the doubling of the next.
@@ -38,11 +46,28 @@ struct Spell {
     refusal: Refusal,
     began: Instant,
     until: Instant,
-    length: Duration,
-    /// The provider has said when it ends.
-    exact: bool,
+    term: Term,
     /// The first request after its end, if that was a guess.
     probe: Option<Probe>,
+}
+
+/// How long a cooldown lasts.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    length: Duration,
+    basis: Basis,
+    /// The least that the next hint is taken for; zero until one has proved false.
+    floor: Duration,
+}
+
+/// How the end of a cooldown is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// The provider has said when.
+    Hint,
+    Guess,
+    /// Time alone does not end it, as with a rejected key or a spent quota: it is checked then.
+    Recheck,
 }
 
 /// A request that finds out whether a cooldown is over.
@@ -63,15 +88,33 @@ pub(crate) enum Gate {
     /// That is out; more at that time, or after its answer.
     Probed(Instant),
     Closed(Instant),
+    /// Closed, and not by a limit that ends with time: checked again then.
+    Unusable(Instant),
 }
 
 // === impl Cooldown ===
 
 impl Cooldown {
-    /// When it ends, and what caused it; `None` if it is over.
-    pub(crate) fn end(&self, now: Instant) -> Option<(Instant, &Refusal)> {
-        let spell = self.spell.as_ref().filter(|spell| spell.until > now)?;
-        Some((spell.until, &spell.refusal))
+    /// When it ends; `None` if it is over.
+    pub(crate) fn ends_at(&self, now: Instant) -> Option<Instant> {
+        self.lasting(now).map(|spell| spell.until)
+    }
+
+    /// When it ends, and what caused it, as that is now; `None` if it is over.
+    pub(crate) fn end(&self, now: Instant) -> Option<End> {
+        self.lasting(now).map(|spell| End {
+            at: spell.until,
+            is_unusable: spell.term.basis == Basis::Recheck,
+            refusal: Refusal {
+                // A guess must not pass for what the provider has said.
+                retry_after: spell.is_hint().then(|| spell.until - now),
+                ..spell.refusal.clone()
+            },
+        })
+    }
+
+    fn lasting(&self, now: Instant) -> Option<&Spell> {
+        self.spell.as_ref().filter(|spell| spell.until > now)
     }
 
     /// The last end that the provider has said.
@@ -81,14 +124,16 @@ impl Cooldown {
 
     /// Whether a refusal that came since `moment` forbids to send now.
     pub(crate) fn began_since(&self, moment: Instant, now: Instant) -> bool {
-        let spell = self.spell.as_ref();
-        spell.is_some_and(|spell| spell.until > now && spell.began >= moment)
+        self.lasting(now).is_some_and(|spell| spell.began >= moment)
     }
 
     pub(crate) fn gate(&self, now: Instant) -> Gate {
         match &self.spell {
-            Some(spell) if spell.until > now => Gate::Closed(spell.until),
-            Some(spell) if !spell.exact => match spell.probe {
+            Some(spell) if spell.until > now => match spell.term.basis {
+                Basis::Recheck => Gate::Unusable(spell.until),
+                Basis::Hint | Basis::Guess => Gate::Closed(spell.until),
+            },
+            Some(spell) if spell.term.basis != Basis::Hint => match spell.probe {
                 None => Gate::Probe,
                 Some(Probe::SetAside(_)) => Gate::Probed(now + REFUSED_WITHIN),
                 Some(Probe::Out(at)) if now < at + REFUSED_WITHIN => {
@@ -98,6 +143,23 @@ impl Cooldown {
             },
             _ => Gate::Open,
         }
+    }
+
+    /// Whether a request may find out now whether a guess is too long: one at a time.
+    pub(crate) fn allows_early_probe(&self, now: Instant) -> bool {
+        self.lasting(now).is_none_or(|spell| {
+            spell.term.basis == Basis::Guess && !spell.is_hint() && self.early_probes == 0
+        })
+    }
+
+    /// A request goes out to find out whether a guess is too long.
+    pub(crate) fn begin_early_probe(&mut self) {
+        self.early_probes = self.early_probes.saturating_add(1);
+    }
+
+    /// That request is over, whatever became of it.
+    pub(crate) fn end_early_probe(&mut self) {
+        self.early_probes = self.early_probes.saturating_sub(1);
     }
 
     /// A request goes out.
@@ -137,26 +199,29 @@ impl Cooldown {
         refusal: &Refusal,
         sent: Instant,
         now: Instant,
-        no_hint: Duration,
+        longest_guess: Duration,
     ) {
-        let (length, exact) = self.length(refusal, sent, no_hint);
-        let until = now + length;
+        let term = self.next_term(refusal, sent, longest_guess.max(LEAST));
+        let until = now + term.length;
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.began = now,
             // What was sent before it ended proves nothing new, unless it says something new.
-            Some(spell) if !exact && sent < spell.until && !says_more(refusal, &spell.refusal) => {
+            Some(spell)
+                if term.basis != Basis::Hint
+                    && sent < spell.until
+                    && !says_more(refusal, &spell.refusal) =>
+            {
                 spell.began = now;
             }
             spell => {
-                if exact {
+                if term.basis == Basis::Hint {
                     self.hint = Some(until);
                 }
                 *spell = Some(Spell {
                     refusal: refusal.clone(),
                     began: now,
                     until,
-                    length,
-                    exact,
+                    term,
                     probe: None,
                 });
             }
@@ -172,45 +237,106 @@ impl Cooldown {
         }
     }
 
-    /// How long it is to last, and whether the provider has said so.
-    fn length(&self, refusal: &Refusal, sent: Instant, no_hint: Duration) -> (Duration, bool) {
-        let (length, exact) = match (refusal.reason, refusal.retry_after) {
+    /// How long the next cooldown is to last.
+    fn next_term(&self, refusal: &Refusal, sent: Instant, longest_guess: Duration) -> Term {
+        let recheck = |length| Term::new(length, Basis::Recheck);
+        match (refusal.reason, refusal.retry_after) {
             // OpenRouter's budget of what is in flight says in how many seconds there is more.
             (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() && !hint.is_zero() => {
-                (hint, true)
+                self.hinted(hint, sent, longest_guess)
             }
-            (Reason::QuotaExhausted, hint) => (
-                self.doubled(refusal, sent, HOUR)
-                    .max(hint.unwrap_or_default()),
-                false,
-            ),
-            (Reason::KeyRejected, hint) => (
-                self.doubled(refusal, sent, REJECTED)
-                    .max(hint.unwrap_or_default()),
-                false,
-            ),
-            (_, Some(Duration::ZERO)) => (AT_ONCE.min(no_hint), false),
-            (_, Some(hint)) => (hint, true),
-            (_, None) if is_of_a_day(refusal) => (HOUR, false),
-            // Even a limit by the day or of a plan is asked again each hour.
-            (_, None) => (
-                self.doubled(refusal, sent, no_hint).min(HOUR.max(no_hint)),
-                false,
-            ),
-        };
-        (length.min(CAP), exact)
+            (Reason::QuotaExhausted, hint) => {
+                let guess = self.doubled(refusal, sent, HOUR);
+                recheck(guess.max(hint.unwrap_or_default()))
+            }
+            (Reason::KeyRejected, hint) => {
+                let guess = self.doubled(refusal, sent, REJECTED);
+                recheck(guess.max(hint.unwrap_or_default()))
+            }
+            (_, Some(hint)) if !hint.is_zero() => self.hinted(hint, sent, longest_guess),
+            (_, None) if is_of_a_day(refusal) => recheck(HOUR),
+            // A hint of zero says "now", and was not true for this request.
+            (_, _) => {
+                let guess = self.doubled(refusal, sent, FIRST_GUESS);
+                Term::new(guess.min(longest_guess), Basis::Guess)
+            }
+        }
+    }
+
+    /// As long as the provider says. A request that was sent right after the last hint's end, with no
+    /// success since, and was refused, has proved that hint false: then it is a guess that doubles.
+    fn hinted(&self, hint: Duration, sent: Instant, longest_guess: Duration) -> Term {
+        let last = self.spell.as_ref().filter(|spell| spell.has_hint());
+        let plain = Term::new(hint, Basis::Hint);
+        match last {
+            Some(spell) if spell.is_proved_false(sent) => {
+                let floor = spell.term.floor.saturating_mul(2);
+                let floor = floor.max(LEAST).min(longest_guess);
+                let basis = match floor > hint {
+                    true => Basis::Guess,
+                    false => Basis::Hint,
+                };
+                Term {
+                    floor,
+                    ..Term::new(hint.max(floor), basis)
+                }
+            }
+            // The many requests that were in flight when it began are one refusal.
+            Some(spell) if sent < spell.until => Term {
+                floor: spell.term.floor,
+                ..plain
+            },
+            _ => plain,
+        }
     }
 
     /// `first`, or twice the last if the request was sent after that was over and before anything had
     /// passed: the many requests that were in flight when it began are one refusal.
     fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
-        let same = |spell: &&Spell| !spell.exact && spell.refusal.reason == refusal.reason;
+        let same = |spell: &&Spell| {
+            spell.term.basis != Basis::Hint && spell.refusal.reason == refusal.reason
+        };
         let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REFUSED_WITHIN);
         match self.spell.as_ref().filter(same) {
             Some(spell) if spell.probe.is_some_and(passed) => first,
-            Some(spell) if sent >= spell.until => spell.length.saturating_mul(2),
-            Some(spell) => spell.length,
+            Some(spell) if sent >= spell.until => spell.term.length.saturating_mul(2).max(first),
+            Some(spell) => spell.term.length,
             None => first,
+        }
+    }
+}
+
+// === impl Spell ===
+
+impl Spell {
+    /// Whether the provider has named a time after which this limit ends.
+    fn has_hint(&self) -> bool {
+        let has_hint = self.refusal.retry_after.is_some_and(|hint| !hint.is_zero());
+        has_hint && self.term.basis != Basis::Recheck
+    }
+
+    /// Whether it lasts as long as the provider has said.
+    fn is_hint(&self) -> bool {
+        let hint = self.refusal.retry_after.map(|hint| hint.min(CAP));
+        hint == Some(self.term.length)
+    }
+
+    /// Whether the refusal of a request that was sent then proves that it was to last longer. What
+    /// comes long after its end may have met another limit.
+    fn is_proved_false(&self, sent: Instant) -> bool {
+        let soon = self.term.length.max(REFUSED_WITHIN);
+        self.until <= sent && sent < self.until + soon
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    fn new(length: Duration, basis: Basis) -> Self {
+        Self {
+            length: length.min(CAP),
+            basis,
+            floor: Duration::ZERO,
         }
     }
 }
@@ -222,7 +348,7 @@ fn says_more(refusal: &Refusal, than: &Refusal) -> bool {
         || (is_of_a_day(refusal) && !is_of_a_day(than))
 }
 
-/// Whether it counts over a day, or over the hours of a plan.
+/// Whether its window is too long to be waited for: a day's, or a plan's five hours.
 fn is_of_a_day(refusal: &Refusal) -> bool {
     refusal.window.is_some_and(|window| window > Window::Hour)
 }
@@ -248,15 +374,19 @@ mod tests {
 
     fn left(cooldown: &Cooldown, now: Instant) -> Duration {
         cooldown
-            .end(now)
-            .map_or(Duration::ZERO, |(end, _)| end - now)
+            .ends_at(now)
+            .map_or(Duration::ZERO, |end| end - now)
     }
 
     #[test]
-    fn a_refusal_cools_for_the_hint_or_else_for_a_minute_and_never_for_more_than_a_day() {
+    fn a_refusal_cools_for_the_hint_or_else_for_a_second_and_never_for_more_than_a_day() {
         let now = Instant::now();
         let day = Refusal {
             window: Some(Window::Day),
+            ..limited(None)
+        };
+        let plan = Refusal {
+            window: Some(Window::FiveHours),
             ..limited(None)
         };
         let mut soon = Refusal::new(Reason::QuotaExhausted);
@@ -265,15 +395,17 @@ mod tests {
             (soon, secs(3)),
             (limited(Some(7)), secs(7)),
             (limited(Some(0)), secs(1)),
-            (limited(None), secs(60)),
+            (limited(None), secs(1)),
+            (Refusal::new(Reason::Overloaded), secs(1)),
             (limited(Some(100 * 24 * 60 * 60)), secs(24 * 60 * 60)),
             (day, secs(60 * 60)),
+            (plan, secs(60 * 60)),
             (Refusal::new(Reason::QuotaExhausted), secs(60 * 60)),
             (Refusal::new(Reason::KeyRejected), secs(60)),
         ];
         for (refusal, expected) in table {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&refusal, now, now, NO_HINT);
+            cooldown.refuse(&refusal, now, now, LONGEST_GUESS);
             assert_eq!(left(&cooldown, now), expected, "{refusal:?}");
         }
     }
@@ -282,8 +414,8 @@ mod tests {
     fn a_later_shorter_refusal_does_not_shorten_it() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(Some(60)), now, now, NO_HINT);
-        cooldown.refuse(&limited(Some(5)), now, now + secs(1), NO_HINT);
+        cooldown.refuse(&limited(Some(60)), now, now, LONGEST_GUESS);
+        cooldown.refuse(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
         assert_eq!(left(&cooldown, now + secs(1)), secs(59));
     }
 
@@ -291,7 +423,7 @@ mod tests {
     fn what_was_set_aside_goes_stale_by_a_refusal_since_while_that_lasts() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(Some(5)), now, now + secs(1), NO_HINT);
+        cooldown.refuse(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
         let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
         assert!(is_stale(0, 2));
         assert!(is_stale(1, 2));
@@ -303,11 +435,16 @@ mod tests {
     fn a_success_clears_it_only_if_it_was_sent_after_the_refusal_came() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(None), now, now + secs(2), NO_HINT);
+        cooldown.refuse(&limited(None), now, now + secs(2), LONGEST_GUESS);
         cooldown.succeed(now + secs(1));
-        assert_eq!(left(&cooldown, now + secs(2)), secs(60));
+        assert_eq!(left(&cooldown, now + secs(2)), secs(1));
         cooldown.succeed(now + secs(3));
-        assert_eq!(left(&cooldown, now + secs(3)), Duration::ZERO);
+        cooldown.refuse(&limited(None), now + secs(4), now + secs(4), LONGEST_GUESS);
+        assert_eq!(
+            left(&cooldown, now + secs(4)),
+            secs(1),
+            "it does not double"
+        );
     }
 
     #[test]
@@ -316,19 +453,19 @@ mod tests {
         let mut now = Instant::now();
         let mut cooldown = Cooldown::default();
         for _ in 0..10 {
-            cooldown.refuse(&rejected, now, now + secs(1), NO_HINT);
+            cooldown.refuse(&rejected, now, now + secs(1), LONGEST_GUESS);
         }
         now += secs(1);
         let mut lengths = vec![left(&cooldown, now).as_secs()];
         for _ in 0..12 {
             now += left(&cooldown, now) + secs(1);
-            cooldown.refuse(&rejected, now, now, NO_HINT);
+            cooldown.refuse(&rejected, now, now, LONGEST_GUESS);
             lengths.push(left(&cooldown, now).as_secs());
         }
         assert_eq!(lengths[..5], [60, 120, 240, 480, 960]);
         assert_eq!(lengths.last(), Some(&(24 * 60 * 60)));
         cooldown.succeed(now + secs(1));
-        cooldown.refuse(&rejected, now + secs(2), now + secs(2), NO_HINT);
+        cooldown.refuse(&rejected, now + secs(2), now + secs(2), LONGEST_GUESS);
         assert_eq!(left(&cooldown, now + secs(2)), secs(60));
     }
 
@@ -336,14 +473,15 @@ mod tests {
     fn trying_anyway_while_it_cools_neither_doubles_nor_prolongs_a_guess() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        for second in 0..50 {
-            let at = now + secs(second);
-            cooldown.refuse(&limited(None), at, at, NO_HINT);
+        for tenth in 0..10 {
+            let at = now + Duration::from_millis(100) * tenth;
+            cooldown.refuse(&limited(None), at, at, LONGEST_GUESS);
         }
-        assert_eq!(left(&cooldown, now + secs(49)), secs(11));
-        cooldown.refuse(&limited(Some(30)), now + secs(49), now + secs(50), NO_HINT);
+        let at = now + Duration::from_millis(900);
+        assert_eq!(left(&cooldown, at), Duration::from_millis(100));
+        cooldown.refuse(&limited(Some(30)), at, at, LONGEST_GUESS);
         assert_eq!(
-            left(&cooldown, now + secs(50)),
+            left(&cooldown, at),
             secs(30),
             "but the provider's word does"
         );
@@ -353,8 +491,8 @@ mod tests {
     fn a_probe_that_did_not_go_out_has_found_out_nothing() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(None), now, now, NO_HINT);
-        let end = now + secs(60);
+        cooldown.refuse(&limited(None), now, now, LONGEST_GUESS);
+        let end = now + secs(1);
         cooldown.take(end);
         cooldown.take(end + secs(1));
         cooldown.put_back(end + secs(1));
@@ -368,7 +506,7 @@ mod tests {
         let now = Instant::now();
         let cooled = |hint| {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&limited(hint), now, now, NO_HINT);
+            cooldown.refuse(&limited(hint), now, now, LONGEST_GUESS);
             cooldown
         };
         assert_eq!(
@@ -378,16 +516,121 @@ mod tests {
         assert_eq!(cooled(Some(5)).gate(now + secs(5)), Gate::Open);
 
         let mut guessed = cooled(None);
-        assert_eq!(guessed.gate(now + secs(60)), Gate::Probe);
-        guessed.take(now + secs(60));
-        assert_eq!(guessed.gate(now + secs(60)), Gate::Probed(now + secs(61)));
-        assert_eq!(guessed.gate(now + secs(61)), Gate::Open);
-        guessed.refuse(&limited(None), now + secs(60), now + secs(61), NO_HINT);
+        assert_eq!(guessed.gate(now + secs(1)), Gate::Probe);
+        guessed.take(now + secs(1));
+        assert_eq!(guessed.gate(now + secs(1)), Gate::Probed(now + secs(2)));
+        assert_eq!(guessed.gate(now + secs(2)), Gate::Open);
+        guessed.refuse(&limited(None), now + secs(1), now + secs(2), LONGEST_GUESS);
+        assert_eq!(guessed.gate(now + secs(2)), Gate::Closed(now + secs(2 + 2)));
+        assert_eq!(guessed.gate(now + secs(4)), Gate::Probe);
+    }
+
+    /// How long it lasts each time that the request sent at its end is refused at once.
+    fn lengths(refusal: &Refusal, longest_guess: Duration, count: usize) -> Vec<Duration> {
+        let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
+        let lengths = (0..count).map(|_| {
+            cooldown.refuse(refusal, now, now, longest_guess);
+            let length = left(&cooldown, now);
+            now += length;
+            length
+        });
+        lengths.collect()
+    }
+
+    #[test]
+    fn a_guess_begins_at_a_second_and_doubles_up_to_the_longest() {
+        for reason in [Reason::RateLimited, Reason::Overloaded] {
+            let lengths = lengths(&Refusal::new(reason), LONGEST_GUESS, 8);
+            assert_eq!(
+                lengths,
+                [1, 2, 4, 8, 16, 32, 60, 60].map(secs),
+                "{reason:?}"
+            );
+        }
+        let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
+        let short = Duration::from_millis(800);
+        assert_eq!(lengths_up_to(short), [short; 3]);
+        assert_eq!(lengths_up_to(Duration::ZERO), [LEAST; 3]);
+    }
+
+    #[test]
+    fn a_hint_that_is_refused_at_its_end_doubles_from_half_a_second() {
+        let millis = Duration::from_millis;
+        let tiny = Refusal {
+            retry_after: Some(millis(1)),
+            ..limited(None)
+        };
         assert_eq!(
-            guessed.gate(now + secs(61)),
-            Gate::Closed(now + secs(61 + 120))
+            lengths(&tiny, secs(1), 6),
+            [1, 500, 1_000, 1_000, 1_000, 1_000].map(millis)
         );
-        assert_eq!(guessed.gate(now + secs(181)), Gate::Probe);
+        assert_eq!(
+            lengths(&limited(Some(1)), LONGEST_GUESS, 4),
+            [1, 1, 1, 2].map(secs),
+            "never less than the hint"
+        );
+    }
+
+    #[test]
+    fn a_false_hint_is_forgiven_by_a_success_and_by_time() {
+        let now = Instant::now();
+        let tiny = Refusal {
+            retry_after: Some(Duration::from_millis(1)),
+            ..limited(None)
+        };
+        let mut twice = Cooldown::default();
+        twice.refuse(&tiny, now, now, LONGEST_GUESS);
+        let end = now + Duration::from_millis(1);
+        twice.refuse(&tiny, end, end, LONGEST_GUESS);
+        assert_eq!(left(&twice, end), LEAST);
+        assert_eq!(twice.end(end).unwrap().refusal.retry_after, None, "a guess");
+
+        let mut after_success = twice.clone();
+        after_success.succeed(end + LEAST);
+        let later = end + LEAST + Duration::from_millis(10);
+        after_success.refuse(&tiny, later, later, LONGEST_GUESS);
+        assert_eq!(left(&after_success, later), Duration::from_millis(1));
+
+        let later = end + secs(10);
+        twice.refuse(&tiny, later, later, LONGEST_GUESS);
+        assert_eq!(left(&twice, later), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn requests_in_flight_when_a_hint_came_do_not_prove_it_false() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for answer in 1..=20 {
+            cooldown.refuse(
+                &limited(Some(2)),
+                now,
+                now + Duration::from_millis(answer),
+                LONGEST_GUESS,
+            );
+        }
+        let at = now + Duration::from_millis(20);
+        assert_eq!(left(&cooldown, at), secs(2));
+        assert_eq!(cooldown.end(at).unwrap().refusal.retry_after, Some(secs(2)));
+    }
+
+    #[test]
+    fn only_a_guess_takes_an_early_probe_and_one_at_a_time() {
+        let now = Instant::now();
+        let cooled = |refusal: Refusal| {
+            let mut cooldown = Cooldown::default();
+            cooldown.refuse(&refusal, now, now, LONGEST_GUESS);
+            cooldown
+        };
+        assert!(!cooled(limited(Some(5))).allows_early_probe(now));
+        for reason in [Reason::KeyRejected, Reason::QuotaExhausted] {
+            assert!(!cooled(Refusal::new(reason)).allows_early_probe(now));
+        }
+        let mut guessed = cooled(limited(None));
+        assert!(guessed.allows_early_probe(now));
+        guessed.begin_early_probe();
+        assert!(!guessed.allows_early_probe(now));
+        guessed.end_early_probe();
+        assert!(guessed.allows_early_probe(now));
     }
 
     /// What may befall a cooldown; moments are milliseconds.
@@ -431,7 +674,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_only_grows_but_by_a_success_that_was_sent_after_the_last_refusal(
-            no_hint in prop_oneof![
+            longest_guess in prop_oneof![
                 (0..100_000_u64).prop_map(Duration::from_millis),
                 Just(Duration::MAX),
             ],
@@ -442,28 +685,30 @@ mod tests {
             let mut cooldown = Cooldown::default();
             let mut refused_at = None;
             for event in events {
-                let before = cooldown.end(now).map(|(end, _)| end);
+                let before = cooldown.ends_at(now);
                 match event {
                     Event::Pass(time) => now += millis(time),
                     Event::Take => cooldown.take(now),
                     Event::Refuse(refusal, ago) => {
-                        cooldown.refuse(&refusal, now - millis(ago), now, no_hint);
+                        cooldown.refuse(&refusal, now - millis(ago), now, longest_guess);
                         refused_at = Some(now);
                     }
                     Event::Succeed(ago) => {
                         let sent = now - millis(ago);
                         cooldown.succeed(sent);
                         if refused_at.is_none_or(|at| sent > at) {
-                            prop_assert!(cooldown.end(now).is_none());
+                            prop_assert!(cooldown.ends_at(now).is_none());
                             continue;
                         }
                     }
                 }
-                let after = cooldown.end(now).map(|(end, _)| end);
+                let after = cooldown.ends_at(now);
                 prop_assert!(after >= before.filter(|end| *end > now), "{before:?} {after:?}");
                 prop_assert!(after.is_none_or(|end| end <= now + CAP));
                 match cooldown.gate(now) {
-                    Gate::Closed(until) => prop_assert_eq!(Some(until), after),
+                    Gate::Closed(until) | Gate::Unusable(until) => {
+                        prop_assert_eq!(Some(until), after);
+                    }
                     Gate::Probed(at) => prop_assert!(after.is_none() && at > now),
                     Gate::Open | Gate::Probe => prop_assert!(after.is_none()),
                 }

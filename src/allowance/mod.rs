@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::refusal::{Bucket, Dimension, Reason, Refusal};
-pub(crate) use cooldown::{Cooldown, Gate, NO_HINT};
+pub(crate) use cooldown::{Cooldown, Gate, LONGEST_GUESS};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
 use learned::{Learned, More};
@@ -66,6 +66,40 @@ pub(crate) enum Room {
     Testable(Instant),
     /// None until then.
     Closed(Instant),
+    /// None, and not for a limit that ends with time, such as a rejected key: checked again then.
+    Unusable(Instant),
+}
+
+/// When a limit ends, and what it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) at: Instant,
+    /// Whether time alone does not end it: it is checked again then.
+    pub(crate) is_unusable: bool,
+    /// As it is now: it has a `retry_after` only if the provider has said when the limit ends.
+    pub(crate) refusal: Refusal,
+}
+
+// === impl End ===
+
+impl End {
+    /// The end of both limits.
+    pub(crate) fn later(self, other: Self) -> Self {
+        let is_unusable = self.is_unusable || other.is_unusable;
+        let later = match self.at < other.at {
+            true => other,
+            false => self,
+        };
+        Self {
+            is_unusable,
+            ..later
+        }
+    }
+
+    /// Ends that time brings come before those that are only checked again.
+    pub(crate) fn order(&self) -> (bool, Instant) {
+        (self.is_unusable, self.at)
+    }
 }
 
 // === impl Room ===
@@ -74,6 +108,9 @@ impl Room {
     /// The room where both limits apply.
     pub(crate) fn tighter(self, other: Self) -> Self {
         match (self, other) {
+            (Self::Unusable(one), Self::Unusable(other) | Self::Closed(other))
+            | (Self::Closed(other), Self::Unusable(one)) => Self::Unusable(one.max(other)),
+            (Self::Unusable(at), _) | (_, Self::Unusable(at)) => Self::Unusable(at),
             (Self::Closed(one), Self::Closed(other)) => Self::Closed(one.max(other)),
             (Self::Closed(at), _) | (_, Self::Closed(at)) => Self::Closed(at),
             (Self::Full(at), _) | (_, Self::Full(at)) => Self::Full(at),
@@ -95,6 +132,7 @@ impl Allowance {
             Gate::Probe => true,
             Gate::Probed(at) => return Room::Learning(Some(at)),
             Gate::Closed(until) => return Room::Closed(until),
+            Gate::Unusable(until) => return Room::Unusable(until),
         };
         let left = self
             .told
@@ -135,12 +173,32 @@ impl Allowance {
     }
 
     /// When it opens again, and what it waits for; `None` if it is open.
-    pub(crate) fn end(&self, habits: &Habits, now: Instant) -> Option<(Instant, Refusal)> {
-        let refused = self.cooldown.end(now);
-        let refused = refused.map(|(end, refusal)| (end, refusal.clone()));
-        let spent = self.told.spent(habits, now);
-        let spent = spent.map(|spent| (spent.until, Refusal::new(Reason::RateLimited)));
-        refused.into_iter().chain(spent).max_by_key(|(end, _)| *end)
+    pub(crate) fn end(&self, habits: &Habits, now: Instant) -> Option<End> {
+        let spent = self.told.spent(habits, now).map(|spent| End {
+            at: spent.until,
+            is_unusable: false,
+            refusal: Refusal {
+                retry_after: Some(spent.until - now),
+                ..Refusal::new(Reason::RateLimited)
+            },
+        });
+        let ends = self.cooldown.end(now).into_iter().chain(spent);
+        ends.reduce(End::later)
+    }
+
+    /// Whether a request may find out now whether a guess is too long.
+    pub(crate) fn allows_early_probe(&self, habits: &Habits, now: Instant) -> bool {
+        self.cooldown.allows_early_probe(now) && self.told.spent(habits, now).is_none()
+    }
+
+    /// A request goes out to find out whether a guess is too long.
+    pub(crate) fn begin_early_probe(&mut self) {
+        self.cooldown.begin_early_probe();
+    }
+
+    /// That request is over, whatever became of it.
+    pub(crate) fn end_early_probe(&mut self) {
+        self.cooldown.end_early_probe();
     }
 
     /// When the provider's last hints end: to wait until then, or that there is more then.
@@ -204,7 +262,7 @@ impl Allowance {
         told: impl Iterator<Item = &'a Bucket> + Clone,
         (sent, now): (Instant, Instant),
     ) {
-        let cooling = self.cooldown.end(now).is_some();
+        let cooling = self.cooldown.ends_at(now).is_some();
         self.cooldown.succeed(sent);
         self.learned.passed(cooling);
         let spent = self.told.spent(habits, now);
@@ -233,12 +291,12 @@ impl Allowance {
         refusal: &Refusal,
         told: &[Bucket],
         (sent, now): (Instant, Instant),
-        no_hint: Duration,
+        longest_guess: Duration,
     ) {
-        let was_cooling = self.cooldown.end(now).is_some();
+        let was_cooling = self.cooldown.ends_at(now).is_some();
         let left = self.told.left(habits, |_| 0, now);
-        self.cooldown.refuse(refusal, sent, now, no_hint);
-        let until = self.cooldown.end(now).map_or(now, |(end, _)| end);
+        self.cooldown.refuse(refusal, sent, now, longest_guess);
+        let until = self.cooldown.ends_at(now).unwrap_or(now);
         if refusal.reason == Reason::RateLimited {
             if let Some(dimension) = self.told.was_tested(sent) {
                 habits.confirm(dimension);

@@ -44,7 +44,7 @@ impl Limit {
     fn refused(&mut self, refusal: &Refusal, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.allowance
-            .refused(&mut self.habits, refusal, told, when, NO_HINT);
+            .refused(&mut self.habits, refusal, told, when, LONGEST_GUESS);
         self.allowance.give_back(sent);
     }
 }
@@ -116,8 +116,8 @@ fn no_probe_goes_where_nothing_is_left() {
     let guess = Refusal::new(Reason::RateLimited);
     limit.refused(&guess, &[told(10, 0, secs(300))], now, now);
     limit.habits.confirm(Dimension::Requests);
-    assert_eq!(limit.room(now), Room::Closed(now + secs(60)));
-    assert_eq!(limit.room(now + secs(60)), Room::Closed(now + secs(300)));
+    assert_eq!(limit.room(now), Room::Closed(now + secs(1)));
+    assert_eq!(limit.room(now + secs(1)), Room::Closed(now + secs(300)));
     assert_eq!(limit.room(now + secs(300)), Room::Open(1));
 }
 
@@ -239,7 +239,7 @@ fn a_refusal_that_comes_while_it_cools_teaches_nothing() {
     let guess = Refusal::new(Reason::RateLimited);
     limit.refused(&guess, &[], now, now);
     // Who was let in before the others is heard of later.
-    limit.succeeded(&[], now, now + secs(1));
-    limit.refused(&guess, &[], now, now + secs(2));
+    limit.succeeded(&[], now, now + DOUBLES_EACH);
+    limit.refused(&guess, &[], now, now + 2 * DOUBLES_EACH);
     assert_eq!(limit.habits.typical, None);
 }

@@ -143,6 +143,9 @@ pub(crate) enum Verdict {
         action: Action,
         wait: Duration,
     },
+    /// Sent again too, after about this time, for which the layer holds the request back itself until
+    /// what the refusal tells of is over.
+    Await(Duration, Refusal),
 }
 
 // === impl Draft ===
@@ -162,6 +165,15 @@ impl Verdict {
             Self::Pass => None,
             Self::Return(why) | Self::Exhausted(why, _) => Some(Action::Return(*why)),
             Self::Again { action, .. } => Some(*action),
+            Self::Await(wait, _) => Some(Action::Wait(*wait)),
+        }
+    }
+
+    /// What the layer itself waits for, if it does.
+    pub(crate) fn awaited(&self) -> Option<&Refusal> {
+        match self {
+            Self::Await(_, refusal) => Some(refusal),
+            Self::Pass | Self::Return(_) | Self::Exhausted(..) | Self::Again { .. } => None,
         }
     }
 
@@ -169,6 +181,7 @@ impl Verdict {
     pub(crate) fn wait(&self) -> Option<Duration> {
         match self {
             Self::Again { wait, .. } => Some(*wait),
+            Self::Await(..) => Some(Duration::ZERO),
             Self::Pass | Self::Return(_) | Self::Exhausted(..) => None,
         }
     }

@@ -113,7 +113,8 @@ where
         if let Some(action) = action {
             let host = host(this.elsewhere, this.head);
             telemetry::acted(this.call, entry, host, action);
-            this.call.step(entry, D::LAYER, action);
+            let awaited = verdict.awaited().cloned();
+            this.call.step(entry, D::LAYER, action, awaited);
         }
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(moment.now());

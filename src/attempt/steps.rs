@@ -129,7 +129,7 @@ where
         let entry = this.call.record_unsent(response.status(), refusal);
         *this.entry = Some(entry);
         let action = Action::Return(why);
-        this.call.step(entry, D::LAYER, action);
+        this.call.step(entry, D::LAYER, action, None);
         let outermost = this.outermost.then_some(&*this.telling);
         telemetry::judged(this.call, entry, D::LAYER, Some(action), outermost);
         put(response.extensions_mut(), this.call.trail_at(entry));

@@ -21,7 +21,7 @@ use super::{
     own::Own,
 };
 use crate::{
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict},
+    attempt::{Decide, Draft, MAX_WAITS, Outcome, Prepared, Verdict},
     call::{Call, Route, Sent},
     jitter::Share,
     model::Model,
@@ -42,6 +42,8 @@ pub(super) struct Decision<P> {
     tried: Vec<Choice>,
     /// Until when the call waits for a target, once it is known.
     patience: Option<Instant>,
+    /// How often it was refused and waits for a target since.
+    waits: u32,
     /// Since when the call waits for a preferred target.
     held: Option<Instant>,
     /// Its place among those who wait.
@@ -59,6 +61,7 @@ impl<P> Decision<P> {
             visit: None,
             tried: Vec::new(),
             patience: None,
+            waits: 0,
             held: None,
             seat: None,
             jitter: None,
@@ -100,7 +103,7 @@ impl<P> Decision<P> {
         match outcome.refusal {
             // What is too large now may fit next time.
             Some(refusal) if refusal.reason != Reason::TooLarge => {
-                visit.refused(refusal, &told(), outcome.now(), self.policy.no_hint);
+                visit.refused(refusal, &told(), outcome.now(), self.policy.longest_guess);
                 true
             }
             None if outcome.is_success() => {
@@ -109,7 +112,7 @@ impl<P> Decision<P> {
             }
             _ => match self.waited_out(outcome) {
                 Some((refusal, at)) => {
-                    visit.refused(&refusal, &told(), at, self.policy.no_hint);
+                    visit.refused(&refusal, &told(), at, self.policy.longest_guess);
                     true
                 }
                 None => {
@@ -135,23 +138,16 @@ impl<P> Decision<P> {
 
     /// The refusal after which a layer further in waits, and when it came.
     fn wait_after(&self, attempt: &Attempt) -> Option<(Refusal, Instant)> {
-        let (step, refusal) = (attempt.steps.last()?, attempt.refusal.as_ref()?);
-        let Action::Wait(wait) = step.action else {
+        let step = attempt.steps.last()?;
+        let Action::Wait(_) = step.action else {
             return None;
         };
+        // A pool waits for the key that frees first, which need not be the one that was refused.
+        let refusal = step.awaited.as_ref().or(attempt.refusal.as_ref())?;
         if !self.policy.trigger.reasons.contains(&refusal.reason) {
             return None;
         }
-        // A pool waits for the key that frees first, which need not be the one that was refused.
-        let retry_after = match step.layer {
-            Layer::KeyRotation => Some(wait),
-            _ => refusal.retry_after,
-        };
-        let refusal = Refusal {
-            retry_after,
-            ..refusal.clone()
-        };
-        Some((refusal, attempt.refused_at?))
+        Some((refusal.clone(), attempt.refused_at?))
     }
 }
 
@@ -271,11 +267,16 @@ impl<P> Decision<P> {
                 wait: Duration::ZERO,
             };
         }
-        let why = self.nothing_left(own);
+        let may_wait = end.is_some() && self.waits < MAX_WAITS;
+        let why = match end {
+            Some(_) if !may_wait => Why::AttemptsUsedUp,
+            _ => self.nothing_left(own),
+        };
         let first_end = match self.first_end(own, now) {
             // One that was tried is free again, for the answer of another has taken long.
-            None if limited && end.is_some() => {
+            None if limited && may_wait => {
                 self.tried.clear();
+                self.waits += 1;
                 return Verdict::Again {
                     action: Action::Wait(Duration::ZERO),
                     wait: Duration::ZERO,
@@ -284,24 +285,14 @@ impl<P> Decision<P> {
             first_end => first_end.filter(|_| limited),
         };
         match (first_end, end) {
-            (Some((at, _)), Some(end)) if at < end => {
+            (Some(first), Some(end)) if may_wait && !first.is_unusable && first.at < end => {
                 // What frees after a wait may be asked again.
                 self.tried.clear();
-                Verdict::Again {
-                    action: Action::Wait(at.saturating_duration_since(now)),
-                    wait: Duration::ZERO,
-                }
+                self.waits += 1;
+                let wait = first.at.saturating_duration_since(now);
+                Verdict::Await(wait, first.refusal)
             }
-            (Some((at, refusal)), _) => {
-                let retry_after = Some(at.saturating_duration_since(now));
-                Verdict::Exhausted(
-                    why,
-                    Refusal {
-                        retry_after,
-                        ..refusal
-                    },
-                )
-            }
+            (Some(first), _) => Verdict::Exhausted(why, first.refusal),
             (None, _) => Verdict::Return(why),
         }
     }

@@ -16,7 +16,7 @@ use crate::{
 /// | setting | default |
 /// |---|---|
 /// | [`on`](Self::on) | rate limited, quota exhausted, overloaded |
-/// | [`cooldown`](Self::cooldown) | 60 s |
+/// | [`cooldown`](Self::cooldown) | 1 s, doubling to 60 s |
 /// | [`replay_limit`](Self::replay_limit) | 2 MiB |
 /// | deadline, sends, other statuses, errors | none |
 ///
@@ -43,7 +43,7 @@ pub(super) struct Policy<P> {
     pub(super) targets: Arc<[Target]>,
     pub(super) memory: Memory,
     pub(super) trigger: Trigger<P>,
-    pub(super) no_hint: Duration,
+    pub(super) longest_guess: Duration,
     pub(super) patience: Option<Duration>,
     pub(super) settings: Settings,
 }
@@ -72,7 +72,7 @@ impl FallbackLayer {
                     status: |_| false,
                     error: NoErrors,
                 },
-                no_hint: allowance::NO_HINT,
+                longest_guess: allowance::LONGEST_GUESS,
                 patience: None,
                 settings: Settings::default(),
             },
@@ -109,25 +109,32 @@ impl<P> FallbackLayer<P> {
                 targets: policy.targets,
                 memory: policy.memory,
                 trigger: policy.trigger.on_error(error),
-                no_hint: policy.no_hint,
+                longest_guess: policy.longest_guess,
                 patience: policy.patience,
                 settings: policy.settings,
             },
         }
     }
 
-    /// How long a limited target is left alone if the provider does not say; 60 s unless set.
+    /// Sets the longest cooldown of a limited target where the provider does not say how long; 60 s
+    /// unless set.
     ///
-    /// It doubles while nothing passes, up to an hour. A quota that is exhausted, and a limit by the day, are
-    /// asked again after an hour, whatever is set here.
+    /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
+    /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
+    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms. An exhausted quota
+    /// and a limit by the day are checked again after an hour, whatever is set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
-        self.policy.no_hint = cooldown;
+        self.policy.longest_guess = cooldown;
         self
     }
 
     /// Lets a call that finds every target limited wait for the first that frees, in place of asking it
     /// anyway, until `patience` is over, which begins when the call first looks for a target.
+    ///
+    /// A call does not wait if the quota of every target is spent, because time alone does not end that.
+    /// It waits at most 16 times after it was refused, and after each wait it is sent at most once to
+    /// each target.
     #[must_use]
     pub fn wait_when_exhausted(mut self, patience: Duration) -> Self {
         self.policy.patience = Some(patience);

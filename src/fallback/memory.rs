@@ -12,7 +12,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::{
-    allowance::{Allowance, Forgettable, Habits, Remembered, Room},
+    allowance::{Allowance, End, Forgettable, Habits, Remembered, Room},
     jitter::Share,
     origin::Origin,
     refusal::{Bucket, Refusal},
@@ -168,7 +168,7 @@ impl Known {
     }
 
     /// When the target frees, and what it waits for; `None` if it is free.
-    pub(super) fn end(&self, of: &Candidate, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(super) fn end(&self, of: &Candidate, now: Instant) -> Option<End> {
         let place = of.place.or_else(|| self.targets.place_of(&of.id))?;
         self.targets.get(place)?.end(now)
     }
@@ -183,7 +183,7 @@ impl Known {
 // === impl OfTarget ===
 
 impl OfTarget {
-    fn end(&self, now: Instant) -> Option<(Instant, Refusal)> {
+    fn end(&self, now: Instant) -> Option<End> {
         self.allowance.end(&self.habits, now)
     }
 }
@@ -194,7 +194,7 @@ impl Forgettable for OfTarget {
     }
 
     fn frees_at(&self, now: Instant) -> Option<Instant> {
-        self.end(now).map(|(end, _)| end)
+        self.end(now).map(|end| end.at)
     }
 }
 
@@ -211,11 +211,11 @@ impl Visit {
         refusal: &Refusal,
         told: &[Bucket],
         now: Instant,
-        no_hint: Duration,
+        longest_guess: Duration,
     ) {
         let when = (self.since, now);
         self.end(|OfTarget { allowance, habits }| {
-            allowance.refused(habits, refusal, told, when, no_hint);
+            allowance.refused(habits, refusal, told, when, longest_guess);
         });
     }
 
@@ -281,7 +281,10 @@ mod tests {
                 account: Account::Any,
             })
         };
-        let refusal = Refusal::new(Reason::RateLimited);
+        let refusal = Refusal {
+            retry_after: Some(Duration::from_secs(60)),
+            ..Refusal::new(Reason::RateLimited)
+        };
         let refuse = |number: usize, at| {
             let visit = memory.visit(&mut memory.lock(), target(number), at);
             visit.refused(&refusal, &[], at, Duration::from_secs(60));

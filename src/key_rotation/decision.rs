@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::{
     KeyPool, Session, WhenExhausted,
     layer::Policy,
-    pool::{Exhausted, Lease, Standing, Ticket, Want},
+    pool::{Lease, Standing, Ticket, Want},
 };
 use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
@@ -36,6 +36,8 @@ pub(super) struct Decision<X> {
     want: Want,
     /// Until when the call waits for a key, once it is known.
     patience: Option<Instant>,
+    /// How often it was refused and waits for a key since.
+    waits: u32,
 }
 
 enum Stage {
@@ -60,6 +62,7 @@ impl<X> Decision<X> {
             stage: Stage::New,
             want: Want::default(),
             patience: None,
+            waits: 0,
         }
     }
 
@@ -87,11 +90,6 @@ impl<X> Decision<X> {
     {
         let end = self.patience::<R>(call, now).unwrap_or(now);
         at.min(now + end.saturating_duration_since(now) / 2)
-    }
-
-    /// Whether a call that waits until `end` may get a key by then.
-    fn is_in_reach(exhausted: &Exhausted, end: Instant) -> bool {
-        exhausted.free_for_sure().is_none_or(|at| at < end)
     }
 }
 
@@ -140,14 +138,14 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                         let at = self.in_time::<R>(at, draft.call, now);
                         self.stage = Stage::Granted(lease, at);
                     }
-                    Standing::Waiting { free_at, look_at } => {
+                    Standing::Waiting { prospect, look_at } => {
                         let pool = pool.clone();
                         let end = self.patience::<R>(draft.call, now).unwrap_or(now);
-                        if end > now && free_at.is_none_or(|at| at < end) {
+                        if end > now && prospect.is_before(end) {
                             let at = look_at.map_or(end, |at| at.min(end));
                             return Poll::Ready(Prepared::Later(at.max(now + TICK)));
                         }
-                        if let Some(answer) = self.without_waiting::<R>(pool, now) {
+                        if let Some(answer) = self.without_waiting::<R>(pool, draft.call, now) {
                             return Poll::Ready(answer);
                         }
                     }

@@ -53,7 +53,8 @@ pub trait WhenExhausted<R>: sealed::Sealed<R> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TryAnyway;
 
-/// The call is answered at once with a 429 that says when the first key frees.
+/// The call is answered at once with a 429 that says when the first key frees, if the provider has
+/// said so.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Respond;
 
@@ -99,8 +100,13 @@ impl<X> KeyRotationLayer<X> {
 
     /// Answers a call that finds every key cooling with a 429 of its own and sends nothing.
     ///
-    /// It has an empty body, `retry-after` in seconds, and the exact time in its
-    /// [`Refusal`]. The type of the response body needs a [`Default`]. The body of hyper's client has
+    /// It has an empty body and a [`Refusal`] in its extensions. If the provider has said when the first
+    /// key frees, the refusal has the exact time and the header `retry-after` has it in seconds. If that
+    /// is a guess of the pool, both are absent, and a [`BackoffLayer`](crate::BackoffLayer) outside uses
+    /// its own delays. A retry after such a delay is sent with a key that cools by a guess, one request
+    /// for each key at a time.
+    ///
+    /// The type of the response body needs a [`Default`]. The body of hyper's client has
     /// none, but the [`InspectedBody`](crate::inspect::InspectedBody) that
     /// [`InspectLayer`](crate::InspectLayer) puts around it has one.
     pub fn respond_when_exhausted(self) -> KeyRotationLayer<Respond> {
@@ -118,7 +124,9 @@ impl<X> KeyRotationLayer<X> {
     ///
     /// Who came first is served first, and as many are served as there is room for, by what the
     /// provider says is left and by what its refusals have taught; so hardly any request is sent to be
-    /// refused. A call whose patience does not reach to when the first key frees does not wait. What
+    /// refused. A call whose patience does not reach to when the first key frees does not wait, nor does
+    /// one if only keys are left that are rejected or whose quota is spent. A call waits at most 16 times
+    /// after it was refused, and after each wait it is sent at most once with each key. What
     /// becomes of it, or of one whose patience has ended, was said before: it is tried anyway, or after
     /// [`respond_when_exhausted`](KeyRotationLayer::respond_when_exhausted) answered without a send.
     ///
@@ -181,11 +189,12 @@ impl<R: Default> WhenExhausted<R> for Respond {
     fn answer(&self, refusal: Refusal) -> Option<Response<R>> {
         let mut response = Response::new(R::default());
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        let wait = refusal.retry_after.unwrap_or_default();
-        // Whole seconds are all that every client reads; never too few.
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let headers = response.headers_mut();
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = refusal.retry_after {
+            // Whole seconds are all that every client reads; never too few.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(refusal);
         Some(response)
     }

@@ -6,10 +6,13 @@ mod after_hint;
 mod choice;
 mod cooling;
 mod fallback;
+mod false_hints;
+mod guesses;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;
 mod set_aside;
+mod unusable;
 mod waiting;
 mod wakers;
 

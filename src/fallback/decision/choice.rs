@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Decision;
 use crate::{
-    allowance::Room,
+    allowance::{End, Room},
     attempt::{Draft, after},
     call::Call,
     fallback::{
@@ -15,7 +15,6 @@ use crate::{
         own::Own,
     },
     jitter::Jitter,
-    refusal::Refusal,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,8 +39,8 @@ pub(super) enum Pick {
     /// This one, better at that time or after an answer: enough are out to find out how much it takes,
     /// or it frees in a moment.
     Hold(Chosen, Option<Instant>),
-    /// All are limited; this one frees first, then.
-    Limited(Chosen, Instant),
+    /// All are limited; this one frees first, then. `None` if none is a matter of time.
+    Limited(Chosen, Option<Instant>),
     Nothing,
 }
 
@@ -55,7 +54,7 @@ impl Pick {
     fn is_wait(&self, end: Option<Instant>) -> bool {
         end.is_some_and(|end| match self {
             Self::Hold(_, at) => at.is_none_or(|at| at < end),
-            Self::Limited(_, until) => *until < end,
+            Self::Limited(_, until) => until.is_some_and(|until| until < end),
             Self::Ask(_) | Self::Nothing => false,
         })
     }
@@ -97,6 +96,7 @@ impl<P> Decision<P> {
         let mut full = None;
         let mut testable = None;
         let mut closed: Option<(Instant, Chosen)> = None;
+        let mut unusable: Option<(Instant, Chosen)> = None;
         for choice in self
             .choices(own)
             .filter(|choice| !self.tried.contains(choice))
@@ -118,14 +118,18 @@ impl<P> Decision<P> {
                 Room::Closed(until) if closed.as_ref().is_none_or(|(first, _)| until < *first) => {
                     closed = Some((until, this));
                 }
-                Room::Closed(_) => {}
+                Room::Unusable(until)
+                    if unusable.as_ref().is_none_or(|(first, _)| until < *first) =>
+                {
+                    unusable = Some((until, this));
+                }
+                Room::Closed(_) | Room::Unusable(_) => {}
             }
         }
-        match (full.or(testable), closed) {
-            (Some(this), _) => Pick::Ask(this),
-            (None, Some((until, this))) => Pick::Limited(this, until),
-            (None, None) => Pick::Nothing,
-        }
+        let limited = closed.map(|(until, this)| Pick::Limited(this, Some(until)));
+        let limited = limited.or(unusable.map(|(_, this)| Pick::Limited(this, None)));
+        let asked = full.or(testable).map(Pick::Ask);
+        asked.or(limited).unwrap_or(Pick::Nothing)
     }
 
     /// The room where a target opens to a call that has waited for one of these hints to end: a little later
@@ -192,7 +196,7 @@ impl<P> Decision<P> {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
             }
-            (Pick::Limited(_, until), Some(end)) if until < end => until,
+            (Pick::Limited(_, Some(until)), Some(end)) if until < end => until,
             _ if !draft.is_ready => return Ok(()),
             (pick, _) => {
                 let chosen = match pick {
@@ -218,12 +222,12 @@ impl<P> Decision<P> {
     }
 
     /// When the first choice frees, and what it waits for; `None` if one is free.
-    pub(super) fn first_end(&self, own: &Own, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(super) fn first_end(&self, own: &Own, now: Instant) -> Option<End> {
         let known = self.policy.memory.lock();
         let ends = self
             .choices(own)
             .map(|choice| known.end(&self.candidate(own, choice), now));
-        ends.min_by_key(|end| end.as_ref().map(|(end, _)| *end))
+        ends.min_by_key(|end| end.as_ref().map(End::order))
             .flatten()
     }
 }

@@ -6,15 +6,22 @@ use tokio::time::Instant;
 
 use super::{Decision, Stage};
 use crate::{
-    attempt::{Prepared, Verdict},
+    attempt::{MAX_WAITS, Prepared, Verdict},
     call::Call,
     key_rotation::{
         KeyPool, WhenExhausted,
-        pool::{Exhausted, Lease},
+        pool::{Exhausted, Lease, Prospect},
     },
     refusal::{Reason, Refusal},
     trail::{Action, Why},
 };
+
+/// What is done for a call in place of sending with a key that cools.
+enum Instead<R> {
+    Answer(Prepared<R>),
+    /// A key that cools by a guess: the request finds out whether that is too long.
+    Probe(Lease),
+}
 
 impl<X> Decision<X> {
     /// Takes a key for the first send, or a place in the queue; or gives the answer in their stead.
@@ -28,15 +35,15 @@ impl<X> Decision<X> {
         X: WhenExhausted<R>,
     {
         let Some(end) = self.patience::<R>(call, now) else {
-            return self.without_waiting(pool, now);
+            return self.without_waiting(pool, call, now);
         };
         self.stage = match pool.take_in_turn(&self.want, now) {
             Ok(lease) => Stage::Leased(lease),
-            Err(exhausted) if Self::is_in_reach(&exhausted, end) => {
+            Err(exhausted) if exhausted.prospect().is_before(end) => {
                 let ticket = pool.join(self.want.clone(), false, now);
                 Stage::Waiting(pool, ticket)
             }
-            Err(_) => return self.without_waiting(pool, now),
+            Err(_) => return self.without_waiting(pool, call, now),
         };
         None
     }
@@ -60,8 +67,10 @@ impl<X> Decision<X> {
             match pool.take(&self.want, now) {
                 Ok(other) => lease = other,
                 Err(exhausted) => {
-                    if let Some(answer) = self.answer(&exhausted, now) {
-                        return Err(answer);
+                    match self.instead(&pool, &exhausted, call, now) {
+                        Some(Instead::Answer(answer)) => return Err(answer),
+                        Some(Instead::Probe(other)) => return Ok(Stage::Leased(other)),
+                        None => {}
                     }
                     // This call has not asked with the one that it has, at least.
                     if lease.is_of_removed() {
@@ -73,32 +82,51 @@ impl<X> Decision<X> {
         Ok(Stage::Leased(lease))
     }
 
-    /// The layer's own answer to a call that finds every key cooling, if it gives one.
-    fn answer<R>(&self, exhausted: &Exhausted, now: Instant) -> Option<Prepared<R>>
+    /// What the layer does for a call that finds every key cooling, in place of sending all the same.
+    ///
+    /// A call that Backoff has waited for may find out whether a guess is too long. To answer it too
+    /// would be to hold it to a guess, which no wait of its own could outlast.
+    fn instead<R>(
+        &self,
+        pool: &KeyPool,
+        exhausted: &Exhausted,
+        call: &Call,
+        now: Instant,
+    ) -> Option<Instead<R>>
     where
         X: WhenExhausted<R>,
     {
         if exhausted.is_busy() {
             return None;
         }
-        let refusal = exhausted.refusal_at(now);
-        let response = self.policy.when_exhausted.answer(refusal)?;
-        Some(Prepared::Answer(Why::NoFreeKey, response))
+        let response = self.policy.when_exhausted.answer(exhausted.refusal())?;
+        let probe = match call.has_backed_off() {
+            true => pool.take_early(&self.want, now),
+            false => None,
+        };
+        Some(match probe {
+            Some(lease) => Instead::Probe(lease),
+            None => Instead::Answer(Prepared::Answer(Why::NoFreeKey, response)),
+        })
     }
 
     /// Takes a key for a call that may not wait, or not any more; or gives the answer in its stead.
-    pub(super) fn without_waiting<R>(&mut self, pool: KeyPool, now: Instant) -> Option<Prepared<R>>
+    pub(super) fn without_waiting<R>(
+        &mut self,
+        pool: KeyPool,
+        call: &Call,
+        now: Instant,
+    ) -> Option<Prepared<R>>
     where
         X: WhenExhausted<R>,
     {
         let lease = match pool.take(&self.want, now) {
             Ok(lease) => lease,
-            Err(exhausted) => {
-                if let Some(answer) = self.answer(&exhausted, now) {
-                    return Some(answer);
-                }
-                pool.take_anyway(&exhausted, &self.want, now)
-            }
+            Err(exhausted) => match self.instead(&pool, &exhausted, call, now) {
+                Some(Instead::Answer(answer)) => return Some(answer),
+                Some(Instead::Probe(lease)) => lease,
+                None => pool.take_anyway(&exhausted, &self.want, now),
+            },
         };
         // A place in the queue is given up by this.
         self.stage = Stage::Leased(lease);
@@ -144,22 +172,27 @@ impl<X> Decision<X> {
             Err(exhausted) => exhausted,
         };
         match end {
-            Some(end) if Self::is_in_reach(&exhausted, end) => {
+            Some(_) if self.waits >= MAX_WAITS => {
+                Verdict::Exhausted(Why::AttemptsUsedUp, exhausted.refusal())
+            }
+            Some(end) if exhausted.prospect().is_before(end) => {
+                self.waits += 1;
                 // What frees after a wait may be tried again.
                 self.want.tried.clear();
                 self.stage = Stage::Refused(pool);
-                let free_at = exhausted.free_at.unwrap_or(now);
-                Verdict::Again {
-                    action: Action::Wait(free_at.saturating_duration_since(now)),
-                    wait: Duration::ZERO,
-                }
+                let free_at = match exhausted.prospect() {
+                    Prospect::At(at) => at,
+                    Prospect::AnyTime | Prospect::Never => exhausted.free_at.unwrap_or(now),
+                };
+                let wait = free_at.saturating_duration_since(now);
+                Verdict::Await(wait, exhausted.refusal())
             }
             None if exhausted.is_busy() => {
                 let lease = pool.take_anyway(&exhausted, &self.want, now);
                 self.stage = Stage::Leased(lease);
                 next_key
             }
-            _ => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal_at(now)),
+            _ => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal()),
         }
     }
 }
@@ -167,13 +200,10 @@ impl<X> Decision<X> {
 // === impl Exhausted ===
 
 impl Exhausted {
-    /// What the pool as a whole says: wait for the first key that frees.
-    fn refusal_at(&self, now: Instant) -> Refusal {
-        let free_at = self.free_at.unwrap_or(now);
+    /// What the pool as a whole says: that of the first key that frees, which tells when only if the
+    /// provider has said so.
+    fn refusal(&self) -> Refusal {
         let refusal = self.refusal.clone();
-        Refusal {
-            retry_after: Some(free_at.saturating_duration_since(now)),
-            ..refusal.unwrap_or_else(|| Refusal::new(Reason::RateLimited))
-        }
+        refusal.unwrap_or_else(|| Refusal::new(Reason::RateLimited))
     }
 }

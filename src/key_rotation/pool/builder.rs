@@ -91,7 +91,7 @@ impl KeyPoolBuilder {
             place: PlaceName::Bearer,
             origins: Vec::new(),
             order: Order::Sticky,
-            cooldown: allowance::NO_HINT,
+            cooldown: allowance::LONGEST_GUESS,
         }
     }
 
@@ -137,9 +137,12 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// How long a limited key cools if the provider does not say; 60 s, a minute's window, unless set.
+    /// Sets the longest cooldown of a limited key where the provider does not say how long; 60 s, a
+    /// minute's window, unless set.
     ///
-    /// It doubles while nothing passes, up to an hour.
+    /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
+    /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
+    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::number::ByNumber;
 use crate::{
-    allowance::{Allowance, Forgettable, Habits, Remembered, Room},
+    allowance::{Allowance, End, Forgettable, Habits, Remembered, Room},
     refusal::{Bucket, Reason, Refusal, Scope},
 };
 
@@ -63,10 +63,18 @@ impl Lanes {
     }
 
     /// Until when none of it may be used, and why; `None` if some may.
-    pub(super) fn end(&self, lane: Lane, now: Instant) -> Option<(Instant, Refusal)> {
-        let ends = self.limits(lane);
-        ends.filter_map(|limits| limits.end(lane.group, now))
-            .max_by_key(|(end, _)| *end)
+    pub(super) fn end(&self, lane: Lane, now: Instant) -> Option<End> {
+        let limits = self.limits(lane);
+        let ends = limits.filter_map(|limits| limits.end(lane.group, now));
+        ends.reduce(End::later)
+    }
+
+    /// Whether a request may find out now whether the guesses that close it are too long.
+    pub(super) fn allows_early_probe(&self, lane: Lane, now: Instant) -> bool {
+        self.limits(lane).all(|limits| {
+            let allowance = limits.groups.get(&lane.group);
+            allowance.is_none_or(|allowance| allowance.allows_early_probe(&limits.habits, now))
+        })
     }
 
     /// The hints of a lane's limits.
@@ -92,11 +100,10 @@ impl Lanes {
         &self,
         group: GroupId,
         now: Instant,
-    ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
-        self.models.iter().filter_map(move |(model, of_model)| {
-            let (end, refusal) = of_model.end(group, now)?;
-            Some((model.clone(), end, refusal))
-        })
+    ) -> impl Iterator<Item = (Arc<str>, End)> {
+        self.models
+            .iter()
+            .filter_map(move |(model, of_model)| Some((model.clone(), of_model.end(group, now)?)))
     }
 
     pub(super) fn take(&mut self, group: GroupId, model: Option<&Arc<str>>, now: Instant) -> Lane {
@@ -133,7 +140,7 @@ impl Lanes {
         refusal: &Refusal,
         told: &[Bucket],
         when: (Instant, Instant),
-        no_hint: Duration,
+        longest_guess: Duration,
     ) {
         let limits = match lane.model {
             Some(place) if !is_of_group(refusal) => self.models.get_mut(place),
@@ -141,7 +148,7 @@ impl Lanes {
         };
         if let Some(OfModel { habits, groups }) = limits {
             if let Some(allowance) = groups.get_mut(&lane.group) {
-                allowance.refused(habits, refusal, told, when, no_hint);
+                allowance.refused(habits, refusal, told, when, longest_guess);
             }
         }
     }
@@ -210,7 +217,7 @@ impl OfModel {
         }
     }
 
-    fn end(&self, group: GroupId, now: Instant) -> Option<(Instant, Refusal)> {
+    fn end(&self, group: GroupId, now: Instant) -> Option<End> {
         self.groups.get(&group)?.end(&self.habits, now)
     }
 }
@@ -224,7 +231,7 @@ impl Forgettable for OfModel {
     fn frees_at(&self, now: Instant) -> Option<Instant> {
         let groups = self.groups.values();
         let ends = groups.filter_map(|allowance| allowance.end(&self.habits, now));
-        ends.map(|(end, _)| end).max()
+        ends.map(|end| end.at).max()
     }
 }
 
@@ -268,7 +275,10 @@ mod tests {
     fn what_is_remembered_of_models_is_bounded_though_each_is_limited() {
         let (mut lanes, now) = (Lanes::default(), Instant::now());
         let (group, name) = (GroupId(1), |number: usize| Arc::from(number.to_string()));
-        let refusal = Refusal::new(Reason::RateLimited);
+        let refusal = Refusal {
+            retry_after: Some(Duration::from_secs(60)),
+            ..Refusal::new(Reason::RateLimited)
+        };
         for number in 0..MOST + 10 {
             let at = now + Duration::from_millis(number as u64);
             let lane = lanes.take(group, Some(&name(number)), at);

@@ -36,7 +36,7 @@ use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
 use desk::Desk;
 use state::{Entry, Loan, State};
-pub(super) use state::{Exhausted, KeyId, Want, is_of_every_model};
+pub(super) use state::{Exhausted, KeyId, Prospect, Want, is_of_every_model};
 use sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use ticket::{Standing, Ticket};
 
@@ -259,6 +259,14 @@ impl KeyPool {
         Ok(Lease::new(self, loan, entry))
     }
 
+    /// Takes a key that cools by a guess alone, to find out whether that is too long; `None` if none
+    /// does, or a request finds out already for each.
+    pub(super) fn take_early(&self, want: &Want, now: Instant) -> Option<Lease> {
+        let mut desk = self.lock();
+        let (loan, entry) = desk.state.take_early(want, now)?;
+        Some(Lease::new(self, loan, entry))
+    }
+
     /// Takes the key that frees first, or of which enough are out, whatever is known of it.
     pub(super) fn take_anyway(&self, exhausted: &Exhausted, want: &Want, now: Instant) -> Lease {
         let mut desk = self.lock();
@@ -284,13 +292,13 @@ impl KeyState {
         Self {
             label: entry.badge.label.clone(),
             group: entry.group.clone(),
-            until: end.as_ref().map(|(until, _)| *until),
-            cools_for: end.map(|(_, refusal)| refusal.reason),
+            until: end.as_ref().map(|end| end.at),
+            cools_for: end.map(|end| end.refusal.reason),
             limited_models: models
-                .map(|(model, until, refusal)| LimitedModel {
+                .map(|(model, end)| LimitedModel {
                     model,
-                    reason: refusal.reason,
-                    until,
+                    reason: end.refusal.reason,
+                    until: end.at,
                 })
                 .collect(),
             uses: entry.badge.uses.load(Ordering::Relaxed),

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{
     departures::{self, Departures},
     sessions::{Moved, Sessions},
-    state::{Exhausted, KeyId, Loan, State, Want},
+    state::{Exhausted, KeyId, Loan, Prospect, State, Want},
 };
 
 /// A waiter looks by itself this long after the first of its line should have, whose task may not run.
@@ -52,8 +52,8 @@ struct Line {
     waiting: BTreeSet<WaiterId>,
     /// When there may be room for the first; `None` if only an answer can tell.
     free_at: Option<Instant>,
-    /// Whether an answer may tell of room before.
-    is_busy: bool,
+    /// What that moment means to those who wait.
+    prospect: Prospect,
     /// Who was told so, and what.
     told: Option<(WaiterId, Option<Instant>)>,
 }
@@ -64,8 +64,7 @@ pub(super) enum Turn {
     /// The key is the waiter's; it goes out at this moment.
     Granted(Loan, Instant),
     Later {
-        /// When there may be room; `None` if an answer may tell of some before.
-        free_at: Option<Instant>,
+        prospect: Prospect,
         /// When to look again, if nothing happens before.
         look_at: Option<Instant>,
     },
@@ -128,11 +127,11 @@ impl Queue {
         let class = self.class(id, want);
         let Some(line) = self.lines.get_mut(&class) else {
             return Turn::Later {
-                free_at: None,
+                prospect: Prospect::AnyTime,
                 look_at: None,
             };
         };
-        let free_at = line.free_at.filter(|_| !line.is_busy);
+        let prospect = line.prospect;
         let look_at = match line.waiting.first() == Some(&id) {
             true => {
                 line.told = Some((id, line.free_at));
@@ -144,7 +143,7 @@ impl Queue {
                 line.free_at.map(|at| at + BACKUP)
             }
         };
-        Turn::Later { free_at, look_at }
+        Turn::Later { prospect, look_at }
     }
 
     fn remove(&mut self, id: WaiterId, want: &Want) {
@@ -172,7 +171,7 @@ impl Queue {
         let line = self.lines.entry(class(moved.to)).or_default();
         line.waiting.insert(moved.id);
         // What those know who stood there, this one does not; nor what it was told before it left.
-        line.free_at = None;
+        (line.free_at, line.prospect) = (None, Prospect::AnyTime);
         line.told = line.told.filter(|(told, _)| *told != moved.id);
     }
 }
@@ -284,7 +283,7 @@ impl State {
                 }
                 Err(exhausted) => {
                     let is_put_off = line.is_put_off(&exhausted, now);
-                    (line.free_at, line.is_busy) = (exhausted.free_at, exhausted.is_busy());
+                    (line.free_at, line.prospect) = (exhausted.free_at, exhausted.prospect());
                     match is_put_off {
                         true => to_wake.extend(&line.waiting),
                         false => to_wake.extend((!line.knows(id)).then_some(id)),
@@ -346,9 +345,15 @@ impl Line {
     /// Whether there is room only so much later that some may not want to wait any more.
     fn is_put_off(&self, exhausted: &Exhausted, now: Instant) -> bool {
         // As long as an answer could tell it might have been now.
-        let before = self.free_at.filter(|_| !self.is_busy).unwrap_or(now);
-        let after = exhausted.free_for_sure();
-        after.is_some_and(|after| before + PUT_OFF < after)
+        let before = match self.prospect {
+            Prospect::At(at) => at,
+            Prospect::AnyTime | Prospect::Never => now,
+        };
+        match exhausted.prospect() {
+            Prospect::AnyTime => false,
+            Prospect::At(after) => before + PUT_OFF < after,
+            Prospect::Never => true,
+        }
     }
 
     /// Whether the first looks again in time by itself.

@@ -15,11 +15,11 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    allowance::Cooldown,
+    allowance::{Allowance, Cooldown, End},
     refusal::{Bucket, Reason, Refusal, Scope},
 };
 
-pub(crate) use choice::Exhausted;
+pub(crate) use choice::{Exhausted, Prospect};
 pub(super) use sessions::score;
 
 /// A key for as long as it is in the pool; never used again for another.
@@ -44,7 +44,7 @@ pub(super) struct State {
     lanes: Lanes,
     pub(super) queue: Queue,
     order: Order,
-    no_hint: Duration,
+    longest_guess: Duration,
     pub(super) random: fastrand::Rng,
     /// Where the key that is used now stands in `keys`.
     current: usize,
@@ -82,12 +82,14 @@ pub(crate) struct Loan {
     pub(super) sent: Instant,
     /// Whether it waits for its turn, or for the client.
     pub(super) is_set_aside: bool,
+    /// Whether it finds out before the end of a guess whether that is too long.
+    is_early_probe: bool,
 }
 
 // === impl State: keys ===
 
 impl State {
-    pub(super) fn new(order: Order, no_hint: Duration, seed: u64) -> Self {
+    pub(super) fn new(order: Order, longest_guess: Duration, seed: u64) -> Self {
         Self {
             keys: Vec::new(),
             places: HashMap::default(),
@@ -95,7 +97,7 @@ impl State {
             lanes: Lanes::default(),
             queue: Queue::default(),
             order,
-            no_hint,
+            longest_guess,
             random: fastrand::Rng::with_seed(seed),
             current: 0,
             next_id: 1,
@@ -200,6 +202,16 @@ impl State {
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
         }
+        self.end_early_probe(loan);
+    }
+
+    fn end_early_probe(&mut self, loan: &Loan) {
+        if loan.is_early_probe {
+            self.lanes.each(loan.lane, Allowance::end_early_probe);
+            if let Some(entry) = self.entry_mut(loan.id) {
+                entry.cooldown.end_early_probe();
+            }
+        }
     }
 
     /// A key was taken for a request that has to wait: for its turn, or for the client.
@@ -231,6 +243,7 @@ impl State {
             entry.in_flight = entry.in_flight.saturating_sub(1);
             entry.cooldown.put_back(loan.lent);
         }
+        self.end_early_probe(loan);
     }
 
     /// The call was dropped after its request had gone out: before the key is given back.
@@ -260,21 +273,22 @@ impl State {
         told: &[Bucket],
         when: (Instant, Instant),
     ) {
-        let no_hint = self.no_hint;
+        let longest_guess = self.longest_guess;
         let Some(entry) = self.entry_mut(loan.id) else {
             return;
         };
         entry.refusals += 1;
         if is_of_key(refusal) {
             let (sent, now) = when;
-            entry.cooldown.refuse(refusal, sent, now, no_hint);
+            entry.cooldown.refuse(refusal, sent, now, longest_guess);
         } else {
-            self.lanes.refused(loan.lane, refusal, told, when, no_hint);
+            self.lanes
+                .refused(loan.lane, refusal, told, when, longest_guess);
         }
     }
 
     /// Until when a key cools for every model, and why.
-    pub(super) fn end_of_all(&self, entry: &Entry, now: Instant) -> Option<(Instant, Refusal)> {
+    pub(super) fn end_of_all(&self, entry: &Entry, now: Instant) -> Option<End> {
         let index = *self.places.get(&entry.id)?;
         self.end(index, &Want::default(), now)
     }
@@ -284,7 +298,7 @@ impl State {
         &self,
         entry: &Entry,
         now: Instant,
-    ) -> impl Iterator<Item = (Arc<str>, Instant, Refusal)> {
+    ) -> impl Iterator<Item = (Arc<str>, End)> {
         self.lanes.limited_models(entry.group_id, now)
     }
 

@@ -5,7 +5,7 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::{
-    KeyPool, Lease, Want,
+    KeyPool, Lease, Prospect, Want,
     queue::{Turn, WaiterId},
 };
 use crate::clock;
@@ -23,8 +23,7 @@ pub(in crate::key_rotation) enum Standing {
     /// The key, and when it may go out.
     Served(Lease, Instant),
     Waiting {
-        /// When there may be room; `None` if an answer may tell of some before.
-        free_at: Option<Instant>,
+        prospect: Prospect,
         /// When to look again, if not woken before.
         look_at: Option<Instant>,
     },
@@ -49,7 +48,7 @@ impl Ticket {
     pub(in crate::key_rotation) fn look(&mut self, cx: &mut Context<'_>, now: Instant) -> Standing {
         let Some(id) = self.id else {
             return Standing::Waiting {
-                free_at: None,
+                prospect: Prospect::AnyTime,
                 look_at: None,
             };
         };
@@ -61,12 +60,12 @@ impl Ticket {
                 match desk.state.entry_of(&loan) {
                     Some(entry) => Standing::Served(Lease::new(&self.pool, loan, entry), at),
                     None => Standing::Waiting {
-                        free_at: None,
+                        prospect: Prospect::AnyTime,
                         look_at: None,
                     },
                 }
             }
-            Turn::Later { free_at, look_at } => Standing::Waiting { free_at, look_at },
+            Turn::Later { prospect, look_at } => Standing::Waiting { prospect, look_at },
         };
         drop(desk);
         wakers.wake();

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{Entry, KeyId, Loan, Order, State, Want};
 use crate::{
-    allowance::{Gate, Room},
+    allowance::{Allowance, End, Gate, Room},
     key_rotation::pool::lanes::OfWant,
     refusal::Refusal,
 };
@@ -16,10 +16,41 @@ pub(crate) struct Exhausted {
     pub(in crate::key_rotation::pool) busy: Option<KeyId>,
     /// When there is more room, an answer coming first or not; in the past if a key that was tried is free.
     pub(crate) free_at: Option<Instant>,
-    /// Which.
-    first: Option<KeyId>,
+    /// The key that frees first, and when; one that time frees before one that is only checked again.
+    first: Option<(Frees, KeyId)>,
     /// What the key that frees first waits for.
     pub(crate) refusal: Option<Refusal>,
+}
+
+/// When a key frees, those that time frees before those that are only checked again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Frees {
+    ByTime(Instant),
+    Checked(Instant),
+}
+
+/// When a call that waits may get a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// An answer may tell of room at any time.
+    #[default]
+    AnyTime,
+    At(Instant),
+    /// Time alone brings no key: those that are left are rejected, or their quota is spent.
+    Never,
+}
+
+// === impl Prospect ===
+
+impl Prospect {
+    /// Whether a call that waits until `end` may get a key by then.
+    pub(crate) fn is_before(self, end: Instant) -> bool {
+        match self {
+            Self::AnyTime => true,
+            Self::At(at) => at < end,
+            Self::Never => false,
+        }
+    }
 }
 
 // === impl Entry ===
@@ -33,6 +64,7 @@ impl Entry {
             Gate::Probe => room.tighter(Room::Open(1)),
             Gate::Probed(at) => room.tighter(Room::Learning(Some(at))),
             Gate::Closed(until) => room.tighter(Room::Closed(until)),
+            Gate::Unusable(until) => room.tighter(Room::Unusable(until)),
         }
     }
 }
@@ -45,9 +77,13 @@ impl Exhausted {
         self.busy.is_some()
     }
 
-    /// When a key frees; `None` if an answer may tell of room before.
-    pub(crate) fn free_for_sure(&self) -> Option<Instant> {
-        self.free_at.filter(|_| !self.is_busy())
+    /// When a key may be had.
+    pub(crate) fn prospect(&self) -> Prospect {
+        match self.first {
+            Some((Frees::ByTime(at), _)) if !self.is_busy() => Prospect::At(at),
+            Some((Frees::Checked(_), _)) if !self.is_busy() => Prospect::Never,
+            _ => Prospect::AnyTime,
+        }
     }
 
     /// Enough are out with this key.
@@ -112,10 +148,37 @@ impl State {
         now: Instant,
     ) -> (Loan, &Entry) {
         // It may have been removed meanwhile.
-        let id = exhausted.busy.or(exhausted.first);
+        let id = exhausted.busy.or(exhausted.first.map(|(_, id)| id));
         let index = id.and_then(|id| self.places.get(&id).copied());
         let index = index.unwrap_or(self.current);
         self.lend(index, want, now)
+    }
+
+    /// Takes the key that cools by guesses alone and frees first, unless a request finds out already
+    /// whether they are too long.
+    pub(in crate::key_rotation::pool) fn take_early(
+        &mut self,
+        want: &Want,
+        now: Instant,
+    ) -> Option<(Loan, &Entry)> {
+        let allowed =
+            (0..self.keys.len()).filter(|index| self.allows_early_probe(*index, want, now));
+        let ends = allowed.filter_map(|index| Some((self.end(index, want, now)?.at, index)));
+        let (_, index) = ends.min()?;
+        let (mut loan, _) = self.lend(index, want, now);
+        loan.is_early_probe = true;
+        self.lanes.each(loan.lane, Allowance::begin_early_probe);
+        let entry = &mut self.keys[index];
+        entry.cooldown.begin_early_probe();
+        Some((loan, entry))
+    }
+
+    fn allows_early_probe(&self, index: usize, want: &Want, now: Instant) -> bool {
+        let entry = &self.keys[index];
+        let lane = self.lanes.lane(entry.group_id, want.model.as_ref());
+        !want.tried.contains(&entry.id)
+            && entry.cooldown.allows_early_probe(now)
+            && self.lanes.allows_early_probe(lane, now)
     }
 
     /// The first with room, from the current one on.
@@ -133,34 +196,37 @@ impl State {
             let entry = &self.keys[index];
             let is_tried = want.tried.contains(&entry.id);
             let frees_at = match entry.room(&mut limits, now) {
-                Room::Open(_) if is_tried => Some(now),
+                Room::Open(_) if is_tried => Some(Frees::ByTime(now)),
                 Room::Open(_) => return Ok(index),
-                Room::Closed(until) => Some(until),
+                Room::Closed(until) => Some(Frees::ByTime(until)),
+                Room::Unusable(until) => Some(Frees::Checked(until)),
                 Room::Testable(until) => {
                     if !is_tried {
                         testable.get_or_insert(index);
                     }
-                    Some(until)
+                    Some(Frees::ByTime(until))
                 }
                 Room::Learning(more_at) | Room::Full(more_at) => {
                     if !is_tried {
                         exhausted.busy.get_or_insert(entry.id);
                     }
-                    more_at
+                    more_at.map(Frees::ByTime)
                 }
             };
-            let is_sooner =
-                frees_at.is_some_and(|at| exhausted.free_at.is_none_or(|first| at < first));
-            if is_sooner {
-                (exhausted.free_at, exhausted.first) = (frees_at, Some(entry.id));
+            if let Some(frees) = frees_at {
+                let (Frees::ByTime(at) | Frees::Checked(at)) = frees;
+                exhausted.free_at = Some(exhausted.free_at.map_or(at, |first| first.min(at)));
+                if exhausted.first.is_none_or(|(first, _)| frees < first) {
+                    exhausted.first = Some((frees, entry.id));
+                }
             }
         }
         if let (None, Some(index)) = (exhausted.busy, testable) {
             return Ok(index);
         }
-        let first = exhausted.first.and_then(|id| self.places.get(&id));
+        let first = exhausted.first.and_then(|(_, id)| self.places.get(&id));
         let end = first.and_then(|index| self.end(*index, want, now));
-        exhausted.refusal = end.map(|(_, refusal)| refusal);
+        exhausted.refusal = end.map(|end| end.refusal);
         Err(exhausted)
     }
 
@@ -196,22 +262,13 @@ impl State {
     }
 
     /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
-    pub(super) fn end(
-        &self,
-        index: usize,
-        want: &Want,
-        now: Instant,
-    ) -> Option<(Instant, Refusal)> {
+    pub(super) fn end(&self, index: usize, want: &Want, now: Instant) -> Option<End> {
         let of_key = self.keys[index].cooldown.end(now);
-        let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
         let lane = self
             .lanes
             .lane(self.keys[index].group_id, want.model.as_ref());
-        let of_lane = self.lanes.end(lane, now);
-        of_key
-            .into_iter()
-            .chain(of_lane)
-            .max_by_key(|(end, _)| *end)
+        let ends = of_key.into_iter().chain(self.lanes.end(lane, now));
+        ends.reduce(End::later)
     }
 
     pub(super) fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
@@ -230,6 +287,7 @@ impl State {
             lent: now,
             sent: now,
             is_set_aside: false,
+            is_early_probe: false,
         };
         (loan, entry)
     }

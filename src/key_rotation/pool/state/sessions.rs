@@ -32,7 +32,7 @@ impl State {
                 continue;
             }
             match self.room(index, want, now) {
-                Room::Closed(_) | Room::Testable(_) => {}
+                Room::Closed(_) | Room::Testable(_) | Room::Unusable(_) => {}
                 room => best = Some((of_this, index, room)),
             }
         }
@@ -46,7 +46,7 @@ impl State {
                     more_at.into_iter().chain(better_at).min(),
                 ))
             }
-            Room::Open(_) | Room::Testable(_) | Room::Closed(_) => Ok(index),
+            Room::Open(_) | Room::Testable(_) | Room::Closed(_) | Room::Unusable(_) => Ok(index),
         })
     }
 
@@ -65,7 +65,9 @@ impl State {
             {
                 continue;
             }
-            if let Room::Closed(until) | Room::Testable(until) = self.room(index, want, now) {
+            if let Room::Closed(until) | Room::Testable(until) | Room::Unusable(until) =
+                self.room(index, want, now)
+            {
                 first = Some(first.map_or(until, |first: Instant| first.min(until)));
             }
         }
@@ -82,7 +84,7 @@ impl State {
         let mut limits = self.lanes.of(model);
         for entry in &self.keys {
             match entry.room(&mut limits, now) {
-                Room::Closed(until) | Room::Testable(until) => {
+                Room::Closed(until) | Room::Testable(until) | Room::Unusable(until) => {
                     open.next_at = Some(open.next_at.map_or(until, |at| at.min(until)));
                 }
                 Room::Open(_) | Room::Learning(_) | Room::Full(_) => {
@@ -111,10 +113,9 @@ impl State {
                 own,
                 more_at.into_iter().chain(next_at).min(),
             )),
-            Room::Closed(until) | Room::Testable(until) => Err(Exhausted::busy(
-                own,
-                Some(next_at.map_or(until, |at| at.min(until))),
-            )),
+            Room::Closed(until) | Room::Testable(until) | Room::Unusable(until) => Err(
+                Exhausted::busy(own, Some(next_at.map_or(until, |at| at.min(until)))),
+            ),
         }
     }
 }

@@ -291,12 +291,12 @@ proptest! {
     #[test]
     fn nobody_waits_in_vain_and_nothing_stays_out_whatever_happens(
         order in order(),
-        no_hint in duration(),
+        longest_guess in duration(),
         count in 1..=4_usize,
         late in 0..5_u64,
         events in vec(event(), 1..60),
     ) {
-        let mut world = World::new(order, no_hint, &keys()[..count]);
+        let mut world = World::new(order, longest_guess, &keys()[..count]);
         world.now += Duration::from_secs(10);
         for (number, event) in events.iter().enumerate() {
             let late = if number % 3 == 0 { late } else { 0 };

@@ -56,11 +56,11 @@ fn take(pool: &KeyPool) -> Option<Lease> {
 async fn served(mut ticket: Ticket, patience: Duration) -> Option<Lease> {
     poll_fn(|cx| match ticket.look(cx, clock::now()) {
         Standing::Served(lease, _) => Poll::Ready(Some(lease)),
-        Standing::Waiting { free_at, .. } => {
+        Standing::Waiting { prospect, .. } => {
             let end = clock::now() + patience;
-            match free_at.is_some_and(|at| at > end) {
-                true => Poll::Ready(None),
-                false => Poll::Pending,
+            match prospect.is_before(end) {
+                true => Poll::Pending,
+                false => Poll::Ready(None),
             }
         }
     })

@@ -71,9 +71,9 @@ pub(super) enum Answer {
 }
 
 impl World {
-    pub(super) fn new(order: Order, no_hint: Duration, keys: &[Key]) -> Self {
+    pub(super) fn new(order: Order, longest_guess: Duration, keys: &[Key]) -> Self {
         let mut world = Self {
-            desk: Desk::new(State::new(order, no_hint, 7)),
+            desk: Desk::new(State::new(order, longest_guess, 7)),
             now: Instant::now(),
             waiters: Vec::new(),
             held: Vec::new(),
