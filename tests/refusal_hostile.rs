@@ -112,7 +112,9 @@ const NUMBERS: &[&str] = &[
 
 fn fixtures() -> Vec<String> {
     let rows = include_str!("data/fixtures.jsonl").lines();
-    rows.map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["body"].to_string())
+    let newer = include_str!("data/fixtures-2026-11.jsonl").lines();
+    rows.chain(newer)
+        .map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["body"].to_string())
         .collect()
 }
 
@@ -205,6 +207,10 @@ const DIALECTS: &[Dialect] = &[
     Dialect::OpenRouter,
     Dialect::Together,
     Dialect::Nvidia,
+    Dialect::DashScope,
+    Dialect::Zai,
+    Dialect::MiniMax,
+    Dialect::Baidu,
 ];
 
 /// At most a year, in whole milliseconds.

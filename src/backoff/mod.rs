@@ -5,7 +5,8 @@
 //! 2. A hint longer than [`max_wait`](BackoffLayer::max_wait), or than what is left until the
 //!    deadline, is not slept on and not cut short: the refusal is returned at once, so that an
 //!    outer layer, or the caller, can act.
-//! 3. What time does not cure is returned at once: a day's limit, a quota, `x-should-retry: false`.
+//! 3. What time does not cure is returned at once: the limit of a day or a plan, a quota,
+//!    `x-should-retry: false`.
 //!    One quota is waited for: OpenRouter's of the requests in flight, which comes back when they end.
 //! 4. Other statuses and the client's own errors are opt-in: such a request may have been processed.
 //! 5. The last answer is the provider's own, whole, with the [trail](crate::trail) in its extensions.

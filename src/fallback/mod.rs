@@ -6,7 +6,7 @@
 //!    asked again; one that equals the request's own is not asked twice.
 //! 2. A limited target is remembered until its cooldown ends: the hint, or else
 //!    [`cooldown`](FallbackLayer::cooldown), which doubles while nothing passes; an hour for a quota that
-//!    is exhausted, and for a limit by the day without a hint. Later calls start at the first target
+//!    is exhausted, and for a limit by the day or a plan's hours without a hint. Later calls start at the first target
 //!    that is free, and so come back to the preferred one by themselves. All services of a layer share
 //!    this memory.
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,

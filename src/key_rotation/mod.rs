@@ -13,7 +13,7 @@
 //!    | refusal | cools | for |
 //!    |---|---|---|
 //!    | rate limited | the group | the hint, or else 60 s ([`cooldown`](KeyPoolBuilder::cooldown)), doubling |
-//!    | rate limited, by the day | the group | the hint, or else an hour |
+//!    | rate limited, by the day or a plan's hours | the group | the hint, or else an hour |
 //!    | quota exhausted | the group | an hour, doubling |
 //!    | key rejected | the key | 60 s, doubling |
 //!

@@ -117,6 +117,7 @@ static CODES: &[(&str, Meaning)] = &[
     ("service_unavailable_error", BUSY),
     ("serviceunavailableerror", BUSY),
     ("service_unavailable", BUSY),
+    ("serviceunavailable", BUSY),
     ("serviceunavailableexception", BUSY),
     ("unavailable", BUSY),
     ("modelnotreadyexception", BUSY.of(Scope::Model)),

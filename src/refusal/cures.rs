@@ -22,7 +22,7 @@ pub struct Cures {
     pub model: Option<bool>,
 }
 
-/// A limit of unknown window, or of five hours, that asks for more than this is not one that a call can wait for.
+/// A limit of unknown window, or of a plan's five hours, that asks for more than this is not one that a call can wait for.
 pub(super) const SOON: Duration = Duration::from_secs(3_600);
 
 // === impl Refusal ===

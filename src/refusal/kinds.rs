@@ -41,7 +41,8 @@ pub enum Dimension {
 /// The time over which a limit counts.
 ///
 /// Windows are ordered by their length. At [`Day`](Self::Day) and above, waiting does not help
-/// within a call, unless the limit is known to [refill bit by bit](super::Cures::time).
+/// within a call, unless the limit is known to [refill bit by bit](super::Cures::time). At
+/// [`FiveHours`](Self::FiveHours) it helps if the provider says that the window ends within the hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Window {
@@ -53,13 +54,13 @@ pub enum Window {
     FiveMinutes,
     /// An hour.
     Hour,
-    /// Five hours (Anthropic's subscriptions).
+    /// Five hours: a session of a plan (Anthropic, Codex, Kimi, MiniMax, Ollama, Volcengine, Z.ai).
     FiveHours,
     /// A day.
     Day,
     /// A week.
     Week,
-    /// A month.
+    /// A month, or a billing cycle.
     Month,
 }
 

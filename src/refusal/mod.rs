@@ -51,6 +51,10 @@
 //! 7. **Only a bucket that refused gives its reset.** It is exhausted if its `remaining` is 0, its status is
 //!    `rejected`, or all of it is used. A `remaining` that is negative or cannot be read is unknown. If no
 //!    bucket is reported as exhausted, one of which only the reset is reported may be the one.
+//! 8. **A number means something at one provider.** A numeric code counts by the host, or by the shape
+//!    that it stands in: `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
+//! 9. **A plan's window is no rate that a call can wait for.** Five hours, a session, a week or a billing
+//!    cycle are read from words, digits and codes, in English and Chinese.
 //!
 //! # Without a body
 //!
@@ -80,6 +84,8 @@
 //! | Azure | 429, "token rate limit", `retry-after: 86400` | rate per minute, whatever the delay says | azure-sdk-for-java#42696 |
 //! | Azure API Management | 403 "Out of call volume quota. Quota will be replenished in 00:30:02." | quota of the key | learn.microsoft.com |
 //! | Anthropic | 400 "Your credit balance is too low", "reached your specified API usage limits" | quota; of the workspace where it says so | claude-code#66314, #2127 |
+//! | Anthropic | 429 "This request would exceed your account's rate limit" | rate of the account; with its number ("rate limit of 30,000") of a model | claude-code#41956, #59993 |
+//! | Anthropic | 429 "Extra usage is required for long context requests." | too large: neither time nor a key cures it | claude-code#50784 |
 //! | Anthropic | 429 without `retry-after`, `enforced_spend_limit_reached` | quota, with a date in [`available_at`](Refusal::available_at) | platform.claude.com api/errors, 2026 |
 //! | Anthropic, Groq | 400 "This organization has been disabled.", `organization_restricted` | key rejected | claude-code#19028 |
 //! | Anthropic | its OpenAI endpoint: 429, type and code swapped | rate | OpenManus#746, 2025 |
@@ -97,6 +103,7 @@
 //! | DeepSeek | 429, code `invalid_request_error`, "concurrency limit of 25 based on your remaining balance" | rate, concurrency | api-docs.deepseek.com, jobfetcher#42 |
 //! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day, of which a key is no cure | OpenRouterTeam/docs limits.mdx, 2026 |
 //! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
+//! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
 //! | OpenRouter | 402 `openrouter_in_flight_budget` | quota that time cures | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
 //! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
@@ -108,6 +115,17 @@
 //! | Cloudflare | 429, code 3040; 3036 or 4006 | overload; neurons per day | developers.cloudflare.com, OmniRoute#6980 |
 //! | GitHub Models, until 2026-07-30 | 429 `RateLimitReached`, "50 per 86400s exceeded for UserByModelByDay" | rate per day | freecode, measured |
 //! | LiteLLM | 400 until 2026, 429 since, `budget_exceeded` | quota of the key | litellm#37000 |
+//! | LiteLLM | `budget_exceeded`, "exceeded budget for model=", "Exceeded budget for deployment" | quota of that model: another serves; of a deployment, for all keys | docs.litellm.ai, litellm#14144 |
+//! | Codex | 429 `usage_limit_reached` | rate of the plan; only the delay shows over which time | codex2api#9 |
+//! | DashScope | 429 `insufficient_quota`, "exceeded your current quota" with a link to `error-code#token-limit`; `Throttling.AllocationQuota` | rate, tokens per minute unless the message names another | oh-my-pi#8476, opencode#23722, help.aliyun.com |
+//! | DashScope | 429 `limit_requests`, `Throttling.RateQuota`, `Throttling.BurstRate` | rate, requests per minute | help.aliyun.com model-studio rate-limit |
+//! | DashScope | 400 `Arrearage`; 403 `AllocationQuota.FreeTierOnly` | quota; of one model's free tier | supersonic#1572, help.aliyun.com |
+//! | Kimi | 403 `access_terminated_error` or `permission_error`, "reached your weekly (7-day) usage limit", "for this billing cycle" | quota of the account | openclaw#142656, kimi-code#2121 |
+//! | MiniMax | 429 `rate_limit_error`, "5-hour usage limit reached" | rate of the plan | MiniMax-M2.7#36 |
+//! | Ollama | 429 "reached your session usage limit", "weekly" | rate of the plan; a session is five hours | continue#10579, #11444 |
+//! | Volcengine Ark | 429 `AccountQuotaExceeded`, "exceeded the 5-hour usage quota"; 403 `AccountOverdueError` | rate of the plan; quota | volcengine.com 82379/1299023 |
+//! | Z.ai, BigModel | 429, code 1308 or 1310, "Usage limit reached for 5 hour", in English or Chinese | rate of the plan | model-hotel#955, gajae-code#1821 |
+//! | Z.ai, BigModel | 429, code 1113; 1302, 1303; 1305, 1312 | quota; concurrency, requests; overload | docs.bigmodel.cn api-code |
 //! | TGI | 429 "Model is overloaded" | overload | TGI OpenAPI |
 //! | problem details | 429 or 503, type `#quota-exceeded`, `#temporary-reduced-capacity` | rate, not billing; overload | IETF draft, 2025-09 |
 //!
@@ -125,6 +143,9 @@
 //! | Bedrock | a message with `:exception-type: throttlingException` | AWS API reference |
 //! | DeepSeek | `: keep-alive` or empty lines before what it says, for ten minutes at most | api-docs.deepseek.com |
 //! | Gemini | `data: {"error":{..}}`, or `[{"error":{..}}]` | gemini-cli |
+//! | DashScope | `event:error`, `:HTTP_STATUS/429`, `{"code":"Throttling..","message":".."}` | opencode#23722 |
+//! | MiniMax | `base_resp.status_code` 1002 (requests), 1008 (balance), 1039 (tokens), 2056 (plan); 0 is none | platform.minimax.io errorcode, GoModel#640 |
+//! | Baidu | `error_code` with `error_msg`: 4, 17 (day), 18 (second), 19 (total), 336501 and 336502 (minute) | cloud.baidu.com WENXINWORKSHOP |
 //!
 //! ## What the fields come in
 //!

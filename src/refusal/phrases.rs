@@ -125,6 +125,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["tier capacity exceeded"], BUSY.of(Scope::Model)),
     (&["capacity temporarily exceeded"], BUSY.of(Scope::Model)),
     (&["capacity constraints"], BUSY),
+    (&["system capacity limits"], BUSY),
     (&["no capacity"], BUSY.of(Scope::Model)),
     (&["out of capacity"], BUSY.of(Scope::Model)),
     (&["at capacity"], BUSY.of(Scope::Model)),

@@ -93,3 +93,28 @@ pub(super) fn usual_limit(code: &str) -> Option<Dimension> {
     let (_, dimension) = USUAL_LIMITS.iter().find(|(name, _)| *name == code)?;
     Some(*dimension)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refusal::codes::normal;
+
+    #[test]
+    fn every_code_is_in_normal_form_and_stands_once_at_its_provider() {
+        for codes in [ZAI, MINIMAX, BAIDU, DASHSCOPE, MISTRAL] {
+            for (at, (code, _)) in codes.iter().enumerate() {
+                assert_eq!(normal(code).as_deref(), Some(*code));
+                let first = codes.iter().position(|(other, _)| other == code);
+                assert_eq!(first, Some(at), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn code_means_nothing_at_another_provider() {
+        assert!(meaning(Dialect::MiniMax, "1002").is_some());
+        for dialect in [Dialect::Generic, Dialect::OpenAi, Dialect::Zai] {
+            assert_eq!(meaning(dialect, "1002"), None);
+        }
+    }
+}

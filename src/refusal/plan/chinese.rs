@@ -12,6 +12,8 @@ const LIMITS: &[&str] = &["上限", "限额", "额度", "配额"];
 
 /// Words that name a window by themselves.
 const NAMES: &[(&str, Window)] = &[
+    // A billing cycle; before the week that it begins with.
+    ("本周期", Window::Month),
     ("每周", Window::Week),
     ("本周", Window::Week),
     ("周使用", Window::Week),

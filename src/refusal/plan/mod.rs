@@ -203,6 +203,7 @@ mod tests {
             ("您已达到 7 天的使用上限", Week),
             ("已达到 24 小时使用上限", Day),
             ("本月额度已用尽", Month),
+            ("您已达到本周期用量上限", Month),
             (
                 "Weekly/Monthly Limit Exhausted. Your limit will reset at 2026-07-14 07:49:08",
                 Week,
