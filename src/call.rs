@@ -322,7 +322,7 @@ impl Call {
         is_new
     }
 
-    /// Adds the error in which a send ended; the layer that knows most of it is heard.
+    /// Adds the error in which a send ended. The first description with a text is kept.
     pub(crate) fn record_error(&self, before: usize, error: AttemptError) {
         let mut state = self.lock();
         let sent = state.attempts.get_mut(before..).unwrap_or_default();
