@@ -4,7 +4,7 @@ use std::{any::type_name, borrow::Cow, error::Error, fmt, io, iter, sync::Arc};
 
 use crate::{credentials, head::Head, redact::redact};
 
-/// More than errors say.
+/// Longer messages are cut.
 const MOST_BYTES: usize = 512;
 const MOST_SOURCES: usize = 16;
 
@@ -68,7 +68,7 @@ impl fmt::Display for AttemptError {
     }
 }
 
-/// An error and its sources; an error may be its own source.
+/// An error and its sources; the bound ends a circle of sources.
 fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

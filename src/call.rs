@@ -351,7 +351,7 @@ impl Call {
         }
     }
 
-    /// Records the error in which a send ended; the description of the layer that knows most of it stays.
+    /// Records the error in which a send ended. The first description with a text is kept.
     pub(crate) fn record_error(&self, entry: SendId, error: AttemptError) {
         let mut state = self.lock();
         if let Some(attempt) = state.log.attempt_mut(entry) {

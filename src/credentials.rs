@@ -106,8 +106,8 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// The words of all header values that are credentials, without their scheme; none of the few letters
-/// that other words are made of.
+/// The values of all headers with credentials, without their scheme. A value under four bytes is skipped,
+/// because it may be part of any word.
 pub(crate) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let are_secret =
         |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() || is_known_header(name);

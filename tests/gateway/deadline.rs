@@ -47,6 +47,9 @@ async fn an_upstream_that_is_later_than_the_deadline_is_left() {
     assert_eq!(body["error"]["code"], "deadline_passed");
     provider.closed().await;
     assert_eq!(gateway.in_flight(), 0);
+    let counted = "tower_429_calls_total{host=\"127.0.0.1\",outcome=\"timed_out\"} 1\n";
+    let metrics = gateway.get("/metrics").await;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
