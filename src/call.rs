@@ -14,6 +14,7 @@ use crate::{
     head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
+    replay::Ending,
     trail::{Action, Attempt, Layer, Step, Trail, Why},
 };
 
@@ -58,6 +59,8 @@ struct State {
     placed: Vec<Place>,
     /// What the layers that are under way have kept; a trail that outlives them keeps no credentials.
     kept: Weak<Head>,
+    /// Made for an upload that streams.
+    ending: Option<Ending>,
 }
 
 /// What a layer learns of the call of a request that comes to it.
@@ -296,6 +299,11 @@ impl Call {
     pub(crate) fn of_attempts<T>(&self, first: usize, read: impl FnOnce(&[Attempt]) -> T) -> T {
         let state = self.lock();
         read(state.attempts.get(first..).unwrap_or_default())
+    }
+
+    /// The end of the call, for the uploads that are to end with it.
+    pub(crate) fn ending(&self) -> Ending {
+        self.lock().ending.get_or_insert_default().clone()
     }
 
     /// Adds a wait that is over.
