@@ -16,6 +16,7 @@ use crate::{
     head::Head,
     origin::Origin,
     refusal::{Bucket, Refusal},
+    replay::Ending,
     trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
 };
 use log::Log;
@@ -65,6 +66,8 @@ struct State {
     placed: Vec<Place>,
     /// What the layers that are under way have kept; a trail that outlives them keeps no credentials.
     kept: Weak<Head>,
+    /// Made for an upload that streams.
+    ending: Option<Ending>,
 }
 
 /// What a layer learns of the call of a request that comes to it.
@@ -421,6 +424,11 @@ impl Call {
     #[cfg(feature = "tracing")]
     pub(crate) fn sent(&self) -> usize {
         self.lock().log.sent()
+    }
+
+    /// The end of the call, for the uploads that are to end with it.
+    pub(crate) fn ending(&self) -> Ending {
+        self.lock().ending.get_or_insert_default().clone()
     }
 
     /// Adds a wait that is over.

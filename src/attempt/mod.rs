@@ -150,6 +150,7 @@ where
             body.into_replay(),
             entered.replay_limit,
             entered.is_outermost,
+            || entered.call.ending(),
         );
         Self {
             inner,

@@ -24,6 +24,7 @@
 
 mod bodies;
 mod body;
+mod ending;
 mod error;
 mod recording;
 mod tape;
@@ -31,6 +32,7 @@ mod tape;
 mod tests;
 
 pub use body::ReplayBody;
+pub(crate) use ending::Ending;
 pub use error::ReplayError;
 pub(crate) use recording::{NotReplayable, Recording};
 

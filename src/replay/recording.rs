@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::{
-    ReplayBody,
+    Ending, ReplayBody,
     body::Inner,
     tape::{Broken, Reader, Tape},
 };
@@ -47,10 +47,17 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// Starts to record `body`, of which at most `limit` bytes are kept.
     ///
     /// A body that arrives as another layer's recording shares that one, and its limit.
-    pub(crate) fn new(body: ReplayBody<B>, limit: u64, is_outermost: bool) -> Self {
+    pub(crate) fn new(
+        body: ReplayBody<B>,
+        limit: u64,
+        is_outermost: bool,
+        ending: impl FnOnce() -> Ending,
+    ) -> Self {
         let kept = match body.inner {
             Inner::Memory(bytes) if bytes.len() as u64 <= limit => Kept::Memory(bytes),
-            Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => record(fresh, limit),
+            Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => {
+                record(fresh, limit, ending)
+            }
             Inner::Tape(reader) => Kept::shared(reader),
             inner => Kept::Once(Some(ReplayBody { inner })),
         };
@@ -100,32 +107,35 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
 }
 
 /// Polls once, with nobody to wake, to tell a body in memory from one that streams.
-fn record<B: Body<Data = Bytes> + Unpin>(mut body: B, limit: u64) -> Kept<B> {
+fn record<B: Body<Data = Bytes> + Unpin>(
+    mut body: B,
+    limit: u64,
+    ending: impl FnOnce() -> Ending,
+) -> Kept<B> {
     if body.is_end_stream() {
         return Kept::Memory(Bytes::new());
     }
     let mut cx = Context::from_waker(Waker::noop());
-    match Pin::new(&mut body).poll_frame(&mut cx) {
-        Poll::Ready(None) => Kept::Memory(Bytes::new()),
-        Poll::Pending => Kept::tape(body, None, None, limit),
-        Poll::Ready(Some(Err(error))) => Kept::tape(body, None, Some(error), limit),
+    let (read, failed) = match Pin::new(&mut body).poll_frame(&mut cx) {
+        Poll::Ready(None) => return Kept::Memory(Bytes::new()),
+        Poll::Pending => (None, None),
+        Poll::Ready(Some(Err(error))) => (None, Some(error)),
         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-            Ok(chunk) if body.is_end_stream() && chunk.len() as u64 <= limit => Kept::Memory(chunk),
-            Ok(chunk) => Kept::tape(body, Some(Frame::data(chunk)), None, limit),
-            Err(frame) => Kept::tape(body, Some(frame), None, limit),
+            Ok(chunk) if body.is_end_stream() && chunk.len() as u64 <= limit => {
+                return Kept::Memory(chunk);
+            }
+            Ok(chunk) => (Some(Frame::data(chunk)), None),
+            Err(frame) => (Some(frame), None),
         },
-    }
+    };
+    let tape = Tape::new(body, read, failed, limit, ending());
+    let first = Some(tape.reader());
+    Kept::Tape { tape, first }
 }
 
 // === impl Kept ===
 
 impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
-    fn tape(source: B, read: Option<Frame<Bytes>>, failed: Option<B::Error>, limit: u64) -> Self {
-        let tape = Tape::new(source, read, failed, limit);
-        let first = Some(tape.reader());
-        Self::Tape { tape, first }
-    }
-
     /// The tape of a layer further out; its reader keeps its place, and so its lead.
     fn shared(reader: Reader<B>) -> Self {
         Self::Tape {
@@ -141,7 +151,10 @@ impl<B: Body> Recording<B> {
     /// Lets the body go: the call is over, and it is not sent again.
     pub(crate) fn end(&mut self) {
         if let Kept::Tape { tape, .. } = mem::replace(&mut self.kept, Kept::Once(None)) {
-            tape.stop_recording(self.is_outermost);
+            if self.is_outermost {
+                tape.end_call();
+            }
+            tape.stop_recording();
         }
     }
 }

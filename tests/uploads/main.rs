@@ -23,6 +23,7 @@ pub(crate) type Waits = fn(u64) -> iter::Repeat<Duration>;
 pub(crate) fn backoff(_: &Server) -> BackoffLayer<Waits> {
     BackoffLayer::new()
         .attempts(2)
+        .jitter(0, Duration::ZERO)
         .delays((|_| iter::repeat(Duration::from_millis(1))) as Waits)
         .replay_limit(REPLAY_LIMIT)
 }

@@ -127,10 +127,10 @@ impl Server {
         }
     }
 
-    /// Waits for it; the clock goes on only when nothing else can happen.
+    /// Waits for it, and fails instead of hanging.
     pub(crate) async fn until(&self, is: impl FnMut(&Open) -> bool) {
         let mut open = self.open.clone();
-        let waited = timeout(Duration::from_secs(3600), open.wait_for(is)).await;
+        let waited = timeout(Duration::from_secs(30), open.wait_for(is)).await;
         if waited.is_err() {
             panic!("it stays {:?}", *self.open.borrow());
         }

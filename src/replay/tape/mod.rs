@@ -27,6 +27,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 pub(super) use reader::Reader;
 
+use super::Ending;
+
 /// The most chunks that are kept: each has a price of its own, however short it is.
 const MOST_CHUNKS: usize = 64 * 1024;
 
@@ -59,8 +61,7 @@ struct State<B: Body> {
     gatherer: Option<Waker>,
     /// Recordings that may still ask for readers; stacked layers share one tape.
     recordings: usize,
-    /// The call is: the outermost layer has its answer, or was dropped.
-    is_over: bool,
+    ending: Ending,
 }
 
 enum Source<B, E> {
@@ -105,6 +106,7 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
         first: Option<Frame<Bytes>>,
         failed: Option<B::Error>,
         limit: u64,
+        ending: Ending,
     ) -> Arc<Self> {
         let mut state = State {
             source: match failed {
@@ -124,7 +126,7 @@ impl<B: Body<Data = Bytes> + Unpin> Tape<B> {
             next_seat: 0,
             gatherer: None,
             recordings: 1,
-            is_over: false,
+            ending,
         };
         if let Some(frame) = first {
             state.record(frame);
@@ -192,10 +194,15 @@ impl<B: Body> Tape<B> {
         })
     }
 
-    /// One recording less that may ask for readers; of the outermost layer it is the end of the call.
-    pub(super) fn stop_recording(&self, is_outermost: bool) {
+    /// The call is over, whatever its other layers do.
+    pub(super) fn end_call(&self) {
+        let ending = self.lock().ending.clone();
+        ending.end();
+    }
+
+    /// One recording less that may ask for readers.
+    pub(super) fn stop_recording(&self) {
         let mut state = self.lock();
-        state.is_over |= is_outermost;
         state.recordings = state.recordings.saturating_sub(1);
         let (wakers, source) = (state.take_wakers(), state.take_abandoned());
         drop(state);
@@ -306,7 +313,7 @@ impl<B: Body> State<B> {
 
     /// The source, once no reader is left that may read it to the end.
     fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
-        let ends = |seat: &Seat| seat.cut_off || (self.is_over && seat.ends_early());
+        let ends = |seat: &Seat| seat.cut_off || (seat.ends_early() && self.ending.is_over());
         if self.recordings > 0 || !self.readers.iter().all(ends) {
             return None;
         }

@@ -38,7 +38,11 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         if let Some(frame) = self.recorded_frame(at) {
             return Poll::Ready(Some(Ok(frame)));
         }
-        self.readers[at].waker = Some(cx.waker().clone());
+        let seat = &mut self.readers[at];
+        seat.waker = Some(cx.waker().clone());
+        if seat.ends_early() {
+            self.ending.register(cx.waker());
+        }
         if self.is_interrupted(at) {
             return self.interrupted_or_pending(at);
         }
@@ -51,7 +55,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         match self.pull(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Pulled::End) => self.end_or_pending(at),
-            Poll::Ready(Pulled::Failed) if is_deputy => Poll::Pending,
+            Poll::Ready(Pulled::Failed) if is_deputy => self.interrupted_or_pending(at),
             Poll::Ready(Pulled::Frame(frame))
                 if self.outgrows(&frame) && (is_deputy || self.gives_way(&frame)) =>
             {
@@ -77,7 +81,7 @@ impl<B: Body<Data = Bytes> + Unpin> State<B> {
         let seat = &self.readers[at];
         let for_source = match &self.source {
             // A frame that is over the bound is there for the newest reader alone.
-            Source::Open(_) => seat.ends_early() && (self.is_over || self.ahead.is_some()),
+            Source::Open(_) => seat.ends_early() && (self.ahead.is_some() || self.ending.is_over()),
             Source::Ended => false,
             Source::Failed(None) => true,
             // The newest reader has yet to read the error.

@@ -32,7 +32,7 @@ fn an_error_met_while_waiting_for_the_whole_stays_for_the_next_reader() {
 fn three_layers_share_one_recording() {
     let fed = Fed::default();
     let mut outer = record(ReplayBody::new(fed.clone()), 100);
-    let mut inner = Recording::new(outer.reader().unwrap(), 100, false);
+    let mut inner = Recording::new(outer.reader().unwrap(), 100, false, Ending::default);
     fed.chunk("ab");
     let mut first = inner.reader().unwrap();
     assert_eq!(read(&mut first), ("ab".into(), Poll::Pending));
@@ -50,7 +50,7 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
     let mut refused = outer.reader().unwrap();
     fed.chunk("ab");
     assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
-    let mut inner = Recording::new(outer.reader().unwrap(), 2, false);
+    let mut inner = Recording::new(outer.reader().unwrap(), 2, false, Ending::default);
     fed.chunk("c");
     fed.end();
     assert_eq!(
@@ -59,6 +59,24 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
         "it would outgrow the bound before the inner layer has sent anything"
     );
     assert_eq!(read(&mut inner.reader().unwrap()), ("abc".into(), END));
+}
+
+#[test]
+fn rejected_reader_of_an_inner_recording_ends_with_the_call_and_not_with_its_layer() {
+    let (fed, ending) = (Fed::default(), Ending::default());
+    let source = || ReplayBody::new(fed.clone());
+    // Each layer boxes the body, so each has a recording of its own.
+    let mut outer = Recording::new(source(), 100, true, || ending.clone());
+    let mut inner = Recording::new(source(), 100, false, || ending.clone());
+    let mut old = inner.reader().unwrap();
+    inner.reader().unwrap().reject_older();
+    inner.end();
+    let woken = Arc::<Woken>::default();
+    assert!(poll(&mut old, &woken).is_pending());
+    drop(outer.reader());
+    outer.end();
+    assert!(woken.take());
+    assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
 }
 
 #[test]
