@@ -7,6 +7,7 @@ mod cooling;
 mod fallback;
 mod false_hints;
 mod guesses;
+mod idle;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;
