@@ -30,8 +30,8 @@ use tower_429::{BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationL
 
 type Answer = BoxBody<Bytes, Infallible>;
 
-/// Refuses ten times, then answers; counts connections.
-async fn serve(refusal: fn() -> Answer) -> (SocketAddr, Arc<AtomicUsize>) {
+/// Refuses so many times, then answers; counts connections.
+async fn serve(refusal: fn() -> Answer, refusals: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -46,7 +46,7 @@ async fn serve(refusal: fn() -> Answer) -> (SocketAddr, Arc<AtomicUsize>) {
                 async move {
                     request.into_body().collect().await.unwrap();
                     Ok::<_, Infallible>(match requests.fetch_add(1, Ordering::SeqCst) {
-                        0..10 => Response::builder()
+                        number if number < refusals => Response::builder()
                             .status(429)
                             .header("retry-after-ms", "1")
                             .body(refusal())
@@ -83,7 +83,17 @@ where
     L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = client::Error>,
     R: Body<Data = Bytes, Error = hyper::Error>,
 {
-    let (address, connections) = serve(refusal).await;
+    connections_of(layer, refusal, 10).await
+}
+
+/// How many connections so many refusals and an answer take.
+async fn connections_of<L, R>(layer: L, refusal: fn() -> Answer, refusals: usize) -> usize
+where
+    L: Layer<HyperClient>,
+    L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = client::Error>,
+    R: Body<Data = Bytes, Error = hyper::Error>,
+{
+    let (address, connections) = serve(refusal, refusals).await;
     let client = layer.layer(Client::builder(TokioExecutor::new()).build_http());
     let request = Request::post(format!("http://{address}/v1/chat"))
         .body(Full::from(r#"{"model":"0"}"#))
@@ -111,8 +121,14 @@ async fn ten_refusals_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
         let patience = Duration::from_secs(60);
         let one = KeyRotationLayer::new(KeyPool::new(["one"]).unwrap());
         let one = one.wait_when_exhausted(patience);
-        assert_eq!(connections(one, refusal).await, 1, "waiting for a key");
+        // A hint of 1 ms that proves false is waited for ever longer.
+        assert_eq!(
+            connections_of(one, refusal, 4).await,
+            1,
+            "waiting for a key"
+        );
         let own = FallbackLayer::new(["0"]).wait_when_exhausted(patience);
-        assert_eq!(connections(own, refusal).await, 1, "waiting for a target");
+        let own = connections_of(own, refusal, 4).await;
+        assert_eq!(own, 1, "waiting for a target");
     }
 }

@@ -45,7 +45,7 @@ async fn two_accounts_of_one_model_are_two_targets() {
 
 #[tokio::test(start_paused = true)]
 async fn the_own_model_is_asked_first_then_each_target_once_in_order() {
-    let provider = Provider::script([limited(20), status(529), status(402), refused(429, 7)]);
+    let provider = Provider::script([limited(20), refused(529, 9), status(402), refused(429, 7)]);
     let service = FallbackLayer::new(["b", "m", "c", "b", "d"]).layer(provider.clone());
     let response = call(&service, chat("m")).await;
     assert_eq!(provider.models(), ["m", "b", "c", "d"]);

@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) out_of_quota: Option<&'static str>,
     /// From when a request is let in until its answer goes out.
     pub(crate) thinks: Duration,
+    /// Of a hundred requests, how many are refused whatever the limits say.
+    pub(crate) accidents: u32,
 }
 
 /// One answer.
@@ -201,6 +203,9 @@ impl State {
         }
         if plan.out_of_quota == Some(key) {
             return Err(Error(429, "insufficient_quota"));
+        }
+        if plan.accidents > 0 && self.random.u32(0..100) < plan.accidents {
+            return Err(Error(429, "rate_limit_exceeded"));
         }
         let has = |(name, _): &&(&str, Limit)| *name == &**model;
         let Some((_, limit)) = plan.models.iter().find(has) else {

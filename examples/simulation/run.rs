@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use futures::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use tokio::runtime;
+use tokio::{runtime, time::sleep_until};
 use tower::ServiceExt;
 
 use crate::{
@@ -60,9 +60,11 @@ pub(crate) async fn batch(
     log: impl FnOnce() -> Vec<Entry>,
 ) -> Run {
     let started = now();
-    let calls = stream::iter(0..scenario.calls).map(|_| {
+    let calls = stream::iter(0..scenario.calls).map(|number| {
         let client = client.clone();
+        let begins = started + scenario.apart * u32::try_from(number).unwrap_or(u32::MAX);
         async move {
+            sleep_until(begins).await;
             let began = now();
             (call(client).await, now() - began)
         }

@@ -13,6 +13,9 @@ use crate::{
 /// Six seconds stand for a minute.
 pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 
+/// A minute where nothing is scaled: the stack's own default.
+const MINUTE: Duration = Duration::from_secs(60);
+
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) plan: Plan,
@@ -22,6 +25,8 @@ pub(crate) struct Scenario {
     pub(crate) calls: usize,
     /// How many calls there are at once.
     pub(crate) workers: usize,
+    /// How long after a call the next comes; zero if it comes as soon as a worker is free.
+    pub(crate) apart: Duration,
     pub(crate) bar: Bar,
 }
 
@@ -55,6 +60,7 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
             rejected: None,
             out_of_quota: None,
             thinks: Duration::ZERO,
+            accidents: 0,
         },
         setup: Setup {
             keys: FOUR,
@@ -64,6 +70,7 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
         stack: Stack::Ours,
         calls: 800,
         workers: 64,
+        apart: Duration::ZERO,
         bar: Bar {
             over_ideal: bar.0,
             wasted: bar.1,
@@ -114,6 +121,12 @@ pub(crate) fn all() -> Vec<Scenario> {
     ];
     let lying = lies.map(|(name, headers)| four_keys(name, FIXED, headers, (1.08, 100)));
     scenarios.extend(lying);
+    let second = Duration::from_secs(1);
+    scenarios.extend([
+        by_the_second("5 a second, untold", Limit::Fixed(5, second)),
+        by_the_second("bucket of 5, untold", Limit::Bucket(5, second)),
+        accidents(),
+    ]);
     scenarios
 }
 
@@ -124,6 +137,31 @@ pub(crate) fn over_loopback() -> Vec<Scenario> {
 
 fn headers_always() -> Scenario {
     four_keys("headers on every answer", FIXED, Headers::Always, (1.05, 4))
+}
+
+/// A limit by the second of which the provider never says anything, in unscaled time.
+fn by_the_second(name: &'static str, limit: Limit) -> Scenario {
+    let mut scenario = four_keys(name, limit, Headers::Never, (1.20, usize::MAX));
+    scenario.setup.minute = MINUTE;
+    scenario.calls = 400;
+    scenario
+}
+
+/// One request in twenty is refused at random, without a hint, in unscaled time.
+fn accidents() -> Scenario {
+    let limit = Limit::Bucket(100_000, MINUTE);
+    let mut scenario = four_keys("5 % of 429s at random", limit, Headers::Never, (1.05, 150));
+    scenario.setup.minute = MINUTE;
+    scenario.plan.accidents = 5;
+    scenario.plan.thinks = Duration::from_millis(300);
+    // 30 a second for a minute, however many are under way.
+    (scenario.calls, scenario.workers) = (1_800, 1_800);
+    scenario.apart = MINUTE / 1_800;
+    scenario.bar.also = Some(|run| match run.percentile(99) {
+        wait if wait <= Duration::from_millis(1_500) => Ok(()),
+        wait => Err(format!("one call in a hundred took {wait:?}")),
+    });
+    scenario
 }
 
 fn herd() -> Scenario {
@@ -234,6 +272,8 @@ impl Scenario {
         };
         let rounds = u32::try_from(last.div_ceil(self.workers)).unwrap_or(u32::MAX);
         let round = ROUND_TRIP + self.plan.thinks;
-        Duration::from_secs_f64(limit.least_time(calls)) + round * rounds
+        let limited = Duration::from_secs_f64(limit.least_time(calls)) + round * rounds;
+        let last = u32::try_from(self.calls.saturating_sub(1)).unwrap_or(u32::MAX);
+        limited.max(self.apart * last + round)
     }
 }

@@ -20,9 +20,12 @@ const REJECTED: Duration = Duration::from_secs(60);
 /// second, and an overload is over in seconds: a minute at once costs far more than a few probes.
 const FIRST_GUESS: Duration = Duration::from_secs(1);
 
-/// The least after a hint that has proved false, and the least that a guess may be capped to: a
-/// provider that always says "in 1 ms" must not be sent a thousand requests a second.
-const LEAST: Duration = Duration::from_millis(500);
+/// The least that a guess may be capped to: without any cooldown a call that waits sends without end.
+const LEAST_GUESS: Duration = Duration::from_millis(500);
+
+/// The first after a hint that has proved false: a provider that always says "in 1 ms" must not be sent
+/// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
+const FALSE_HINT: Duration = Duration::from_millis(100);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -180,10 +183,11 @@ impl Cooldown {
         self.replace(Probe::SetAside(taken), Some(Probe::Out(now)));
     }
 
-    /// It did not go out.
-    pub(crate) fn put_back(&mut self, taken: Instant) {
-        self.replace(Probe::SetAside(taken), None);
-        self.replace(Probe::Out(taken), None);
+    /// The request that was taken, or went out, at `moment` is over. If its answer has not ended the
+    /// cooldown, or begun another, it has found out nothing: the next request is the probe.
+    pub(crate) fn give_back(&mut self, moment: Instant) {
+        self.replace(Probe::SetAside(moment), None);
+        self.replace(Probe::Out(moment), None);
     }
 
     fn replace(&mut self, old: Probe, new: Option<Probe>) {
@@ -201,7 +205,7 @@ impl Cooldown {
         now: Instant,
         longest_guess: Duration,
     ) {
-        let term = self.next_term(refusal, sent, longest_guess.max(LEAST));
+        let term = self.next_term(refusal, sent, longest_guess.max(LEAST_GUESS));
         let until = now + term.length;
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.began = now,
@@ -271,7 +275,7 @@ impl Cooldown {
         match last {
             Some(spell) if spell.is_proved_false(sent) => {
                 let floor = spell.term.floor.saturating_mul(2);
-                let floor = floor.max(LEAST).min(longest_guess);
+                let floor = floor.max(FALSE_HINT).min(longest_guess);
                 let basis = match floor > hint {
                     true => Basis::Guess,
                     false => Basis::Hint,
@@ -495,9 +499,9 @@ mod tests {
         let end = now + secs(1);
         cooldown.take(end);
         cooldown.take(end + secs(1));
-        cooldown.put_back(end + secs(1));
+        cooldown.give_back(end + secs(1));
         assert_eq!(cooldown.gate(end + secs(2)), Gate::Open, "the first is out");
-        cooldown.put_back(end);
+        cooldown.give_back(end);
         assert_eq!(cooldown.gate(end + secs(2)), Gate::Probe);
     }
 
@@ -550,23 +554,23 @@ mod tests {
         let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
         let short = Duration::from_millis(800);
         assert_eq!(lengths_up_to(short), [short; 3]);
-        assert_eq!(lengths_up_to(Duration::ZERO), [LEAST; 3]);
+        assert_eq!(lengths_up_to(Duration::ZERO), [LEAST_GUESS; 3]);
     }
 
     #[test]
-    fn a_hint_that_is_refused_at_its_end_doubles_from_half_a_second() {
+    fn a_hint_that_is_refused_at_its_end_doubles_from_a_tenth_of_a_second() {
         let millis = Duration::from_millis;
         let tiny = Refusal {
             retry_after: Some(millis(1)),
             ..limited(None)
         };
         assert_eq!(
-            lengths(&tiny, secs(1), 6),
-            [1, 500, 1_000, 1_000, 1_000, 1_000].map(millis)
+            lengths(&tiny, secs(1), 7),
+            [1, 100, 200, 400, 800, 1_000, 1_000].map(millis)
         );
         assert_eq!(
-            lengths(&limited(Some(1)), LONGEST_GUESS, 4),
-            [1, 1, 1, 2].map(secs),
+            lengths(&limited(Some(1)), secs(4), 8),
+            [1_000, 1_000, 1_000, 1_000, 1_000, 1_600, 3_200, 4_000].map(millis),
             "never less than the hint"
         );
     }
@@ -582,12 +586,12 @@ mod tests {
         twice.refuse(&tiny, now, now, LONGEST_GUESS);
         let end = now + Duration::from_millis(1);
         twice.refuse(&tiny, end, end, LONGEST_GUESS);
-        assert_eq!(left(&twice, end), LEAST);
+        assert_eq!(left(&twice, end), FALSE_HINT);
         assert_eq!(twice.end(end).unwrap().refusal.retry_after, None, "a guess");
 
         let mut after_success = twice.clone();
-        after_success.succeed(end + LEAST);
-        let later = end + LEAST + Duration::from_millis(10);
+        after_success.succeed(end + FALSE_HINT);
+        let later = end + FALSE_HINT + Duration::from_millis(10);
         after_success.refuse(&tiny, later, later, LONGEST_GUESS);
         assert_eq!(left(&after_success, later), Duration::from_millis(1));
 

@@ -224,9 +224,11 @@ impl Allowance {
         self.learned.sent(now);
     }
 
-    /// A request that went out at `sent` is over.
-    pub(crate) fn give_back(&mut self, sent: Instant) {
-        self.in_flight.remove(sent);
+    /// The request that was taken at `taken`, and went out at `sent` if it did, is over.
+    pub(crate) fn give_back(&mut self, taken: Instant, sent: Instant) {
+        self.in_flight.remove(taken);
+        self.cooldown.give_back(taken);
+        self.cooldown.give_back(sent);
     }
 
     /// The request that was to go out at `taken` waits for the client.
@@ -237,12 +239,6 @@ impl Allowance {
     /// It goes out now.
     pub(crate) fn goes_out(&mut self, taken: Instant, now: Instant) {
         self.cooldown.goes_out(taken, now);
-    }
-
-    /// It did not go out.
-    pub(crate) fn put_back(&mut self, taken: Instant) {
-        self.cooldown.put_back(taken);
-        self.give_back(taken);
     }
 
     /// Nobody will hear what became of a request that went out at `sent`, but the provider has it.

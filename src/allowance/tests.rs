@@ -38,14 +38,14 @@ impl Limit {
         let when = (sent, now);
         self.allowance
             .succeeded(&mut self.habits, told.iter(), when);
-        self.allowance.give_back(sent);
+        self.allowance.give_back(sent, sent);
     }
 
     fn refused(&mut self, refusal: &Refusal, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.allowance
             .refused(&mut self.habits, refusal, told, when, LONGEST_GUESS);
-        self.allowance.give_back(sent);
+        self.allowance.give_back(sent, sent);
     }
 }
 

@@ -235,7 +235,7 @@ impl Visit {
         let mut known = self.memory.lock();
         if let Some(target) = known.targets.get_mut(self.place) {
             tell(target);
-            target.allowance.give_back(self.since);
+            target.allowance.give_back(self.since, self.since);
         }
         if known.waiting.is_empty() {
             return;

@@ -4,14 +4,16 @@
 //!    limited, quota exhausted, overloaded) the same request goes out at once to the next
 //!    [`Target`], each at most once per call, or per wait: one that frees while the call waits may be
 //!    asked again; one that equals the request's own is not asked twice.
-//! 2. A limited target is remembered until its cooldown ends: the hint, or else
-//!    [`cooldown`](FallbackLayer::cooldown), which doubles while nothing passes; an hour for a quota that
-//!    is exhausted, and for a limit by the day or a plan's hours without a hint. Later calls start at the first target
-//!    that is free, and so come back to the preferred one by themselves. All services of a layer share
-//!    this memory.
+//! 2. A limited target is remembered until its cooldown ends: the hint, or else 1 s, which doubles up to
+//!    [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are refused; an hour
+//!    for a quota that is exhausted, and for a limit by the day or a plan's hours without a hint. Later calls start
+//!    at the first target that is free, and so come back to the preferred one by themselves. All services
+//!    of a layer share this memory.
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one
-//!    that frees first, or [waits](FallbackLayer::wait_when_exhausted).
+//!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). The
+//!    [`Refusal`](crate::refusal::Refusal) that leaves this layer has a `retry_after` only if the
+//!    provider has said when the first target frees.
 //! 3. The model is changed where the request names it, and nothing else is:
 //!
 //!    | where | whose |

@@ -12,12 +12,14 @@
 //!
 //!    | refusal | cools | for |
 //!    |---|---|---|
-//!    | rate limited | the group | the hint, or else 60 s ([`cooldown`](KeyPoolBuilder::cooldown)), doubling |
+//!    | rate limited | the group | the hint, or else 1 s, doubling up to [`cooldown`](KeyPoolBuilder::cooldown) (60 s) |
 //!    | rate limited, by the day or a plan's hours | the group | the hint, or else an hour |
 //!    | quota exhausted | the group | an hour, doubling |
 //!    | key rejected | the key | 60 s, doubling |
 //!
-//!    None is longer than 24 hours.
+//!    None is longer than 24 hours. Only requests that are sent after a cooldown's end double the next,
+//!    and a success begins at the first again. A hint is taken as it is, but if the request that is sent
+//!    right after its end is refused too, the next cooldown lasts 100 ms at least, and doubles.
 //! 5. A limit is the group's for the model that was asked, where that is known (from the path, from a
 //!    body in memory, or from [fallback](crate::fallback) around it if that has read the body): a limit
 //!    on one model leaves the key to the others. Of a body that still streams it is not known, so what
@@ -25,7 +27,10 @@
 //! 6. When every key cools, the request is [tried anyway](KeyRotationLayer::new) with the key that
 //!    frees first, [answered at once](KeyRotationLayer::respond_when_exhausted), or
 //!    [waits](KeyRotationLayer::wait_when_exhausted) in turn. The
-//!    [`Refusal`](crate::refusal::Refusal) that leaves this layer tells when the *first* key frees.
+//!    [`Refusal`](crate::refusal::Refusal) that leaves this layer is that of the *first* key that frees.
+//!    It has a `retry_after` only if the provider has said when that is: where it is a guess,
+//!    [backoff](crate::backoff) outside uses its own delays, and its retries probe keys before the end
+//!    of the guess.
 //! 7. A key never travels to an origin that it was not given for; see [`KeyPool`].
 //!
 //! Its place in a stack is inside backoff (another key first, then patience) and inside fallback.
@@ -58,7 +63,8 @@
 //! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as
 //! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. A call whose
 //! patience, or deadline, does not reach to when a key frees is told at once, and so it is if that
-//! moment moves away. A call that waits holds nothing of the client, such as a permit of a limit on
+//! moment moves away, or if only keys are left that are rejected or whose quota is spent. A call waits
+//! at most 16 times after it was refused. A call that waits holds nothing of the client, such as a permit of a limit on
 //! concurrency further in, and one that is dropped leaves no trace.
 //!
 //! | choice | takes | prompt caches, most often kept per organisation | tail latency |

@@ -32,7 +32,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_sends_little_where_hints_are_false() {
-    for keys in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
+    for keys in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
         let rotation = || KeyRotationLayer::new(pool(keys)).wait_when_exhausted(secs(600));
         let always = || Provider::new(|_| in_a_millisecond());
 
@@ -110,13 +110,13 @@ async fn the_first_hint_is_waited_for_exactly_and_again_after_a_success() {
     let service = rotation.layer(provider.clone());
     let start = Instant::now();
     assert_eq!(call(&service, chat("m")).await.status(), 200);
-    assert!(start.elapsed() >= millis(40) && start.elapsed() < millis(400));
+    assert!(start.elapsed() >= millis(40) && start.elapsed() < millis(100));
 
     let start = Instant::now();
     assert_eq!(call(&service, chat("m")).await.status(), 200);
-    assert!(start.elapsed() >= millis(540), "the second hint was false");
+    assert!(start.elapsed() >= millis(140), "the second hint was false");
 
     let start = Instant::now();
     assert_eq!(call(&service, chat("m")).await.status(), 200);
-    assert!(start.elapsed() >= millis(40) && start.elapsed() < millis(400));
+    assert!(start.elapsed() >= millis(40) && start.elapsed() < millis(100));
 }

@@ -8,6 +8,7 @@ mod cooling;
 mod fallback;
 mod false_hints;
 mod guesses;
+mod idle;
 mod learning;
 #[path = "../script/mod.rs"]
 mod script;

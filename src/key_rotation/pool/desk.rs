@@ -77,11 +77,6 @@ impl Desk {
         self.serve(now)
     }
 
-    pub(super) fn put_back(&mut self, loan: &Loan, now: Instant) -> Wakers {
-        self.state.put_back(loan);
-        self.serve(now)
-    }
-
     /// Where a waiter stands; it is woken when that changes.
     pub(super) fn look(
         &mut self,

@@ -285,7 +285,7 @@ mod tests {
             lanes.refused(lane, &refusal, &[], (at, at), Duration::from_secs(60));
             // The first is still asked.
             if number > 0 {
-                lanes.each(lane, |allowance| allowance.give_back(at));
+                lanes.each(lane, |allowance| allowance.give_back(at, at));
             }
         }
         assert_eq!(lanes.models.iter().count(), MOST);

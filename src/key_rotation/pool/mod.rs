@@ -392,10 +392,8 @@ impl Drop for Lease {
         if self.is_out {
             desk.state.given_up(&self.loan);
         }
-        let wakers = match (self.is_out, self.answered_at) {
-            (false, None) => desk.put_back(&self.loan, clock::now()),
-            (_, answered_at) => desk.give_back(&self.loan, answered_at.unwrap_or_else(clock::now)),
-        };
+        let now = self.answered_at.unwrap_or_else(clock::now);
+        let wakers = desk.give_back(&self.loan, now);
         drop(desk);
         wakers.wake();
     }

@@ -230,7 +230,7 @@ impl State {
     pub(super) fn leave(&mut self, id: WaiterId, want: &Want) {
         self.queue.remove(id, want);
         if let Some((loan, _)) = self.queue.granted.remove(&id) {
-            self.put_back(&loan);
+            self.give_back(&loan);
         }
     }
 
@@ -246,7 +246,7 @@ impl State {
         let is_removed = granted.is_some_and(|(loan, _)| self.entry_of(loan).is_none());
         if is_removed {
             if let Some((loan, _)) = self.queue.granted.remove(&id) {
-                self.put_back(&loan);
+                self.give_back(&loan);
             }
             self.rejoin(id, want, now);
         }

@@ -15,7 +15,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    allowance::{Allowance, Cooldown, End},
+    allowance::{Cooldown, End},
     refusal::{Bucket, Reason, Refusal, Scope},
 };
 
@@ -195,20 +195,20 @@ impl State {
 // === impl State: what became of it ===
 
 impl State {
-    /// A key was given back; whether its call was answered is told by itself.
+    /// A key was given back, whether a request went out with it or not; whether its call was answered is
+    /// told by itself.
     pub(super) fn give_back(&mut self, loan: &Loan) {
-        self.lanes
-            .each(loan.lane, |allowance| allowance.give_back(loan.lent));
+        self.lanes.each(loan.lane, |allowance| {
+            allowance.give_back(loan.lent, loan.sent);
+            if loan.is_early_probe {
+                allowance.end_early_probe();
+            }
+        });
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.in_flight = entry.in_flight.saturating_sub(1);
-        }
-        self.end_early_probe(loan);
-    }
-
-    fn end_early_probe(&mut self, loan: &Loan) {
-        if loan.is_early_probe {
-            self.lanes.each(loan.lane, Allowance::end_early_probe);
-            if let Some(entry) = self.entry_mut(loan.id) {
+            entry.cooldown.give_back(loan.lent);
+            entry.cooldown.give_back(loan.sent);
+            if loan.is_early_probe {
                 entry.cooldown.end_early_probe();
             }
         }
@@ -233,17 +233,6 @@ impl State {
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.cooldown.goes_out(lent, now);
         }
-    }
-
-    /// A key was given back with which no request has gone out.
-    pub(super) fn put_back(&mut self, loan: &Loan) {
-        self.lanes
-            .each(loan.lane, |allowance| allowance.put_back(loan.lent));
-        if let Some(entry) = self.entry_mut(loan.id) {
-            entry.in_flight = entry.in_flight.saturating_sub(1);
-            entry.cooldown.put_back(loan.lent);
-        }
-        self.end_early_probe(loan);
     }
 
     /// The call was dropped after its request had gone out: before the key is given back.

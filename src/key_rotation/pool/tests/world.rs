@@ -192,8 +192,7 @@ impl World {
         let state = &mut self.desk.state;
         let when = (loan.sent, self.now);
         match answer {
-            Answer::Unsent => return self.desk.put_back(&loan, self.now).wake(),
-            Answer::Failed => {}
+            Answer::Unsent | Answer::Failed => {}
             Answer::Dropped => state.given_up(&loan),
             Answer::Success(told) => state.succeeded(&loan, told, when),
             Answer::Refusal(refusal, told) => state.refused(&loan, refusal, told, when),
