@@ -111,6 +111,11 @@ impl Evidence<'_> {
         signs.extend(by_header);
         if let Some(report) = &self.report {
             signs.extend(report.codes.iter().filter_map(|code| codes::meaning(code)));
+            // OpenAI, of a project that may not use a model: it was not found, but with 403.
+            let is_not_found = report.codes.iter().any(|code| code == "model_not_found");
+            if is_not_found && self.status == Some(403) {
+                signs.push(phrases::MODEL_DENIED);
+            }
         }
         let sentences = match self.belief() {
             Belief::All => message.into(),

@@ -121,6 +121,19 @@ impl<X> Decision<X> {
         }
     }
 
+    /// Sends with another key, or waits for one that is limited; but not until a key that may not use the
+    /// model is checked again, because no wait brings what it lacks.
+    pub(super) fn after_denial<R>(&mut self, lease: &Lease, call: &Call, now: Instant) -> Verdict
+    where
+        X: WhenExhausted<R>,
+    {
+        let pool = lease.pool().clone();
+        match pool.take(&self.want, now) {
+            Err(exhausted) if !exhausted.is_busy() && !exhausted.ends_with_time() => Verdict::Pass,
+            _ => self.next::<R>(pool, call, now),
+        }
+    }
+
     /// Asks with the next key, waits for one, or gives up.
     pub(super) fn next<R>(&mut self, pool: KeyPool, call: &Call, now: Instant) -> Verdict
     where
@@ -167,6 +180,11 @@ impl<X> Decision<X> {
 // === impl Exhausted ===
 
 impl Exhausted {
+    /// Whether the key that frees first waits for a limit that ends with time.
+    fn ends_with_time(&self) -> bool {
+        self.refusal.as_ref().is_some_and(Refusal::time_helps)
+    }
+
     /// What the pool as a whole says: wait for the first key that frees.
     fn refusal_at(&self, now: Instant) -> Refusal {
         let free_at = self.free_at.unwrap_or(now);

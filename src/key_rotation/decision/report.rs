@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     attempt::Outcome,
-    key_rotation::pool::{Lease, Want, is_of_every_model},
+    key_rotation::pool::{Lease, Want, denied_model, is_of_every_model},
     refusal::Refusal,
     trail::{Attempt, Layer},
 };
@@ -26,7 +26,7 @@ pub(super) enum Last {
     Without,
     /// The pool knows what came of it.
     Told,
-    /// It concerns another model alone, and holds the key back for none of its calls.
+    /// It concerns another model, or this request alone, and holds the key back for none of its calls.
     OfAnother,
 }
 
@@ -59,6 +59,10 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                         // What another model's answer tells is left is left of that.
                         let told = asks(attempt, want).then_some(&*attempt.told);
                         lease.refused(refusal, told.unwrap_or_default(), (sent, answer.at));
+                        let model = want.model.as_ref();
+                        if refusal.is_denial() && denied_model(refusal, model).is_none() {
+                            last = Last::OfAnother;
+                        }
                     } else {
                         last = Last::OfAnother;
                     }

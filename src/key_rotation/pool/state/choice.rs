@@ -28,6 +28,10 @@ impl Entry {
     /// How many may go out with it, by what is known of itself and of the limits that apply.
     pub(super) fn room(&self, limits: &mut OfWant<'_>, now: Instant) -> Room {
         let room = limits.room(self.group_id, now);
+        let room = match self.denied.end(limits.model, now) {
+            Some((until, _)) => room.tighter(Room::Closed(until)),
+            None => room,
+        };
         match self.cooldown.gate(now) {
             Gate::Open => room,
             Gate::Probe => room.tighter(Room::Open(1)),
@@ -186,6 +190,9 @@ impl State {
     pub(in crate::key_rotation::pool) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
         self.entry_of(loan).is_none_or(|entry| {
             entry.cooldown.began_since(loan.lent, now)
+                || entry
+                    .denied
+                    .began_since(loan.model.as_ref(), loan.lent, now)
                 || self.lanes.was_refused_since(loan.lane, loan.lent, now)
         })
     }
@@ -202,16 +209,13 @@ impl State {
         want: &Want,
         now: Instant,
     ) -> Option<(Instant, Refusal)> {
-        let of_key = self.keys[index].cooldown.end(now);
+        let entry = &self.keys[index];
+        let of_key = entry.cooldown.end(now).into_iter();
+        let of_key = of_key.chain(entry.denied.end(want.model.as_ref(), now));
         let of_key = of_key.map(|(end, refusal)| (end, refusal.clone()));
-        let lane = self
-            .lanes
-            .lane(self.keys[index].group_id, want.model.as_ref());
+        let lane = self.lanes.lane(entry.group_id, want.model.as_ref());
         let of_lane = self.lanes.end(lane, now);
-        of_key
-            .into_iter()
-            .chain(of_lane)
-            .max_by_key(|(end, _)| *end)
+        of_key.chain(of_lane).max_by_key(|(end, _)| *end)
     }
 
     pub(super) fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
@@ -227,6 +231,7 @@ impl State {
         let loan = Loan {
             id: entry.id,
             lane,
+            model: want.model.clone(),
             lent: now,
             sent: now,
             is_set_aside: false,
