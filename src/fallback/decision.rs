@@ -88,6 +88,18 @@ impl<P> Decision<P> {
         own.model.is_none() && self.policy.targets.iter().any(names_model)
     }
 
+    /// Whether another target is worth it. A model that no key may use is one that the account has no quota
+    /// of.
+    fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
+    where
+        P: ErrorTrigger<E>,
+    {
+        let trigger = &self.policy.trigger;
+        let denies_model = outcome.refusal.is_some_and(Refusal::denies_model);
+        trigger.acts_on(outcome)
+            || (denies_model && trigger.reasons.contains(&Reason::QuotaExhausted))
+    }
+
     /// Tells the memory what became of the request; whether it was limited.
     fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
         let Some(visit) = self.visit.take() else {
@@ -101,8 +113,8 @@ impl<P> Decision<P> {
         };
         let told = || outcome.of_attempt(told).unwrap_or_default();
         match outcome.refusal {
-            // What is too large now may fit next time.
-            Some(refusal) if refusal.reason != Reason::TooLarge => {
+            // What is too large now may fit next time, and what one caller's key may not use another's may.
+            Some(refusal) if refusal.reason != Reason::TooLarge && !refusal.is_denial() => {
                 visit.refused(refusal, &told(), outcome.now(), self.policy.longest_guess);
                 true
             }
@@ -204,7 +216,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let acts = self.policy.trigger.acts_on(outcome) && outcome.left().is_ok();
+        let acts = self.acts_on(outcome) && outcome.left().is_ok();
         let lacks_model = self.own.as_ref().is_some_and(|own| self.lacks_model(own));
         if acts && lacks_model {
             let model = ready!(read_model(draft, cx));
@@ -220,8 +232,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
     }
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
-        let acts = self.policy.trigger.acts_on(outcome);
-        if !acts {
+        if !self.acts_on(outcome) {
             if outcome.refusal.is_none() {
                 self.remember(outcome);
             }

@@ -93,13 +93,24 @@ static CODES: &[(&str, Meaning)] = &[
     ("accessdeniedexception", KEY.of(Scope::Key).model_helps(true)),
     // Groq:
     ("permissions_error", KEY.of(Scope::Key).model_helps(true)),
-    // OpenAI, of a restricted key:
-    ("missing_scope", KEY.of(Scope::Key)),
+    // A good key that may not send this request. OpenAI's restricted keys, OAuth (RFC 6750), Google:
+    ("missing_scope", KEY.of(Scope::Request)),
+    ("insufficient_scope", KEY.of(Scope::Request)),
+    ("insufficient_permissions", KEY.of(Scope::Request)),
+    ("access_token_scope_insufficient", KEY.of(Scope::Request)),
+    ("iam_permission_denied", KEY.of(Scope::Request)),
+    ("api_key_service_blocked", KEY.of(Scope::Request)),
     // LiteLLM:
     ("auth_error", KEY.of(Scope::Key)),
     ("token_not_found_in_db", KEY.of(Scope::Key)),
     ("expired_key", KEY.of(Scope::Key)),
-    ("key_model_access_denied", KEY.of(Scope::Key).model_helps(true)),
+    ("key_model_access_denied", KEY.of(Scope::AccountModel)),
+    ("team_model_access_denied", KEY.of(Scope::AccountModel)),
+    ("user_model_access_denied", KEY.of(Scope::AccountModel)),
+    ("org_model_access_denied", KEY.of(Scope::AccountModel)),
+    ("project_model_access_denied", KEY.of(Scope::AccountModel)),
+    // DashScope:
+    ("model_accessdenied", KEY.of(Scope::AccountModel)),
     // Cloudflare:
     ("errors/10000", KEY.of(Scope::Key)),
     ("errors/3023", KEY.of(Scope::Account)),

@@ -90,9 +90,21 @@ impl Refusal {
         let by_reason = match self.reason {
             Reason::RateLimited => self.scope != Some(Scope::Platform),
             Reason::Overloaded | Reason::TooLarge => true,
-            Reason::QuotaExhausted => self.scope.is_some_and(Scope::is_of_one_model),
-            Reason::KeyRejected => false,
+            Reason::QuotaExhausted | Reason::KeyRejected => {
+                self.scope.is_some_and(Scope::is_of_one_model)
+            }
         };
         self.cures.model.unwrap_or(by_reason)
+    }
+
+    /// Whether the key is a good one that may not do this: use this model, or send this request.
+    pub(crate) fn is_denial(&self) -> bool {
+        let is_of_request = self.scope == Some(Scope::Request);
+        self.reason == Reason::KeyRejected && (is_of_request || self.another_model_helps())
+    }
+
+    /// Whether the key is a good one that may not use this model.
+    pub(crate) fn denies_model(&self) -> bool {
+        self.is_denial() && self.scope != Some(Scope::Request)
     }
 }

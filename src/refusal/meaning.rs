@@ -118,11 +118,15 @@ pub(super) fn join(signs: &[Meaning]) -> Meaning {
         return NOTHING;
     };
     let fits = |sign: &&Meaning| sign.reason.is_none_or(|it| it == reason);
-    signs
-        .iter()
-        .filter(fits)
-        .fold(NOTHING, |all, sign| all.or(*sign))
-        .because(reason)
+    let signs = signs.iter().filter(fits);
+    let joined = signs.clone().fold(NOTHING, |all, sign| all.or(*sign));
+    // Of a good key that lacks a permission, the code beside the sentence may be that of a rejected key.
+    let is_of_request = reason == Reason::KeyRejected
+        && signs.clone().any(|sign| sign.scope == Some(Scope::Request));
+    match is_of_request {
+        true => joined.of(Scope::Request).because(reason),
+        false => joined.because(reason),
+    }
 }
 
 fn weight(reason: Reason) -> u8 {

@@ -100,9 +100,24 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["authentication failed"], KEY.of(Scope::Key)),
     // NVIDIA says the same of a model that the account may not use.
     (&["authorization failed"], KEY.of(Scope::Key).model_helps(true)),
-    // OpenAI's restricted keys, Hugging Face's tokens:
-    (&["insufficient permissions"], KEY.of(Scope::Key)),
-    (&["not have sufficient permissions"], KEY.of(Scope::Key)),
+    // A good key that may not send this request. OpenAI's restricted keys, Hugging Face's tokens, Google,
+    // Azure's roles, GitHub:
+    (&["insufficient permissions"], KEY.of(Scope::Request)),
+    (&["not have sufficient permissions"], KEY.of(Scope::Request)),
+    (&["missing scope"], KEY.of(Scope::Request)),
+    (&["insufficient authentication scopes"], KEY.of(Scope::Request)),
+    (&["caller does not have permission"], KEY.of(Scope::Request)),
+    (&["permission", "(or it may not exist)"], KEY.of(Scope::Request)),
+    (&["lacks the required data action"], KEY.of(Scope::Request)),
+    (&["not accessible by", "access token"], KEY.of(Scope::Request)),
+    // A good key that may not use this model. OpenAI, Bedrock, Anthropic, LiteLLM, DashScope:
+    (&["have access to", "model"], MODEL_DENIED),
+    (&["not allowed to access", "model"], MODEL_DENIED),
+    (&["not allowed to use", "model"], MODEL_DENIED),
+    (&["not authorized to", "model"], MODEL_DENIED),
+    (&["not have permission to", "model"], MODEL_DENIED),
+    (&["access to model denied"], MODEL_DENIED),
+    (&["model access denied"], MODEL_DENIED),
     (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
     (&["organization has been disabled"], KEY.of(Scope::Account)),
     (&["organization has been restricted"], KEY.of(Scope::Account)),
@@ -200,6 +215,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     // Moonshot:
     (&["reached organization max"], NOTHING.of(Scope::Account)),
 ];
+
+/// The code beside it may be that of a rejected key.
+pub(super) const MODEL_DENIED: Meaning = KEY.of(Scope::AccountModel).model_helps(true);
 
 /// What was seen under 400. That is mostly the status of a fault in the request, which the message may
 /// repeat without quotes (OpenRouter: `{model} is not a valid model ID`); who names a model by one of

@@ -133,6 +133,11 @@ impl Evidence<'_> {
             let provider = self.provider_of_codes(dialect, message);
             let codes = report.codes.iter();
             signs.extend(codes.filter_map(|code| codes::meaning(provider, code)));
+            // OpenAI, of a project that may not use a model: it was not found, but with 403.
+            let is_not_found = report.codes.iter().any(|code| code == "model_not_found");
+            if is_not_found && self.status == Some(403) {
+                signs.push(phrases::MODEL_DENIED);
+            }
         }
         let phrases = phrases::meanings(&sentences, self.status);
         signs.extend(phrases.map(|sign| self.believe(sign)));

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{
     attempt::Outcome,
     call::{Sends, Sent},
-    key_rotation::pool::{Lease, Want, is_of_every_model},
+    key_rotation::pool::{Lease, Want, denied_model, is_of_every_model},
     refusal::Refusal,
     trail::{Attempt, Layer},
 };
@@ -27,7 +27,7 @@ pub(super) enum Last {
     Without,
     /// The pool knows what came of it.
     Told,
-    /// It concerns another model alone, and holds the key back for none of its calls.
+    /// It concerns another model, or this request alone, and holds the key back for none of its calls.
     OfAnother,
 }
 
@@ -60,6 +60,10 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                         let told = asks(attempt, want).then_some(&*attempt.told);
                         let when = (sent(&answer, answers(), lease), answer.at);
                         lease.refused(refusal, told.unwrap_or_default(), when);
+                        let model = want.model.as_ref();
+                        if refusal.is_denial() && denied_model(refusal, model).is_none() {
+                            this = Last::OfAnother;
+                        }
                     } else {
                         this = Last::OfAnother;
                     }

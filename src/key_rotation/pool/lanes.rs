@@ -33,6 +33,7 @@ pub(super) struct Lanes {
 
 /// The limits that apply to one model, looked up once for all keys.
 pub(super) struct OfWant<'a> {
+    pub(super) model: Option<&'a Arc<str>>,
     of_all: &'a mut OfModel,
     /// `None` if the model is not known; without limits if nothing is known of it.
     of_model: Option<Option<&'a mut OfModel>>,
@@ -49,8 +50,9 @@ struct OfModel {
 
 impl Lanes {
     /// The limits that apply to a model.
-    pub(super) fn of(&mut self, model: Option<&Arc<str>>) -> OfWant<'_> {
+    pub(super) fn of<'a>(&'a mut self, model: Option<&'a Arc<str>>) -> OfWant<'a> {
         OfWant {
+            model,
             of_all: &mut self.of_all,
             of_model: model.map(|model| self.models.get_mut(self.models.place_of(model)?)),
         }

@@ -1,6 +1,7 @@
 //! The handle around the state: a lock held for a moment, never across an await.
 
 mod builder;
+mod denied;
 mod departures;
 mod desk;
 mod lanes;
@@ -36,7 +37,7 @@ use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
 use desk::Desk;
 use state::{Entry, Loan, State};
-pub(super) use state::{Exhausted, KeyId, Prospect, Want, is_of_every_model};
+pub(super) use state::{Exhausted, KeyId, Prospect, Want, denied_model, is_of_every_model};
 use sync::{Mutex, MutexGuard, PoisonError};
 pub(super) use ticket::{Standing, Ticket};
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::{
     Badge, PoolError,
     builder::Usable,
+    denied::Denied,
     lanes::{GroupId, Lane, Lanes, is_of_group},
     number::ByNumber,
     queue::Queue,
@@ -60,6 +61,7 @@ pub(super) struct Entry {
     pub(super) in_flight: usize,
     group_id: GroupId,
     cooldown: Cooldown,
+    denied: Denied,
 }
 
 /// What a call asks of the pool.
@@ -77,6 +79,7 @@ pub(crate) struct Want {
 pub(crate) struct Loan {
     pub(crate) id: KeyId,
     pub(super) lane: Lane,
+    model: Option<Arc<str>>,
     lent: Instant,
     /// When the request goes out, or went.
     pub(super) sent: Instant,
@@ -179,6 +182,7 @@ impl State {
             in_flight: 0,
             group_id,
             cooldown: Cooldown::default(),
+            denied: Denied::default(),
         }
     }
 
@@ -251,6 +255,7 @@ impl State {
         // An answer that comes after its key was removed says nothing about those that are left.
         if let Some(entry) = self.entry_mut(loan.id) {
             entry.cooldown.succeed(sent);
+            entry.denied.succeed(loan.model.as_ref(), sent);
             self.lanes.succeeded(loan.lane, told, sent, now);
         }
     }
@@ -267,7 +272,11 @@ impl State {
             return;
         };
         entry.refusals += 1;
-        if is_of_key(refusal) {
+        if refusal.is_denial() {
+            if let Some(model) = denied_model(refusal, loan.model.as_ref()) {
+                entry.denied.refuse(model, refusal, when, longest_guess);
+            }
+        } else if is_of_key(refusal) {
             let (sent, now) = when;
             entry.cooldown.refuse(refusal, sent, now, longest_guess);
         } else {
@@ -283,12 +292,13 @@ impl State {
     }
 
     /// The models for which a key is limited, while it is free for others.
-    pub(super) fn limited_models(
-        &self,
-        entry: &Entry,
+    pub(super) fn limited_models<'a>(
+        &'a self,
+        entry: &'a Entry,
         now: Instant,
-    ) -> impl Iterator<Item = (Arc<str>, End)> {
-        self.lanes.limited_models(entry.group_id, now)
+    ) -> impl Iterator<Item = (Arc<str>, End)> + 'a {
+        let of_group = self.lanes.limited_models(entry.group_id, now);
+        of_group.chain(entry.denied.models(now))
     }
 
     /// The hints of all limits that a key runs on.
@@ -306,6 +316,15 @@ impl State {
     }
 }
 
+/// The model for which a key cools that may not do this; `None` if it cools for none: what it lacks is no
+/// model, or the model is not known.
+pub(crate) fn denied_model<'a>(
+    refusal: &Refusal,
+    model: Option<&'a Arc<str>>,
+) -> Option<&'a Arc<str>> {
+    model.filter(|_| refusal.denies_model())
+}
+
 fn is_of_key(refusal: &Refusal) -> bool {
     refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key)
 }
@@ -313,7 +332,7 @@ fn is_of_key(refusal: &Refusal) -> bool {
 /// Whether it limits the key, or its group, whatever the model. A key may also be none for one model only.
 pub(crate) fn is_of_every_model(refusal: &Refusal) -> bool {
     let is_of_model = refusal.cures.model == Some(true);
-    !is_of_model && (is_of_key(refusal) || is_of_group(refusal))
+    !is_of_model && !refusal.is_denial() && (is_of_key(refusal) || is_of_group(refusal))
 }
 
 #[cfg(test)]

@@ -59,6 +59,10 @@ impl Entry {
     /// How many may go out with it, by what is known of itself and of the limits that apply.
     pub(super) fn room(&self, limits: &mut OfWant<'_>, now: Instant) -> Room {
         let room = limits.room(self.group_id, now);
+        let room = match self.denied.ends_at(limits.model, now) {
+            Some(until) => room.tighter(Room::Unusable(until)),
+            None => room,
+        };
         match self.cooldown.gate(now) {
             Gate::Open => room,
             Gate::Probe => room.tighter(Room::Open(1)),
@@ -252,6 +256,9 @@ impl State {
     pub(in crate::key_rotation::pool) fn is_stale(&self, loan: &Loan, now: Instant) -> bool {
         self.entry_of(loan).is_none_or(|entry| {
             entry.cooldown.began_since(loan.lent, now)
+                || entry
+                    .denied
+                    .began_since(loan.model.as_ref(), loan.lent, now)
                 || self.lanes.was_refused_since(loan.lane, loan.lent, now)
         })
     }
@@ -263,12 +270,11 @@ impl State {
 
     /// Until when a key is closed, and why: its own cooldown, its group's, or the model's.
     pub(super) fn end(&self, index: usize, want: &Want, now: Instant) -> Option<End> {
-        let of_key = self.keys[index].cooldown.end(now);
-        let lane = self
-            .lanes
-            .lane(self.keys[index].group_id, want.model.as_ref());
-        let ends = of_key.into_iter().chain(self.lanes.end(lane, now));
-        ends.reduce(End::later)
+        let entry = &self.keys[index];
+        let of_key = entry.cooldown.end(now).into_iter();
+        let of_key = of_key.chain(entry.denied.end(want.model.as_ref(), now));
+        let lane = self.lanes.lane(entry.group_id, want.model.as_ref());
+        of_key.chain(self.lanes.end(lane, now)).reduce(End::later)
     }
 
     pub(super) fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
@@ -284,6 +290,7 @@ impl State {
         let loan = Loan {
             id: entry.id,
             lane,
+            model: want.model.clone(),
             lent: now,
             sent: now,
             is_set_aside: false,
