@@ -48,6 +48,8 @@ pub(crate) struct Cooldown {
 struct Spell {
     refusal: Refusal,
     began: Instant,
+    /// Not before the provider decided on the last request that it refused.
+    decided: Instant,
     until: Instant,
     term: Term,
     /// The first request after its end, if that was a guess.
@@ -207,15 +209,16 @@ impl Cooldown {
     ) {
         let term = self.next_term(refusal, sent, longest_guess.max(LEAST_GUESS));
         let until = now + term.length;
+        let decided = decided(sent, now);
         match &mut self.spell {
-            Some(spell) if spell.until >= until => spell.began = now,
+            Some(spell) if spell.until >= until => spell.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
             Some(spell)
                 if term.basis != Basis::Hint
                     && sent < spell.until
                     && !says_more(refusal, &spell.refusal) =>
             {
-                spell.began = now;
+                spell.goes_on(decided, now);
             }
             spell => {
                 if term.basis == Basis::Hint {
@@ -224,6 +227,7 @@ impl Cooldown {
                 *spell = Some(Spell {
                     refusal: refusal.clone(),
                     began: now,
+                    decided,
                     until,
                     term,
                     probe: None,
@@ -234,7 +238,11 @@ impl Cooldown {
 
     /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.
     pub(crate) fn succeed(&mut self, sent: Instant) {
-        if self.spell.as_ref().is_some_and(|spell| sent > spell.began) {
+        if self
+            .spell
+            .as_ref()
+            .is_some_and(|spell| spell.is_over_by(sent))
+        {
             self.spell = None;
             // One that ended early by this was not waited for.
             self.hint = self.hint.filter(|end| *end <= sent);
@@ -313,6 +321,22 @@ impl Cooldown {
 // === impl Spell ===
 
 impl Spell {
+    /// It was refused again, which makes it no longer.
+    fn goes_on(&mut self, decided: Instant, now: Instant) {
+        self.began = now;
+        self.decided = self.decided.max(decided);
+    }
+
+    /// Whether the success of a request that was sent then ends it. A guess is also ended by one that
+    /// was let in after the refusal was decided on, though that had not come yet.
+    fn is_over_by(&self, sent: Instant) -> bool {
+        let since = match self.term.basis {
+            Basis::Guess => self.decided,
+            Basis::Hint | Basis::Recheck => self.began,
+        };
+        sent > since
+    }
+
     /// Whether the provider has named a time after which this limit ends.
     fn has_hint(&self) -> bool {
         let has_hint = self.refusal.retry_after.is_some_and(|hint| !hint.is_zero());
@@ -342,6 +366,15 @@ impl Term {
             basis,
             floor: Duration::ZERO,
         }
+    }
+}
+
+/// When the provider has decided, at the latest, on a request that was sent at `sent` and refused by an
+/// answer that came at `now`. Half of the time of a refusal that comes at once is its way back.
+fn decided(sent: Instant, now: Instant) -> Instant {
+    match now.saturating_duration_since(sent) {
+        took if took < REFUSED_WITHIN => sent + took / 2,
+        _ => now,
     }
 }
 
@@ -449,6 +482,20 @@ mod tests {
             secs(1),
             "it does not double"
         );
+    }
+
+    #[test]
+    fn a_guess_is_ended_by_a_success_that_was_let_in_after_the_refusal() {
+        let now = Instant::now();
+        let at = |millis| now + Duration::from_millis(millis);
+        for (hint, ends) in [(None, true), (Some(1), false)] {
+            let mut cooldown = Cooldown::default();
+            cooldown.refuse(&limited(hint), now, at(50), LONGEST_GUESS);
+            cooldown.succeed(at(20));
+            assert!(cooldown.ends_at(at(350)).is_some(), "it was let in before");
+            cooldown.succeed(at(30));
+            assert_eq!(cooldown.ends_at(at(380)).is_none(), ends, "{hint:?}");
+        }
     }
 
     #[test]
@@ -690,6 +737,7 @@ mod tests {
             let mut refused_at = None;
             for event in events {
                 let before = cooldown.ends_at(now);
+                let is_guess = cooldown.allows_early_probe(now);
                 match event {
                     Event::Pass(time) => now += millis(time),
                     Event::Take => cooldown.take(now),
@@ -702,6 +750,9 @@ mod tests {
                         cooldown.succeed(sent);
                         if refused_at.is_none_or(|at| sent > at) {
                             prop_assert!(cooldown.ends_at(now).is_none());
+                            continue;
+                        }
+                        if is_guess && cooldown.ends_at(now).is_none() {
                             continue;
                         }
                     }
