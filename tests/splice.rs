@@ -2,11 +2,13 @@
 
 mod script;
 
-use http::Request;
+use std::{io, time::Duration};
+
+use http::{Request, Response};
 use proptest::prelude::*;
 use script::*;
-use tower::{Layer as _, ServiceExt};
-use tower_429::FallbackLayer;
+use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
 /// A member of the top-level object, as it stands in the text.
 #[derive(Clone, Debug)]
@@ -129,4 +131,113 @@ proptest! {
         prop_assert_eq!(&got, &render(&members, &end, Some(&quoted)));
         prop_assert_eq!(length, got.len().to_string());
     }
+}
+
+/// Calls `$visit` with each of these stacks over a provider that answers by `$answers`.
+macro_rules! each_order {
+    ($answers:expr, $visit:expr; $([$($layer:expr),+])+) => {$(
+        let provider = Provider::new($answers);
+        let stack = ServiceBuilder::new()$(.layer($layer))+.service(provider.clone());
+        $visit(stringify!($($layer),+), provider, stack).await;
+    )+};
+}
+
+fn other() -> FallbackLayer {
+    FallbackLayer::new(["other"])
+}
+
+fn backoff() -> BackoffLayer {
+    BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO)
+}
+
+fn keys() -> KeyRotationLayer {
+    KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
+}
+
+/// Limits whoever asks for another model than the fallback's.
+fn limits_others(seen: &Seen) -> Answer {
+    match seen.body.contains("other") {
+        true => ok(),
+        false => limited(1),
+    }
+}
+
+const NOT_JSON: [&str; 8] = [
+    r#"{"model":"a"}}"#,
+    r#"{"model":"a" x}"#,
+    r#"{"model":"a"}{"model":"a"}"#,
+    r#"{"model":"a","x":[}"#,
+    r#"{"model":"a",}"#,
+    r#"{"model":"a","n":01}"#,
+    "{\"model\":\"a\",\"x\":\"\u{1}\"}",
+    "\u{feff}{\"model\":\"a\"}",
+];
+
+async fn goes_out_as_it_came<S>(order: &str, provider: Provider, mut stack: S)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
+{
+    for body in NOT_JSON {
+        // A model known to be limited, so that the next request would be changed before its first send.
+        for sent in [r#"{"model":"a"}"#, body] {
+            let request = Request::post("https://api.example/v1/chat")
+                .header("content-length", sent.len())
+                .body(sent.to_owned());
+            let before = provider.seen().len();
+            let service = stack.ready().await.unwrap();
+            let response = service.call(request.unwrap()).await.unwrap();
+            let seen = &provider.seen()[before..];
+            if sent != body {
+                assert_eq!(response.status(), 200, "{order}");
+                continue;
+            }
+            assert_eq!(response.status(), 429, "{order}: {body}");
+            for seen in seen {
+                assert_eq!(seen.body, body, "{order}");
+                assert_eq!(seen.header("content-length"), body.len().to_string());
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_is_not_json_goes_out_as_it_came_in_every_order() {
+    each_order!(limits_others, goes_out_as_it_came;
+        [other()] [backoff(), other()] [other(), backoff()] [keys(), other()]
+        [other(), keys()] [backoff(), other(), keys()] [keys(), backoff(), other()]);
+}
+
+/// Sends a request with both names of the key, until some of it was answered.
+async fn keeps_its_idempotency_key_with_its_body<S>(order: &str, provider: Provider, stack: S)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
+{
+    let body = r#"{"model":"a"}"#;
+    let request = Request::post("https://api.example/v1/chat")
+        .header("idempotency-key", "k")
+        .header("x-idempotency-key", "k")
+        .body(body.to_owned());
+    stack.oneshot(request.unwrap()).await.unwrap();
+    let seen = provider.seen();
+    assert!(seen.len() >= 3, "{order}: {seen:?}");
+    for seen in seen {
+        let kept = if seen.body == body { "k" } else { "" };
+        for name in ["idempotency-key", "x-idempotency-key"] {
+            assert_eq!(seen.header(name), kept, "{order}: {name} of {}", seen.body);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idempotency_key_stays_on_retries_and_goes_with_the_body_in_every_order() {
+    let limits_four = || {
+        let mut left = 4;
+        move |_: &Seen| {
+            left -= 1;
+            if left < 0 { ok() } else { limited(1) }
+        }
+    };
+    each_order!(limits_four(), keeps_its_idempotency_key_with_its_body;
+        [other(), backoff()] [backoff(), other()] [keys(), other()] [other(), keys()]
+        [backoff(), other(), keys()] [other(), keys(), backoff()]);
 }

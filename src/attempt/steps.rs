@@ -166,7 +166,7 @@ where
         let mut route = this.call.route();
         let body = match this.decide.change(&mut parts, &mut route, this.call) {
             Some(bytes) => {
-                mend_length(&mut parts.headers, bytes.len());
+                describe_replaced(&mut parts.headers, bytes.len());
                 ReplayBody::from(bytes)
             }
             None => next,
@@ -248,16 +248,27 @@ pub(super) fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Optio
     elsewhere.as_deref().or_else(|| head.host())
 }
 
+/// What a caller says of the bytes of its body. RFC 9530, section 6.5, asks an intermediary that changes
+/// content to remove digests. A server answers 422 to an idempotency key that it knows with another
+/// body (draft-ietf-httpapi-idempotency-key-header).
+const OF_THE_BYTES: [&str; 6] = [
+    "content-digest",
+    "content-md5",
+    "digest",
+    "idempotency-key",
+    "repr-digest",
+    "x-idempotency-key",
+];
+
 /// Describes a body of `length` bytes in place of the caller's.
 ///
-/// hyper trusts a caller's `content-length`, so a stale one cuts the body short. The digests of the
-/// old bytes are removed, as RFC 9530, section 6.5, asks of whoever changes content.
-fn mend_length(headers: &mut HeaderMap, length: usize) {
+/// hyper trusts a caller's `content-length`, so a stale one cuts the body short.
+fn describe_replaced(headers: &mut HeaderMap, length: usize) {
     if let Entry::Occupied(mut entry) = headers.entry(header::CONTENT_LENGTH) {
         entry.insert(length.into());
     }
-    for digest in ["content-digest", "content-md5", "digest", "repr-digest"] {
-        headers.remove(digest);
+    for name in OF_THE_BYTES {
+        headers.remove(name);
     }
 }
 

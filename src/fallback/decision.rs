@@ -264,8 +264,16 @@ impl<P> Decision<P> {
         self.remember(outcome)
     }
 
+    /// Reads a body that is to be changed to its end, under no lock, for it may be long.
+    fn verify_model(&mut self) {
+        if let Some(model) = self.own.as_mut().and_then(|own| own.model.as_mut()) {
+            model.verify();
+        }
+    }
+
     /// Asks the next target, waits for one, or gives up.
     fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Verdict {
+        self.verify_model();
         let (call, now) = (outcome.call, outcome.now());
         let end = self.patience(call, now);
         let Some(own) = &self.own else {

@@ -87,6 +87,11 @@ impl Own {
         possible && !same
     }
 
+    /// Whether it is known that the body can be changed for this target, if it is to be.
+    pub(super) fn is_verified_for(&self, target: &Target) -> bool {
+        target.own_model().is_none() || self.model.as_ref().is_none_or(Model::is_verified)
+    }
+
     /// Makes the request one to the target.
     pub(super) fn turn_into(
         &self,

@@ -21,6 +21,8 @@ pub(crate) struct Named {
     /// Where the values of `"model"` stand; parsers differ in which of several they believe.
     earlier: Vec<Range<usize>>,
     last: Range<usize>,
+    /// Whether all of the body is known to be JSON.
+    verified: bool,
 }
 
 // === impl Named ===
@@ -28,8 +30,8 @@ pub(crate) struct Named {
 impl Named {
     /// `None` if the body is not a JSON object with a string named `"model"`.
     ///
-    /// Behind the model it is not read as JSON where no other can be: whether the rest is sound is the
-    /// provider's to say, and conversations are long.
+    /// Where no other model can follow, the rest is not read as JSON: conversations are long, and most
+    /// are sent as they came. [`verify`](Self::verify) reads it before a model is changed.
     pub(super) fn read(body: &Bytes) -> Option<Self> {
         let First::Plain(model) = first(body)? else {
             return Self::read_to_the_end(body);
@@ -48,6 +50,7 @@ impl Named {
             body: body.clone(),
             earlier: Vec::new(),
             last: value,
+            verified: false,
         })
     }
 
@@ -64,7 +67,20 @@ impl Named {
             body: body.clone(),
             earlier: earlier.collect(),
             last: place(last.get(), body),
+            verified: true,
         })
+    }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.verified
+    }
+
+    /// Whether the body is one JSON text, in UTF-8, by the grammar of RFC 8259; it reads it to its end.
+    pub(super) fn verify(&mut self) -> bool {
+        let text = || str::from_utf8(&self.body).ok();
+        let is_json = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        self.verified = self.verified || text().is_some_and(is_json);
+        self.verified
     }
 
     /// The body with another model.
@@ -116,7 +132,7 @@ fn may_name_another(rest: &[u8]) -> bool {
 
 /// All values of `"model"` as they stand in the text, if the body is JSON to its end.
 fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
-    let mut json = serde_json::Deserializer::from_slice(body);
+    let mut json = serde_json::Deserializer::from_str(str::from_utf8(body).ok()?);
     let values = json.deserialize_map(FindAll).ok()?;
     json.end().ok()?;
     Some(values)
@@ -221,7 +237,10 @@ mod tests {
     use super::*;
 
     fn swap(body: &str) -> Option<(String, String)> {
-        let named = Named::read(&Bytes::copy_from_slice(body.as_bytes()))?;
+        let mut named = Named::read(&Bytes::copy_from_slice(body.as_bytes()))?;
+        if !named.verify() {
+            return None;
+        }
         let swapped = String::from_utf8(named.with("b\"1").to_vec()).unwrap();
         Some((named.model.to_string(), swapped))
     }
@@ -263,6 +282,14 @@ mod tests {
             r#"{"model":null}"#,
             r#"{"model":"a""#,
             r#"{"model":"a"} x"#,
+            r#"{"model":"a"}}"#,
+            r#"{"model":"a" x}"#,
+            r#"{"model":"a"}{"model":"a"}"#,
+            r#"{"model":"a",}"#,
+            r#"{"model":"a","n":01}"#,
+            r#"{"model":"a","x":[}]}"#,
+            "{\"model\":\"a\",\"x\":\"\n\"}",
+            "\u{feff}{\"model\":\"a\"}",
             r#"{"Model":"a"}"#,
             r#"{"a":{"model":"b"}}"#,
             r#"{"model":"a","model":1}"#,
@@ -273,7 +300,14 @@ mod tests {
         for body in bodies {
             assert_eq!(swap(body), None, "{body}");
         }
-        assert!(Named::read(&Bytes::from_static(b"{\"model\":\"\xff\"}")).is_none());
+        for body in [
+            &b"{\"model\":\"\xff\"}"[..],
+            b"{\"model\":\"a\",\"x\":{\"\xff\":1}}",
+            b"{\"model\":\"a\",\"model\":\"b\",\"x\":{\"\xff\":1}}",
+        ] {
+            let named = Named::read(&Bytes::from_static(body));
+            assert!(named.is_none_or(|mut named| !named.verify()));
+        }
     }
 
     /// Members of an object: with and without escapes, and with the word where it is no key of the object.
@@ -300,6 +334,81 @@ mod tests {
                 serde_json::from_str::<String>(values.last()?.get()).ok().map(Arc::from)
             });
             proptest::prop_assert_eq!(read, whole);
+        }
+    }
+
+    /// The models of a body by another road: members as serde_json reads them, none dropped.
+    fn models(body: &[u8]) -> Option<Vec<String>> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<String>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut models = Vec::new();
+                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                    models.extend((key == "model").then(|| value.get().to_owned()));
+                }
+                Ok(models)
+            }
+        }
+
+        str::from_utf8(body).ok()?;
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let models = json.deserialize_map(Members).ok()?;
+        json.end().ok()?;
+        Some(models)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn body_is_rewritten_iff_serde_json_takes_it_for_an_object_with_a_model(
+            members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 1..5),
+            edits in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), 0_u8..4, proptest::sample::select(
+                    &b"{}[]\":,\\ \n\x00\xff\xc3\xa90eu-."[..],
+                )),
+                0..3,
+            ),
+        ) {
+            let mut body = format!("{{{}}}", members.join(",")).into_bytes();
+            for (at, kind, byte) in edits {
+                let at = at.index(body.len() + 1);
+                match kind {
+                    0 => body.insert(at, byte),
+                    1 if at < body.len() => body[at] = byte,
+                    2 if at < body.len() => drop(body.remove(at)),
+                    _ => body.truncate(at.max(1)),
+                }
+            }
+            let body = Bytes::from(body);
+            let rewritten = Named::read(&body)
+                .and_then(|mut named| named.verify().then(|| named.with("new")));
+            let models = models(&body).filter(|models| {
+                models.last().is_some_and(|last| serde_json::from_str::<String>(last).is_ok())
+            });
+            proptest::prop_assert_eq!(rewritten.is_some(), models.is_some());
+            if let (Some(rewritten), Some(old)) = (rewritten, models) {
+                let new = self::models(&rewritten).unwrap();
+                proptest::prop_assert!(new.iter().all(|model| model == "\"new\""));
+                proptest::prop_assert_eq!(new.len(), old.len());
+                let longer: usize = new.iter().map(String::len).sum();
+                let shorter: usize = old.iter().map(String::len).sum();
+                proptest::prop_assert_eq!(rewritten.len() + shorter, body.len() + longer);
+                // Put back, it is the same bytes.
+                if let [only] = &old[..] {
+                    let only: String = serde_json::from_str(only).unwrap();
+                    let back = Named::read(&rewritten).unwrap().with(&only);
+                    let plain = serde_json::Value::from(only.as_str()).to_string();
+                    if plain == old[0] {
+                        proptest::prop_assert_eq!(back, body);
+                    }
+                }
+            }
         }
     }
 

@@ -49,6 +49,25 @@ impl Model {
         matches!(self, Self::Nowhere)
     }
 
+    /// Whether [`verify`](Self::verify) would tell nothing new.
+    pub(crate) fn is_verified(&self) -> bool {
+        match self {
+            Self::InBody(named) => named.is_verified(),
+            Self::InPath(_) | Self::Nowhere => true,
+        }
+    }
+
+    /// Reads a body that may be changed to its end: in one that is not JSON there is no model.
+    pub(crate) fn verify(&mut self) {
+        let is_sound = match self {
+            Self::InBody(named) => named.verify(),
+            Self::InPath(_) | Self::Nowhere => true,
+        };
+        if !is_sound {
+            *self = Self::Nowhere;
+        }
+    }
+
     /// Asks for another model; returns the body that does, if that is where it stands.
     pub(crate) fn change(&self, head: &mut request::Parts, model: &str) -> Option<Bytes> {
         match self {

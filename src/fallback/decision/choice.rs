@@ -44,6 +44,15 @@ pub(super) enum Pick {
     Nothing,
 }
 
+impl Pick {
+    fn choice(&self) -> Option<Choice> {
+        match self {
+            Self::Ask(chosen) | Self::Hold(chosen, _) | Self::Limited(chosen, _) => Some(chosen.0),
+            Self::Nothing => None,
+        }
+    }
+}
+
 /// A choice, and what the memory has of it.
 pub(super) struct Chosen(Choice, Candidate);
 
@@ -179,10 +188,24 @@ impl<P> Decision<P> {
         draft: &Draft<'_, B>,
         waker: &Waker,
     ) -> Result<(), Instant> {
+        loop {
+            match self.choose_verified(draft, waker) {
+                Some(chosen) => return chosen,
+                None => self.verify_model(),
+            }
+        }
+    }
+
+    /// As [`choose`](Self::choose); `None` if it is to be known first whether the body can be changed.
+    fn choose_verified<B: Body>(
+        &mut self,
+        draft: &Draft<'_, B>,
+        waker: &Waker,
+    ) -> Option<Result<(), Instant>> {
         let now = draft.now();
         let end = self.patience(draft.call, now);
         let Some(own) = &self.own else {
-            return Ok(());
+            return Some(Ok(()));
         };
         let memory = &self.policy.memory;
         let mut known = memory.lock();
@@ -191,13 +214,18 @@ impl<P> Decision<P> {
             self.jitter = Some((known.draw_share(), now));
             pick = self.pick(own, &mut known, end, now);
         }
+        if let Some(Choice::Target(index)) = pick.choice() {
+            if !own.is_verified_for(&self.policy.targets[index]) {
+                return None;
+            }
+        }
         let later = match (pick, end) {
             (Pick::Hold(_, at), Some(end)) if at.is_none_or(|at| at < end) => {
                 self.held.get_or_insert(now);
                 at.unwrap_or(now + AWHILE).min(end)
             }
             (Pick::Limited(_, Some(until)), Some(end)) if until < end => until,
-            _ if !draft.is_ready => return Ok(()),
+            _ if !draft.is_ready => return Some(Ok(())),
             (pick, _) => {
                 let chosen = match pick {
                     Pick::Ask(chosen) | Pick::Hold(chosen, _) | Pick::Limited(chosen, _) => chosen,
@@ -211,14 +239,14 @@ impl<P> Decision<P> {
                 self.visit = visit;
                 self.seat = None;
                 self.jitter = None;
-                return Ok(());
+                return Some(Ok(()));
             }
         };
         // Under the lock under which it was looked: no answer comes between.
         let seat = self.seat.get_or_insert_with(|| memory.sit_down(&mut known));
         seat.wake_after_answer(&mut known, waker);
         drop(known);
-        Err(later.max(now + TICK))
+        Some(Err(later.max(now + TICK)))
     }
 
     /// When the first choice frees, and what it waits for; `None` if one is free.
