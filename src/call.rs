@@ -46,8 +46,8 @@ pub(crate) use log::{Route, SendId, Sends, Sent};
 #[derive(Clone)]
 pub struct Call {
     shared: Arc<Mutex<State>>,
-    /// The send of an outer layer by which the request that carries this went out. It travels with the
-    /// request, so that requests in flight at once are not taken for each other.
+    /// The send of an outer layer by which the request that carries this went out; of a response, its entry
+    /// in the trail. It is no part of what clones share: requests in flight at once have one each.
     under: Option<SendId>,
 }
 
@@ -73,11 +73,13 @@ struct State {
 /// What a layer learns of the call of a request that comes to it.
 pub(crate) struct Entered {
     pub(crate) call: Call,
-    /// Whether it is the first layer to see it.
+    /// Whether it is the first layer to see this request.
     pub(crate) is_outermost: bool,
     pub(crate) head: Arc<Head>,
     /// The largest body that is kept: what the first layer says, for all share its recording.
     pub(crate) replay_limit: u64,
+    /// The route that the outer layers have chosen for the request.
+    pub(crate) route: Route,
 }
 
 /// In the extensions of a response whose body did not end in the time for it: no layer waits for it again.
@@ -181,9 +183,7 @@ impl Call {
 
     /// The trail, for the response to which this entry belongs.
     pub(crate) fn trail_at(&self, entry: SendId) -> Trail {
-        let mut call = self.clone();
-        call.under = Some(entry);
-        Trail(call)
+        Trail(self.under(entry))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -206,9 +206,8 @@ impl Call {
             }
         };
         let mut state = call.lock();
-        if let Some(under) = call.under {
-            state.log.take_over(under);
-        }
+        let under = call.under;
+        let route = under.map_or_else(Route::default, |send| state.log.take_over(send));
         let head = state.keep(parts);
         if !std::mem::replace(&mut state.entered, true) {
             state.addressed = head.origin.clone();
@@ -218,10 +217,11 @@ impl Call {
         let replay_limit = *state.replay_limit.get_or_insert(replay_limit);
         drop(state);
         Entered {
-            is_outermost: call.under.is_none(),
+            is_outermost: under.is_none(),
             call,
             head,
             replay_limit,
+            route,
         }
     }
 
@@ -237,12 +237,8 @@ impl Call {
 
     pub(crate) fn attempts(&self) -> Vec<Attempt> {
         let state = self.lock();
-        state
-            .log
-            .entries()
-            .map(|send| &send.attempt)
-            .cloned()
-            .collect()
+        let entries = state.log.entries();
+        entries.map(|send| send.attempt.clone()).collect()
     }
 
     /// A layer is about to send the request on, by this route.
@@ -261,12 +257,6 @@ impl Call {
             shared: self.shared.clone(),
             under: Some(send),
         }
-    }
-
-    /// The route that the outer layers have chosen for this request.
-    pub(crate) fn route(&self) -> Route {
-        let under = self.under;
-        under.map_or_else(Route::default, |send| self.lock().log.route(send))
     }
 
     /// A key was put there.
@@ -332,15 +322,13 @@ impl Call {
         let of_this = |answer: &&Trail| Arc::ptr_eq(&answer.0.shared, &self.shared);
         let brought = answer.filter(of_this).and_then(|answer| answer.0.under);
         let mut state = self.lock();
-        if let Some(entry) = state
-            .log
-            .entry_of(send, brought)
-            .filter(|entry| *entry != send)
-        {
-            return Recorded {
-                entry,
-                is_new: false,
-            };
+        match state.log.entry_of(send, brought) {
+            Some(entry) if entry != send => {
+                let is_new = false;
+                return Recorded { entry, is_new };
+            }
+            // It is this layer's own, or an inner layer has sent nothing.
+            _ => {}
         }
         state.log.complete(send, |attempt| {
             attempt.status = status;
@@ -373,8 +361,12 @@ impl Call {
     }
 
     /// Adds to the trail that a layer answered in the provider's place.
-    pub(crate) fn record_unsent(&self, status: StatusCode, refusal: Option<&Refusal>) -> SendId {
-        let route = self.route();
+    pub(crate) fn record_unsent(
+        &self,
+        route: Route,
+        status: StatusCode,
+        refusal: Option<&Refusal>,
+    ) -> SendId {
         let mut state = self.lock();
         let entry = state.log.open(self.under, route);
         state.log.complete(entry, |attempt| {

@@ -4,7 +4,8 @@
 //! `metrics`), and costs next to nothing where nobody listens. What is told:
 //!
 //! 1. A **span** for each call, made by the outermost layer: open from the request to the head of the
-//!    answer, or until the call is dropped.
+//!    answer, or until the call is dropped. Requests that share a [`Call`](crate::Call), as in a hedge
+//!    around the layers, have a span each, and are counted as a call each.
 //! 2. An **event** for each attempt, inside the span, from the layer that acts on it: `INFO` while the
 //!    layers are at work, `WARN` for what reaches the caller or needs a person, `DEBUG` for the last
 //!    attempt if there was nothing to act on.
@@ -64,7 +65,7 @@
 //! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
 //! | `tower_429.outcome` | `answered`, `refused`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
 //! | `tower_429.waited_seconds` | all waits together |
-//! | `tower_429.key`, `.model`, `.target` | of the last attempt |
+//! | `tower_429.key`, `.model`, `.target` | of the attempt whose outcome the caller gets |
 //!
 //! The target of spans and events is `tower_429`, their levels are `INFO` and as above.
 //!

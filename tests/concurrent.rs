@@ -17,7 +17,7 @@ use http::{Request, Response};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use script::*;
 use tokio::time::{Instant, sleep};
-use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn};
+use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn, timeout::TimeoutLayer};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
     trail::{Action, Attempt, Layer, Progress, Trail},
@@ -371,6 +371,8 @@ async fn requests_that_share_a_call_keep_their_targets_over_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn every_request_that_shares_a_call_gets_the_trail() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
     let service = ServiceBuilder::new()
         .layer(exact())
         .layer(KeyRotationLayer::new(pool(&["a", "b"])))
@@ -393,6 +395,53 @@ async fn every_request_that_shares_a_call_gets_the_trail() {
     let numbers: Vec<_> = call.trail().attempts().iter().map(|it| it.number).collect();
     assert_eq!(numbers, (1..=numbers.len() as u32).collect::<Vec<_>>());
     assert!(numbers.len() >= 4);
+    let text = recorder.handle().render();
+    let calls = r#"tower_429_calls_total{host="api.example",outcome="answered"} 2"#;
+    assert!(text.contains(calls), "{text}");
+}
+
+/// Limits the first request for 30 s, and answers no other of the same model.
+fn limits_the_first() -> Provider {
+    let mut count = 0;
+    Provider::new(move |seen| match &*seen.model() {
+        "m" => {
+            count += 1;
+            match count {
+                1 => Answer::Slow(secs(1), 429, vec![("retry-after", "30".into())]),
+                _ => Answer::Never,
+            }
+        }
+        _ => ok(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn fallback_remembers_a_refusal_waited_out_beside_another_request() {
+    let provider = limits_the_first();
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]))
+        .layer(TimeoutLayer::new(secs(10)))
+        .layer(twice(Take::Both))
+        .layer(exact())
+        .service(provider.clone());
+    service.clone().oneshot(chat("m")).await.unwrap_err();
+    let response = service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(provider.models(), ["m", "m", "lesser", "lesser"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pool_learns_of_a_refusal_waited_out_beside_another_request() {
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(TimeoutLayer::new(secs(10)))
+        .layer(twice(Take::Both))
+        .layer(exact())
+        .service(limits_the_first());
+    let start = Instant::now();
+    service.oneshot(chat("m")).await.unwrap_err();
+    assert_eq!(limits(&pool, start), [Some(31)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ use script::*;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Key, telemetry,
+    trail::Attempt,
 };
 use tracing::{
     Subscriber,
@@ -290,6 +291,41 @@ async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_refusal()
         let series = series(&recorder);
         assert!(series.contains(&count), "{series:#?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_cut_off_before_it_went_out_is_no_attempt() {
+    let _alone = ALONE.lock().await;
+    let recorder = recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let pool = KeyPool::new(["a"]).unwrap();
+    let rotation = KeyRotationLayer::new(pool).wait_when_exhausted(secs(60));
+    let service = ServiceBuilder::new()
+        .layer(BackoffLayer::new())
+        .layer(tower::timeout::TimeoutLayer::new(secs(1)))
+        .layer(rotation)
+        .service(Provider::script([limited(30)]));
+    let calls = [Call::new(), Call::new()];
+    for call in &calls {
+        let mut request = chat("m");
+        request.extensions_mut().insert(call.clone());
+        service.clone().oneshot(request).await.unwrap_err();
+    }
+    let of = |call: &Call| {
+        let attempts = call.trail().attempts().into_iter();
+        let of = |it: Attempt| (it.sent, it.key.as_deref().map(str::to_owned));
+        attempts.map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&calls[0]), [(true, Some("key-1".into()))]);
+    assert_eq!(of(&calls[1]), [(false, None)]);
+    let series = series(&recorder);
+    let mut attempts = series
+        .iter()
+        .filter(|it| it.starts_with("tower_429_attempts_total{"));
+    let refused =
+        r#"tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 1"#;
+    assert_eq!(attempts.next().unwrap(), refused);
+    assert_eq!(attempts.next(), None);
 }
 
 /// How long the call was held back.

@@ -77,6 +77,8 @@ pub(crate) struct Draft<'a, B: Body> {
     pub(crate) extensions: &'a Extensions,
     pub(crate) recording: &'a Recording<B>,
     pub(crate) call: &'a Call,
+    /// What the outer layers have chosen.
+    pub(crate) route: &'a Route,
     pub(crate) moment: &'a Moment,
     /// Whether the inner service is, so that the request goes out now if it is to be sent.
     pub(crate) is_ready: bool,

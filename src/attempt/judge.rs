@@ -39,6 +39,7 @@ where
             extensions: this.extensions,
             recording: this.recording,
             call: this.call,
+            route: this.route,
             moment,
             is_ready: false,
         };

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use crate::{
-    call::{Call, SendId},
+    call::{Call, Route, SendId},
     clock,
     head::Head,
     refusal::Refusal,
@@ -50,6 +50,8 @@ pin_project! {
         next: Option<ReplayBody<B::Source>>,
         decide: D,
         call: Call,
+        // By which the request came: each send starts from it.
+        route: Route,
         outermost: bool,
         telling: Telling,
         // Since when the next send is held back.
@@ -161,6 +163,7 @@ where
             recording,
             decide,
             call: entered.call,
+            route: entered.route,
             outermost: entered.is_outermost,
             telling,
             waiting: None,

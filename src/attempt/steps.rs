@@ -65,6 +65,7 @@ where
             extensions: this.extensions,
             recording: this.recording,
             call: this.call,
+            route: this.route,
             moment: &Moment::default(),
             is_ready: *this.readiness == Readiness::Ready,
         };
@@ -126,7 +127,9 @@ where
         let mut this = self.project();
         this.state.set(State::Done);
         let refusal = response.extensions().get::<Refusal>();
-        let entry = this.call.record_unsent(response.status(), refusal);
+        let entry = this
+            .call
+            .record_unsent(this.route.clone(), response.status(), refusal);
         *this.entry = Some(entry);
         let action = Action::Return(why);
         this.call.step(entry, D::LAYER, action, None);
@@ -163,7 +166,7 @@ where
             return this.state.set(State::Done);
         };
         let mut parts = first.unwrap_or_else(|| this.head.with(this.extensions.clone()));
-        let mut route = this.call.route();
+        let mut route = this.route.clone();
         let body = match this.decide.change(&mut parts, &mut route, this.call) {
             Some(bytes) => {
                 describe_replaced(&mut parts.headers, bytes.len());

@@ -100,13 +100,18 @@ impl Log {
         }
     }
 
-    /// An inner layer has the request of this send now. One that has ended stays in the trail: its request
-    /// was sent twice by a service between, and the first answer was enough.
-    pub(super) fn take_over(&mut self, id: SendId) {
-        if let Some(send) = self.get_mut(id).filter(|send| send.ended.is_none()) {
+    /// An inner layer has the request of this send now, and the route on which it came. A send that has ended
+    /// stays in the trail: a service between sent it twice, and the first answer was enough.
+    pub(super) fn take_over(&mut self, id: SendId) -> Route {
+        let Some(send) = self.get_mut(id) else {
+            return Route::default();
+        };
+        let route = send.route();
+        if send.is_in_flight() {
             send.stage = Stage::TakenOver;
             self.number();
         }
+        route
     }
 
     /// A send has its outcome, which `fill` writes down. If it did not go out, or an inner layer took it over
@@ -118,13 +123,13 @@ impl Log {
         };
         send.ended = Some(ended);
         send.attempt.progress = Progress::Completed;
-        send.attempt.sent = send.stage == Stage::Entry;
-        if !send.attempt.sent {
-            send.attempt.key = None;
-        }
-        send.stage = Stage::Entry;
         fill(&mut send.attempt);
-        self.number();
+        if send.stage != Stage::Entry {
+            send.attempt.sent = false;
+            send.attempt.key = None;
+            send.stage = Stage::Entry;
+            self.number();
+        }
     }
 
     /// A send is dropped before its outcome is known.
@@ -157,15 +162,6 @@ impl Log {
     /// How many requests went out.
     pub(super) fn sent(&self) -> usize {
         self.entries().filter(|send| send.attempt.sent).count()
-    }
-
-    pub(super) fn route(&self, id: SendId) -> Route {
-        let attempt = self.get(id).map(|send| &send.attempt);
-        attempt.map_or_else(Route::default, |attempt| Route {
-            key: attempt.key.clone(),
-            model: attempt.model.clone(),
-            target: attempt.target.clone(),
-        })
     }
 
     pub(super) fn get(&self, SendId(at): SendId) -> Option<&Sent> {
@@ -213,6 +209,14 @@ impl fmt::Debug for Log {
 // === impl Sent ===
 
 impl Sent {
+    fn route(&self) -> Route {
+        Route {
+            key: self.attempt.key.clone(),
+            model: self.attempt.model.clone(),
+            target: self.attempt.target.clone(),
+        }
+    }
+
     fn is_entry(&self) -> bool {
         self.stage == Stage::Entry
     }

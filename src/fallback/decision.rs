@@ -171,7 +171,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
         B: Body<Data = Bytes> + Unpin,
     {
         if self.own.is_none() && !draft.call.is_without_fallback() {
-            let mut own = Own::new(draft.head, draft.call);
+            let mut own = Own::new(draft.head, draft.route);
             // A body that is still being uploaded is waited for only if it is to be changed now.
             let known = || self.policy.memory.lock();
             let limited = || known().has_limited(own.origin(), draft.now());

@@ -28,11 +28,11 @@ pub(super) struct Own {
 // === impl Own ===
 
 impl Own {
-    pub(super) fn new(head: &Arc<Head>, call: &Call) -> Self {
+    pub(super) fn new(head: &Arc<Head>, route: &Route) -> Self {
         Self {
             head: head.clone(),
             model: Model::in_path(&head.uri),
-            key: call.route().key,
+            key: route.key.clone(),
         }
     }
 

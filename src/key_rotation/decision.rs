@@ -202,9 +202,9 @@ fn want<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Want>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let asked = draft.call.route().model;
     // What a layer further out has read is not read again.
-    let named = asked.or_else(|| Model::in_path(&draft.head.uri)?.name());
+    let named = draft.route.model.clone();
+    let named = named.or_else(|| Model::in_path(&draft.head.uri)?.name());
     let model = match named {
         None if draft.recording.in_memory() => {
             let body = ready!(draft.recording.poll_whole(cx));
