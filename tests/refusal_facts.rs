@@ -108,24 +108,6 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Rows whose delay or date is not read yet, with the field that differs.
-const PENDING: &[(&str, &str, &str)] = &[
-    ("openai_codex", "usage_limit_reached", "retry_after_ms"),
-    ("volcengine_ark", "five_hour_quota", "retry_after_ms"),
-    ("claude_relay", "code_assist_wrapped", "retry_after_ms"),
-    (
-        "anthropic",
-        "unified_5h_rejected_full_headers",
-        "retry_after_ms",
-    ),
-    (
-        "anthropic",
-        "unified_5h_rejected_full_headers",
-        "same_key_retry_helps",
-    ),
-    ("anthropic", "unified_5h_rejected_full_headers", "window"),
-];
-
 /// A limit that names no owner is taken for the provider's usual one.
 const UNNAMED: &str = "the row is constructed and names no limit; OpenAI's are per model";
 
@@ -326,9 +308,6 @@ fn every_error_response_means_what_its_row_says() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let refusal = refusal(&row, dialect(&row));
         for (claim, stated) in stated(&row) {
-            if PENDING.contains(&(provider, case, claim)) {
-                continue;
-            }
             let implied = implied(&row, refusal.as_ref(), claim, &stated);
             if is_disputed(&row, claim) {
                 assert_ne!(

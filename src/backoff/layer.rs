@@ -104,7 +104,8 @@ impl<D, P> BackoffLayer<D, P> {
         self
     }
 
-    /// The jitter on a hint: up to `percent` of it, and up to `at_least` if that is more.
+    /// The jitter on a hint: up to `percent` of it, and up to `at_least` if that is more; 20 ms at the least,
+    /// unless the most is less.
     #[must_use]
     pub fn jitter(mut self, percent: u32, at_least: Duration) -> Self {
         self.policy.jitter = Jitter { percent, at_least };

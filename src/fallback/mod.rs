@@ -13,7 +13,10 @@
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one
 //!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). The
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer has a `retry_after` only if the
-//!    provider has said when the first target frees.
+//!    provider has said when the first target frees. A wait that ends at a provider's
+//!    hint takes up to a tenth longer, and up to 250 ms at least, as in [backoff](crate::backoff).
+//!    If the key may not use the model, the next target is asked too, but nothing is remembered: another
+//!    caller's key may.
 //! 3. The model is changed where the request names it, and nothing else is:
 //!
 //!    | where | whose |

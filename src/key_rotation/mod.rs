@@ -16,6 +16,8 @@
 //!    | rate limited, by the day or a plan's hours | the group | the hint, or else an hour |
 //!    | quota exhausted | the group | an hour, doubling |
 //!    | key rejected | the key | 60 s, doubling |
+//!    | key may not use this model | the key, for this model | 60 s, doubling |
+//!    | key may not send this request (a missing scope) | nothing | |
 //!
 //!    None is longer than 24 hours. Only requests that are sent after a cooldown's end double the next,
 //!    and a success begins at the first again. A hint is taken as it is, but if the request that is sent
@@ -61,7 +63,9 @@
 //! # Who waits, and who is next
 //!
 //! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as
-//! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. A call whose
+//! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. After a wait that
+//! ends at a provider's hint, they leave 20 to 100 ms after it, each at a random moment: at the hint's end
+//! itself, servers close idle connections. A call that finds a free key leaves at once. A call whose
 //! patience, or deadline, does not reach to when a key frees is told at once, and so it is if that
 //! moment moves away, or if only keys are left that are rejected or whose quota is spent. A call waits
 //! at most 16 times after it was refused. A call that waits holds nothing of the client, such as a permit of a limit on

@@ -12,7 +12,8 @@ pub enum Reason {
     QuotaExhausted,
     /// The provider has no capacity; another key does not cure it.
     Overloaded,
-    /// The key is wrong, expired, revoked, or not allowed to do this.
+    /// The key is wrong, expired, revoked, or not allowed to do this. It is a good key that lacks a
+    /// permission if the scope is [`Scope::Request`], or if another model may help.
     KeyRejected,
     /// This request is too large for the limit; neither time nor a key cures it.
     TooLarge,

@@ -90,6 +90,8 @@
 //! | Anthropic, Groq | 400 "This organization has been disabled.", `organization_restricted` | key rejected | claude-code#19028 |
 //! | Anthropic | its OpenAI endpoint: 429, type and code swapped | rate | OpenManus#746, 2025 |
 //! | Anthropic, NVIDIA, Bedrock, Gemini | 403 `permission_error`, "Authorization failed", `UnrecognizedClientException`, "reported as leaked" | key rejected | platform.claude.com, AWS, continue#10513 |
+//! | OpenAI, Google, Azure, Hugging Face | 401 or 403, "Missing scopes: api.model.read", `ACCESS_TOKEN_SCOPE_INSUFFICIENT`, "lacks the required data action" | key rejected, for this request ([`Scope::Request`]) | platform.openai.com, cloud.google.com, learn.microsoft.com |
+//! | Bedrock, OpenAI, LiteLLM, Anthropic | 401 or 403, "You don't have access to the model", `team_model_access_denied`, 403 `model_not_found` | key rejected, for this model | AWS, platform.openai.com, docs.litellm.ai |
 //! | Gemini | 429, `quotaId` with `PerDay`, `retryDelay` of seconds or hours | rate per day | gemini-cli, 2025 to 2026 |
 //! | Gemini | 429, "exceeded your current quota", the sentence of OpenAI's billing | rate, by its `quotaId` | Roo-Code#3883, 2025 |
 //! | Gemini | 429, `quotaValue` or `limit:` 0 | quota: not in this plan, another model is | continue#9570 |
