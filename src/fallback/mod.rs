@@ -27,7 +27,12 @@
 //!    | `/model/{id}/invoke`, `/model/{id}/converse` | Bedrock |
 //!
 //!    In a body only the bytes of that value change (order, spacing, number formats and unknown
-//!    fields stay, as prompt caches need it), and `content-length` is mended.
+//!    fields stay, as prompt caches need it). `content-length` is set to the new length; digests of the old bytes,
+//!    `idempotency-key` and `x-idempotency-key` are removed, because a server rejects them with
+//!    another body. They stay on retries of the same body.
+//!
+//!    A body is JSON if it is UTF-8 and one JSON text by the grammar of RFC 8259, without a byte order
+//!    mark. The rest behind the model is checked only when the model is to be changed.
 //! 4. A request that names no model (not JSON, compressed, an array) is sent as it is; the trail says
 //!    so. [`Target::same_model_at`] needs no model and works for every body.
 //! 5. A target elsewhere gets none of the caller's credentials: `authorization`,

@@ -77,7 +77,7 @@ impl Named {
 
     /// Whether the body is one JSON text, in UTF-8, by the grammar of RFC 8259; it reads it to its end.
     pub(super) fn verify(&mut self) -> bool {
-        let text = || str::from_utf8(&self.body).ok();
+        let text = || std::str::from_utf8(&self.body).ok();
         let is_json = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
         self.verified = self.verified || text().is_some_and(is_json);
         self.verified
@@ -132,7 +132,7 @@ fn may_name_another(rest: &[u8]) -> bool {
 
 /// All values of `"model"` as they stand in the text, if the body is JSON to its end.
 fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
-    let mut json = serde_json::Deserializer::from_str(str::from_utf8(body).ok()?);
+    let mut json = serde_json::Deserializer::from_str(std::str::from_utf8(body).ok()?);
     let values = json.deserialize_map(FindAll).ok()?;
     json.end().ok()?;
     Some(values)
@@ -357,7 +357,7 @@ mod tests {
             }
         }
 
-        str::from_utf8(body).ok()?;
+        std::str::from_utf8(body).ok()?;
         let mut json = serde_json::Deserializer::from_slice(body);
         let models = json.deserialize_map(Members).ok()?;
         json.end().ok()?;

@@ -11,6 +11,9 @@
 //! 3. A recording is bounded, in bytes and in pieces. A body known to be larger, or found larger, is
 //!    sent once and not again; the trail says so.
 //! 4. Length stays exact, so no body turns chunked by being recorded.
+//! 5. The upload of a rejected attempt goes on beside the next one, so that its connection can be used
+//!    again. It ends with an error where the body outgrows the bound, where the source fails, and where
+//!    the call ends first. The error resets an HTTP/2 stream and closes an HTTP/1.1 connection.
 //!
 //! # Which bodies
 //!
@@ -21,6 +24,12 @@
 //! | `axum::body::Body` | feature `axum` |
 //! | `reqwest::Body` | feature `reqwest` |
 //! | any other, such as hyper's `Incoming` | [`ReplayBody<B>`](ReplayBody), see there |
+//!
+//! A boxed body has the error type of its source. The crate can end an attempt early if that is
+//! `io::Error`, a boxed error, `String`, `&'static str` or `axum::Error`. With another type, such as
+//! `Infallible` or `hyper::Error`, the rejected upload goes on to its end. If the provider stops
+//! reading it, its stream or connection stays open until the provider closes it. Such a body is
+//! better wrapped in [`ReplayBody`] outside the layers.
 
 mod bodies;
 mod body;
@@ -48,9 +57,11 @@ use http_body::Body;
 /// use bytes::Bytes;
 /// use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 /// use tower_429::replay::{ReplayBody, RequestBody};
-/// # use std::{convert::Infallible, pin::Pin, task::{Context, Poll}};
+/// # use std::{pin::Pin, task::{Context, Poll}};
 ///
-/// struct Upload(UnsyncBoxBody<Bytes, Infallible>);
+/// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+///
+/// struct Upload(UnsyncBoxBody<Bytes, BoxError>);
 ///
 /// impl RequestBody for Upload {
 ///     type Source = Self;
@@ -58,19 +69,19 @@ use http_body::Body;
 ///         ReplayBody::new(self)
 ///     }
 ///     fn from_replay(replay: ReplayBody<Self>) -> Self {
-///         Upload(UnsyncBoxBody::new(replay))
+///         Upload(UnsyncBoxBody::new(replay.map_err(BoxError::from)))
 ///     }
 /// }
 /// # impl http_body::Body for Upload {
 /// #     type Data = Bytes;
-/// #     type Error = Infallible;
+/// #     type Error = BoxError;
 /// #     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>)
-/// #         -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+/// #         -> Poll<Option<Result<http_body::Frame<Bytes>, BoxError>>> {
 /// #         Pin::new(&mut self.0).poll_frame(cx)
 /// #     }
 /// # }
 ///
-/// let upload = Upload(Full::new(Bytes::from("text")).boxed_unsync());
+/// let upload = Upload(Full::new(Bytes::from("text")).map_err(BoxError::from).boxed_unsync());
 /// let again = Upload::from_replay(upload.into_replay());
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// assert_eq!(again.collect().await.unwrap().to_bytes(), "text");
@@ -92,5 +103,8 @@ pub trait RequestBody: Body<Data = Bytes> + Unpin + Sized {
     fn into_replay(self) -> ReplayBody<Self::Source>;
 
     /// Builds a body that plays what was recorded.
+    ///
+    /// Its error must be able to hold [`ReplayError::Interrupted`]; a body that hangs or ends instead
+    /// leaves a stream open, or passes a part for the whole.
     fn from_replay(replay: ReplayBody<Self::Source>) -> Self;
 }

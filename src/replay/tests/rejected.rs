@@ -35,7 +35,7 @@ fn reader_is_interrupted_and_woken_when_the_body_outgrows_the_bound() {
 }
 
 #[test]
-fn reader_that_would_outgrow_the_bound_is_interrupted_before_the_next_begins() {
+fn reader_that_would_outgrow_the_bound_is_interrupted_in_the_wait() {
     let fed = Fed::default();
     let (_recording, mut old, mut new) = rejected(&fed, 4);
     fed.chunk("abcd");

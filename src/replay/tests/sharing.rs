@@ -62,7 +62,7 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
 }
 
 #[test]
-fn rejected_reader_of_an_inner_recording_ends_with_the_call_and_not_with_its_layer() {
+fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
     let (fed, ending) = (Fed::default(), Ending::default());
     let source = || ReplayBody::new(fed.clone());
     // Each layer boxes the body, so each has a recording of its own.
