@@ -327,6 +327,7 @@ impl Call {
     }
 
     /// How many requests went out.
+    #[cfg(feature = "tracing")]
     pub(crate) fn sent(&self) -> usize {
         self.lock().log.sent()
     }
