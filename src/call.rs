@@ -357,7 +357,7 @@ impl Call {
     pub(crate) fn record_given_up(&self, send: SendId) -> Option<SendId> {
         let mut state = self.lock();
         state.log.abandon(send);
-        state.log.entry_of(send, None)
+        state.log.under_way(send).or(state.log.entry_of(send, None))
     }
 
     /// Adds to the trail that a layer answered in the provider's place.

@@ -263,7 +263,8 @@ pub(crate) fn attempt(call: &Call, entry: SendId, layer: Layer, action: Option<A
 #[cfg(feature = "tracing")]
 fn cut(call: &Call, last: Option<Attempt>, elapsed: Duration, is_timed_out: bool) {
     let last = || last.as_ref();
-    let is_given_up = |last: &Attempt| last.progress == Progress::Abandoned;
+    // An inner layer's send is abandoned right after this.
+    let is_given_up = |last: &Attempt| last.progress != Progress::Completed;
     let during = || match last().is_some_and(is_given_up) {
         true => "during a send",
         false => "before a send",

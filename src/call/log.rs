@@ -150,6 +150,15 @@ impl Log {
         named.or_else(|| Some(sends.iter().max_by_key(|send| send.ended)?.id))
     }
 
+    /// The last of the entries that were made for a send whose outcome is not known yet.
+    pub(super) fn under_way(&self, id: SendId) -> Option<SendId> {
+        let sends = self.under(id).iter();
+        sends
+            .filter(|send| send.is_in_flight())
+            .last()
+            .map(|send| send.id)
+    }
+
     pub(super) fn under(&self, root: SendId) -> Sends<'_> {
         Sends { log: self, root }
     }

@@ -1,5 +1,7 @@
 //! Quotas under other statuses than 402, and what belongs to one model only.
 
+use tower_429::refusal::{Reason, Refusal};
+
 use super::{check, read};
 
 const KIMI: &str = "api.kimi.com";
@@ -141,13 +143,19 @@ fn model_named_like_a_quota_is_not_taken_for_one() {
         (403, "Project `proj_1` does not have access to model `{}`"),
         (422, "Input should be 'a' or 'b', input: \"{}\""),
     ] {
-        for name in SENTENCES {
-            let message = sentence.replace("{}", name);
+        let read_with = |name: &str| {
             let body = serde_json::json!({ "error": {
-                "message": message, "type": "invalid_request_error", "code": "model_not_found",
+                "message": sentence.replace("{}", name),
+                "type": "invalid_request_error",
+                "code": "model_not_found",
             }});
-            let read = read("proxy.example", status, &body.to_string());
-            assert_eq!(read, None, "{status} {message}");
+            read("proxy.example", status, &body.to_string())
+        };
+        let plain = read_with("gpt-4o");
+        let is_quota = |it: &Refusal| it.reason == Reason::QuotaExhausted;
+        assert!(!plain.as_ref().is_some_and(is_quota), "{status} {sentence}");
+        for name in SENTENCES {
+            assert_eq!(read_with(name), plain, "{status} {sentence} {name}");
         }
     }
 }
