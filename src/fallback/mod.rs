@@ -12,8 +12,8 @@
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one
 //!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). A wait that ends at a provider's
-//!    hint takes up to a tenth longer, and up to 250 ms at least, as in [backoff](crate::backoff).
-//!    If the key may not use the model, the next target is asked too, but nothing is remembered: another
+//!    hint takes up to a tenth longer, and up to 250 to 500 ms, at random.
+//!    If the provider says that the key may not use the model, the next target is asked too, but nothing is remembered: another
 //!    caller's key may.
 //! 3. The model is changed where the request names it, and nothing else is:
 //!

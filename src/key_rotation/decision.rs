@@ -187,7 +187,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         if last == Last::OfAnother {
             return self.without_this(&lease, outcome.now());
         }
-        if refusal.is_some_and(Refusal::denies_model) {
+        if refusal.is_some_and(Refusal::may_deny_model) {
             return self.after_denial::<R>(&lease, outcome.call, outcome.now());
         }
         self.next::<R>(lease.pool().clone(), outcome.call, outcome.now())
