@@ -284,7 +284,11 @@ async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_refusal()
         .service(provider);
     for (calls, wait) in [(1, secs(7)), (2, secs(5))] {
         let response = patient.clone().oneshot(chat("m")).await.unwrap();
-        assert_eq!((response.status().as_u16(), waited(&response)), (200, wait));
+        assert_eq!(response.status(), 200);
+        // The hint, and what keeps the calls apart.
+        let most = wait + Duration::from_millis(100);
+        let waited = waited(&response);
+        assert!((wait..=most).contains(&waited), "{waited:?}");
         let count = format!(
             r#"tower_429_wait_seconds_count{{host="api.example",layer="key_rotation"}} {calls}"#
         );

@@ -103,8 +103,13 @@ impl Refusal {
         self.reason == Reason::KeyRejected && (is_of_request || self.another_model_helps())
     }
 
-    /// Whether the key is a good one that may not use this model.
-    pub(crate) fn denies_model(&self) -> bool {
+    /// Whether the key is a good one that may not use this model, or perhaps something else.
+    pub(crate) fn may_deny_model(&self) -> bool {
         self.is_denial() && self.scope != Some(Scope::Request)
+    }
+
+    /// Whether the provider says that the key may not use this model.
+    pub(crate) fn denies_model(&self) -> bool {
+        self.is_denial() && self.scope.is_some_and(Scope::is_of_one_model)
     }
 }

@@ -120,12 +120,16 @@ pub(super) fn join(signs: &[Meaning]) -> Meaning {
     let fits = |sign: &&Meaning| sign.reason.is_none_or(|it| it == reason);
     let signs = signs.iter().filter(fits);
     let joined = signs.clone().fold(NOTHING, |all, sign| all.or(*sign));
-    // Of a good key that lacks a permission, the code beside the sentence may be that of a rejected key.
-    let is_of_request = reason == Reason::KeyRejected
-        && signs.clone().any(|sign| sign.scope == Some(Scope::Request));
-    match is_of_request {
-        true => joined.of(Scope::Request).because(reason),
-        false => joined.because(reason),
+    // Of a good key that may not do this, the code beside the sentence may be that of a rejected key.
+    let denied = [Scope::Request, Scope::AccountModel]
+        .into_iter()
+        .find(|of| {
+            let is_denial = |sign: &Meaning| sign.scope == Some(*of);
+            reason == Reason::KeyRejected && signs.clone().any(is_denial)
+        });
+    Meaning {
+        scope: denied.or(joined.scope),
+        ..joined.because(reason)
     }
 }
 

@@ -216,8 +216,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["reached organization max"], NOTHING.of(Scope::Account)),
 ];
 
-/// The code beside it may be that of a rejected key.
-pub(super) const MODEL_DENIED: Meaning = KEY.of(Scope::AccountModel).model_helps(true);
+pub(super) const MODEL_DENIED: Meaning = KEY.of(Scope::AccountModel);
 
 /// What was seen under 400. That is mostly the status of a fault in the request, which the message may
 /// repeat without quotes (OpenRouter: `{model} is not a valid model ID`); who names a model by one of

@@ -322,7 +322,7 @@ pub(crate) fn denied_model<'a>(
     refusal: &Refusal,
     model: Option<&'a Arc<str>>,
 ) -> Option<&'a Arc<str>> {
-    model.filter(|_| refusal.denies_model())
+    model.filter(|_| refusal.may_deny_model())
 }
 
 fn is_of_key(refusal: &Refusal) -> bool {
