@@ -277,6 +277,7 @@ async fn denial_by_every_key_returns_the_providers_answer_without_a_wait() {
             .service(client);
         assert_eq!(call(&service, request("m")).await, 401);
         assert_eq!(sent(&seen), ["a", "b"]);
+        assert_eq!(call(&service, request("m")).await, 401, "and a later call");
         assert!(
             start.elapsed() < Duration::from_secs(1),
             "{:?}",

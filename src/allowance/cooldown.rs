@@ -25,7 +25,7 @@ const LEAST_GUESS: Duration = Duration::from_millis(500);
 
 /// The first after a hint that has proved false: a provider that always says "in 1 ms" must not be sent
 /// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
-const FALSE_HINT: Duration = Duration::from_millis(100);
+const FALSE_HINT: Duration = Duration::from_millis(200);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -52,6 +52,8 @@ struct Spell {
     decided: Instant,
     until: Instant,
     term: Term,
+    /// When a window of the longest guess has ended for sure that refused the first of these guesses.
+    window_end: Instant,
     /// The first request after its end, if that was a guess.
     probe: Option<Probe>,
 }
@@ -207,7 +209,13 @@ impl Cooldown {
         now: Instant,
         longest_guess: Duration,
     ) {
-        let term = self.next_term(refusal, sent, longest_guess.max(LEAST_GUESS));
+        let longest_guess = longest_guess.clamp(LEAST_GUESS, CAP);
+        let window_end = self.window_end(now).unwrap_or(now + longest_guess);
+        let mut term = self.next_term(refusal, sent, longest_guess);
+        if term.basis == Basis::Guess {
+            // Beyond it, the guess would only idle through the next window.
+            term.length = term.length.min((window_end - now).max(FALSE_HINT));
+        }
         let until = now + term.length;
         let decided = decided(sent, now);
         match &mut self.spell {
@@ -230,10 +238,18 @@ impl Cooldown {
                     decided,
                     until,
                     term,
+                    window_end,
                     probe: None,
                 });
             }
         }
+    }
+
+    /// When the window ends that the guesses so far have met, if it has not ended yet.
+    fn window_end(&self, now: Instant) -> Option<Instant> {
+        let spell = self.spell.as_ref()?;
+        let is_guess = spell.term.basis == Basis::Guess;
+        Some(spell.window_end).filter(|end| is_guess && *end > now)
     }
 
     /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.

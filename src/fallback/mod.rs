@@ -14,7 +14,7 @@
 //!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). The
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer has a `retry_after` only if the
 //!    provider has said when the first target frees. A wait that ends at a provider's
-//!    hint takes up to 250 ms longer, at random.
+//!    hint takes up to 100 ms longer, at random.
 //!    If the provider says that the key may not use the model, the next target is asked too, but nothing
 //!    is remembered, because another caller's key may.
 //! 3. The model is changed where the request names it, and nothing else is:

@@ -32,7 +32,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn a_waiting_call_sends_little_where_hints_are_false() {
-    for keys in [&["a"][..], &["a", "b"], &["a", "b", "c"]] {
+    for keys in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
         let rotation = || KeyRotationLayer::new(pool(keys)).wait_when_exhausted(secs(600));
         let always = || Provider::new(|_| in_a_millisecond());
 

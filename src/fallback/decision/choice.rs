@@ -35,7 +35,7 @@ const SOON: Duration = Duration::from_millis(250);
 
 /// The longest jitter after a hint. A target with capacity idles meanwhile: with up to 500 ms, a batch over
 /// two models took 7 % longer than the limits allow, with this 4 % (`examples/simulation`).
-const LONGEST_JITTER: Duration = Duration::from_millis(250);
+const LONGEST_JITTER: Duration = Duration::from_millis(100);
 
 /// What to ask next.
 pub(super) enum Pick {
