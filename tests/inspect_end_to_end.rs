@@ -58,6 +58,12 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
         "fallback",
         UNAUTHORIZED,
     ),
+    (
+        "claude_relay",
+        "code_assist_wrapped",
+        "key_rotation",
+        "Gemini Code Assist counts per signed-in user and not per key; the row leaves it open",
+    ),
 ];
 
 const LONG: &str = "a surcharge that no wait cures is a matter of this request's size, and a large one is returned";

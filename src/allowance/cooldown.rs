@@ -52,7 +52,7 @@ struct Spell {
     decided: Instant,
     until: Instant,
     term: Term,
-    /// When a window of the longest guess has ended for sure that refused the first of these guesses.
+    /// When a window as long as the longest guess ends that began no later than the first of these guesses.
     window_end: Instant,
     /// The first request after its end, if that was a guess.
     probe: Option<Probe>,
@@ -210,11 +210,11 @@ impl Cooldown {
         longest_guess: Duration,
     ) {
         let longest_guess = longest_guess.clamp(LEAST_GUESS, CAP);
-        let window_end = self.window_end(now).unwrap_or(now + longest_guess);
+        let window_end = self.window_end().unwrap_or(now + longest_guess);
         let mut term = self.next_term(refusal, sent, longest_guess);
-        if term.basis == Basis::Guess {
-            // Beyond it, the guess would only idle through the next window.
-            term.length = term.length.min((window_end - now).max(FALSE_HINT));
+        if term.basis == Basis::Guess && now < window_end {
+            // A longer guess would only idle through the next window.
+            term.length = term.length.min(window_end - now).max(term.floor);
         }
         let until = now + term.length;
         let decided = decided(sent, now);
@@ -245,11 +245,11 @@ impl Cooldown {
         }
     }
 
-    /// When the window ends that the guesses so far have met, if it has not ended yet.
-    fn window_end(&self, now: Instant) -> Option<Instant> {
-        let spell = self.spell.as_ref()?;
-        let is_guess = spell.term.basis == Basis::Guess;
-        Some(spell.window_end).filter(|end| is_guess && *end > now)
+    /// When the window ends, or has ended, that the first of the guesses so far has met.
+    fn window_end(&self) -> Option<Instant> {
+        let guess = self.spell.as_ref();
+        let guess = guess.filter(|spell| spell.term.basis == Basis::Guess);
+        guess.map(|spell| spell.window_end)
     }
 
     /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.
@@ -610,8 +610,8 @@ mod tests {
             let lengths = lengths(&Refusal::new(reason), LONGEST_GUESS, 8);
             assert_eq!(
                 lengths,
-                [1, 2, 4, 8, 16, 32, 60, 60].map(secs),
-                "{reason:?}"
+                [1, 2, 4, 8, 16, 29, 58, 60].map(secs),
+                "{reason:?}: the sixth ends with a window of a minute"
             );
         }
         let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
@@ -621,7 +621,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_that_is_refused_at_its_end_doubles_from_a_tenth_of_a_second() {
+    fn a_hint_that_is_refused_at_its_end_doubles_from_200_ms() {
         let millis = Duration::from_millis;
         let tiny = Refusal {
             retry_after: Some(millis(1)),
@@ -629,11 +629,11 @@ mod tests {
         };
         assert_eq!(
             lengths(&tiny, secs(1), 7),
-            [1, 100, 200, 400, 800, 1_000, 1_000].map(millis)
+            [1, 200, 400, 800, 1_000, 1_000, 1_000].map(millis)
         );
         assert_eq!(
             lengths(&limited(Some(1)), secs(4), 8),
-            [1_000, 1_000, 1_000, 1_000, 1_000, 1_600, 3_200, 4_000].map(millis),
+            [1_000, 1_000, 1_000, 1_000, 1_600, 3_200, 4_000, 4_000].map(millis),
             "never less than the hint"
         );
     }
