@@ -49,12 +49,14 @@ impl Origin {
         })
     }
 
-    /// An address that a configuration gives, and its origin: absolute, without user, query and fragment,
-    /// and with a port that is one, if any. What a port that is none means, each client decides for itself.
+    /// An address that a configuration gives, and its origin: `http` or `https`, absolute, without user,
+    /// query and fragment. If a port is given it is a `u16`; clients disagree on what an invalid one means.
     pub(crate) fn of_address(address: &str) -> Option<(Uri, Self)> {
         let uri = address.parse::<Uri>().ok()?;
         let authority = uri.authority()?.as_str();
-        let is_plain = !authority.contains('@') && uri.query().is_none() && !address.contains('#');
+        let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+        let is_plain =
+            is_http && !authority.contains('@') && uri.query().is_none() && !address.contains('#');
         let (_, port) = host_and_port(authority);
         let is_digit = |byte: u8| byte.is_ascii_digit();
         let is_port = |port: &str| port.bytes().all(is_digit) && port.parse::<u16>().is_ok();
@@ -149,6 +151,20 @@ mod tests {
         for bad in [":", ":x", ":99999", ":+8443", ":-1"] {
             assert_eq!(port(&format!("https://b.example{bad}")), None, "{bad}");
             assert_eq!(port(&format!("https://[::1]{bad}/x")), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn address_has_a_scheme_of_http() {
+        let is_address = |address: &str| Origin::of_address(address).is_some();
+        assert!(is_address("HTTPS://b.example"));
+        for bad in [
+            "htps://b.example",
+            "ftp://b.example/x",
+            "unix://b",
+            "b.example",
+        ] {
+            assert!(!is_address(bad), "{bad}");
         }
     }
 }

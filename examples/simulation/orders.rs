@@ -29,9 +29,9 @@ pub(crate) enum Part {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     Neither,
+    /// With fallback waiting too it is the same: no call comes back to it that could wait there.
     Keys,
     Fallback,
-    Both,
     /// Fallback waits, and a key only for a moment: a call that gets none by then goes to the next target.
     Briefly,
 }
@@ -58,13 +58,7 @@ pub(crate) fn all() -> impl Iterator<Item = Order> {
         &[KeyRotation, Backoff, Fallback],
         &[KeyRotation, Fallback, Backoff],
     ];
-    const WAITS: [Waits; 5] = [
-        Waits::Neither,
-        Waits::Keys,
-        Waits::Fallback,
-        Waits::Both,
-        Waits::Briefly,
-    ];
+    const WAITS: [Waits; 4] = [Waits::Neither, Waits::Keys, Waits::Fallback, Waits::Briefly];
     PARTS
         .into_iter()
         .flat_map(|parts| WAITS.map(|waits| Order(parts, waits)))
@@ -101,7 +95,7 @@ impl Order {
         let fallback_waits = !matches!(self.1, Waits::Neither | Waits::Keys);
         match (part, self.1) {
             (Part::Backoff, _) => BoxCloneService::new(BackoffLayer::new().layer(inner)),
-            (Part::KeyRotation, Waits::Keys | Waits::Both) => {
+            (Part::KeyRotation, Waits::Keys) => {
                 BoxCloneService::new(keys.wait_when_exhausted(MAX_WAIT).layer(inner))
             }
             (Part::KeyRotation, Waits::Briefly) => {
@@ -126,9 +120,9 @@ impl fmt::Display for Order {
             let separator = if index > 0 { " > " } else { "" };
             write!(f, "{separator}{part:?}")?;
             f.write_str(match (part, self.1) {
-                (Part::KeyRotation, Waits::Keys | Waits::Both) => ".wait",
+                (Part::KeyRotation, Waits::Keys) => ".wait",
                 (Part::KeyRotation, Waits::Briefly) => ".wait(1 s).respond",
-                (Part::Fallback, Waits::Fallback | Waits::Both | Waits::Briefly) => ".wait",
+                (Part::Fallback, Waits::Fallback | Waits::Briefly) => ".wait",
                 _ => "",
             })?;
         }

@@ -66,6 +66,7 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
             keys: FOUR,
             fallback: None,
             minute: WINDOW,
+            delay: WINDOW / 4,
         },
         stack: Stack::Ours,
         calls: 800,
@@ -142,7 +143,7 @@ fn headers_always() -> Scenario {
 /// A limit by the second of which the provider never says anything, in unscaled time.
 fn by_the_second(name: &'static str, limit: Limit) -> Scenario {
     let mut scenario = four_keys(name, limit, Headers::Never, (1.20, usize::MAX));
-    scenario.setup.minute = MINUTE;
+    (scenario.setup.minute, scenario.setup.delay) = (MINUTE, Duration::from_secs(1));
     scenario.calls = 400;
     scenario
 }
@@ -151,7 +152,7 @@ fn by_the_second(name: &'static str, limit: Limit) -> Scenario {
 fn accidents() -> Scenario {
     let limit = Limit::Bucket(100_000, MINUTE);
     let mut scenario = four_keys("5 % of 429s at random", limit, Headers::Never, (1.05, 150));
-    scenario.setup.minute = MINUTE;
+    (scenario.setup.minute, scenario.setup.delay) = (MINUTE, Duration::from_secs(1));
     scenario.plan.accidents = 5;
     scenario.plan.thinks = Duration::from_millis(300);
     // 30 a second for a minute, however many are under way.

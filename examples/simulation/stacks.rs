@@ -13,9 +13,9 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, retry, util::BoxCloneService};
+use tower::{Service, ServiceBuilder, ServiceExt, retry, util::BoxCloneService};
 use tower_429::{
-    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer,
     key_rotation::{Key, PoolError},
 };
 
@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) fallback: Option<&'static str>,
     /// What stands for a minute.
     pub(crate) minute: Duration,
+    /// The first delay of the policy by hand where there is no hint.
+    pub(crate) delay: Duration,
 }
 
 /// A stack over a client, and its pool if it has one.
@@ -58,7 +60,7 @@ where
 /// Longer than any scenario takes.
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(120);
 
-/// Fallback, if there is another model, over Backoff over KeyRotation over Inspect.
+/// Backoff over KeyRotation, which waits, over Inspect.
 fn ours<S, R>(setup: Setup, provider: S) -> Result<(Client, KeyPool), PoolError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
@@ -72,27 +74,15 @@ where
         .iter()
         .map(|(key, group)| Key::new(*key).label(*key).group(*group));
     let pool = KeyPool::builder(keys).cooldown(setup.minute).build()?;
-    // Where there is another model, it is better than a long wait for a key.
-    let patience = match setup.fallback {
-        Some(_) => setup.minute / 10,
-        None => MAX_WAIT,
-    };
     let rotation = KeyRotationLayer::new(pool.clone())
         .respond_when_exhausted()
-        .wait_when_exhausted(patience);
+        .wait_when_exhausted(MAX_WAIT);
     let client = ServiceBuilder::new()
-        .layer(BackoffLayer::new().max_wait(patience).deadline(MAX_WAIT))
+        .layer(BackoffLayer::new().max_wait(MAX_WAIT).deadline(MAX_WAIT))
         .layer(rotation)
         .layer(InspectLayer::new())
         .service(provider);
-    let client = match setup.fallback {
-        None => boxed(client),
-        Some(model) => {
-            let fallback = FallbackLayer::new([model]).cooldown(setup.minute);
-            boxed(fallback.wait_when_exhausted(MAX_WAIT).layer(client))
-        }
-    };
-    Ok((client, pool))
+    Ok((boxed(client), pool))
 }
 
 /// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
@@ -110,7 +100,7 @@ where
     })));
     let policy = Policy {
         ring: ring.clone(),
-        minute: setup.minute,
+        delay: setup.delay,
         attempts: 0,
     };
     let client = ServiceBuilder::new()
@@ -161,7 +151,7 @@ struct PutKey<S> {
 #[derive(Clone)]
 struct Policy {
     ring: Ring,
-    minute: Duration,
+    delay: Duration,
     attempts: u32,
 }
 
@@ -236,8 +226,8 @@ impl<R, E> retry::Policy<Request<Full<Bytes>>, Response<R>, E> for Policy {
         self.attempts += 1;
         let hint = response.headers().get("retry-after-ms");
         let hint = hint.and_then(|hint| hint.to_str().ok()?.parse().ok());
-        // Without a hint: doubling from an eighth of a minute, with jitter.
-        let own = self.minute.mul_f64(0.125) * (1 << self.attempts.min(4));
+        // Without a hint: doubling, with jitter.
+        let own = self.delay * (1 << (self.attempts - 1).min(3));
         let own = own.mul_f64(1.0 + fastrand::f64() / 4.0);
         let wait = hint.map_or(own, Duration::from_millis);
         if let Some(AskedWith(index)) = response.extensions().get() {

@@ -11,8 +11,8 @@
 //! 4. Other statuses and the client's own errors are opt-in: such a request may have been processed.
 //! 5. The last answer is the provider's own, whole, with the [trail](crate::trail) in its extensions.
 //!
-//! Its place in a stack is outside key rotation (another key first, then patience) and inside
-//! fallback (then a lesser model).
+//! Its place in a stack is outside key rotation and fallback: another key first, then another model,
+//! then a wait.
 
 mod decision;
 mod delays;

@@ -51,8 +51,9 @@
 //! The request's format is not translated: a target must speak the same one. A request that is
 //! signed (AWS SigV4) must be signed inside this layer, for what is changed is signed otherwise.
 //!
-//! Its place in a stack is outside backoff and key rotation: another key first, then patience, then
-//! a lesser model.
+//! Its place in a stack is outside key rotation and inside backoff: another key first, then another
+//! model. [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits further
+//! in does not reach another model that has capacity.
 
 mod decision;
 mod layer;

@@ -35,7 +35,9 @@
 //!    of the guess.
 //! 7. A key never travels to an origin that it was not given for; see [`KeyPool`].
 //!
-//! Its place in a stack is inside backoff (another key first, then patience) and inside fallback.
+//! Its place in a stack is inside backoff (another key first, then a wait) and inside fallback. Inside a
+//! fallback it waits a second at most and [responds](KeyRotationLayer::respond_when_exhausted) then, so
+//! that the call goes on to another model.
 //! Outside fallback it works too, but then a request that falls back to another origin goes there
 //! without a key, for this pool's keys are not that origin's; and what the answers of a lesser model
 //! tell of its limits is not heard, so its refusal is answered by another key or handed on, not waited for.
