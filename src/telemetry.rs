@@ -4,7 +4,7 @@
 //! `metrics`), and costs next to nothing where nobody listens. What is told:
 //!
 //! 1. A **span** for each call, made by the outermost layer: open from the request to the head of the
-//!    answer, or until the call is dropped. Requests that share a [`Call`](crate::Call), as in a hedge
+//!    answer, or until the call is dropped. Requests that share a [`Call`], as in a hedge
 //!    around the layers, have a span each, and are counted as a call each.
 //! 2. An **event** for each attempt, inside the span, from the layer that acts on it: `INFO` while the
 //!    layers are at work, `WARN` for what reaches the caller or needs a person, `DEBUG` for the last

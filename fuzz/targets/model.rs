@@ -23,8 +23,8 @@ const LONGEST: usize = 256;
 fuzz_target!(|input: &[u8]| {
     let sent = sends(input);
     let expected = parse(input).and_then(|fields| {
-        let models = fields.iter().filter(|(name, _)| name == "model");
-        let last: String = serde_json::from_str(models.last()?.1.get()).ok()?;
+        let mut models = fields.iter().filter(|(name, _)| name == "model");
+        let last: String = serde_json::from_str(models.next_back()?.1.get()).ok()?;
         (last != TARGET && last.len() <= LONGEST).then_some(fields)
     });
     match (sent.as_slice(), expected) {
