@@ -1,6 +1,7 @@
 //! How long an answer is of use is for the caller to say.
 
 use serde_json::Value;
+use tokio::time::{pause, resume};
 
 use crate::{
     harness::{chat, in_front_of, response},
@@ -26,6 +27,30 @@ async fn a_refusal_that_does_not_fit_into_the_callers_deadline_is_told_at_once()
     assert_eq!(head.status(), 429);
     assert_eq!(head.get("retry-after"), Some("1800"));
     assert_eq!(caller.whole(&head).await, b"own words");
+}
+
+#[tokio::test]
+async fn gateway_retries_a_429_without_a_hint_with_default_settings() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    caller.send(chat("large", "")).await;
+    let limited = response("429 Too Many Requests", "connection: close\r\n", "{}");
+    let mut provider = upstream.accept().await;
+    for answer in [&limited, &limited, &response("200 OK", "", "{}")] {
+        let head = provider.head().await;
+        provider.whole(&head).await;
+        provider.send(answer).await;
+        if *answer == limited {
+            // The wait for the next send is skipped.
+            pause();
+            provider = upstream.accept().await;
+            resume();
+        }
+    }
+    let head = caller.head().await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.get("x-tower-429-attempts"), Some("3"));
 }
 
 #[tokio::test]

@@ -86,6 +86,34 @@ async fn backoff_over_rotation_sends_a_bare_429_again_after_one_and_two_seconds(
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s_over_keys_and_targets() {
+    // The policy of the README's second pattern.
+    let backoff = || {
+        BackoffLayer::new()
+            .attempts(3)
+            .max_wait(secs(30))
+            .deadline(secs(60))
+    };
+    let waiting = || KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(secs(120));
+    macro_rules! check {
+        ($($stack:literal: $($layer:expr),*;)*) => {$(
+            let provider = limited_until(secs(2));
+            let service = ServiceBuilder::new()
+                .layer(backoff())
+                $(.layer($layer))*
+                .service(provider.clone());
+            is_answered_by_the_third_send($stack, service, &provider).await;
+        )*};
+    }
+    check! {
+        "keys": KeyRotationLayer::new(pool(&["a"]));
+        "waiting keys": waiting();
+        "fallback": FallbackLayer::new(["lesser"]);
+        "fallback over keys": FallbackLayer::new(["lesser"]), KeyRotationLayer::new(pool(&["a"]));
+    }
+}
+
 /// Has calls refused until the guesses of the pool are 16 s long.
 async fn with_long_guesses<S>(service: &S)
 where
