@@ -30,7 +30,7 @@ pub struct AttemptError {
 // === impl AttemptError ===
 
 impl AttemptError {
-    /// An error of which only the type is known.
+    /// Describes an error by its type alone.
     pub(crate) fn of_type<E>() -> Self {
         Self {
             kind: type_name::<E>().into(),

@@ -460,7 +460,7 @@ impl State {
         let deadline = self.of_request.deadline.or(self.of_layers.deadline)?;
         let started = self.started.unwrap_or(now);
         let left = deadline.saturating_sub(now.saturating_duration_since(started));
-        // A deadline that no clock reaches is none; to add it to a moment would overflow.
+        // A deadline beyond the clock's range counts as absent, because adding it to an instant would overflow.
         (left <= FAR).then_some(left)
     }
 

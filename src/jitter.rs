@@ -13,7 +13,7 @@ pub(crate) struct Jitter {
     pub(crate) at_least: Duration,
 }
 
-/// Where in its jitter one call goes out: of two shares, the lesser goes first.
+/// Where in its jitter one call goes out: of two shares, the smaller goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Share(u32);
 

@@ -301,7 +301,7 @@ async fn steps_stand_at_the_answer_that_the_layer_received() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_that_share_a_call_keep_their_targets() {
-    // One is sent to the lesser model while the other waits for its answer of the first.
+    // One request goes to the fallback while the other waits for its first response.
     let provider = Provider::new({
         let mut count = 0;
         move |_| {

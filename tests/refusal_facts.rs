@@ -119,7 +119,7 @@ fn error_responses() -> Vec<Value> {
     all
 }
 
-/// Whose reading applies to a row by the host that was asked.
+/// The provider whose conventions apply to a row, by its host.
 fn dialect(row: &Value) -> Dialect {
     let host = row["host"].as_str().or(host(text(row, "provider")));
     Dialect::guess(host, &headers(row))

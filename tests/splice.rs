@@ -154,7 +154,7 @@ fn keys() -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
 }
 
-/// Limits whoever asks for another model than the fallback's.
+/// Limits every request for another model than the fallback's.
 fn limits_others(seen: &Seen) -> Answer {
     match seen.body.contains("other") {
         true => ok(),

@@ -486,7 +486,7 @@ struct Cut {
     calls: Vec<String>,
 }
 
-/// The stacks in which a second key is asked at once, with a deadline of their own or without one.
+/// The stacks that retry with a second key at once, with a deadline of their own or without one.
 macro_rules! each_cut {
     ($deadline:expr, $timeout:expr, $call:expr) => {{
         let deadline: Option<Duration> = $deadline;

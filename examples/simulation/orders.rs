@@ -111,7 +111,7 @@ impl Order {
     }
 }
 
-/// Long enough for the answers under way, which tell how much a key takes.
+/// Long enough for the answers under way, whose headers say how much a key takes.
 const BRIEFLY: Duration = Duration::from_secs(1);
 
 impl fmt::Display for Order {

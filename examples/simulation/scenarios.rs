@@ -140,7 +140,7 @@ fn headers_always() -> Scenario {
     four_keys("headers on every answer", FIXED, Headers::Always, (1.05, 4))
 }
 
-/// A limit by the second of which the provider never says anything, in unscaled time.
+/// A limit per second that the provider never mentions, in unscaled time.
 fn by_the_second(name: &'static str, limit: Limit) -> Scenario {
     let mut scenario = four_keys(name, limit, Headers::Never, (1.20, usize::MAX));
     (scenario.setup.minute, scenario.setup.delay) = (MINUTE, Duration::from_secs(1));

@@ -37,7 +37,7 @@ fuzz_target!(|input: &[u8]| {
     {
         let year = Duration::from_secs(366 * 24 * 60 * 60);
         assert!(refusal.available_at.is_none_or(|at| at <= now + year));
-        // What outer layers ask of it.
+        // Outer layers call these.
         let _ = (refusal.time_helps(), refusal.another_key_helps());
     }
     for dialect in DIALECTS {

@@ -148,7 +148,7 @@ impl<P> Decision<P> {
         })
     }
 
-    /// The refusal after which a layer further in waits, and when it came.
+    /// The refusal that an inner layer waits out, and when it came.
     fn wait_after(&self, attempt: &Attempt) -> Option<(Refusal, Instant)> {
         let step = attempt.steps.last()?;
         let Action::Wait(_) = step.action else {
@@ -264,7 +264,7 @@ impl<P> Decision<P> {
         self.remember(outcome)
     }
 
-    /// Reads a body that is to be changed to its end, under no lock, for it may be long.
+    /// Reads a body to its end before it is changed. No lock is held, because the body may be long.
     fn verify_model(&mut self) {
         if let Some(model) = self.own.as_mut().and_then(|own| own.model.as_mut()) {
             model.verify();

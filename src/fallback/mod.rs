@@ -15,8 +15,8 @@
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer has a `retry_after` only if the
 //!    provider has said when the first target frees. A wait that ends at a provider's
 //!    hint takes up to 100 ms longer, at random.
-//!    If the provider says that the key may not use the model, the next target is asked too, but nothing
-//!    is remembered, because another caller's key may.
+//!    If the provider says that the key may not use the model, the request goes to the next target too.
+//!    Nothing is remembered then, because another caller's key may use it.
 //! 3. The model is changed where the request names it, and nothing else is:
 //!
 //!    | where | whose |

@@ -7,7 +7,7 @@
 //!
 //! 1. The body of an error (4xx, 5xx) is read if it is JSON, XML or text and not compressed, up to
 //!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`patience`](InspectLayer::patience) (1 s).
-//!    What decompresses belongs further in. In a call with a [deadline](crate::Call::deadline) the
+//!    A layer that decompresses belongs inside this one. In a call with a [deadline](crate::Call::deadline) the
 //!    layer waits for at most half of what is left, so that time remains for a retry. A layer that
 //!    retries does not drain a body again that stalled here.
 //! 2. What it means is left as a [`Refusal`](crate::refusal::Refusal) in the response's extensions.

@@ -15,7 +15,7 @@ pub(super) struct Framed {
     pub(super) status: Option<u16>,
 }
 
-/// What the body of an error holds; `None` if it is none of these, or too long.
+/// What the body of an error holds; `None` if it has another form or is too long.
 pub(super) fn error(body: &[u8]) -> Option<Framed> {
     let plain = |value| Framed {
         value,
@@ -29,7 +29,7 @@ pub(super) fn error(body: &[u8]) -> Option<Framed> {
 }
 
 /// JSON as it may come: behind a byte order mark, before NULs, and with strings in another encoding than
-/// UTF-8, of which the ASCII is kept. Bytes of UTF-16 are no JSON.
+/// UTF-8: only their ASCII is kept. UTF-16 is not read as JSON.
 ///
 /// `serde_json` refuses more than 128 levels, so no depth of nesting can exhaust the stack.
 pub(super) fn json(body: &[u8]) -> Option<Value> {

@@ -44,7 +44,7 @@
 //!    also where a proxy has joined them with commas. A `retry-after` that has only the whole seconds of a
 //!    delay in the body yields to that.
 //! 5. **What cannot be read is not said.** A negative, infinite, exponential or overlong value (more than
-//!    366 days) is no hint, and a date without a zone is none. A body that is compressed, cut off, nested
+//!    366 days) is no hint, and neither is a date without a zone. A body that is compressed, cut off, nested
 //!    deeper than 128 levels, longer than 64 KiB, or in none of the [forms](#what-the-fields-come-in) that
 //!    are read leaves what the head says.
 //! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.

@@ -74,7 +74,7 @@ fn longest(
 }
 
 /// The longest of the values that a proxy has joined with commas (RFC 9110, section 5.3). What cannot be
-/// read is none; a number that begins with zero is the rest of one with separators (`1,000`).
+/// read is ignored; a number that begins with zero is the rest of one with separators (`1,000`).
 pub(super) fn longest_of(
     value: &str,
     parse: impl Fn(&str) -> Option<Duration>,

@@ -76,7 +76,7 @@ impl<E: fmt::Display> fmt::Display for ReplayError<E> {
     }
 }
 
-// It is no `Error` itself, because a boxed error, which many bodies have, is none either.
+// It does not implement `Error`, because a boxed error, which many bodies have, does not either.
 impl<E: Into<BoxError>> From<ReplayError<E>> for BoxError {
     fn from(error: ReplayError<E>) -> Self {
         match error {

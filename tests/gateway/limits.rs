@@ -14,7 +14,7 @@ fn full() -> (u16, String) {
     (503, "buffers_full".into())
 }
 
-/// The head of a request with a body, which is asked for before it is sent.
+/// The head of a request whose body follows a `100 Continue`.
 fn head(path: &str, headers: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n{headers}\r\n")
 }

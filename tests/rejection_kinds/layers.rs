@@ -66,7 +66,7 @@ async fn call(service: &Client, model: &str) -> Response<Body> {
     service.clone().oneshot(chat(model)).await.unwrap()
 }
 
-/// The keys of two calls, the first of which is refused: a fallback inside tries its target with the same key.
+/// The keys of two calls if the first is rejected: a fallback inside tries its target with the same key.
 fn with_next_key(keys_outside: bool) -> &'static [&'static str] {
     match keys_outside {
         true => &["a", "a", "b", "b"],

@@ -9,7 +9,7 @@ use crate::{hint, lines, now, read};
 
 const UNIFIED: &str = "anthropic-ratelimit-unified";
 
-/// The headers of an Anthropic subscription, of which every response has all.
+/// The headers of an Anthropic subscription. Every response has all of them.
 fn unified(overall: &str, claim: &str, windows: &[(&str, &str, u64)]) -> String {
     let mut headers = format!("{UNIFIED}-status: {overall}\n");
     if !claim.is_empty() {

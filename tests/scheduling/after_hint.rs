@@ -40,7 +40,7 @@ fn closes_when_idle(hint: Duration) -> Provider {
     })
 }
 
-/// Some calls through the stack, none of which may fail or go out early.
+/// Some calls through the stack. None may fail or go out early.
 async fn meets_no_close<S>(stack: impl Fn(Provider) -> S, name: &str)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -102,7 +102,7 @@ async fn waits_meet_no_close_of_an_idle_connection_in_any_order() {
                     .layer(keys())
                     .service(provider)
             },
-            "backoff over targets over keys, all of which wait",
+            "backoff over waiting targets over waiting keys",
         )
         .await;
     }

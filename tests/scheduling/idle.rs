@@ -44,7 +44,7 @@ fn stormy(seed: u64) -> (Provider, Arc<AtomicBool>) {
     (provider, calm)
 }
 
-/// Calls that begin within a second, most of which are given up soon.
+/// Calls that begin within a second. Most are dropped soon.
 async fn storm<S>(service: &S, seed: u64)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,

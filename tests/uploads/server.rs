@@ -46,7 +46,7 @@ pub(crate) enum Protocol {
 /// What the server has open.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// Requests of which a piece of the body came, ever.
+    /// Requests whose body has begun, ever.
     pub(crate) began: usize,
     /// Requests whose bodies are still read.
     pub(crate) bodies: usize,

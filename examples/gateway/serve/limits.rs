@@ -48,7 +48,7 @@ impl LimitedListener {
 
 impl Listener for LimitedListener {
     type Io = TcpStream;
-    /// Nobody reads the address of a caller. What stands in its place is dropped with the connection.
+    /// The guard of the connection, in the place of the caller's address, which the gateway does not read.
     type Addr = Option<OwnedSemaphorePermit>;
 
     async fn accept(&mut self) -> (TcpStream, Self::Addr) {

@@ -8,13 +8,13 @@ use crate::jitter::Share;
 
 /// Keys that free at one moment go out over this time, so that their requests do not arrive as one.
 ///
-/// It bounds the jitter after a hint too. A key that waits for its turn serves nobody, and no answer tells
-/// of the new window yet: with up to 250 ms, calls on token buckets took 5 to 6 % longer than the limits
+/// It bounds the jitter after a hint too. A key that waits for its turn serves no call, and no answer reports
+/// the new window yet: with up to 250 ms, calls on token buckets took 5 to 6 % longer than the limits
 /// allow, with this 3 to 4 % (`examples/simulation`).
 const SPREAD: Duration = Duration::from_millis(100);
 const APART: Duration = Duration::from_millis(2);
 
-/// The last departures so far: nobody overtakes those who came before.
+/// The last departures so far: no call overtakes an earlier one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Departures {
     plain: Option<Instant>,

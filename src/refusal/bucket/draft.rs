@@ -40,7 +40,7 @@ impl<'a> Draft<'a> {
     pub(super) fn new(family: &'static Family, name: &'a str, dialect: Dialect) -> Option<Self> {
         let subject = names::subject(name)?;
         let dimension = subject.dimension.unwrap_or(family.unnamed.0);
-        // A name without a subject is nobody's minute, except where all windows are known.
+        // A name without a subject has no window, except where all windows are known.
         let assumed = if subject.dimension.is_none() && dialect != Dialect::Together {
             family.unnamed.1
         } else {

@@ -151,7 +151,7 @@ pub(super) fn parts(name: &str) -> Option<(&'static Family, Part, &str)> {
     })
 }
 
-/// `None` if nobody is known to count that.
+/// `None` if no provider is known to count that.
 pub(super) fn subject(name: &str) -> Option<Subject> {
     // A window of one model.
     let (name, of_model) = match name.strip_prefix(UNIFIED).and_then(|it| it.split_once('_')) {

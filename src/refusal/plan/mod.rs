@@ -292,7 +292,7 @@ mod tests {
         ] {
             assert_eq!(named(message), None, "{message}");
         }
-        // The delay behind it is none of its windows.
+        // The delay behind it is not one of its windows.
         let message = "Usage limit reached. Try again in 3 days.";
         assert_eq!(named(message), Some(SHORTEST));
     }

@@ -1,4 +1,4 @@
-//! What a tape keeps, and of which reader it is the turn.
+//! What a tape keeps, and which reader pulls next.
 
 use std::{
     pin::Pin,

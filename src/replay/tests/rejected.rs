@@ -116,7 +116,7 @@ fn reader_in_a_body_with_a_type_for_it_ends_with_that_error() {
     assert!(error.contains("rejected"), "{error}");
 }
 
-/// An error of which nobody can make one.
+/// An error without a constructor.
 #[derive(Debug, PartialEq)]
 enum Never {}
 

@@ -32,7 +32,7 @@ enum Frees {
 /// When a call that waits may get a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Prospect {
-    /// An answer may tell of room at any time.
+    /// An answer may show capacity at any time.
     #[default]
     AnyTime,
     At(Instant),
