@@ -83,16 +83,21 @@ pub(crate) struct End {
 // === impl End ===
 
 impl End {
-    /// The end of both limits.
+    /// The end of both limits. What time does not cure is said before what it cures, and no hint is lost.
     pub(crate) fn later(self, other: Self) -> Self {
-        let is_unusable = self.is_unusable || other.is_unusable;
-        let later = match self.at < other.at {
+        let at = self.at.max(other.at);
+        let retry_after = self.refusal.retry_after.max(other.refusal.retry_after);
+        let told = match self.order() < other.order() {
             true => other,
             false => self,
         };
         Self {
-            is_unusable,
-            ..later
+            at,
+            is_unusable: told.is_unusable,
+            refusal: Refusal {
+                retry_after,
+                ..told.refusal
+            },
         }
     }
 

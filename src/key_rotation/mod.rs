@@ -21,7 +21,7 @@
 //!
 //!    None is longer than 24 hours. Only requests that are sent after a cooldown's end double the next,
 //!    and a success begins at the first again. A hint is taken as it is, but if the request that is sent
-//!    right after its end is refused too, the next cooldown lasts 100 ms at least, and doubles.
+//!    right after its end is refused too, the next cooldown lasts 200 ms at least, and doubles.
 //! 5. A limit is the group's for the model that was asked, where that is known (from the path, from a
 //!    body in memory, or from [fallback](crate::fallback) around it if that has read the body): a limit
 //!    on one model leaves the key to the others. Of a body that still streams it is not known, so what
