@@ -76,7 +76,7 @@ pub(crate) struct End {
     pub(crate) at: Instant,
     /// Whether time alone does not end it: it is checked again then.
     pub(crate) is_unusable: bool,
-    /// As it is now: it has a `retry_after` only if the provider has said when the limit ends.
+    /// As it is now: its `retry_after` is what is left of the provider's hint, which a guess may outlast.
     pub(crate) refusal: Refusal,
 }
 
