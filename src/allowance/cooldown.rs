@@ -25,7 +25,7 @@ const LEAST_GUESS: Duration = Duration::from_millis(500);
 
 /// The first after a hint that has proved false: a provider that always says "in 1 ms" must not be sent
 /// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
-const FALSE_HINT: Duration = Duration::from_millis(200);
+pub(crate) const FALSE_HINT: Duration = Duration::from_millis(200);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -37,7 +37,8 @@ pub(crate) const LONGEST_GUESS: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cooldown {
     spell: Option<Spell>,
-    /// The last end that the provider has said; kept when a success forgets the rest.
+    /// The last end that the provider has said, which may lie before that of a guess; kept when a success
+    /// forgets the rest.
     hint: Option<Instant>,
     /// How many requests are out that were sent to find out whether a guess is too long.
     early_probes: u32,
@@ -113,8 +114,8 @@ impl Cooldown {
             at: spell.until,
             is_unusable: spell.term.basis == Basis::Recheck,
             refusal: Refusal {
-                // A guess must not pass for what the provider has said.
-                retry_after: spell.is_hint().then(|| spell.until - now),
+                // A guess must not pass for what the provider has said, nor hide it.
+                retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),
                 ..spell.refusal.clone()
             },
         })
@@ -154,9 +155,13 @@ impl Cooldown {
 
     /// Whether a request may find out now whether a guess is too long: one at a time.
     pub(crate) fn allows_early_probe(&self, now: Instant) -> bool {
-        self.lasting(now).is_none_or(|spell| {
-            spell.term.basis == Basis::Guess && !spell.is_hint() && self.early_probes == 0
-        })
+        let may_probe = |spell| self.is_guess(spell, now) && self.early_probes == 0;
+        self.lasting(now).is_none_or(may_probe)
+    }
+
+    /// Whether nothing but a guess says that it lasts beyond `moment`.
+    fn is_guess(&self, spell: &Spell, moment: Instant) -> bool {
+        spell.term.basis == Basis::Guess && self.hint.is_none_or(|end| end <= moment)
     }
 
     /// A request goes out to find out whether a guess is too long.
@@ -218,6 +223,7 @@ impl Cooldown {
         }
         let until = now + term.length;
         let decided = decided(sent, now);
+        self.hint = self.hint.max(hint(refusal).map(|hint| now + hint));
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
@@ -229,9 +235,6 @@ impl Cooldown {
                 spell.goes_on(decided, now);
             }
             spell => {
-                if term.basis == Basis::Hint {
-                    self.hint = Some(until);
-                }
                 *spell = Some(Spell {
                     refusal: refusal.clone(),
                     began: now,
@@ -254,11 +257,16 @@ impl Cooldown {
 
     /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.
     pub(crate) fn succeed(&mut self, sent: Instant) {
-        if self
-            .spell
-            .as_ref()
-            .is_some_and(|spell| spell.is_over_by(sent))
-        {
+        let is_over = self.spell.as_ref().is_some_and(|spell| {
+            // A guess is also ended by one that was let in after the refusal was decided on, though that
+            // had not come yet.
+            let since = match self.is_guess(spell, sent) {
+                true => spell.decided,
+                false => spell.began,
+            };
+            sent > since
+        });
+        if is_over {
             self.spell = None;
             // One that ended early by this was not waited for.
             self.hint = self.hint.filter(|end| *end <= sent);
@@ -268,9 +276,9 @@ impl Cooldown {
     /// How long the next cooldown is to last.
     fn next_term(&self, refusal: &Refusal, sent: Instant, longest_guess: Duration) -> Term {
         let recheck = |length| Term::new(length, Basis::Recheck);
-        match (refusal.reason, refusal.retry_after) {
+        match (refusal.reason, hint(refusal)) {
             // OpenRouter's budget of what is in flight says in how many seconds there is more.
-            (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() && !hint.is_zero() => {
+            (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() => {
                 self.hinted(hint, sent, longest_guess)
             }
             (Reason::QuotaExhausted, hint) => {
@@ -281,10 +289,9 @@ impl Cooldown {
                 let guess = self.doubled(refusal, sent, REJECTED);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
-            (_, Some(hint)) if !hint.is_zero() => self.hinted(hint, sent, longest_guess),
+            (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
             (_, None) if is_of_a_day(refusal) => recheck(HOUR),
-            // A hint of zero says "now", and was not true for this request.
-            (_, _) => {
+            (_, None) => {
                 let guess = self.doubled(refusal, sent, FIRST_GUESS);
                 Term::new(guess.min(longest_guess), Basis::Guess)
             }
@@ -343,26 +350,9 @@ impl Spell {
         self.decided = self.decided.max(decided);
     }
 
-    /// Whether the success of a request that was sent then ends it. A guess is also ended by one that
-    /// was let in after the refusal was decided on, though that had not come yet.
-    fn is_over_by(&self, sent: Instant) -> bool {
-        let since = match self.term.basis {
-            Basis::Guess => self.decided,
-            Basis::Hint | Basis::Recheck => self.began,
-        };
-        sent > since
-    }
-
     /// Whether the provider has named a time after which this limit ends.
     fn has_hint(&self) -> bool {
-        let has_hint = self.refusal.retry_after.is_some_and(|hint| !hint.is_zero());
-        has_hint && self.term.basis != Basis::Recheck
-    }
-
-    /// Whether it lasts as long as the provider has said.
-    fn is_hint(&self) -> bool {
-        let hint = self.refusal.retry_after.map(|hint| hint.min(CAP));
-        hint == Some(self.term.length)
+        hint(&self.refusal).is_some() && self.term.basis != Basis::Recheck
     }
 
     /// Whether the refusal of a request that was sent then proves that it was to last longer. What
@@ -394,10 +384,16 @@ fn decided(sent: Instant, now: Instant) -> Instant {
     }
 }
 
+/// How long the provider says to wait; zero says "now", and was not true for this request.
+fn hint(refusal: &Refusal) -> Option<Duration> {
+    let hint = refusal.retry_after.filter(|hint| !hint.is_zero())?;
+    Some(hint.min(CAP))
+}
+
 /// Whether a refusal says what another, at whose end was guessed, does not.
 fn says_more(refusal: &Refusal, than: &Refusal) -> bool {
     refusal.reason != than.reason
-        || refusal.retry_after.is_some()
+        || hint(refusal).is_some()
         || (is_of_a_day(refusal) && !is_of_a_day(than))
 }
 
@@ -650,7 +646,10 @@ mod tests {
         let end = now + Duration::from_millis(1);
         twice.refuse(&tiny, end, end, LONGEST_GUESS);
         assert_eq!(left(&twice, end), FALSE_HINT);
-        assert_eq!(twice.end(end).unwrap().refusal.retry_after, None, "a guess");
+        let said = twice.end(end).unwrap().refusal.retry_after;
+        assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
+        let after = end + Duration::from_millis(1);
+        assert_eq!(twice.end(after).unwrap().refusal.retry_after, None);
 
         let mut after_success = twice.clone();
         after_success.succeed(end + FALSE_HINT);

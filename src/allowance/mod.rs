@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::refusal::{Bucket, Dimension, Reason, Refusal};
-pub(crate) use cooldown::{Cooldown, Gate, LONGEST_GUESS};
+pub(crate) use cooldown::{Cooldown, FALSE_HINT, Gate, LONGEST_GUESS};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
 use learned::{Learned, More};
@@ -76,23 +76,28 @@ pub(crate) struct End {
     pub(crate) at: Instant,
     /// Whether time alone does not end it: it is checked again then.
     pub(crate) is_unusable: bool,
-    /// As it is now: it has a `retry_after` only if the provider has said when the limit ends.
+    /// As it is now: its `retry_after` is what is left of the provider's hint, which a guess may outlast.
     pub(crate) refusal: Refusal,
 }
 
 // === impl End ===
 
 impl End {
-    /// The end of both limits.
+    /// The end of both limits. What time does not cure is said before what it cures, and no hint is lost.
     pub(crate) fn later(self, other: Self) -> Self {
-        let is_unusable = self.is_unusable || other.is_unusable;
-        let later = match self.at < other.at {
+        let at = self.at.max(other.at);
+        let retry_after = self.refusal.retry_after.max(other.refusal.retry_after);
+        let told = match self.order() < other.order() {
             true => other,
             false => self,
         };
         Self {
-            is_unusable,
-            ..later
+            at,
+            is_unusable: told.is_unusable,
+            refusal: Refusal {
+                retry_after,
+                ..told.refusal
+            },
         }
     }
 

@@ -30,7 +30,7 @@
 //!    frees first, [answered at once](KeyRotationLayer::respond_when_exhausted), or
 //!    [waits](KeyRotationLayer::wait_when_exhausted) in turn. The
 //!    [`Refusal`](crate::refusal::Refusal) that leaves this layer is that of the *first* key that frees.
-//!    It has a `retry_after` only if the provider has said when that is: where it is a guess,
+//!    Its `retry_after` is what is left of the provider's hint. Where there is no more than a guess,
 //!    [backoff](crate::backoff) outside uses its own delays, and its retries probe keys before the end
 //!    of the guess.
 //! 7. A key never travels to an origin that it was not given for; see [`KeyPool`].

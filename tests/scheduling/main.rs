@@ -10,6 +10,7 @@ mod false_hints;
 mod guesses;
 mod idle;
 mod learning;
+mod never_early;
 #[path = "../script/mod.rs"]
 mod script;
 mod set_aside;

@@ -101,3 +101,20 @@ async fn fallback_waits_for_a_limited_target_beside_one_whose_quota_is_spent() {
     assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(9));
     assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_key_whose_limit_lasts_longer_is_not_waited_for() {
+    // Ninety seconds are longer than until a rejected key is checked again.
+    let provider = Provider::script([limited(90), status(401), status(401)]);
+    let rotation = KeyRotationLayer::new(pool(&["a"]));
+    let alone = rotation.clone().layer(provider.clone());
+    assert_eq!(call(&alone, chat("m")).await.status(), 429);
+    let backoff = BackoffLayer::new().max_wait(secs(86_400));
+    let start = Instant::now();
+    let outside = backoff.clone().layer(alone);
+    assert_eq!(call(&outside, chat("m")).await.status(), 401);
+    let waiting = rotation.wait_when_exhausted(secs(86_400));
+    let waiting = backoff.layer(waiting.layer(provider));
+    assert_eq!(call(&waiting, chat("m")).await.status(), 401);
+    assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
+}

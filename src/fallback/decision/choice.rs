@@ -103,7 +103,7 @@ impl<P> Decision<P> {
         let may_wait = |until| end.is_some_and(|end| until < end);
         let held_until = self.held_until(now);
         let soon = match self.jitter {
-            Some(_) => SOON + Jitter::DEFAULT.at_least,
+            Some(_) => SOON + LONGEST_JITTER,
             None => SOON,
         };
         let mut full = None;
