@@ -119,6 +119,10 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["not meet scope requirement"], KEY.of(Scope::Request)),
     (&["not allowed to call this route"], KEY.of(Scope::Request)),
     (&["only proxy admin"], KEY.of(Scope::Request)),
+    // OpenRouter's provisioning keys, GitHub Models, Copilot:
+    (&["access this endpoint"], KEY.of(Scope::Request)),
+    (&["access to this endpoint"], KEY.of(Scope::Request)),
+    (&["required scope"], KEY.of(Scope::Request)),
     // A good key that may not use this model. OpenAI, Bedrock, Anthropic, LiteLLM, DashScope, Groq:
     (&["have access to", "model"], MODEL_DENIED),
     (&["not allowed to access", "model"], MODEL_DENIED),
@@ -128,6 +132,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["access to model denied"], MODEL_DENIED),
     (&["model access denied"], MODEL_DENIED),
     (&["must be verified to use the model"], MODEL_DENIED),
+    (&["you are not allowed to", "from this model"], MODEL_DENIED),
     (&["the model", "is blocked at the", "level"], MODEL_DENIED),
     (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
     (&["organization has been disabled"], KEY.of(Scope::Account)),
