@@ -256,7 +256,7 @@ fn anthropic() {
             429,
             "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-5h-status: rejected\nanthropic-ratelimit-unified-5h-reset: 1780221900\nanthropic-ratelimit-unified-7d-status: allowed",
             "",
-            "RateLimited Spend FiveHours 60000ms +time +key +model",
+            "RateLimited Spend FiveHours 60000ms +time +key",
         ),
         (
             413,
@@ -677,7 +677,7 @@ fn the_others() {
             429,
             "",
             r#"{"error":{"message":"Your account org-1<ak-2> request reached organization max RPM: 3, please try again after 1 seconds","type":"rate_limit_reached_error"}}"#,
-            "RateLimited Requests Minute 1000ms +time +key +model",
+            "RateLimited Requests Minute 1000ms +time +key",
         ),
         (
             429,
@@ -849,13 +849,13 @@ fn anthropic_and_google_in_other_words() {
             429,
             "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-5h-status: rejected\nanthropic-ratelimit-unified-5h-reset: 1780232640",
             r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
-            "RateLimited Spend FiveHours 10800000ms +key +model",
+            "RateLimited Spend FiveHours 10800000ms +key",
         ),
         (
             429,
             "anthropic-ratelimit-unified-status: rejected\nanthropic-ratelimit-unified-reset: 1780221960\nanthropic-ratelimit-unified-representative-claim: seven_day\nanthropic-ratelimit-unified-7d-status: rejected\nanthropic-ratelimit-unified-7d-reset: 1780308240",
             r#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#,
-            "RateLimited Spend Week 86400000ms +key +model",
+            "RateLimited Spend Week 86400000ms +key",
         ),
         (
             429,

@@ -56,6 +56,10 @@ static CODES: &[(&str, Meaning)] = &[
     ("postpaidbilloverdue", QUOTA.of(Scope::Account)),
     ("commoditynotpurchased", QUOTA.of(Scope::Account)),
     ("allocationquota_freetieronly", QUOTA.of(Scope::AccountModel)),
+    // PPIO and Novita:
+    ("not_enough_balance", QUOTA.of(Scope::Account)),
+    // Groq: the spend limit that an organisation has set for itself.
+    ("blocked_api_access", QUOTA.of(Scope::Account)),
     // Volcengine Ark: bills, and the limit that a user has set for one model.
     ("accountoverdueerror", QUOTA.of(Scope::Account)),
     ("operationdenied_serviceoverdue", QUOTA.of(Scope::Account)),
@@ -93,6 +97,8 @@ static CODES: &[(&str, Meaning)] = &[
     ("accessdeniedexception", KEY.of(Scope::Key).model_helps(true)),
     // Groq:
     ("permissions_error", KEY.of(Scope::Key).model_helps(true)),
+    ("model_permission_blocked_project", KEY.of(Scope::AccountModel)),
+    ("model_permission_blocked_org", KEY.of(Scope::AccountModel)),
     // A good key that may not send this request. OpenAI's restricted keys, OAuth (RFC 6750), Google:
     ("missing_scope", KEY.of(Scope::Request)),
     ("insufficient_scope", KEY.of(Scope::Request)),
@@ -186,10 +192,15 @@ static CODES: &[(&str, Meaning)] = &[
     ("limit_burst_rate", LIMIT),
     // Volcengine Ark, whose messages name the limits; OpenAI-like proxies:
     ("toomanyrequests", LIMIT),
-    ("accountratelimitexceeded", LIMIT),
+    ("accountratelimitexceeded", LIMIT.of(Scope::Account)),
+    ("apiaccountrpmratelimitexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute).of(Scope::Account)),
+    ("inflightbatchsizeexceeded", LIMIT.counts(Dimension::Concurrency)),
     ("requestbursttoofast", LIMIT.counts(Dimension::Requests)),
     ("ratelimitexceeded_endpointrpmexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
     ("ratelimitexceeded_endpointtpmexceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    ("ratelimitexceeded_foundationmodelrpmexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
+    ("ratelimitexceeded_foundationmodeltpmexceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    ("modelaccountipmratelimitexceeded", LIMIT.per(Window::Minute)),
     ("modelaccountrpmratelimitexceeded", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
     ("modelaccounttpmratelimitexceeded", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
     // Baidu's second API:

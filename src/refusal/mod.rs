@@ -99,6 +99,7 @@
 //! | Gemini Code Assist | 429, reason `MODEL_CAPACITY_EXHAUSTED`; `QUOTA_EXHAUSTED`, `INSUFFICIENT_G1_CREDITS_BALANCE` | overload; quota, of which a key is no cure | gemini-cli, gcli2api#416 |
 //! | Vertex | 429 "Resource exhausted. Please try again later." | rate of a pool that all share: a key is no cure | gemini-cli#14831 |
 //! | Bedrock | 429 `ModelNotReadyException`; 400 `ServiceQuotaExceededException` | overload; quota | AWS API reference |
+//! | AWS | 503 `SlowDown`, `RequestLimitExceeded`, `Throttling` | rate | AWS SDK retry behavior |
 //! | Bedrock | 429 "Too many tokens per day" | rate per day | agent-book#29 |
 //! | Mistral | 429 or 503, code `3505`, "Service tier capacity exceeded" | overload | continue#6185 |
 //! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not in this plan | client-ts#169 |
@@ -118,11 +119,13 @@
 //! | GitHub Models, until 2026-07-30 | 429 `RateLimitReached`, "50 per 86400s exceeded for UserByModelByDay" | rate per day | freecode, measured |
 //! | LiteLLM | 400 until 2026, 429 since, `budget_exceeded` | quota of the key | litellm#37000 |
 //! | LiteLLM | `budget_exceeded`, "exceeded budget for model=", "Exceeded budget for deployment" | quota of that model: another serves; of a deployment, for all keys | docs.litellm.ai, litellm#14144 |
-//! | Codex | 429 `usage_limit_reached` | rate of the plan; only the delay shows over which time | codex2api#9 |
+//! | Codex | 429 `usage_limit_reached` | rate of the plan; the delay or the full window of `x-codex-*` shows over which time | codex2api#9 |
+//! | Copilot | 429 "You've hit your session rate limit", `user_weekly_rate_limited` | rate of the plan | copilot-cli#2696 |
 //! | DashScope | 429 `insufficient_quota`, "exceeded your current quota" with a link to `error-code#token-limit`; `Throttling.AllocationQuota` | rate, tokens per minute unless the message names another | oh-my-pi#8476, opencode#23722, help.aliyun.com |
 //! | DashScope | 429 `limit_requests`, `Throttling.RateQuota`, `Throttling.BurstRate` | rate, requests per minute | help.aliyun.com model-studio rate-limit |
 //! | DashScope | 400 `Arrearage`; 403 `AllocationQuota.FreeTierOnly` | quota; of one model's free tier | supersonic#1572, help.aliyun.com |
 //! | Kimi | 403 `access_terminated_error` or `permission_error`, "reached your weekly (7-day) usage limit", "for this billing cycle" | quota of the account | openclaw#142656, kimi-code#2121 |
+//! | SiliconFlow | 403, "account balance is insufficient" | quota | docs.siliconflow.cn |
 //! | MiniMax | 429 `rate_limit_error`, "5-hour usage limit reached" | rate of the plan | MiniMax-M2.7#36 |
 //! | Ollama | 429 "reached your session usage limit", "weekly" | rate of the plan; a session is five hours | continue#10579, #11444 |
 //! | Volcengine Ark | 429 `AccountQuotaExceeded`, "exceeded the 5-hour usage quota"; 403 `AccountOverdueError` | rate of the plan; quota | volcengine.com 82379/1299023 |
@@ -168,6 +171,7 @@
 //! | Anthropic | `retry-after`; before 2024 only `anthropic-ratelimit-*-reset` | sdk-typescript#357, #358 |
 //! | Gemini | `RetryInfo.retryDelay`, `quotaResetDelay`, the message; never in a header | gemini-cli |
 //! | Vertex | mostly nowhere | gemini-cli#14831 |
+//! | Go gateways | `retry-after` with units (`.5s`, `1m30s`) | Go `time.Duration` |
 //! | Groq | `retry-after`, whole seconds or `7.66`; the message | console.groq.com, eliza#4040 |
 //! | OpenRouter | `retry-after`, `x-ratelimit-reset` in headers or in `error.metadata.headers` | limits.mdx, 2026 |
 //! | Together | `x-ratelimit-reset` | docs.together.ai |

@@ -33,8 +33,12 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["reached your specified api usage limits"], QUOTA.of(Scope::Account)),
     (&["reached your api usage limits"], QUOTA.of(Scope::Account)),
     (&["api usage", "regain access"], QUOTA.of(Scope::Account)),
+    (&["you're out of extra usage"], QUOTA.of(Scope::Account)),
     // DeepSeek, OpenRouter, OpenAI, NVIDIA, Hugging Face:
     (&["insufficient balance"], QUOTA.of(Scope::Account)),
+    // SiliconFlow, xAI:
+    (&["account balance is insufficient"], QUOTA.of(Scope::Account)),
+    (&["team doesn't have any credits"], QUOTA.of(Scope::Account)),
     // A cheaper or a free model needs fewer credits or none.
     (&["insufficient credit"], QUOTA.of(Scope::Account).model_helps(true)),
     (&["requires more credits"], QUOTA.of(Scope::Account).model_helps(true)),
@@ -110,7 +114,16 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["permission", "(or it may not exist)"], KEY.of(Scope::Request)),
     (&["lacks the required data action"], KEY.of(Scope::Request)),
     (&["not accessible by", "access token"], KEY.of(Scope::Request)),
-    // A good key that may not use this model. OpenAI, Bedrock, Anthropic, LiteLLM, DashScope:
+    // xAI, Anthropic, LiteLLM:
+    (&["missing acls"], KEY.of(Scope::Request)),
+    (&["not meet scope requirement"], KEY.of(Scope::Request)),
+    (&["not allowed to call this route"], KEY.of(Scope::Request)),
+    (&["only proxy admin"], KEY.of(Scope::Request)),
+    // OpenRouter's provisioning keys, GitHub Models, Copilot:
+    (&["access this endpoint"], KEY.of(Scope::Request)),
+    (&["access to this endpoint"], KEY.of(Scope::Request)),
+    (&["required scope"], KEY.of(Scope::Request)),
+    // A good key that may not use this model. OpenAI, Bedrock, Anthropic, LiteLLM, DashScope, Groq:
     (&["have access to", "model"], MODEL_DENIED),
     (&["not allowed to access", "model"], MODEL_DENIED),
     (&["not allowed to use", "model"], MODEL_DENIED),
@@ -118,6 +131,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["not have permission to", "model"], MODEL_DENIED),
     (&["access to model denied"], MODEL_DENIED),
     (&["model access denied"], MODEL_DENIED),
+    (&["must be verified to use the model"], MODEL_DENIED),
+    (&["you are not allowed to", "from this model"], MODEL_DENIED),
+    (&["the model", "is blocked at the", "level"], MODEL_DENIED),
     (&["account associated with this api key has been deactivated"], KEY.of(Scope::Account)),
     (&["organization has been disabled"], KEY.of(Scope::Account)),
     (&["organization has been restricted"], KEY.of(Scope::Account)),
@@ -149,6 +165,7 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["high traffic"], BUSY.of(Scope::Model)),
     (&["high load"], BUSY.of(Scope::Model)),
     (&["server is busy"], BUSY),
+    (&["system is too busy"], BUSY),
     (&["too many connections"], BUSY),
     (&["too many requests waiting"], BUSY.of(Scope::Model)),
     (&["model is not ready"], BUSY.of(Scope::Model)),
@@ -212,8 +229,9 @@ static PHRASES: &[(&[&str], Meaning)] = &[
     (&["your account rate limit"], NOTHING.of(Scope::Account)),
     (&["your team's rate limit"], NOTHING.of(Scope::Account)),
     (&["your workspace's rate limit"], NOTHING.of(Scope::Project)),
-    // Moonshot:
-    (&["reached organization max"], NOTHING.of(Scope::Account)),
+    // Moonshot, whose models share their limits:
+    (&["reached organization "], NOTHING.of(Scope::Account).model_helps(false)),
+    (&["reached max organization "], NOTHING.of(Scope::Account).model_helps(false)),
 ];
 
 pub(super) const MODEL_DENIED: Meaning = KEY.of(Scope::AccountModel);
@@ -227,6 +245,7 @@ static SEEN_UNDER_400: &[&str] = &[
     "workspace api usage limits",
     "reached your specified api usage limits",
     "reached your api usage limits",
+    "you're out of extra usage",
     "budget has been exceeded",
     "exceeded budget for model",
     "exceeded budget for deployment",

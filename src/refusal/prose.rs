@@ -37,6 +37,12 @@ const BEFORE_A_DATE: &[&str] = &[
     "reset on ",
     "again at ",
     "again on ",
+    "again after ",
+    "retry after ",
+    "reset after ",
+    "resets after ",
+    "resets ",
+    "until ",
     "retry at ",
     "access on ",
     "available on ",
@@ -76,6 +82,18 @@ const UNITS: &[(&[&str], u64)] = &[
     (&["d", "day", "days"], DAY),
 ];
 
+const CHINESE_AFTER: char = '后';
+
+const CHINESE_UNITS: &[(&str, u64)] = &[
+    ("毫秒", MILLISECOND),
+    ("秒钟", SECOND),
+    ("秒", SECOND),
+    ("分钟", 60 * SECOND),
+    ("分", 60 * SECOND),
+    ("小时", 3_600 * SECOND),
+    ("天", DAY),
+];
+
 const DAY: u64 = 24 * 3_600 * SECOND;
 
 /// The longest delay in a text of lower-case letters: a wait must not be shorter than any of them.
@@ -86,7 +104,11 @@ pub(super) fn delay(text: &str, now: SystemTime) -> Option<Duration> {
         timestamp::until(at, now)
     });
     let printed = after(text, BEFORE_A_PRINTED_DELAY).filter_map(printed_span);
-    delays.chain(dates).chain(printed).max()
+    delays
+        .chain(dates)
+        .chain(printed)
+        .chain(chinese_spans(text))
+        .max()
 }
 
 /// The date of a sentence that gives no time of day worth waiting for ("on 2026-09-01 at 00:00 UTC").
@@ -145,6 +167,23 @@ fn leading_span(text: &str) -> Option<(Duration, &str)> {
         rest = after;
     }
     Some((decimal::from_nanos(total)?, rest))
+}
+
+/// The delays before each `后` ("after"): "请在 20 秒后重试".
+fn chinese_spans(text: &str) -> impl Iterator<Item = Duration> {
+    text.match_indices(CHINESE_AFTER).filter_map(|(at, _)| {
+        let before = text.get(..at)?.trim_end_matches(['之', '以', ' ']);
+        let mut units = CHINESE_UNITS.iter();
+        let (number, unit) =
+            units.find_map(|(name, unit)| Some((before.strip_suffix(name)?, *unit)))?;
+        let number = number.trim_end_matches(['个', ' ']);
+        let is_digit = |c: char| c.is_ascii_digit() || c == '.';
+        let digits = number.trim_end_matches(is_digit).len();
+        // A range or a sign is none.
+        let is_plain = !number[..digits].ends_with(['-', '~', '+', ',']);
+        let nanos = decimal::nanos_of_part(&number[digits..], unit)?;
+        is_plain.then(|| decimal::from_nanos(nanos))?
+    })
 }
 
 /// `seconds: 44` and perhaps `nanos: 98217318`.
@@ -222,6 +261,14 @@ mod tests {
             ("Limit resets at: 2026-05-31 10:04:41 UTC", Some(41_000)),
             ("resets at 2026-05-31T10:05:00Z (2056)", Some(60_000)),
             ("try again in 2 days", Some(172_800_000)),
+            ("retry after 2026-05-31 10:04:59 UTC", Some(59_000)),
+            ("blocked until 2026-05-31T10:04:59Z", Some(59_000)),
+            ("请求过于频繁，请在 20 秒后重试", Some(20_000)),
+            ("请1.5分钟之后再试", Some(90_000)),
+            ("将于 2 个小时后重置", Some(7_200_000)),
+            ("请在 10-20 秒后重试", None),
+            ("请稍后重试", None),
+            ("秒后", None),
             ("replenished in 2.12 days", None),
             ("Please try again in a few minutes", None),
             ("try again in 20", None),

@@ -13,6 +13,7 @@ static ZAI: &[(&str, Meaning)] = &[
     ("1112", KEY.of(Scope::Account)),
     ("1113", QUOTA.of(Scope::Account)),
     ("1121", KEY.of(Scope::Account)),
+    ("1220", KEY.of(Scope::Request)),
     ("1302", LIMIT.counts(Dimension::Concurrency)),
     ("1303", LIMIT.counts(Dimension::Requests)),
     ("1304", LIMIT.counts(Dimension::Requests).per(Window::Day)),

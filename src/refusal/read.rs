@@ -123,22 +123,28 @@ impl Evidence<'_> {
             .into_iter()
             .flatten()
             .find_map(Reason::from_status);
-        signs.extend(by_status.map(|reason| NOTHING.because(reason)));
         let by_header = CODE_HEADERS.iter().filter_map(|name| {
             let value = self.headers.get(*name)?.to_str().ok()?;
             codes::meaning(dialect, &codes::normal(value)?)
         });
-        signs.extend(by_header);
+        let mut codes: Vec<_> = by_header.collect();
         if let Some(report) = &self.report {
             let provider = self.provider_of_codes(dialect, message);
-            let codes = report.codes.iter();
-            signs.extend(codes.filter_map(|code| codes::meaning(provider, code)));
+            let named = report.codes.iter();
+            codes.extend(named.filter_map(|code| codes::meaning(provider, code)));
             // OpenAI, of a project that may not use a model: it was not found, but with 403.
             let is_not_found = report.codes.iter().any(|code| code == "model_not_found");
             if is_not_found && self.status == Some(403) {
-                signs.push(phrases::MODEL_DENIED);
+                codes.push(phrases::MODEL_DENIED);
             }
         }
+        // AWS throttles with a 503 too (`SlowDown`, `RequestLimitExceeded`): there the code is what tells.
+        let is_throttled = codes
+            .iter()
+            .any(|sign| sign.reason == Some(Reason::RateLimited));
+        let by_status = by_status.filter(|reason| *reason != Reason::Overloaded || !is_throttled);
+        signs.extend(by_status.map(|reason| NOTHING.because(reason)));
+        signs.append(&mut codes);
         let phrases = phrases::meanings(&sentences, self.status);
         signs.extend(phrases.map(|sign| self.believe(sign)));
         signs.extend(plan);
@@ -235,9 +241,11 @@ impl Evidence<'_> {
             let limit = words::limit(value.unwrap_or_default());
             meaning.complete(limit.dimension, limit.window);
         }
-        if meaning.reason == Some(Reason::QuotaExhausted) {
-            let plan = buckets.longest_exhausted(Some(Dimension::Spend));
-            meaning.window = meaning.window.or(plan.and_then(|plan| plan.window));
+        if matches!(
+            meaning.reason,
+            Some(Reason::QuotaExhausted | Reason::RateLimited)
+        ) {
+            self.name_the_plan(meaning, buckets);
         }
         if meaning.reason == Some(Reason::RateLimited) {
             if let Some(exhausted) = buckets.longest_exhausted(meaning.dimension) {
@@ -254,6 +262,27 @@ impl Evidence<'_> {
             if let Some((dimension, window)) = only.filter(|_| names_nothing) {
                 meaning.complete(Some(dimension), Some(window));
             }
+        }
+    }
+
+    /// Which window of a plan is exhausted, by the headers that report all of them. They know it better
+    /// than a code, which may be the same for every window (Codex), and than the sentence of each
+    /// ("your account's rate limit", Anthropic).
+    fn name_the_plan(&self, meaning: &mut Meaning, buckets: &Buckets) {
+        let Some(plan) = buckets.longest_exhausted(Some(Dimension::Spend)) else {
+            return;
+        };
+        let is_unnamed = meaning.window.is_none_or(|it| it == plan::SHORTEST);
+        let is_other = meaning
+            .dimension
+            .is_some_and(|counted| counted != Dimension::Spend);
+        if is_other || !is_unnamed {
+            return;
+        }
+        meaning.window = plan.window.or(meaning.window);
+        meaning.scope = plan.scope.or(meaning.scope);
+        if let Some(scope) = plan.scope {
+            meaning.cures.model = Some(scope.is_of_one_model());
         }
     }
 
@@ -319,11 +348,14 @@ impl Evidence<'_> {
         let fields = [by_head, field, told];
         let known = fields.into_iter().chain([sentence, named, listed]);
         let first = retry_after::first_positive(known.chain(unnamed))?;
-        // A proxy's header has whole seconds of the delay in the answer that it wraps.
+        // A proxy's header has whole seconds of the delay in the answer that it wraps; Gemini's own field has
+        // those of the sentence beside it.
         let is_cut_off = |wait: &Duration| {
             first.subsec_nanos() == 0 && !first.is_zero() && wait.as_secs() == first.as_secs()
         };
-        let wrapped = fields.into_iter().flatten().filter(is_cut_off);
+        let sentence = sentence.filter(|_| by_head == Some(first));
+        let wrapped = [field, told, sentence].into_iter().flatten();
+        let wrapped = wrapped.filter(is_cut_off);
         wrapped.chain([first]).max()
     }
 

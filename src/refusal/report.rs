@@ -36,13 +36,14 @@ const CODE_KEYS: &[&str] = &[
 const TEXT_KEYS: &[&str] = &[
     "message", "Message", "error", "detail", "details", "title", "error_message", "errorMessage",
     "error_description", "raw", "msg", "error_msg", "status_msg", "upstreamResponse", "upstream_response",
-    "upstreamError", "upstream_error", "original_error", "originalError",
+    "upstreamError", "upstream_error", "original_error", "originalError", "responseBody", "response_body",
+    "provider_error", "providerError",
 ];
 #[rustfmt::skip]
 const NESTED_KEYS: &[&str] = &[
     "error", "errors", "detail", "details", "metadata", "response", "availability", "last_error", "raw",
     "upstreamResponse", "upstream_response", "upstreamError", "upstream_error", "original_error",
-    "originalError",
+    "originalError", "responseBody", "response_body", "provider_error", "providerError", "innererror",
 ];
 
 /// What an error's JSON says, before anything is concluded from it.
@@ -290,6 +291,12 @@ impl Report {
     }
 
     fn message(&mut self, text: &str, place: &Place) {
+        // Z.ai, where it speaks Anthropic's API: `[1308][Usage limit reached for 5 hour.][<id>]`.
+        let code = text.strip_prefix('[').and_then(|it| it.split_once("]["));
+        if let Some((code, _)) = code.filter(|(code, _)| has_four_digits(code)) {
+            self.dialect = self.dialect.or(Some(Dialect::Zai));
+            self.code(code, place.space);
+        }
         if let Some((before, value, behind)) = nested(text, place) {
             let nesting = place.nesting + 1;
             let place = Place { nesting, ..*place };

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{
     decimal::{self, MILLISECOND, SECOND},
-    timestamp,
+    go_duration, timestamp,
 };
 
 /// OpenAI and Azure; some Azure services write it with their own prefix.
@@ -31,7 +31,9 @@ pub(super) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Durat
     let millis = |name| longest(headers, name, |value| decimal::hint(value, MILLISECOND));
     let seconds = |name| {
         longest(headers, name, |value| {
-            decimal::hint(value, SECOND).or_else(|| timestamp::until(date_of(value)?, reference))
+            decimal::hint(value, SECOND)
+                .or_else(|| go_duration::parse(value))
+                .or_else(|| timestamp::until(date_of(value)?, reference))
         })
     };
     let [plain, prefixed] = &RETRY_AFTER_MS;

@@ -172,7 +172,7 @@ fn owner_of_a_rate_is_read_from_its_sentence() {
             "api.moonshot.ai",
             429,
             r#"{"error":{"message":"Your account org-1<ak-1> request reached organization max RPM: 3, please try again after 1 seconds","type":"rate_limit_reached_error"}}"#,
-            "RateLimited Requests Minute 1000ms of Account +time +key +model",
+            "RateLimited Requests Minute 1000ms of Account +time +key",
         ),
     ]);
 }

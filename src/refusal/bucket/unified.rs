@@ -17,7 +17,9 @@ pub(super) fn settle(drafts: &mut Vec<Draft<'_>>) {
     }
     let overall = drafts.iter().position(|draft| draft.subject == UNIFIED);
     let Some(overall) = overall.map(|at| drafts.remove(at)) else {
-        if drafts.iter().any(|draft| draft.status.is_some()) {
+        // The resets of several windows do not say which of them refused.
+        let is_told = drafts.iter().any(|draft| draft.status.is_some());
+        if is_told || drafts.iter().filter(|draft| is_unified(draft)).count() > 1 {
             explain_resets(drafts, |_| false);
         }
         return;
@@ -153,7 +155,8 @@ mod tests {
                 "representative-claim: five_hour; 5h-reset: 60; 7d-reset: 900",
                 &[five_hours],
             ),
-            ("5h-reset: 60; 7d-reset: 900", &[five_hours, week]),
+            ("5h-reset: 60; 7d-reset: 900", &[]),
+            ("7d-reset: 900", &[week]),
             (
                 "5h-utilization: 1.08; 5h-reset: 60; 7d-utilization: 0.51; 7d-reset: 900",
                 &[five_hours],

@@ -28,6 +28,7 @@ const REACHED: &[&str] = &[
     "depleted",
     "used",
     "over",
+    "out",
 ];
 
 const LIMITS: &[&str] = &[
@@ -58,6 +59,10 @@ const BETWEEN: &[&str] = &[
     "day",
 ];
 const MOST_BETWEEN: usize = 4;
+
+/// As [`BETWEEN`], of a window that is no day: a "daily rate limit" is an ordinary rate, and a "session
+/// rate limit" (Copilot) or a "5-hour token limit" is a plan's.
+const BETWEEN_UNLESS_DAILY: &[&str] = &["rate", "token", "tokens", "request", "requests"];
 
 /// What stands before a delay and not before a window: "try again in 5 hours".
 const BEFORE_A_DELAY: &[&str] = &[
@@ -101,6 +106,8 @@ pub(super) fn limit_of_code(code: &str) -> Option<Meaning> {
     if !LIMITS.iter().any(|limit| code.contains(limit)) {
         return None;
     }
+    // Copilot: `user_weekly_rate_limited`.
+    let code = code.replace("_limited", "_limit_reached");
     let words: Vec<_> = code.split('_').collect();
     if !words.iter().any(|word| REACHED.contains(word)) {
         return None;
@@ -119,7 +126,7 @@ fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
         // "Tokens per day limit exceeded" is a rate.
         let is_rate =
             matches!(words.get(..at), Some([.., "per"])) && words::length_at(words, at).is_none();
-        (!is_rate && is_before_limit(words, after)).then_some(window)
+        (!is_rate && is_before_limit(words, after, window)).then_some(window)
     });
     let anywhere = || {
         places.clone().find_map(|at| {
@@ -163,9 +170,12 @@ fn window_at(words: &[&str], at: usize) -> Option<(Window, usize)> {
 }
 
 /// Whether a limit follows.
-fn is_before_limit(words: &[&str], after: usize) -> bool {
-    let is_between =
-        |word: &str| BETWEEN.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit());
+fn is_before_limit(words: &[&str], after: usize, window: Window) -> bool {
+    let is_between = |word: &str| {
+        BETWEEN.contains(&word)
+            || (window != Window::Day && BETWEEN_UNLESS_DAILY.contains(&word))
+            || word.bytes().all(|byte| byte.is_ascii_digit())
+    };
     let following = words.iter().skip(after).take(MOST_BETWEEN + 1);
     let mut following = following.skip_while(|word| is_between(word));
     let limit = following.next();
@@ -257,6 +267,11 @@ mod tests {
                 Week,
             ),
             ("You've hit your session limit", FiveHours),
+            ("You've hit your session rate limit. Please wait", FiveHours),
+            ("You've reached your weekly rate limit.", Week),
+            ("Rate limit: 5-hour token limit exceeded", FiveHours),
+            ("You have run out of your weekly quota", Week),
+            ("套餐5小时用量已用完", FiveHours),
             ("hour allocated quota exceeded.", FiveHours),
             ("week allocated quota exceeded.", Week),
             ("month allocated quota exceeded.", Month),
@@ -302,6 +317,8 @@ mod tests {
         let window = |code| limit_of_code(code).and_then(|limit| limit.window);
         for (code, expected) in [
             ("weekly_limit_reached", Some(Window::Week)),
+            ("user_weekly_rate_limited", Some(Window::Week)),
+            ("user_global_rate_limited", None),
             ("five_hour_quota_exceeded", Some(Window::FiveHours)),
             ("5h_limit_exceeded", Some(Window::FiveHours)),
             ("session_usage_limit_exceeded", Some(Window::FiveHours)),
