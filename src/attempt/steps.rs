@@ -220,7 +220,7 @@ where
         }
         if let Err(error) = &result {
             let error = match this.decide.as_error(error) {
-                Some(error) => AttemptError::new::<S::Error>(error, this.head),
+                Some(error) => AttemptError::new::<S::Error>(error, this.head, this.call),
                 None => AttemptError::of_type::<S::Error>(),
             };
             this.call.record_error(entry, error);

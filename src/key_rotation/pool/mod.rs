@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use super::Key;
 use crate::{
     clock,
-    credentials::{Credential, Place},
+    credentials::Credential,
     origin::Origin,
     refusal::{Bucket, Reason, Refusal},
 };
@@ -126,7 +126,7 @@ pub(super) struct Lease {
 /// What a key is called, and what it puts on requests.
 pub(super) struct Badge {
     pub(super) label: Arc<str>,
-    pub(super) credential: Credential,
+    pub(super) credential: Arc<Credential>,
     /// On how many requests it was put, which happens without the lock.
     uses: AtomicU64,
 }
@@ -137,7 +137,7 @@ impl Badge {
     fn new(label: Arc<str>, credential: Credential) -> Self {
         Self {
             label,
-            credential,
+            credential: Arc::new(credential),
             uses: AtomicU64::new(0),
         }
     }
@@ -335,10 +335,11 @@ impl Lease {
     }
 
     /// Puts the key on a request that goes out, in place of what stood there.
-    pub(super) fn place(&mut self, head: &mut request::Parts) -> Place {
+    pub(super) fn place(&mut self, head: &mut request::Parts) -> &Arc<Credential> {
         self.is_out = true;
         self.badge.uses.fetch_add(1, Ordering::Relaxed);
-        self.badge.credential.put(head)
+        self.badge.credential.put(head);
+        &self.badge.credential
     }
 
     /// Its request has an answer, or has failed.
