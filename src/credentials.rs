@@ -201,7 +201,7 @@ fn set_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
         Some(path) => path.as_str(),
         None => "/",
     };
-    with_path(&kept, &format!("{path}{separator}{name}={value}"))
+    with_path(&kept, &format!("{path}{separator}{name}={value}")).unwrap_or(kept)
 }
 
 fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
@@ -217,17 +217,24 @@ fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
         [] => with_path(uri, uri.path()),
         kept => with_path(uri, &format!("{}?{}", uri.path(), kept.join("&"))),
     }
+    // Parts of a valid one are valid.
+    .unwrap_or_else(|| uri.clone())
 }
 
-/// The URI with another path and query; the URI itself if they are none, which cannot come about by
-/// taking parts of a valid one.
-pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Uri {
+/// The longest path and query that [`http`] holds.
+const LONGEST: usize = (u16::MAX - 1) as usize;
+
+/// Whether the path and query can have so many bytes more.
+pub(crate) fn has_room(uri: &Uri, more: usize) -> bool {
+    let length = uri.path_and_query().map_or(1, |it| it.as_str().len());
+    length.saturating_add(more) <= LONGEST
+}
+
+/// The URI with another path and query; `None` if they are none, such as by their length.
+pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
-    match path_and_query.parse::<PathAndQuery>() {
-        Ok(path_and_query) => parts.path_and_query = Some(path_and_query),
-        Err(_) => return uri.clone(),
-    }
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]

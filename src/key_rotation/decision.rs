@@ -69,7 +69,9 @@ impl<X> Decision<X> {
     fn pool(&self, head: &Head, route: &Route) -> Option<KeyPool> {
         let (origin, addressed) = (head.origin.as_ref(), route.addressed.as_ref());
         let mut pools = self.policy.pools.iter();
-        pools.find(|pool| pool.serves(origin, addressed)).cloned()
+        // A key that could not be put on the request would be blamed for the answer.
+        let serves = |pool: &&KeyPool| pool.fits(&head.uri) && pool.serves(origin, addressed);
+        pools.find(serves).cloned()
     }
 
     /// Until when this call may wait, if it may at all.

@@ -23,7 +23,7 @@ use std::{
     },
 };
 
-use http::request;
+use http::{Uri, request};
 use tokio::time::Instant;
 
 use super::Key;
@@ -62,7 +62,8 @@ pub(super) use ticket::{Standing, Ticket};
 /// A pool puts its keys only on requests for an origin that they were given for: those named by
 /// [`for_origin`](KeyPoolBuilder::for_origin), or else the first origin that the pool serves. In the
 /// second case they also stay off a request that another layer has sent somewhere else than the
-/// caller addressed it to. A request for which no pool of the layer has a key passes through as it is.
+/// caller addressed it to. A request for which no pool of the layer has a key passes through as it is, and
+/// so does one whose path and query are too long to hold a key beside them (over 65,534 bytes).
 #[derive(Clone)]
 pub struct KeyPool(Arc<Shared>);
 
@@ -244,6 +245,11 @@ impl KeyPool {
                 origin == addressed && first.get_or_init(|| origin.cloned()).as_ref() == origin
             }
         }
+    }
+
+    /// Whether each of its keys can be put on a request for `uri`.
+    pub(super) fn fits(&self, uri: &Uri) -> bool {
+        self.0.scheme.fits(uri)
     }
 
     /// Takes a key that has room.
