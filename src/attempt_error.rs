@@ -2,7 +2,7 @@
 
 use std::{any::type_name, borrow::Cow, error::Error, fmt, io, iter, sync::Arc};
 
-use crate::{credentials, head::Head, redact::redact};
+use crate::{call::Call, credentials, head::Head, redact::redact};
 
 /// Longer messages are cut.
 const MOST_BYTES: usize = 512;
@@ -22,7 +22,8 @@ pub struct AttemptError {
     /// The message of the error and those of its sources, at most 512 bytes.
     ///
     /// URLs are cut down to scheme, host and port, and the request's own path is removed. So are
-    /// credentials: those in the headers of the request, and what is marked as one or looks like a key.
+    /// credentials: those of the request, the keys that layers have put on it, and what is marked as one
+    /// or looks like a key.
     /// `None` if no layer of the stack that saw the error has `on_error`.
     pub text: Option<Arc<str>>,
 }
@@ -38,14 +39,18 @@ impl AttemptError {
         }
     }
 
-    /// An error of type `E` that a request with this head ended in.
-    pub(crate) fn new<E>(error: &(dyn Error + 'static), head: &Head) -> Self {
+    /// An error of type `E` that a request of this call with this head ended in.
+    pub(crate) fn new<E>(error: &(dyn Error + 'static), head: &Head, call: &Call) -> Self {
         let io = sources(error).find_map(<dyn Error>::downcast_ref::<io::Error>);
         let kind = match io.map(io::Error::kind) {
             None | Some(io::ErrorKind::Other) => type_name::<E>().into(),
             Some(kind) => format!("{kind:?}").into(),
         };
-        let mut text = redact(&chain(error), credentials::secrets(&head.headers));
+        let mut secrets = credentials::secrets(&head.uri, &head.headers);
+        for key in call.keys() {
+            key.add_secrets(&mut secrets);
+        }
+        let mut text = redact(&chain(error), secrets);
         if head.uri.path().len() > 1 {
             text = text.replace(head.uri.path(), "/…");
         }

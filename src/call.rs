@@ -12,9 +12,8 @@ use http::{StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
-    credentials::Place,
+    credentials::{Credential, Place, Placed},
     head::Head,
-    origin::Origin,
     refusal::{Bucket, Refusal},
     replay::Ending,
     trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
@@ -49,6 +48,9 @@ pub struct Call {
     /// The send of an outer layer by which the request that carries this went out; of a response, its entry
     /// in the trail. It is no part of what clones share: requests in flight at once have one each.
     under: Option<SendId>,
+    /// The end of the request that an outer layer records while it streams. Requests that share a call end
+    /// one by one, so this is no part of what clones share either.
+    ending: Option<Ending>,
 }
 
 #[derive(Default)]
@@ -59,15 +61,11 @@ struct State {
     without_fallback: bool,
     log: Log,
     waited: Duration,
-    addressed: Option<Origin>,
-    entered: bool,
     replay_limit: Option<u64>,
-    /// Where keys were put on its requests.
-    placed: Vec<Place>,
+    /// The keys that were put on its requests.
+    placed: Vec<Placed>,
     /// What the layers that are under way have kept; a trail that outlives them keeps no credentials.
     kept: Weak<Head>,
-    /// Made for an upload that streams.
-    ending: Option<Ending>,
 }
 
 /// What a layer learns of the call of a request that comes to it.
@@ -114,6 +112,7 @@ impl Call {
         Self {
             shared: Arc::default(),
             under: None,
+            ending: None,
         }
     }
 
@@ -207,11 +206,11 @@ impl Call {
         };
         let mut state = call.lock();
         let under = call.under;
-        let route = under.map_or_else(Route::default, |send| state.log.take_over(send));
         let head = state.keep(parts);
-        if !std::mem::replace(&mut state.entered, true) {
-            state.addressed = head.origin.clone();
-        }
+        let route = match under {
+            Some(send) => state.log.take_over(send),
+            None => Route::to(head.origin.clone()),
+        };
         state.started.get_or_insert_with(now);
         state.of_layers.tighten(limits);
         let replay_limit = *state.replay_limit.get_or_insert(replay_limit);
@@ -223,12 +222,6 @@ impl Call {
             replay_limit,
             route,
         }
-    }
-
-    /// What `read` makes of the origin to which the caller addressed the request, whatever a layer made
-    /// of it since; it must not use the call.
-    pub(crate) fn of_addressed<T>(&self, read: impl FnOnce(Option<&Origin>) -> T) -> T {
-        read(self.lock().addressed.as_ref())
     }
 
     pub(crate) fn is_without_fallback(&self) -> bool {
@@ -256,20 +249,29 @@ impl Call {
         Self {
             shared: self.shared.clone(),
             under: Some(send),
+            ending: self.ending.clone(),
         }
     }
 
-    /// A key was put there.
-    pub(crate) fn add_placed(&self, place: Place) {
+    /// A key was put on a request.
+    pub(crate) fn add_placed(&self, credential: &Arc<Credential>) {
         let mut state = self.lock();
-        if !state.placed.contains(&place) {
-            state.placed.push(place);
+        if !state.placed.iter().any(|placed| placed.is_of(credential)) {
+            state.placed.push(Placed::new(credential));
         }
     }
 
     /// Where keys were put, which must not travel to another origin.
     pub(crate) fn placed(&self) -> Vec<Place> {
-        self.lock().placed.clone()
+        let state = self.lock();
+        let places = state.placed.iter().map(Placed::place);
+        places.cloned().collect()
+    }
+
+    /// The keys that were put on its requests, for texts in which they must not be.
+    pub(crate) fn keys(&self) -> Vec<Arc<Credential>> {
+        let state = self.lock();
+        state.placed.iter().filter_map(Placed::credential).collect()
     }
 
     /// What is left until the deadline, if there is one, or why nothing may be sent any more.
@@ -418,9 +420,9 @@ impl Call {
         self.lock().log.sent()
     }
 
-    /// The end of the call, for the uploads that are to end with it.
-    pub(crate) fn ending(&self) -> Ending {
-        self.lock().ending.get_or_insert_default().clone()
+    /// The end of the outermost recording of the request, if there is one.
+    pub(crate) fn ending_mut(&mut self) -> &mut Option<Ending> {
+        &mut self.ending
     }
 
     /// Adds a wait that is over.

@@ -1,6 +1,10 @@
 //! How credentials are put on a request and taken off it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
 use percent_encoding::percent_decode_str;
@@ -43,20 +47,58 @@ const PARAMETERS: [&str; 7] = [
     "subscription-key",
 ];
 
+/// A credential that was put on requests of a call. A trail may outlive the pool, and keeps no credential.
+pub(crate) struct Placed {
+    place: Place,
+    credential: Weak<Credential>,
+}
+
+// === impl Placed ===
+
+impl Placed {
+    pub(crate) fn new(credential: &Arc<Credential>) -> Self {
+        Self {
+            place: credential.place(),
+            credential: Arc::downgrade(credential),
+        }
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn is_of(&self, credential: &Arc<Credential>) -> bool {
+        std::ptr::eq(self.credential.as_ptr(), Arc::as_ptr(credential))
+    }
+
+    pub(crate) fn credential(&self) -> Option<Arc<Credential>> {
+        self.credential.upgrade()
+    }
+}
+
 // === impl Credential ===
 
 impl Credential {
-    /// Puts it on a request in place of what stood there; returns where, for [`strip`].
-    pub(crate) fn put(&self, head: &mut request::Parts) -> Place {
+    /// Puts it on a request in place of what stood there.
+    pub(crate) fn put(&self, head: &mut request::Parts) {
         match self {
-            Self::Header(name, value) => {
-                head.headers.insert(name, value.clone());
-                Place::Header(name.clone())
-            }
-            Self::Query(name, value) => {
-                head.uri = set_parameter(&head.uri, name, value);
-                Place::Query(name.clone())
-            }
+            Self::Header(name, value) => drop(head.headers.insert(name, value.clone())),
+            Self::Query(name, value) => head.uri = set_parameter(&head.uri, name, value),
+        }
+    }
+
+    fn place(&self) -> Place {
+        match self {
+            Self::Header(name, _) => Place::Header(name.clone()),
+            Self::Query(name, _) => Place::Query(name.clone()),
+        }
+    }
+
+    /// Adds what must not be shown of it, in each form in which it may be written.
+    pub(crate) fn add_secrets(&self, secrets: &mut Vec<String>) {
+        match self {
+            Self::Header(name, value) => add_secrets_of_header(name, value, secrets),
+            Self::Query(_, value) => add_encoded(value, secrets),
         }
     }
 }
@@ -106,15 +148,49 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// The values of all headers with credentials, without their scheme. A value under four bytes is skipped,
-/// because it may be part of any word.
-pub(crate) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let are_secret =
-        |(name, value): &(&HeaderName, &HeaderValue)| value.is_sensitive() || is_known_header(name);
-    let values = headers.iter().filter(are_secret);
-    let texts = values.filter_map(|(_, value)| value.to_str().ok());
-    let words = texts.filter_map(|text| text.split_whitespace().next_back());
-    words.filter(|word| word.len() >= 4)
+/// What must not be shown of a request: the values of all headers and parameters with credentials, and the
+/// user of its authority.
+pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (name, value) in headers {
+        if value.is_sensitive() || is_known_header(name) {
+            add_secrets_of_header(name, value, &mut secrets);
+        }
+    }
+    for pair in uri.query().into_iter().flat_map(|query| query.split('&')) {
+        if let Some((name, value)) = pair.split_once('=')
+            && is_known_parameter(&decoded(name))
+        {
+            add_encoded(value, &mut secrets);
+        }
+    }
+    let authority = uri.authority().map(|authority| authority.as_str());
+    if let Some((user, _)) = authority.and_then(|authority| authority.rsplit_once('@')) {
+        user.split(':')
+            .for_each(|part| add_encoded(part, &mut secrets));
+    }
+    secrets
+}
+
+/// The credential of a header, without its scheme; of cookies each value.
+fn add_secrets_of_header(name: &HeaderName, value: &HeaderValue, secrets: &mut Vec<String>) {
+    let Ok(text) = value.to_str() else {
+        return;
+    };
+    if *name == header::COOKIE {
+        let values = text.split(';').filter_map(|pair| pair.split_once('='));
+        secrets.extend(values.map(|(_, value)| value.trim().into()));
+    } else if let Some(word) = text.split_whitespace().next_back() {
+        secrets.push(word.into());
+    }
+}
+
+fn add_encoded(value: &str, secrets: &mut Vec<String>) {
+    secrets.extend([value.into(), decoded(value).into_owned()]);
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
 }
 
 /// Puts `name=value` on the query in place of any parameter of that name; `value` is encoded already.
@@ -125,7 +201,7 @@ fn set_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
         Some(path) => path.as_str(),
         None => "/",
     };
-    with_path(&kept, &format!("{path}{separator}{name}={value}"))
+    with_path(&kept, &format!("{path}{separator}{name}={value}")).unwrap_or(kept)
 }
 
 fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
@@ -134,24 +210,31 @@ fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
     };
     let name = |pair: &str| {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        percent_decode_str(name).decode_utf8_lossy().into_owned()
+        decoded(name).into_owned()
     };
     let kept: Vec<&str> = query.split('&').filter(|pair| keep(&name(pair))).collect();
     match kept.as_slice() {
         [] => with_path(uri, uri.path()),
         kept => with_path(uri, &format!("{}?{}", uri.path(), kept.join("&"))),
     }
+    // Parts of a valid one are valid.
+    .unwrap_or_else(|| uri.clone())
 }
 
-/// The URI with another path and query; the URI itself if they are none, which cannot come about by
-/// taking parts of a valid one.
-pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Uri {
+/// The longest path and query that [`http`] holds.
+const LONGEST: usize = (u16::MAX - 1) as usize;
+
+/// Whether the path and query can have so many bytes more.
+pub(crate) fn has_room(uri: &Uri, more: usize) -> bool {
+    let length = uri.path_and_query().map_or(1, |it| it.as_str().len());
+    length.saturating_add(more) <= LONGEST
+}
+
+/// The URI with another path and query; `None` if they are none, such as by their length.
+pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
-    match path_and_query.parse::<PathAndQuery>() {
-        Ok(path_and_query) => parts.path_and_query = Some(path_and_query),
-        Err(_) => return uri.clone(),
-    }
-    Uri::from_parts(parts).unwrap_or_else(|_| uri.clone())
+    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]
@@ -195,9 +278,13 @@ mod tests {
                 .into_parts();
         let name = HeaderName::from_static("x-own-key");
         let placed = [
-            Credential::Header(name, HeaderValue::from_static("4")).put(&mut head),
-            Credential::Query("sig".into(), "5".into()).put(&mut head),
+            Credential::Header(name, HeaderValue::from_static("4")),
+            Credential::Query("sig".into(), "5".into()),
         ];
+        let placed = placed.map(|credential| {
+            credential.put(&mut head);
+            credential.place()
+        });
         strip(&mut head, &placed);
         assert_eq!(head.uri, uri("https://a.example/m?alt=sse"));
         let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();

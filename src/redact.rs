@@ -1,5 +1,7 @@
 //! Takes what may be a secret out of text that others have written.
 
+use std::cmp::Reverse;
+
 use http::header::HeaderName;
 
 use crate::credentials;
@@ -15,10 +17,23 @@ const CLOSING: [char; 13] = [
 /// A run of letters and digits of this length is a key rather than a word.
 const LONG: usize = 20;
 
+/// A shorter secret may be part of any word.
+const SHORTEST_SECRET: usize = 4;
+
+/// How keys begin whose rest may be letters alone.
+const PREFIXES: [&str; 8] = [
+    "hf_", "gsk_", "xai-", "pplx-", "nvapi-", "r8_", "fw_", "AIza",
+];
+
 /// `text` on one line, without URLs' user names, paths and queries, without `secrets`, and without
 /// words that are marked as credentials or look like keys.
-pub(crate) fn redact<'a>(text: &str, secrets: impl Iterator<Item = &'a str>) -> String {
-    let known = secrets.fold(text.to_owned(), |text, secret| text.replace(secret, CUT));
+pub(crate) fn redact(text: &str, mut secrets: Vec<String>) -> String {
+    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
+    // One may be the start of another.
+    secrets.sort_unstable_by_key(|secret| Reverse(secret.len()));
+    let known = secrets
+        .iter()
+        .fold(text.to_owned(), |text, secret| text.replace(secret, CUT));
     let mut words = Vec::new();
     let mut is_credential = false;
     for word in known.split(|c: char| c.is_whitespace() || c.is_control()) {
@@ -84,15 +99,23 @@ fn redact_parts(word: &str) -> String {
         }
     }
     let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    // Base64, and keys of an identifier and a secret with a dot or a colon between.
+    let joins = |c: char| matches!(c, '.' | ':' | '+' | '/' | '=' | '~' | '%');
     let mut redacted = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(start) = rest.find(is_of_key) {
         let (before, run) = rest.split_at(start);
         let end = run.find(|c| !is_of_key(c)).unwrap_or(run.len());
-        let (run, after) = run.split_at(end);
         redacted.push_str(before);
-        redacted.push_str(if looks_like_key(run) { CUT } else { run });
-        rest = after;
+        if looks_like_key(&run[..end]) {
+            let end = run.find(|c| !is_of_key(c) && !joins(c));
+            let whole = run[..end.unwrap_or(run.len())].trim_end_matches(joins);
+            redacted.push_str(CUT);
+            rest = &run[whole.len()..];
+        } else {
+            redacted.push_str(&run[..end]);
+            rest = &run[end..];
+        }
     }
     redacted.push_str(rest);
     redacted
@@ -103,7 +126,8 @@ fn redact_parts(word: &str) -> String {
 fn looks_like_key(run: &str) -> bool {
     let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
     let is_mixed = || has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit);
-    run.starts_with("sk-") || (run.len() >= LONG && is_mixed())
+    let has_prefix = || PREFIXES.iter().any(|prefix| run.starts_with(prefix));
+    run.starts_with("sk-") || (run.len() >= LONG && (is_mixed() || has_prefix()))
 }
 
 fn bare(word: &str) -> &str {
@@ -158,6 +182,13 @@ mod tests {
             ("Bearer abc", "Bearer …"),
             ("key sk-one was sent", "key … was sent"),
             ("(AIzaSyA1234567890abcdefg)", "(…)"),
+            ("hf_abcdefghijklmnopqrstuvwxyzABCDEFGH.", "…."),
+            (
+                "key 0123456789abcdef0123456789abcdef.s3cretS3cret: gone",
+                "key …: gone",
+            ),
+            ("ABSKQmVkcm9ja0FQSUtleS1x+y/z9==, sent", "…==, sent"),
+            ("hunter2-long, hunter2", "…, …"),
             (
                 "bedrock-runtime.us-east-1.amazonaws.com",
                 "bedrock-runtime.us-east-1.amazonaws.com",
@@ -174,7 +205,10 @@ mod tests {
             ("", ""),
         ];
         for (text, expected) in table {
-            assert_eq!(redact(text, ["hunter2"].into_iter()), expected);
+            assert_eq!(
+                redact(text, vec!["hunter2".into(), "hunter2-long".into()]),
+                expected
+            );
         }
     }
 }

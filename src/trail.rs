@@ -132,7 +132,7 @@ pub enum Why {
     BodyFailed,
     /// The retry budget is empty.
     BudgetEmpty,
-    /// No pool has a key for the origin of the request.
+    /// No pool has a key for the origin of the request, or its URI has no room for one.
     NoKeyForOrigin,
     /// No key that this call has not tried is free.
     NoFreeKey,

@@ -96,6 +96,64 @@ fn keys() -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
 }
 
+/// Fails each request with its key in the text, as it rides and by itself.
+fn betraying()
+-> impl Service<Request<String>, Response = Response<Body>, Error = io::Error, Future: Send> + Clone
+{
+    service_fn(async |request: Request<String>| {
+        let key = match request.headers().get("x-own-key") {
+            Some(key) => key.to_str().unwrap().to_owned(),
+            None => "a/b-key".to_owned(),
+        };
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        Err(io::Error::other(format!("no {key} here, {query}; fine")))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn trail_hides_a_key_of_any_form_and_place_in_every_order() {
+    // None is marked or looks like a key, and one is the start of another.
+    let in_header = || KeyPool::builder(["hunter", "hunter-two"]).header("x-own-key");
+    let in_query = || KeyPool::builder(["a/b-key"]).query("sig");
+    let retrying = || backoff().on_error(|_: &io::Error| true);
+    let layers = ServiceBuilder::new;
+    for builder in [in_header(), in_header().round_robin(), in_query()] {
+        let pool = builder.build().unwrap();
+        let keys = || KeyRotationLayer::new(pool.clone());
+        let fallback = || FallbackLayer::new(["small"]).on_error(|_: &io::Error| true);
+        let service = betraying;
+        let trails = [
+            lines(layers().layer(retrying()).layer(keys()).service(service())).await,
+            lines(layers().layer(keys()).layer(retrying()).service(service())).await,
+            lines(
+                layers()
+                    .layer(fallback())
+                    .layer(keys())
+                    .layer(retrying())
+                    .service(service()),
+            )
+            .await,
+            lines(
+                layers()
+                    .layer(retrying())
+                    .layer(fallback())
+                    .layer(keys())
+                    .service(service()),
+            )
+            .await,
+        ];
+        for (lines, is_err) in trails {
+            assert!(is_err && lines.len() >= 2, "{lines:#?}");
+            for line in lines {
+                assert!(line.contains("no … here"), "{line}");
+                for secret in ["hunter", "a/b", "a%2Fb"] {
+                    assert!(!line.contains(secret), "{line}");
+                }
+            }
+        }
+    }
+}
+
 /// Whether the line is that of an attempt with this error.
 fn ends_with_error(line: &str, error: &str, step: &str) -> bool {
     line.split_once(error)

@@ -10,12 +10,12 @@ use std::{
     time::Duration,
 };
 
-use http::Request;
+use http::{Request, Uri};
 use script::*;
 use tokio::time::Instant;
-use tower::{Layer as _, ServiceExt};
+use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_429::{
-    KeyPool, KeyRotationLayer,
+    BackoffLayer, Call, KeyPool, KeyRotationLayer,
     key_rotation::{Key, KeyState, PoolError},
     refusal::Reason,
     trail::{Action, Layer, Why},
@@ -420,4 +420,65 @@ async fn dropping_a_call_gives_its_key_back() {
     assert_eq!(state(&pool, "key-2").in_flight, 1);
     call.set(None);
     assert!(pool.snapshot().iter().all(|key| key.in_flight == 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uri_without_room_for_a_key_is_passed_on_and_blames_none() {
+    // `http` holds no longer path and query.
+    let longest = 65_534;
+    let keys = || {
+        KeyPool::builder(["one", "other"])
+            .query("key")
+            .build()
+            .unwrap()
+    };
+    let backoff = || BackoffLayer::new().attempts(2);
+    for (room, lent) in [("?key=other".len(), true), ("?key=other".len() - 1, false)] {
+        let path = format!("/{}", "a".repeat(longest - room - 1));
+        for is_outermost in [true, false] {
+            let pool = keys();
+            let provider = Provider::new(|_| status(401));
+            let uri = Uri::builder().scheme("https").authority("api.example");
+            let uri = uri.path_and_query(path.as_str()).build().unwrap();
+            let request = Request::get(uri).body(String::new()).unwrap();
+            let layers = ServiceBuilder::new();
+            let rotation = KeyRotationLayer::new(pool.clone());
+            let answer = match is_outermost {
+                true => {
+                    let stack = layers.layer(rotation).layer(backoff());
+                    stack.service(provider.clone()).oneshot(request).await
+                }
+                false => {
+                    let stack = layers.layer(backoff()).layer(rotation);
+                    stack.service(provider.clone()).oneshot(request).await
+                }
+            };
+            assert_eq!(answer.unwrap().status(), 401);
+            let of_key = |seen: &Seen| seen.uri.query().is_some();
+            assert!(provider.seen().iter().all(|seen| of_key(seen) == lent));
+            let cooling = pool.snapshot();
+            let cooling = cooling.iter().filter(|key| key.cools_for.is_some());
+            assert_eq!(cooling.count(), if lent { 2 } else { 0 });
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_one_call_get_a_key_of_each_origin_they_address() {
+    let call = Call::new();
+    for (origin, key) in [
+        ("https://one.example", "one"),
+        ("https://two.example", "two"),
+    ] {
+        let provider = Provider::script([limited(1), ok()]);
+        let stack = ServiceBuilder::new()
+            .layer(BackoffLayer::new())
+            .layer(KeyRotationLayer::new(KeyPool::new([key]).unwrap()))
+            .service(provider.clone());
+        let request = Request::get(origin).extension(call.clone());
+        let request = request.body(String::new()).unwrap();
+        assert_eq!(stack.oneshot(request).await.unwrap().status(), 200);
+        assert_eq!(provider.keys(), [key, key]);
+    }
+    assert_eq!(call.trail().attempts().len(), 4);
 }

@@ -4,11 +4,11 @@ mod script;
 
 use std::{io, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use proptest::prelude::*;
 use script::*;
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target};
 
 /// A member of the top-level object, as it stands in the text.
 #[derive(Clone, Debug)]
@@ -240,4 +240,73 @@ async fn idempotency_key_stays_on_retries_and_goes_with_the_body_in_every_order(
     each_order!(limits_four(), keeps_its_idempotency_key_with_its_body;
         [other(), backoff()] [backoff(), other()] [keys(), other()] [other(), keys()]
         [backoff(), other(), keys()] [other(), keys(), backoff()]);
+}
+
+/// As [`keeps_its_idempotency_key_with_its_body`], where the path names the model.
+async fn keeps_its_idempotency_key_with_its_path<S>(order: &str, provider: Provider, stack: S)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
+{
+    let uri = "https://api.example/v1beta/models/a:generateContent";
+    let request = Request::post(uri)
+        .header("idempotency-key", "k")
+        .header("x-idempotency-key", "k")
+        .header("content-digest", "d")
+        .body("{}".to_owned());
+    stack.oneshot(request.unwrap()).await.unwrap();
+    let seen = provider.seen();
+    assert!(seen.len() >= 3, "{order}: {seen:?}");
+    for seen in seen {
+        let kept = if seen.uri == uri { "k" } else { "" };
+        for name in ["idempotency-key", "x-idempotency-key"] {
+            assert_eq!(seen.header(name), kept, "{order}: {name} of {}", seen.uri);
+        }
+        assert_eq!(seen.header("content-digest"), "d", "{order}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn idempotency_key_goes_with_the_model_of_a_path_in_every_order() {
+    let limits_four = || {
+        let mut left = 4;
+        move |_: &Seen| {
+            left -= 1;
+            if left < 0 { ok() } else { limited(1) }
+        }
+    };
+    each_order!(limits_four(), keeps_its_idempotency_key_with_its_path;
+        [other(), backoff()] [backoff(), other()] [keys(), other()] [other(), keys()]
+        [backoff(), other(), keys()] [other(), keys(), backoff()]);
+}
+
+/// The longest path and query that `http` holds.
+const LONGEST: usize = 65_534;
+
+#[tokio::test(start_paused = true)]
+async fn fallback_skips_a_target_whose_uri_would_be_too_long() {
+    let head = "/v1beta/models/a:generateContent?";
+    let uri = |length: usize| {
+        let rest = "q".repeat(length - head.len());
+        let uri = Uri::builder().scheme("https").authority("api.example");
+        let uri = uri.path_and_query(format!("{head}{rest}"));
+        uri.build().unwrap()
+    };
+    let model = "m".repeat(100);
+    let elsewhere = Target::same_model_at("https://other.example/a/long/path").unwrap();
+    for (length, asked) in [(LONGEST, 1), (LONGEST - 99, 2), (LONGEST - 12, 2)] {
+        // The first target needs 99 bytes more, and the second 12.
+        let targets = || match length {
+            _ if length == LONGEST - 12 => vec![elsewhere.clone()],
+            _ => vec![Target::from(model.as_str()), elsewhere.clone()],
+        };
+        let layers = ServiceBuilder::new;
+        let provider = Provider::script([limited(90), ok()]);
+        let stack = layers().layer(FallbackLayer::new(targets()));
+        let request = Request::post(uri(length)).body("{}".to_owned()).unwrap();
+        let answer = stack.service(provider.clone()).oneshot(request).await;
+        let status = answer.unwrap().status();
+        let seen = provider.seen();
+        assert_eq!((seen.len(), status == 200), (asked, asked == 2), "{length}");
+        assert!(seen.windows(2).all(|two| two[0].uri != two[1].uri));
+    }
 }

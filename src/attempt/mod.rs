@@ -139,7 +139,7 @@ where
             limits,
             replay_limit,
         } = settings;
-        let entered = Call::enter(&mut parts, limits, replay_limit, clock::now);
+        let mut entered = Call::enter(&mut parts, limits, replay_limit, clock::now);
         let telling = match entered.is_outermost {
             true => Telling::open(&entered.head),
             false => Telling::none(),
@@ -151,8 +151,7 @@ where
         let mut recording = Recording::new(
             body.into_replay(),
             entered.replay_limit,
-            entered.is_outermost,
-            || entered.call.ending(),
+            entered.call.ending_mut(),
         );
         Self {
             inner,

@@ -220,7 +220,7 @@ where
         }
         if let Err(error) = &result {
             let error = match this.decide.as_error(error) {
-                Some(error) => AttemptError::new::<S::Error>(error, this.head),
+                Some(error) => AttemptError::new::<S::Error>(error, this.head, this.call),
                 None => AttemptError::of_type::<S::Error>(),
             };
             this.call.record_error(entry, error);
@@ -252,16 +252,8 @@ pub(super) fn host<'a>(elsewhere: &'a Option<Arc<str>>, head: &'a Head) -> Optio
 }
 
 /// What a caller says of the bytes of its body. RFC 9530, section 6.5, asks an intermediary that changes
-/// content to remove digests. A server answers 422 to an idempotency key that it knows with another
-/// body (draft-ietf-httpapi-idempotency-key-header).
-const OF_THE_BYTES: [&str; 6] = [
-    "content-digest",
-    "content-md5",
-    "digest",
-    "idempotency-key",
-    "repr-digest",
-    "x-idempotency-key",
-];
+/// content to remove digests.
+const OF_THE_BYTES: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
 
 /// Describes a body of `length` bytes in place of the caller's.
 ///

@@ -6,7 +6,10 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::trail::{Attempt, Progress};
+use crate::{
+    origin::Origin,
+    trail::{Attempt, Progress},
+};
 
 /// A send of a layer, by its place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(crate) struct Route {
     pub(crate) key: Option<Arc<str>>,
     pub(crate) model: Option<Arc<str>>,
     pub(crate) target: Option<Arc<str>>,
+    /// To which the caller addressed the request, whatever a layer made of it since.
+    pub(crate) addressed: Option<Origin>,
 }
 
 #[derive(Default)]
@@ -31,6 +36,7 @@ pub(super) struct Log {
 pub(crate) struct Sent {
     pub(crate) id: SendId,
     parent: Option<SendId>,
+    addressed: Option<Origin>,
     stage: Stage,
     opened: u32,
     ended: Option<u32>,
@@ -57,12 +63,29 @@ pub(crate) struct Sends<'a> {
 /// What most stacks make of a request that is answered at once: a send for each kind of layer.
 const USUAL: usize = 3;
 
+// === impl Route ===
+
+impl Route {
+    /// Of a request as it comes from the caller.
+    pub(super) fn to(addressed: Option<Origin>) -> Self {
+        Self {
+            addressed,
+            ..Self::default()
+        }
+    }
+}
+
 // === impl Log ===
 
 impl Log {
     /// A request is about to go out by this route.
     pub(super) fn open(&mut self, parent: Option<SendId>, route: Route) -> SendId {
-        let Route { key, model, target } = route;
+        let Route {
+            key,
+            model,
+            target,
+            addressed,
+        } = route;
         let id = SendId(u32::try_from(self.sends.len()).unwrap_or(u32::MAX));
         if self.sends.is_empty() {
             self.sends.reserve(USUAL);
@@ -71,6 +94,7 @@ impl Log {
         self.sends.push(Sent {
             id,
             parent,
+            addressed,
             stage: Stage::Prepared,
             opened,
             ended: None,
@@ -223,6 +247,7 @@ impl Sent {
             key: self.attempt.key.clone(),
             model: self.attempt.model.clone(),
             target: self.attempt.target.clone(),
+            addressed: self.addressed.clone(),
         }
     }
 

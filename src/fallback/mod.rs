@@ -27,9 +27,11 @@
 //!    | `/model/{id}/invoke`, `/model/{id}/converse` | Bedrock |
 //!
 //!    In a body only the bytes of that value change (order, spacing, number formats and unknown
-//!    fields stay, as prompt caches need it). `content-length` is set to the new length; digests of the old bytes,
-//!    `idempotency-key` and `x-idempotency-key` are removed, because a server rejects them with
-//!    another body. They stay on retries of the same body.
+//!    fields stay, as prompt caches need it). `content-length` is set to the new length, and digests of the
+//!    old bytes are removed.
+//!
+//!    `idempotency-key` and `x-idempotency-key` are removed where the model changes, in the body or in the
+//!    path, because a server rejects a key that it knows from another request. They stay on plain retries.
 //!
 //!    A body is JSON if it is UTF-8 and one JSON text by the grammar of RFC 8259, without a byte order
 //!    mark. The rest behind the model is checked only when the model is to be changed.

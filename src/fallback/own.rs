@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Version, request};
+use http::{Uri, Version, request};
 
 use super::{
     Target,
@@ -83,8 +83,16 @@ impl Own {
             .is_none_or(|model| named.as_ref() == Some(model));
         let same = same_model
             && target.headers().is_empty()
-            && target.uri(&self.head.uri) == self.head.uri;
-        possible && !same
+            && target.uri(&self.head.uri).as_ref() == Some(&self.head.uri);
+        possible && !same && self.uri_at(target).is_some()
+    }
+
+    /// Where the request goes at the target; `None` if that is too long.
+    fn uri_at(&self, target: &Target) -> Option<Uri> {
+        match (&self.model, target.own_model()) {
+            (Some(own), Some(model)) => target.uri(&own.uri_with(&self.head.uri, model)?),
+            _ => target.uri(&self.head.uri),
+        }
     }
 
     /// Whether it is known that the body can be changed for this target, if it is to be.
@@ -101,13 +109,15 @@ impl Own {
         call: &Call,
     ) -> Option<Bytes> {
         let body = match (&self.model, target.own_model()) {
-            (Some(own), Some(model)) => own.change(head, model),
+            (Some(own), Some(model)) => own.body_with(&mut head.headers, model),
             _ => None,
         };
         let leaves = target
             .own_origin()
             .is_some_and(|origin| Some(origin) != self.origin());
-        head.uri = target.uri(&head.uri);
+        if let Some(uri) = self.uri_at(target) {
+            head.uri = uri;
+        }
         if leaves {
             credentials::strip(head, &call.placed());
             // What was agreed on with one origin need not hold with another.

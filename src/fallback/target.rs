@@ -135,10 +135,10 @@ impl Target {
         }
     }
 
-    /// Where a request for `uri` goes.
-    pub(super) fn uri(&self, uri: &Uri) -> Uri {
+    /// Where a request for `uri` goes; `None` if that is too long.
+    pub(super) fn uri(&self, uri: &Uri) -> Option<Uri> {
         let Some(base) = &self.base else {
-            return uri.clone();
+            return Some(uri.clone());
         };
         let path = uri.path();
         let path = match self
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     fn went(target: Target, uri: &str) -> String {
-        target.uri(&uri.parse().unwrap()).to_string()
+        target.uri(&uri.parse().unwrap()).unwrap().to_string()
     }
 
     #[test]

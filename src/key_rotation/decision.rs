@@ -66,10 +66,12 @@ impl<X> Decision<X> {
         }
     }
 
-    fn pool(&self, head: &Head, call: &Call) -> Option<KeyPool> {
-        let origin = head.origin.as_ref();
+    fn pool(&self, head: &Head, route: &Route) -> Option<KeyPool> {
+        let (origin, addressed) = (head.origin.as_ref(), route.addressed.as_ref());
         let mut pools = self.policy.pools.iter();
-        call.of_addressed(|addressed| pools.find(|pool| pool.serves(origin, addressed)).cloned())
+        // A key that could not be put on the request would be blamed for the answer.
+        let serves = |pool: &&KeyPool| pool.fits(&head.uri) && pool.serves(origin, addressed);
+        pools.find(serves).cloned()
     }
 
     /// Until when this call may wait, if it may at all.
@@ -119,7 +121,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                         }
                     }
                 }
-                Stage::New => match self.pool(draft.head, draft.call) {
+                Stage::New => match self.pool(draft.head, draft.route) {
                     None => self.stage = Stage::Keyless,
                     Some(pool) => {
                         self.want = ready!(want(draft, cx));

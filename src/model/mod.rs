@@ -6,12 +6,16 @@ mod path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri, header, request};
+use http::{HeaderMap, Uri, header};
 
 use crate::credentials::with_path;
 
 /// What is longer is no model's name: a stranger's is remembered, logged and told.
 const LONGEST: usize = 256;
+
+/// A server answers 422 to an idempotency key that it knows from another request, and a request for another
+/// model is one, also where the path names the model (draft-ietf-httpapi-idempotency-key-header, section 2.6).
+const IDEMPOTENCY_KEYS: [&str; 2] = ["idempotency-key", "x-idempotency-key"];
 
 /// Where a request names its model.
 #[derive(Clone, Debug)]
@@ -68,19 +72,28 @@ impl Model {
         }
     }
 
-    /// Asks for another model; returns the body that does, if that is where it stands.
-    pub(crate) fn change(&self, head: &mut request::Parts, model: &str) -> Option<Bytes> {
-        match self {
-            Self::InPath(named) => {
-                let mut path = named.with(model);
-                if let Some(query) = head.uri.query() {
-                    path = format!("{path}?{query}");
-                }
-                head.uri = with_path(&head.uri, &path);
-                None
+    /// The URI for another model, if that is where it stands, or else as it is; `None` if it is too long.
+    pub(crate) fn uri_with(&self, uri: &Uri, model: &str) -> Option<Uri> {
+        let Self::InPath(named) = self else {
+            return Some(uri.clone());
+        };
+        let mut path = named.with(model);
+        if let Some(query) = uri.query() {
+            path = format!("{path}?{query}");
+        }
+        with_path(uri, &path)
+    }
+
+    /// The body for another model, if that is where it stands; takes off the headers that do not hold for it.
+    pub(crate) fn body_with(&self, headers: &mut HeaderMap, model: &str) -> Option<Bytes> {
+        if !self.is_nowhere() {
+            for name in IDEMPOTENCY_KEYS {
+                headers.remove(name);
             }
+        }
+        match self {
             Self::InBody(named) => Some(named.with(model)),
-            Self::Nowhere => None,
+            Self::InPath(_) | Self::Nowhere => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The end of the call that an upload belongs to.
+//! The end of the request that an upload belongs to.
 
 use std::{
     mem,
@@ -6,10 +6,11 @@ use std::{
     task::Waker,
 };
 
-/// Whether a call is over.
+/// Whether a request is over.
 ///
-/// Stacked layers share one: a layer may have its answer, and the layer outside it sends the request
-/// again, so that an upload which that layer rejected still goes on.
+/// The outermost layer that records an upload makes one, and the inner layers share it. An inner layer may
+/// have its answer, and the outer layer sends the request again: an upload that the inner layer rejected
+/// still goes on.
 #[derive(Clone, Default)]
 pub(crate) struct Ending(Arc<Mutex<State>>);
 
@@ -26,7 +27,7 @@ impl Ending {
         self.lock().is_over
     }
 
-    /// The call is over: the outermost layer has its answer, or was dropped.
+    /// The request is over: the layer that made this has its answer, or was dropped.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.is_over = true;
@@ -35,7 +36,7 @@ impl Ending {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Wakes this waker when the call ends, if it is not over.
+    /// Wakes this waker when the request ends, if it is not over.
     pub(super) fn register(&self, waker: &Waker) {
         let mut state = self.lock();
         if !state.is_over && !state.wakers.iter().any(|known| known.will_wake(waker)) {

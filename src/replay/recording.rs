@@ -17,8 +17,9 @@ use super::{
 /// A request's body, kept so that it can be sent again.
 pub(crate) struct Recording<B: Body> {
     kept: Kept<B>,
-    /// With it ends the call, and the attempts that were rejected.
-    is_outermost: bool,
+    /// Of the request, and the attempts that were rejected end with it; `None` if an outer layer's
+    /// recording ends it.
+    ends: Option<Ending>,
 }
 
 enum Kept<B: Body> {
@@ -46,13 +47,10 @@ pub(crate) enum NotReplayable {
 impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// Starts to record `body`, of which at most `limit` bytes are kept.
     ///
-    /// A body that arrives as another layer's recording shares that one, and its limit.
-    pub(crate) fn new(
-        body: ReplayBody<B>,
-        limit: u64,
-        is_outermost: bool,
-        ending: impl FnOnce() -> Ending,
-    ) -> Self {
+    /// A body that arrives as another layer's recording shares that one, and its limit. `ending` is made
+    /// by the outermost layer that records the request while it streams.
+    pub(crate) fn new(body: ReplayBody<B>, limit: u64, ending: &mut Option<Ending>) -> Self {
+        let is_outermost = ending.is_none();
         let kept = match body.inner {
             Inner::Memory(bytes) if bytes.len() as u64 <= limit => Kept::Memory(bytes),
             Inner::Fresh(fresh) if fresh.size_hint().lower() <= limit => {
@@ -61,7 +59,8 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
             Inner::Tape(reader) => Kept::shared(reader),
             inner => Kept::Once(Some(ReplayBody { inner })),
         };
-        Self { kept, is_outermost }
+        let ends = ending.clone().filter(|_| is_outermost);
+        Self { kept, ends }
     }
 
     /// The body once more, or `None` if it cannot be sent again.
@@ -110,7 +109,7 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
 fn record<B: Body<Data = Bytes> + Unpin>(
     mut body: B,
     limit: u64,
-    ending: impl FnOnce() -> Ending,
+    ending: &mut Option<Ending>,
 ) -> Kept<B> {
     if body.is_end_stream() {
         return Kept::Memory(Bytes::new());
@@ -128,7 +127,8 @@ fn record<B: Body<Data = Bytes> + Unpin>(
             Err(frame) => (Some(frame), None),
         },
     };
-    let tape = Tape::new(body, read, failed, limit, ending());
+    let ending = ending.get_or_insert_default().clone();
+    let tape = Tape::new(body, read, failed, limit, ending);
     let first = Some(tape.reader());
     Kept::Tape { tape, first }
 }
@@ -148,12 +148,12 @@ impl<B: Body<Data = Bytes> + Unpin> Kept<B> {
 // === impl Recording ===
 
 impl<B: Body> Recording<B> {
-    /// Lets the body go: the call is over, and it is not sent again.
+    /// Lets the body go: it is not sent again by this layer.
     pub(crate) fn end(&mut self) {
+        if let Some(ending) = self.ends.take() {
+            ending.end();
+        }
         if let Kept::Tape { tape, .. } = mem::replace(&mut self.kept, Kept::Once(None)) {
-            if self.is_outermost {
-                tape.end_call();
-            }
             tape.stop_recording();
         }
     }

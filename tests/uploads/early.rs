@@ -157,3 +157,54 @@ async fn another_model_is_asked_when_the_upload_that_was_refused_has_ended() {
     let lesser = PIECES.concat().replace("large", "lesser");
     assert_eq!(bodies, [(0, PIECES.concat()), (1, lesser)]);
 }
+
+/// Sends an upload, and then another whose first attempt is refused, both with one `Call`.
+async fn is_retried_after_another_of_its_call<S, R>(name: &str, mut server: Server, client: S)
+where
+    S: Service<Request<Boxed>, Response = Response<R>, Error: Debug> + Clone,
+{
+    let (sender, body) = upload();
+    let (request, call) = server.request(body);
+    let feed = async {
+        sender.send(PIECES[0].into()).await.unwrap();
+        server.saw(Event::Began(0)).await;
+        drop(sender);
+    };
+    let (response, ()) = join!(client.clone().oneshot(request), feed);
+    assert_eq!(response.unwrap().status(), 200, "{name}");
+    assert_eq!(server.ended().await, (0, PIECES[0].into()), "{name}");
+
+    let (sender, body) = upload();
+    let (mut request, _) = server.request(body);
+    request.extensions_mut().insert(call.clone());
+    let feed = async {
+        let [first, rest @ ..] = PIECES;
+        sender.send(first.into()).await.unwrap();
+        for number in 1..=2 {
+            server.saw(Event::Began(number)).await;
+        }
+        for piece in rest {
+            sender.send(piece.into()).await.unwrap();
+        }
+        drop(sender);
+    };
+    let (response, ()) = join!(client.oneshot(request), feed);
+    assert_eq!(response.unwrap().status(), 200, "{name}");
+    assert_eq!(call.trail().attempts().len(), 3, "{name}");
+    let mut ended = [server.ended().await, server.ended().await];
+    ended.sort_unstable();
+    let whole = [1, 2].map(|number| (number, PIECES.concat()));
+    assert_eq!(ended, whole, "{name}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejected_upload_goes_on_after_another_request_of_its_call() {
+    each_stack!(
+        &[Reaction::AnswerEarly, Reaction::Early],
+        async |name, server, layers: ServiceBuilder<_>| {
+            let client = layers.service(hyper_client());
+            is_retried_after_another_of_its_call(name, server, client).await;
+        };
+        [backoff] [keys] [fallback] [fallback keys backoff] [backoff fallback keys]
+    );
+}

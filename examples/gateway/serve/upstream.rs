@@ -38,8 +38,8 @@ pub(crate) struct Upstream {
     routes: Vec<String>,
 }
 
-/// `http` holds no longer address. Nor does it hold a longer path and query, so that the layers would send one
-/// without the path or the key that they could not add.
+/// `http` holds no longer address. Nor does it hold a longer path and query, to which the layers would add no key
+/// and no path of a target.
 const LONGEST: usize = 65_534;
 
 /// An upstream before it knows the keys of the others.

@@ -1,6 +1,13 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -9,7 +16,7 @@ use super::{
 };
 use crate::{
     allowance,
-    credentials::{Credential, Place},
+    credentials::{self, Credential, Place},
     key_rotation::Key,
     origin::Origin,
 };
@@ -183,6 +190,8 @@ fn parse_origin(text: &str) -> Option<Origin> {
 pub(super) struct Scheme {
     place: Place,
     bearer: bool,
+    /// The most bytes that one of the keys takes in a query.
+    longest: AtomicUsize,
 }
 
 /// A key that can be sent.
@@ -204,7 +213,11 @@ impl Scheme {
             PlaceName::Query(name) if is_parameter(&name) => Place::Query(name.into()),
             PlaceName::Query(_) => return Err(PoolError::InvalidName),
         };
-        Ok(Self { place, bearer })
+        Ok(Self {
+            place,
+            bearer,
+            longest: AtomicUsize::new(0),
+        })
     }
 
     pub(super) fn entry(&self, key: Key, default_label: Arc<str>) -> Result<Usable, PoolError> {
@@ -220,7 +233,10 @@ impl Scheme {
         let credential = match &self.place {
             Place::Query(name) => {
                 let value = utf8_percent_encode(&key.secret, NON_ALPHANUMERIC);
-                Credential::Query(name.clone(), value.to_string().into())
+                let value: Arc<str> = value.to_string().into();
+                let length = "?=".len() + name.len() + value.len();
+                self.longest.fetch_max(length, Ordering::Relaxed);
+                Credential::Query(name.clone(), value)
             }
             Place::Header(name) => {
                 let text = match self.bearer {
@@ -240,12 +256,20 @@ impl Scheme {
     }
 }
 
+impl Scheme {
+    /// Whether a request for `uri` has room for each key.
+    pub(super) fn fits(&self, uri: &Uri) -> bool {
+        credentials::has_room(uri, self.longest.load(Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 impl Scheme {
     pub(super) fn bearer() -> Self {
         Self {
             place: Place::Header(header::AUTHORIZATION),
             bearer: true,
+            longest: AtomicUsize::new(0),
         }
     }
 }

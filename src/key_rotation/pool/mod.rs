@@ -23,13 +23,13 @@ use std::{
     },
 };
 
-use http::request;
+use http::{Uri, request};
 use tokio::time::Instant;
 
 use super::Key;
 use crate::{
     clock,
-    credentials::{Credential, Place},
+    credentials::Credential,
     origin::Origin,
     refusal::{Bucket, Reason, Refusal},
 };
@@ -62,7 +62,8 @@ pub(super) use ticket::{Standing, Ticket};
 /// A pool puts its keys only on requests for an origin that they were given for: those named by
 /// [`for_origin`](KeyPoolBuilder::for_origin), or else the first origin that the pool serves. In the
 /// second case they also stay off a request that another layer has sent somewhere else than the
-/// caller addressed it to. A request for which no pool of the layer has a key passes through as it is.
+/// caller addressed it to. A request for which no pool of the layer has a key passes through as it is, and
+/// so does one whose path and query are too long to hold a key beside them (over 65,534 bytes).
 #[derive(Clone)]
 pub struct KeyPool(Arc<Shared>);
 
@@ -126,7 +127,7 @@ pub(super) struct Lease {
 /// What a key is called, and what it puts on requests.
 pub(super) struct Badge {
     pub(super) label: Arc<str>,
-    pub(super) credential: Credential,
+    pub(super) credential: Arc<Credential>,
     /// On how many requests it was put, which happens without the lock.
     uses: AtomicU64,
 }
@@ -137,7 +138,7 @@ impl Badge {
     fn new(label: Arc<str>, credential: Credential) -> Self {
         Self {
             label,
-            credential,
+            credential: Arc::new(credential),
             uses: AtomicU64::new(0),
         }
     }
@@ -246,6 +247,11 @@ impl KeyPool {
         }
     }
 
+    /// Whether each of its keys can be put on a request for `uri`.
+    pub(super) fn fits(&self, uri: &Uri) -> bool {
+        self.0.scheme.fits(uri)
+    }
+
     /// Takes a key that has room.
     pub(super) fn take(&self, want: &Want, now: Instant) -> Result<Lease, Exhausted> {
         let mut desk = self.lock();
@@ -335,10 +341,11 @@ impl Lease {
     }
 
     /// Puts the key on a request that goes out, in place of what stood there.
-    pub(super) fn place(&mut self, head: &mut request::Parts) -> Place {
+    pub(super) fn place(&mut self, head: &mut request::Parts) -> &Arc<Credential> {
         self.is_out = true;
         self.badge.uses.fetch_add(1, Ordering::Relaxed);
-        self.badge.credential.put(head)
+        self.badge.credential.put(head);
+        &self.badge.credential
     }
 
     /// Its request has an answer, or has failed.

@@ -202,12 +202,6 @@ impl<B: Body> Tape<B> {
         })
     }
 
-    /// The call is over, whatever its other layers do.
-    pub(super) fn end_call(&self) {
-        let ending = self.lock().ending.clone();
-        ending.end();
-    }
-
     /// One recording less that may ask for readers.
     pub(super) fn stop_recording(&self) {
         let mut state = self.lock();

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Ending, NotReplayable, Recording, ReplayBody, ReplayError};
+use super::{NotReplayable, Recording, ReplayBody, ReplayError};
 
 type Item = Result<Frame<Bytes>, &'static str>;
 
@@ -97,7 +97,7 @@ impl Body for Fed {
 
 /// The recording of the only layer.
 fn record<B: Body<Data = Bytes> + Unpin>(body: ReplayBody<B>, limit: u64) -> Recording<B> {
-    Recording::new(body, limit, true, Ending::default)
+    Recording::new(body, limit, &mut None)
 }
 
 #[derive(Default)]

@@ -32,7 +32,7 @@ fn an_error_met_while_waiting_for_the_whole_stays_for_the_next_reader() {
 fn three_layers_share_one_recording() {
     let fed = Fed::default();
     let mut outer = record(ReplayBody::new(fed.clone()), 100);
-    let mut inner = Recording::new(outer.reader().unwrap(), 100, false, Ending::default);
+    let mut inner = Recording::new(outer.reader().unwrap(), 100, &mut None);
     fed.chunk("ab");
     let mut first = inner.reader().unwrap();
     assert_eq!(read(&mut first), ("ab".into(), Poll::Pending));
@@ -50,7 +50,7 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
     let mut refused = outer.reader().unwrap();
     fed.chunk("ab");
     assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
-    let mut inner = Recording::new(outer.reader().unwrap(), 2, false, Ending::default);
+    let mut inner = Recording::new(outer.reader().unwrap(), 2, &mut None);
     fed.chunk("c");
     fed.end();
     assert_eq!(
@@ -63,11 +63,11 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
 
 #[test]
 fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
-    let (fed, ending) = (Fed::default(), Ending::default());
+    let (fed, mut ending) = (Fed::default(), None);
     let source = || ReplayBody::new(fed.clone());
     // Each layer boxes the body, so each has a recording of its own.
-    let mut outer = Recording::new(source(), 100, true, || ending.clone());
-    let mut inner = Recording::new(source(), 100, false, || ending.clone());
+    let mut outer = Recording::new(source(), 100, &mut ending);
+    let mut inner = Recording::new(source(), 100, &mut ending);
     let mut old = inner.reader().unwrap();
     inner.reader().unwrap().reject_older();
     inner.end();
@@ -75,6 +75,23 @@ fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
     assert!(poll(&mut old, &woken).is_pending());
     drop(outer.reader());
     outer.end();
+    assert!(woken.take());
+    assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
+}
+
+#[test]
+fn rejected_reader_ends_with_the_outermost_layer_that_records() {
+    let fed = Fed::default();
+    let mut ending = None;
+    // The outer layer has the body in memory, or sends it once; a service between makes a stream of it.
+    let outer = Recording::new(ReplayBody::new(Fed::of_length(2)), 1, &mut ending);
+    let mut inner = Recording::new(ReplayBody::new(fed.clone()), 100, &mut ending);
+    let mut old = inner.reader().unwrap();
+    inner.reader().unwrap().reject_older();
+    let woken = Arc::<Woken>::default();
+    assert!(poll(&mut old, &woken).is_pending());
+    inner.end();
+    drop(outer);
     assert!(woken.take());
     assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
 }
