@@ -79,7 +79,7 @@ async fn no_send_comes_before_the_end_of_a_hint_in_any_stack() {
                         .service(provider(seed, &early));
                     calls(service, $calls).await;
                     let stack = stringify!($($layer),*);
-                    let early = early.lock().unwrap();
+                    let early = early.lock().unwrap().clone();
                     assert!(early.is_empty(), "{stack}, seed {seed}: {early:?}");
                 )*};
             }
