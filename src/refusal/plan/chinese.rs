@@ -8,7 +8,7 @@ const REACHED: &[&str] = &[
     "达到", "已达", "超出", "超过", "用完", "用尽", "耗尽", "超限",
 ];
 
-const LIMITS: &[&str] = &["上限", "限额", "额度", "配额", "用量"];
+const LIMITS: &[&str] = &["上限", "限额", "额度", "配额", "用量已"];
 
 /// Words that name a window by themselves.
 const NAMES: &[(&str, Window)] = &[

@@ -28,7 +28,6 @@ const REACHED: &[&str] = &[
     "depleted",
     "used",
     "over",
-    "out",
 ];
 
 const LIMITS: &[&str] = &[
@@ -84,7 +83,11 @@ pub(super) fn limit(message: &str) -> Option<Meaning> {
     }
     let normal = words::normal(message);
     let words: Vec<_> = normal.split_ascii_whitespace().collect();
-    if !words.iter().any(|word| REACHED.contains(word)) && !chinese::says_reached(message) {
+    let is_out = words
+        .windows(2)
+        .any(|pair| matches!(pair, ["run" | "ran", "out"] | ["out", "of"]));
+    let is_reached = is_out || words.iter().any(|word| REACHED.contains(word));
+    if !is_reached && !chinese::says_reached(message) {
         return None;
     }
     let is_of_usage = words
@@ -302,6 +305,8 @@ mod tests {
             "您的账户已达到速率限制，请您控制请求频率",
             "Your plan has a weekly limit of 100 requests.",
             "Your weekly usage is fine",
+            "Too many requests. Check out your weekly limit at example.com",
+            "请求超过速率限制，请查看每日用量",
             "Request too large: the session has used 5 hours of audio",
             "",
         ] {
