@@ -154,7 +154,11 @@ impl Target {
             .query()
             .map(|query| format!("?{query}"))
             .unwrap_or_default();
-        with_path(&base.uri, &format!("{}{path}{query}", self.base_path()))
+        let path = match self.base_path() {
+            "" if path.is_empty() => "/".into(),
+            base_path => format!("{base_path}{path}"),
+        };
+        with_path(&base.uri, &format!("{path}{query}"))
     }
 }
 
