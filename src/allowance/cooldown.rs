@@ -25,7 +25,7 @@ const LEAST_GUESS: Duration = Duration::from_millis(500);
 
 /// The first after a hint that has proved false: a provider that always says "in 1 ms" must not be sent
 /// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
-pub(crate) const FALSE_HINT: Duration = Duration::from_millis(200);
+const FALSE_HINT: Duration = Duration::from_millis(200);
 
 /// Refusals come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
@@ -223,7 +223,11 @@ impl Cooldown {
         }
         let until = now + term.length;
         let decided = decided(sent, now);
-        self.hint = self.hint.max(hint(refusal).map(|hint| now + hint));
+        // One that is proved false is hidden, unless outer layers would retry before its end.
+        let hint = hint(refusal)
+            .filter(|hint| term.basis != Basis::Guess || *hint >= FIRST_GUESS)
+            .map(|hint| now + hint);
+        self.hint = self.hint.max(hint);
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
@@ -646,10 +650,7 @@ mod tests {
         let end = now + Duration::from_millis(1);
         twice.refuse(&tiny, end, end, LONGEST_GUESS);
         assert_eq!(left(&twice, end), FALSE_HINT);
-        let said = twice.end(end).unwrap().refusal.retry_after;
-        assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
-        let after = end + Duration::from_millis(1);
-        assert_eq!(twice.end(after).unwrap().refusal.retry_after, None);
+        assert_eq!(twice.end(end).unwrap().refusal.retry_after, None, "a guess");
 
         let mut after_success = twice.clone();
         after_success.succeed(end + FALSE_HINT);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::refusal::{Bucket, Dimension, Reason, Refusal};
-pub(crate) use cooldown::{Cooldown, FALSE_HINT, Gate, LONGEST_GUESS};
+pub(crate) use cooldown::{Cooldown, Gate, LONGEST_GUESS};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
 use learned::{Learned, More};

@@ -4,7 +4,6 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use super::{Delays, ErrorTrigger, layer::Policy};
 use crate::{
-    allowance::FALSE_HINT,
     attempt::{Decide, Outcome, Verdict},
     jitter::Share,
     refusal::{Reason, Refusal},
@@ -16,8 +15,6 @@ pub(super) struct Decision<D: Delays, P> {
     /// Drawn for the first wait.
     drawn: Option<Drawn<D::Iter>>,
     sends: u32,
-    /// The least that the next hint is taken for: zero until a request at the end of one was refused.
-    floor: Duration,
 }
 
 /// The timer counts whole milliseconds and rounds up: what is left must not be less.
@@ -34,7 +31,6 @@ impl<D: Delays, P> Decision<D, P> {
             policy,
             drawn: None,
             sends: 0,
-            floor: Duration::ZERO,
         }
     }
 
@@ -63,11 +59,7 @@ impl<D: Delays, P> Decision<D, P> {
             .drawn
             .get_or_insert_with(|| Drawn::of_call(&self.policy));
         let least = match hint {
-            Some(hint) => {
-                let floor = self.floor;
-                self.floor = FALSE_HINT.max(floor.saturating_mul(2));
-                hint.max(floor.min(self.policy.max_wait))
-            }
+            Some(hint) => hint,
             None => drawn.delays.next().ok_or(Why::AttemptsUsedUp)?,
         };
         if least > self.policy.max_wait {

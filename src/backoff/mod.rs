@@ -2,8 +2,6 @@
 //!
 //! 1. A refusal that time cures (rate limited, overloaded) is waited for: as long as the provider
 //!    says, or else as long as [`Delays`] say. A hint is never undercut; jitter only adds to it.
-//!    If the request that is sent at a hint's end is refused with another one, that counts as 200 ms at
-//!    least, which doubles with each further one: some providers always say "in 1 ms".
 //! 2. A hint longer than [`max_wait`](BackoffLayer::max_wait), or than what is left until the
 //!    deadline, is not slept on and not cut short: the refusal is returned at once, so that an
 //!    outer layer, or the caller, can act.

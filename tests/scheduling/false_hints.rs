@@ -66,37 +66,6 @@ async fn fallback_that_waits_sends_little_where_hints_are_false() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_sends_little_where_hints_are_false_in_any_order() {
-    let provider = Provider::new(|_| in_a_millisecond());
-    let alone = BackoffLayer::new().attempts(100).layer(provider.clone());
-    let sends = sends_in_three_seconds(alone, &provider).await;
-    assert!((4..=8).contains(&sends), "backoff: {sends}");
-
-    for keys in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
-        let rotation = KeyRotationLayer::new(pool(keys)).wait_when_exhausted(secs(600));
-        let provider = Provider::new(|_| in_a_millisecond());
-        let service = rotation.layer(BackoffLayer::new().layer(provider.clone()));
-        let sends = sends_in_three_seconds(service, &provider).await;
-        assert!((4..=20).contains(&sends), "keys over backoff: {sends}");
-    }
-
-    let fallback = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(600));
-    let provider = Provider::new(|_| in_a_millisecond());
-    let service = fallback.layer(BackoffLayer::new().layer(provider.clone()));
-    let sends = sends_in_three_seconds(service, &provider).await;
-    assert!((4..=20).contains(&sends), "fallback over backoff: {sends}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_floor_for_false_hints_of_backoff_is_no_longer_than_its_max_wait() {
-    let provider = Provider::new(|_| in_a_millisecond());
-    let backoff = BackoffLayer::new().attempts(8).max_wait(millis(300));
-    let response = call(&backoff.layer(provider.clone()), chat("m")).await;
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::AttemptsUsedUp)]);
-    assert_eq!(provider.seen().len(), 8);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cooldown_of_zero_counts_as_half_a_second() {
     for keys in [&["a"][..], &["a", "b"]] {
         let keys = KeyPool::builder(keys.iter().copied()).cooldown(Duration::ZERO);
