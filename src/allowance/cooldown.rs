@@ -223,11 +223,7 @@ impl Cooldown {
         }
         let until = now + term.length;
         let decided = decided(sent, now);
-        // One that is proved false is hidden, unless outer layers would retry before its end.
-        let hint = hint(refusal)
-            .filter(|hint| term.basis != Basis::Guess || *hint >= FIRST_GUESS)
-            .map(|hint| now + hint);
-        self.hint = self.hint.max(hint);
+        self.hint = self.hint.max(hint(refusal).map(|hint| now + hint));
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
@@ -650,7 +646,10 @@ mod tests {
         let end = now + Duration::from_millis(1);
         twice.refuse(&tiny, end, end, LONGEST_GUESS);
         assert_eq!(left(&twice, end), FALSE_HINT);
-        assert_eq!(twice.end(end).unwrap().refusal.retry_after, None, "a guess");
+        let said = twice.end(end).unwrap().refusal.retry_after;
+        assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
+        let after = end + Duration::from_millis(1);
+        assert_eq!(twice.end(after).unwrap().refusal.retry_after, None);
 
         let mut after_success = twice.clone();
         after_success.succeed(end + FALSE_HINT);
