@@ -32,8 +32,6 @@ const KEYS: [usize; 2] = [4, 1000];
 fn keys(count: usize) -> KeyPoolBuilder {
     KeyPool::builder((1..=count).map(|number| format!("sk-{number}")))
         .for_origin("https://api.example")
-        // What is refused without a hint stays so for as long as the bench runs.
-        .cooldown(Duration::from_secs(24 * 60 * 60))
 }
 
 fn pool(builder: KeyPoolBuilder) -> KeyPool {
@@ -97,12 +95,16 @@ fn session(bencher: Bencher<'_, '_>, count: usize) {
     measure(bencher, client(pool(keys(count))), &request);
 }
 
-/// A pool of which each key was refused once.
+/// A limited key stays so for as long as the bench runs.
+const LIMITED: &[(&str, &str)] = &[("retry-after", "86400")];
+
+/// A pool whose keys are all limited.
 fn exhausted(count: usize) -> KeyPool {
     let pool = pool(keys(count));
     // One send for each call, so that no call waits between two.
     let layer = KeyRotationLayer::new(pool.clone()).max_sends(1);
-    let mut client = layer.layer(Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL]));
+    let limited = Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL, LIMITED]);
+    let mut client = layer.layer(limited);
     for _ in 0..count {
         send(&mut client, request());
     }
@@ -117,7 +119,7 @@ fn exhausted(count: usize) -> KeyPool {
 #[divan::bench(args = KEYS)]
 fn exhausted_try_anyway(bencher: Bencher<'_, '_>, count: usize) {
     let layer = KeyRotationLayer::new(exhausted(count)).max_sends(1);
-    let provider = Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL]);
+    let provider = Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL, LIMITED]);
     measure(bencher, layer.layer(provider), &request());
 }
 
