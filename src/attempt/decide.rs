@@ -146,7 +146,7 @@ pub(crate) enum Verdict {
         wait: Duration,
     },
     /// Sent again too, after about this time, for which the layer holds the request back itself until
-    /// what the refusal tells of is over.
+    /// the limit of the refusal is over.
     Await(Duration, Refusal),
 }
 

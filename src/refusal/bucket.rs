@@ -177,7 +177,7 @@ impl Bucket {
 
 impl Reported {
     /// Those that can be the limit that refused: the exhausted ones, or if none is reported as exhausted,
-    /// those of which nothing but the reset is.
+    /// those that report only a reset.
     pub(super) fn exhausted(
         reported: &[Self],
         dimension: Option<Dimension>,

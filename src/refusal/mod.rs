@@ -50,7 +50,7 @@
 //! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.
 //! 7. **Only a bucket that refused gives its reset.** It is exhausted if its `remaining` is 0, its status is
 //!    `rejected`, or all of it is used. A `remaining` that is negative or cannot be read is unknown. If no
-//!    bucket is reported as exhausted, one of which only the reset is reported may be the one.
+//!    bucket is reported as exhausted, one that reports only a reset may be the one.
 //! 8. **A number means something at one provider.** A numeric code counts by the host, or by the shape
 //!    that it stands in: `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
 //! 9. **A plan's window is no rate that a call can wait for.** Five hours, a session, a week or a billing
