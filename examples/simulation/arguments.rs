@@ -8,6 +8,7 @@ pub(crate) struct Arguments {
     pub(crate) picture: Option<PathBuf>,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,
+    pub(crate) golden: bool,
 }
 
 impl Arguments {
@@ -20,6 +21,7 @@ impl Arguments {
             match word.as_str() {
                 "--loopback" => arguments.loopback = true,
                 "--orders" => arguments.orders = true,
+                "--golden" => arguments.golden = true,
                 "--picture" => {
                     let path = words.next().ok_or("--picture needs the name of a file")?;
                     arguments.picture = Some(path.into());
@@ -30,7 +32,7 @@ impl Arguments {
                 }
                 other => {
                     return Err(format!(
-                        "{other:?} is unknown: use --seed, --picture, --loopback or --orders"
+                        "{other:?} is unknown: use --seed, --picture, --loopback, --orders or --golden"
                     ));
                 }
             }

@@ -7,12 +7,14 @@
 //! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
+//! cargo run --release --example simulation -- --golden              # the rows of seeds 1 to 20, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
 //! ends with an error if this crate's stack is worse than the bar of a scenario.
 
 mod arguments;
+mod golden;
 mod limits;
 mod loopback;
 mod orders;
@@ -40,6 +42,10 @@ fn main() -> Result<(), Error> {
         true => loopback::run(scenario, stack, arguments.seed),
         false => simulate(scenario, stack, arguments.seed),
     };
+    if arguments.golden {
+        print!("{}", golden::rows()?);
+        return Ok(());
+    }
     if arguments.orders {
         return compare_orders(run);
     }

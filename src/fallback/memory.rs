@@ -1,7 +1,7 @@
 //! What is known of the targets, over calls: which are limited, and how much is left of each.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -47,7 +47,7 @@ pub(super) struct Memory(Arc<Mutex<Known>>);
 pub(super) struct Known {
     targets: Remembered<TargetId, OfTarget>,
     /// Who waits for an answer that tells more.
-    waiting: HashMap<u64, Waker>,
+    waiting: BTreeMap<u64, Waker>,
     seats: u64,
     random: fastrand::Rng,
 }
