@@ -14,7 +14,7 @@ use http_body_util::Full;
 use tower::Layer;
 use tower_429::{
     KeyPool, KeyRotationLayer,
-    key_rotation::{KeyPoolBuilder, KeyRotation, Session, TryAnyway, WhenExhausted},
+    key_rotation::{KeyPoolBuilder, KeyRotation, SendAnyway, Session, WhenExhausted},
 };
 
 mod provider;
@@ -47,7 +47,7 @@ fn request() -> Request<Full<Bytes>> {
         .expect("it is valid")
 }
 
-type Client<X = TryAnyway> = KeyRotation<Provider, X>;
+type Client<X = SendAnyway> = KeyRotation<Provider, X>;
 
 fn client(pool: KeyPool) -> Client {
     KeyRotationLayer::new(pool).layer(Provider::new(StatusCode::OK, &[USUAL]))
@@ -83,7 +83,11 @@ fn round_robin(bencher: Bencher<'_, '_>, count: usize) {
 
 #[divan::bench(args = KEYS, sample_size = 100)]
 fn spread(bencher: Bencher<'_, '_>, count: usize) {
-    measure(bencher, client(pool(keys(count).spread())), &request());
+    measure(
+        bencher,
+        client(pool(keys(count).least_loaded())),
+        &request(),
+    );
 }
 
 #[divan::bench(args = KEYS, sample_size = 100)]
@@ -109,7 +113,8 @@ fn exhausted(count: usize) -> KeyPool {
         send(&mut client, request());
     }
     let cooling = pool.snapshot().into_iter();
-    let cooling = cooling.filter(|key| !key.limited_models.is_empty() || key.until.is_some());
+    let cooling =
+        cooling.filter(|key| !key.limited_models.is_empty() || key.cooldown_until.is_some());
     let labels: BTreeSet<_> = cooling.map(|key| key.label).collect();
     assert_eq!(labels.len(), count, "every key cools");
     pool
@@ -126,7 +131,7 @@ fn exhausted_try_anyway(bencher: Bencher<'_, '_>, count: usize) {
 /// All keys cool: nothing is sent.
 #[divan::bench(args = KEYS)]
 fn exhausted_respond(bencher: Bencher<'_, '_>, count: usize) {
-    let layer = KeyRotationLayer::new(exhausted(count)).respond_when_exhausted();
+    let layer = KeyRotationLayer::new(exhausted(count)).reject_when_exhausted();
     measure(
         bencher,
         layer.layer(Provider::new(StatusCode::OK, &[USUAL])),
@@ -138,7 +143,7 @@ fn exhausted_respond(bencher: Bencher<'_, '_>, count: usize) {
 #[divan::bench(args = KEYS)]
 fn exhausted_wait(bencher: Bencher<'_, '_>, count: usize) {
     let layer = KeyRotationLayer::new(exhausted(count))
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .wait_when_exhausted(Duration::from_secs(30));
     measure(
         bencher,

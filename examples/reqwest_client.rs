@@ -1,4 +1,4 @@
-//! The layers around reqwest's client, by the adapter `tower_429::client::Reqwest`.
+//! The layers around reqwest's client, by the adapter `tower_429::client::ReqwestClient`.
 //!
 //! ```sh
 //! cargo run --example reqwest_client --features reqwest
@@ -15,7 +15,7 @@ use common::{Error, keys, provider, tell};
 use http::Request;
 use reqwest::redirect::Policy;
 use tower::{ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, Call, FallbackLayer, KeyRotationLayer, client::Reqwest};
+use tower_429::{BackoffLayer, Call, FallbackLayer, KeyRotationLayer, client::ReqwestClient};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
@@ -30,11 +30,11 @@ async fn main() -> Result<(), Error> {
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(keys()?))
-        .service(Reqwest::new(http_client));
+        .service(ReqwestClient::new(http_client));
     for _ in 0..4 {
         let request = Request::post(&uri)
             .header("content-type", "application/json")
-            // No wait fits into it, so Backoff hands the refusal to Fallback at once.
+            // No wait fits into it, so Backoff hands the rejection to Fallback at once.
             .extension(Call::new().deadline(Duration::from_millis(500)))
             .body(reqwest::Body::from(r#"{"model":"large","messages":[]}"#))?;
         let response = client.clone().oneshot(request).await?;

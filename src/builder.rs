@@ -48,7 +48,7 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     /// Puts keys on requests, and asks again with another one: [`KeyRotationLayer::new`].
     fn rotate_keys(self, pool: KeyPool) -> ServiceBuilder<Stack<KeyRotationLayer, L>>;
 
-    /// Reads what a refusal says in its body, for the layers before this one: [`InspectLayer::new`].
+    /// Reads what a rejection says in its body, for the layers before this one: [`InspectLayer::new`].
     fn inspect_limits(self) -> ServiceBuilder<Stack<InspectLayer, L>>;
 }
 

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use crate::{
     credentials::{Credential, Place, Placed},
     head::Head,
-    refusal::{Bucket, Refusal},
+    rejection::{Bucket, Rejection},
     replay::Ending,
-    trail::{Action, Attempt, AttemptError, Layer, Step, Trail, Why},
+    trail::{Action, Attempt, AttemptError, LayerKind, Step, StopReason, Trail},
 };
 use log::Log;
 pub(crate) use log::{Route, SendId, Sends, Sent};
@@ -275,14 +275,14 @@ impl Call {
     }
 
     /// What is left until the deadline, if there is one, or why nothing may be sent any more.
-    pub(crate) fn left(&self, now: Instant) -> Result<Option<Duration>, Why> {
+    pub(crate) fn left(&self, now: Instant) -> Result<Option<Duration>, StopReason> {
         let state = self.lock();
         let max_sends = state.of_request.max_sends.or(state.of_layers.max_sends);
         if max_sends.is_some_and(|most| state.log.sent() >= most as usize) {
-            return Err(Why::SendsUsedUp);
+            return Err(StopReason::SendsUsedUp);
         }
         match state.until_deadline(now) {
-            Some(Duration::ZERO) => Err(Why::PastDeadline),
+            Some(Duration::ZERO) => Err(StopReason::PastDeadline),
             left => Ok(left),
         }
     }
@@ -317,7 +317,7 @@ impl Call {
         send: SendId,
         answer: Option<&Trail>,
         status: Option<StatusCode>,
-        refusal: Option<&Refusal>,
+        rejection: Option<&Rejection>,
         told: impl FnOnce() -> Vec<Bucket>,
         now: impl FnOnce() -> Instant,
     ) -> Recorded {
@@ -334,9 +334,9 @@ impl Call {
         }
         state.log.complete(send, |attempt| {
             attempt.status = status;
-            attempt.refusal = refusal.cloned();
+            attempt.rejection = rejection.cloned();
             attempt.told = told();
-            attempt.refused_at = refusal.map(|_| now());
+            attempt.rejected_at = rejection.map(|_| now());
         });
         Recorded {
             entry: send,
@@ -367,13 +367,13 @@ impl Call {
         &self,
         route: Route,
         status: StatusCode,
-        refusal: Option<&Refusal>,
+        rejection: Option<&Rejection>,
     ) -> SendId {
         let mut state = self.lock();
         let entry = state.log.open(self.under, route);
         state.log.complete(entry, |attempt| {
             attempt.status = Some(status);
-            attempt.refusal = refusal.cloned();
+            attempt.rejection = rejection.cloned();
         });
         entry
     }
@@ -382,9 +382,9 @@ impl Call {
     pub(crate) fn step(
         &self,
         entry: SendId,
-        layer: Layer,
+        layer: LayerKind,
         action: Action,
-        awaited: Option<Refusal>,
+        awaited: Option<Rejection>,
     ) {
         let mut state = self.lock();
         if let Some(attempt) = state.log.attempt_mut(entry) {
@@ -400,7 +400,7 @@ impl Call {
     pub(crate) fn has_backed_off(&self) -> bool {
         let state = self.lock();
         let mut steps = state.log.entries().flat_map(|send| &send.attempt.steps);
-        steps.any(|step| step.layer == Layer::Backoff && matches!(step.action, Action::Wait(_)))
+        steps.any(|step| step.layer == LayerKind::Backoff && matches!(step.action, Action::Wait(_)))
     }
 
     /// What `read` makes of an entry; it must not use the call.

@@ -26,7 +26,7 @@ mod meter;
 mod model;
 mod origin;
 mod redact;
-pub mod refusal;
+pub mod rejection;
 pub mod replay;
 pub mod telemetry;
 mod trace;

@@ -5,14 +5,14 @@ mod hosts;
 
 use std::time::Duration;
 
-use crate::{key_rotation::KeyPool, refusal::Reason, trail::Layer};
+use crate::{key_rotation::KeyPool, rejection::Reason, trail::LayerKind};
 
 /// The name and the description of each metric.
 #[cfg(feature = "metrics")]
 mod names {
     pub(super) const CALLS: &str = "tower_429_calls_total";
     pub(super) const ATTEMPTS: &str = "tower_429_attempts_total";
-    pub(super) const REFUSALS: &str = "tower_429_refusals_total";
+    pub(super) const REJECTIONS: &str = "tower_429_rejections_total";
     pub(super) const ROTATIONS: &str = "tower_429_rotations_total";
     pub(super) const FALLBACKS: &str = "tower_429_fallbacks_total";
     pub(super) const OVERFLOWS: &str = "tower_429_replay_overflows_total";
@@ -36,7 +36,7 @@ pub(crate) fn describe() {
         let counters = [
             (CALLS, "Calls by the program, by how they ended for it."),
             (ATTEMPTS, "Requests that were sent, by what came of them."),
-            (REFUSALS, "Answers that said \"not now\", by reason."),
+            (REJECTIONS, "Answers that said \"not now\", by reason."),
             (ROTATIONS, "Sends again with another key."),
             (FALLBACKS, "Sends again to another target."),
             (
@@ -64,9 +64,9 @@ pub(crate) fn describe() {
 pub(crate) fn observe(name: &str, pool: &KeyPool) {
     #[cfg(feature = "metrics")]
     {
-        let mut counts = [("free", 0_u32), ("limited", 0), ("cooling", 0)];
+        let mut counts = [("free", 0_u32), ("limited", 0), ("on_cooldown", 0)];
         for key in pool.snapshot() {
-            let state = match (key.until, key.limited_models.is_empty()) {
+            let state = match (key.cooldown_until, key.limited_models.is_empty()) {
                 (Some(_), _) => 2,
                 (None, false) => 1,
                 (None, true) => 0,
@@ -99,7 +99,7 @@ pub(crate) fn attempt(
         let host = label(host);
         count!(names::ATTEMPTS, "host" => host.clone(), "target" => target, "outcome" => outcome);
         if let Some(reason) = reason {
-            count!(names::REFUSALS, "host" => host, "reason" => reason_name(reason));
+            count!(names::REJECTIONS, "host" => host, "reason" => reason_name(reason));
         }
     }
 }
@@ -123,7 +123,7 @@ pub(crate) fn overflow(host: Option<&str>) {
 }
 
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn wait(layer: Layer, host: Option<&str>, waited: Duration) {
+pub(crate) fn wait(layer: LayerKind, host: Option<&str>, waited: Duration) {
     #[cfg(feature = "metrics")]
     metrics::histogram!(
         target: "tower_429", names::WAIT, "host" => label(host), "layer" => layer.as_str()

@@ -63,7 +63,7 @@
 //! | `http.request.resend_count` | how many sends followed the first, if any |
 //! | `http.response.status_code` | of the answer that the caller gets |
 //! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
-//! | `tower_429.outcome` | `answered`, `refused`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
+//! | `tower_429.outcome` | `answered`, `rejected`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
 //! | `tower_429.waited_seconds` | all waits together |
 //! | `tower_429.key`, `.model`, `.target` | of the attempt whose outcome the caller gets |
 //!
@@ -144,12 +144,12 @@
 //!
 //! # HELP tower_429_attempts_total Requests that were sent, by what came of them.
 //! # TYPE tower_429_attempts_total counter
-//! tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 3
+//! tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 3
 //! tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 1
 //!
-//! # HELP tower_429_refusals_total Answers that said "not now", by reason.
-//! # TYPE tower_429_refusals_total counter
-//! tower_429_refusals_total{host="api.example",reason="rate_limited"} 3
+//! # HELP tower_429_rejections_total Answers that said "not now", by reason.
+//! # TYPE tower_429_rejections_total counter
+//! tower_429_rejections_total{host="api.example",reason="rate_limited"} 3
 //!
 //! # HELP tower_429_rotations_total Sends again with another key.
 //! # TYPE tower_429_rotations_total counter
@@ -172,17 +172,17 @@
 //! # TYPE tower_429_keys gauge
 //! tower_429_keys{pool="openai",state="free"} 0
 //! tower_429_keys{pool="openai",state="limited"} 2
-//! tower_429_keys{pool="openai",state="cooling"} 0
+//! tower_429_keys{pool="openai",state="on_cooldown"} 0
 //! ```
 //!
 //! | label | values |
 //! |---|---|
 //! | `host` | of 64 hosts, the first that come; then `other`, and `none` for a request that names none |
-//! | `outcome` | as in the span; of an attempt `answered`, `refused` or `failed` |
+//! | `outcome` | as in the span; of an attempt `answered`, `rejected` or `failed` |
 //! | `reason` | `rate_limited`, `quota_exhausted`, `overloaded`, `key_rejected`, `too_large` |
 //! | `target` | `own`, or `fallback` if another model or place than the request's own was asked |
 //! | `layer` | who waited: `backoff`, `key_rotation`, `fallback` |
-//! | `pool`, `state` | the name given to [`observe`]; a key is `free`, `limited` for some models, or `cooling` for all |
+//! | `pool`, `state` | the name given to [`observe`]; a key is `free`, `limited` for some models, or `on_cooldown` for all |
 //!
 //! Hosts and models come from requests, and through a gateway from strangers, so the number of hosts is
 //! bounded and no model is a label. `tower_429_replay_overflows_total` (host) counts the answers that were
@@ -211,7 +211,7 @@ use crate::{
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
-    trail::{Action, Attempt, AttemptError, Layer, Why},
+    trail::{Action, Attempt, AttemptError, LayerKind, StopReason},
 };
 
 /// Gives the recorder of the feature `metrics` the descriptions and units of all metrics; call it
@@ -241,7 +241,7 @@ pub(crate) struct Telling {
 type End = Option<Result<StatusCode, &'static str>>;
 
 const ANSWERED: &str = "answered";
-const REFUSED: &str = "refused";
+const REJECTED: &str = "rejected";
 const FAILED: &str = "failed";
 const TIMED_OUT: &str = "timed_out";
 const DROPPED: &str = "dropped";
@@ -278,11 +278,12 @@ impl Telling {
             return;
         }
         let is_refused = || {
-            let of_entry = entry.and_then(|entry| call.of_entry(entry, |it| it.refusal.is_some()));
+            let of_entry =
+                entry.and_then(|entry| call.of_entry(entry, |it| it.rejection.is_some()));
             of_entry == Some(true)
         };
         let outcome = match end {
-            Some(Ok(_)) if is_refused() => REFUSED,
+            Some(Ok(_)) if is_refused() => REJECTED,
             Some(Ok(_)) => ANSWERED,
             Some(Err(_)) => FAILED,
             None => {
@@ -304,9 +305,9 @@ impl Telling {
 /// An attempt has its outcome, told by the innermost layer.
 pub(crate) fn answered(call: &Call, entry: SendId, host: Option<&str>) {
     let of_entry = call.of_entry(entry, |it| {
-        let reason = it.refusal.as_ref().map(|refusal| refusal.reason);
+        let reason = it.rejection.as_ref().map(|rejection| rejection.reason);
         let outcome = match (it.status, reason) {
-            (_, Some(_)) => REFUSED,
+            (_, Some(_)) => REJECTED,
             (Some(_), None) => ANSWERED,
             (None, None) => FAILED,
         };
@@ -319,7 +320,7 @@ pub(crate) fn answered(call: &Call, entry: SendId, host: Option<&str>) {
 
 /// A layer acts on an attempt; its step is not in the trail yet.
 pub(crate) fn acted(call: &Call, entry: SendId, host: Option<&str>, action: Action) {
-    let is_overflow = |action| action == Action::Return(Why::BodyTooLarge);
+    let is_overflow = |action| action == Action::Return(StopReason::BodyTooLarge);
     match action {
         Action::NextKey => meter::rotation(host),
         Action::NextTarget => meter::fallback(host),
@@ -341,7 +342,7 @@ pub(crate) fn acted(call: &Call, entry: SendId, host: Option<&str>, action: Acti
 pub(crate) fn judged(
     call: &Call,
     entry: SendId,
-    layer: Layer,
+    layer: LayerKind,
     action: Option<Action>,
     outermost: Option<&Telling>,
 ) {
@@ -363,18 +364,18 @@ pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptEr
 }
 
 /// Why the attempt reaches the caller, and who says so; `None` if there was nothing to act on.
-fn returned(attempt: &Attempt) -> Option<(Option<Layer>, Action)> {
+fn returned(attempt: &Attempt) -> Option<(Option<LayerKind>, Action)> {
     let steps = attempt.steps.iter().rev();
     let mut returned = steps.filter(|step| matches!(step.action, Action::Return(_)));
     match returned.next() {
         Some(step) => Some((Some(step.layer), step.action)),
-        None if attempt.refusal.is_some() => Some((None, Action::Return(Why::NotCovered))),
+        None if attempt.rejection.is_some() => Some((None, Action::Return(StopReason::NotCovered))),
         None => None,
     }
 }
 
 /// A layer has held a send back.
-pub(crate) fn waited(layer: Layer, head: &Head, waited: Duration) {
+pub(crate) fn waited(layer: LayerKind, head: &Head, waited: Duration) {
     if !waited.is_zero() {
         meter::wait(layer, head.host(), waited);
     }

@@ -7,11 +7,11 @@ use http::StatusCode;
 use crate::{
     call::{Call, SendId},
     head::Head,
-    trail::{Action, AttemptError, Layer},
+    trail::{Action, AttemptError, LayerKind},
 };
 #[cfg(feature = "tracing")]
 use crate::{
-    refusal::Reason,
+    rejection::Reason,
     trail::{Attempt, Progress},
 };
 
@@ -214,12 +214,12 @@ fn whole(number: usize) -> i64 {
 
 /// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(call: &Call, entry: SendId, layer: Layer, action: Option<Action>) {
+pub(crate) fn attempt(call: &Call, entry: SendId, layer: LayerKind, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use std::cell::OnceCell;
 
-        let reason = call.of_entry(entry, |it| Some(it.refusal.as_ref()?.reason));
+        let reason = call.of_entry(entry, |it| Some(it.rejection.as_ref()?.reason));
         let reason = reason.flatten();
         // Only the macros know whether anybody listens: then they ask for their fields, and not before.
         let copy = OnceCell::new();
@@ -310,14 +310,14 @@ pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptEr
 
 #[cfg(feature = "tracing")]
 fn hint(attempt: &Attempt) -> Option<impl tracing::Value + use<>> {
-    let refusal = attempt.refusal.as_ref()?;
-    refusal.retry_after.map(tracing::field::debug)
+    let rejection = attempt.rejection.as_ref()?;
+    rejection.retry_after.map(tracing::field::debug)
 }
 
 #[cfg(feature = "tracing")]
 fn message(attempt: &Attempt, action: Option<Action>) -> String {
     // Layers may be told to act on other statuses and errors too.
-    let what = match (&attempt.refusal, attempt.status) {
+    let what = match (&attempt.rejection, attempt.status) {
         (Some(_), _) => "limited",
         (None, Some(status)) if status.is_success() => "answered",
         (None, _) => "failed",

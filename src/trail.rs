@@ -8,7 +8,7 @@ use tokio::time::Instant;
 pub use crate::attempt_error::AttemptError;
 use crate::{
     call::Call,
-    refusal::{Bucket, Refusal},
+    rejection::{Bucket, Rejection},
 };
 
 /// What happened on a call, in the extensions of the response that the caller gets.
@@ -44,8 +44,8 @@ pub struct Attempt {
     pub status: Option<StatusCode>,
     /// The error in which the attempt ended, or in which the body of its discarded answer ended.
     pub error: Option<AttemptError>,
-    /// What the answer meant, if it was a refusal.
-    pub refusal: Option<Refusal>,
+    /// What the answer meant, if it was a rejection.
+    pub rejection: Option<Rejection>,
     /// The label of the key that asked.
     pub key: Option<Arc<str>>,
     /// The model that was asked, where it is known.
@@ -57,7 +57,7 @@ pub struct Attempt {
     /// What the answer says is left of the provider's limits.
     pub(crate) told: Vec<Bucket>,
     /// When it was refused; a layer further out may hear of it much later.
-    pub(crate) refused_at: Option<Instant>,
+    pub(crate) rejected_at: Option<Instant>,
 }
 
 /// How far an attempt is.
@@ -77,17 +77,17 @@ pub enum Progress {
 #[non_exhaustive]
 pub struct Step {
     /// Who.
-    pub layer: Layer,
+    pub layer: LayerKind,
     /// What.
     pub action: Action,
     /// What the layer waits for, where that is another matter than what the attempt was refused for.
-    pub(crate) awaited: Option<Refusal>,
+    pub(crate) awaited: Option<Rejection>,
 }
 
 /// A layer of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Layer {
+pub enum LayerKind {
     /// [`BackoffLayer`](crate::backoff::BackoffLayer).
     Backoff,
     /// Key rotation.
@@ -107,13 +107,13 @@ pub enum Action {
     /// Send again to another target.
     NextTarget,
     /// Hand the outcome on.
-    Return(Why),
+    Return(StopReason),
 }
 
-/// Why a layer hands a refusal on instead of sending again.
+/// Why a layer hands a rejection on instead of sending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Why {
+pub enum StopReason {
     /// The layer does not act on this kind of outcome.
     NotCovered,
     /// The layer has used up its attempts or its own delays.
@@ -218,9 +218,9 @@ impl fmt::Display for Action {
     }
 }
 
-// === impl Layer ===
+// === impl LayerKind ===
 
-impl Layer {
+impl LayerKind {
     /// The name in logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -231,9 +231,9 @@ impl Layer {
     }
 }
 
-// === impl Why ===
+// === impl StopReason ===
 
-impl fmt::Display for Why {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotCovered => "no layer acts on it",

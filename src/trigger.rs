@@ -4,7 +4,7 @@ use std::{error::Error, fmt, ops::Deref};
 
 use http::StatusCode;
 
-use crate::{attempt::Outcome, refusal::Reason};
+use crate::{attempt::Outcome, rejection::Reason};
 
 /// Which outcomes a layer acts on: some reasons, and by opt-in other statuses and errors.
 #[derive(Clone)]
@@ -15,7 +15,7 @@ pub(crate) struct Trigger<P> {
 }
 
 /// Which errors of the inner service a layer acts on.
-pub trait ErrorTrigger<E>: sealed::Sealed<E> {
+pub trait RetryOnError<E>: sealed::Sealed<E> {
     #[doc(hidden)]
     fn acts_on(&self, error: &E) -> bool;
 
@@ -29,7 +29,7 @@ pub trait ErrorTrigger<E>: sealed::Sealed<E> {
 pub struct NoErrors;
 
 /// The errors of type `E` for which a closure says so.
-pub struct ErrorsIf<F, E> {
+pub struct IfError<F, E> {
     acts_on: F,
     as_error: fn(&E) -> &(dyn Error + 'static),
 }
@@ -58,7 +58,7 @@ pub enum InBox {}
 mod sealed {
     pub trait Sealed<E> {}
     impl<E> Sealed<E> for super::NoErrors {}
-    impl<E, F: Fn(&E) -> bool> Sealed<E> for super::ErrorsIf<F, E> {}
+    impl<E, F: Fn(&E) -> bool> Sealed<E> for super::IfError<F, E> {}
 }
 
 // === impl AsError ===
@@ -78,14 +78,14 @@ impl<E: Deref<Target = dyn Error + Send + Sync>> AsError<InBox> for E {
 // === impl Trigger ===
 
 impl<P> Trigger<P> {
-    pub(crate) fn on_error<F, E, K>(self, acts_on: F) -> Trigger<ErrorsIf<F, E>>
+    pub(crate) fn on_error<F, E, K>(self, acts_on: F) -> Trigger<IfError<F, E>>
     where
         E: AsError<K>,
     {
         Trigger {
             reasons: self.reasons,
             status: self.status,
-            error: ErrorsIf {
+            error: IfError {
                 acts_on,
                 as_error: E::as_error,
             },
@@ -94,11 +94,11 @@ impl<P> Trigger<P> {
 
     pub(crate) fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
-        P: ErrorTrigger<E>,
+        P: RetryOnError<E>,
     {
-        match (outcome.result, outcome.refusal) {
+        match (outcome.result, outcome.rejection) {
             (Err(error), _) => self.error.acts_on(error),
-            (Ok(_), Some(refusal)) if self.reasons.contains(&refusal.reason) => true,
+            (Ok(_), Some(rejection)) if self.reasons.contains(&rejection.reason) => true,
             (Ok(status), _) => (self.status)(status),
         }
     }
@@ -113,9 +113,9 @@ impl<P: fmt::Debug> fmt::Debug for Trigger<P> {
     }
 }
 
-// === impl ErrorTrigger ===
+// === impl RetryOnError ===
 
-impl<E> ErrorTrigger<E> for NoErrors {
+impl<E> RetryOnError<E> for NoErrors {
     fn acts_on(&self, _: &E) -> bool {
         false
     }
@@ -125,7 +125,7 @@ impl<E> ErrorTrigger<E> for NoErrors {
     }
 }
 
-impl<E, F: Fn(&E) -> bool> ErrorTrigger<E> for ErrorsIf<F, E> {
+impl<E, F: Fn(&E) -> bool> RetryOnError<E> for IfError<F, E> {
     fn acts_on(&self, error: &E) -> bool {
         (self.acts_on)(error)
     }
@@ -135,9 +135,9 @@ impl<E, F: Fn(&E) -> bool> ErrorTrigger<E> for ErrorsIf<F, E> {
     }
 }
 
-// === impl ErrorsIf ===
+// === impl IfError ===
 
-impl<F: Clone, E> Clone for ErrorsIf<F, E> {
+impl<F: Clone, E> Clone for IfError<F, E> {
     fn clone(&self) -> Self {
         Self {
             acts_on: self.acts_on.clone(),
@@ -146,9 +146,9 @@ impl<F: Clone, E> Clone for ErrorsIf<F, E> {
     }
 }
 
-impl<F: Copy, E> Copy for ErrorsIf<F, E> {}
+impl<F: Copy, E> Copy for IfError<F, E> {}
 
-impl<F, E> fmt::Debug for ErrorsIf<F, E> {
+impl<F, E> fmt::Debug for IfError<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(std::any::type_name::<F>())
     }

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use tower::{Layer as _, ServiceExt, retry::budget::Budget};
 use tower_429::{
     BackoffLayer,
-    refusal::Reason,
-    trail::{Layer, Why},
+    rejection::Reason,
+    trail::{LayerKind, StopReason},
 };
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -63,7 +63,10 @@ async fn a_hint_as_long_as_max_wait_is_waited_for_and_a_longer_one_returned_at_o
     let provider = Provider::script([limited(61)]);
     let response = call(&BackoffLayer::new(), &provider).await;
     assert_eq!(response.body(), "the provider's own 429");
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::WaitTooLong)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::WaitTooLong)]
+    );
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
@@ -89,7 +92,10 @@ async fn a_hint_that_does_not_fit_the_deadline_is_returned_at_once() {
     let provider = Provider::script([limited(6), limited(6)]);
     let layer = BackoffLayer::new().deadline(secs(10));
     let response = call(&layer, &provider).await;
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::PastDeadline)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::PastDeadline)]
+    );
     assert_eq!(
         start.elapsed(),
         provider.seen()[1].at,
@@ -146,7 +152,10 @@ async fn delays_of_one_s_own_end_the_attempts_when_they_end() {
         .await
         .unwrap();
     assert_eq!(provider.waits(), [secs(3), secs(1)]);
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::AttemptsUsedUp)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::AttemptsUsedUp)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +174,10 @@ async fn the_last_answer_is_returned_with_the_trail_when_the_attempts_are_used_u
         })
         .collect();
     assert_eq!(statuses, [(1, true, 429), (2, true, 529), (3, true, 503)]);
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::AttemptsUsedUp)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::AttemptsUsedUp)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +208,10 @@ async fn what_time_does_not_cure_is_not_waited_for() {
     );
     let provider = Provider::script([told]);
     let response = call(&BackoffLayer::new(), &provider).await;
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::TimeDoesNotHelp)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::TimeDoesNotHelp)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -277,7 +292,10 @@ async fn each_retry_is_paid_for_and_an_empty_budget_ends_the_call() {
     assert_eq!(call(&layer, &provider).await.status(), 200);
     assert_eq!(purse.count(), (1, 1));
     let response = call(&layer, &provider).await;
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::BudgetEmpty)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::BudgetEmpty)]
+    );
     assert_eq!(purse.count(), (0, 1));
 }
 
@@ -296,5 +314,8 @@ async fn a_body_over_the_bound_is_sent_once_and_the_trail_says_why() {
     let provider = Provider::script([limited(1)]);
     let response = call(&BackoffLayer::new().replay_limit(10), &provider).await;
     assert_eq!(response.body(), "the provider's own 429");
-    assert_eq!(whys(&response), [(Layer::Backoff, Why::BodyTooLarge)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::BodyTooLarge)]
+    );
 }

@@ -62,7 +62,7 @@ async fn inspect_limits_is_the_layer_that_reads_bodies() {
     let mut reasons = Vec::new();
     for service in [by_method, by_layer] {
         let response = service.oneshot(chat("m")).await.unwrap();
-        reasons.push(refusal(&response).reason);
+        reasons.push(rejection(&response).reason);
     }
-    assert_eq!(reasons, [tower_429::refusal::Reason::QuotaExhausted; 2]);
+    assert_eq!(reasons, [tower_429::rejection::Reason::QuotaExhausted; 2]);
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, layer::layer_fn, timeout::TimeoutLayer};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
-    trail::{Action, Attempt, Layer, Progress, Trail},
+    trail::{Action, Attempt, LayerKind, Progress, Trail},
 };
 
 type Outcome = Result<Response<String>, io::Error>;
@@ -287,9 +287,9 @@ async fn steps_stand_at_the_answer_that_the_layer_received() {
     let response = service.oneshot(chat("m")).await.unwrap();
     let steps = steps(&response);
     assert_eq!(steps.len(), 4, "{}", trail(&response));
-    let waits = |steps: &Vec<(Layer, Action)>| {
+    let waits = |steps: &Vec<(LayerKind, Action)>| {
         let mut steps = steps.iter();
-        steps.any(|step| matches!(step, (Layer::Backoff, Action::Wait(_))))
+        steps.any(|step| matches!(step, (LayerKind::Backoff, Action::Wait(_))))
     };
     assert_eq!(
         steps.iter().map(waits).collect::<Vec<_>>(),
@@ -416,7 +416,7 @@ fn limits_the_first() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_remembers_a_refusal_waited_out_beside_another_request() {
+async fn fallback_remembers_a_rejection_waited_out_beside_another_request() {
     let provider = limits_the_first();
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::new(["lesser"]))
@@ -431,7 +431,7 @@ async fn fallback_remembers_a_refusal_waited_out_beside_another_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_learns_of_a_refusal_waited_out_beside_another_request() {
+async fn pool_learns_of_a_rejection_waited_out_beside_another_request() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
@@ -523,7 +523,7 @@ async fn max_sends_counts_requests_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_cools_if_only_a_request_sent_before_its_refusal_passes() {
+async fn key_cools_if_only_a_request_sent_before_its_rejection_passes() {
     let provider = Provider::new({
         let mut count = 0;
         move |_| {
@@ -577,7 +577,7 @@ async fn each_request_of_a_hedge_is_counted_once_with_its_own_target() {
             r#"tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 2"#
                 .to_owned(),
             format!(
-                r#"tower_429_attempts_total{{host="api.example",target="own",outcome="refused"}} {refused}"#
+                r#"tower_429_attempts_total{{host="api.example",target="own",outcome="rejected"}} {refused}"#
             ),
         ]
     );

@@ -1,4 +1,4 @@
-//! Connections survive: a refusal that is thrown away costs no new one (HTTP/1.1, over loopback).
+//! Connections survive: a rejection that is thrown away costs no new one (HTTP/1.1, over loopback).
 
 use std::{
     convert::Infallible,
@@ -31,7 +31,7 @@ use tower_429::{BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationL
 type Answer = BoxBody<Bytes, Infallible>;
 
 /// Refuses so many times, then answers; counts connections.
-async fn serve(refusal: fn() -> Answer, refusals: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn serve(rejection: fn() -> Answer, rejections: usize) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = Arc::new(AtomicUsize::new(0));
@@ -46,10 +46,10 @@ async fn serve(refusal: fn() -> Answer, refusals: usize) -> (SocketAddr, Arc<Ato
                 async move {
                     request.into_body().collect().await.unwrap();
                     Ok::<_, Infallible>(match requests.fetch_add(1, Ordering::SeqCst) {
-                        number if number < refusals => Response::builder()
+                        number if number < rejections => Response::builder()
                             .status(429)
                             .header("retry-after-ms", "1")
-                            .body(refusal())
+                            .body(rejection())
                             .unwrap(),
                         _ => Response::new(Full::from("done").boxed()),
                     })
@@ -76,24 +76,24 @@ fn late() -> Answer {
 
 type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
-/// How many connections ten refusals and an answer take.
-async fn connections<L, R>(layer: L, refusal: fn() -> Answer) -> usize
+/// How many connections ten rejections and an answer take.
+async fn connections<L, R>(layer: L, rejection: fn() -> Answer) -> usize
 where
     L: Layer<HyperClient>,
     L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = client::Error>,
     R: Body<Data = Bytes, Error = hyper::Error>,
 {
-    connections_of(layer, refusal, 10).await
+    connections_of(layer, rejection, 10).await
 }
 
-/// How many connections so many refusals and an answer take.
-async fn connections_of<L, R>(layer: L, refusal: fn() -> Answer, refusals: usize) -> usize
+/// How many connections so many rejections and an answer take.
+async fn connections_of<L, R>(layer: L, rejection: fn() -> Answer, rejections: usize) -> usize
 where
     L: Layer<HyperClient>,
     L::Service: Service<Request<Full<Bytes>>, Response = Response<R>, Error = client::Error>,
     R: Body<Data = Bytes, Error = hyper::Error>,
 {
-    let (address, connections) = serve(refusal, refusals).await;
+    let (address, connections) = serve(rejection, rejections).await;
     let client = layer.layer(Client::builder(TokioExecutor::new()).build_http());
     let request = Request::post(format!("http://{address}/v1/chat"))
         .body(Full::from(r#"{"model":"0"}"#))
@@ -105,30 +105,30 @@ where
 }
 
 #[tokio::test]
-async fn ten_refusals_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
+async fn ten_rejections_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() {
     let eleven = || (1..=11).map(|number| number.to_string());
-    for refusal in [large, late] {
+    for rejection in [large, late] {
         let backoff = BackoffLayer::new().attempts(11);
-        assert_eq!(connections(backoff, refusal).await, 1, "backoff");
+        assert_eq!(connections(backoff, rejection).await, 1, "backoff");
         let keys = KeyRotationLayer::new(KeyPool::new(eleven()).unwrap());
-        assert_eq!(connections(keys, refusal).await, 1, "key rotation");
+        assert_eq!(connections(keys, rejection).await, 1, "key rotation");
         let fallback = FallbackLayer::new(eleven());
-        assert_eq!(connections(fallback, refusal).await, 1, "fallback");
+        assert_eq!(connections(fallback, rejection).await, 1, "fallback");
         let inspected = ServiceBuilder::new()
             .layer(BackoffLayer::new().attempts(11))
             .layer(InspectLayer::new());
-        assert_eq!(connections(inspected, refusal).await, 1, "inspect");
-        let patience = Duration::from_secs(60);
+        assert_eq!(connections(inspected, rejection).await, 1, "inspect");
+        let max_wait = Duration::from_secs(60);
         let one = KeyRotationLayer::new(KeyPool::new(["one"]).unwrap());
-        let one = one.wait_when_exhausted(patience);
+        let one = one.wait_when_exhausted(max_wait);
         // A hint of 1 ms that proves false is waited for ever longer.
         assert_eq!(
-            connections_of(one, refusal, 4).await,
+            connections_of(one, rejection, 4).await,
             1,
             "waiting for a key"
         );
-        let own = FallbackLayer::new(["0"]).wait_when_exhausted(patience);
-        let own = connections_of(own, refusal, 4).await;
+        let own = FallbackLayer::new(["0"]).wait_when_exhausted(max_wait);
+        let own = connections_of(own, rejection, 4).await;
         assert_eq!(own, 1, "waiting for a target");
     }
 }

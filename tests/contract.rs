@@ -30,11 +30,11 @@ fn pool() -> KeyPool {
     KeyPool::new(["a", "b", "c"]).unwrap()
 }
 
-/// Each layer alone, and all of them in each order, around `inner`; with `patience`, those that may wait do.
+/// Each layer alone, and all of them in each order, around `inner`; with `max_wait`, those that may wait do.
 fn stacks_of<S>(
     inner: &S,
     pool: &KeyPool,
-    patience: Option<Duration>,
+    max_wait: Option<Duration>,
 ) -> Vec<(&'static str, Client)>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>
@@ -68,11 +68,11 @@ where
             ]
         };
     }
-    match patience {
+    match max_wait {
         None => each!(b, k, f()),
-        Some(patience) => {
-            let k = k.wait_when_exhausted(patience);
-            each!(b, k, f().wait_when_exhausted(patience))
+        Some(max_wait) => {
+            let k = k.wait_when_exhausted(max_wait);
+            each!(b, k, f().wait_when_exhausted(max_wait))
         }
     }
 }
@@ -212,7 +212,7 @@ async fn drop_after(steps: usize, service: Client) -> bool {
 }
 
 /// Drops calls after any number of steps until one comes to its end.
-async fn drop_at_any_state(index: usize, patience: Option<Duration>) {
+async fn drop_at_any_state(index: usize, max_wait: Option<Duration>) {
     let mut ended = false;
     for steps in 0..200 {
         // An answer takes a while, and a permit is not there at once: every state is seen.
@@ -220,7 +220,7 @@ async fn drop_at_any_state(index: usize, patience: Option<Duration>) {
         let provider = Provider::new(move |_| Answer::Slow(secs(2), 429, hint.clone()));
         let permits = ConcurrencyLimitLayer::new(1).layer(provider);
         let pool = pool();
-        let (name, service) = stacks_of(&permits, &pool, patience).swap_remove(index);
+        let (name, service) = stacks_of(&permits, &pool, max_wait).swap_remove(index);
         ended = drop_after(steps, service.clone()).await;
         assert!(
             pool.snapshot().iter().all(|key| key.in_flight == 0),

@@ -18,7 +18,7 @@ use tower::{
 };
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    refusal::{Reason, Refusal, Scope},
+    rejection::{Reason, Rejection, Scope},
 };
 
 type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Infallible>;
@@ -83,7 +83,7 @@ fn keys(pool: &KeyPool) -> KeyRotationLayer {
 fn is_free(pool: &KeyPool) -> bool {
     let keys = pool.snapshot();
     keys.iter()
-        .all(|key| key.until.is_none() && key.limited_models.is_empty())
+        .all(|key| key.cooldown_until.is_none() && key.limited_models.is_empty())
 }
 
 /// The keys that were sent, in order, since the last look.
@@ -97,13 +97,13 @@ fn models(seen: &Seen) -> Vec<String> {
     seen.into_iter().map(|(_, model)| model).collect()
 }
 
-fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Refusal> {
+fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Rejection> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Refusal::from_parts(&head, body.as_bytes(), SystemTime::UNIX_EPOCH)
+    Rejection::from_parts(&head, body.as_bytes(), SystemTime::UNIX_EPOCH)
 }
 
 fn message(text: &str) -> String {
@@ -153,11 +153,11 @@ fn denial_names_the_model_or_the_request_and_a_dead_key_neither() {
         ),
     ];
     for (status, body) in of_model {
-        let refusal = read(status, &[], &body).expect(&body);
-        assert_eq!(refusal.reason, Reason::KeyRejected, "{body}");
-        assert!(refusal.another_key_helps(), "{body}");
-        assert!(refusal.another_model_helps(), "{body}");
-        assert_ne!(refusal.scope, Some(Scope::Request), "{body}");
+        let rejection = read(status, &[], &body).expect(&body);
+        assert_eq!(rejection.reason, Reason::KeyRejected, "{body}");
+        assert!(rejection.another_key_helps(), "{body}");
+        assert!(rejection.another_model_helps(), "{body}");
+        assert_ne!(rejection.scope, Some(Scope::Request), "{body}");
     }
     let of_request = [
         (403, r#"{"error":{"code":403,"status":"PERMISSION_DENIED","message":"Permission 'aiplatform.endpoints.predict' denied on resource '//aiplatform.googleapis.com/projects/a/locations/b/publishers/google/models/c' (or it may not exist)."}}"#.to_owned()),
@@ -169,11 +169,11 @@ fn denial_names_the_model_or_the_request_and_a_dead_key_neither() {
         (403, message("Resource not accessible by personal access token")),
     ];
     for (status, body) in of_request {
-        let refusal = read(status, &[], &body).expect(&body);
-        assert_eq!(refusal.reason, Reason::KeyRejected, "{body}");
-        assert_eq!(refusal.scope, Some(Scope::Request), "{body}");
-        assert!(refusal.another_key_helps(), "{body}");
-        assert!(!refusal.another_model_helps(), "{body}");
+        let rejection = read(status, &[], &body).expect(&body);
+        assert_eq!(rejection.reason, Reason::KeyRejected, "{body}");
+        assert_eq!(rejection.scope, Some(Scope::Request), "{body}");
+        assert!(rejection.another_key_helps(), "{body}");
+        assert!(!rejection.another_model_helps(), "{body}");
     }
     let of_key = [
         (401, message("Incorrect API key provided: sk-a.")),
@@ -181,9 +181,9 @@ fn denial_names_the_model_or_the_request_and_a_dead_key_neither() {
         (401, String::new()),
     ];
     for (status, body) in of_key {
-        let refusal = read(status, &[], &body).expect(&body);
-        assert_ne!(refusal.scope, Some(Scope::Request), "{body}");
-        assert!(!refusal.another_model_helps(), "{body}");
+        let rejection = read(status, &[], &body).expect(&body);
+        assert_ne!(rejection.scope, Some(Scope::Request), "{body}");
+        assert!(!rejection.another_model_helps(), "{body}");
     }
     for (status, text) in [
         (
@@ -213,7 +213,7 @@ async fn missing_scope_of_one_endpoint_never_holds_back_other_requests() {
         assert!(is_free(&pool));
         advance(Duration::from_secs(600)).await;
     }
-    let waiting = keys(&pool).respond_when_exhausted();
+    let waiting = keys(&pool).reject_when_exhausted();
     let (client, seen) = provider(|_, asked| match asked {
         "/v1/models" => (401, SCOPES),
         _ => (200, ""),
@@ -242,7 +242,7 @@ async fn model_that_a_key_may_not_use_leaves_the_key_to_other_models() {
     let limited: Vec<_> = pool
         .snapshot()
         .into_iter()
-        .map(|key| (key.cools_for, key.limited_models))
+        .map(|key| (key.cooldown_reason, key.limited_models))
         .collect();
     assert_eq!(limited[0].0, None);
     assert_eq!(

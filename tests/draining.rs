@@ -1,4 +1,4 @@
-//! A refusal that is thrown away is read to its end first, but not at any price; on a paused clock.
+//! A rejection that is thrown away is read to its end first, but not at any price; on a paused clock.
 
 #![allow(clippy::disallowed_methods)] // a test under a paused clock may look at it
 
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
-/// The body of a refusal that never ends.
+/// The body of a rejection that never ends.
 #[derive(Clone, Copy)]
 enum Endless {
     Silent,
@@ -43,15 +43,15 @@ struct Provider {
 struct Shared {
     /// When it was asked.
     asked: Mutex<Vec<Instant>>,
-    /// What was read of the refusal.
+    /// What was read of the rejection.
     read: AtomicUsize,
-    /// Bodies of refusals that somebody holds.
+    /// Bodies of rejections that somebody holds.
     held: AtomicUsize,
 }
 
-struct Refusal(Endless, Arc<Shared>);
+struct Rejection(Endless, Arc<Shared>);
 
-impl Body for Refusal {
+impl Body for Rejection {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -70,17 +70,17 @@ impl Body for Refusal {
     }
 }
 
-impl Drop for Refusal {
+impl Drop for Rejection {
     fn drop(&mut self) {
         self.1.held.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Refuses the first request, and answers the next with what is left of the refusal: nothing.
+/// Refuses the first request, and answers the next with what is left of the rejection: nothing.
 impl Service<Request<String>> for Provider {
-    type Response = Response<Refusal>;
+    type Response = Response<Rejection>;
     type Error = Infallible;
-    type Future = Ready<Result<Response<Refusal>, Infallible>>;
+    type Future = Ready<Result<Response<Rejection>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -89,7 +89,7 @@ impl Service<Request<String>> for Provider {
     fn call(&mut self, _: Request<String>) -> Self::Future {
         let mut asked = self.shared.asked.lock().unwrap();
         let held = self.shared.held.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(held, 0, "the refusal is let go before the next attempt");
+        assert_eq!(held, 0, "the rejection is let go before the next attempt");
         let mut response = Response::builder();
         if asked.is_empty() {
             response = response.status(429);
@@ -98,17 +98,17 @@ impl Service<Request<String>> for Provider {
             }
         }
         asked.push(Instant::now());
-        let body = Refusal(self.endless, self.shared.clone());
+        let body = Rejection(self.endless, self.shared.clone());
         ready(Ok(response.body(body).unwrap()))
     }
 }
 
-/// How long after the refusal the next attempt came, and what was read of the refusal.
+/// How long after the rejection the next attempt came, and what was read of the rejection.
 async fn refused<L>(layer: L, hint: Option<&'static str>, endless: Endless) -> (Duration, usize)
 where
     L: Layer<
             Provider,
-            Service: Service<Request<String>, Response = Response<Refusal>, Error = Infallible>,
+            Service: Service<Request<String>, Response = Response<Rejection>, Error = Infallible>,
         >,
 {
     let provider = Provider {
@@ -145,7 +145,7 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_falls_silent_is_waited_for_for_a_second() {
+async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
     for (wait, _) in [
         refused(keys(), None, Endless::Silent).await,
         refused(fallback(), None, Endless::Silent).await,
@@ -158,7 +158,7 @@ async fn a_refusal_that_falls_silent_is_waited_for_for_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_goes_on_is_read_for_64_kib() {
+async fn a_rejection_that_goes_on_is_read_for_64_kib() {
     for (wait, read) in [
         refused(backoff(), Some("2"), Endless::Talking).await,
         refused(keys(), None, Endless::Talking).await,
@@ -173,13 +173,13 @@ async fn a_refusal_that_goes_on_is_read_for_64_kib() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_goes_on_about_nothing_is_not_read_for_ever() {
+async fn a_rejection_that_goes_on_about_nothing_is_not_read_for_ever() {
     let (wait, _) = refused(keys(), None, Endless::Empty).await;
     assert!(wait <= MILLISECOND, "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_goes_on_while_the_refusal_is_read() {
+async fn the_wait_goes_on_while_the_rejection_is_read() {
     let (wait, _) = refused(backoff(), Some("2"), Endless::Silent).await;
     assert!(
         (2 * SECOND..=2 * SECOND + MILLISECOND).contains(&wait),
@@ -188,7 +188,7 @@ async fn the_wait_goes_on_while_the_refusal_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_falls_silent_does_not_use_up_the_deadline() {
+async fn a_rejection_that_falls_silent_does_not_use_up_the_deadline() {
     let deadline = Duration::from_millis(600);
     let own = |_| std::iter::repeat(MILLISECOND);
     for (wait, _) in [

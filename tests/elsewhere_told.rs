@@ -6,7 +6,7 @@ use http::Request;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use script::*;
 use tower::{Layer as _, ServiceExt};
-use tower_429::{FallbackLayer, fallback::Target, refusal::Window};
+use tower_429::{FallbackLayer, fallback::Target, rejection::Window};
 
 #[tokio::test(start_paused = true)]
 async fn what_fallback_asks_elsewhere_is_counted_there_and_a_host_without_a_scheme_by_its_name() {
@@ -31,7 +31,7 @@ async fn what_fallback_asks_elsewhere_is_counted_there_and_a_host_without_a_sche
         .collect();
     counted.sort_unstable();
     let expected = [
-        r#"tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 1"#,
+        r#"tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 1"#,
         r#"tower_429_attempts_total{host="other.example",target="fallback",outcome="answered"} 1"#,
         r#"tower_429_attempts_total{host="proxied.example",target="own",outcome="answered"} 1"#,
         r#"tower_429_calls_total{host="api.example",outcome="answered"} 1"#,
@@ -58,7 +58,7 @@ async fn what_a_target_elsewhere_answers_is_read_in_the_words_of_its_provider() 
     let response = service.oneshot(chat("m")).await.unwrap();
     let windows = attempts(&response)
         .into_iter()
-        .map(|attempt| attempt.refusal.unwrap().window);
+        .map(|attempt| attempt.rejection.unwrap().window);
     let expected = [Some(Window::Minute), Some(Window::Day)];
     assert_eq!(windows.collect::<Vec<_>>(), expected);
 }

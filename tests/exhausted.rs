@@ -28,8 +28,8 @@ fn answered() -> Answer {
     Response::new(Full::from("{}").boxed())
 }
 
-fn keys() -> KeyRotationLayer<tower_429::key_rotation::Respond> {
-    KeyRotationLayer::new(KeyPool::new(["one"]).unwrap()).respond_when_exhausted()
+fn keys() -> KeyRotationLayer<tower_429::key_rotation::Reject> {
+    KeyRotationLayer::new(KeyPool::new(["one"]).unwrap()).reject_when_exhausted()
 }
 
 #[tokio::test]

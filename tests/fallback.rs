@@ -10,8 +10,8 @@ use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{
     Call, FallbackLayer,
     fallback::Target,
-    refusal::Reason,
-    trail::{Action, Layer, Why},
+    rejection::Reason,
+    trail::{Action, LayerKind, StopReason},
 };
 
 async fn call<S>(service: &S, request: Request<String>) -> Response<String>
@@ -50,10 +50,13 @@ async fn the_own_model_is_asked_first_then_each_target_once_in_order() {
     let response = call(&service, chat("m")).await;
     assert_eq!(provider.models(), ["m", "b", "c", "d"]);
     assert_eq!(response.body(), "the provider's own 429");
-    let last = vec![(Layer::Fallback, Action::Return(Why::NoFreeTarget))];
+    let last = vec![(
+        LayerKind::Fallback,
+        Action::Return(StopReason::NoFreeTarget),
+    )];
     assert_eq!(steps(&response).last(), Some(&last));
     assert!(
-        refusal(&response).retry_after.unwrap() <= secs(7),
+        rejection(&response).retry_after.unwrap() <= secs(7),
         "when the first target frees"
     );
     let told: Vec<_> = attempts(&response)
@@ -191,7 +194,7 @@ async fn a_request_that_names_no_model_is_sent_as_it_is_and_the_trail_says_so() 
         let response = call(&service, request.unwrap()).await;
         assert_eq!(
             whys(&response),
-            [(Layer::Fallback, Why::NoModel)],
+            [(LayerKind::Fallback, StopReason::NoModel)],
             "{kind} {coding} {body}"
         );
         assert_eq!(provider.seen()[0].body, body);
@@ -243,7 +246,10 @@ async fn a_request_may_ask_for_no_fallback() {
         .insert(Call::new().without_fallback());
     let response = call(&service, request).await;
     assert_eq!(provider.models(), ["m", "b", "m"], "not even to begin with");
-    assert_eq!(whys(&response), [(Layer::Fallback, Why::FallbackOff)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Fallback, StopReason::FallbackOff)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,5 +258,8 @@ async fn a_layer_without_targets_passes_everything_through() {
     let none: [&str; 0] = [];
     let service = FallbackLayer::new(none).layer(provider.clone());
     let response = call(&service, chat("m")).await;
-    assert_eq!(whys(&response), [(Layer::Fallback, Why::NoFreeTarget)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Fallback, StopReason::NoFreeTarget)]
+    );
 }

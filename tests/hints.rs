@@ -12,11 +12,11 @@ use tokio::time::Instant;
 use tower::{Layer as _, ServiceExt};
 use tower_429::{
     BackoffLayer, Call,
-    refusal::Refusal,
-    trail::{Layer, Why},
+    rejection::Rejection,
+    trail::{LayerKind, StopReason},
 };
 
-/// What a refusal says, and what is read of it in milliseconds.
+/// What a rejection says, and what is read of it in milliseconds.
 type Row<'a> = (&'a [(&'static str, &'a str)], Option<u64>);
 
 const DATE: (&str, &str) = ("date", "Mon, 05 Aug 2019 09:27:00 GMT");
@@ -56,13 +56,13 @@ const TABLE: &[Row<'_>] = &[
     (&[], None),
 ];
 
-fn refusal_of(headers: &[(&str, &str)], now: SystemTime) -> Refusal {
+fn rejection_of(headers: &[(&str, &str)], now: SystemTime) -> Rejection {
     let mut response = Response::builder().status(429);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Refusal::from_head(&head, now).expect("a 429 is a refusal")
+    Rejection::from_head(&head, now).expect("a 429 is a rejection")
 }
 
 fn answer_of(headers: &[(&'static str, &str)]) -> Answer {
@@ -73,7 +73,7 @@ fn answer_of(headers: &[(&'static str, &str)]) -> Answer {
 #[test]
 fn a_hint_is_read_exactly_or_not_at_all() {
     for (headers, expected) in TABLE {
-        let hint = refusal_of(headers, SystemTime::UNIX_EPOCH).retry_after;
+        let hint = rejection_of(headers, SystemTime::UNIX_EPOCH).retry_after;
         assert_eq!(hint, expected.map(Duration::from_millis), "{headers:?}");
     }
 }
@@ -84,12 +84,12 @@ fn a_date_is_measured_by_the_clock_of_the_response_and_by_ours_if_it_has_none() 
     let theirs = SystemTime::UNIX_EPOCH + secs(1_564_997_220);
     let in_a_minute = ("retry-after", "Mon, 05 Aug 2019 09:28:00 GMT");
     let minute = Some(secs(60));
-    assert_eq!(refusal_of(&[in_a_minute], theirs).retry_after, minute);
+    assert_eq!(rejection_of(&[in_a_minute], theirs).retry_after, minute);
     for ours in [theirs - secs(3_600), theirs + secs(3_600)] {
-        let refusal = refusal_of(&[in_a_minute, DATE], ours);
-        assert_eq!(refusal.retry_after, minute, "an hour off");
-        let refusal = refusal_of(&[in_a_minute, ("date", "yesterday")], ours);
-        assert_ne!(refusal.retry_after, minute, "no date to measure by");
+        let rejection = rejection_of(&[in_a_minute, DATE], ours);
+        assert_eq!(rejection.retry_after, minute, "an hour off");
+        let rejection = rejection_of(&[in_a_minute, ("date", "yesterday")], ours);
+        assert_ne!(rejection.retry_after, minute, "no date to measure by");
     }
 }
 
@@ -128,17 +128,17 @@ async fn a_hint_over_the_longest_wait_or_the_deadline_is_returned_without_a_wait
             (
                 BackoffLayer::new().max_wait(shorter),
                 None,
-                Why::WaitTooLong,
+                StopReason::WaitTooLong,
             ),
             (
                 BackoffLayer::new().max_wait(hint).deadline(hint),
                 None,
-                Why::PastDeadline,
+                StopReason::PastDeadline,
             ),
             (
                 BackoffLayer::new().max_wait(hint),
                 Some(Call::new().deadline(hint)),
-                Why::PastDeadline,
+                StopReason::PastDeadline,
             ),
         ];
         for (layer, call, why) in settings {
@@ -150,7 +150,7 @@ async fn a_hint_over_the_longest_wait_or_the_deadline_is_returned_without_a_wait
             let start = Instant::now();
             let response = layer.layer(provider).oneshot(request).await.unwrap();
             assert_eq!(start.elapsed(), Duration::ZERO, "{headers:?}");
-            assert_eq!(whys(&response), [(Layer::Backoff, why)], "{headers:?}");
+            assert_eq!(whys(&response), [(LayerKind::Backoff, why)], "{headers:?}");
         }
     }
 }

@@ -66,7 +66,7 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-const LONG: &str = "a surcharge that no wait cures is a matter of this request's size, and a large one is returned";
+const LONG: &str = "a surcharge that no wait remedies is a matter of this request's size, and a large one is returned";
 
 const UNAUTHORIZED: &str =
     "one reporter took a 401 \"Unauthorized\" for a throttle; the row allows a rejected key too";
@@ -113,7 +113,7 @@ fn kind(row: &Value) -> &str {
     rows::text(&row["expected"], "kind")
 }
 
-/// The row is no refusal: nothing is limited, or nothing but another provider helps.
+/// The row is no rejection: nothing is limited, or nothing but another provider helps.
 fn is_none(row: &Value) -> bool {
     let named = kind(row) != "unknown";
     let limited = row["status"] == 429 || flag(row, "same_key_retry_helps");

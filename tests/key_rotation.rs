@@ -17,8 +17,8 @@ use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, KeyPool, KeyRotationLayer,
     key_rotation::{Key, KeyState, PoolError},
-    refusal::Reason,
-    trail::{Action, Layer, Why},
+    rejection::Reason,
+    trail::{Action, LayerKind, StopReason},
 };
 
 fn pool(keys: &[&str]) -> KeyPool {
@@ -39,7 +39,7 @@ fn state(pool: &KeyPool, label: &str) -> KeyState {
 fn cools(pool: &KeyPool, label: &str) -> Option<Reason> {
     let state = state(pool, label);
     let of_model = state.limited_models.first().map(|limited| limited.reason);
-    state.cools_for.or(of_model)
+    state.cooldown_reason.or(of_model)
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,8 +50,11 @@ async fn a_limited_key_is_left_for_the_next_at_once_and_each_is_asked_once() {
     assert_eq!(provider.keys(), ["a", "b", "c"]);
     assert!(provider.waits().iter().all(|wait| *wait <= secs(1)));
     assert_eq!(response.body(), "the provider's own 429");
-    let next = vec![(Layer::KeyRotation, Action::NextKey)];
-    let none = vec![(Layer::KeyRotation, Action::Return(Why::NoFreeKey))];
+    let next = vec![(LayerKind::KeyRotation, Action::NextKey)];
+    let none = vec![(
+        LayerKind::KeyRotation,
+        Action::Return(StopReason::NoFreeKey),
+    )];
     assert_eq!(steps(&response), [next.clone(), next, none]);
     let labels: Vec<_> = attempts(&response)
         .into_iter()
@@ -61,7 +64,7 @@ async fn a_limited_key_is_left_for_the_next_at_once_and_each_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_refusal_that_leaves_the_layer_tells_when_the_first_key_frees() {
+async fn the_rejection_that_leaves_the_layer_tells_when_the_first_key_frees() {
     let provider = Provider::script([limited(5), limited(3600)]);
     let response = call(&pool(&["a", "b"]), &provider).await;
     assert_eq!(
@@ -69,7 +72,7 @@ async fn the_refusal_that_leaves_the_layer_tells_when_the_first_key_frees() {
         "3600",
         "the head is the provider's own"
     );
-    let told = refusal(&response).retry_after.unwrap();
+    let told = rejection(&response).retry_after.unwrap();
     assert!(told > secs(4) && told <= secs(5), "{told:?}");
 }
 
@@ -78,8 +81,8 @@ async fn a_dead_last_key_does_not_hide_that_another_frees_soon() {
     let provider = Provider::script([limited(5), status(401)]);
     let response = call(&pool(&["a", "b"]), &provider).await;
     assert_eq!(response.status(), 401);
-    assert_eq!(refusal(&response).reason, Reason::RateLimited);
-    assert!(refusal(&response).retry_after.unwrap() <= secs(5));
+    assert_eq!(rejection(&response).reason, Reason::RateLimited);
+    assert!(rejection(&response).retry_after.unwrap() <= secs(5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +153,7 @@ async fn what_another_key_does_not_cure_is_returned() {
         assert!(
             pool.snapshot()
                 .iter()
-                .all(|key| key.cools_for.is_none() && key.refusals == 0)
+                .all(|key| key.cooldown_reason.is_none() && key.rejections == 0)
         );
     }
 }
@@ -160,7 +163,7 @@ async fn when_every_key_cools_the_one_that_frees_first_is_tried_anyway() {
     let provider = Provider::script([limited(60), limited(30), ok(), ok()]);
     let pool = pool(&["a", "b"]);
     assert_eq!(call(&pool, &provider).await.status(), 429);
-    // A success counts only if it was sent after the refusal came.
+    // A success counts only if it was sent after the rejection came.
     tokio::time::advance(secs(1)).await;
     assert_eq!(call(&pool, &provider).await.status(), 200);
     assert_eq!(provider.keys(), ["a", "b", "b"]);
@@ -171,7 +174,7 @@ async fn when_every_key_cools_the_one_that_frees_first_is_tried_anyway() {
 #[tokio::test(start_paused = true)]
 async fn when_every_key_cools_the_layer_may_answer_without_sending() {
     let provider = Provider::script([limited(60), limited(30)]);
-    let layer = KeyRotationLayer::new(pool(&["a", "b"])).respond_when_exhausted();
+    let layer = KeyRotationLayer::new(pool(&["a", "b"])).reject_when_exhausted();
     let service = layer.layer(provider.clone());
     service.clone().oneshot(chat("m")).await.unwrap();
     let response = service.oneshot(chat("m")).await.unwrap();
@@ -180,11 +183,14 @@ async fn when_every_key_cools_the_layer_may_answer_without_sending() {
         (429, "")
     );
     assert_eq!(response.headers()["retry-after"], "30");
-    assert!(refusal(&response).retry_after.unwrap() <= secs(30));
+    assert!(rejection(&response).retry_after.unwrap() <= secs(30));
     assert_eq!(provider.seen().len(), 2, "nothing was sent");
     let told = &attempts(&response)[0];
     assert_eq!((told.sent, told.key.as_deref()), (false, None));
-    assert_eq!(whys(&response), [(Layer::KeyRotation, Why::NoFreeKey)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::KeyRotation, StopReason::NoFreeKey)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +284,10 @@ async fn the_trail_says_that_no_pool_has_a_key() {
         .build()
         .unwrap();
     let response = call(&pool, &provider).await;
-    assert_eq!(whys(&response), [(Layer::KeyRotation, Why::NoKeyForOrigin)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::KeyRotation, StopReason::NoKeyForOrigin)]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,7 +314,7 @@ async fn keys_are_added_removed_and_replaced_while_calls_are_in_flight() {
     assert!(
         pool.snapshot()
             .iter()
-            .all(|key| key.cools_for.is_none() && key.in_flight == 0)
+            .all(|key| key.cooldown_reason.is_none() && key.in_flight == 0)
     );
     let unknown = |label: &str| {
         Err(PoolError::UnknownLabel {
@@ -396,11 +405,11 @@ async fn the_snapshot_counts_what_became_of_each_key() {
     );
     let (one, two) = (state(&pool, "key-1"), state(&pool, "key-2"));
     assert_eq!(
-        (one.uses, one.refusals, one.in_flight, one.cools_for),
+        (one.uses, one.rejections, one.in_flight, one.cooldown_reason),
         (2, 1, 0, Some(Reason::QuotaExhausted))
     );
     assert_eq!(
-        (two.uses, two.refusals, two.in_flight, two.cools_for),
+        (two.uses, two.rejections, two.in_flight, two.cooldown_reason),
         (2, 0, 0, None)
     );
 }
@@ -457,7 +466,7 @@ async fn uri_without_room_for_a_key_is_passed_on_and_blames_none() {
             let of_key = |seen: &Seen| seen.uri.query().is_some();
             assert!(provider.seen().iter().all(|seen| of_key(seen) == lent));
             let cooling = pool.snapshot();
-            let cooling = cooling.iter().filter(|key| key.cools_for.is_some());
+            let cooling = cooling.iter().filter(|key| key.cooldown_reason.is_some());
             assert_eq!(cooling.count(), if lent { 2 } else { 0 });
         }
     }

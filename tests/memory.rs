@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
-    trail::{Action, Trail, Why},
+    trail::{Action, StopReason, Trail},
 };
 
 #[global_allocator]
@@ -87,7 +87,7 @@ async fn an_upload_of_200_mib_takes_no_more_memory_than_the_bound_and_small_chan
     assert!(received.try_recv().is_err(), "it is sent once");
     let trail = response.extensions().get::<Trail>().expect("a trail");
     let last = trail.attempts().pop().expect("an attempt");
-    let is_too_large = |action| action == Action::Return(Why::BodyTooLarge);
+    let is_too_large = |action| action == Action::Return(StopReason::BodyTooLarge);
     assert!(
         !last.steps.is_empty() && last.steps.iter().all(|step| is_too_large(step.action)),
         "{trail}"

@@ -13,7 +13,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer
 use tower_429::{
     BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
     key_rotation::LimitedModel,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 fn pool(keys: &[&str]) -> KeyPool {
@@ -38,13 +38,13 @@ fn patient() -> BackoffLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_has_answered_after_its_refusals_does_not_cool() {
-    for refusals in [
+async fn a_key_that_has_answered_after_its_rejections_does_not_cool() {
+    for rejections in [
         vec![limited(20)],
         vec![limited(20), limited(30)],
         vec![status(429)],
     ] {
-        let provider = Provider::script(refusals.into_iter().chain([ok(), ok()]));
+        let provider = Provider::script(rejections.into_iter().chain([ok(), ok()]));
         let pool = pool(&["a", "b"]);
         let service = ServiceBuilder::new()
             .layer(KeyRotationLayer::new(pool.clone()))
@@ -115,7 +115,7 @@ async fn a_key_that_is_rejected_or_out_of_quota_at_a_lesser_model_is_so_for_all(
             .layer(FallbackLayer::new(["lesser"]))
             .service(provider.clone());
         assert_eq!(call(&service, "m").await, 200);
-        assert_eq!(pool.snapshot()[0].cools_for, Some(reason));
+        assert_eq!(pool.snapshot()[0].cooldown_reason, Some(reason));
     }
 }
 
@@ -128,9 +128,9 @@ async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one(
     // What the body would say.
     let read = |mut response: Response<String>| {
         if response.status() == 403 {
-            let mut refusal = Refusal::new(Reason::KeyRejected);
-            refusal.cures.model = Some(true);
-            response.extensions_mut().insert(refusal);
+            let mut rejection = Rejection::new(Reason::KeyRejected);
+            rejection.remedies.model = Some(true);
+            response.extensions_mut().insert(rejection);
         }
         response
     };
@@ -142,7 +142,7 @@ async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one(
         .service(provider);
     assert_eq!(call(&service, "m").await, 403);
     let state = pool.snapshot().remove(0);
-    assert_eq!(state.cools_for, None);
+    assert_eq!(state.cooldown_reason, None);
     assert_eq!(&*state.limited_models[0].model, "m");
 }
 
@@ -178,7 +178,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_learns_of_the_refusal_that_was_waited_out_when_time_ran_out() {
+async fn a_pool_learns_of_the_rejection_that_was_waited_out_when_time_ran_out() {
     let provider = Provider::script([limited(30)]);
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
@@ -193,7 +193,7 @@ async fn a_pool_learns_of_the_refusal_that_was_waited_out_when_time_ran_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_remembers_the_refusal_that_was_waited_out_when_time_ran_out() {
+async fn a_fallback_remembers_the_rejection_that_was_waited_out_when_time_ran_out() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" if seen.at < secs(30) => limited(30),
         _ => ok(),
@@ -213,7 +213,7 @@ async fn a_fallback_remembers_the_refusal_that_was_waited_out_when_time_ran_out(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_remembers_what_a_pool_was_waiting_for_and_not_its_last_key_s_refusal() {
+async fn a_fallback_remembers_what_a_pool_was_waiting_for_and_not_its_last_key_s_rejection() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("m", "a") if seen.at < secs(30) => limited(30),
         ("m", "b") => limited(40),

@@ -122,20 +122,20 @@ async fn a_call_that_is_dropped_before_the_client_takes_it_counts_at_no_target()
                 ("x-ratelimit-reset-requests", "40s".into()),
             ],
         ),
-        "refused" => limited(60),
+        "rejected" => limited(60),
         _ => Answer::Late(secs(20), 200),
     });
     let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
     let service = FallbackLayer::new(["m", "lesser"]).layer(permit);
     ask(service.clone(), "m").await;
-    let asks_m_next = tokio::spawn(ask(service.clone(), "refused"));
+    let asks_m_next = tokio::spawn(ask(service.clone(), "rejected"));
     yield_now().await;
     let holds_permit = tokio::spawn(ask(service.clone(), "n"));
     sleep(secs(1)).await;
     asks_m_next.abort();
     ask(service, "m").await;
     holds_permit.await.unwrap();
-    assert_eq!(provider.models(), ["m", "refused", "n", "m"]);
+    assert_eq!(provider.models(), ["m", "rejected", "n", "m"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -13,7 +13,9 @@ use std::{
 use http::{HeaderValue, Request, Response};
 use script::*;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Wait};
+use tower_429::{
+    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Queue,
+};
 
 fn backoff() -> BackoffLayer {
     BackoffLayer::new().jitter(0, Duration::ZERO)
@@ -65,7 +67,7 @@ async fn what_fallback_learns_on_the_second_round_is_known_to_the_next_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_rotation_files_a_refusal_on_the_second_round_under_the_model_of_its_request() {
+async fn key_rotation_files_a_rejection_on_the_second_round_under_the_model_of_its_request() {
     let pool = KeyPool::new(["a"]).unwrap();
     let service = ServiceBuilder::new()
         .layer(backoff())
@@ -127,7 +129,7 @@ async fn a_send_that_is_cut_off_between_two_layers_counts() {
 }
 
 /// A pool of one key, whose calls wait for it.
-fn waits(pool: &KeyPool) -> KeyRotationLayer<Wait> {
+fn waits(pool: &KeyPool) -> KeyRotationLayer<Queue> {
     KeyRotationLayer::new(pool.clone()).wait_when_exhausted(secs(900))
 }
 

@@ -332,12 +332,12 @@ fn no_error_of_a_configuration_contains_a_key_or_an_address() {
 #[tokio::test]
 async fn an_error_of_reqwest_is_handed_on_without_its_url() {
     use tower::Layer as _;
-    use tower_429::client::Reqwest;
+    use tower_429::client::ReqwestClient;
 
     let _alone = ALONE.lock().await;
     let printed = Printed::default();
     let pool = KeyPool::builder(["SECRET-1"]).query("key").build().unwrap();
-    let client = Reqwest::new(reqwest::Client::new());
+    let client = ReqwestClient::new(reqwest::Client::new());
     // Port 1 of loopback refuses; a relative URI is none to reqwest.
     for uri in ["http://127.0.0.1:1/TENANT", "/TENANT"] {
         let request = Request::get(uri).body(reqwest::Body::default()).unwrap();

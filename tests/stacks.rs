@@ -17,7 +17,7 @@ use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
     fallback::Target,
     key_rotation::KeyState,
-    trail::{Layer, Trail, Why},
+    trail::{LayerKind, StopReason, Trail},
 };
 
 fn keys(keys: &[&str]) -> KeyRotationLayer {
@@ -58,8 +58,8 @@ async fn a_cap_of_an_inner_layer_holds_over_the_stack_and_the_request_may_set_it
     assert_eq!(
         whys(&response),
         [
-            (Layer::Backoff, Why::SendsUsedUp),
-            (Layer::Fallback, Why::SendsUsedUp)
+            (LayerKind::Backoff, StopReason::SendsUsedUp),
+            (LayerKind::Fallback, StopReason::SendsUsedUp)
         ]
     );
 
@@ -157,7 +157,7 @@ async fn first_another_key_then_patience_then_a_lesser_model() {
     assert_eq!(
         asked[2],
         ("m", "a"),
-        "patience waits for the key that frees first"
+        "max_wait waits for the key that frees first"
     );
     assert_eq!(asked.last().unwrap().0, "lesser");
     let waits = provider.waits();
@@ -254,7 +254,7 @@ async fn a_key_outside_fallback_is_not_blamed_for_another_origin() {
         .service(provider.clone());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 401);
-    let cooling = |key: &KeyState| !key.limited_models.is_empty() || key.until.is_some();
+    let cooling = |key: &KeyState| !key.limited_models.is_empty() || key.cooldown_until.is_some();
     let cooling: Vec<_> = pool.snapshot().iter().map(cooling).collect();
     assert_eq!(cooling, [true, false], "but for its own it is");
 }

@@ -240,13 +240,13 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
     telemetry::observe("openai", &pool);
     let expected = [
         r#"tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 1"#,
-        r#"tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 3"#,
+        r#"tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 3"#,
         r#"tower_429_calls_total{host="api.example",outcome="answered"} 1"#,
         r#"tower_429_fallbacks_total{host="api.example"} 1"#,
-        r#"tower_429_keys{pool="openai",state="cooling"} 0"#,
+        r#"tower_429_keys{pool="openai",state="on_cooldown"} 0"#,
         r#"tower_429_keys{pool="openai",state="free"} 0"#,
         r#"tower_429_keys{pool="openai",state="limited"} 2"#,
-        r#"tower_429_refusals_total{host="api.example",reason="rate_limited"} 3"#,
+        r#"tower_429_rejections_total{host="api.example",reason="rate_limited"} 3"#,
         r#"tower_429_rotations_total{host="api.example"} 1"#,
         r#"tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="+Inf"} 1"#,
         r#"tower_429_wait_seconds_bucket{host="api.example",layer="backoff",le="1"} 0"#,
@@ -264,7 +264,7 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_refusal() {
+async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_rejection() {
     let _alone = ALONE.lock().await;
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
@@ -327,7 +327,7 @@ async fn request_cut_off_before_it_went_out_is_no_attempt() {
         .iter()
         .filter(|it| it.starts_with("tower_429_attempts_total{"));
     let refused =
-        r#"tower_429_attempts_total{host="api.example",target="own",outcome="refused"} 1"#;
+        r#"tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 1"#;
     assert_eq!(attempts.next().unwrap(), refused);
     assert_eq!(attempts.next(), None);
 }
@@ -364,7 +364,7 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
     let response = with(&before(limited(3600))).oneshot(chat("m"));
     let response = response.await.unwrap();
     assert_eq!(response.status(), 429);
-    assert_eq!(end("tower_429.outcome"), "refused");
+    assert_eq!(end("tower_429.outcome"), "rejected");
     assert_eq!(end("error.type"), "429");
     assert_eq!(end("otel.status_code"), "ERROR");
     assert_eq!(end("http.request.resend_count"), "1 i64");
@@ -395,7 +395,7 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
         .into_iter()
         .filter(|line| line.contains("calls_total"))
         .collect();
-    let expected = ["dropped", "failed", "refused"].map(|outcome| {
+    let expected = ["dropped", "failed", "rejected"].map(|outcome| {
         format!(r#"tower_429_calls_total{{host="api.example",outcome="{outcome}"}} 1"#)
     });
     assert_eq!(counted, expected);

@@ -45,7 +45,7 @@ async fn a_thousand_hosts_and_models_make_few_series() {
         "{text}"
     );
     let count = |host: &str| {
-        let line = format!(r#"tower_429_calls_total{{host="{host}",outcome="refused"}} "#);
+        let line = format!(r#"tower_429_calls_total{{host="{host}",outcome="rejected"}} "#);
         let rest = text.split(&line).nth(1).unwrap();
         rest.lines().next().unwrap().parse::<u64>().unwrap()
     };

@@ -263,7 +263,7 @@ fn every_stack_fits_a_box_that_is_clone_and_sync_if_the_client_does() {
 fn futures_have_names_and_are_send_if_the_client_s_are() {
     type InBackoff<S, R> =
         backoff::ResponseFuture<S, Boxed, R, backoff::Exponential, backoff::NoErrors>;
-    type InKeys<S, R> = key_rotation::ResponseFuture<S, Boxed, R, key_rotation::TryAnyway>;
+    type InKeys<S, R> = key_rotation::ResponseFuture<S, Boxed, R, key_rotation::SendAnyway>;
     type InFallback<S, R> = fallback::ResponseFuture<S, Boxed, R, fallback::NoErrors>;
     fn is_send<T: Send>(_: T) {}
     fn all_are_send<S, R>(inner: &S, request: fn() -> Request<Boxed>)

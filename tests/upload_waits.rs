@@ -169,8 +169,8 @@ impl Body for Slow {
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_while_the_upload_is_asked_for_is_not_missed() {
     let refuses = service_fn(|_: Request<ReplayBody<Slow>>| async {
-        let refusal = Response::builder().status(429).body(String::new());
-        Ok::<_, Infallible>(refusal.unwrap())
+        let rejection = Response::builder().status(429).body(String::new());
+        Ok::<_, Infallible>(rejection.unwrap())
     });
     let service = FallbackLayer::new(["lesser"])
         .deadline(5 * SECOND)

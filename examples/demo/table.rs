@@ -11,7 +11,7 @@ impl fmt::Display for Table<'_> {
         writeln!(
             f,
             "{:<14} {:>8} {:>8} {:>10} {:>8}   {:<20} keys that served",
-            "", "answered", "refused", "429s seen", "time", "models that served"
+            "", "answered", "rejected", "429s seen", "time", "models that served"
         )?;
         for run in self.0 {
             let limited = run.log.iter().filter(|entry| entry.limited).count();

@@ -99,7 +99,7 @@ impl Order {
                 BoxCloneService::new(keys.wait_when_exhausted(MAX_WAIT).layer(inner))
             }
             (Part::KeyRotation, Waits::Briefly) => {
-                let keys = keys.respond_when_exhausted().wait_when_exhausted(BRIEFLY);
+                let keys = keys.reject_when_exhausted().wait_when_exhausted(BRIEFLY);
                 BoxCloneService::new(keys.layer(inner))
             }
             (Part::KeyRotation, _) => BoxCloneService::new(keys.layer(inner)),

@@ -23,7 +23,7 @@ use crate::limits::{Limit, Meter, Reading};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Headers {
     Always,
-    OnRefusals,
+    OnRejections,
     Never,
     /// A full bucket, whatever is left.
     TooMuchLeft,
@@ -236,7 +236,7 @@ fn error(status: u16, code: &str) -> Response<Full<Bytes>> {
 fn respond(headers: Headers, reading: Reading) -> (Response<Full<Bytes>>, Option<Duration>) {
     let Err(wait) = reading.admitted else {
         let mut head = Response::builder();
-        if !matches!(headers, Headers::OnRefusals | Headers::Never) {
+        if !matches!(headers, Headers::OnRejections | Headers::Never) {
             head = with_buckets(head, headers, reading);
         }
         let response = head.body(Full::from("{}")).unwrap_or_default();

@@ -87,7 +87,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut scenarios = vec![
         headers_always(),
         four_keys("no headers at all", FIXED, Headers::Never, (1.20, 100)),
-        four_keys("headers on 429s", FIXED, Headers::OnRefusals, (1.08, 80)),
+        four_keys("headers on 429s", FIXED, Headers::OnRejections, (1.08, 80)),
         herd(),
         dead_keys(),
         shared_limit(),
@@ -184,7 +184,7 @@ fn shared_limit() -> Scenario {
     let mut scenario = four_keys(
         "two keys of one group",
         FIXED,
-        Headers::OnRefusals,
+        Headers::OnRejections,
         (1.08, 80),
     );
     scenario.plan.shared = vec![("sibling", "a")];

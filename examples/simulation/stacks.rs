@@ -75,7 +75,7 @@ where
         .map(|(key, group)| Key::new(*key).label(*key).group(*group));
     let pool = KeyPool::builder(keys).cooldown(setup.minute).build()?;
     let rotation = KeyRotationLayer::new(pool.clone())
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .wait_when_exhausted(MAX_WAIT);
     let client = ServiceBuilder::new()
         .layer(BackoffLayer::new().max_wait(MAX_WAIT).deadline(MAX_WAIT))

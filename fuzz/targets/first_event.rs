@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, StreamBody};
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::{self, Runtime};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_429::{InspectLayer, refusal::Refusal};
+use tower_429::{InspectLayer, rejection::Rejection};
 
 const TYPES: [&str; 4] = [
     "text/event-stream",
@@ -38,8 +38,8 @@ fuzz_target!(|input: &[u8]| {
     let [kind, length, body @ ..] = input else {
         return;
     };
-    let _ = Refusal::from_event(Some("error"), body, UNIX_EPOCH);
-    let _ = Refusal::from_event(None, body, UNIX_EPOCH);
+    let _ = Rejection::from_event(Some("error"), body, UNIX_EPOCH);
+    let _ = Rejection::from_event(None, body, UNIX_EPOCH);
     let kind = TYPES[usize::from(*kind) % TYPES.len()];
     let length = usize::from(*length).max(1);
     RUNTIME.with(|runtime| {

@@ -8,17 +8,17 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Response, response};
 use libfuzzer_sys::fuzz_target;
-use tower_429::refusal::{Dialect, Refusal, buckets};
+use tower_429::rejection::{Provider, Rejection, buckets};
 
 const STATUSES: [u16; 16] = [
     200, 400, 401, 402, 403, 404, 408, 412, 413, 422, 429, 498, 500, 502, 503, 529,
 ];
 
-const DIALECTS: [Dialect; 4] = [
-    Dialect::Generic,
-    Dialect::Azure,
-    Dialect::Groq,
-    Dialect::OpenRouter,
+const DIALECTS: [Provider; 4] = [
+    Provider::Generic,
+    Provider::Azure,
+    Provider::Groq,
+    Provider::OpenRouter,
 ];
 
 fuzz_target!(|input: &[u8]| {
@@ -26,22 +26,22 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let now = UNIX_EPOCH + Duration::from_secs(1_790_000_000);
-    let from_head = Refusal::from_head(&head, now);
+    let from_head = Rejection::from_head(&head, now);
     assert!(
         head.status.as_u16() >= 400 || from_head.is_none(),
         "a head alone made a success a rejection"
     );
-    for refusal in [from_head, Refusal::from_parts(&head, body, now)]
+    for rejection in [from_head, Rejection::from_parts(&head, body, now)]
         .into_iter()
         .flatten()
     {
         let year = Duration::from_secs(366 * 24 * 60 * 60);
-        assert!(refusal.available_at.is_none_or(|at| at <= now + year));
+        assert!(rejection.available_at.is_none_or(|at| at <= now + year));
         // Outer layers call these.
-        let _ = (refusal.time_helps(), refusal.another_key_helps());
+        let _ = (rejection.time_helps(), rejection.another_key_helps());
     }
-    for dialect in DIALECTS {
-        let _ = buckets(&head.headers, dialect, now);
+    for provider in DIALECTS {
+        let _ = buckets(&head.headers, provider, now);
     }
 });
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::End;
-use crate::refusal::{Reason, Refusal, Window};
+use crate::rejection::{Reason, Rejection, Window};
 
 /// The longest; day and billing windows are no longer.
 pub(super) const CAP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,7 +27,7 @@ const LEAST_GUESS: Duration = Duration::from_millis(500);
 /// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
 const FALSE_HINT: Duration = Duration::from_millis(200);
 
-/// Refusals come at once, so an answer that takes longer than this is none.
+/// Rejections come at once, so an answer that takes longer than this is none.
 const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest guess unless set otherwise: a minute's window.
@@ -47,7 +47,7 @@ pub(crate) struct Cooldown {
 /// The last cooldown; it may be over, and still counts for the doubling of the next.
 #[derive(Clone, Debug)]
 struct Spell {
-    refusal: Refusal,
+    rejection: Rejection,
     began: Instant,
     /// Not before the provider decided on the last request that it refused.
     decided: Instant,
@@ -113,10 +113,10 @@ impl Cooldown {
         self.lasting(now).map(|spell| End {
             at: spell.until,
             is_unusable: spell.term.basis == Basis::Recheck,
-            refusal: Refusal {
+            rejection: Rejection {
                 // A guess must not pass for what the provider has said, nor hide it.
                 retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),
-                ..spell.refusal.clone()
+                ..spell.rejection.clone()
             },
         })
     }
@@ -130,7 +130,7 @@ impl Cooldown {
         self.hint
     }
 
-    /// Whether a refusal that came since `moment` forbids to send now.
+    /// Whether a rejection that came since `moment` forbids to send now.
     pub(crate) fn began_since(&self, moment: Instant, now: Instant) -> bool {
         self.lasting(now).is_some_and(|spell| spell.began >= moment)
     }
@@ -209,34 +209,34 @@ impl Cooldown {
     /// A request sent at `sent` was refused; a cooldown only ever grows by it.
     pub(crate) fn refuse(
         &mut self,
-        refusal: &Refusal,
+        rejection: &Rejection,
         sent: Instant,
         now: Instant,
         longest_guess: Duration,
     ) {
         let longest_guess = longest_guess.clamp(LEAST_GUESS, CAP);
         let window_end = self.window_end().unwrap_or(now + longest_guess);
-        let mut term = self.next_term(refusal, sent, longest_guess);
+        let mut term = self.next_term(rejection, sent, longest_guess);
         if term.basis == Basis::Guess && now < window_end {
             // A longer guess would only idle through the next window.
             term.length = term.length.min(window_end - now).max(term.floor);
         }
         let until = now + term.length;
         let decided = decided(sent, now);
-        self.hint = self.hint.max(hint(refusal).map(|hint| now + hint));
+        self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
         match &mut self.spell {
             Some(spell) if spell.until >= until => spell.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
             Some(spell)
                 if term.basis != Basis::Hint
                     && sent < spell.until
-                    && !says_more(refusal, &spell.refusal) =>
+                    && !says_more(rejection, &spell.rejection) =>
             {
                 spell.goes_on(decided, now);
             }
             spell => {
                 *spell = Some(Spell {
-                    refusal: refusal.clone(),
+                    rejection: rejection.clone(),
                     began: now,
                     decided,
                     until,
@@ -255,10 +255,10 @@ impl Cooldown {
         guess.map(|spell| spell.window_end)
     }
 
-    /// A request sent at `sent` succeeded; one sent before the refusal proves nothing.
+    /// A request sent at `sent` succeeded; one sent before the rejection proves nothing.
     pub(crate) fn succeed(&mut self, sent: Instant) {
         let is_over = self.spell.as_ref().is_some_and(|spell| {
-            // A guess is also ended by one that was let in after the refusal was decided on, though that
+            // A guess is also ended by one that was let in after the rejection was decided on, though that
             // had not come yet.
             let since = match self.is_guess(spell, sent) {
                 true => spell.decided,
@@ -274,25 +274,25 @@ impl Cooldown {
     }
 
     /// How long the next cooldown is to last.
-    fn next_term(&self, refusal: &Refusal, sent: Instant, longest_guess: Duration) -> Term {
+    fn next_term(&self, rejection: &Rejection, sent: Instant, longest_guess: Duration) -> Term {
         let recheck = |length| Term::new(length, Basis::Recheck);
-        match (refusal.reason, hint(refusal)) {
+        match (rejection.reason, hint(rejection)) {
             // OpenRouter's budget of what is in flight says in how many seconds there is more.
-            (Reason::QuotaExhausted, Some(hint)) if refusal.time_helps() => {
+            (Reason::QuotaExhausted, Some(hint)) if rejection.time_helps() => {
                 self.hinted(hint, sent, longest_guess)
             }
             (Reason::QuotaExhausted, hint) => {
-                let guess = self.doubled(refusal, sent, HOUR);
+                let guess = self.doubled(rejection, sent, HOUR);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (Reason::KeyRejected, hint) => {
-                let guess = self.doubled(refusal, sent, REJECTED);
+                let guess = self.doubled(rejection, sent, REJECTED);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
-            (_, None) if is_of_a_day(refusal) => recheck(HOUR),
+            (_, None) if is_of_a_day(rejection) => recheck(HOUR),
             (_, None) => {
-                let guess = self.doubled(refusal, sent, FIRST_GUESS);
+                let guess = self.doubled(rejection, sent, FIRST_GUESS);
                 Term::new(guess.min(longest_guess), Basis::Guess)
             }
         }
@@ -316,7 +316,7 @@ impl Cooldown {
                     ..Term::new(hint.max(floor), basis)
                 }
             }
-            // The many requests that were in flight when it began are one refusal.
+            // The many requests that were in flight when it began are one rejection.
             Some(spell) if sent < spell.until => Term {
                 floor: spell.term.floor,
                 ..plain
@@ -326,10 +326,10 @@ impl Cooldown {
     }
 
     /// `first`, or twice the last if the request was sent after that was over and before anything had
-    /// passed: the many requests that were in flight when it began are one refusal.
-    fn doubled(&self, refusal: &Refusal, sent: Instant, first: Duration) -> Duration {
+    /// passed: the many requests that were in flight when it began are one rejection.
+    fn doubled(&self, rejection: &Rejection, sent: Instant, first: Duration) -> Duration {
         let same = |spell: &&Spell| {
-            spell.term.basis != Basis::Hint && spell.refusal.reason == refusal.reason
+            spell.term.basis != Basis::Hint && spell.rejection.reason == rejection.reason
         };
         let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REFUSED_WITHIN);
         match self.spell.as_ref().filter(same) {
@@ -352,10 +352,10 @@ impl Spell {
 
     /// Whether the provider has named a time after which this limit ends.
     fn has_hint(&self) -> bool {
-        hint(&self.refusal).is_some() && self.term.basis != Basis::Recheck
+        hint(&self.rejection).is_some() && self.term.basis != Basis::Recheck
     }
 
-    /// Whether the refusal of a request that was sent then proves that it was to last longer. What
+    /// Whether the rejection of a request that was sent then proves that it was to last longer. What
     /// comes long after its end may have met another limit.
     fn is_proved_false(&self, sent: Instant) -> bool {
         let soon = self.term.length.max(REFUSED_WITHIN);
@@ -376,7 +376,7 @@ impl Term {
 }
 
 /// When the provider has decided, at the latest, on a request that was sent at `sent` and refused by an
-/// answer that came at `now`. Half of the time of a refusal that comes at once is its way back.
+/// answer that came at `now`. Half of the time of a rejection that comes at once is its way back.
 fn decided(sent: Instant, now: Instant) -> Instant {
     match now.saturating_duration_since(sent) {
         took if took < REFUSED_WITHIN => sent + took / 2,
@@ -385,21 +385,21 @@ fn decided(sent: Instant, now: Instant) -> Instant {
 }
 
 /// How long the provider says to wait; zero says "now", and was not true for this request.
-fn hint(refusal: &Refusal) -> Option<Duration> {
-    let hint = refusal.retry_after.filter(|hint| !hint.is_zero())?;
+fn hint(rejection: &Rejection) -> Option<Duration> {
+    let hint = rejection.retry_after.filter(|hint| !hint.is_zero())?;
     Some(hint.min(CAP))
 }
 
-/// Whether a refusal says what another, at whose end was guessed, does not.
-fn says_more(refusal: &Refusal, than: &Refusal) -> bool {
-    refusal.reason != than.reason
-        || hint(refusal).is_some()
-        || (is_of_a_day(refusal) && !is_of_a_day(than))
+/// Whether a rejection says what another, at whose end was guessed, does not.
+fn says_more(rejection: &Rejection, than: &Rejection) -> bool {
+    rejection.reason != than.reason
+        || hint(rejection).is_some()
+        || (is_of_a_day(rejection) && !is_of_a_day(than))
 }
 
 /// Whether its window is too long to be waited for: a day's, or a plan's five hours.
-fn is_of_a_day(refusal: &Refusal) -> bool {
-    refusal.window.is_some_and(|window| window > Window::Hour)
+fn is_of_a_day(rejection: &Rejection) -> bool {
+    rejection.window.is_some_and(|window| window > Window::Hour)
 }
 
 #[cfg(test)]
@@ -414,10 +414,10 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn limited(hint: Option<u64>) -> Refusal {
-        Refusal {
+    fn limited(hint: Option<u64>) -> Rejection {
+        Rejection {
             retry_after: hint.map(secs),
-            ..Refusal::new(Reason::RateLimited)
+            ..Rejection::new(Reason::RateLimited)
         }
     }
 
@@ -428,39 +428,39 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_cools_for_the_hint_or_else_for_a_second_and_never_for_more_than_a_day() {
+    fn a_rejection_cools_for_the_hint_or_else_for_a_second_and_never_for_more_than_a_day() {
         let now = Instant::now();
-        let day = Refusal {
+        let day = Rejection {
             window: Some(Window::Day),
             ..limited(None)
         };
-        let plan = Refusal {
+        let plan = Rejection {
             window: Some(Window::FiveHours),
             ..limited(None)
         };
-        let mut soon = Refusal::new(Reason::QuotaExhausted);
-        (soon.retry_after, soon.cures.time) = (Some(secs(3)), Some(true));
+        let mut soon = Rejection::new(Reason::QuotaExhausted);
+        (soon.retry_after, soon.remedies.time) = (Some(secs(3)), Some(true));
         let table = [
             (soon, secs(3)),
             (limited(Some(7)), secs(7)),
             (limited(Some(0)), secs(1)),
             (limited(None), secs(1)),
-            (Refusal::new(Reason::Overloaded), secs(1)),
+            (Rejection::new(Reason::Overloaded), secs(1)),
             (limited(Some(100 * 24 * 60 * 60)), secs(24 * 60 * 60)),
             (day, secs(60 * 60)),
             (plan, secs(60 * 60)),
-            (Refusal::new(Reason::QuotaExhausted), secs(60 * 60)),
-            (Refusal::new(Reason::KeyRejected), secs(60)),
+            (Rejection::new(Reason::QuotaExhausted), secs(60 * 60)),
+            (Rejection::new(Reason::KeyRejected), secs(60)),
         ];
-        for (refusal, expected) in table {
+        for (rejection, expected) in table {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&refusal, now, now, LONGEST_GUESS);
-            assert_eq!(left(&cooldown, now), expected, "{refusal:?}");
+            cooldown.refuse(&rejection, now, now, LONGEST_GUESS);
+            assert_eq!(left(&cooldown, now), expected, "{rejection:?}");
         }
     }
 
     #[test]
-    fn a_later_shorter_refusal_does_not_shorten_it() {
+    fn a_later_shorter_rejection_does_not_shorten_it() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.refuse(&limited(Some(60)), now, now, LONGEST_GUESS);
@@ -469,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_goes_stale_by_a_refusal_since_while_that_lasts() {
+    fn what_was_set_aside_goes_stale_by_a_rejection_since_while_that_lasts() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.refuse(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_clears_it_only_if_it_was_sent_after_the_refusal_came() {
+    fn a_success_clears_it_only_if_it_was_sent_after_the_rejection_came() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.refuse(&limited(None), now, now + secs(2), LONGEST_GUESS);
@@ -497,7 +497,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_ended_by_a_success_that_was_let_in_after_the_refusal() {
+    fn a_guess_is_ended_by_a_success_that_was_let_in_after_the_rejection() {
         let now = Instant::now();
         let at = |millis| now + Duration::from_millis(millis);
         for (hint, ends) in [(None, true), (Some(1), false)] {
@@ -512,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_rejected_key_is_left_alone_twice_as_long_each_time_and_a_herd_counts_once() {
-        let rejected = Refusal::new(Reason::KeyRejected);
+        let rejected = Rejection::new(Reason::KeyRejected);
         let mut now = Instant::now();
         let mut cooldown = Cooldown::default();
         for _ in 0..10 {
@@ -589,10 +589,10 @@ mod tests {
     }
 
     /// How long it lasts each time that the request sent at its end is refused at once.
-    fn lengths(refusal: &Refusal, longest_guess: Duration, count: usize) -> Vec<Duration> {
+    fn lengths(rejection: &Rejection, longest_guess: Duration, count: usize) -> Vec<Duration> {
         let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
         let lengths = (0..count).map(|_| {
-            cooldown.refuse(refusal, now, now, longest_guess);
+            cooldown.refuse(rejection, now, now, longest_guess);
             let length = left(&cooldown, now);
             now += length;
             length
@@ -603,7 +603,7 @@ mod tests {
     #[test]
     fn a_guess_begins_at_a_second_and_doubles_up_to_the_longest() {
         for reason in [Reason::RateLimited, Reason::Overloaded] {
-            let lengths = lengths(&Refusal::new(reason), LONGEST_GUESS, 8);
+            let lengths = lengths(&Rejection::new(reason), LONGEST_GUESS, 8);
             assert_eq!(
                 lengths,
                 [1, 2, 4, 8, 16, 29, 58, 60].map(secs),
@@ -619,7 +619,7 @@ mod tests {
     #[test]
     fn a_hint_that_is_refused_at_its_end_doubles_from_200_ms() {
         let millis = Duration::from_millis;
-        let tiny = Refusal {
+        let tiny = Rejection {
             retry_after: Some(millis(1)),
             ..limited(None)
         };
@@ -637,7 +637,7 @@ mod tests {
     #[test]
     fn a_false_hint_is_forgiven_by_a_success_and_by_time() {
         let now = Instant::now();
-        let tiny = Refusal {
+        let tiny = Rejection {
             retry_after: Some(Duration::from_millis(1)),
             ..limited(None)
         };
@@ -646,10 +646,10 @@ mod tests {
         let end = now + Duration::from_millis(1);
         twice.refuse(&tiny, end, end, LONGEST_GUESS);
         assert_eq!(left(&twice, end), FALSE_HINT);
-        let said = twice.end(end).unwrap().refusal.retry_after;
+        let said = twice.end(end).unwrap().rejection.retry_after;
         assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
         let after = end + Duration::from_millis(1);
-        assert_eq!(twice.end(after).unwrap().refusal.retry_after, None);
+        assert_eq!(twice.end(after).unwrap().rejection.retry_after, None);
 
         let mut after_success = twice.clone();
         after_success.succeed(end + FALSE_HINT);
@@ -676,20 +676,23 @@ mod tests {
         }
         let at = now + Duration::from_millis(20);
         assert_eq!(left(&cooldown, at), secs(2));
-        assert_eq!(cooldown.end(at).unwrap().refusal.retry_after, Some(secs(2)));
+        assert_eq!(
+            cooldown.end(at).unwrap().rejection.retry_after,
+            Some(secs(2))
+        );
     }
 
     #[test]
     fn only_a_guess_takes_an_early_probe_and_one_at_a_time() {
         let now = Instant::now();
-        let cooled = |refusal: Refusal| {
+        let cooled = |rejection: Rejection| {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&refusal, now, now, LONGEST_GUESS);
+            cooldown.refuse(&rejection, now, now, LONGEST_GUESS);
             cooldown
         };
         assert!(!cooled(limited(Some(5))).allows_early_probe(now));
         for reason in [Reason::KeyRejected, Reason::QuotaExhausted] {
-            assert!(!cooled(Refusal::new(reason)).allows_early_probe(now));
+            assert!(!cooled(Rejection::new(reason)).allows_early_probe(now));
         }
         let mut guessed = cooled(limited(None));
         assert!(guessed.allows_early_probe(now));
@@ -705,7 +708,7 @@ mod tests {
         Pass(u64),
         Take,
         /// A request that was sent so long ago was refused.
-        Refuse(Refusal, u64),
+        Refuse(Rejection, u64),
         Succeed(u64),
     }
 
@@ -722,24 +725,24 @@ mod tests {
             1 => Just(Reason::Overloaded),
         ];
         let window = option::weighted(0.2, Just(Window::Day));
-        let refusal = (reason, option::of(hint), window);
-        let refusal = refusal.prop_map(|(reason, retry_after, window)| Refusal {
+        let rejection = (reason, option::of(hint), window);
+        let rejection = rejection.prop_map(|(reason, retry_after, window)| Rejection {
             retry_after,
             window,
-            ..Refusal::new(reason)
+            ..Rejection::new(reason)
         });
         prop_oneof![
             2 => (0..400_000_u64).prop_map(Event::Pass),
             1 => (0..100_000_000_u64).prop_map(Event::Pass),
             1 => Just(Event::Take),
-            3 => (refusal, 0..90_000_u64).prop_map(|(refusal, ago)| Event::Refuse(refusal, ago)),
+            3 => (rejection, 0..90_000_u64).prop_map(|(rejection, ago)| Event::Refuse(rejection, ago)),
             1 => (0..90_000_u64).prop_map(Event::Succeed),
         ]
     }
 
     proptest! {
         #[test]
-        fn it_only_grows_but_by_a_success_that_was_sent_after_the_last_refusal(
+        fn it_only_grows_but_by_a_success_that_was_sent_after_the_last_rejection(
             longest_guess in prop_oneof![
                 (0..100_000_u64).prop_map(Duration::from_millis),
                 Just(Duration::MAX),
@@ -749,21 +752,21 @@ mod tests {
             let millis = Duration::from_millis;
             let mut now = Instant::now() + secs(1_000);
             let mut cooldown = Cooldown::default();
-            let mut refused_at = None;
+            let mut rejected_at = None;
             for event in events {
                 let before = cooldown.ends_at(now);
                 let is_guess = cooldown.allows_early_probe(now);
                 match event {
                     Event::Pass(time) => now += millis(time),
                     Event::Take => cooldown.take(now),
-                    Event::Refuse(refusal, ago) => {
-                        cooldown.refuse(&refusal, now - millis(ago), now, longest_guess);
-                        refused_at = Some(now);
+                    Event::Refuse(rejection, ago) => {
+                        cooldown.refuse(&rejection, now - millis(ago), now, longest_guess);
+                        rejected_at = Some(now);
                     }
                     Event::Succeed(ago) => {
                         let sent = now - millis(ago);
                         cooldown.succeed(sent);
-                        if refused_at.is_none_or(|at| sent > at) {
+                        if rejected_at.is_none_or(|at| sent > at) {
                             prop_assert!(cooldown.ends_at(now).is_none());
                             continue;
                         }

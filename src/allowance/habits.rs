@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::refusal::Dimension;
+use crate::rejection::Dimension;
 
 /// So many pass where nothing should be left before what the provider tells is left is not believed.
 const DISPROVED: u64 = 4;

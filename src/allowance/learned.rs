@@ -1,4 +1,4 @@
-//! How much passes where the provider does not say: slow start, and what refusals have taught. Pure.
+//! How much passes where the provider does not say: slow start, and what rejections have taught. Pure.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ const START: u64 = 2;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Learned {
-    /// When the first request went out since the last refusal, or since what passed was counted anew.
+    /// When the first request went out since the last rejection, or since what passed was counted anew.
     opened: Option<Instant>,
-    /// When the last refusal's time was over.
+    /// When the last rejection's time was over.
     ended: Option<Instant>,
     /// How many have passed since.
     passed: u64,
-    /// How many have passed at all, until a refusal came.
+    /// How many have passed at all, until a rejection came.
     answers: u64,
-    /// How many passed before the last refusal.
+    /// How many passed before the last rejection.
     capacity: Option<u64>,
     /// From the first request of that time to when the next could pass.
     period: Option<Duration>,
@@ -38,7 +38,7 @@ pub(super) enum More {
 // === impl Learned ===
 
 impl Learned {
-    /// How many may go out by what refusals have taught, of this or else of others that are `typical`,
+    /// How many may go out by what rejections have taught, of this or else of others that are `typical`,
     /// and with `slow_start` by what is unknown.
     pub(super) fn more(
         &mut self,
@@ -89,7 +89,7 @@ impl Learned {
         self.opened.get_or_insert(now);
     }
 
-    /// A request passed; `cooling` if it was sent before a refusal that has come already.
+    /// A request passed; `on_cooldown` if it was sent before a rejection that has come already.
     pub(super) fn passed(&mut self, cooling: bool) {
         self.answers = self.answers.saturating_add(1);
         match &mut self.capacity {

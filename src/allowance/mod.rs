@@ -1,4 +1,4 @@
-//! How much may be sent now with a key, or to a target: what refusals forbid, what the provider says is
+//! How much may be sent now with a key, or to a target: what rejections forbid, what the provider says is
 //! left, and what was learned where it does not say. Pure: `now` is an argument.
 
 mod cooldown;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::refusal::{Bucket, Dimension, Reason, Refusal};
+use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 pub(crate) use cooldown::{Cooldown, Gate, LONGEST_GUESS};
 pub(crate) use habits::Habits;
 use in_flight::InFlight;
@@ -77,16 +77,16 @@ pub(crate) struct End {
     /// Whether time alone does not end it: it is checked again then.
     pub(crate) is_unusable: bool,
     /// As it is now: its `retry_after` is what is left of the provider's hint, which a guess may outlast.
-    pub(crate) refusal: Refusal,
+    pub(crate) rejection: Rejection,
 }
 
 // === impl End ===
 
 impl End {
-    /// The end of both limits. What time does not cure is said before what it cures, and no hint is lost.
+    /// The end of both limits. What time does not cure is said before what it remedies, and no hint is lost.
     pub(crate) fn later(self, other: Self) -> Self {
         let at = self.at.max(other.at);
-        let retry_after = self.refusal.retry_after.max(other.refusal.retry_after);
+        let retry_after = self.rejection.retry_after.max(other.rejection.retry_after);
         let told = match self.order() < other.order() {
             true => other,
             false => self,
@@ -94,9 +94,9 @@ impl End {
         Self {
             at,
             is_unusable: told.is_unusable,
-            refusal: Refusal {
+            rejection: Rejection {
                 retry_after,
-                ..told.refusal
+                ..told.rejection
             },
         }
     }
@@ -158,7 +158,7 @@ impl Allowance {
             Left::Unknown => (u64::MAX, None),
         };
         if probes {
-            // What refusals have taught is what it finds out, but it goes nowhere where nothing is left.
+            // What rejections have taught is what it finds out, but it goes nowhere where nothing is left.
             return match by_told {
                 0 => Room::Full(told_at),
                 _ => Room::Open(1),
@@ -182,9 +182,9 @@ impl Allowance {
         let spent = self.told.spent(habits, now).map(|spent| End {
             at: spent.until,
             is_unusable: false,
-            refusal: Refusal {
+            rejection: Rejection {
                 retry_after: Some(spent.until - now),
-                ..Refusal::new(Reason::RateLimited)
+                ..Rejection::new(Reason::RateLimited)
             },
         });
         let ends = self.cooldown.end(now).into_iter().chain(spent);
@@ -214,7 +214,7 @@ impl Allowance {
         hints.into_iter().flatten()
     }
 
-    /// Whether a refusal that came since `moment` forbids to send now.
+    /// Whether a rejection that came since `moment` forbids to send now.
     pub(crate) fn was_refused_since(&self, moment: Instant, now: Instant) -> bool {
         self.cooldown.began_since(moment, now)
     }
@@ -289,16 +289,16 @@ impl Allowance {
     pub(crate) fn refused(
         &mut self,
         habits: &mut Habits,
-        refusal: &Refusal,
+        rejection: &Rejection,
         told: &[Bucket],
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
     ) {
         let was_cooling = self.cooldown.ends_at(now).is_some();
         let left = self.told.left(habits, |_| 0, now);
-        self.cooldown.refuse(refusal, sent, now, longest_guess);
+        self.cooldown.refuse(rejection, sent, now, longest_guess);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
-        if refusal.reason == Reason::RateLimited {
+        if rejection.reason == Reason::RateLimited {
             if let Some(dimension) = self.told.was_tested(sent) {
                 habits.confirm(dimension);
             }

@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
 use super::*;
-use crate::refusal::Window;
+use crate::rejection::Window;
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -41,10 +41,10 @@ impl Limit {
         self.allowance.give_back(sent, sent);
     }
 
-    fn refused(&mut self, refusal: &Refusal, told: &[Bucket], sent: Instant, now: Instant) {
+    fn refused(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.allowance
-            .refused(&mut self.habits, refusal, told, when, LONGEST_GUESS);
+            .refused(&mut self.habits, rejection, told, when, LONGEST_GUESS);
         self.allowance.give_back(sent, sent);
     }
 }
@@ -80,14 +80,14 @@ fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
 }
 
 #[test]
-fn what_was_in_flight_before_a_refusal_holds_nothing_back_for_longer_than_a_slow_answer() {
+fn what_was_in_flight_before_a_rejection_holds_nothing_back_for_longer_than_a_slow_answer() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
     }
-    let hint = Refusal {
+    let hint = Rejection {
         retry_after: Some(secs(5)),
-        ..Refusal::new(Reason::RateLimited)
+        ..Rejection::new(Reason::RateLimited)
     };
     limit.refused(&hint, &[], now, now);
     let more_at = now + secs(5) + DOUBLES_EACH;
@@ -113,7 +113,7 @@ fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
 fn no_probe_goes_where_nothing_is_left() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    let guess = Refusal::new(Reason::RateLimited);
+    let guess = Rejection::new(Reason::RateLimited);
     limit.refused(&guess, &[told(10, 0, secs(300))], now, now);
     limit.habits.confirm(Dimension::Requests);
     assert_eq!(limit.room(now), Room::Closed(now + secs(1)));
@@ -178,13 +178,18 @@ fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again()
 }
 
 #[test]
-fn a_test_is_over_when_its_refusal_comes_after_the_window() {
+fn a_test_is_over_when_its_rejection_comes_after_the_window() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(10, 0, secs(5))], now, now);
     assert_eq!(limit.room(now), Room::Testable(now + secs(5)));
     limit.take(now);
-    limit.refused(&Refusal::new(Reason::RateLimited), &[], now, now + secs(6));
+    limit.refused(
+        &Rejection::new(Reason::RateLimited),
+        &[],
+        now,
+        now + secs(6),
+    );
     assert_eq!(
         limit
             .habits
@@ -209,16 +214,16 @@ fn an_answer_that_tells_of_tokens_alone_was_a_request_all_the_same() {
 }
 
 #[test]
-fn where_refusals_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_found_out() {
+fn where_rejections_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_found_out() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
     }
     limit.succeeded(&[told(100, 99, secs(60))], now, now);
     limit.succeeded(&[told(100, 98, secs(60))], now, now);
-    let hint = Refusal {
+    let hint = Rejection {
         retry_after: Some(secs(10)),
-        ..Refusal::new(Reason::RateLimited)
+        ..Rejection::new(Reason::RateLimited)
     };
     limit.refused(&hint, &[], now, now);
     let open = now + secs(10);
@@ -231,12 +236,12 @@ fn where_refusals_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_fou
 }
 
 #[test]
-fn a_refusal_that_comes_while_it_cools_teaches_nothing() {
+fn a_rejection_that_comes_while_it_cools_teaches_nothing() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
     }
-    let guess = Refusal::new(Reason::RateLimited);
+    let guess = Rejection::new(Reason::RateLimited);
     limit.refused(&guess, &[], now, now);
     // Who was let in before the others is heard of later.
     limit.succeeded(&[], now, now + DOUBLES_EACH);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Habits, cooldown::CAP, doublings};
-use crate::refusal::{Bucket, Dimension, Window};
+use crate::rejection::{Bucket, Dimension, Window};
 
 /// The last word on each of the limits that a provider tells of.
 #[derive(Clone, Debug, Default)]
@@ -203,7 +203,7 @@ impl Told {
     }
 
     /// Of what nothing was left, and that was being tested, when a request went out at `sent` whose
-    /// refusal comes after the window has ended.
+    /// rejection comes after the window has ended.
     pub(super) fn was_tested(&self, sent: Instant) -> Option<Dimension> {
         let mut limits = self.limits.iter();
         limits

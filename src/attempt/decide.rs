@@ -16,15 +16,15 @@ use crate::{
     call::{Call, Route, SendId, Sends},
     clock::Moment,
     head::Head,
-    refusal::Refusal,
+    rejection::Rejection,
     replay::Recording,
-    trail::{Action, Attempt, Layer, Why},
+    trail::{Action, Attempt, LayerKind, StopReason},
 };
 
 /// What a layer decides; the machine does the rest.
 pub(crate) trait Decide<R, E> {
     /// Who decides, for the trail.
-    const LAYER: Layer;
+    const LAYER: LayerKind;
 
     /// Gets ready for the next send, which may take time, or answers in the inner service's place.
     ///
@@ -67,7 +67,7 @@ pub(crate) trait Decide<R, E> {
         None
     }
 
-    /// What to do about an outcome; called once for each, refusals and all.
+    /// What to do about an outcome; called once for each, rejections and all.
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict;
 }
 
@@ -89,15 +89,15 @@ pub(crate) enum Prepared<R> {
     /// It is held back: ask again then, or when woken before.
     Later(Instant),
     /// Nothing is sent; this is the answer.
-    Answer(Why, Response<R>),
+    Answer(StopReason, Response<R>),
 }
 
 /// How an attempt ended, and what is left to spend.
 pub(crate) struct Outcome<'a, E> {
     pub(crate) result: Result<StatusCode, &'a E>,
-    pub(crate) refusal: Option<&'a Refusal>,
+    pub(crate) rejection: Option<&'a Rejection>,
     /// Why the request cannot be sent again, if that is for its body.
-    pub(crate) once: Option<Why>,
+    pub(crate) once: Option<StopReason>,
     pub(crate) call: &'a Call,
     /// What this layer sent; an inner layer may have sent several requests for it.
     pub(crate) send: SendId,
@@ -122,32 +122,32 @@ impl<E> Outcome<'_, E> {
     }
 
     /// What is left until the deadline, if there is one, or why the request cannot be sent again.
-    pub(crate) fn left(&self) -> Result<Option<Duration>, Why> {
+    pub(crate) fn left(&self) -> Result<Option<Duration>, StopReason> {
         match self.once {
             Some(why) => Err(why),
             None => self.call.left(self.now()),
         }
     }
 
-    /// Whether the provider did what it was asked; a 200 may begin with an error, which is a refusal.
+    /// Whether the provider did what it was asked; a 200 may begin with an error, which is a rejection.
     pub(crate) fn is_success(&self) -> bool {
-        self.refusal.is_none() && self.result.is_ok_and(|status| status.is_success())
+        self.rejection.is_none() && self.result.is_ok_and(|status| status.is_success())
     }
 }
 
 pub(crate) enum Verdict {
     /// Not this layer's matter.
     Pass,
-    Return(Why),
+    Return(StopReason),
     /// Returned, with what the outer layers should make of it in place of what the response says.
-    Exhausted(Why, Refusal),
+    Exhausted(StopReason, Rejection),
     Again {
         action: Action,
         wait: Duration,
     },
     /// Sent again too, after about this time, for which the layer holds the request back itself until
-    /// the limit of the refusal is over.
-    Await(Duration, Refusal),
+    /// the limit of the rejection is over.
+    Await(Duration, Rejection),
 }
 
 // === impl Draft ===
@@ -172,9 +172,9 @@ impl Verdict {
     }
 
     /// What the layer itself waits for, if it does.
-    pub(crate) fn awaited(&self) -> Option<&Refusal> {
+    pub(crate) fn awaited(&self) -> Option<&Rejection> {
         match self {
-            Self::Await(_, refusal) => Some(refusal),
+            Self::Await(_, rejection) => Some(rejection),
             Self::Pass | Self::Return(_) | Self::Exhausted(..) | Self::Again { .. } => None,
         }
     }

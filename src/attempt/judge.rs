@@ -16,7 +16,7 @@ use crate::{
     clock::{self, Moment},
     replay::{NotReplayable, ReplayBody, RequestBody},
     telemetry,
-    trail::{Action, Why},
+    trail::{Action, StopReason},
 };
 
 impl<S, B, R, D> Attempts<S, B, R, D>
@@ -45,7 +45,7 @@ where
         };
         let outcome = Outcome {
             result: answer.result.as_ref().map(Response::status),
-            refusal: answer.refusal.as_ref(),
+            rejection: answer.rejection.as_ref(),
             once: this.recording.not_replayable().map(why_once),
             call: this.call,
             send: answer.send,
@@ -85,7 +85,7 @@ where
         let mut this = self.project();
         let Answer {
             mut result,
-            refusal,
+            rejection,
             send,
             entry,
         } = answer;
@@ -97,13 +97,13 @@ where
             next = this.recording.reader();
             if next.is_none() {
                 let why = this.recording.not_replayable().map(why_once);
-                once = why.or(Some(Why::BodyTooLarge));
+                once = why.or(Some(StopReason::BodyTooLarge));
             }
         }
         let moment = Moment::default();
         let verdict = this.decide.judge(&Outcome {
             result: result.as_ref().map(Response::status),
-            refusal: refusal.as_ref(),
+            rejection: rejection.as_ref(),
             once,
             call: this.call,
             send,
@@ -131,17 +131,17 @@ where
                 return None;
             }
         }
-        if let (Ok(response), Verdict::Exhausted(_, refusal)) = (&mut result, verdict) {
-            response.extensions_mut().insert(refusal);
+        if let (Ok(response), Verdict::Exhausted(_, rejection)) = (&mut result, verdict) {
+            response.extensions_mut().insert(rejection);
         }
         Some(result)
     }
 }
 
 /// Why a request is sent once.
-fn why_once(why: NotReplayable) -> Why {
+fn why_once(why: NotReplayable) -> StopReason {
     match why {
-        NotReplayable::TooLarge => Why::BodyTooLarge,
-        NotReplayable::BodyFailed => Why::BodyFailed,
+        NotReplayable::TooLarge => StopReason::BodyTooLarge,
+        NotReplayable::BodyFailed => StopReason::BodyFailed,
     }
 }

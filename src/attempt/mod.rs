@@ -23,7 +23,7 @@ use crate::{
     call::{Call, Route, SendId},
     clock,
     head::Head,
-    refusal::Refusal,
+    rejection::Rejection,
     replay::{Recording, ReplayBody, RequestBody},
     telemetry::{self, Telling},
     trail::AttemptError,
@@ -119,7 +119,7 @@ enum Readiness {
 /// How an attempt ended.
 struct Answer<R, E> {
     result: Result<Response<R>, E>,
-    refusal: Option<Refusal>,
+    rejection: Option<Rejection>,
     send: SendId,
     // The entry of the trail to which it belongs.
     entry: SendId,

@@ -20,10 +20,10 @@ use crate::{
     clock::{self, Moment},
     head::Head,
     origin::Origin,
-    refusal::{self, Bucket, Dialect, Refusal},
+    rejection::{self, Bucket, Provider, Rejection},
     replay::{ReplayBody, RequestBody},
     telemetry,
-    trail::{Action, AttemptError, Trail, Why},
+    trail::{Action, AttemptError, StopReason, Trail},
 };
 
 impl<S, B, R, D> Attempts<S, B, R, D>
@@ -122,14 +122,14 @@ where
     }
 
     /// Preparing => Done: nothing is sent.
-    fn answer(mut self: Pin<&mut Self>, why: Why, mut response: Response<R>) -> Response<R> {
+    fn answer(mut self: Pin<&mut Self>, why: StopReason, mut response: Response<R>) -> Response<R> {
         self.as_mut().end_wait();
         let mut this = self.project();
         this.state.set(State::Done);
-        let refusal = response.extensions().get::<Refusal>();
+        let rejection = response.extensions().get::<Rejection>();
         let entry = this
             .call
-            .record_unsent(this.route.clone(), response.status(), refusal);
+            .record_unsent(this.route.clone(), response.status(), rejection);
         *this.entry = Some(entry);
         let action = Action::Return(why);
         this.call.step(entry, D::LAYER, action, None);
@@ -197,17 +197,17 @@ where
         let mut this = self.project();
         this.state.set(State::Done);
         let host = host(this.elsewhere, this.head);
-        let refusal = result
+        let rejection = result
             .as_mut()
             .ok()
-            .and_then(|response| read_refusal(response, host));
+            .and_then(|response| read_rejection(response, host));
         let response = result.as_ref().ok();
         let answer = response.and_then(|response| response.extensions().get::<Trail>());
         let Recorded { entry, is_new } = this.call.record(
             send,
             answer,
             response.map(Response::status),
-            refusal.as_ref(),
+            rejection.as_ref(),
             || {
                 response
                     .map(|response| read_buckets(response.headers(), host))
@@ -231,7 +231,7 @@ where
         }
         Answer {
             result,
-            refusal,
+            rejection,
             send,
             entry,
         }
@@ -267,24 +267,24 @@ fn describe_replaced(headers: &mut HeaderMap, length: usize) {
     }
 }
 
-/// The refusal that a layer further in has left, or else what the head says; left for layers further out.
-fn read_refusal<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Refusal> {
-    if let Some(refusal) = response.extensions().get::<Refusal>() {
-        return Some(refusal.clone());
+/// The rejection that a layer further in has left, or else what the head says; left for layers further out.
+fn read_rejection<R>(response: &mut Response<R>, host: Option<&str>) -> Option<Rejection> {
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        return Some(rejection.clone());
     }
     let (status, headers) = (response.status(), response.headers());
-    // Nearly every answer is a success: of that the head says no refusal.
+    // Nearly every answer is a success: of that the head says no rejection.
     if status.as_u16() < 400 {
         return None;
     }
-    let refusal = Refusal::from_answer(host, status, headers, clock::wall())?;
-    response.extensions_mut().insert(refusal.clone());
-    Some(refusal)
+    let rejection = Rejection::from_answer(host, status, headers, clock::wall())?;
+    response.extensions_mut().insert(rejection.clone());
+    Some(rejection)
 }
 
 fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
     if !Bucket::may_be_in(headers) {
         return Vec::new();
     }
-    refusal::buckets(headers, Dialect::guess(host, headers), clock::wall())
+    rejection::buckets(headers, Provider::guess(host, headers), clock::wall())
 }

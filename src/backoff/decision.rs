@@ -2,12 +2,12 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use super::{Delays, ErrorTrigger, layer::Policy};
+use super::{Delays, RetryOnError, layer::Policy};
 use crate::{
     attempt::{Decide, Outcome, Verdict},
     jitter::Share,
-    refusal::{Reason, Refusal},
-    trail::{Action, Layer, Why},
+    rejection::{Reason, Rejection},
+    trail::{Action, LayerKind, StopReason},
 };
 
 pub(super) struct Decision<D: Delays, P> {
@@ -34,39 +34,45 @@ impl<D: Delays, P> Decision<D, P> {
         }
     }
 
-    /// OpenRouter's one quota that time cures, and soon: to wait for it is to wait for a rate limit.
-    fn is_budget_in_flight(&self, refusal: Option<&Refusal>) -> bool {
+    /// OpenRouter's one quota that time remedies, and soon: to wait for it is to wait for a rate limit.
+    fn is_budget_in_flight(&self, rejection: Option<&Rejection>) -> bool {
         let waits_for_limits = self.policy.trigger.reasons.contains(&Reason::RateLimited);
         waits_for_limits
-            && refusal.is_some_and(|refusal| {
-                refusal.reason == Reason::QuotaExhausted && refusal.time_helps()
+            && rejection.is_some_and(|rejection| {
+                rejection.reason == Reason::QuotaExhausted && rejection.time_helps()
             })
     }
 
     /// The wait, or why there is none.
-    fn wait(&mut self, refusal: Option<&Refusal>, left: Option<Duration>) -> Result<Duration, Why> {
-        if refusal.is_some_and(time_does_not_help) {
-            return Err(Why::TimeDoesNotHelp);
+    fn wait(
+        &mut self,
+        rejection: Option<&Rejection>,
+        left: Option<Duration>,
+    ) -> Result<Duration, StopReason> {
+        if rejection.is_some_and(time_does_not_help) {
+            return Err(StopReason::TimeDoesNotHelp);
         }
         if self.sends >= self.policy.attempts {
-            return Err(Why::AttemptsUsedUp);
+            return Err(StopReason::AttemptsUsedUp);
         }
         // A hint of zero says "now", which is what every other caller was told.
-        let hint = refusal
-            .and_then(|refusal| refusal.retry_after)
+        let hint = rejection
+            .and_then(|rejection| rejection.retry_after)
             .filter(|hint| !hint.is_zero());
         let drawn = self
             .drawn
             .get_or_insert_with(|| Drawn::of_call(&self.policy));
         let least = match hint {
             Some(hint) => hint,
-            None => drawn.delays.next().ok_or(Why::AttemptsUsedUp)?,
+            None => drawn.delays.next().ok_or(StopReason::AttemptsUsedUp)?,
         };
         if least > self.policy.max_wait {
-            return Err(Why::WaitTooLong);
+            return Err(StopReason::WaitTooLong);
         }
         let most = match left.map(|left| left.checked_sub(least)) {
-            Some(rest) => rest.filter(|rest| *rest > TICKS).ok_or(Why::PastDeadline)?,
+            Some(rest) => rest
+                .filter(|rest| *rest > TICKS)
+                .ok_or(StopReason::PastDeadline)?,
             None => Duration::MAX,
         };
         let jitter = match hint {
@@ -80,8 +86,8 @@ impl<D: Delays, P> Decision<D, P> {
     }
 }
 
-impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
-    const LAYER: Layer = Layer::Backoff;
+impl<D: Delays, P: RetryOnError<E>, R, E> Decide<R, E> for Decision<D, P> {
+    const LAYER: LayerKind = LayerKind::Backoff;
 
     fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
         self.policy.trigger.error.as_error(error)
@@ -89,7 +95,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         self.sends += 1;
-        if !self.policy.trigger.acts_on(outcome) && !self.is_budget_in_flight(outcome.refusal) {
+        if !self.policy.trigger.acts_on(outcome) && !self.is_budget_in_flight(outcome.rejection) {
             if let Some(budget) = self.policy.budget.as_ref().filter(|_| outcome.is_success()) {
                 budget.deposit();
             }
@@ -97,7 +103,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
         }
         match outcome
             .left()
-            .and_then(|left| self.wait(outcome.refusal, left))
+            .and_then(|left| self.wait(outcome.rejection, left))
         {
             Err(why) => Verdict::Return(why),
             Ok(_)
@@ -107,7 +113,7 @@ impl<D: Delays, P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<D, P> {
                     .as_ref()
                     .is_some_and(|budget| !budget.withdraw()) =>
             {
-                Verdict::Return(Why::BudgetEmpty)
+                Verdict::Return(StopReason::BudgetEmpty)
             }
             Ok(wait) => Verdict::Again {
                 action: Action::Wait(wait),
@@ -130,9 +136,9 @@ impl<I: Iterator<Item = Duration>> Drawn<I> {
 }
 
 /// Whether waiting is useless; a reason that was opted in is not asked.
-fn time_does_not_help(refusal: &Refusal) -> bool {
-    match refusal.reason {
-        Reason::RateLimited | Reason::Overloaded => !refusal.time_helps(),
-        _ => refusal.should_retry == Some(false),
+fn time_does_not_help(rejection: &Rejection) -> bool {
+    match rejection.reason {
+        Reason::RateLimited | Reason::Overloaded => !rejection.time_helps(),
+        _ => rejection.should_retry == Some(false),
     }
 }

@@ -10,11 +10,11 @@ use std::{
 use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
-use super::{AsError, Backoff, ErrorsIf, Exponential, NoErrors};
+use super::{AsError, Backoff, Exponential, IfError, NoErrors};
 use crate::{
     attempt::{Settings, setters},
     jitter::Jitter,
-    refusal::Reason,
+    rejection::Reason,
     trigger::Trigger,
 };
 
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_429::{BackoffLayer, refusal::Reason};
+/// use tower_429::{BackoffLayer, rejection::Reason};
 ///
 /// let layer = BackoffLayer::new()
 ///     .attempts(3)
@@ -165,7 +165,7 @@ impl<D, P> BackoffLayer<D, P> {
     /// Waits on these errors of the inner service too. Such a request may have been processed.
     ///
     /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
-    pub fn on_error<F, E, K>(self, error: F) -> BackoffLayer<D, ErrorsIf<F, E>>
+    pub fn on_error<F, E, K>(self, error: F) -> BackoffLayer<D, IfError<F, E>>
     where
         F: Fn(&E) -> bool,
         E: AsError<K>,

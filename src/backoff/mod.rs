@@ -1,9 +1,9 @@
 //! Wait, then send the same request again.
 //!
-//! 1. A refusal that time cures (rate limited, overloaded) is waited for: as long as the provider
+//! 1. A rejection that time remedies (rate limited, overloaded) is waited for: as long as the provider
 //!    says, or else as long as [`Delays`] say. A hint is never undercut; jitter only adds to it.
 //! 2. A hint longer than [`max_wait`](BackoffLayer::max_wait), or than what is left until the
-//!    deadline, is not slept on and not cut short: the refusal is returned at once, so that an
+//!    deadline, is not slept on and not cut short: the rejection is returned at once, so that an
 //!    outer layer, or the caller, can act.
 //! 3. What time does not cure is returned at once: the limit of a day or a plan, a quota,
 //!    `x-should-retry: false`.
@@ -19,7 +19,7 @@ mod delays;
 mod layer;
 mod service;
 
-pub use crate::trigger::{AsError, ErrorTrigger, ErrorsIf, NoErrors};
+pub use crate::trigger::{AsError, IfError, NoErrors, RetryOnError};
 pub use delays::{Delays, Exponential, ExponentialIter};
 pub use layer::BackoffLayer;
 pub use service::{Backoff, ResponseFuture};

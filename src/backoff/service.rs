@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{Delays, ErrorTrigger, decision::Decision, layer::Policy};
+use super::{Delays, RetryOnError, decision::Decision, layer::Policy};
 use crate::{attempt::Attempts, replay::RequestBody};
 
 /// The service of a [`BackoffLayer`](super::BackoffLayer).
@@ -39,7 +39,7 @@ where
     B: RequestBody,
     R: Body,
     D: Delays + Clone,
-    P: ErrorTrigger<S::Error> + Clone,
+    P: RetryOnError<S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -66,7 +66,7 @@ where
     B: RequestBody,
     R: Body,
     D: Delays,
-    P: ErrorTrigger<S::Error>,
+    P: RetryOnError<S::Error>,
 {
     type Output = Result<Response<R>, S::Error>;
 

@@ -104,13 +104,13 @@ impl Log {
                 progress: Progress::InFlight,
                 status: None,
                 error: None,
-                refusal: None,
+                rejection: None,
                 key,
                 model,
                 target,
                 steps: Vec::new(),
                 told: Vec::new(),
-                refused_at: None,
+                rejected_at: None,
             },
         });
         id

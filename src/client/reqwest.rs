@@ -14,12 +14,12 @@ use tower::Service;
 /// ```
 /// use reqwest::redirect::Policy;
 /// use tower::ServiceBuilder;
-/// use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, client::Reqwest};
+/// use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, client::ReqwestClient};
 ///
 /// let client = ServiceBuilder::new()
 ///     .layer(BackoffLayer::new())
 ///     .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
-///     .service(Reqwest::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
+///     .service(ReqwestClient::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -35,13 +35,13 @@ use tower::Service;
 /// The client's own, and those of a request that is none to reqwest, such as one with a relative
 /// URI. They are handed on without the URL, in which there may be a key.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Reqwest<C = reqwest::Client> {
+pub struct ReqwestClient<C = reqwest::Client> {
     client: C,
 }
 
 pin_project! {
-    /// The future of [`Reqwest`].
-    pub struct ReqwestFuture<F> {
+    /// The future of [`ReqwestClient`].
+    pub struct ReqwestClientFuture<F> {
         #[pin]
         state: State<F>,
     }
@@ -56,22 +56,22 @@ pin_project! {
     }
 }
 
-// === impl Reqwest ===
+// === impl ReqwestClient ===
 
-impl<C> Reqwest<C> {
+impl<C> ReqwestClient<C> {
     /// Makes a service of `client`.
     pub const fn new(client: C) -> Self {
         Self { client }
     }
 }
 
-impl<C> Service<Request<Body>> for Reqwest<C>
+impl<C> Service<Request<Body>> for ReqwestClient<C>
 where
     C: Service<reqwest::Request, Response = reqwest::Response, Error = Error>,
 {
     type Response = Response<Body>;
     type Error = Error;
-    type Future = ReqwestFuture<C::Future>;
+    type Future = ReqwestClientFuture<C::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.client.poll_ready(cx).map_err(Error::without_url)
@@ -84,13 +84,13 @@ where
             },
             Err(error) => State::Invalid { error: Some(error) },
         };
-        ReqwestFuture { state }
+        ReqwestClientFuture { state }
     }
 }
 
-// === impl ReqwestFuture ===
+// === impl ReqwestClientFuture ===
 
-impl<F> Future for ReqwestFuture<F>
+impl<F> Future for ReqwestClientFuture<F>
 where
     F: Future<Output = Result<reqwest::Response, Error>>,
 {
@@ -111,8 +111,9 @@ where
     }
 }
 
-impl<F> fmt::Debug for ReqwestFuture<F> {
+impl<F> fmt::Debug for ReqwestClientFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReqwestFuture").finish_non_exhaustive()
+        f.debug_struct("ReqwestClientFuture")
+            .finish_non_exhaustive()
     }
 }

@@ -15,7 +15,7 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
-    ErrorTrigger, Target,
+    RetryOnError, Target,
     layer::Policy,
     memory::{Seat, Visit},
     own::Own,
@@ -25,8 +25,8 @@ use crate::{
     call::{Call, Route, Sent},
     jitter::Share,
     model::Model,
-    refusal::{Reason, Refusal},
-    trail::{Action, Attempt, Layer, Why},
+    rejection::{Reason, Rejection},
+    trail::{Action, Attempt, LayerKind, StopReason},
 };
 use choice::{Choice, Pick};
 
@@ -41,7 +41,7 @@ pub(super) struct Decision<P> {
     visit: Option<Visit>,
     tried: Vec<Choice>,
     /// Until when the call waits for a target, once it is known.
-    patience: Option<Instant>,
+    max_wait: Option<Instant>,
     /// How often it was refused and waits for a target since.
     waits: u32,
     /// Since when the call waits for a preferred target.
@@ -60,7 +60,7 @@ impl<P> Decision<P> {
             chosen: Choice::Own,
             visit: None,
             tried: Vec::new(),
-            patience: None,
+            max_wait: None,
             waits: 0,
             held: None,
             seat: None,
@@ -69,7 +69,7 @@ impl<P> Decision<P> {
     }
 
     /// Why nothing is left to ask.
-    fn nothing_left(&self, own: &Own) -> Why {
+    fn nothing_left(&self, own: &Own) -> StopReason {
         let names_no_model = own.model.as_ref().is_none_or(Model::is_nowhere);
         let needs_model = self
             .policy
@@ -77,8 +77,8 @@ impl<P> Decision<P> {
             .iter()
             .any(|target| target.own_model().is_some());
         match names_no_model && needs_model {
-            true => Why::NoModel,
-            false => Why::NoFreeTarget,
+            true => StopReason::NoModel,
+            false => StopReason::NoFreeTarget,
         }
     }
 
@@ -92,10 +92,10 @@ impl<P> Decision<P> {
     /// of.
     fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
-        P: ErrorTrigger<E>,
+        P: RetryOnError<E>,
     {
         let trigger = &self.policy.trigger;
-        let denies_model = outcome.refusal.is_some_and(Refusal::denies_model);
+        let denies_model = outcome.rejection.is_some_and(Rejection::denies_model);
         trigger.acts_on(outcome)
             || (denies_model && trigger.reasons.contains(&Reason::QuotaExhausted))
     }
@@ -112,10 +112,10 @@ impl<P> Decision<P> {
             false => Vec::new(),
         };
         let told = || outcome.of_attempt(told).unwrap_or_default();
-        match outcome.refusal {
+        match outcome.rejection {
             // What is too large now may fit next time, and what one caller's key may not use another's may.
-            Some(refusal) if refusal.reason != Reason::TooLarge && !refusal.is_denial() => {
-                visit.refused(refusal, &told(), outcome.now(), self.policy.longest_guess);
+            Some(rejection) if rejection.reason != Reason::TooLarge && !rejection.is_denial() => {
+                visit.refused(rejection, &told(), outcome.now(), self.policy.longest_guess);
                 true
             }
             None if outcome.is_success() => {
@@ -123,8 +123,8 @@ impl<P> Decision<P> {
                 false
             }
             _ => match self.waited_out(outcome) {
-                Some((refusal, at)) => {
-                    visit.refused(&refusal, &told(), at, self.policy.longest_guess);
+                Some((rejection, at)) => {
+                    visit.refused(&rejection, &told(), at, self.policy.longest_guess);
                     true
                 }
                 None => {
@@ -137,7 +137,7 @@ impl<P> Decision<P> {
 
     /// What a layer further in was waiting out when it was cut off, by a time limit between, and when
     /// that had come.
-    fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Refusal, Instant)> {
+    fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Rejection, Instant)> {
         outcome.result.err()?;
         outcome.of_sends(|sends| {
             let is_waited_for = |send: &Sent| !sends.iter().any(|it| it.went_out_after(send));
@@ -148,23 +148,23 @@ impl<P> Decision<P> {
         })
     }
 
-    /// The refusal that an inner layer waits out, and when it came.
-    fn wait_after(&self, attempt: &Attempt) -> Option<(Refusal, Instant)> {
+    /// The rejection that an inner layer waits out, and when it came.
+    fn wait_after(&self, attempt: &Attempt) -> Option<(Rejection, Instant)> {
         let step = attempt.steps.last()?;
         let Action::Wait(_) = step.action else {
             return None;
         };
         // A pool waits for the key that frees first, which need not be the one that was refused.
-        let refusal = step.awaited.as_ref().or(attempt.refusal.as_ref())?;
-        if !self.policy.trigger.reasons.contains(&refusal.reason) {
+        let rejection = step.awaited.as_ref().or(attempt.rejection.as_ref())?;
+        if !self.policy.trigger.reasons.contains(&rejection.reason) {
             return None;
         }
-        Some((refusal.clone(), attempt.refused_at?))
+        Some((rejection.clone(), attempt.rejected_at?))
     }
 }
 
-impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
-    const LAYER: Layer = Layer::Fallback;
+impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
+    const LAYER: LayerKind = LayerKind::Fallback;
 
     fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Prepared<R>>
     where
@@ -233,7 +233,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
 
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         if !self.acts_on(outcome) {
-            if outcome.refusal.is_none() {
+            if outcome.rejection.is_none() {
                 self.remember(outcome);
             }
             if let Some(visit) = self.visit.take() {
@@ -242,7 +242,7 @@ impl<P: ErrorTrigger<E>, R, E> Decide<R, E> for Decision<P> {
             return Verdict::Pass;
         }
         if self.own.is_none() {
-            return Verdict::Return(Why::FallbackOff);
+            return Verdict::Return(StopReason::FallbackOff);
         }
         let limited = self.remember_late(outcome);
         if let Err(why) = outcome.left() {
@@ -275,7 +275,7 @@ impl<P> Decision<P> {
     fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Verdict {
         self.verify_model();
         let (call, now) = (outcome.call, outcome.now());
-        let end = self.patience(call, now);
+        let end = self.max_wait(call, now);
         let Some(own) = &self.own else {
             return Verdict::Pass;
         };
@@ -288,7 +288,7 @@ impl<P> Decision<P> {
         }
         let may_wait = end.is_some() && self.waits < MAX_WAITS;
         let why = match end {
-            Some(_) if !may_wait => Why::AttemptsUsedUp,
+            Some(_) if !may_wait => StopReason::AttemptsUsedUp,
             _ => self.nothing_left(own),
         };
         let first_end = match self.first_end(own, now) {
@@ -309,9 +309,9 @@ impl<P> Decision<P> {
                 self.tried.clear();
                 self.waits += 1;
                 let wait = first.at.saturating_duration_since(now);
-                Verdict::Await(wait, first.refusal)
+                Verdict::Await(wait, first.rejection)
             }
-            (Some(first), _) => Verdict::Exhausted(why, first.refusal),
+            (Some(first), _) => Verdict::Exhausted(why, first.rejection),
             (None, _) => Verdict::Return(why),
         }
     }

@@ -3,11 +3,11 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{AsError, ErrorsIf, Fallback, NoErrors, Target, memory::Memory};
+use super::{AsError, Fallback, IfError, NoErrors, Target, memory::Memory};
 use crate::{
     allowance,
     attempt::{Settings, setters},
-    refusal::Reason,
+    rejection::Reason,
     trigger::Trigger,
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Policy<P> {
     pub(super) memory: Memory,
     pub(super) trigger: Trigger<P>,
     pub(super) longest_guess: Duration,
-    pub(super) patience: Option<Duration>,
+    pub(super) max_wait: Option<Duration>,
     pub(super) settings: Settings,
 }
 
@@ -73,7 +73,7 @@ impl FallbackLayer {
                     error: NoErrors,
                 },
                 longest_guess: allowance::LONGEST_GUESS,
-                patience: None,
+                max_wait: None,
                 settings: Settings::default(),
             },
         }
@@ -98,7 +98,7 @@ impl<P> FallbackLayer<P> {
     /// Asks the next target on these errors of the inner service too. Such a request may have been processed.
     ///
     /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
-    pub fn on_error<F, E, K>(self, error: F) -> FallbackLayer<ErrorsIf<F, E>>
+    pub fn on_error<F, E, K>(self, error: F) -> FallbackLayer<IfError<F, E>>
     where
         F: Fn(&E) -> bool,
         E: AsError<K>,
@@ -110,7 +110,7 @@ impl<P> FallbackLayer<P> {
                 memory: policy.memory,
                 trigger: policy.trigger.on_error(error),
                 longest_guess: policy.longest_guess,
-                patience: policy.patience,
+                max_wait: policy.max_wait,
                 settings: policy.settings,
             },
         }
@@ -130,14 +130,14 @@ impl<P> FallbackLayer<P> {
     }
 
     /// Lets a call that finds every target limited wait for the first that frees, in place of asking it
-    /// anyway, until `patience` is over, which begins when the call first looks for a target.
+    /// anyway, until `max_wait` is over, which begins when the call first looks for a target.
     ///
     /// A call does not wait if the quota of every target is spent, because time alone does not end that.
     /// It waits at most 16 times after it was refused, and after each wait it is sent at most once to
     /// each target.
     #[must_use]
-    pub fn wait_when_exhausted(mut self, patience: Duration) -> Self {
-        self.policy.patience = Some(patience);
+    pub fn wait_when_exhausted(mut self, max_wait: Duration) -> Self {
+        self.policy.max_wait = Some(max_wait);
         self
     }
 

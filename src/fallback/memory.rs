@@ -15,7 +15,7 @@ use crate::{
     allowance::{Allowance, End, Forgettable, Habits, Remembered, Room},
     jitter::Share,
     origin::Origin,
-    refusal::{Bucket, Refusal},
+    rejection::{Bucket, Rejection},
 };
 
 /// What is limited: a model at an origin.
@@ -208,14 +208,14 @@ impl Visit {
 
     pub(super) fn refused(
         self,
-        refusal: &Refusal,
+        rejection: &Rejection,
         told: &[Bucket],
         now: Instant,
         longest_guess: Duration,
     ) {
         let when = (self.since, now);
         self.end(|OfTarget { allowance, habits }| {
-            allowance.refused(habits, refusal, told, when, longest_guess);
+            allowance.refused(habits, rejection, told, when, longest_guess);
         });
     }
 
@@ -268,7 +268,7 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use super::*;
-    use crate::{allowance::MOST, refusal::Reason};
+    use crate::{allowance::MOST, rejection::Reason};
 
     #[test]
     fn what_is_remembered_is_bounded() {
@@ -281,13 +281,13 @@ mod tests {
                 account: Account::Any,
             })
         };
-        let refusal = Refusal {
+        let rejection = Rejection {
             retry_after: Some(Duration::from_secs(60)),
-            ..Refusal::new(Reason::RateLimited)
+            ..Rejection::new(Reason::RateLimited)
         };
         let refuse = |number: usize, at| {
             let visit = memory.visit(&mut memory.lock(), target(number), at);
-            visit.refused(&refusal, &[], at, Duration::from_secs(60));
+            visit.refused(&rejection, &[], at, Duration::from_secs(60));
         };
         refuse(0, now);
         let visit = memory.visit(&mut memory.lock(), target(0), now);

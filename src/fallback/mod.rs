@@ -1,6 +1,6 @@
 //! Ask another model, or elsewhere.
 //!
-//! 1. The request's own model is asked first. On a refusal that another model may cure (rate
+//! 1. The request's own model is asked first. On a rejection that another model may cure (rate
 //!    limited, quota exhausted, overloaded) the same request goes out at once to the next
 //!    [`Target`], each at most once per call, or per wait: one that frees while the call waits may be
 //!    asked again; one that equals the request's own is not asked twice.
@@ -12,7 +12,7 @@
 //!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
 //!    unless a key pool further in sees to that. A call that finds every target limited asks the one
 //!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). The
-//!    [`Refusal`](crate::refusal::Refusal) that leaves this layer has a `retry_after` only if the
+//!    [`Rejection`](crate::rejection::Rejection) that leaves this layer has a `retry_after` only if the
 //!    provider has said when the first target frees. A wait that ends at a provider's
 //!    hint takes up to 100 ms longer, at random.
 //!    If the provider says that the key may not use the model, the request goes to the next target too.
@@ -64,7 +64,7 @@ mod own;
 mod service;
 mod target;
 
-pub use crate::trigger::{AsError, ErrorTrigger, ErrorsIf, NoErrors};
+pub use crate::trigger::{AsError, IfError, NoErrors, RetryOnError};
 pub use layer::FallbackLayer;
 pub use service::{Fallback, ResponseFuture};
 pub use target::{Target, TargetError};

@@ -10,7 +10,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{ErrorTrigger, decision::Decision, layer::Policy};
+use super::{RetryOnError, decision::Decision, layer::Policy};
 use crate::{attempt::Attempts, replay::RequestBody};
 
 /// The service of a [`FallbackLayer`](super::FallbackLayer).
@@ -37,7 +37,7 @@ where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
-    P: ErrorTrigger<S::Error> + Clone,
+    P: RetryOnError<S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -63,7 +63,7 @@ where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
     R: Body,
-    P: ErrorTrigger<S::Error>,
+    P: RetryOnError<S::Error>,
 {
     type Output = Result<Response<R>, S::Error>;
 

@@ -4,16 +4,16 @@ use http::{HeaderMap, StatusCode, header};
 use tower::Layer;
 
 use super::Inspect;
-use crate::refusal::Dialect;
+use crate::rejection::Provider;
 
-/// Reads what a refusal says in its body; see the [module page](super).
+/// Reads what a rejection says in its body; see the [module page](super).
 ///
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`limit`](Self::limit) | 64 KiB | the largest error bodies seen are a few KiB |
-/// | [`patience`](Self::patience) | 1 s | an error body comes with its head, or a moment after |
+/// | [`max_wait`](Self::max_wait) | 1 s | an error body comes with its head, or a moment after |
 /// | [`first_event`](Self::first_event) | off | the head of a stream then waits for its first event |
-/// | [`dialect`](Self::dialect) | guessed | from the host of the request and the headers of the response |
+/// | [`provider`](Self::provider) | guessed | from the host of the request and the headers of the response |
 #[derive(Clone, Copy, Debug)]
 pub struct InspectLayer {
     pub(super) settings: Settings,
@@ -22,9 +22,9 @@ pub struct InspectLayer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     pub(super) limit: usize,
-    pub(super) patience: Duration,
+    pub(super) max_wait: Duration,
     pub(super) first_event: Option<Duration>,
-    pub(super) dialect: Option<Dialect>,
+    pub(super) provider: Option<Provider>,
 }
 
 // === impl InspectLayer ===
@@ -35,9 +35,9 @@ impl InspectLayer {
         Self {
             settings: Settings {
                 limit: 64 * 1024,
-                patience: Duration::from_secs(1),
+                max_wait: Duration::from_secs(1),
                 first_event: None,
-                dialect: None,
+                provider: None,
             },
         }
     }
@@ -52,13 +52,13 @@ impl InspectLayer {
     /// The longest that an error body is waited for; in a call with a
     /// [deadline](crate::Call::deadline) at most half of what is left.
     #[must_use]
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
+    pub const fn max_wait(mut self, max_wait: Duration) -> Self {
+        self.settings.max_wait = max_wait;
         self
     }
 
     /// Looks at the first event of a success too, and holds its head back until it is there, at most
-    /// for `patience`, or in a call with a [deadline](crate::Call::deadline) half of what is left.
+    /// for `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of what is left.
     ///
     /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
     /// that begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`.
@@ -68,7 +68,7 @@ impl InspectLayer {
     /// use std::time::Duration;
     /// use http::Response;
     /// use tower::{ServiceBuilder, ServiceExt, service_fn};
-    /// use tower_429::{InspectLayer, refusal::{Reason, Refusal}};
+    /// use tower_429::{InspectLayer, rejection::{Reason, Rejection}};
     ///
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let provider = service_fn(|_: http::Request<String>| async {
@@ -80,22 +80,22 @@ impl InspectLayer {
     /// let client = ServiceBuilder::new().layer(layer).service(provider);
     /// let response = client.oneshot(http::Request::default()).await?;
     /// assert_eq!(response.status(), 200);
-    /// let refusal = response.extensions().get::<Refusal>().unwrap();
-    /// assert_eq!(refusal.reason, Reason::Overloaded, "the layers around it ask again");
+    /// let rejection = response.extensions().get::<Rejection>().unwrap();
+    /// assert_eq!(rejection.reason, Reason::Overloaded, "the layers around it ask again");
     /// # Ok::<(), http::Error>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub const fn first_event(mut self, patience: Duration) -> Self {
-        self.settings.first_event = Some(patience);
+    pub const fn first_event(mut self, max_wait: Duration) -> Self {
+        self.settings.first_event = Some(max_wait);
         self
     }
 
     /// Whose reading applies where a header alone is ambiguous.
     #[must_use]
-    pub const fn dialect(mut self, dialect: Dialect) -> Self {
-        self.settings.dialect = Some(dialect);
+    pub const fn provider(mut self, provider: Provider) -> Self {
+        self.settings.provider = Some(provider);
         self
     }
 }

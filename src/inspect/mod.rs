@@ -1,4 +1,4 @@
-//! Read what a refusal says in its body.
+//! Read what a rejection says in its body.
 //!
 //! OpenAI, Gemini, xAI, Bedrock and others put the delay, or the fact that waiting is useless, only
 //! into the body of the 429. A response body cannot be rebuilt once it is read, so reading it changes
@@ -6,11 +6,11 @@
 //! work without when it is not.
 //!
 //! 1. The body of an error (4xx, 5xx) is read if it is JSON, XML or text and not compressed, up to
-//!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`patience`](InspectLayer::patience) (1 s).
+//!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`max_wait`](InspectLayer::max_wait) (1 s).
 //!    A layer that decompresses belongs inside this one. In a call with a [deadline](crate::Call::deadline) the
 //!    layer waits for at most half of what is left, so that time remains for a retry. A layer that
 //!    retries does not drain a body again that stalled here.
-//! 2. What it means is left as a [`Refusal`](crate::refusal::Refusal) in the response's extensions.
+//! 2. What it means is left as a [`Rejection`](crate::rejection::Rejection) in the response's extensions.
 //! 3. The body is handed on whole: the same frames, trailers and errors, also when a bound was hit.
 //! 4. A success is not touched, unless [`first_event`](InspectLayer::first_event) asks for it: some
 //!    providers refuse with a 200 and an error as the first event of a stream. Then the head waits for
@@ -18,12 +18,12 @@
 //!    taken back.
 //!
 //! Its place in a stack is the innermost, next to the client. Placed twice or further out it does no
-//! harm: the refusal that is there already stays, and no body is looked into twice.
+//! harm: the rejection that is there already stays, and no body is looked into twice.
 //!
 //! ```
 //! use http::Response;
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
-//! use tower_429::{InspectLayer, refusal::{Reason, Refusal}};
+//! use tower_429::{InspectLayer, rejection::{Reason, Rejection}};
 //!
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 //! let provider = service_fn(|_: http::Request<String>| async {
@@ -33,8 +33,8 @@
 //! });
 //! let client = ServiceBuilder::new().layer(InspectLayer::new()).service(provider);
 //! let response = client.oneshot(http::Request::default()).await?;
-//! let refusal = response.extensions().get::<Refusal>().unwrap();
-//! assert_eq!(refusal.reason, Reason::QuotaExhausted, "waiting does not help");
+//! let rejection = response.extensions().get::<Rejection>().unwrap();
+//! assert_eq!(rejection.reason, Reason::QuotaExhausted, "waiting does not help");
 //! # Ok::<(), http::Error>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     call::{Call, Stalled},
     clock,
-    refusal::{self, Dialect, Refusal},
+    rejection::{self, Provider, Rejection},
     trail::Trail,
 };
 
@@ -59,7 +59,7 @@ pin_project! {
             head: response::Parts,
             reading: Reading<R>,
             look: Option<Look>,
-            patience: Duration,
+            max_wait: Duration,
             // Made when there is something to wait for.
             #[pin]
             timer: Option<Sleep>,
@@ -115,7 +115,7 @@ where
                 StateProj::Calling { future } => {
                     let (mut head, body) = ready!(future.poll(cx))?.into_parts();
                     let plan = this.settings.plan(&head, this.host.as_ref());
-                    let Some((look, patience)) = plan else {
+                    let Some((look, max_wait)) = plan else {
                         this.settings.read_head(&mut head, this.host.as_ref());
                         let body = InspectedBody::untouched(body);
                         return Poll::Ready(Ok(Response::from_parts(head, body)));
@@ -124,7 +124,7 @@ where
                         head,
                         reading: Reading::new(body, this.settings.limit),
                         look,
-                        patience,
+                        max_wait,
                         timer: None,
                     });
                 }
@@ -153,7 +153,7 @@ where
             head,
             reading,
             look,
-            patience,
+            max_wait,
             mut timer,
         } = this.state.project()
         else {
@@ -173,8 +173,8 @@ where
                 }
                 Poll::Pending => {
                     if timer.is_none() {
-                        let patience = within_call(*patience, this.call.as_ref(), head);
-                        timer.set(Some(sleep(patience)));
+                        let max_wait = within_call(*max_wait, this.call.as_ref(), head);
+                        timer.set(Some(sleep(max_wait)));
                     }
                     if let Some(timer) = timer.as_mut().as_pin_mut() {
                         ready!(timer.poll(cx));
@@ -195,18 +195,18 @@ where
         else {
             return None;
         };
-        let dialect = this.settings.dialect(this.host.as_ref(), &head);
-        let refusal = match first {
-            None | Some(First::Whole) => dialect.refusal(&head, &reading.text(), clock::wall()),
+        let provider = this.settings.provider(this.host.as_ref(), &head);
+        let rejection = match first {
+            None | Some(First::Whole) => provider.rejection(&head, &reading.text(), clock::wall()),
             Some(First::Event(event)) => {
                 // A date in the event is measured as one in a body is.
-                let now = refusal::date(&head.headers).unwrap_or_else(clock::wall);
-                dialect.first_event(&event, now)
+                let now = rejection::date(&head.headers).unwrap_or_else(clock::wall);
+                provider.first_event(&event, now)
             }
             Some(First::Content) => None,
         };
-        if let Some(refusal) = refusal {
-            head.extensions.insert(refusal);
+        if let Some(rejection) = rejection {
+            head.extensions.insert(rejection);
         }
         head.extensions.insert(Seen);
         Some(Response::from_parts(head, reading.into_body()))
@@ -222,44 +222,44 @@ impl Settings {
         head: &response::Parts,
         host: Option<&Authority>,
     ) -> Option<(Option<Look>, Duration)> {
-        let is_known = head.extensions.get::<Refusal>().is_some();
+        let is_known = head.extensions.get::<Rejection>().is_some();
         if is_known || head.extensions.get::<Seen>().is_some() {
             return None;
         }
         if is_readable_error(head.status, &head.headers) {
-            return Some((None, self.patience));
+            return Some((None, self.max_wait));
         }
-        let patience = self
+        let max_wait = self
             .first_event
             .filter(|_| head.status.is_success() && is_plain(&head.headers))?;
-        let look = Look::at(&head.headers, self.dialect(host, head))?;
-        Some((Some(look), patience))
+        let look = Look::at(&head.headers, self.provider(host, head))?;
+        Some((Some(look), max_wait))
     }
 
     /// Leaves what the head alone says, if nothing has been left yet.
     fn read_head(&self, head: &mut response::Parts, host: Option<&Authority>) {
-        if head.extensions.get::<Refusal>().is_none() && !head.status.is_success() {
-            let dialect = self.dialect(host, head);
-            if let Some(refusal) = dialect.refusal(head, &[], clock::wall()) {
-                head.extensions.insert(refusal);
+        if head.extensions.get::<Rejection>().is_none() && !head.status.is_success() {
+            let provider = self.provider(host, head);
+            if let Some(rejection) = provider.rejection(head, &[], clock::wall()) {
+                head.extensions.insert(rejection);
             }
         }
     }
 
-    fn dialect(&self, host: Option<&Authority>, head: &response::Parts) -> Dialect {
+    fn provider(&self, host: Option<&Authority>, head: &response::Parts) -> Provider {
         let host = host.map(Authority::host);
-        self.dialect
-            .unwrap_or_else(|| Dialect::guess(host, &head.headers))
+        self.provider
+            .unwrap_or_else(|| Provider::guess(host, &head.headers))
     }
 }
 
-/// As much of `patience` as the call has time for. If the layers of the call are inside this one, the
+/// As much of `max_wait` as the call has time for. If the layers of the call are inside this one, the
 /// call is in the response that they return.
-fn within_call(patience: Duration, call: Option<&Call>, head: &response::Parts) -> Duration {
+fn within_call(max_wait: Duration, call: Option<&Call>, head: &response::Parts) -> Duration {
     let trail = || head.extensions.get::<Trail>();
     match call.or_else(|| trail().map(|trail| &trail.0)) {
-        Some(call) => call.time_for_body(patience, clock::now()),
-        None => patience,
+        Some(call) => call.time_for_body(max_wait, clock::now()),
+        None => max_wait,
     }
 }
 

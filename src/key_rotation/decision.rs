@@ -25,8 +25,8 @@ use crate::{
     call::{Call, Route},
     head::Head,
     model::Model,
-    refusal::Refusal,
-    trail::{Layer, Why},
+    rejection::Rejection,
+    trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
 
@@ -35,7 +35,7 @@ pub(super) struct Decision<X> {
     stage: Stage,
     want: Want,
     /// Until when the call waits for a key, once it is known.
-    patience: Option<Instant>,
+    max_wait: Option<Instant>,
     /// How often it was refused and waits for a key since.
     waits: u32,
 }
@@ -61,7 +61,7 @@ impl<X> Decision<X> {
             policy,
             stage: Stage::New,
             want: Want::default(),
-            patience: None,
+            max_wait: None,
             waits: 0,
         }
     }
@@ -75,12 +75,12 @@ impl<X> Decision<X> {
     }
 
     /// Until when this call may wait, if it may at all.
-    fn patience<R>(&mut self, call: &Call, now: Instant) -> Option<Instant>
+    fn max_wait<R>(&mut self, call: &Call, now: Instant) -> Option<Instant>
     where
         X: WhenExhausted<R>,
     {
-        let patience = self.policy.when_exhausted.patience()?;
-        let end = *self.patience.get_or_insert(after(now, patience));
+        let max_wait = self.policy.when_exhausted.max_wait()?;
+        let end = *self.max_wait.get_or_insert(after(now, max_wait));
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left)))
     }
@@ -90,13 +90,13 @@ impl<X> Decision<X> {
     where
         X: WhenExhausted<R>,
     {
-        let end = self.patience::<R>(call, now).unwrap_or(now);
+        let end = self.max_wait::<R>(call, now).unwrap_or(now);
         at.min(now + end.saturating_duration_since(now) / 2)
     }
 }
 
 impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
-    const LAYER: Layer = Layer::KeyRotation;
+    const LAYER: LayerKind = LayerKind::KeyRotation;
 
     fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Prepared<R>>
     where
@@ -142,7 +142,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                     }
                     Standing::Waiting { prospect, look_at } => {
                         let pool = pool.clone();
-                        let end = self.patience::<R>(draft.call, now).unwrap_or(now);
+                        let end = self.max_wait::<R>(draft.call, now).unwrap_or(now);
                         if end > now && prospect.is_before(end) {
                             let at = look_at.map_or(end, |at| at.min(end));
                             return Poll::Ready(Prepared::Later(at.max(now + TICK)));
@@ -172,17 +172,17 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
     fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
         // The key is given back with the answer, however long the caller keeps the future.
         let Stage::Leased(mut lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
-            return match outcome.refusal {
-                Some(refusal) if refusal.another_key_helps() => {
-                    Verdict::Return(Why::NoKeyForOrigin)
+            return match outcome.rejection {
+                Some(rejection) if rejection.another_key_helps() => {
+                    Verdict::Return(StopReason::NoKeyForOrigin)
                 }
                 _ => Verdict::Pass,
             };
         };
         lease.is_answered(outcome.now());
         let last = report(&lease, &self.want, outcome);
-        let refusal = outcome.refusal.filter(|_| last != Last::Without);
-        if !refusal.is_some_and(Refusal::another_key_helps) {
+        let rejection = outcome.rejection.filter(|_| last != Last::Without);
+        if !rejection.is_some_and(Rejection::another_key_helps) {
             return Verdict::Pass;
         }
         if let Err(why) = outcome.left() {

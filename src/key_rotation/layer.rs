@@ -6,7 +6,7 @@ use tower::Layer;
 use super::{KeyPool, KeyRotation};
 use crate::{
     attempt::{Settings, setters},
-    refusal::Refusal,
+    rejection::Rejection,
 };
 
 /// Puts keys on requests, and asks again with another one; see the [module page](super).
@@ -23,7 +23,7 @@ use crate::{
 /// # Ok::<(), tower_429::key_rotation::PoolError>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct KeyRotationLayer<X = TryAnyway> {
+pub struct KeyRotationLayer<X = SendAnyway> {
     pub(super) policy: Policy<X>,
 }
 
@@ -38,11 +38,11 @@ pub(super) struct Policy<X> {
 /// What happens to a call that finds every key cooling.
 pub trait WhenExhausted<R>: sealed::Sealed<R> {
     #[doc(hidden)]
-    fn answer(&self, refusal: Refusal) -> Option<Response<R>>;
+    fn answer(&self, rejection: Rejection) -> Option<Response<R>>;
 
     /// How long to wait for a key; `None` for not at all.
     #[doc(hidden)]
-    fn patience(&self) -> Option<Duration> {
+    fn max_wait(&self) -> Option<Duration> {
         None
     }
 }
@@ -51,26 +51,26 @@ pub trait WhenExhausted<R>: sealed::Sealed<R> {
 ///
 /// The answer is the provider's own, and a limit that ended early is noticed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct TryAnyway;
+pub struct SendAnyway;
 
 /// The call is answered at once with a 429 that says when the first key frees, if the provider has
 /// said so.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Respond;
+pub struct Reject;
 
-/// The call waits for a key, first come first served, and goes on as `X` says when its patience ends
+/// The call waits for a key, first come first served, and goes on as `X` says when its max_wait ends
 /// or does not reach to when the first key frees.
 #[derive(Clone, Copy, Debug)]
-pub struct Wait<X = TryAnyway> {
-    patience: Duration,
+pub struct Queue<X = SendAnyway> {
+    max_wait: Duration,
     then: X,
 }
 
 mod sealed {
     pub trait Sealed<R> {}
-    impl<R, X: Sealed<R>> Sealed<R> for super::Wait<X> {}
-    impl<R> Sealed<R> for super::TryAnyway {}
-    impl<R: Default> Sealed<R> for super::Respond {}
+    impl<R, X: Sealed<R>> Sealed<R> for super::Queue<X> {}
+    impl<R> Sealed<R> for super::SendAnyway {}
+    impl<R: Default> Sealed<R> for super::Reject {}
 }
 
 // === impl KeyRotationLayer ===
@@ -81,7 +81,7 @@ impl KeyRotationLayer {
         Self {
             policy: Policy {
                 pools: [pool].into(),
-                when_exhausted: TryAnyway,
+                when_exhausted: SendAnyway,
                 settings: Settings::default(),
             },
         }
@@ -100,8 +100,8 @@ impl<X> KeyRotationLayer<X> {
 
     /// Answers a call that finds every key cooling with a 429 of its own and sends nothing.
     ///
-    /// It has an empty body and a [`Refusal`] in its extensions. If the provider has said when the first
-    /// key frees, the refusal has the exact time and the header `retry-after` has it in seconds. If that
+    /// It has an empty body and a [`Rejection`] in its extensions. If the provider has said when the first
+    /// key frees, the rejection has the exact time and the header `retry-after` has it in seconds. If that
     /// is a guess of the pool, both are absent, and a [`BackoffLayer`](crate::BackoffLayer) outside uses
     /// its own delays. A retry after such a delay is sent with a key that cools by a guess, one request
     /// for each key at a time.
@@ -109,26 +109,26 @@ impl<X> KeyRotationLayer<X> {
     /// The type of the response body needs a [`Default`]. The body of hyper's client has
     /// none, but the [`InspectedBody`](crate::inspect::InspectedBody) that
     /// [`InspectLayer`](crate::InspectLayer) puts around it has one.
-    pub fn respond_when_exhausted(self) -> KeyRotationLayer<Respond> {
+    pub fn reject_when_exhausted(self) -> KeyRotationLayer<Reject> {
         KeyRotationLayer {
             policy: Policy {
                 pools: self.policy.pools,
-                when_exhausted: Respond,
+                when_exhausted: Reject,
                 settings: self.policy.settings,
             },
         }
     }
 
-    /// Lets a call that finds no key with room wait for one until `patience` is over, which begins when
+    /// Lets a call that finds no key with room wait for one until `max_wait` is over, which begins when
     /// the call first looks for a key.
     ///
     /// Who came first is served first, and as many are served as there is room for, by what the
-    /// provider says is left and by what its refusals have taught; so hardly any request is sent to be
-    /// refused. A call whose patience does not reach to when the first key frees does not wait, nor does
+    /// provider says is left and by what its rejections have taught; so hardly any request is sent to be
+    /// refused. A call whose max_wait does not reach to when the first key frees does not wait, nor does
     /// one if only keys are left that are rejected or whose quota is spent. A call waits at most 16 times
     /// after it was refused, and after each wait it is sent at most once with each key. What
-    /// becomes of it, or of one whose patience has ended, was said before: it is tried anyway, or after
-    /// [`respond_when_exhausted`](KeyRotationLayer::respond_when_exhausted) answered without a send.
+    /// becomes of it, or of one whose max_wait has ended, was said before: it is tried anyway, or after
+    /// [`reject_when_exhausted`](KeyRotationLayer::reject_when_exhausted) answered without a send.
     ///
     /// ```
     /// use std::time::Duration;
@@ -136,16 +136,16 @@ impl<X> KeyRotationLayer<X> {
     ///
     /// let pool = KeyPool::new(["sk-one", "sk-two"])?;
     /// let layer = KeyRotationLayer::new(pool)
-    ///     .respond_when_exhausted()
+    ///     .reject_when_exhausted()
     ///     .wait_when_exhausted(Duration::from_secs(20));
     /// # Ok::<(), tower_429::key_rotation::PoolError>(())
     /// ```
-    pub fn wait_when_exhausted(self, patience: Duration) -> KeyRotationLayer<Wait<X>> {
+    pub fn wait_when_exhausted(self, max_wait: Duration) -> KeyRotationLayer<Queue<X>> {
         KeyRotationLayer {
             policy: Policy {
                 pools: self.policy.pools,
-                when_exhausted: Wait {
-                    patience,
+                when_exhausted: Queue {
+                    max_wait,
                     then: self.policy.when_exhausted,
                 },
                 settings: self.policy.settings,
@@ -169,33 +169,33 @@ impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
 
 // === impl WhenExhausted ===
 
-impl<R> WhenExhausted<R> for TryAnyway {
-    fn answer(&self, _: Refusal) -> Option<Response<R>> {
+impl<R> WhenExhausted<R> for SendAnyway {
+    fn answer(&self, _: Rejection) -> Option<Response<R>> {
         None
     }
 }
 
-impl<R, X: WhenExhausted<R>> WhenExhausted<R> for Wait<X> {
-    fn answer(&self, refusal: Refusal) -> Option<Response<R>> {
-        self.then.answer(refusal)
+impl<R, X: WhenExhausted<R>> WhenExhausted<R> for Queue<X> {
+    fn answer(&self, rejection: Rejection) -> Option<Response<R>> {
+        self.then.answer(rejection)
     }
 
-    fn patience(&self) -> Option<Duration> {
-        Some(self.patience)
+    fn max_wait(&self) -> Option<Duration> {
+        Some(self.max_wait)
     }
 }
 
-impl<R: Default> WhenExhausted<R> for Respond {
-    fn answer(&self, refusal: Refusal) -> Option<Response<R>> {
+impl<R: Default> WhenExhausted<R> for Reject {
+    fn answer(&self, rejection: Rejection) -> Option<Response<R>> {
         let mut response = Response::new(R::default());
         *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
-        if let Some(wait) = refusal.retry_after {
+        if let Some(wait) = rejection.retry_after {
             // Whole seconds are all that every client reads; never too few.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        response.extensions_mut().insert(refusal);
+        response.extensions_mut().insert(rejection);
         Some(response)
     }
 }

@@ -93,9 +93,9 @@ async fn hyper_with_a_streaming_body_of_axum() {
 #[tokio::test(start_paused = true)]
 async fn reqwest_with_a_body_in_memory_and_one_that_streams() {
     use reqwest::Body;
-    use tower_429::client::Reqwest;
+    use tower_429::client::ReqwestClient;
 
-    let client = || Reqwest::new(reqwest::Client::builder().no_proxy().build().unwrap());
+    let client = || ReqwestClient::new(reqwest::Client::builder().no_proxy().build().unwrap());
     succeed_in_every_order!(Framing::Known, client(), Body::from(whole()));
     succeed_in_every_order!(Framing::Chunked, client(), Body::wrap_stream(pieces()));
     succeed_in_every_order!(Framing::Declared, client(), Body::wrap_stream(pieces()));

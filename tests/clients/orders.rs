@@ -10,12 +10,12 @@ use tower::{Service, ServiceExt};
 use tower_429::{
     BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
     key_rotation::Key,
-    trail::{Action, Attempt, Layer, Trail},
+    trail::{Action, Attempt, LayerKind, Trail},
 };
 
 use crate::provider::{Framing, KEYS, MODELS, Provider};
 
-/// The same wait each time, for where a refusal gives no hint.
+/// The same wait each time, for where a rejection gives no hint.
 type Waits = fn(u64) -> iter::Repeat<Duration>;
 
 pub(crate) fn backoff() -> BackoffLayer<Waits> {
@@ -87,16 +87,16 @@ pub(crate) async fn succeeds<S, B, R>(
 }
 
 /// What a layer does where it acts.
-fn act_of(layer: &str) -> (Layer, &'static str) {
+fn act_of(layer: &str) -> (LayerKind, &'static str) {
     match layer {
-        "backoff" => (Layer::Backoff, "wait"),
-        "keys" => (Layer::KeyRotation, "next key"),
-        _ => (Layer::Fallback, "next target"),
+        "backoff" => (LayerKind::Backoff, "wait"),
+        "keys" => (LayerKind::KeyRotation, "next key"),
+        _ => (LayerKind::Fallback, "next target"),
     }
 }
 
 /// What the layers did, each thing where it was done first. An inner layer acts before an outer one.
-fn first_acts(attempts: &[Attempt]) -> Vec<(Layer, &'static str)> {
+fn first_acts(attempts: &[Attempt]) -> Vec<(LayerKind, &'static str)> {
     let mut first = Vec::new();
     for step in attempts.iter().flat_map(|attempt| &attempt.steps) {
         let act = match step.action {

@@ -1,4 +1,4 @@
-//! The forms of an error inside a 200, and what cures it.
+//! The forms of an error inside a 200, and what remedies it.
 
 pub(crate) const SSE: &str = "text/event-stream";
 const JSON: &str = "application/json";
@@ -16,11 +16,11 @@ pub(crate) enum Cure {
     Billing,
     /// The key is bad: another key.
     Key,
-    /// No refusal: the caller gets it.
+    /// No rejection: the caller gets it.
     Nothing,
 }
 
-/// Streams and bodies that begin with an error: a name, the media type, the body, what cures it.
+/// Streams and bodies that begin with an error: a name, the media type, the body, what remedies it.
 pub(crate) const FORMS: &[(&str, &str, &str, Cure)] = &[
     (
         "Anthropic, overloaded",

@@ -18,7 +18,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
     trail::{Action, Trail},
 };
 
@@ -118,7 +118,7 @@ async fn without_first_event_a_success_is_a_success() {
             .layer(InspectLayer::new())
             .service(provider.client());
         let response = client.oneshot(chat("gateway.example")).await.unwrap();
-        assert_eq!(response.extensions().get::<Refusal>(), None, "{name}");
+        assert_eq!(response.extensions().get::<Rejection>(), None, "{name}");
         let whole = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(whole, *body, "{name}");
         assert_eq!(provider.seen().len(), 1);
@@ -195,7 +195,7 @@ async fn a_good_stream_is_handed_on_byte_for_byte_and_no_event_waits_for_the_nex
         go_on.send(events[0]).unwrap();
         let call = timeout(FOREVER, client.oneshot(chat("gateway.example")));
         let response = call.await.expect("the first event is held back").unwrap();
-        assert_eq!(response.extensions().get::<Refusal>(), None);
+        assert_eq!(response.extensions().get::<Rejection>(), None);
         let trail = response.extensions().get::<Trail>().unwrap().attempts();
         assert!(trail.len() == 1 && trail[0].steps.is_empty(), "{trail:?}");
 
@@ -249,8 +249,8 @@ async fn an_error_in_pieces_is_an_error_and_the_caller_gets_it_whole_when_nothin
         answer
     });
     let response = timeout(FOREVER, answer).await.expect("held back").unwrap();
-    let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason, Reason::Overloaded);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.reason, Reason::Overloaded);
     let mut body = response.into_body();
     assert_eq!(
         read(&mut body, start.len() + end.len()).await,

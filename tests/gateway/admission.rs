@@ -87,7 +87,7 @@ async fn on_loopback_a_name_that_somebody_has_pointed_here_gets_nothing() {
         for path in [
             "/",
             "/keys",
-            "/refusals",
+            "/rejections",
             "/metrics",
             "/healthz",
             "/v1/models",

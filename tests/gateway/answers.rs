@@ -112,8 +112,8 @@ async fn gateway_answers_502_for_an_answer_with_a_transfer_coding_but_chunked() 
             provider.send_chunk("not plain").await;
             provider.send_chunk("").await;
             drop(provider);
-            let refusal = refused(&mut caller).await;
-            assert_eq!(refusal, (502, "upstream_failed".into()), "{codings}");
+            let rejection = refused(&mut caller).await;
+            assert_eq!(rejection, (502, "upstream_failed".into()), "{codings}");
         }
     }
 }
@@ -129,8 +129,8 @@ async fn gateway_answers_502_for_a_switch_of_protocols_that_nobody_offered() {
             let (mut caller, mut provider) = asked(&gateway, &upstream, offer).await;
             let answer = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n");
             provider.send(answer).await;
-            let refusal = refused(&mut caller).await;
-            assert_eq!(refusal, (502, "upstream_failed".into()));
+            let rejection = refused(&mut caller).await;
+            assert_eq!(rejection, (502, "upstream_failed".into()));
             provider.closed().await;
         }
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_refusal_that_does_not_fit_into_the_callers_deadline_is_told_at_once() {
+async fn a_rejection_that_does_not_fit_into_the_callers_deadline_is_told_at_once() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "max_wait_ms = 3_600_000").await;
     let mut caller = gateway.connect().await;

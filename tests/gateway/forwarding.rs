@@ -176,7 +176,7 @@ async fn a_limited_key_is_changed_and_the_answer_says_so() {
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     let (mut provider, first, _) = upstream.answer(&limited).await;
     assert_eq!(first.get("authorization"), Some("Bearer sk-secret-one"));
-    // The refusal was drained, so its connection carries the next.
+    // The rejection was drained, so its connection carries the next.
     let second = provider.head().await;
     let body = provider.whole(&second).await;
     assert_eq!(second.get("authorization"), Some("Bearer sk-secret-two"));
@@ -273,7 +273,7 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway_that_says_why() {
     drop(upstream);
     let (head, body) = gateway.ask(&chat("large", "")).await;
     assert_eq!(head.status(), 502);
-    assert!(body.contains("refused"), "{body}");
+    assert!(body.contains("rejected"), "{body}");
     assert!(!body.contains("sk-secret"), "{body}");
 }
 

@@ -26,8 +26,8 @@ async fn gateway_blames_the_caller_for_a_body_that_it_cannot_read() {
         for headers in ["", "content-type: application/json\r\n"] {
             let mut caller = gateway.connect().await;
             caller.send(chunked(headers, broken)).await;
-            let refusal = refused(&mut caller).await;
-            assert_eq!(refusal, (400, "request_not_read".into()), "{broken:?}");
+            let rejection = refused(&mut caller).await;
+            assert_eq!(rejection, (400, "request_not_read".into()), "{broken:?}");
         }
     }
     // The caller closes its side, and still reads.
@@ -40,8 +40,8 @@ async fn gateway_blames_the_caller_for_a_body_that_it_cannot_read() {
         let mut caller = gateway.connect().await;
         caller.send(&request).await;
         caller.finish().await;
-        let refusal = refused(&mut caller).await;
-        assert_eq!(refusal, (400, "request_not_read".into()), "{request:?}");
+        let rejection = refused(&mut caller).await;
+        assert_eq!(rejection, (400, "request_not_read".into()), "{request:?}");
     }
     assert_eq!(gateway.in_flight(), 0);
 }
@@ -93,8 +93,8 @@ async fn gateway_refuses_a_request_that_does_not_name_one_host() {
             let request = format!("GET {target}{path} HTTP/1.1\r\n{hosts}\r\n");
             let mut caller = gateway.connect().await;
             caller.send(&request).await;
-            let refusal = refused(&mut caller).await;
-            assert_eq!(refusal, (400, "request_malformed".into()), "{request:?}");
+            let rejection = refused(&mut caller).await;
+            assert_eq!(rejection, (400, "request_malformed".into()), "{request:?}");
         }
         // HTTP/1.0 needs no Host, but takes only one.
         let request = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\nhost: localhost\r\n\r\n");

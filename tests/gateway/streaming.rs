@@ -74,10 +74,10 @@ async fn a_caller_that_is_gone_while_it_waits_for_a_key_frees_its_place() {
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     upstream.answer(&limited).await;
-    // The refusal is told while the call still waits.
-    in_time("the refusal", async {
+    // The rejection is told while the call still waits.
+    in_time("the rejection", async {
         while gateway
-            .json("/refusals")
+            .json("/rejections")
             .await
             .as_array()
             .unwrap()

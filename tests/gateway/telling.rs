@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn keys_and_refusals_are_told_by_label_and_no_key_is() {
+async fn keys_and_rejections_are_told_by_label_and_no_key_is() {
     let upstream = Upstream::start().await;
     let settings = "keys = [\"KEY_1\", \"KEY_2\", \"KEY_3\"]\ngroups = { KEY_3 = \"team\" }";
     let gateway = in_front_of(&upstream, settings).await;
@@ -36,24 +36,24 @@ async fn keys_and_refusals_are_told_by_label_and_no_key_is() {
     assert_eq!(keys[0]["limited_models"][0]["reason"], "RateLimited");
     let left = keys[0]["limited_models"][0]["free_in_ms"].as_u64().unwrap();
     assert!((1..=1_800_000).contains(&left), "{left}");
-    assert_eq!(keys[1]["cools_for"], "KeyRejected");
-    assert_eq!(keys[2]["cools_for"], json!(null));
+    assert_eq!(keys[1]["cooldown_reason"], "KeyRejected");
+    assert_eq!(keys[2]["cooldown_reason"], json!(null));
     assert_eq!(keys[2]["group"], "team");
     assert_eq!(
         (&keys[2]["uses"], &keys[2]["in_flight"]),
         (&json!(1), &json!(0))
     );
 
-    let refusals = gateway.json("/refusals").await;
-    let told: Vec<_> = refusals
+    let rejections = gateway.json("/rejections").await;
+    let told: Vec<_> = rejections
         .as_array()
         .unwrap()
         .iter()
-        .map(|refusal| {
+        .map(|rejection| {
             (
-                refusal["key"].as_str().unwrap(),
-                refusal["status"].as_u64().unwrap(),
-                refusal["then"].as_str().unwrap(),
+                rejection["key"].as_str().unwrap(),
+                rejection["status"].as_u64().unwrap(),
+                rejection["then"].as_str().unwrap(),
             )
         })
         .collect();
@@ -67,7 +67,7 @@ async fn keys_and_refusals_are_told_by_label_and_no_key_is() {
     );
 
     let metrics = gateway.get("/metrics").await;
-    for (state, count) in [("free", 1), ("limited", 1), ("cooling", 1)] {
+    for (state, count) in [("free", 1), ("limited", 1), ("on_cooldown", 1)] {
         let line = format!("tower_429_keys{{pool=\"provider\",state=\"{state}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line} in {metrics}");
     }
@@ -78,7 +78,7 @@ async fn tells_no_key(gateway: &Running, upstream: &Upstream) {
     let log = logged(upstream.address).concat();
     assert_eq!(log.is_empty(), cfg!(not(feature = "tracing")));
     let mut told = vec![("the log", log)];
-    for path in ["/", "/keys", "/refusals", "/metrics", "/healthz"] {
+    for path in ["/", "/keys", "/rejections", "/metrics", "/healthz"] {
         told.push((path, gateway.get(path).await));
     }
     for (place, told) in told {
@@ -135,7 +135,7 @@ async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
         "tower_429_keys{pool=\"provider\",state=\"cooling\"} 0",
         "tower_429_keys{pool=\"provider\",state=\"free\"} 0",
         "tower_429_keys{pool=\"provider\",state=\"limited\"} 2",
-        "tower_429_refusals_total{host=\"127.0.0.1\",reason=\"rate_limited\"} 2",
+        "tower_429_rejections_total{host=\"127.0.0.1\",reason=\"rate_limited\"} 2",
         "tower_429_rotations_total{host=\"127.0.0.1\"} 1",
     ];
     assert_eq!(series, expected);
@@ -210,7 +210,7 @@ async fn a_name_of_a_model_without_end_is_not_repeated() {
     let head = caller.head().await;
     assert_eq!(head.status(), 429);
     assert_eq!(head.get("x-tower-429-served-model"), None);
-    for path in ["/keys", "/refusals"] {
+    for path in ["/keys", "/rejections"] {
         let told = gateway.get(path).await;
         assert!(told.contains("KEY_1") && told.len() < 2_000, "{path}");
     }

@@ -56,7 +56,7 @@ where
 const LONG: Reaction = Reaction::Refuse(3 * 1024 * 1024);
 
 #[tokio::test]
-async fn ten_refusals_however_long_take_one_connection() {
+async fn ten_rejections_however_long_take_one_connection() {
     macro_rules! take_one {
         ($layers:expr) => {
             let provider = Provider::start(&[LONG; 10]).await;
@@ -120,7 +120,7 @@ async fn the_trailers_of_an_upload_are_sent_each_time() {
 }
 
 #[tokio::test]
-async fn a_provider_that_leaves_with_its_refusal_is_asked_on_another_connection() {
+async fn a_provider_that_leaves_with_its_rejection_is_asked_on_another_connection() {
     let provider = Provider::start(&[Reaction::RefuseAndLeave; 2]).await;
     let client = BackoffLayer::new().layer(client());
     let body = Full::from("a question");

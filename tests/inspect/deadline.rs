@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 use super::body::{Scripted, Step, Watch};
@@ -82,8 +82,8 @@ where
         .await
         .unwrap();
     assert_eq!(response.status(), 429);
-    let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason, Reason::RateLimited);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.reason, Reason::RateLimited);
     (start.elapsed(), provider.sends())
 }
 
@@ -112,7 +112,7 @@ fn call() -> Option<Call> {
 async fn inspect_alone_reads_a_stalled_body_within_the_deadline() {
     let (took, sends) = refused(InspectLayer::new(), call()).await;
     assert_eq!((took, sends), (DEADLINE / 2, 1));
-    let layer = InspectLayer::new().patience(MILLISECOND);
+    let layer = InspectLayer::new().max_wait(MILLISECOND);
     assert_eq!(refused(layer, call()).await.0, MILLISECOND, "the shorter");
     let (took, _) = refused(InspectLayer::new(), Some(Call::new())).await;
     assert_eq!(took, SECOND, "a call without a deadline");
@@ -217,7 +217,7 @@ async fn inspect_looks_for_a_first_event_within_the_deadline() {
         let provider = layer.layer(super::once(stream()));
         let response = provider.oneshot(request).await.unwrap();
         assert_eq!(start.elapsed(), waited * SECOND);
-        assert_eq!(response.extensions().get::<Refusal>().is_some(), is_read);
+        assert_eq!(response.extensions().get::<Rejection>().is_some(), is_read);
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(body.starts_with(b"data: "), "passed on: {body:?}");
     }

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
 use tokio::time::Instant;
-use tower_429::{InspectLayer, refusal::Refusal};
+use tower_429::{InspectLayer, rejection::Rejection};
 
 use super::{
     answer,
@@ -47,7 +47,7 @@ struct Case {
     steps: Vec<Step>,
     knows_length: bool,
     limit: usize,
-    patience: Duration,
+    max_wait: Duration,
     first_event: Option<Duration>,
     twice: bool,
 }
@@ -107,11 +107,11 @@ prop_compose! {
         steps in steps(),
         knows_length in any::<bool>(),
         limit in prop_oneof![Just(64 * 1024), 0..130_usize],
-        patience in millis(0..2_000),
+        max_wait in millis(0..2_000),
         first_event in option::weighted(0.7, millis(0..2_000)),
         twice in any::<bool>(),
     ) -> Case {
-        Case { status, kind, coding, steps, knows_length, limit, patience, first_event, twice }
+        Case { status, kind, coding, steps, knows_length, limit, max_wait, first_event, twice }
     }
 }
 
@@ -119,9 +119,9 @@ impl Case {
     fn layer(&self) -> InspectLayer {
         let layer = InspectLayer::new()
             .limit(self.limit)
-            .patience(self.patience);
+            .max_wait(self.max_wait);
         self.first_event
-            .map_or(layer, |patience| layer.first_event(patience))
+            .map_or(layer, |max_wait| layer.first_event(max_wait))
     }
 
     fn response(&self) -> Response<Scripted> {
@@ -149,7 +149,7 @@ impl Case {
 
     fn longest(&self) -> Duration {
         match self.status {
-            400.. => self.patience,
+            400.. => self.max_wait,
             _ => self.first_event.unwrap_or_default(),
         }
     }
@@ -252,7 +252,7 @@ proptest! {
         status in select(&[200_u16, 400, 429, 529][..]),
         kind in select(&["application/json", "text/event-stream"][..]),
     ) {
-        let refusal = |cuts: &[usize]| {
+        let rejection = |cuts: &[usize]| {
             let mut steps = Vec::new();
             let mut from = 0;
             for at in cuts.iter().copied().chain([payload.len()]) {
@@ -263,10 +263,10 @@ proptest! {
             let layer = InspectLayer::new().first_event(Duration::from_secs(1));
             let response = answer(status, &[("content-type", kind)], Scripted::new(steps));
             let response = run(inspect(layer, response));
-            response.extensions().get::<Refusal>().cloned()
+            response.extensions().get::<Rejection>().cloned()
         };
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
         cuts.sort_unstable();
-        prop_assert_eq!(refusal(&cuts), refusal(&[]));
+        prop_assert_eq!(rejection(&cuts), rejection(&[]));
     }
 }

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
     trail::Trail,
 };
 
@@ -87,7 +87,7 @@ async fn told(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
         .unwrap();
     let (head, rest) = response.into_parts();
     let whole = rest.collect().await.unwrap().to_bytes();
-    let refusal = head.extensions.get::<Refusal>();
+    let rejection = head.extensions.get::<Rejection>();
     Told {
         answer: format!("{} {:?} {whole:?}", head.status, head.headers),
         trail: head.extensions.get::<Trail>().unwrap().to_string(),
@@ -96,7 +96,7 @@ async fn told(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
             .iter()
             .map(|seen| (seen.at, seen.key().to_owned(), seen.model()))
             .collect(),
-        reason: refusal.map(|refusal| refusal.reason),
+        reason: rejection.map(|rejection| rejection.reason),
     }
 }
 
@@ -138,7 +138,7 @@ const SCENARIOS: &[(&str, Answers)] = &[
         _ => status(402),
     }),
     ("a request that is too large", |_| status(413)),
-    ("no refusal", |_| status(500)),
+    ("no rejection", |_| status(500)),
     ("a success", |_| ok()),
 ];
 

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 use tokio::time::Instant;
 use tower_429::{
     InspectLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 use super::{
@@ -19,10 +19,10 @@ use super::{
 const KIB: usize = 1024;
 
 /// What the head of every response here says.
-fn of_the_head() -> Refusal {
-    let mut refusal = Refusal::new(Reason::RateLimited);
-    refusal.retry_after = Some(Duration::from_secs(5));
-    refusal
+fn of_the_head() -> Rejection {
+    let mut rejection = Rejection::new(Reason::RateLimited);
+    rejection.retry_after = Some(Duration::from_secs(5));
+    rejection
 }
 
 const HEAD: &[(&str, &str)] = &[("retry-after", "5")];
@@ -57,16 +57,16 @@ async fn a_body_that_drips_for_ever_is_read_for_a_second_and_handed_on_from_its_
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_never_begins_is_waited_for_as_long_as_it_was_said() {
-    for patience in [
+    for max_wait in [
         Duration::ZERO,
         Duration::from_millis(1),
         Duration::from_secs(30),
     ] {
         let start = Instant::now();
         let body = Scripted::new([Step::Pause(Duration::from_secs(3_600))]);
-        let layer = InspectLayer::new().patience(patience);
+        let layer = InspectLayer::new().max_wait(max_wait);
         let response = inspect(layer, answer(429, HEAD, body)).await;
-        assert_eq!(start.elapsed(), patience);
+        assert_eq!(start.elapsed(), max_wait);
         assert_eq!(response.extensions().get(), Some(&of_the_head()));
     }
 }
@@ -109,7 +109,7 @@ async fn a_stream_of_comments_without_an_event_is_looked_at_within_the_same_boun
     let watch = body.watch();
     let response = inspect(layer, answer(200, &stream, body)).await;
     assert!(watch.bytes_before_last() < 64 * KIB);
-    assert_eq!(response.extensions().get::<Refusal>(), None);
+    assert_eq!(response.extensions().get::<Rejection>(), None);
 
     let start = Instant::now();
     let body =
@@ -192,8 +192,8 @@ async fn what_was_read_before_the_body_failed_still_counts() {
     let billing = r#"{"error":{"type":"insufficient_quota","message":"No."}}"#;
     let steps = [Step::Data(billing.into()), Step::Fail("reset by peer")];
     let response = inspect(InspectLayer::new(), answer(429, HEAD, Scripted::new(steps))).await;
-    let refusal = response.extensions().get::<Refusal>().unwrap();
-    assert_eq!(refusal.reason, Reason::QuotaExhausted);
+    let rejection = response.extensions().get::<Rejection>().unwrap();
+    assert_eq!(rejection.reason, Reason::QuotaExhausted);
     let error = response.into_body().collect().await.unwrap_err();
     assert_eq!(error, "reset by peer");
 }
@@ -203,7 +203,7 @@ async fn the_head_and_the_body_are_read_as_one() {
     let body = r#"{"error":{"message":"Limit on tokens per min (TPM). Try again in 644ms."}}"#;
     let response = inspect(InspectLayer::new(), answer(429, HEAD, Scripted::of(body))).await;
     let (head, ()) = answer(429, HEAD, Scripted::of("")).map(drop).into_parts();
-    let expected = Refusal::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
+    let expected = Rejection::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
     assert_eq!(response.extensions().get(), Some(&expected));
     assert_ne!(expected, of_the_head());
 }

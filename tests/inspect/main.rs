@@ -4,10 +4,10 @@
 
 mod body;
 mod deadline;
-mod dialect;
 mod hand_on;
 mod heights;
 mod hostile;
+mod provider;
 #[path = "../script/mod.rs"]
 mod script;
 mod untouched;

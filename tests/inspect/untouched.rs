@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use tower::{Layer, Service};
 use tower_429::{
     InspectLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 use super::{
@@ -40,7 +40,7 @@ async fn a_success_is_not_polled_before_the_caller_does_and_means_nothing() {
         );
         let response = inspect(InspectLayer::new(), response).await;
         assert_eq!(watch.polls(), 0, "{status} {kind}");
-        assert_eq!(response.extensions().get::<Refusal>(), None);
+        assert_eq!(response.extensions().get::<Rejection>(), None);
         let whole = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(whole, ERROR);
         assert!(watch.polls() > 0);
@@ -67,16 +67,16 @@ async fn the_first_event_is_looked_for_only_where_there_are_events() {
         let watch = body.watch();
         let response = inspect(layer, answer(status, headers, body)).await;
         assert_eq!(watch.polls(), 0, "{status} {headers:?}");
-        assert_eq!(response.extensions().get::<Refusal>(), None);
+        assert_eq!(response.extensions().get::<Rejection>(), None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_that_is_there_already_stays_and_the_body_is_not_read() {
+async fn a_rejection_that_is_there_already_stays_and_the_body_is_not_read() {
     let body = Scripted::of(r#"{"error":{"type":"insufficient_quota"}}"#);
     let watch = body.watch();
     let mut response = answer(429, &[], body);
-    let known = Refusal::new(Reason::Overloaded);
+    let known = Rejection::new(Reason::Overloaded);
     response.extensions_mut().insert(known.clone());
     let response = inspect(InspectLayer::new(), response).await;
     assert_eq!(response.extensions().get(), Some(&known));

@@ -8,7 +8,7 @@ use tower::{Layer, ServiceBuilder, ServiceExt, util::BoxCloneService};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
     inspect::InspectedBody,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 use super::script::{Answer, Provider, chat, ok, secs};
@@ -160,12 +160,12 @@ async fn key_of_a_plan_window_is_probed_hourly_where_no_hint_came() {
         for sends in [1, 2] {
             assert_eq!(call(&service, "m").await.status(), 429);
             assert_eq!(provider.seen().len(), sends);
-            let until = pool.snapshot()[0].until.expect("a cooldown");
+            let until = pool.snapshot()[0].cooldown_until.expect("a cooldown");
             assert!(until.duration_since(Instant::now()) > HOUR - secs(1));
             advance(HOUR + secs(1)).await;
         }
         assert_eq!(call(&service, "m").await.status(), 200);
-        assert_eq!(pool.snapshot()[0].until, None);
+        assert_eq!(pool.snapshot()[0].cooldown_until, None);
     }
 }
 
@@ -178,11 +178,15 @@ async fn next_key_is_tried_for_quotas_under_any_status() {
             let service = stacked(&provider, &pool, keys_outside);
             for _ in 0..2 {
                 let response = call(&service, "m").await;
-                assert_eq!(response.extensions().get::<Refusal>(), None, "{body}");
+                assert_eq!(response.extensions().get::<Rejection>(), None, "{body}");
             }
             assert_eq!(provider.keys(), with_next_key(keys_outside), "{body}");
             let state = pool.snapshot().remove(0);
-            assert_eq!(state.cools_for, Some(Reason::QuotaExhausted), "{body}");
+            assert_eq!(
+                state.cooldown_reason,
+                Some(Reason::QuotaExhausted),
+                "{body}"
+            );
         }
     }
 }
@@ -219,7 +223,7 @@ async fn key_without_a_models_budget_serves_the_other_models() {
             assert_eq!(call(&service, "other").await.status(), 200, "{body}");
             assert_eq!(provider.models(), ["m", "lesser", "other"], "{body}");
             let state = pool.snapshot().remove(0);
-            assert_eq!(state.cools_for, None, "{body}");
+            assert_eq!(state.cooldown_reason, None, "{body}");
             let models: Vec<_> = state.limited_models.iter().map(|it| &*it.model).collect();
             assert_eq!(models, ["m"], "{body}");
         }
@@ -236,6 +240,6 @@ async fn limit_of_the_account_holds_for_all_its_models() {
         assert_eq!(call(&service, "other").await.status(), 200);
         assert_eq!(provider.keys(), with_next_key(keys_outside));
         let state = pool.snapshot().remove(0);
-        assert_eq!(state.cools_for, Some(Reason::RateLimited));
+        assert_eq!(state.cooldown_reason, Some(Reason::RateLimited));
     }
 }

@@ -15,26 +15,26 @@ mod successes;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Response};
-use tower_429::refusal::{Dialect, Refusal};
+use tower_429::rejection::{Provider, Rejection};
 
 /// 2026-05-31T10:04:00Z
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_221_840)
 }
 
-fn read(host: &str, status: u16, body: &str) -> Option<Refusal> {
+fn read(host: &str, status: u16, body: &str) -> Option<Rejection> {
     let (head, ()) = Response::builder()
         .status(status)
         .body(())
         .unwrap()
         .into_parts();
-    let dialect = Dialect::guess(Some(host), &HeaderMap::new());
-    dialect.refusal(&head, body.as_bytes(), now())
+    let provider = Provider::guess(Some(host), &HeaderMap::new());
+    provider.rejection(&head, body.as_bytes(), now())
 }
 
 /// Reason, limit, hint and owner, and whether time, another key and another model help.
-fn short(refusal: Option<&Refusal>) -> String {
-    let Some(it) = refusal else {
+fn short(rejection: Option<&Rejection>) -> String {
+    let Some(it) = rejection else {
         return "none".to_owned();
     };
     let words = [

@@ -1,6 +1,6 @@
 //! Quotas under other statuses than 402, and what belongs to one model only.
 
-use tower_429::refusal::{Reason, Refusal};
+use tower_429::rejection::{Reason, Rejection};
 
 use super::{check, read};
 
@@ -152,7 +152,7 @@ fn model_named_like_a_quota_is_not_taken_for_one() {
             read("proxy.example", status, &body.to_string())
         };
         let plain = read_with("gpt-4o");
-        let is_quota = |it: &Refusal| it.reason == Reason::QuotaExhausted;
+        let is_quota = |it: &Rejection| it.reason == Reason::QuotaExhausted;
         assert!(!plain.as_ref().is_some_and(is_quota), "{status} {sentence}");
         for name in SENTENCES {
             assert_eq!(read_with(name), plain, "{status} {sentence} {name}");

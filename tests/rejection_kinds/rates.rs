@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use http::HeaderMap;
-use tower_429::refusal::Dialect;
+use tower_429::rejection::Provider;
 
 use super::{check, short};
 
@@ -114,7 +114,7 @@ fn throttling_codes_mean_rates_per_minute() {
 #[test]
 fn throttling_event_means_what_its_response_would() {
     // As it comes behind `id:1`, `event:error` and `:HTTP_STATUS/429`.
-    let dialect = Dialect::guess(Some(DASHSCOPE), &HeaderMap::new());
+    let provider = Provider::guess(Some(DASHSCOPE), &HeaderMap::new());
     for (data, expected) in [
         (
             r#"{"code":"Throttling.AllocationQuota","message":"Allocated quota exceeded, please increase your quota limit.","request_id":"A"}"#,
@@ -129,7 +129,7 @@ fn throttling_event_means_what_its_response_would() {
             TOKENS,
         ),
     ] {
-        let read = dialect.event(Some("error"), data.as_bytes(), SystemTime::UNIX_EPOCH);
+        let read = provider.event(Some("error"), data.as_bytes(), SystemTime::UNIX_EPOCH);
         assert_eq!(short(read.as_ref()), expected, "{data}");
     }
 }

@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::ready, time::Duration};
 
 use http::{Request, Response};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_429::{InspectLayer, refusal::Refusal};
+use tower_429::{InspectLayer, rejection::Rejection};
 
 use super::{check, short};
 
@@ -139,7 +139,7 @@ async fn inspected(layer: InspectLayer, host: &str, kind: &str, body: &'static s
         .body(())
         .unwrap();
     let response = layer.layer(provider).oneshot(request).await.unwrap();
-    short(response.extensions().get::<Refusal>())
+    short(response.extensions().get::<Rejection>())
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tower_429::refusal::{Dialect, Reason, Refusal, Scope, Window, buckets};
+use tower_429::rejection::{Provider, Reason, Rejection, Scope, Window, buckets};
 
 use crate::{hint, lines, now, read};
 
@@ -23,11 +23,11 @@ fn unified(overall: &str, claim: &str, windows: &[(&str, &str, u64)]) -> String 
     headers
 }
 
-fn limited(headers: &str) -> Refusal {
+fn limited(headers: &str) -> Rejection {
     let body = br#"{"type":"error","error":{"type":"rate_limit_error","message":"Error"}}"#;
-    let refusal = read(429, headers, body).unwrap();
-    assert_eq!(refusal.reason, Reason::RateLimited, "{headers}");
-    refusal
+    let rejection = read(429, headers, body).unwrap();
+    assert_eq!(rejection.reason, Reason::RateLimited, "{headers}");
+    rejection
 }
 
 const FIVE_DAYS: u64 = 5 * 86_400;
@@ -40,11 +40,11 @@ fn rejected_window_gives_the_hint_whatever_other_windows_report() {
             "five_hour",
             &[("5h", "rejected", 1_200), ("7d", other, FIVE_DAYS)],
         );
-        let refusal = limited(&headers);
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(1_200)));
-        assert_eq!(refusal.window, Some(Window::FiveHours));
-        assert_eq!(refusal.scope, Some(Scope::Account));
-        assert!(refusal.time_helps());
+        let rejection = limited(&headers);
+        assert_eq!(rejection.retry_after, Some(Duration::from_secs(1_200)));
+        assert_eq!(rejection.window, Some(Window::FiveHours));
+        assert_eq!(rejection.scope, Some(Scope::Account));
+        assert!(rejection.time_helps());
     }
 }
 
@@ -52,10 +52,10 @@ fn rejected_window_gives_the_hint_whatever_other_windows_report() {
 fn longest_of_two_rejected_windows_gives_the_hint() {
     let windows = [("5h", "rejected", 1_200), ("7d", "rejected", FIVE_DAYS)];
     for claim in ["seven_day", "five_hour", ""] {
-        let refusal = limited(&unified("rejected", claim, &windows));
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(FIVE_DAYS)));
-        assert_eq!(refusal.window, Some(Window::Week));
-        assert!(!refusal.time_helps());
+        let rejection = limited(&unified("rejected", claim, &windows));
+        assert_eq!(rejection.retry_after, Some(Duration::from_secs(FIVE_DAYS)));
+        assert_eq!(rejection.window, Some(Window::Week));
+        assert!(!rejection.time_helps());
     }
 }
 
@@ -65,10 +65,10 @@ fn windows_that_are_all_allowed_leave_a_plain_rate_limit() {
         let windows = [("5h", status, 1_200), ("7d", status, FIVE_DAYS)];
         let headers = unified(status, "five_hour", &windows);
         assert_eq!(limited(&headers).retry_after, None);
-        let refusal = limited(&format!("{headers}retry-after: 3\n"));
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(3)));
-        assert_eq!(refusal.window, None);
-        assert!(refusal.time_helps());
+        let rejection = limited(&format!("{headers}retry-after: 3\n"));
+        assert_eq!(rejection.retry_after, Some(Duration::from_secs(3)));
+        assert_eq!(rejection.window, None);
+        assert!(rejection.time_helps());
     }
 }
 
@@ -78,17 +78,17 @@ fn representative_claim_names_the_window_and_its_reset() {
         "{UNIFIED}-status: rejected\n{UNIFIED}-representative-claim: five_hour\n\
          {UNIFIED}-reset: 1770682800\n{UNIFIED}-5h-reset: 1770682800\n{UNIFIED}-7d-reset: 1771113600\n"
     );
-    let refusal = limited(&headers);
-    assert_eq!(refusal.window, Some(Window::FiveHours));
-    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1_200)));
+    let rejection = limited(&headers);
+    assert_eq!(rejection.window, Some(Window::FiveHours));
+    assert_eq!(rejection.retry_after, Some(Duration::from_secs(1_200)));
     let headers = format!(
         "{UNIFIED}-status: rejected\n{UNIFIED}-representative-claim: seven_day_opus\n\
          {UNIFIED}-reset: 1771113600\n{UNIFIED}-7d-status: allowed\n{UNIFIED}-7d-reset: 1770690000\n"
     );
-    let refusal = limited(&headers);
-    assert_eq!(refusal.window, Some(Window::Week));
-    assert_eq!(refusal.scope, Some(Scope::AccountModel));
-    assert_eq!(refusal.retry_after, Some(Duration::from_secs(432_000)));
+    let rejection = limited(&headers);
+    assert_eq!(rejection.window, Some(Window::Week));
+    assert_eq!(rejection.scope, Some(Scope::AccountModel));
+    assert_eq!(rejection.retry_after, Some(Duration::from_secs(432_000)));
 }
 
 #[test]
@@ -99,10 +99,10 @@ fn plan_that_is_called_a_quota_has_the_reset_of_its_exhausted_window() {
         &[("5h", "rejected", 1_200), ("7d", "allowed", FIVE_DAYS)],
     );
     let body = br#"{"error":{"type":"insufficient_quota"}}"#;
-    let refusal = read(429, &headers, body).unwrap();
-    assert_eq!(refusal.reason, Reason::QuotaExhausted);
-    assert_eq!(refusal.window, Some(Window::FiveHours));
-    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1_200)));
+    let rejection = read(429, &headers, body).unwrap();
+    assert_eq!(rejection.reason, Reason::QuotaExhausted);
+    assert_eq!(rejection.window, Some(Window::FiveHours));
+    assert_eq!(rejection.retry_after, Some(Duration::from_secs(1_200)));
 }
 
 #[test]
@@ -113,10 +113,10 @@ fn codex_window_that_is_used_up_gives_the_hint() {
              x-codex-primary-reset-after-seconds: 1200\nx-codex-secondary-used-percent: {secondary}\n\
              x-codex-secondary-window-minutes: 10080\nx-codex-secondary-reset-after-seconds: 432000\n"
         );
-        let refusal = limited(&headers);
+        let rejection = limited(&headers);
         (
-            refusal.retry_after.map(|wait| wait.as_secs()),
-            refusal.window,
+            rejection.retry_after.map(|wait| wait.as_secs()),
+            rejection.window,
         )
     };
     assert_eq!(codex("100", "51"), (Some(1_200), Some(Window::FiveHours)));
@@ -156,7 +156,7 @@ fn remaining_that_is_negative_or_unreadable_is_unknown() {
             let map: HeaderMap = lines(&headers)
                 .map(|(name, value)| (name, value.parse().unwrap()))
                 .collect();
-            for bucket in buckets(&map, Dialect::Generic, now()) {
+            for bucket in buckets(&map, Provider::Generic, now()) {
                 assert_eq!(bucket.remaining, None, "{headers}");
             }
         }
@@ -173,22 +173,22 @@ fn limit_of_zero_is_never_waited_for_until_its_reset() {
         "x-ratelimit-limit: 0\nx-ratelimit-reset: 86400",
         "ratelimit: \"a\";r=0;t=86400\nratelimit-policy: \"a\";q=0;w=86400",
     ] {
-        let refusal = limited(headers);
+        let rejection = limited(headers);
         assert_eq!(
-            (refusal.retry_after, refusal.window),
+            (rejection.retry_after, rejection.window),
             (None, None),
             "{headers}"
         );
         let map: HeaderMap = lines(headers)
             .map(|(name, value)| (name, value.parse().unwrap()))
             .collect();
-        for bucket in buckets(&map, Dialect::Generic, now()) {
+        for bucket in buckets(&map, Provider::Generic, now()) {
             assert_eq!(bucket.remaining, None, "{headers}");
         }
     }
     let mistral = "x-ratelimit-limit-req-minute: 0\nx-ratelimit-remaining-req-minute: 0";
-    let refusal = read(429, mistral, b"").unwrap();
-    assert_eq!(refusal.reason, Reason::QuotaExhausted, "not on this plan");
+    let rejection = read(429, mistral, b"").unwrap();
+    assert_eq!(rejection.reason, Reason::QuotaExhausted, "not on this plan");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn buckets_report_only_rejected_windows_as_empty() {
     let map: HeaderMap = lines(&headers)
         .map(|(name, value)| (name, value.parse().unwrap()))
         .collect();
-    let buckets = buckets(&map, Dialect::Anthropic, now());
+    let buckets = buckets(&map, Provider::Anthropic, now());
     let read: Vec<_> = buckets
         .iter()
         .map(|bucket| (bucket.window, bucket.remaining, bucket.scope))

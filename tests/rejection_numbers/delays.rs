@@ -1,6 +1,6 @@
 //! Delays in fields, dates and sentences.
 
-use tower_429::refusal::Reason;
+use tower_429::rejection::Reason;
 
 use crate::{hint, read};
 
@@ -149,7 +149,7 @@ fn wrapped_answer_of_an_upstream_gives_its_own_hint_and_no_shorter_one() {
 
 #[test]
 fn field_of_a_rejection_that_is_no_429_is_read_too() {
-    let refusal = read(402, "", br#"{"error":{"resets_in_seconds":600}}"#).unwrap();
-    assert_eq!(refusal.reason, Reason::QuotaExhausted);
-    assert_eq!(refusal.retry_after.unwrap().as_secs(), 600);
+    let rejection = read(402, "", br#"{"error":{"resets_in_seconds":600}}"#).unwrap();
+    assert_eq!(rejection.reason, Reason::QuotaExhausted);
+    assert_eq!(rejection.retry_after.unwrap().as_secs(), 600);
 }

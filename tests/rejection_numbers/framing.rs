@@ -8,7 +8,7 @@ use http_body_util::Full;
 use tower::{Layer as _, ServiceExt, service_fn};
 use tower_429::{
     InspectLayer,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
 };
 
 use crate::{hint, read};
@@ -16,8 +16,8 @@ use crate::{hint, read};
 const JSON: &str =
     r#"{"error":{"code":"insufficient_quota","message":"Please try again in 20s."}}"#;
 
-fn facts(refusal: Option<Refusal>) -> Option<(Reason, Option<Duration>)> {
-    refusal.map(|it| (it.reason, it.retry_after))
+fn facts(rejection: Option<Rejection>) -> Option<(Reason, Option<Duration>)> {
+    rejection.map(|it| (it.reason, it.retry_after))
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn event_that_is_the_body_of_an_error_is_read() {
         format!("data: {JSON}"),
     ] {
         for headers in ["", "content-type: text/event-stream"] {
-            let refusal = read(429, headers, body.as_bytes());
+            let rejection = read(429, headers, body.as_bytes());
             let expected = (Reason::QuotaExhausted, Some(Duration::from_secs(20)));
-            assert_eq!(facts(refusal), Some(expected), "{body}");
+            assert_eq!(facts(rejection), Some(expected), "{body}");
         }
     }
     for stray in [
@@ -83,8 +83,12 @@ fn event_that_is_the_body_of_an_error_is_read() {
         "data",
         ":",
     ] {
-        let refusal = read(429, "", stray.as_bytes());
-        assert_eq!(facts(refusal), Some((Reason::RateLimited, None)), "{stray}");
+        let rejection = read(429, "", stray.as_bytes());
+        assert_eq!(
+            facts(rejection),
+            Some((Reason::RateLimited, None)),
+            "{stray}"
+        );
     }
 }
 
@@ -115,14 +119,18 @@ fn xml_error_of_aws_is_read() {
             );
             let expected = (Reason::RateLimited, Some(Duration::from_secs(20)));
             for status in [400, 429] {
-                let refusal = read(status, "content-type: text/xml", body.as_bytes());
-                assert_eq!(facts(refusal), Some(expected), "{status} {body}");
+                let rejection = read(status, "content-type: text/xml", body.as_bytes());
+                assert_eq!(facts(rejection), Some(expected), "{status} {body}");
             }
         }
         let json =
             format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"Rate"}}"#);
-        let refusal = read(400, "", json.as_bytes());
-        assert_eq!(facts(refusal), Some((Reason::RateLimited, None)), "{json}");
+        let rejection = read(400, "", json.as_bytes());
+        assert_eq!(
+            facts(rejection),
+            Some((Reason::RateLimited, None)),
+            "{json}"
+        );
     }
 }
 
@@ -173,7 +181,7 @@ fn longest_of_several_retry_after_values_holds() {
 }
 
 /// What InspectLayer leaves of such a response.
-async fn inspected(status: u16, kind: &'static str, body: &[u8]) -> Option<Refusal> {
+async fn inspected(status: u16, kind: &'static str, body: &[u8]) -> Option<Rejection> {
     let body = Bytes::copy_from_slice(body);
     let provider = service_fn(move |_: Request<String>| {
         let response = Response::builder()
@@ -184,7 +192,7 @@ async fn inspected(status: u16, kind: &'static str, body: &[u8]) -> Option<Refus
     });
     let layer = InspectLayer::new().first_event(Duration::from_secs(1));
     let response = layer.layer(provider).oneshot(Request::default()).await;
-    response.unwrap().extensions().get::<Refusal>().cloned()
+    response.unwrap().extensions().get::<Rejection>().cloned()
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,8 +206,8 @@ async fn inspect_layer_reads_every_framing_of_an_error() {
         (429, "application/json; charset=gbk", &marked),
         (200, "application/json", &marked),
     ] {
-        let refusal = inspected(status, kind, body.as_bytes()).await;
-        assert_eq!(facts(refusal), Some(quota), "{status} {kind}");
+        let rejection = inspected(status, kind, body.as_bytes()).await;
+        assert_eq!(facts(rejection), Some(quota), "{status} {kind}");
     }
     let xml = "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>";
     for kind in [
@@ -207,8 +215,12 @@ async fn inspect_layer_reads_every_framing_of_an_error() {
         "application/xml",
         "application/xml; charset=utf-8",
     ] {
-        let refusal = inspected(400, kind, xml.as_bytes()).await;
-        assert_eq!(facts(refusal), Some((Reason::RateLimited, None)), "{kind}");
+        let rejection = inspected(400, kind, xml.as_bytes()).await;
+        assert_eq!(
+            facts(rejection),
+            Some((Reason::RateLimited, None)),
+            "{kind}"
+        );
     }
 }
 
@@ -219,8 +231,8 @@ async fn event_of_a_success_is_a_rejection_by_the_status_that_it_states() {
             "id:1\nevent:result\n:HTTP_STATUS/{status}\ndata:{{\"code\":\"New\",\"message\":\"x\"}}\n\n"
         )
     };
-    let refusal = inspected(200, "text/event-stream", event(429).as_bytes()).await;
-    assert_eq!(facts(refusal), Some((Reason::RateLimited, None)));
+    let rejection = inspected(200, "text/event-stream", event(429).as_bytes()).await;
+    assert_eq!(facts(rejection), Some((Reason::RateLimited, None)));
     let success = inspected(200, "text/event-stream", event(200).as_bytes()).await;
     assert_eq!(success, None);
 }

@@ -12,7 +12,7 @@ mod pool;
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, Response};
-use tower_429::refusal::Refusal;
+use tower_429::rejection::Rejection;
 
 /// 2026-02-10T00:00:00Z
 pub(crate) fn now() -> SystemTime {
@@ -20,13 +20,13 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// What a response means whose headers are lines.
-pub(crate) fn read(status: u16, headers: &str, body: &[u8]) -> Option<Refusal> {
+pub(crate) fn read(status: u16, headers: &str, body: &[u8]) -> Option<Rejection> {
     let mut response = Response::builder().status(status);
     for (name, value) in lines(headers) {
         response = response.header(name, value);
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Refusal::from_parts(&head, body, now())
+    Rejection::from_parts(&head, body, now())
 }
 
 pub(crate) fn lines(headers: &str) -> impl Iterator<Item = (HeaderName, &str)> {
@@ -34,6 +34,6 @@ pub(crate) fn lines(headers: &str) -> impl Iterator<Item = (HeaderName, &str)> {
     lines.map(|(name, value)| (name.trim().parse().unwrap(), value))
 }
 
-pub(crate) fn hint(refusal: Option<Refusal>) -> Option<u128> {
-    Some(refusal?.retry_after?.as_millis())
+pub(crate) fn hint(rejection: Option<Rejection>) -> Option<u128> {
+    Some(rejection?.retry_after?.as_millis())
 }

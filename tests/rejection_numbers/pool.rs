@@ -5,7 +5,7 @@
 use http::Response;
 use tokio::time::Instant;
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, refusal::Reason};
+use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, rejection::Reason};
 
 use crate::script::*;
 
@@ -47,13 +47,13 @@ async fn key_cools_for_the_rejected_window_and_for_every_model() {
     let pool = pool();
     assert_eq!(through(&pool, &provider).await.status(), 200);
     let key = pool.snapshot().remove(0);
-    assert_eq!(key.cools_for, Some(Reason::RateLimited));
-    let left = key.until.unwrap() - Instant::now();
+    assert_eq!(key.cooldown_reason, Some(Reason::RateLimited));
+    let left = key.cooldown_until.unwrap() - Instant::now();
     assert!(left > secs(1_100) && left <= secs(1_400), "{left:?}");
     tokio::time::sleep(secs(1_500)).await;
     assert_eq!(through(&pool, &provider).await.status(), 200);
     let free = pool.snapshot().remove(0);
-    assert_eq!((free.cools_for, free.until), (None, None));
+    assert_eq!((free.cooldown_reason, free.cooldown_until), (None, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn key_stays_usable_while_all_windows_are_allowed() {
     assert_eq!(through(&pool, &provider).await.status(), 200);
     tokio::time::sleep(secs(4)).await;
     let key = pool.snapshot().remove(0);
-    assert_eq!((key.cools_for, key.until), (None, None));
+    assert_eq!((key.cooldown_reason, key.cooldown_until), (None, None));
     assert!(key.limited_models.is_empty());
     assert_eq!(through(&pool, &provider).await.status(), 200);
 }
@@ -79,7 +79,7 @@ async fn success_that_reports_resets_alone_leaves_its_key_usable() {
     for _ in 0..3 {
         assert_eq!(through(&pool, &provider).await.status(), 200);
     }
-    assert_eq!(pool.snapshot()[0].until, None);
+    assert_eq!(pool.snapshot()[0].cooldown_until, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,5 +115,5 @@ async fn backoff_returns_at_once_what_no_call_waits_for() {
     let service = BackoffLayer::new().layer(provider.clone());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 429);
-    assert_eq!(refusal(&response).retry_after, Some(secs(1_200)));
+    assert_eq!(rejection(&response).retry_after, Some(secs(1_200)));
 }

@@ -30,7 +30,7 @@ pub fn now(row: &Value) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(minutes * 60 + number(17..19))
 }
 
-/// When the response of a row came; a refusal until a date is from the days before it.
+/// When the response of a row came; a rejection until a date is from the days before it.
 pub fn arrival(row: &Value) -> SystemTime {
     match (row["now"].as_str(), row["available_at"].as_str()) {
         (None, Some(at)) => {

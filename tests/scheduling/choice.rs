@@ -86,7 +86,7 @@ async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
 #[tokio::test(start_paused = true)]
 async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
     let keys = ["large", "small"];
-    let spread = KeyPool::builder(keys).spread().build().unwrap();
+    let spread = KeyPool::builder(keys).least_loaded().build().unwrap();
     let used = uses(&spread, 60).await;
     // One may find out whether "nothing left" is true.
     assert!(used.values().sum::<u64>() <= 61, "{used:?}");

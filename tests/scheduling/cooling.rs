@@ -1,11 +1,11 @@
-//! Refusals that come while a key cools at a guess, to calls that went out before.
+//! Rejections that come while a key cools at a guess, to calls that went out before.
 
 use std::{io, time::Duration};
 
 use http::{Request, Response};
 use tokio::time::{Instant, sleep};
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, refusal::Reason};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, rejection::Reason};
 
 use crate::{call, pool, script::*};
 
@@ -27,9 +27,9 @@ async fn after_a_guess(second: Answer) -> (KeyPool, Response<String>) {
 #[tokio::test(start_paused = true)]
 async fn a_quota_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
     let (pool, answer) = after_a_guess(Answer::Slow(secs(2), 402, vec![])).await;
-    assert_eq!(refusal(&answer).reason, Reason::QuotaExhausted);
+    assert_eq!(rejection(&answer).reason, Reason::QuotaExhausted);
     let state = pool.snapshot().remove(0);
-    assert_eq!(state.cools_for, Some(Reason::QuotaExhausted));
+    assert_eq!(state.cooldown_reason, Some(Reason::QuotaExhausted));
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,7 +37,7 @@ async fn a_longer_hint_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
     for status in [429, 402] {
         let hint = vec![("retry-after", "7200".into())];
         let (pool, _) = after_a_guess(Answer::Slow(secs(2), status, hint)).await;
-        let until = pool.snapshot()[0].until.unwrap();
+        let until = pool.snapshot()[0].cooldown_until.unwrap();
         assert_eq!(until - Instant::now(), secs(7_200), "{status}");
     }
 }
@@ -102,7 +102,7 @@ async fn a_hint_that_ends_before_a_guess_is_waited_for_in_every_mode() {
     let rotation = || KeyRotationLayer::new(pool(&["a"]));
     check! {
         "keys": rotation();
-        "keys, responds": rotation().respond_when_exhausted();
+        "keys, responds": rotation().reject_when_exhausted();
         "keys, waits": rotation().wait_when_exhausted(secs(4));
         "targets": FallbackLayer::new(Vec::<&str>::new());
     }

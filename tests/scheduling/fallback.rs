@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer as _, ServiceExt, service_fn};
-use tower_429::{Call, FallbackLayer, KeyPool, KeyRotationLayer, refusal::Reason};
+use tower_429::{Call, FallbackLayer, KeyPool, KeyRotationLayer, rejection::Reason};
 
 use crate::{call, pool, script::*};
 
@@ -66,7 +66,7 @@ async fn who_cannot_wait_until_the_preferred_target_frees_takes_the_lesser_one()
     call(&service, chat("m")).await;
     sleep(Duration::from_millis(9_800)).await;
     call(&service, chat("m")).await;
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its patience");
+    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its max_wait");
 
     let provider = limited_for_ten_seconds();
     let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
@@ -170,7 +170,7 @@ async fn a_streaming_body_s_limit_is_the_key_s_for_every_model_unless_fallback_h
     let limited = |pool: &KeyPool| {
         let key = pool.snapshot().remove(0);
         let models = key.limited_models.iter().map(|of| of.model.to_string());
-        (key.cools_for, models.collect::<Vec<_>>())
+        (key.cooldown_reason, models.collect::<Vec<_>>())
     };
 
     let pool = pool(&["a"]);

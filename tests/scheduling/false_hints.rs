@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
-    trail::{Layer, Why},
+    trail::{LayerKind, StopReason},
 };
 
 use crate::{call, pool, script::*};
@@ -88,7 +88,10 @@ async fn a_call_waits_sixteen_times_and_returns_the_provider_s_answer() {
     let response = call(&rotation.layer(provider.clone()), chat("m")).await;
     assert_eq!(response.status(), 429);
     assert_eq!(provider.seen().len(), 17);
-    assert_eq!(whys(&response), [(Layer::KeyRotation, Why::AttemptsUsedUp)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::KeyRotation, StopReason::AttemptsUsedUp)]
+    );
 
     let provider = Provider::new(|_| in_a_millisecond());
     let fallback = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(86_400));
@@ -99,7 +102,10 @@ async fn a_call_waits_sixteen_times_and_returns_the_provider_s_answer() {
     let response = call(&service, chat("m")).await;
     assert_eq!(response.status(), 429);
     assert!(provider.seen().len() <= 2 * 17, "{}", provider.seen().len());
-    assert_eq!(whys(&response)[1], (Layer::Fallback, Why::AttemptsUsedUp));
+    assert_eq!(
+        whys(&response)[1],
+        (LayerKind::Fallback, StopReason::AttemptsUsedUp)
+    );
 }
 
 #[tokio::test(start_paused = true)]

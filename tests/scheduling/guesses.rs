@@ -9,7 +9,7 @@ use std::{
 use http::{Request, Response};
 use tokio::time::{Instant, sleep};
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer, refusal::Reason};
+use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer, rejection::Reason};
 
 use crate::{call, calls, pool, script::*};
 
@@ -147,10 +147,10 @@ async fn a_retry_of_backoff_is_sent_though_a_guess_lasts_in_every_mode() {
         }
         check! {
             "sends anyway": std::convert::identity;
-            "responds": |layer: KeyRotationLayer| layer.respond_when_exhausted();
+            "responds": |layer: KeyRotationLayer| layer.reject_when_exhausted();
             "waits, then sends": |layer: KeyRotationLayer| layer.wait_when_exhausted(secs(5));
             "waits, then responds": |layer: KeyRotationLayer| {
-                layer.respond_when_exhausted().wait_when_exhausted(secs(5))
+                layer.reject_when_exhausted().wait_when_exhausted(secs(5))
             };
         }
     }
@@ -180,7 +180,7 @@ async fn retries_of_backoff_probe_a_key_one_at_a_time_while_a_guess_lasts() {
     }
     let service = ServiceBuilder::new()
         .layer(BackoffLayer::new().attempts(3))
-        .layer(rotation.respond_when_exhausted())
+        .layer(rotation.reject_when_exhausted())
         .service(provider.clone());
     assert!(
         calls(&service, 50)
@@ -209,16 +209,16 @@ async fn a_guess_is_no_hint_in_what_rotation_and_fallback_return() {
     let keys = pool(&["a", "b"]);
     let rotation = KeyRotationLayer::new(keys.clone());
     let tried = call(&rotation.clone().layer(provider.clone()), chat("m")).await;
-    assert_eq!(refusal(&tried).reason, Reason::RateLimited);
-    assert_eq!(refusal(&tried).retry_after, None);
-    let own = rotation.respond_when_exhausted().layer(provider.clone());
+    assert_eq!(rejection(&tried).reason, Reason::RateLimited);
+    assert_eq!(rejection(&tried).retry_after, None);
+    let own = rotation.reject_when_exhausted().layer(provider.clone());
     let own = call(&own, chat("m")).await;
     assert_eq!(own.status(), 429);
-    assert_eq!(refusal(&own).retry_after, None);
+    assert_eq!(rejection(&own).retry_after, None);
     assert_eq!(own.headers().get("retry-after"), None);
     let fallback = FallbackLayer::new(["lesser"]).layer(provider);
     let fallen = call(&fallback, chat("m")).await;
-    assert_eq!(refusal(&fallen).retry_after, None);
+    assert_eq!(rejection(&fallen).retry_after, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,11 +226,11 @@ async fn what_a_provider_has_said_is_a_hint_in_what_rotation_returns() {
     let provider = Provider::script([limited(30), limited(20)]);
     let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
     let tried = call(&rotation.clone().layer(provider.clone()), chat("m")).await;
-    assert_eq!(refusal(&tried).retry_after, Some(secs(20)));
+    assert_eq!(rejection(&tried).retry_after, Some(secs(20)));
     sleep(secs(5)).await;
-    let own = rotation.respond_when_exhausted().layer(provider);
+    let own = rotation.reject_when_exhausted().layer(provider);
     let own = call(&own, chat("m")).await;
-    assert_eq!(refusal(&own).retry_after, Some(secs(15)));
+    assert_eq!(rejection(&own).retry_after, Some(secs(15)));
     assert_eq!(own.headers()["retry-after"], "15");
 }
 
@@ -239,7 +239,7 @@ async fn a_guess_that_ends_before_a_hint_is_no_hint() {
     let provider = Provider::script([limited(30), status(429)]);
     let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
     let tried = call(&rotation.layer(provider), chat("m")).await;
-    assert_eq!(refusal(&tried).retry_after, None);
+    assert_eq!(rejection(&tried).retry_after, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -51,10 +51,10 @@ where
 {
     let mut random = Rng::with_seed(seed);
     let calls = (0..60).map(|_| {
-        let (begins, patience) = (random.u64(0..1_000), random.u64(0..600));
+        let (begins, max_wait) = (random.u64(0..1_000), random.u64(0..600));
         async move {
             sleep(millis(begins)).await;
-            let _ = timeout(millis(patience), service.clone().oneshot(chat("m"))).await;
+            let _ = timeout(millis(max_wait), service.clone().oneshot(chat("m"))).await;
         }
     });
     join_all(calls.collect::<Vec<_>>()).await;
@@ -67,7 +67,7 @@ async fn shows_a_free_key(pool: &KeyPool) {
         assert!(keys.iter().all(|key| key.in_flight == 0));
         let ends = keys.iter().filter_map(|key| {
             let of_models = key.limited_models.iter().map(|model| model.until);
-            key.until.into_iter().chain(of_models).max()
+            key.cooldown_until.into_iter().chain(of_models).max()
         });
         let ends: Vec<_> = ends.collect();
         match ends.iter().min() {

@@ -65,7 +65,7 @@ async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_g
     for request in [&path as &dyn Fn(&str) -> Request<String>, &chat] {
         let provider = provider();
         let service = KeyRotationLayer::new(pool(&["a"]))
-            .respond_when_exhausted()
+            .reject_when_exhausted()
             .wait_when_exhausted(secs(5))
             .layer(provider.clone());
         assert_eq!(call(&service, request("m")).await.status(), 429);
@@ -95,7 +95,10 @@ async fn what_is_told_of_an_account_is_the_group_s_and_what_is_told_of_a_model_i
         let pool = pool(&["a"]);
         call(&waits(&pool, &provider, secs(5)), chat("m")).await;
         let state = pool.snapshot().remove(0);
-        let of_group = (state.until.is_some(), state.limited_models.is_empty());
+        let of_group = (
+            state.cooldown_until.is_some(),
+            state.limited_models.is_empty(),
+        );
         assert_eq!(of_group, (is_group_s, is_group_s), "{state:?}");
     }
 }
@@ -135,14 +138,14 @@ async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
 /// Refuses the first without a hint, then answers by this; ten calls wait meanwhile.
 async fn ten_after_a_guess(
     keys: &[&str],
-    refusal: u16,
+    rejection: u16,
     answer: impl Fn(usize) -> Answer + Send + 'static,
 ) -> (Provider, Vec<u16>) {
     let mut sent = 0;
     let provider = Provider::new(move |_| {
         sent += 1;
         match sent {
-            1 => status(refusal),
+            1 => status(rejection),
             sent => answer(sent - 1),
         }
     });

@@ -36,7 +36,7 @@ use tokio::time::{Sleep, sleep};
 use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{
     KeyPool, KeyRotationLayer,
-    key_rotation::{KeyRotation, TryAnyway, Wait},
+    key_rotation::{KeyRotation, Queue, SendAnyway},
 };
 
 fn pool(keys: &[&str]) -> KeyPool {
@@ -51,10 +51,10 @@ fn in_flight(pool: &KeyPool) -> usize {
 fn waits(
     pool: &KeyPool,
     provider: &Provider,
-    patience: Duration,
-) -> KeyRotation<Provider, Wait<TryAnyway>> {
+    max_wait: Duration,
+) -> KeyRotation<Provider, Queue<SendAnyway>> {
     KeyRotationLayer::new(pool.clone())
-        .wait_when_exhausted(patience)
+        .wait_when_exhausted(max_wait)
         .layer(provider.clone())
 }
 

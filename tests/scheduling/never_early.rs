@@ -88,7 +88,7 @@ async fn no_send_comes_before_the_end_of_a_hint_in_any_stack() {
                 1: backoff(), fallback();
                 1: backoff(), fallback(), rotation();
                 1: rotation().wait_when_exhausted(PATIENCE), backoff();
-                4: backoff(), rotation().respond_when_exhausted();
+                4: backoff(), rotation().reject_when_exhausted();
                 4: rotation().wait_when_exhausted(PATIENCE);
                 4: backoff(), rotation().wait_when_exhausted(PATIENCE);
                 4: fallback().wait_when_exhausted(PATIENCE);

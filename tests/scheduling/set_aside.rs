@@ -23,7 +23,7 @@ async fn a_key_that_is_free_for_its_own_model_is_not_asked_without_end_for_anoth
         .service(provider.clone());
     let response = service.oneshot(chat("large")).await.unwrap();
     assert_eq!(provider.models(), ["large", "small"]);
-    assert_eq!(refusal(&response).retry_after, Some(secs(20)));
+    assert_eq!(rejection(&response).retry_after, Some(secs(20)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,7 +53,7 @@ async fn nothing_is_sent_with_a_key_that_cools_by_then_where_the_layer_responds(
     let pool = KeyPool::builder(["a", "b"]).round_robin().build().unwrap();
     let slowly = SlowlyReady::new(&provider, 2, Duration::from_millis(500));
     let service = KeyRotationLayer::new(pool)
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .layer(slowly);
     let call = || service.clone().oneshot(chat("m"));
     let (one, two) = tokio::join!(call(), call());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tower::{Layer as _, ServiceBuilder};
-use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer, refusal::Reason};
+use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer, rejection::Reason};
 
 use crate::{call, pool, script::*, waits};
 
@@ -85,7 +85,7 @@ async fn fallback_does_not_wait_for_targets_whose_quota_is_spent() {
         let start = Instant::now();
         let answer = call(&service, chat("m")).await;
         assert_eq!(answer.status(), 402);
-        assert_eq!(refusal(&answer).reason, Reason::QuotaExhausted);
+        assert_eq!(rejection(&answer).reason, Reason::QuotaExhausted);
         assert!(start.elapsed() < AT_ONCE, "{:?}", start.elapsed());
         assert_eq!(provider.seen().len(), sends);
     }

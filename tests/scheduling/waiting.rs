@@ -134,7 +134,7 @@ async fn a_call_whose_patience_does_not_reach_is_told_at_once() {
     call(&waits(&pool, &provider, secs(20)), chat("m")).await;
     let start = Instant::now();
     let service = KeyRotationLayer::new(pool)
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .wait_when_exhausted(secs(20))
         .layer(provider.clone());
     let response = call(&service, chat("m")).await;
@@ -157,7 +157,7 @@ async fn those_who_wait_are_told_at_once_when_the_first_free_moment_is_put_off()
     sleep(Duration::from_millis(1_500)).await;
     let start = Instant::now();
     let service = KeyRotationLayer::new(pool)
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .wait_when_exhausted(secs(20))
         .layer(provider.clone());
     let waiting = [(); 3].map(|()| tokio::spawn(service.clone().oneshot(chat("m"))));
@@ -193,7 +193,7 @@ fn one_left() -> Provider {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_goes_anyway_when_its_patience_ends_or_its_deadline_comes() {
-    for (patience, deadline, expected) in [(secs(4), secs(60), 4), (secs(60), secs(3), 3)] {
+    for (max_wait, deadline, expected) in [(secs(4), secs(60), 4), (secs(60), secs(3), 3)] {
         let (provider, pool) = (one_left(), pool(&["a"]));
         all_out(&provider, &pool).await;
         let start = Instant::now();
@@ -201,7 +201,7 @@ async fn a_call_goes_anyway_when_its_patience_ends_or_its_deadline_comes() {
         request
             .extensions_mut()
             .insert(Call::new().deadline(deadline));
-        let response = call(&waits(&pool, &provider, patience), request).await;
+        let response = call(&waits(&pool, &provider, max_wait), request).await;
         assert_eq!(response.status(), 200);
         assert_eq!(start.elapsed(), secs(expected));
         assert_eq!(provider.seen().len(), 3);
@@ -243,7 +243,7 @@ async fn a_wait_that_ends_with_an_answer_of_the_layer_s_own_is_told() {
     let impatient = layer.clone().layer(provider.clone());
     impatient.clone().oneshot(chat("m")).await.unwrap();
     let patient = layer
-        .respond_when_exhausted()
+        .reject_when_exhausted()
         .wait_when_exhausted(secs(8))
         .layer(provider.clone());
     let call = tokio::spawn(patient.oneshot(chat("m")));

@@ -16,8 +16,8 @@ use http::{HeaderMap, Request, Response, Uri};
 use tokio::time::Instant;
 use tower::Service;
 use tower_429::{
-    refusal::Refusal,
-    trail::{Action, Attempt, Layer, Trail, Why},
+    rejection::Rejection,
+    trail::{Action, Attempt, LayerKind, StopReason, Trail},
 };
 
 /// What the provider saw of an attempt.
@@ -206,7 +206,7 @@ pub fn attempts<R>(response: &Response<R>) -> Vec<Attempt> {
 }
 
 /// What the layers did about each attempt.
-pub fn steps<R>(response: &Response<R>) -> Vec<Vec<(Layer, Action)>> {
+pub fn steps<R>(response: &Response<R>) -> Vec<Vec<(LayerKind, Action)>> {
     let of = |attempt: &Attempt| {
         let steps = attempt.steps.iter();
         steps.map(|step| (step.layer, step.action)).collect()
@@ -215,7 +215,7 @@ pub fn steps<R>(response: &Response<R>) -> Vec<Vec<(Layer, Action)>> {
 }
 
 /// Why the layers returned the last attempt, the innermost first.
-pub fn whys<R>(response: &Response<R>) -> Vec<(Layer, Why)> {
+pub fn whys<R>(response: &Response<R>) -> Vec<(LayerKind, StopReason)> {
     let steps = steps(response).pop().expect("an attempt");
     let why = |(layer, action)| match action {
         Action::Return(why) => Some((layer, why)),
@@ -225,11 +225,11 @@ pub fn whys<R>(response: &Response<R>) -> Vec<(Layer, Why)> {
 }
 
 /// What the response tells outer layers.
-pub fn refusal<R>(response: &Response<R>) -> Refusal {
+pub fn rejection<R>(response: &Response<R>) -> Rejection {
     response
         .extensions()
-        .get::<Refusal>()
-        .expect("a refusal")
+        .get::<Rejection>()
+        .expect("a rejection")
         .clone()
 }
 

@@ -39,13 +39,13 @@ try {
   const row = (upstream, label) =>
     page.locator(`table[data-upstream="${upstream}"] tbody tr`).filter({ has: page.locator("th", { hasText: label }) });
   const says = (locator, text) => locator.filter({ hasText: text }).waitFor({ timeout: 60_000 });
-  const refusals = page.locator("#refusals tbody");
+  const rejections = page.locator("#rejections tbody");
   const status = page.getByRole("status");
 
   await says(status, "live");
   for (const label of ["SEARCH_TEAM", "CHAT_TEAM", "FORMER_TEAM"]) await says(row("openai", label), "free");
   await says(row("openai", "SEARCH_TEAM"), "group org 1");
-  await says(refusals, "none yet");
+  await says(rejections, "none yet");
   console.log("  ok: the page shows the keys, and that they are free");
 
   // The first key is limited, the second answers; then the third turns out to be revoked.
@@ -66,12 +66,12 @@ try {
   await page.waitForFunction(isLess, first);
   console.log("  ok: a cooldown appears when the upstream limits a key, and counts down");
 
-  await says(refusals, "401");
-  const rows = await refusals.locator("tr").allTextContents();
+  await says(rejections, "401");
+  const rows = await rejections.locator("tr").allTextContents();
   assert.equal(rows.length, 2);
   assert.match(rows[0], /openai.*FORMER_TEAM.*401.*key rejected.*next key/);
   assert.match(rows[1], /openai.*SEARCH_TEAM.*gpt-4o.*429.*rate limited.*for 40\.0 s.*next key/);
-  console.log("  ok: refusals are listed, the newest first, with what was done");
+  console.log("  ok: rejections are listed, the newest first, with what was done");
 
   const model = "<img src=x onerror=alert(1)>";
   await refuse(1, 20_000);

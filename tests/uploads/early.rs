@@ -1,4 +1,4 @@
-//! A refusal that comes while the upload is still under way.
+//! A rejection that comes while the upload is still under way.
 
 use std::fmt::Debug;
 
@@ -21,12 +21,12 @@ const PIECES: [&str; 3] = [
     r#"three", "model": "large"}"#,
 ];
 
-/// The upload goes on only after the attempt after `refusals` has begun.
+/// The upload goes on only after the attempt after `rejections` has begun.
 async fn is_retried_during_the_upload<S, R>(
     name: &str,
     mut server: Server,
     client: S,
-    refusals: usize,
+    rejections: usize,
 ) where
     S: Service<Request<Boxed>, Response = Response<R>, Error: Debug>,
 {
@@ -35,7 +35,7 @@ async fn is_retried_during_the_upload<S, R>(
     let feed = async {
         let [first, rest @ ..] = PIECES;
         sender.send(first.into()).await.unwrap();
-        for number in 0..=refusals {
+        for number in 0..=rejections {
             server.saw(Event::Began(number)).await;
         }
         for piece in rest {
@@ -47,21 +47,21 @@ async fn is_retried_during_the_upload<S, R>(
     let response = response.unwrap();
     assert_eq!(response.status(), 200, "{name}");
     let trail = response.extensions().get::<Trail>().expect("a trail");
-    assert_eq!(trail.attempts().len(), refusals + 1, "{name}");
+    assert_eq!(trail.attempts().len(), rejections + 1, "{name}");
 
     // The refused uploads ended as well, each whole, so their connections are free again.
     let mut ended = Vec::new();
-    for _ in 0..=refusals {
+    for _ in 0..=rejections {
         let (number, body) = server.ended().await;
         assert_eq!(body, PIECES.concat(), "{name}, request {number}");
         ended.push(number);
     }
     ended.sort_unstable();
-    assert!(ended.into_iter().eq(0..=refusals), "{name}");
+    assert!(ended.into_iter().eq(0..=rejections), "{name}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_layer_retries_a_refusal_that_comes_during_the_upload() {
+async fn each_layer_retries_a_rejection_that_comes_during_the_upload() {
     each_single!(
         &[Reaction::Early],
         async |name, server, layers: ServiceBuilder<_>| {
@@ -72,7 +72,7 @@ async fn each_layer_retries_a_refusal_that_comes_during_the_upload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stacked_layers_retry_three_refusals_that_come_during_the_upload() {
+async fn stacked_layers_retry_three_rejections_that_come_during_the_upload() {
     each_triple!(
         &[Reaction::Early; 3],
         async |name, server, layers: ServiceBuilder<_>| {
@@ -113,13 +113,13 @@ async fn bodies_of_axum_do_so_too() {
 #[tokio::test(start_paused = true)]
 async fn bodies_of_reqwest_do_so_too() {
     use reqwest::{Body, Client};
-    use tower_429::client::Reqwest;
+    use tower_429::client::ReqwestClient;
 
     each_triple!(
         &[Reaction::Early; 3],
         async |name, server, layers: ServiceBuilder<_>| {
             let client = Client::builder().no_proxy().build().unwrap();
-            let client = layers.service(Reqwest::new(client));
+            let client = layers.service(ReqwestClient::new(client));
             let client = MapRequestBodyLayer::new(Body::wrap::<Boxed>).layer(client);
             is_retried_during_the_upload(name, server, client, 3).await;
         }

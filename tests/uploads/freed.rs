@@ -71,7 +71,7 @@ where
     (status, call.trail().attempts().len())
 }
 
-/// Sends the first piece, and waits until the attempt after the first refusal has begun.
+/// Sends the first piece, and waits until the attempt after the first rejection has begun.
 async fn begins_twice<T>(server: &Server, sender: &mpsc::Sender<T>, first: T) {
     let began = server.open.borrow().began;
     assert!(sender.send(first).await.is_ok());

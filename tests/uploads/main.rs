@@ -1,4 +1,4 @@
-//! Refusals and uploads over real sockets.
+//! Rejections and uploads over real sockets.
 //!
 //! The clock is paused: it goes on only when nothing is left to do but to wait.
 

@@ -14,7 +14,7 @@ use tower_429::{
     BackoffLayer, FallbackLayer,
     fallback::Target,
     replay::ReplayBody,
-    trail::{Action, Attempt, Trail, Why},
+    trail::{Action, Attempt, StopReason, Trail},
 };
 use tower_http::map_request_body::MapRequestBodyLayer;
 
@@ -31,7 +31,7 @@ fn piece() -> Bytes {
 }
 
 /// Why the layers returned the attempt.
-fn whys(attempt: &Attempt) -> Vec<Why> {
+fn whys(attempt: &Attempt) -> Vec<StopReason> {
     let why = |action| match action {
         Action::Return(why) => Some(why),
         _ => None,
@@ -55,7 +55,7 @@ where
     let [only] = attempts.as_slice() else {
         panic!("{name}: {attempts:?}");
     };
-    assert_eq!(whys(only), vec![Why::BodyTooLarge; layers], "{name}");
+    assert_eq!(whys(only), vec![StopReason::BodyTooLarge; layers], "{name}");
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "an answer", "{name}");
 }
@@ -129,7 +129,7 @@ where
     };
     let whys = whys(last);
     assert!(
-        !whys.is_empty() && whys.iter().all(|why| *why == Why::BodyTooLarge),
+        !whys.is_empty() && whys.iter().all(|why| *why == StopReason::BodyTooLarge),
         "{name}: {whys:?}"
     );
 }
@@ -171,7 +171,10 @@ where
     let [only] = attempts.as_slice() else {
         panic!("{attempts:?}");
     };
-    assert_eq!((only.status, whys(only)), (None, vec![Why::BodyFailed]));
+    assert_eq!(
+        (only.status, whys(only)),
+        (None, vec![StopReason::BodyFailed])
+    );
 }
 
 type Failing = Client<HttpConnector, BoxBody<Bytes, io::Error>>;

@@ -28,7 +28,7 @@ use reqwest::redirect::Policy;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    client::{AsReqwest, Reqwest},
+    client::{ReqwestClient, ReqwestService},
     trail::Trail,
 };
 
@@ -45,12 +45,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let stack = ServiceBuilder::new()
         .map_response(tell)
-        .layer_fn(AsReqwest::new)
+        .layer_fn(ReqwestService::new)
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
         .layer(InspectLayer::new())
-        .service(Reqwest::new(client));
+        .service(ReqwestClient::new(client));
     // async-openai's request is a factory of requests; the layers need it once.
     let service = service_fn(move |factory: HttpRequestFactory| {
         let stack = stack.clone();

@@ -19,7 +19,7 @@ pub(super) struct Limits {
 #[derive(Default)]
 struct State {
     windows: HashMap<(String, &'static str), Window>,
-    /// Refusals that were asked for: how many more, and with which delay.
+    /// Rejections that were asked for: how many more, and with which delay.
     ordered: (u32, Duration),
 }
 

@@ -1,4 +1,4 @@
-//! The last refusals, and what was done about them.
+//! The last rejections, and what was done about them.
 //!
 //! All of it is read from the trails, which name keys by label.
 
@@ -21,15 +21,15 @@ pub(crate) struct Board(Mutex<State>);
 #[derive(Default)]
 struct State {
     open: Vec<Watched>,
-    /// The last calls that met a refusal.
+    /// The last calls that met a rejection.
     recent: VecDeque<Watched>,
     next: u64,
 }
 
-/// How many calls with refusals are remembered.
+/// How many calls with rejections are remembered.
 const RECENT: usize = 50;
 
-/// How many refusals are told.
+/// How many rejections are told.
 const TOLD: usize = 50;
 
 #[derive(Clone)]
@@ -68,17 +68,20 @@ impl Board {
         }
     }
 
-    /// The last refusals, the newest first, those of calls that are still waiting among them.
-    pub(crate) fn refusals(&self) -> Value {
+    /// The last rejections, the newest first, those of calls that are still waiting among them.
+    pub(crate) fn rejections(&self) -> Value {
         let state = self.lock();
         let calls: Vec<Watched> = state.recent.iter().chain(&state.open).cloned().collect();
         drop(state);
         let now = now();
-        let mut refusals: Vec<(Duration, Value)> =
-            calls.iter().flat_map(|call| call.refusals(now)).collect();
-        refusals.sort_by_key(|(ago, _)| *ago);
-        refusals.truncate(TOLD);
-        refusals.into_iter().map(|(_, refusal)| refusal).collect()
+        let mut rejections: Vec<(Duration, Value)> =
+            calls.iter().flat_map(|call| call.rejections(now)).collect();
+        rejections.sort_by_key(|(ago, _)| *ago);
+        rejections.truncate(TOLD);
+        rejections
+            .into_iter()
+            .map(|(_, rejection)| rejection)
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -92,7 +95,7 @@ impl State {
     fn close(&mut self, watched: &Watched) {
         self.open.retain(|open| open.number != watched.number);
         let attempts = watched.call.trail().attempts();
-        if attempts.iter().any(|attempt| attempt.refusal.is_some()) {
+        if attempts.iter().any(|attempt| attempt.rejection.is_some()) {
             self.recent.push_back(watched.clone());
             if self.recent.len() > RECENT {
                 self.recent.pop_front();
@@ -120,23 +123,23 @@ impl Drop for Watching {
 // === impl Watched ===
 
 impl Watched {
-    fn refusals(&self, now: Instant) -> Vec<(Duration, Value)> {
+    fn rejections(&self, now: Instant) -> Vec<(Duration, Value)> {
         let attempts = self.call.trail().attempts();
         let mut sends = 0;
-        let mut refusals = Vec::new();
+        let mut rejections = Vec::new();
         for attempt in &attempts {
             let at = self.meter.answered(sends);
             sends += usize::from(attempt.sent);
-            if attempt.refusal.is_some() {
+            if attempt.rejection.is_some() {
                 let ago = now.saturating_duration_since(at.unwrap_or(now));
-                refusals.push((ago, self.refusal(attempt, ago)));
+                rejections.push((ago, self.rejection(attempt, ago)));
             }
         }
-        refusals
+        rejections
     }
 
-    fn refusal(&self, attempt: &Attempt, ago: Duration) -> Value {
-        let refusal = attempt.refusal.as_ref();
+    fn rejection(&self, attempt: &Attempt, ago: Duration) -> Value {
+        let rejection = attempt.rejection.as_ref();
         let steps = attempt.steps.iter();
         let steps: Vec<String> = steps
             .map(|step| format!("{}: {}", step.layer.as_str().replace('_', " "), step.action))
@@ -145,8 +148,8 @@ impl Watched {
             "ago_ms": millis(ago),
             "upstream": &*self.upstream,
             "status": attempt.status.map(|status| status.as_u16()),
-            "reason": refusal.map(|refusal| format!("{:?}", refusal.reason)),
-            "hint_ms": refusal.and_then(|refusal| refusal.retry_after).map(millis),
+            "reason": rejection.map(|rejection| format!("{:?}", rejection.reason)),
+            "hint_ms": rejection.and_then(|rejection| rejection.retry_after).map(millis),
             "key": attempt.key.as_deref(),
             "model": attempt.model.as_deref().map(shortened),
             "then": steps.join("; "),

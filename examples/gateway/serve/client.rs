@@ -64,7 +64,7 @@ fn count_interim(request: &mut Request<Body>) -> std::sync::Arc<tokio::sync::Not
 #[cfg(feature = "reqwest")]
 pub(crate) fn client() -> Result<Client, BoxError> {
     use tower::ServiceBuilder;
-    use tower_429::client::Reqwest;
+    use tower_429::client::ReqwestClient;
 
     let client = reqwest::Client::builder()
         // What the upstream says is for the caller; and keys stay where they belong.
@@ -76,6 +76,6 @@ pub(crate) fn client() -> Result<Client, BoxError> {
         })
         .map_response(|response: Response<reqwest::Body>| response.map(Body::new))
         .map_err(BoxError::from)
-        .service(Reqwest::new(client));
+        .service(ReqwestClient::new(client));
     Ok(Client::new(client))
 }

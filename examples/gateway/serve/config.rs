@@ -75,7 +75,7 @@ pub(crate) struct UpstreamConfig {
     /// The most of an upload that is kept to be sent again.
     #[serde(default = "replay_limit_bytes")]
     pub(crate) replay_limit_bytes: u64,
-    /// How long the head of a stream waits for its first event, which may be a refusal.
+    /// How long the head of a stream waits for its first event, which may be a rejection.
     #[serde(default = "first_event_ms")]
     pub(crate) first_event_ms: u64,
 }
@@ -97,7 +97,7 @@ pub(crate) enum Order {
     #[default]
     Sticky,
     RoundRobin,
-    Spread,
+    LeastLoaded,
 }
 
 /// One target of `fallback`.

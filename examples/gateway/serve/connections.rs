@@ -162,13 +162,13 @@ impl HttpBody for Upload {
             this.is_stopping = true;
             this.silence = None;
         }
-        let (patience, unread) = match this.is_stopping {
+        let (max_wait, unread) = match this.is_stopping {
             true => (PATIENCE_AT_STOP, Unread::Stopping),
             false => (PATIENCE, Unread::Silent),
         };
         let silence = this
             .silence
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
+            .get_or_insert_with(|| Box::pin(sleep(max_wait)));
         ready!(silence.as_mut().poll(cx));
         Poll::Ready(Some(Err(unread.into())))
     }

@@ -32,7 +32,7 @@ const NOT_FORWARDED: [HeaderName; 11] = [
     HeaderName::from_static("x-goog-user-project"),
     // It was met when we began to read.
     header::EXPECT,
-    // A compressed refusal cannot be read, and events are best not compressed.
+    // A compressed rejection cannot be read, and events are best not compressed.
     header::ACCEPT_ENCODING,
 ];
 

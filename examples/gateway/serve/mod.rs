@@ -79,7 +79,7 @@ impl Gateway {
             .route("/", get(views::page))
             .route("/healthz", get(views::health))
             .route("/keys", get(views::keys))
-            .route("/refusals", get(views::refusals))
+            .route("/rejections", get(views::rejections))
             .route("/metrics", get(views::counted))
             .fallback(forward::forward)
             .layer(from_fn_with_state(self.clone(), admission::by_our_name))

@@ -1,4 +1,4 @@
-//! The stack: another key first, then patience, then a lesser model.
+//! The stack: another key first, then max_wait, then a lesser model.
 
 use std::{sync::Arc, time::Duration};
 
@@ -95,7 +95,7 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|target| self.target(target, mock));
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
-        let patience = Duration::from_millis(config.max_wait_ms);
+        let max_wait = Duration::from_millis(config.max_wait_ms);
 
         // Its own pool first: the first that is for an origin is asked.
         let rotation = KeyRotationLayer::new(self.pool.clone());
@@ -112,12 +112,12 @@ impl<'a> Draft<'a> {
             )
             .layer(
                 BackoffLayer::new()
-                    .max_wait(patience)
+                    .max_wait(max_wait)
                     .replay_limit(config.replay_limit_bytes),
             )
             .layer(
                 rotation
-                    .wait_when_exhausted(patience)
+                    .wait_when_exhausted(max_wait)
                     .replay_limit(config.replay_limit_bytes),
             )
             .layer_fn(Metered)
@@ -240,7 +240,7 @@ fn pool(config: &UpstreamConfig, keys: Vec<Key>, base: &Uri) -> Result<KeyPool, 
     let builder = match config.order {
         Order::Sticky => builder,
         Order::RoundRobin => builder.round_robin(),
-        Order::Spread => builder.spread(),
+        Order::LeastLoaded => builder.least_loaded(),
     };
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map_or("", uri::Authority::as_str);

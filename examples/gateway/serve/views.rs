@@ -41,8 +41,8 @@ pub(crate) async fn keys(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
     Json(upstreams.collect())
 }
 
-pub(crate) async fn refusals(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
-    Json(gateway.board.refusals())
+pub(crate) async fn rejections(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    Json(gateway.board.rejections())
 }
 
 pub(crate) async fn counted(State(gateway): State<Arc<Gateway>>) -> Response {
@@ -66,11 +66,11 @@ fn key(state: &KeyState, now: Instant) -> Value {
     json!({
         "label": &*state.label,
         "group": state.group.as_deref(),
-        "cools_for": state.cools_for.map(|reason| format!("{reason:?}")),
-        "free_in_ms": state.until.map(left),
+        "cooldown_reason": state.cooldown_reason.map(|reason| format!("{reason:?}")),
+        "free_in_ms": state.cooldown_until.map(left),
         "limited_models": models,
         "uses": state.uses,
-        "refusals": state.refusals,
+        "rejections": state.rejections,
         "in_flight": state.in_flight,
     })
 }

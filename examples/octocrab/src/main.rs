@@ -24,7 +24,7 @@ use tower::ServiceBuilder;
 use tower_429::{
     BackoffLayer, KeyPool, KeyRotationLayer,
     key_rotation::Key,
-    refusal::{Reason, Refusal},
+    rejection::{Reason, Rejection},
     replay::ReplayBody,
     trail::Trail,
 };
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     assert_eq!(
         log, expected,
-        "another token, then patience, and the whole body each time"
+        "another token, then max_wait, and the whole body each time"
     );
 
     println!("and streamed:");
@@ -89,15 +89,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// GitHub says its secondary limit with a 403, which by itself is no refusal to the layers. What a
+/// GitHub says its secondary limit with a 403, which by itself is no rejection to the layers. What a
 /// program knows of its provider, it leaves in the extensions.
 fn name_secondary_limit<B>(mut response: Response<B>) -> Response<B> {
     let wait = response.headers().get(header::RETRY_AFTER);
     let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
     if let (StatusCode::FORBIDDEN, Some(wait)) = (response.status(), wait) {
-        let mut refusal = Refusal::new(Reason::RateLimited);
-        refusal.retry_after = Some(Duration::from_secs(wait));
-        response.extensions_mut().insert(refusal);
+        let mut rejection = Rejection::new(Reason::RateLimited);
+        rejection.retry_after = Some(Duration::from_secs(wait));
+        response.extensions_mut().insert(rejection);
     }
     response
 }

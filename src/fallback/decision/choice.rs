@@ -180,9 +180,9 @@ impl<P> Decision<P> {
     }
 
     /// Until when this call may wait from now on, if it may.
-    pub(super) fn patience(&mut self, call: &Call, now: Instant) -> Option<Instant> {
-        let end = after(now, self.policy.patience?);
-        let end = *self.patience.get_or_insert(end);
+    pub(super) fn max_wait(&mut self, call: &Call, now: Instant) -> Option<Instant> {
+        let end = after(now, self.policy.max_wait?);
+        let end = *self.max_wait.get_or_insert(end);
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left))).filter(|end| now < *end)
     }
@@ -208,7 +208,7 @@ impl<P> Decision<P> {
         waker: &Waker,
     ) -> Option<Result<(), Instant>> {
         let now = draft.now();
-        let end = self.patience(draft.call, now);
+        let end = self.max_wait(draft.call, now);
         let Some(own) = &self.own else {
             return Some(Ok(()));
         };

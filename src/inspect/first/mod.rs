@@ -4,7 +4,7 @@ mod aws;
 
 use http::HeaderMap;
 
-use crate::refusal::{Dialect, sse};
+use crate::rejection::{Provider, sse};
 
 /// What a stream begins with.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,11 +31,11 @@ pub(super) enum Look {
 
 impl Look {
     /// `None` if a response with these headers is not one to look into.
-    pub(super) fn at(headers: &HeaderMap, dialect: Dialect) -> Option<Self> {
+    pub(super) fn at(headers: &HeaderMap, provider: Provider) -> Option<Self> {
         match super::layer::essence(headers)?.as_str() {
             "text/event-stream" => Some(Self::Sse(sse::Parser::default())),
             "application/vnd.amazon.eventstream" => Some(Self::Aws(Vec::new())),
-            "application/json" if dialect.has_errors_in_successes() => Some(Self::WholeJson),
+            "application/json" if provider.has_errors_in_successes() => Some(Self::WholeJson),
             "application/json" => Some(Self::Json(Vec::new())),
             _ => None,
         }

@@ -12,8 +12,8 @@ use crate::{
         KeyPool, WhenExhausted,
         pool::{Exhausted, Lease, Prospect},
     },
-    refusal::{Reason, Refusal},
-    trail::{Action, Why},
+    rejection::{Reason, Rejection},
+    trail::{Action, StopReason},
 };
 
 /// What is done for a call in place of sending with a key that cools.
@@ -34,7 +34,7 @@ impl<X> Decision<X> {
     where
         X: WhenExhausted<R>,
     {
-        let Some(end) = self.patience::<R>(call, now) else {
+        let Some(end) = self.max_wait::<R>(call, now) else {
             return self.without_waiting(pool, call, now);
         };
         self.stage = match pool.take_in_turn(&self.want, now) {
@@ -61,7 +61,7 @@ impl<X> Decision<X> {
     {
         if lease.is_stale(now) {
             let pool = lease.pool().clone();
-            if self.patience::<R>(call, now).is_some_and(|end| now < end) {
+            if self.max_wait::<R>(call, now).is_some_and(|end| now < end) {
                 return Ok(Stage::Refused(pool));
             }
             match pool.take(&self.want, now) {
@@ -99,14 +99,14 @@ impl<X> Decision<X> {
         if exhausted.is_busy() {
             return None;
         }
-        let response = self.policy.when_exhausted.answer(exhausted.refusal())?;
+        let response = self.policy.when_exhausted.answer(exhausted.rejection())?;
         let probe = match call.has_backed_off() {
             true => pool.take_early(&self.want, now),
             false => None,
         };
         Some(match probe {
             Some(lease) => Instead::Probe(lease),
-            None => Instead::Answer(Prepared::Answer(Why::NoFreeKey, response)),
+            None => Instead::Answer(Prepared::Answer(StopReason::NoFreeKey, response)),
         })
     }
 
@@ -154,7 +154,7 @@ impl<X> Decision<X> {
     where
         X: WhenExhausted<R>,
     {
-        let end = self.patience::<R>(call, now);
+        let end = self.max_wait::<R>(call, now);
         let taken = match end {
             Some(_) => pool.take_in_turn(&self.want, now),
             None => pool.take(&self.want, now),
@@ -173,7 +173,7 @@ impl<X> Decision<X> {
         };
         match end {
             Some(_) if self.waits >= MAX_WAITS => {
-                Verdict::Exhausted(Why::AttemptsUsedUp, exhausted.refusal())
+                Verdict::Exhausted(StopReason::AttemptsUsedUp, exhausted.rejection())
             }
             Some(end) if exhausted.prospect().is_before(end) => {
                 self.waits += 1;
@@ -185,14 +185,14 @@ impl<X> Decision<X> {
                     Prospect::AnyTime | Prospect::Never => exhausted.free_at.unwrap_or(now),
                 };
                 let wait = free_at.saturating_duration_since(now);
-                Verdict::Await(wait, exhausted.refusal())
+                Verdict::Await(wait, exhausted.rejection())
             }
             None if exhausted.is_busy() => {
                 let lease = pool.take_anyway(&exhausted, &self.want, now);
                 self.stage = Stage::Leased(lease);
                 next_key
             }
-            _ => Verdict::Exhausted(Why::NoFreeKey, exhausted.refusal()),
+            _ => Verdict::Exhausted(StopReason::NoFreeKey, exhausted.rejection()),
         }
     }
 }
@@ -202,8 +202,8 @@ impl<X> Decision<X> {
 impl Exhausted {
     /// What the pool as a whole says: that of the first key that frees, which tells when only if the
     /// provider has said so.
-    fn refusal(&self) -> Refusal {
-        let refusal = self.refusal.clone();
-        refusal.unwrap_or_else(|| Refusal::new(Reason::RateLimited))
+    fn rejection(&self) -> Rejection {
+        let rejection = self.rejection.clone();
+        rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
     }
 }

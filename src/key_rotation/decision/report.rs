@@ -8,14 +8,14 @@ use crate::{
     attempt::Outcome,
     call::{Sends, Sent},
     key_rotation::pool::{Lease, Want, denied_model, is_of_every_model},
-    refusal::Refusal,
-    trail::{Attempt, Layer},
+    rejection::Rejection,
+    trail::{Attempt, LayerKind},
 };
 
 /// An attempt, and what came of it.
 struct Answer<'a> {
     send: &'a Sent,
-    refusal: Option<&'a Refusal>,
+    rejection: Option<&'a Rejection>,
     has_passed: bool,
     at: Instant,
 }
@@ -49,9 +49,9 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                 true => Last::Told,
                 false => Last::Without,
             };
-            match answer.refusal {
-                Some(refusal) if carries(attempt) && refusal.another_key_helps() => {
-                    let of_all = is_of_every_model(refusal);
+            match answer.rejection {
+                Some(rejection) if carries(attempt) && rejection.another_key_helps() => {
+                    let of_all = is_of_every_model(rejection);
                     let concerned = |attempt| carries(attempt) && (of_all || asks(attempt, want));
                     let mut later = answers().filter(|it| it.send.went_out_after(answer.send));
                     let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
@@ -59,9 +59,9 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                         // What another model's answer tells is left is left of that.
                         let told = asks(attempt, want).then_some(&*attempt.told);
                         let when = (sent(&answer, answers(), lease), answer.at);
-                        lease.refused(refusal, told.unwrap_or_default(), when);
+                        lease.refused(rejection, told.unwrap_or_default(), when);
                         let model = want.model.as_ref();
-                        if refusal.is_denial() && denied_model(refusal, model).is_none() {
+                        if rejection.is_denial() && denied_model(rejection, model).is_none() {
                             this = Last::OfAnother;
                         }
                     } else {
@@ -82,7 +82,7 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
     })
 }
 
-/// The latest moment before which an attempt did not go out: when the key did, or when the last refusal
+/// The latest moment before which an attempt did not go out: when the key did, or when the last rejection
 /// came that was known by then.
 fn sent<'a>(
     answer: &Answer<'a>,
@@ -90,8 +90,8 @@ fn sent<'a>(
     lease: &Lease,
 ) -> Instant {
     let known = answers.filter(|it| answer.send.went_out_after(it.send));
-    let refused_at = known.filter_map(|it| it.send.attempt.refused_at).max();
-    refused_at.map_or(lease.sent(), |at| at.max(lease.sent()))
+    let rejected_at = known.filter_map(|it| it.send.attempt.rejected_at).max();
+    rejected_at.map_or(lease.sent(), |at| at.max(lease.sent()))
 }
 
 fn answers<'a, E>(
@@ -105,20 +105,20 @@ fn answers<'a, E>(
         // What this answer means may have been read better by a layer between. It may also have been cut
         // off by one, or stand for all targets of a fallback.
         let mut steps = attempt.steps.iter();
-        let by_fallback = steps.any(|step| step.layer == Layer::Fallback);
+        let by_fallback = steps.any(|step| step.layer == LayerKind::Fallback);
         match send.id == outcome.entry && outcome.result.is_ok() && !by_fallback {
             true => Answer {
                 send,
-                refusal: outcome.refusal,
+                rejection: outcome.rejection,
                 has_passed: outcome.is_success(),
                 at: now,
             },
             false => Answer {
                 send,
-                refusal: attempt.refusal.as_ref(),
-                has_passed: attempt.refusal.is_none()
+                rejection: attempt.rejection.as_ref(),
+                has_passed: attempt.rejection.is_none()
                     && attempt.status.is_some_and(|status| status.is_success()),
-                at: attempt.refused_at.unwrap_or(now),
+                at: attempt.rejected_at.unwrap_or(now),
             },
         }
     })

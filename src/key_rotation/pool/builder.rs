@@ -139,8 +139,8 @@ impl KeyPoolBuilder {
     ///
     /// Of two keys that are drawn the one with more room is taken, so large and small quotas are used
     /// alike and no key waits behind a slow one: the best for tail latency, the worst for prompt caches.
-    pub fn spread(mut self) -> Self {
-        self.order = Order::Spread;
+    pub fn least_loaded(mut self) -> Self {
+        self.order = Order::LeastLoaded;
         self
     }
 

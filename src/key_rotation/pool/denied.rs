@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{
     allowance::{Cooldown, End},
-    refusal::Refusal,
+    rejection::Rejection,
 };
 
 /// Names of models come from callers: of more than these, the one that is checked again first is forgotten.
@@ -54,7 +54,7 @@ impl Denied {
     pub(super) fn refuse(
         &mut self,
         model: &Arc<str>,
-        refusal: &Refusal,
+        rejection: &Rejection,
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
     ) {
@@ -71,7 +71,7 @@ impl Denied {
             self.0.len() - 1
         });
         if let Some((_, cooldown)) = self.0.get_mut(at) {
-            cooldown.refuse(refusal, sent, now, longest_guess);
+            cooldown.refuse(rejection, sent, now, longest_guess);
         }
     }
 
@@ -92,16 +92,16 @@ mod tests {
     #![allow(clippy::disallowed_methods)]
 
     use super::*;
-    use crate::refusal::Reason;
+    use crate::rejection::Reason;
 
     #[test]
     fn denied_models_are_bounded_and_the_first_to_end_is_forgotten() {
         let (mut denied, now) = (Denied::default(), Instant::now());
         let name = |number: usize| Arc::<str>::from(number.to_string());
-        let refusal = Refusal::new(Reason::KeyRejected);
+        let rejection = Rejection::new(Reason::KeyRejected);
         for number in 0..MOST + 2 {
             let at = now + Duration::from_secs(number as u64);
-            denied.refuse(&name(number), &refusal, (at, at), Duration::from_secs(60));
+            denied.refuse(&name(number), &rejection, (at, at), Duration::from_secs(60));
         }
         let later = now + Duration::from_secs(40);
         assert_eq!(denied.models(later).count(), MOST);

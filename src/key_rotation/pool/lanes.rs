@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::number::ByNumber;
 use crate::{
     allowance::{Allowance, End, Forgettable, Habits, Remembered, Room},
-    refusal::{Bucket, Reason, Refusal, Scope},
+    rejection::{Bucket, Reason, Rejection, Scope},
 };
 
 /// Keys that share their limits.
@@ -89,7 +89,7 @@ impl Lanes {
         })
     }
 
-    /// Whether a refusal that came since `moment` forbids to send now.
+    /// Whether a rejection that came since `moment` forbids to send now.
     pub(super) fn was_refused_since(&self, lane: Lane, moment: Instant, now: Instant) -> bool {
         let mut allowances = self
             .limits(lane)
@@ -139,18 +139,18 @@ impl Lanes {
     pub(super) fn refused(
         &mut self,
         lane: Lane,
-        refusal: &Refusal,
+        rejection: &Rejection,
         told: &[Bucket],
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
         let limits = match lane.model {
-            Some(place) if !is_of_group(refusal) => self.models.get_mut(place),
+            Some(place) if !is_of_group(rejection) => self.models.get_mut(place),
             _ => Some(&mut self.of_all),
         };
         if let Some(OfModel { habits, groups }) = limits {
             if let Some(allowance) = groups.get_mut(&lane.group) {
-                allowance.refused(habits, refusal, told, when, longest_guess);
+                allowance.refused(habits, rejection, told, when, longest_guess);
             }
         }
     }
@@ -238,15 +238,15 @@ impl Forgettable for OfModel {
 }
 
 /// Whether it limits a group whatever the model: where another model helps, it is one model's.
-pub(super) fn is_of_group(refusal: &Refusal) -> bool {
-    if refusal.cures.model == Some(true) {
+pub(super) fn is_of_group(rejection: &Rejection) -> bool {
+    if rejection.remedies.model == Some(true) {
         return false;
     }
-    match refusal.scope {
+    match rejection.scope {
         Some(Scope::Account | Scope::Project) => true,
         Some(_) => false,
         // Most providers count per model, all bill per account.
-        None => refusal.reason == Reason::QuotaExhausted,
+        None => rejection.reason == Reason::QuotaExhausted,
     }
 }
 
@@ -277,14 +277,14 @@ mod tests {
     fn what_is_remembered_of_models_is_bounded_though_each_is_limited() {
         let (mut lanes, now) = (Lanes::default(), Instant::now());
         let (group, name) = (GroupId(1), |number: usize| Arc::from(number.to_string()));
-        let refusal = Refusal {
+        let rejection = Rejection {
             retry_after: Some(Duration::from_secs(60)),
-            ..Refusal::new(Reason::RateLimited)
+            ..Rejection::new(Reason::RateLimited)
         };
         for number in 0..MOST + 10 {
             let at = now + Duration::from_millis(number as u64);
             let lane = lanes.take(group, Some(&name(number)), at);
-            lanes.refused(lane, &refusal, &[], (at, at), Duration::from_secs(60));
+            lanes.refused(lane, &rejection, &[], (at, at), Duration::from_secs(60));
             // The first is still asked.
             if number > 0 {
                 lanes.each(lane, |allowance| allowance.give_back(at, at));

@@ -31,7 +31,7 @@ use crate::{
     clock,
     credentials::Credential,
     origin::Origin,
-    refusal::{Bucket, Reason, Refusal},
+    rejection::{Bucket, Reason, Rejection},
 };
 use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};
@@ -88,15 +88,15 @@ pub struct KeyState {
     /// With which others it shares its limits.
     pub group: Option<Arc<str>>,
     /// Why it cools for every model, it or its group; `None` if it is free.
-    pub cools_for: Option<Reason>,
+    pub cooldown_reason: Option<Reason>,
     /// Until when it cools for every model; `None` if it is free.
-    pub until: Option<Instant>,
+    pub cooldown_until: Option<Instant>,
     /// The models for which it, or its group, is limited.
     pub limited_models: Vec<LimitedModel>,
     /// How many requests it was put on.
     pub uses: u64,
-    /// How many refusals came that concern keys, but for those that a layer further in has overcome.
-    pub refusals: u64,
+    /// How many rejections came that concern keys, but for those that a layer further in has overcome.
+    pub rejections: u64,
     /// How many calls have it now: it is set aside for their requests, or those are not answered yet.
     pub in_flight: usize,
 }
@@ -299,17 +299,17 @@ impl KeyState {
         Self {
             label: entry.badge.label.clone(),
             group: entry.group.clone(),
-            until: end.as_ref().map(|end| end.at),
-            cools_for: end.map(|end| end.refusal.reason),
+            cooldown_until: end.as_ref().map(|end| end.at),
+            cooldown_reason: end.map(|end| end.rejection.reason),
             limited_models: models
                 .map(|(model, end)| LimitedModel {
                     model,
-                    reason: end.refusal.reason,
+                    reason: end.rejection.reason,
                     until: end.at,
                 })
                 .collect(),
             uses: entry.badge.uses.load(Ordering::Relaxed),
-            refusals: entry.refusals,
+            rejections: entry.rejections,
             in_flight: entry.in_flight,
         }
     }
@@ -388,9 +388,9 @@ impl Lease {
     }
 
     /// As [`succeeded`](Self::succeeded), of one that was refused.
-    pub(super) fn refused(&self, refusal: &Refusal, told: &[Bucket], when: (Instant, Instant)) {
+    pub(super) fn refused(&self, rejection: &Rejection, told: &[Bucket], when: (Instant, Instant)) {
         let mut desk = self.pool.lock();
-        desk.state.refused(&self.loan, refusal, told, when);
+        desk.state.refused(&self.loan, rejection, told, when);
     }
 }
 

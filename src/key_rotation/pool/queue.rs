@@ -255,7 +255,7 @@ impl State {
 
     /// Sets keys aside for as many waiters as there is room for, in their order; returns who is to be
     /// woken: they, who is the first of a line now or is to look sooner than it knows, and those whose
-    /// patience may not reach any more.
+    /// max_wait may not reach any more.
     #[must_use]
     pub(super) fn serve(&mut self, now: Instant) -> Vec<WaiterId> {
         self.choose_own_keys(now);

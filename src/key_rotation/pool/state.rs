@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     allowance::{Cooldown, End},
-    refusal::{Bucket, Reason, Refusal, Scope},
+    rejection::{Bucket, Reason, Rejection, Scope},
 };
 
 pub(crate) use choice::{Exhausted, Prospect};
@@ -33,7 +33,7 @@ pub(super) enum Order {
     Sticky,
     RoundRobin,
     /// The one with the most room, of two that are drawn.
-    Spread,
+    LeastLoaded,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -57,7 +57,7 @@ pub(super) struct Entry {
     pub(super) id: KeyId,
     pub(super) badge: Arc<Badge>,
     pub(super) group: Option<Arc<str>>,
-    pub(super) refusals: u64,
+    pub(super) rejections: u64,
     pub(super) in_flight: usize,
     group_id: GroupId,
     cooldown: Cooldown,
@@ -178,7 +178,7 @@ impl State {
             id: KeyId(number),
             badge: Arc::new(Badge::new(key.label, key.credential)),
             group: key.group,
-            refusals: 0,
+            rejections: 0,
             in_flight: 0,
             group_id,
             cooldown: Cooldown::default(),
@@ -263,7 +263,7 @@ impl State {
     pub(super) fn refused(
         &mut self,
         loan: &Loan,
-        refusal: &Refusal,
+        rejection: &Rejection,
         told: &[Bucket],
         when: (Instant, Instant),
     ) {
@@ -271,17 +271,17 @@ impl State {
         let Some(entry) = self.entry_mut(loan.id) else {
             return;
         };
-        entry.refusals += 1;
-        if refusal.is_denial() {
-            if let Some(model) = denied_model(refusal, loan.model.as_ref()) {
-                entry.denied.refuse(model, refusal, when, longest_guess);
+        entry.rejections += 1;
+        if rejection.is_denial() {
+            if let Some(model) = denied_model(rejection, loan.model.as_ref()) {
+                entry.denied.refuse(model, rejection, when, longest_guess);
             }
-        } else if is_of_key(refusal) {
+        } else if is_of_key(rejection) {
             let (sent, now) = when;
-            entry.cooldown.refuse(refusal, sent, now, longest_guess);
+            entry.cooldown.refuse(rejection, sent, now, longest_guess);
         } else {
             self.lanes
-                .refused(loan.lane, refusal, told, when, longest_guess);
+                .refused(loan.lane, rejection, told, when, longest_guess);
         }
     }
 
@@ -319,20 +319,20 @@ impl State {
 /// The model for which a key cools that may not do this; `None` if it cools for none: what it lacks is no
 /// model, or the model is not known.
 pub(crate) fn denied_model<'a>(
-    refusal: &Refusal,
+    rejection: &Rejection,
     model: Option<&'a Arc<str>>,
 ) -> Option<&'a Arc<str>> {
-    model.filter(|_| refusal.may_deny_model())
+    model.filter(|_| rejection.may_deny_model())
 }
 
-fn is_of_key(refusal: &Refusal) -> bool {
-    refusal.reason == Reason::KeyRejected || refusal.scope == Some(Scope::Key)
+fn is_of_key(rejection: &Rejection) -> bool {
+    rejection.reason == Reason::KeyRejected || rejection.scope == Some(Scope::Key)
 }
 
 /// Whether it limits the key, or its group, whatever the model. A key may also be none for one model only.
-pub(crate) fn is_of_every_model(refusal: &Refusal) -> bool {
-    let is_of_model = refusal.cures.model == Some(true);
-    !is_of_model && !refusal.is_denial() && (is_of_key(refusal) || is_of_group(refusal))
+pub(crate) fn is_of_every_model(rejection: &Rejection) -> bool {
+    let is_of_model = rejection.remedies.model == Some(true);
+    !is_of_model && !rejection.is_denial() && (is_of_key(rejection) || is_of_group(rejection))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::{Entry, KeyId, Loan, Order, State, Want};
 use crate::{
     allowance::{Allowance, End, Gate, Room},
     key_rotation::pool::lanes::OfWant,
-    refusal::Refusal,
+    rejection::Rejection,
 };
 
 /// No key has room now.
@@ -19,7 +19,7 @@ pub(crate) struct Exhausted {
     /// The key that frees first, and when; one that time frees before one that is only checked again.
     first: Option<(Frees, KeyId)>,
     /// What the key that frees first waits for.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) rejection: Option<Rejection>,
 }
 
 /// When a key frees, those that time frees before those that are only checked again.
@@ -96,7 +96,7 @@ impl Exhausted {
             busy: Some(id),
             free_at,
             first: None,
-            refusal: None,
+            rejection: None,
         }
     }
 
@@ -106,7 +106,7 @@ impl Exhausted {
             busy: None,
             free_at: Some(now),
             first: None,
-            refusal: None,
+            rejection: None,
         }
     }
 }
@@ -136,7 +136,7 @@ impl State {
         {
             return own;
         }
-        if self.order == Order::Spread {
+        if self.order == Order::LeastLoaded {
             if let Some(index) = self.of_two(want, now) {
                 return Ok(index);
             }
@@ -192,7 +192,7 @@ impl State {
             busy: None,
             free_at: None,
             first: None,
-            refusal: None,
+            rejection: None,
         };
         let mut testable = None;
         let mut limits = self.lanes.of(want.model.as_ref());
@@ -230,7 +230,7 @@ impl State {
         }
         let first = exhausted.first.and_then(|(_, id)| self.places.get(&id));
         let end = first.and_then(|index| self.end(*index, want, now));
-        exhausted.refusal = end.map(|end| end.refusal);
+        exhausted.rejection = end.map(|end| end.rejection);
         Err(exhausted)
     }
 
@@ -279,7 +279,7 @@ impl State {
 
     pub(super) fn lend(&mut self, index: usize, want: &Want, now: Instant) -> (Loan, &Entry) {
         self.current = match self.order {
-            Order::Sticky | Order::Spread => index,
+            Order::Sticky | Order::LeastLoaded => index,
             Order::RoundRobin => (index + 1) % self.keys.len(),
         };
         let group = self.keys[index].group_id;

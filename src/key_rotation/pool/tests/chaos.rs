@@ -10,7 +10,7 @@ use crate::{
         Key,
         pool::state::{Order, Want},
     },
-    refusal::{Bucket, Dimension, Reason, Refusal, Scope, Window},
+    rejection::{Bucket, Dimension, Reason, Rejection, Scope, Window},
 };
 
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ fn bucket() -> impl Strategy<Value = Bucket> {
     )
 }
 
-fn refusal() -> impl Strategy<Value = Refusal> {
+fn rejection() -> impl Strategy<Value = Rejection> {
     let reason = prop_oneof![
         6 => Just(Reason::RateLimited),
         1 => Just(Reason::QuotaExhausted),
@@ -104,11 +104,11 @@ fn refusal() -> impl Strategy<Value = Refusal> {
     );
     let window = option::weighted(0.2, Just(Window::Day));
     (reason, option::of(duration()), scope, window).prop_map(
-        |(reason, retry_after, scope, window)| Refusal {
+        |(reason, retry_after, scope, window)| Rejection {
             retry_after,
             scope,
             window,
-            ..Refusal::new(reason)
+            ..Rejection::new(reason)
         },
     )
 }
@@ -119,8 +119,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         1 => Just(Answer::Failed),
         1 => Just(Answer::Dropped),
         4 => vec(bucket(), 0..3).prop_map(Answer::Success),
-        3 => (refusal(), vec(bucket(), 0..2))
-            .prop_map(|(refusal, told)| Answer::Refusal(refusal, told)),
+        3 => (rejection(), vec(bucket(), 0..2))
+            .prop_map(|(rejection, told)| Answer::Rejection(rejection, told)),
     ]
 }
 
@@ -283,7 +283,7 @@ fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
         Just(Order::Sticky),
         Just(Order::RoundRobin),
-        Just(Order::Spread),
+        Just(Order::LeastLoaded),
     ]
 }
 

@@ -8,13 +8,13 @@ use crate::{
         Key,
         pool::state::{Order, Want},
     },
-    refusal::{Bucket, Dimension, Reason, Refusal},
+    rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
 #[test]
 fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
     let secs = Duration::from_secs;
-    let mut world = World::new(Order::Spread, secs(60), &["a", "b"].map(Key::new));
+    let mut world = World::new(Order::LeastLoaded, secs(60), &["a", "b"].map(Key::new));
     let told = Bucket {
         dimension: Dimension::Requests,
         window: None,
@@ -34,8 +34,8 @@ fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
     let index = of(&world, ids[0]);
     world.answer(index, &Answer::Success(vec![told]));
     let index = of(&world, ids[1]);
-    let rejected = Refusal::new(Reason::KeyRejected);
-    world.answer(index, &Answer::Refusal(rejected, vec![]));
+    let rejected = Rejection::new(Reason::KeyRejected);
+    world.answer(index, &Answer::Rejection(rejected, vec![]));
     while !world.held.is_empty() {
         world.answer(0, &Answer::Failed);
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::world::{Answer, World, keys};
 use crate::{
     key_rotation::pool::state::{KeyId, Order, Want},
-    refusal::{Bucket, Dimension, Reason, Refusal},
+    rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ struct Provider {
     windows: HashMap<(usize, u128), (u64, bool)>,
     /// What it will answer to what is out, in the order of `World::held`.
     answers: Vec<((usize, u128), Answer)>,
-    told_on_refusals: bool,
+    told_on_rejections: bool,
     /// Where nothing was left, to find out whether that is so: the last, and whether it was refused.
     test: Option<(Instant, bool)>,
 }
@@ -80,12 +80,12 @@ impl Provider {
                 prop_assert!(!is_out, "another finds out whether nothing is left");
                 self.test = Some((at, false));
             }
-            let refusal = Refusal {
+            let rejection = Rejection {
                 retry_after: Some(rest),
-                ..Refusal::new(Reason::RateLimited)
+                ..Rejection::new(Reason::RateLimited)
             };
-            let told = self.told_on_refusals.then(|| bucket(0));
-            Answer::Refusal(refusal, told.into_iter().collect())
+            let told = self.told_on_rejections.then(|| bucket(0));
+            Answer::Rejection(rejection, told.into_iter().collect())
         };
         self.answers.push((window, answer));
         Ok(())
@@ -106,10 +106,10 @@ fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError>
 proptest! {
     #[test]
     fn no_more_go_out_than_the_provider_has_said(
-        order in prop_oneof![Just(Order::Sticky), Just(Order::RoundRobin), Just(Order::Spread)],
+        order in prop_oneof![Just(Order::Sticky), Just(Order::RoundRobin), Just(Order::LeastLoaded)],
         limit in 1..12_u64,
         count in 1..=4_usize,
-        told_on_refusals in any::<bool>(),
+        told_on_rejections in any::<bool>(),
         events in vec(event(), 1..200),
     ) {
         let mut world = World::new(order, Duration::from_secs(60), &keys()[..count]);
@@ -118,7 +118,7 @@ proptest! {
             limit,
             windows: HashMap::new(),
             answers: Vec::new(),
-            told_on_refusals,
+            told_on_rejections,
             test: None,
         };
         for event in &events {

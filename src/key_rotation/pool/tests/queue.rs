@@ -8,7 +8,7 @@ use crate::{
         Key,
         pool::state::{KeyId, Order, Want, score},
     },
-    refusal::{Bucket, Dimension, Reason, Refusal, Scope},
+    rejection::{Bucket, Dimension, Reason, Rejection, Scope},
 };
 
 fn secs(secs: u64) -> Duration {
@@ -46,11 +46,11 @@ fn all_who_wait_are_told_when_an_answer_says_that_they_wait_for_long() {
             .collect::<Vec<_>>()
     };
     assert_eq!(alarms(&world), [None; 3], "only an answer can tell");
-    let hint = Refusal {
+    let hint = Rejection {
         retry_after: Some(secs(600)),
-        ..Refusal::new(Reason::RateLimited)
+        ..Rejection::new(Reason::RateLimited)
     };
-    world.answer(0, &Answer::Refusal(hint, vec![]));
+    world.answer(0, &Answer::Rejection(hint, vec![]));
     assert!(world.waiters.iter().all(|waiter| waiter.is_woken()));
 }
 
@@ -109,12 +109,12 @@ fn a_session_that_waits_goes_to_another_key_when_its_own_closes_and_back_when_th
     world.join(of_session(0), false);
     assert_eq!(waits_for(&world), Some(own));
     let of_own = |world: &World| world.held.iter().position(|loan| loan.id == own);
-    let hint = Refusal {
+    let hint = Rejection {
         retry_after: Some(Duration::from_millis(100)),
-        ..Refusal::new(Reason::RateLimited)
+        ..Rejection::new(Reason::RateLimited)
     };
     let refused = of_own(&world).unwrap();
-    world.answer(refused, &Answer::Refusal(hint, vec![]));
+    world.answer(refused, &Answer::Rejection(hint, vec![]));
     assert!(waits_for(&world).is_some_and(|other| other != own));
     world.look_due();
     // Before more may go out with the other.
@@ -173,10 +173,10 @@ fn who_comes_back_into_a_line_as_its_first_looks_in_time() {
         found.unwrap()
     };
     let (who_returns, other) = (prefers([ids[2], ids[0]]), prefers([ids[0], ids[2]]));
-    let limited = |millis| Refusal {
+    let limited = |millis| Rejection {
         retry_after: Some(Duration::from_millis(millis)),
         scope: Some(Scope::Key),
-        ..Refusal::new(Reason::RateLimited)
+        ..Rejection::new(Reason::RateLimited)
     };
     let two_left = Bucket {
         dimension: Dimension::Requests,
@@ -192,7 +192,7 @@ fn who_comes_back_into_a_line_as_its_first_looks_in_time() {
     for _ in 0..3 {
         world.take_anyway(&of_session(who_returns), world.now);
     }
-    world.answer(0, &Answer::Refusal(limited(1_000), vec![]));
+    world.answer(0, &Answer::Rejection(limited(1_000), vec![]));
     // The first key starts slowly: it is full, and takes more each 250 ms.
     for _ in 0..40 {
         world.take_anyway(&of_session(other), world.now);
@@ -210,7 +210,7 @@ fn who_comes_back_into_a_line_as_its_first_looks_in_time() {
     world.look(0, opens);
     let third = ids[2];
     let of_third = world.held.iter().position(|loan| loan.id == third);
-    let refused = Answer::Refusal(limited(50_000), vec![]);
+    let refused = Answer::Rejection(limited(50_000), vec![]);
     world.answer(of_third.unwrap(), &refused);
     // The other, who is to look, is dropped before it does.
     world.leave(1);

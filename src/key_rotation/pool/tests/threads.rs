@@ -15,7 +15,7 @@ use crate::{
         Key, KeyPool, PoolError,
         pool::{Lease, Standing, Ticket, Want},
     },
-    refusal::{Bucket, Dimension, Reason, Refusal},
+    rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
 const ORDERS: usize = 2_000;
@@ -53,11 +53,11 @@ fn take(pool: &KeyPool) -> Option<Lease> {
 }
 
 /// Waits for a key; `None` if there is none for a long while.
-async fn served(mut ticket: Ticket, patience: Duration) -> Option<Lease> {
+async fn served(mut ticket: Ticket, max_wait: Duration) -> Option<Lease> {
     poll_fn(|cx| match ticket.look(cx, clock::now()) {
         Standing::Served(lease, _) => Poll::Ready(Some(lease)),
         Standing::Waiting { prospect, .. } => {
-            let end = clock::now() + patience;
+            let end = clock::now() + max_wait;
             match prospect.is_before(end) {
                 true => Poll::Pending,
                 false => Poll::Ready(None),
@@ -183,7 +183,7 @@ fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
 }
 
 #[test]
-fn all_who_wait_hear_of_a_refusal_that_makes_it_too_long() {
+fn all_who_wait_hear_of_a_rejection_that_makes_it_too_long() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
@@ -197,11 +197,11 @@ fn all_who_wait_hear_of_a_refusal_that_makes_it_too_long() {
             })
         });
         let waits = waits.collect::<Vec<_>>();
-        let refusal = Refusal {
+        let rejection = Rejection {
             retry_after: Some(Duration::from_secs(40_000)),
-            ..Refusal::new(Reason::RateLimited)
+            ..Rejection::new(Reason::RateLimited)
         };
-        lease.refused(&refusal, &[], (lease.sent(), clock::now()));
+        lease.refused(&rejection, &[], (lease.sent(), clock::now()));
         drop(lease);
         all(waits);
         assert_nothing_is_out(&pool);

@@ -21,7 +21,7 @@ use crate::{
             state::{Loan, Order, State, Want},
         },
     },
-    refusal::{Bucket, Refusal},
+    rejection::{Bucket, Rejection},
 };
 
 /// Whether a waiter was woken since it looked last.
@@ -67,7 +67,7 @@ pub(super) enum Answer {
     /// None: the call was dropped.
     Dropped,
     Success(Vec<Bucket>),
-    Refusal(Refusal, Vec<Bucket>),
+    Rejection(Rejection, Vec<Bucket>),
 }
 
 impl World {
@@ -195,7 +195,7 @@ impl World {
             Answer::Unsent | Answer::Failed => {}
             Answer::Dropped => state.given_up(&loan),
             Answer::Success(told) => state.succeeded(&loan, told, when),
-            Answer::Refusal(refusal, told) => state.refused(&loan, refusal, told, when),
+            Answer::Rejection(rejection, told) => state.refused(&loan, rejection, told, when),
         }
         self.give_back(&loan).wake();
     }

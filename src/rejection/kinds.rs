@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// A limit on requests or tokens was reached; time or another key cures it.
+    /// A limit on requests or tokens was reached; time or another key remedies it.
     RateLimited,
     /// Money, credits or a plan ran out; waiting does not cure it.
     QuotaExhausted,
@@ -15,7 +15,7 @@ pub enum Reason {
     /// The key is wrong, expired, revoked, or not allowed to do this. It is a good key that lacks a
     /// permission if the scope is [`Scope::Request`], or if another model may help.
     KeyRejected,
-    /// This request is too large for the limit; neither time nor a key cures it.
+    /// This request is too large for the limit; neither time nor a key remedies it.
     TooLarge,
 }
 
@@ -42,7 +42,7 @@ pub enum Dimension {
 /// The time over which a limit counts.
 ///
 /// Windows are ordered by their length. At [`Day`](Self::Day) and above, waiting does not help
-/// within a call, unless the limit is known to [refill bit by bit](super::Cures::time). At
+/// within a call, unless the limit is known to [refill bit by bit](super::Remedies::time). At
 /// [`FiveHours`](Self::FiveHours) it helps if the provider says that the window ends within the hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -109,7 +109,7 @@ impl Window {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use tower_429::refusal::Window;
+    /// use tower_429::rejection::Window;
     ///
     /// assert_eq!(Window::covering(Duration::from_secs(60)), Some(Window::Minute));
     /// assert_eq!(Window::covering(Duration::from_secs(86_400)), Some(Window::Day));

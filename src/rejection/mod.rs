@@ -1,40 +1,40 @@
 //! What a response says when it says "not now" or "not with this key".
 //!
-//! Status, headers and error body of a response, or one event of a stream, become a [`Refusal`]:
+//! Status, headers and error body of a response, or one event of a stream, become a [`Rejection`]:
 //! why, what was counted over which time, whose limit it is, and how long to wait. All of it is pure
 //! and works without any layer:
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
-//! use tower_429::refusal::{Reason, Refusal, Window};
+//! use tower_429::rejection::{Reason, Rejection, Window};
 //!
 //! let (head, body) = http::Response::builder()
 //!     .status(429)
 //!     .header("retry-after", "20")
 //!     .body(r#"{"error": {"type": "rate_limit_error", "message": "50 requests per minute"}}"#)?
 //!     .into_parts();
-//! let refusal = Refusal::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
-//! assert_eq!(refusal.reason, Reason::RateLimited);
-//! assert_eq!(refusal.window, Some(Window::Minute));
-//! assert_eq!(refusal.retry_after, Some(Duration::from_secs(20)));
-//! assert!(refusal.time_helps() && refusal.another_key_helps());
+//! let rejection = Rejection::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
+//! assert_eq!(rejection.reason, Reason::RateLimited);
+//! assert_eq!(rejection.window, Some(Window::Minute));
+//! assert_eq!(rejection.retry_after, Some(Duration::from_secs(20)));
+//! assert!(rejection.time_helps() && rejection.another_key_helps());
 //! # Ok::<(), http::Error>(())
 //! ```
 //!
 //! | to read | use |
 //! |---|---|
-//! | a head alone | [`Refusal::from_head`] |
-//! | a head and its error body | [`Refusal::from_parts`] |
-//! | an event of a stream that began as a success | [`Refusal::from_event`] |
+//! | a head alone | [`Rejection::from_head`] |
+//! | a head and its error body | [`Rejection::from_parts`] |
+//! | an event of a stream that began as a success | [`Rejection::from_event`] |
 //! | the rate limits that any response tells of | [`buckets`] |
-//! | any of these, where the provider is known | [`Dialect`] |
+//! | any of these, where the provider is known | [`Provider`] |
 //!
 //! # The rules
 //!
 //! 1. **The status is not the reason.** It is one sign among others; codes, types and sentences of the
 //!    body are the rest, and the weightiest sign wins: quota, key, size, overload, rate.
 //! 2. **The kind decides first, the delay second.** Gemini asks for 22 s when the day is gone, Azure
-//!    for 86 400 s when a minute is. [`time_helps`](Refusal::time_helps) knows the difference.
+//!    for 86 400 s when a minute is. [`time_helps`](Rejection::time_helps) knows the difference.
 //! 3. **The first positive delay holds**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
 //!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`, `resets_in_seconds`, `resets_at`),
 //!    a sentence of the body ("try again in 6m0s"), the reset of an exhausted bucket, `RateLimit`, a reset
@@ -66,14 +66,14 @@
 //! | 413 | [`TooLarge`](Reason::TooLarge) | RFC 9110, section 15.5.14; Groq |
 //! | 498, 503, 529 | [`Overloaded`](Reason::Overloaded) | Groq flex capacity; RFC 9110, section 15.6.4; Anthropic |
 //!
-//! Everything else, a 403 among it, is no refusal by its status: only the body or `x-amzn-errortype` can tell.
+//! Everything else, a 403 among it, is no rejection by its status: only the body or `x-amzn-errortype` can tell.
 //!
 //! # What providers send
 //!
 //! Collected from documentation, issue threads and client sources between 2023 and October 2026;
-//! `repo#1` is a public issue. Each line is tested (`tests/data/`, `tests/refusal_variants.rs`).
+//! `repo#1` is a public issue. Each line is tested (`tests/data/`, `tests/rejection_variants.rs`).
 //!
-//! ## Refusals whose status misleads
+//! ## Rejections whose status misleads
 //!
 //! | provider | answer | is | source |
 //! |---|---|---|---|
@@ -85,8 +85,8 @@
 //! | Azure API Management | 403 "Out of call volume quota. Quota will be replenished in 00:30:02." | quota of the key | learn.microsoft.com |
 //! | Anthropic | 400 "Your credit balance is too low", "reached your specified API usage limits" | quota; of the workspace where it says so | claude-code#66314, #2127 |
 //! | Anthropic | 429 "This request would exceed your account's rate limit" | rate of the account; with its number ("rate limit of 30,000") of a model | claude-code#41956, #59993 |
-//! | Anthropic | 429 "Extra usage is required for long context requests." | too large: neither time nor a key cures it | claude-code#50784 |
-//! | Anthropic | 429 without `retry-after`, `enforced_spend_limit_reached` | quota, with a date in [`available_at`](Refusal::available_at) | platform.claude.com api/errors, 2026 |
+//! | Anthropic | 429 "Extra usage is required for long context requests." | too large: neither time nor a key remedies it | claude-code#50784 |
+//! | Anthropic | 429 without `retry-after`, `enforced_spend_limit_reached` | quota, with a date in [`available_at`](Rejection::available_at) | platform.claude.com api/errors, 2026 |
 //! | Anthropic, Groq | 400 "This organization has been disabled.", `organization_restricted` | key rejected | claude-code#19028 |
 //! | Anthropic | its OpenAI endpoint: 429, type and code swapped | rate | OpenManus#746, 2025 |
 //! | Anthropic, NVIDIA, Bedrock, Gemini | 403 `permission_error`, "Authorization failed", `UnrecognizedClientException`, "reported as leaked" | key rejected | platform.claude.com, AWS, continue#10513 |
@@ -107,7 +107,7 @@
 //! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day, of which a key is no cure | OpenRouterTeam/docs limits.mdx, 2026 |
 //! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
-//! | OpenRouter | 402 `openrouter_in_flight_budget` | quota that time cures | errors-and-debugging.mdx, 2026 |
+//! | OpenRouter | 402 `openrouter_in_flight_budget` | quota that time remedies | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
 //! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
 //! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
@@ -136,7 +136,7 @@
 //!
 //! ## Errors inside a success
 //!
-//! An answer that began with a 200 may still be a refusal. Read are ([`Refusal::from_event`],
+//! An answer that began with a 200 may still be a rejection. Read are ([`Rejection::from_event`],
 //! [`InspectLayer::first_event`](crate::InspectLayer::first_event)):
 //!
 //! | provider | form | source |
@@ -197,9 +197,9 @@
 //! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; over all of them `-unified-{status,reset,representative-claim}`; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
 //! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as told | seconds; epoch seconds | openai/codex |
 //! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, not on streams | minute of the wall clock | none | client-ts#169 |
-//! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on refusals | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
+//! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on rejections | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
 //! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds | docs.together.ai |
-//! | OpenRouter | `x-ratelimit-*`, on refusals only | minute or day | epoch milliseconds | limits.mdx, 2026 |
+//! | OpenRouter | `x-ratelimit-*`, on rejections only | minute or day | epoch milliseconds | limits.mdx, 2026 |
 //! | Fireworks | `x-ratelimit-{limit,remaining}-requests`, `x-ratelimit-limit-tokens-{prompt,generated}` | minute | none | docs.fireworks.ai |
 //! | Cohere | `x-trial-endpoint-call-*` | minute | none | clients |
 //! | LiteLLM | `x-ratelimit-*` of the virtual key; those of the provider behind it have `llm_provider-` in front and are not read | minute | none | docs.litellm.ai |
@@ -210,21 +210,19 @@
 //! DeepSeek, Gemini, NVIDIA and OpenRouter's successes have none. The same name means three things:
 //! `x-ratelimit-reset-requests` is a minute's at OpenAI, whole seconds at Azure and the day's at Groq;
 //! `x-ratelimit-reset` is seconds at Together, epoch milliseconds at OpenRouter and epoch seconds
-//! elsewhere. The value tells its own form; what is counted over which time, only the [`Dialect`] can tell.
+//! elsewhere. The value tells its own form; what is counted over which time, only the [`Provider`] can tell.
 //!
 //! # What it costs
 //!
 //! The lowest medians of four runs on two cores of a busy server, November 2026: the head of a
 //! success 9 ns; buckets of twelve headers without any 130 ns and no allocation; six bucket headers of
 //! OpenAI 0.7 µs; the head of a 429 5.3 µs; a 429 with a body of 2 KiB 32 µs, a fifth of it for the
-//! JSON. To repeat: `cargo bench --bench refusal`.
+//! JSON. To repeat: `cargo bench --bench rejection`.
 
 mod bucket;
 mod codes;
-mod cures;
 mod decimal;
 mod delay_field;
-mod dialect;
 mod framing;
 mod go_duration;
 mod google;
@@ -233,9 +231,11 @@ mod meaning;
 mod phrases;
 mod plan;
 mod prose;
+mod provider;
 mod provider_codes;
 mod rate_limit_field;
 mod read;
+mod remedies;
 mod report;
 mod reset;
 mod retry_after;
@@ -252,9 +252,9 @@ use http::{HeaderMap, StatusCode, response};
 pub(crate) use self::retry_after::date;
 pub use self::{
     bucket::{Bucket, buckets},
-    cures::Cures,
-    dialect::Dialect,
     kinds::{Dimension, Reason, Scope, Window},
+    provider::Provider,
+    remedies::Remedies,
 };
 use self::{read::Evidence, report::Report};
 
@@ -264,7 +264,7 @@ use self::{read::Evidence, report::Report};
 /// See the [module page](self) for what is read and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Refusal {
+pub struct Rejection {
     /// Why the request was refused.
     pub reason: Reason,
     /// What was counted, where the provider says so.
@@ -284,18 +284,18 @@ pub struct Refusal {
     /// What `x-should-retry` says of sending the same request again with the same key.
     pub should_retry: Option<bool>,
     /// Where the provider is known to differ from what reason, window and scope imply.
-    pub cures: Cures,
+    pub remedies: Remedies,
 }
 
-// === impl Refusal ===
+// === impl Rejection ===
 
-impl Refusal {
-    /// A refusal of which nothing but the reason is known.
+impl Rejection {
+    /// A rejection of which nothing but the reason is known.
     ///
     /// ```
-    /// use tower_429::refusal::{Reason, Refusal};
+    /// use tower_429::rejection::{Reason, Rejection};
     ///
-    /// assert_eq!(Refusal::new(Reason::Overloaded).retry_after, None);
+    /// assert_eq!(Rejection::new(Reason::Overloaded).retry_after, None);
     /// ```
     pub fn new(reason: Reason) -> Self {
         Self {
@@ -306,11 +306,11 @@ impl Refusal {
             retry_after: None,
             available_at: None,
             should_retry: None,
-            cures: Cures::default(),
+            remedies: Remedies::default(),
         }
     }
 
-    /// Reads a response's head; `None` if it is no refusal by its status or its error header.
+    /// Reads a response's head; `None` if it is no rejection by its status or its error header.
     ///
     /// `now` is the calendar time at which the response arrived; it is used only for dates on a
     /// response that has no readable `Date`.
@@ -325,41 +325,41 @@ impl Refusal {
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
-    /// use tower_429::refusal::{Dimension, Reason, Refusal, Window};
+    /// use tower_429::rejection::{Dimension, Reason, Rejection, Window};
     ///
     /// let (head, body) = http::Response::builder()
     ///     .status(429)
     ///     .body(r#"{"error": {"message": "Limit on tokens per min (TPM). Try again in 644ms."}}"#)?
     ///     .into_parts();
-    /// let refusal = Refusal::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
-    /// assert_eq!(refusal.reason, Reason::RateLimited);
-    /// assert_eq!(refusal.dimension, Some(Dimension::Tokens));
-    /// assert_eq!(refusal.window, Some(Window::Minute));
-    /// assert_eq!(refusal.retry_after, Some(Duration::from_millis(644)));
+    /// let rejection = Rejection::from_parts(&head, body.as_bytes(), SystemTime::now()).unwrap();
+    /// assert_eq!(rejection.reason, Reason::RateLimited);
+    /// assert_eq!(rejection.dimension, Some(Dimension::Tokens));
+    /// assert_eq!(rejection.window, Some(Window::Minute));
+    /// assert_eq!(rejection.retry_after, Some(Duration::from_millis(644)));
     /// # Ok::<(), http::Error>(())
     /// ```
     pub fn from_parts(head: &response::Parts, body: &[u8], now: SystemTime) -> Option<Self> {
-        Dialect::guess(None, &head.headers).refusal(head, body, now)
+        Provider::guess(None, &head.headers).rejection(head, body, now)
     }
 
-    /// Reads one event of a stream whose response was a success; `None` if it is no error or no refusal.
+    /// Reads one event of a stream whose response was a success; `None` if it is no error or no rejection.
     ///
     /// `name` is the event's name where it has one: SSE's `event`, or `:exception-type` in AWS's
     /// event streams. `data` is its JSON.
     ///
     /// ```
     /// use std::time::SystemTime;
-    /// use tower_429::refusal::{Reason, Refusal};
+    /// use tower_429::rejection::{Reason, Rejection};
     ///
     /// let data = br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
-    /// let refusal = Refusal::from_event(Some("error"), data, SystemTime::now()).unwrap();
-    /// assert_eq!(refusal.reason, Reason::Overloaded);
+    /// let rejection = Rejection::from_event(Some("error"), data, SystemTime::now()).unwrap();
+    /// assert_eq!(rejection.reason, Reason::Overloaded);
     ///
     /// let data = br#"{"choices":[{"delta":{"content":"Overloaded"}}]}"#;
-    /// assert_eq!(Refusal::from_event(None, data, SystemTime::now()), None);
+    /// assert_eq!(Rejection::from_event(None, data, SystemTime::now()), None);
     /// ```
     pub fn from_event(name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Self> {
-        Dialect::Generic.event(name, data, now)
+        Provider::Generic.event(name, data, now)
     }
 
     /// As [`from_head`](Self::from_head), where the host that was asked is known.
@@ -373,11 +373,11 @@ impl Refusal {
         if status.as_u16() < 400 {
             return None;
         }
-        Self::read(Dialect::guess(host, headers), status, headers, None, now)
+        Self::read(Provider::guess(host, headers), status, headers, None, now)
     }
 
     fn read(
-        dialect: Dialect,
+        provider: Provider,
         status: StatusCode,
         headers: &HeaderMap,
         report: Option<Report>,
@@ -387,53 +387,58 @@ impl Refusal {
             return None;
         }
         let evidence = Evidence {
-            dialect,
+            provider,
             // An error in a success has no status but the one that it may name itself.
             status: Some(status.as_u16()).filter(|status| *status >= 400),
             headers,
             report,
             now,
         };
-        evidence.refusal()
+        evidence.rejection()
     }
 }
 
-// === impl Dialect ===
+// === impl Provider ===
 
-impl Dialect {
-    /// As [`Refusal::from_parts`], where the provider is known.
+impl Provider {
+    /// As [`Rejection::from_parts`], where the provider is known.
     ///
     /// ```
     /// use std::time::SystemTime;
-    /// use tower_429::refusal::{Dialect, Scope};
+    /// use tower_429::rejection::{Provider, Scope};
     ///
     /// let (head, body) = http::Response::builder()
     ///     .status(429)
     ///     .body(r#"{"status": 429, "title": "Too Many Requests"}"#)?
     ///     .into_parts();
-    /// let refusal = Dialect::Nvidia.refusal(&head, body.as_bytes(), SystemTime::now()).unwrap();
-    /// assert_eq!(refusal.scope, Some(Scope::Account));
+    /// let rejection = Provider::Nvidia.rejection(&head, body.as_bytes(), SystemTime::now()).unwrap();
+    /// assert_eq!(rejection.scope, Some(Scope::Account));
     /// # Ok::<(), http::Error>(())
     /// ```
-    pub fn refusal(self, head: &response::Parts, body: &[u8], now: SystemTime) -> Option<Refusal> {
+    pub fn rejection(
+        self,
+        head: &response::Parts,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Option<Rejection> {
         let report = if head.status.is_success() {
             read::success(&head.headers, body, now)
         } else {
             read::error(&head.headers, body, now)
         };
-        Refusal::read(self, head.status, &head.headers, report, now)
+        Rejection::read(self, head.status, &head.headers, report, now)
     }
 
-    /// As [`Refusal::from_event`], where the provider is known.
-    pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Refusal> {
+    /// As [`Rejection::from_event`], where the provider is known.
+    pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Rejection> {
         let report = report::of_event(name, None, data, now)?;
-        Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
+        Rejection::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
     }
 
     /// As [`event`](Self::event), of an event that may state a status of its own.
-    pub(crate) fn first_event(self, event: &sse::Event, now: SystemTime) -> Option<Refusal> {
+    pub(crate) fn first_event(self, event: &sse::Event, now: SystemTime) -> Option<Rejection> {
         let report = report::of_event(event.name.as_deref(), event.status, &event.data, now)?;
-        Refusal::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
+        Rejection::read(self, StatusCode::OK, &HeaderMap::new(), Some(report), now)
     }
 }
 
@@ -456,18 +461,18 @@ impl Reason {
 mod tests {
     use super::*;
 
-    fn read(status: u16, headers: &[(&str, &str)]) -> Option<Refusal> {
+    fn read(status: u16, headers: &[(&str, &str)]) -> Option<Rejection> {
         let mut response = http::Response::builder().status(status);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
         let (head, ()) = response.body(()).unwrap().into_parts();
-        Refusal::from_head(&head, SystemTime::UNIX_EPOCH)
+        Rejection::from_head(&head, SystemTime::UNIX_EPOCH)
     }
 
     #[test]
     fn the_status_gives_the_reason() {
-        let reason = |status| read(status, &[]).map(|refusal| refusal.reason);
+        let reason = |status| read(status, &[]).map(|rejection| rejection.reason);
         assert_eq!(reason(429), Some(Reason::RateLimited));
         assert_eq!(reason(402), Some(Reason::QuotaExhausted));
         assert_eq!(reason(401), Some(Reason::KeyRejected));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::refusal::Window;
+use crate::rejection::Window;
 
 const REACHED: &[&str] = &[
     "达到", "已达", "超出", "超过", "用完", "用尽", "耗尽", "超限",

@@ -1,10 +1,10 @@
-//! What it costs to read a response: `cargo bench --bench refusal`.
+//! What it costs to read a response: `cargo bench --bench rejection`.
 
 use std::time::{Duration, SystemTime};
 
 use divan::{Bencher, black_box};
 use http::{Response, response};
-use tower_429::refusal::{Dialect, Refusal, buckets};
+use tower_429::rejection::{Provider, Rejection, buckets};
 
 mod provider;
 use provider::{LIMITS, USUAL, headers};
@@ -36,25 +36,25 @@ fn body_of_two_kib() -> String {
 #[divan::bench]
 fn success_head(bencher: Bencher<'_, '_>) {
     let head = head(200, &[USUAL]);
-    bencher.bench_local(|| Refusal::from_head(black_box(&head), now()));
+    bencher.bench_local(|| Rejection::from_head(black_box(&head), now()));
 }
 
 #[divan::bench]
 fn buckets_of_a_head_without_any(bencher: Bencher<'_, '_>) {
     let head = head(200, &[USUAL]);
-    bencher.bench_local(|| buckets(black_box(&head.headers), Dialect::OpenAi, now()));
+    bencher.bench_local(|| buckets(black_box(&head.headers), Provider::OpenAi, now()));
 }
 
 #[divan::bench]
 fn buckets_of_openai(bencher: Bencher<'_, '_>) {
     let head = head(200, &[USUAL, LIMITS]);
-    bencher.bench_local(|| buckets(black_box(&head.headers), Dialect::OpenAi, now()));
+    bencher.bench_local(|| buckets(black_box(&head.headers), Provider::OpenAi, now()));
 }
 
 #[divan::bench]
 fn refused_head(bencher: Bencher<'_, '_>) {
     let head = head(429, &[USUAL, LIMITS, &[("retry-after", "20")]]);
-    bencher.bench_local(|| Refusal::from_head(black_box(&head), now()));
+    bencher.bench_local(|| Rejection::from_head(black_box(&head), now()));
 }
 
 #[divan::bench]
@@ -63,7 +63,7 @@ fn refused_with_a_body_of_2_kib(bencher: Bencher<'_, '_>) {
     let body = body_of_two_kib();
     assert!((1_900..2_300).contains(&body.len()), "{}", body.len());
     bencher
-        .bench_local(|| Refusal::from_parts(black_box(&head), black_box(body.as_bytes()), now()));
+        .bench_local(|| Rejection::from_parts(black_box(&head), black_box(body.as_bytes()), now()));
 }
 
 /// What reading the JSON alone costs, to compare with.

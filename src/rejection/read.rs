@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, header};
 
 use super::{
-    Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window,
+    Bucket, Dimension, Provider, Reason, Rejection, Scope, Window,
     bucket::{self, Reported},
-    codes, cures, google,
+    codes, google,
     meaning::{self, Meaning, NOTHING},
-    phrases, plan, prose, provider_codes,
+    phrases, plan, prose, provider_codes, remedies,
     report::{self, Belief, Report},
     reset, retry_after, words,
 };
@@ -35,10 +35,10 @@ const UNNAMED_RESETS: &[[&str; 3]] = &[
     ["ratelimit-reset", "ratelimit-remaining", "ratelimit-limit"],
 ];
 
-/// A refusal from all that is known: status and headers are those of a response; an event in a
+/// A rejection from all that is known: status and headers are those of a response; an event in a
 /// stream has neither.
 pub(super) struct Evidence<'a> {
-    pub(super) dialect: Dialect,
+    pub(super) provider: Provider,
     pub(super) status: Option<u16>,
     pub(super) headers: &'a HeaderMap,
     pub(super) report: Option<Report>,
@@ -68,27 +68,27 @@ pub(super) fn success(headers: &HeaderMap, body: &[u8], now: SystemTime) -> Opti
 // === impl Evidence ===
 
 impl Evidence<'_> {
-    pub(super) fn refusal(mut self) -> Option<Refusal> {
+    pub(super) fn rejection(mut self) -> Option<Rejection> {
         let belief = self.belief();
         self.report = self.report.map(|report| report.with_ends(belief));
-        let dialect = match (self.dialect, &self.report) {
-            (Dialect::Generic, Some(report)) => report.dialect.unwrap_or_default(),
+        let provider = match (self.provider, &self.report) {
+            (Provider::Generic, Some(report)) => report.provider.unwrap_or_default(),
             (known, _) => known,
         };
         if self.says_that_a_header_is_wrong() {
             return None;
         }
         let message = self.message();
-        let mut meaning = meaning::join(&self.signs(dialect, &message));
+        let mut meaning = meaning::join(&self.signs(provider, &message));
         meaning.reason?;
-        let buckets = self.buckets(dialect);
-        self.name_the_limit(&mut meaning, dialect, &buckets);
-        self.correct(&mut meaning, dialect, &buckets, &message);
-        let mut refusal = meaning.refusal()?;
-        refusal.should_retry = should_retry(self.headers);
-        refusal.retry_after = self.hint(&refusal, dialect, &buckets, &message);
-        self.adjust(&mut refusal, dialect, &message);
-        Some(refusal)
+        let buckets = self.buckets(provider);
+        self.name_the_limit(&mut meaning, provider, &buckets);
+        self.correct(&mut meaning, provider, &buckets, &message);
+        let mut rejection = meaning.rejection()?;
+        rejection.should_retry = should_retry(self.headers);
+        rejection.retry_after = self.hint(&rejection, provider, &buckets, &message);
+        self.adjust(&mut rejection, provider, &message);
+        Some(rejection)
     }
 
     /// OpenAI's 401 for an `openai-organization` that is not the key's (openai/codex#1000): the caller has
@@ -105,7 +105,7 @@ impl Evidence<'_> {
     }
 
     /// What the status, the codes and the message mean, each for itself.
-    fn signs(&self, dialect: Dialect, message: &str) -> Vec<Meaning> {
+    fn signs(&self, provider: Provider, message: &str) -> Vec<Meaning> {
         let sentences = match self.belief() {
             Belief::All => message.into(),
             Belief::Unquoted | Belief::Words => phrases::without_quotes(message),
@@ -125,11 +125,11 @@ impl Evidence<'_> {
             .find_map(Reason::from_status);
         let by_header = CODE_HEADERS.iter().filter_map(|name| {
             let value = self.headers.get(*name)?.to_str().ok()?;
-            codes::meaning(dialect, &codes::normal(value)?)
+            codes::meaning(provider, &codes::normal(value)?)
         });
         let mut codes: Vec<_> = by_header.collect();
         if let Some(report) = &self.report {
-            let provider = self.provider_of_codes(dialect, message);
+            let provider = self.provider_of_codes(provider, message);
             let named = report.codes.iter();
             codes.extend(named.filter_map(|code| codes::meaning(provider, code)));
             // OpenAI, of a project that may not use a model: it was not found, but with 403.
@@ -156,12 +156,12 @@ impl Evidence<'_> {
     }
 
     /// Whose the codes of the body are: a proxy hands on what an upstream has said.
-    fn provider_of_codes(&self, dialect: Dialect, message: &str) -> Dialect {
-        let upstream = self.report.as_ref().and_then(|report| report.dialect);
-        match dialect {
-            _ if phrases::is_of_dash_scope(message) => Dialect::DashScope,
-            Dialect::LiteLlm => upstream.unwrap_or(dialect),
-            _ => dialect,
+    fn provider_of_codes(&self, provider: Provider, message: &str) -> Provider {
+        let upstream = self.report.as_ref().and_then(|report| report.provider);
+        match provider {
+            _ if phrases::is_of_dash_scope(message) => Provider::DashScope,
+            Provider::LiteLlm => upstream.unwrap_or(provider),
+            _ => provider,
         }
     }
 
@@ -187,7 +187,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// A sentence about a rate limit makes no refusal of another status: "Too many requests in
+    /// A sentence about a rate limit makes no rejection of another status: "Too many requests in
     /// this batch" is an ordinary 400.
     fn believe(&self, mut sign: Meaning) -> Meaning {
         let is_plain = matches!(self.status, None | Some(429));
@@ -197,12 +197,12 @@ impl Evidence<'_> {
         sign
     }
 
-    fn buckets(&self, dialect: Dialect) -> Buckets {
-        let mut named = bucket::named(self.headers, dialect, self.now);
+    fn buckets(&self, provider: Provider) -> Buckets {
+        let mut named = bucket::named(self.headers, provider, self.now);
         if let Some(report) = &self.report {
             // Headers told in a body have no clock of their own.
             let clock = retry_after::date(self.headers).unwrap_or(self.now);
-            named.append(&mut bucket::named(&report.headers, dialect, clock));
+            named.append(&mut bucket::named(&report.headers, provider, clock));
         }
         Buckets {
             named,
@@ -211,7 +211,7 @@ impl Evidence<'_> {
     }
 
     /// Dimension and window: from the code, Google's quotas, the message, a header, the empty bucket.
-    fn name_the_limit(&self, meaning: &mut Meaning, dialect: Dialect, buckets: &Buckets) {
+    fn name_the_limit(&self, meaning: &mut Meaning, provider: Provider, buckets: &Buckets) {
         if matches!(
             meaning.reason,
             Some(Reason::KeyRejected | Reason::Overloaded)
@@ -258,7 +258,7 @@ impl Evidence<'_> {
             let codes = self.report.iter().flat_map(|report| &report.codes);
             let mut usual = codes.filter_map(|code| provider_codes::usual_limit(code));
             let usual = usual.next().map(|dimension| (dimension, Window::Minute));
-            let only = dialect.only_limit().or(usual);
+            let only = provider.only_limit().or(usual);
             if let Some((dimension, window)) = only.filter(|_| names_nothing) {
                 meaning.complete(Some(dimension), Some(window));
             }
@@ -282,30 +282,30 @@ impl Evidence<'_> {
         meaning.window = plan.window.or(meaning.window);
         meaning.scope = plan.scope.or(meaning.scope);
         if let Some(scope) = plan.scope {
-            meaning.cures.model = Some(scope.is_of_one_model());
+            meaning.remedies.model = Some(scope.is_of_one_model());
         }
     }
 
     /// What is called a rate limit and is none.
-    fn correct(&self, meaning: &mut Meaning, dialect: Dialect, buckets: &Buckets, message: &str) {
+    fn correct(&self, meaning: &mut Meaning, provider: Provider, buckets: &Buckets, message: &str) {
         if meaning.reason != Some(Reason::RateLimited) {
             return;
         }
         let mut quotas = self.report.iter().flat_map(|report| &report.quotas);
         // The first request of a model that the plan does not contain is already too many.
-        let is_zero = match dialect {
+        let is_zero = match provider {
             // JSON of protocol buffers leaves out a value of zero: then only the message has it.
-            Dialect::Gemini => {
+            Provider::Gemini => {
                 quotas.any(|quota| quota.is_zero) || google::names_a_limit_of_zero(message)
             }
-            Dialect::Mistral => buckets.named.iter().any(Reported::has_limit_of_zero),
+            Provider::Mistral => buckets.named.iter().any(Reported::has_limit_of_zero),
             _ => quotas.any(|quota| quota.is_zero),
         };
         if is_zero || meaning.window == Some(Window::Month) {
             meaning.reason = Some(Reason::QuotaExhausted);
         }
         if is_zero {
-            meaning.scope = dialect.scope();
+            meaning.scope = provider.scope();
         }
     }
 
@@ -313,37 +313,37 @@ impl Evidence<'_> {
     /// the body, a sentence of the body, the reset of an empty bucket, `RateLimit`, an unnamed reset.
     fn hint(
         &self,
-        refusal: &Refusal,
-        dialect: Dialect,
+        rejection: &Rejection,
+        provider: Provider,
         buckets: &Buckets,
         message: &str,
     ) -> Option<Duration> {
         let by_head = retry_after::from_headers(self.headers, self.now);
-        if refusal.reason == Reason::KeyRejected {
+        if rejection.reason == Reason::KeyRejected {
             return by_head;
         }
         let clock = retry_after::date(self.headers).unwrap_or(self.now);
         let field = self.report.as_ref().and_then(|report| report.delay);
         let told = self.report.as_ref();
         let told = told.and_then(|report| retry_after::from_headers(&report.headers, clock));
-        let [named, listed] = match refusal.reason {
+        let [named, listed] = match rejection.reason {
             Reason::RateLimited => {
                 let resets = |reported: &Vec<Reported>| {
-                    longest_reset(reported, refusal.dimension, refusal.window)
+                    longest_reset(reported, rejection.dimension, rejection.window)
                 };
                 [&buckets.named, &buckets.listed].map(resets)
             }
             // A plan's window is called a quota too.
             Reason::QuotaExhausted => {
                 let plan = Some(Dimension::Spend);
-                [longest_reset(&buckets.named, plan, refusal.window), None]
+                [longest_reset(&buckets.named, plan, rejection.window), None]
             }
             _ => [None, None],
         };
         let sentence = prose::delay(message, clock);
         let unnamed = std::iter::once_with(|| {
-            let limited = refusal.reason == Reason::RateLimited;
-            limited.then(|| self.unnamed_reset(dialect, clock))?
+            let limited = rejection.reason == Reason::RateLimited;
+            limited.then(|| self.unnamed_reset(provider, clock))?
         });
         let fields = [by_head, field, told];
         let known = fields.into_iter().chain([sentence, named, listed]);
@@ -361,49 +361,51 @@ impl Evidence<'_> {
 
     /// A reset that names no dimension is of the limit that refused, unless something is left of its
     /// own; Together's is always what is to be waited for.
-    fn unnamed_reset(&self, dialect: Dialect, clock: SystemTime) -> Option<Duration> {
+    fn unnamed_reset(&self, provider: Provider, clock: SystemTime) -> Option<Duration> {
         let text = |name: &str| self.headers.get(name)?.to_str().ok();
         let is_zero = |value: &str| value.trim() == "0";
         let of = |[reset, remaining, limit]: &[&str; 3]| {
             let is_exhausted =
                 text(remaining).is_none_or(is_zero) && !text(limit).is_some_and(is_zero);
-            let reset = text(reset).filter(|_| is_exhausted || dialect == Dialect::Together)?;
+            let reset = text(reset).filter(|_| is_exhausted || provider == Provider::Together)?;
             retry_after::longest_of(reset, |reset| reset::parse(reset, clock))
         };
         UNNAMED_RESETS.iter().filter_map(of).max()
     }
 
     /// What follows from kind and delay together.
-    fn adjust(&self, refusal: &mut Refusal, dialect: Dialect, message: &str) {
+    fn adjust(&self, rejection: &mut Rejection, provider: Provider, message: &str) {
         let clock = retry_after::date(self.headers).unwrap_or(self.now);
-        refusal.available_at = prose::date(message, clock);
-        if refusal.reason != Reason::RateLimited {
+        rejection.available_at = prose::date(message, clock);
+        if rejection.reason != Reason::RateLimited {
             return;
         }
-        let soon = refusal.retry_after.is_some_and(|wait| wait <= cures::SOON);
+        let soon = rejection
+            .retry_after
+            .is_some_and(|wait| wait <= remedies::SOON);
         // Without details only the delay shows that Gemini means the day.
-        if dialect == Dialect::Gemini
-            && refusal.window.is_none()
-            && refusal.retry_after.is_some()
+        if provider == Provider::Gemini
+            && rejection.window.is_none()
+            && rejection.retry_after.is_some()
             && !soon
         {
-            refusal.window = Some(Window::Day);
+            rejection.window = Some(Window::Day);
         }
         // Codex: only the delay shows which window of the plan is used up.
-        if let Some(wait) = refusal.retry_after {
-            if refusal.window == Some(plan::SHORTEST) {
-                refusal.window = refusal.window.max(Window::covering(wait));
+        if let Some(wait) = rejection.retry_after {
+            if rejection.window == Some(plan::SHORTEST) {
+                rejection.window = rejection.window.max(Window::covering(wait));
             }
         }
         // OpenAI and Groq: a day's limit that lets one request pass every `86400 / limit` seconds.
         let refills = message.contains("try again in ")
             && (message.contains("in organization") || message.contains(", requested "));
-        if refusal.window >= Some(Window::Day) && refills && soon {
-            refusal.cures.time = Some(true);
+        if rejection.window >= Some(Window::Day) && refills && soon {
+            rejection.remedies.time = Some(true);
         }
-        refusal.scope = refusal.scope.or(dialect.scope());
-        if dialect == Dialect::OpenRouter && refusal.scope == Some(Scope::Model) {
-            refusal.cures.key = Some(false);
+        rejection.scope = rejection.scope.or(provider.scope());
+        if provider == Provider::OpenRouter && rejection.scope == Some(Scope::Model) {
+            rejection.remedies.key = Some(false);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 
 use self::{draft::Draft, names::parts};
-use super::{Dialect, Dimension, Scope, Window, rate_limit_field, retry_after};
+use super::{Dimension, Provider, Scope, Window, rate_limit_field, retry_after};
 
 /// One limit and what is left of it.
 ///
@@ -32,7 +32,7 @@ pub struct Bucket {
     pub reset: Option<Duration>,
 }
 
-/// A bucket of a refusal, and whether it can be the one that refused.
+/// A bucket of a rejection, and whether it can be the one that refused.
 #[derive(Debug)]
 pub(super) struct Reported {
     bucket: Bucket,
@@ -61,22 +61,22 @@ const MOST_BUCKETS: usize = 32;
 /// ```
 /// use std::time::{Duration, SystemTime};
 /// use http::HeaderMap;
-/// use tower_429::refusal::{Dialect, Dimension, Window, buckets};
+/// use tower_429::rejection::{Provider, Dimension, Window, buckets};
 ///
 /// let mut headers = HeaderMap::new();
 /// headers.insert("x-ratelimit-remaining-requests", "14370".parse()?);
 /// headers.insert("x-ratelimit-reset-requests", "2m59.56s".parse()?);
-/// let buckets = buckets(&headers, Dialect::Groq, SystemTime::now());
+/// let buckets = buckets(&headers, Provider::Groq, SystemTime::now());
 /// assert_eq!(buckets[0].dimension, Dimension::Requests);
 /// assert_eq!(buckets[0].window, Some(Window::Day)); // at Groq, and only there
 /// assert_eq!(buckets[0].remaining, Some(14_370));
 /// assert_eq!(buckets[0].reset, Some(Duration::from_millis(179_560)));
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
-pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bucket> {
-    let drafts = drafts(headers, dialect, now).into_iter();
+pub fn buckets(headers: &HeaderMap, provider: Provider, now: SystemTime) -> Vec<Bucket> {
+    let drafts = drafts(headers, provider, now).into_iter();
     let mut buckets: Vec<_> = drafts
-        .filter_map(|draft| Some(draft.finish(dialect)?.bucket))
+        .filter_map(|draft| Some(draft.finish(provider)?.bucket))
         .collect();
     if headers.contains_key("ratelimit") {
         buckets.append(&mut rate_limit_field::buckets(headers));
@@ -85,9 +85,9 @@ pub fn buckets(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Bu
 }
 
 /// The buckets whose parts are headers of their own.
-pub(super) fn named(headers: &HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Reported> {
-    let drafts = drafts(headers, dialect, now).into_iter();
-    drafts.filter_map(|draft| draft.finish(dialect)).collect()
+pub(super) fn named(headers: &HeaderMap, provider: Provider, now: SystemTime) -> Vec<Reported> {
+    let drafts = drafts(headers, provider, now).into_iter();
+    drafts.filter_map(|draft| draft.finish(provider)).collect()
 }
 
 /// Those of `RateLimit`.
@@ -96,7 +96,7 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<Reported> {
     buckets.map(Reported::from).collect()
 }
 
-fn drafts<'a>(headers: &'a HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<Draft<'a>> {
+fn drafts<'a>(headers: &'a HeaderMap, provider: Provider, now: SystemTime) -> Vec<Draft<'a>> {
     let mut drafts: Vec<Draft<'_>> = Vec::new();
     let mut clock = None;
     for (name, value) in headers {
@@ -109,7 +109,7 @@ fn drafts<'a>(headers: &'a HeaderMap, dialect: Dialect, now: SystemTime) -> Vec<
         let at = match known {
             Some(at) => at,
             None if drafts.len() == MOST_BUCKETS => continue,
-            None => match Draft::new(family, subject, dialect) {
+            None => match Draft::new(family, subject, provider) {
                 Some(draft) => {
                     drafts.push(draft);
                     drafts.len() - 1
@@ -226,12 +226,12 @@ impl Level {
 mod tests {
     use super::*;
 
-    fn read(dialect: Dialect, pairs: &[(&'static str, &str)]) -> Vec<Bucket> {
+    fn read(provider: Provider, pairs: &[(&'static str, &str)]) -> Vec<Bucket> {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        buckets(&headers, dialect, SystemTime::UNIX_EPOCH)
+        buckets(&headers, provider, SystemTime::UNIX_EPOCH)
     }
 
     #[test]
@@ -241,16 +241,16 @@ mod tests {
             ("x-ratelimit-remaining-requests", "970"),
             ("x-ratelimit-reset-requests", "43m12s"),
         ];
-        let window = |dialect| read(dialect, &of_the_day)[0].window;
-        assert_eq!(window(Dialect::Generic), Some(Window::Day));
-        assert_eq!(window(Dialect::Groq), Some(Window::Day));
-        assert_eq!(window(Dialect::Fireworks), Some(Window::Minute));
+        let window = |provider| read(provider, &of_the_day)[0].window;
+        assert_eq!(window(Provider::Generic), Some(Window::Day));
+        assert_eq!(window(Provider::Groq), Some(Window::Day));
+        assert_eq!(window(Provider::Fireworks), Some(Window::Minute));
         let of_the_minute = [
             ("x-ratelimit-limit-requests", "60"),
             ("x-ratelimit-remaining-requests", "59"),
             ("x-ratelimit-reset-requests", "1s"),
         ];
-        let buckets = read(Dialect::OpenAi, &of_the_minute);
+        let buckets = read(Provider::OpenAi, &of_the_minute);
         assert_eq!(buckets[0].window, Some(Window::Minute));
     }
 
@@ -261,7 +261,10 @@ mod tests {
             ("x-ratelimit-remaining-tokens", "18446744073709551615"),
             ("x-ratelimit-reset-tokens", "8760h0m0s"),
         ];
-        assert_eq!(read(Dialect::OpenAi, &full)[0].window, Some(Window::Minute));
+        assert_eq!(
+            read(Provider::OpenAi, &full)[0].window,
+            Some(Window::Minute)
+        );
     }
 
     #[test]
@@ -272,7 +275,7 @@ mod tests {
             ("x-ratelimit-reset-requests", "NaN"),
             ("x-ratelimit-limit-bananas", "7"),
         ];
-        assert_eq!(read(Dialect::Generic, &odd), []);
+        assert_eq!(read(Provider::Generic, &odd), []);
     }
 
     #[test]
@@ -283,7 +286,7 @@ mod tests {
             ("x-ratelimit-reset-requests", "1s"),
             ("x-ratelimit-reset-requests", "9s"),
         ];
-        let [bucket] = &read(Dialect::Generic, &twice)[..] else {
+        let [bucket] = &read(Provider::Generic, &twice)[..] else {
             panic!("one bucket");
         };
         assert_eq!(bucket.remaining, Some(3));
@@ -298,7 +301,7 @@ mod tests {
             ("anthropic-ratelimit-unified-7d-status", "allowed"),
             ("anthropic-ratelimit-unified-7d-reset", "1770685200"),
         ];
-        let buckets = read(Dialect::Anthropic, &headers);
+        let buckets = read(Provider::Anthropic, &headers);
         let spent: Vec<_> = buckets
             .iter()
             .filter(|bucket| bucket.remaining == Some(0))

@@ -1,17 +1,17 @@
-//! What helps against a refusal: time, another key, another model.
+//! What helps against a rejection: time, another key, another model.
 
 use std::time::Duration;
 
-use super::{Reason, Refusal, Scope, Window};
+use super::{Reason, Rejection, Scope, Window};
 
 /// Where a provider is known to differ from what reason, window and scope imply.
 ///
-/// Most refusals leave all three open; [`Refusal::time_helps`] and its siblings give the answer
+/// Most rejections leave all three open; [`Rejection::time_helps`] and its siblings give the answer
 /// with the exceptions applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Cures {
-    /// Whether the refusal clears by itself within about an hour.
+pub struct Remedies {
+    /// Whether the rejection clears by itself within about an hour.
     ///
     /// `Some(true)` with a window of a day is a limit that refills bit by bit: OpenAI and Groq let
     /// the next request of a day pass after seconds or minutes, and say when.
@@ -25,18 +25,18 @@ pub struct Cures {
 /// A limit of unknown window, or of a plan's five hours, that asks for more than this is not one that a call can wait for.
 pub(super) const SOON: Duration = Duration::from_secs(3_600);
 
-// === impl Refusal ===
+// === impl Rejection ===
 
-impl Refusal {
+impl Rejection {
     /// Whether the same request with the same key may pass within about an hour.
     ///
     /// ```
-    /// use tower_429::refusal::{Reason, Refusal, Window};
+    /// use tower_429::rejection::{Reason, Rejection, Window};
     ///
-    /// let mut refusal = Refusal::new(Reason::RateLimited);
-    /// assert!(refusal.time_helps());
-    /// refusal.window = Some(Window::Day);
-    /// assert!(!refusal.time_helps());
+    /// let mut rejection = Rejection::new(Reason::RateLimited);
+    /// assert!(rejection.time_helps());
+    /// rejection.window = Some(Window::Day);
+    /// assert!(!rejection.time_helps());
     /// ```
     pub fn time_helps(&self) -> bool {
         if self.should_retry == Some(false) {
@@ -53,16 +53,16 @@ impl Refusal {
             Reason::Overloaded => true,
             Reason::QuotaExhausted | Reason::KeyRejected | Reason::TooLarge => false,
         };
-        self.cures.time.unwrap_or(by_reason)
+        self.remedies.time.unwrap_or(by_reason)
     }
 
     /// Whether a key of another account, project or group may pass now.
     ///
     /// ```
-    /// use tower_429::refusal::{Reason, Refusal};
+    /// use tower_429::rejection::{Reason, Rejection};
     ///
-    /// assert!(Refusal::new(Reason::QuotaExhausted).another_key_helps());
-    /// assert!(!Refusal::new(Reason::Overloaded).another_key_helps());
+    /// assert!(Rejection::new(Reason::QuotaExhausted).another_key_helps());
+    /// assert!(!Rejection::new(Reason::Overloaded).another_key_helps());
     /// ```
     pub fn another_key_helps(&self) -> bool {
         let by_reason = match self.reason {
@@ -73,18 +73,18 @@ impl Refusal {
             Reason::QuotaExhausted | Reason::KeyRejected => true,
             Reason::Overloaded | Reason::TooLarge => false,
         };
-        self.cures.key.unwrap_or(by_reason)
+        self.remedies.key.unwrap_or(by_reason)
     }
 
     /// Whether another model *of the same provider* may pass now with the same key.
     ///
-    /// Another provider's model may help against every refusal but is not meant here.
+    /// Another provider's model may help against every rejection but is not meant here.
     ///
     /// ```
-    /// use tower_429::refusal::{Reason, Refusal};
+    /// use tower_429::rejection::{Reason, Rejection};
     ///
-    /// assert!(Refusal::new(Reason::Overloaded).another_model_helps());
-    /// assert!(!Refusal::new(Reason::KeyRejected).another_model_helps());
+    /// assert!(Rejection::new(Reason::Overloaded).another_model_helps());
+    /// assert!(!Rejection::new(Reason::KeyRejected).another_model_helps());
     /// ```
     pub fn another_model_helps(&self) -> bool {
         let by_reason = match self.reason {
@@ -94,7 +94,7 @@ impl Refusal {
                 self.scope.is_some_and(Scope::is_of_one_model)
             }
         };
-        self.cures.model.unwrap_or(by_reason)
+        self.remedies.model.unwrap_or(by_reason)
     }
 
     /// Whether the key is a good one that may not do this: use this model, or send this request.

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{
     FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
-    client::{AsReqwest, Reqwest},
+    client::{ReqwestClient, ReqwestService},
     trail::Trail,
 };
 
@@ -46,11 +46,11 @@ fn client(
 ) -> impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error> + Clone {
     let keys = ["one", "two"].into_iter().take(key_count);
     ServiceBuilder::new()
-        .layer_fn(AsReqwest::new)
+        .layer_fn(ReqwestService::new)
         .layer(FallbackLayer::new(["small"]))
         .layer(KeyRotationLayer::new(KeyPool::new(keys).unwrap()))
         .layer(InspectLayer::new())
-        .service(Reqwest::new(reqwest::Client::new()))
+        .service(ReqwestClient::new(reqwest::Client::new()))
 }
 
 #[tokio::test]

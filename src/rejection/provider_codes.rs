@@ -2,7 +2,7 @@
 //! the provider whose it is: by the host, or by the shape that the code stands in.
 
 use super::{
-    Dialect, Dimension, Scope, Window,
+    Dimension, Provider, Scope, Window,
     meaning::{BUSY, KEY, LIMIT, Meaning, QUOTA},
     plan::{PLAN, SHORTEST},
 };
@@ -76,13 +76,13 @@ static USUAL_LIMITS: &[(&str, Dimension)] = &[
 ];
 
 /// What a code means at one provider; `None` if it means what it means everywhere, or nothing.
-pub(super) fn meaning(dialect: Dialect, code: &str) -> Option<Meaning> {
-    let codes = match dialect {
-        Dialect::Zai => ZAI,
-        Dialect::MiniMax => MINIMAX,
-        Dialect::Baidu => BAIDU,
-        Dialect::DashScope => DASHSCOPE,
-        Dialect::Mistral => MISTRAL,
+pub(super) fn meaning(provider: Provider, code: &str) -> Option<Meaning> {
+    let codes = match provider {
+        Provider::Zai => ZAI,
+        Provider::MiniMax => MINIMAX,
+        Provider::Baidu => BAIDU,
+        Provider::DashScope => DASHSCOPE,
+        Provider::Mistral => MISTRAL,
         _ => return None,
     };
     let (_, meaning) = codes.iter().find(|(name, _)| *name == code)?;
@@ -98,7 +98,7 @@ pub(super) fn usual_limit(code: &str) -> Option<Dimension> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal::codes::normal;
+    use crate::rejection::codes::normal;
 
     #[test]
     fn every_code_is_in_normal_form_and_stands_once_at_its_provider() {
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn code_means_nothing_at_another_provider() {
-        assert!(meaning(Dialect::MiniMax, "1002").is_some());
-        for dialect in [Dialect::Generic, Dialect::OpenAi, Dialect::Zai] {
-            assert_eq!(meaning(dialect, "1002"), None);
+        assert!(meaning(Provider::MiniMax, "1002").is_some());
+        for provider in [Provider::Generic, Provider::OpenAi, Provider::Zai] {
+            assert_eq!(meaning(provider, "1002"), None);
         }
     }
 }

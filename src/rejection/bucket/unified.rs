@@ -79,7 +79,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderName};
 
-    use super::super::{Dialect, Reported, Scope, Window, named};
+    use super::super::{Provider, Reported, Scope, Window, named};
 
     /// The window, scope and reset in seconds of each exhausted bucket.
     fn exhausted(lines: &str) -> Vec<(Option<Window>, Option<Scope>, Option<u64>)> {
@@ -91,7 +91,7 @@ mod tests {
                 .unwrap();
             headers.append(name, value.parse().unwrap());
         }
-        let reported = named(&headers, Dialect::Anthropic, SystemTime::UNIX_EPOCH);
+        let reported = named(&headers, Provider::Anthropic, SystemTime::UNIX_EPOCH);
         Reported::exhausted(&reported, None)
             .map(|bucket| {
                 (

@@ -10,15 +10,15 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Response};
 use rows::{rows, text};
 use serde_json::Value;
-use tower_429::refusal::{Dialect, Refusal};
+use tower_429::rejection::{Provider, Rejection};
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_758_400)
 }
 
 /// Reason, dimension, window, scope and hint, and whether time, another key and another model help.
-fn summary(refusal: Option<&Refusal>) -> String {
-    let Some(it) = refusal else {
+fn summary(rejection: Option<&Rejection>) -> String {
+    let Some(it) = rejection else {
         return "none".to_owned();
     };
     let helps = [
@@ -43,11 +43,11 @@ fn body(row: &Value) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(byte).collect()
 }
 
-fn read(row: &Value, body: &[u8]) -> Option<Refusal> {
+fn read(row: &Value, body: &[u8]) -> Option<Rejection> {
     let host = row["host"].as_str();
     if let Some(event) = row["event"].as_str() {
         let name = Some(event).filter(|name| !name.is_empty());
-        return Dialect::guess(host, &HeaderMap::new()).event(name, body, now());
+        return Provider::guess(host, &HeaderMap::new()).event(name, body, now());
     }
     let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
     let mut response = Response::builder().status(status);
@@ -55,7 +55,7 @@ fn read(row: &Value, body: &[u8]) -> Option<Refusal> {
         response = response.header(name, value.as_str().unwrap());
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Dialect::guess(host, &head.headers).refusal(&head, body, now())
+    Provider::guess(host, &head.headers).rejection(&head, body, now())
 }
 
 #[test]

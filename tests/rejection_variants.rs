@@ -3,25 +3,25 @@
 use std::time::{Duration, SystemTime};
 
 use http::Response;
-use tower_429::refusal::{Dimension, Reason, Refusal, Scope, Window};
+use tower_429::rejection::{Dimension, Reason, Rejection, Scope, Window};
 
 /// 2026-05-31T10:04:00Z
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_221_840)
 }
 
-fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Refusal> {
+fn read(status: u16, headers: &[(&str, &str)], body: &str) -> Option<Rejection> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Refusal::from_parts(&head, body.as_bytes(), now())
+    Rejection::from_parts(&head, body.as_bytes(), now())
 }
 
 /// Reason and hint, and whether time, another key and another model help.
-fn short(refusal: Option<Refusal>) -> String {
-    let Some(it) = refusal else {
+fn short(rejection: Option<Rejection>) -> String {
+    let Some(it) = rejection else {
         return "none".to_owned();
     };
     let mut line = format!("{:?}", it.reason);
@@ -1272,7 +1272,7 @@ fn a_body_that_cannot_be_read_leaves_what_the_head_says() {
 
 #[test]
 fn events_say_the_same_as_responses() {
-    let event = |name, data: &str| short(Refusal::from_event(name, data.as_bytes(), now()));
+    let event = |name, data: &str| short(Rejection::from_event(name, data.as_bytes(), now()));
     let table = [
         (
             Some("response.failed"),
@@ -1330,10 +1330,10 @@ fn events_say_the_same_as_responses() {
 #[test]
 fn a_date_far_away_is_told_as_a_date() {
     let body = r#"{"error":{"message":"You have reached your specified API usage limits. You will regain access on 2026-06-01 at 00:00 UTC."}}"#;
-    let refusal = read(400, &[], body).unwrap();
-    assert_eq!(refusal.retry_after, None);
+    let rejection = read(400, &[], body).unwrap();
+    assert_eq!(rejection.retry_after, None);
     let in_june = SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_272_000);
-    assert_eq!(refusal.available_at, Some(in_june));
+    assert_eq!(rejection.available_at, Some(in_june));
 }
 
 #[test]
@@ -1354,12 +1354,12 @@ fn scopes_are_told_where_the_answer_tells_them() {
         Some(Scope::Key)
     );
     assert_eq!(scope(429, ""), None);
-    let refusal = read(429, &[("x-ratelimit-type", "Tokens")], "").unwrap();
+    let rejection = read(429, &[("x-ratelimit-type", "Tokens")], "").unwrap();
     assert_eq!(
-        (refusal.dimension, refusal.window),
+        (rejection.dimension, rejection.window),
         (Some(Dimension::Tokens), None)
     );
-    assert_eq!(refusal.reason, Reason::RateLimited);
+    assert_eq!(rejection.reason, Reason::RateLimited);
     assert!(Window::Hour < Window::Day && Window::FiveHours < Window::Day);
 }
 

@@ -1,6 +1,6 @@
 //! What one sign (a status, a code, a phrase) means, and how several signs are joined.
 
-use super::{Cures, Dimension, Reason, Refusal, Scope, Window};
+use super::{Dimension, Reason, Rejection, Remedies, Scope, Window};
 
 /// What a sign means; `None` where it says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub(super) struct Meaning {
     pub(super) dimension: Option<Dimension>,
     pub(super) window: Option<Window>,
     pub(super) scope: Option<Scope>,
-    pub(super) cures: Cures,
+    pub(super) remedies: Remedies,
 }
 
 pub(super) const NOTHING: Meaning = Meaning {
@@ -17,7 +17,7 @@ pub(super) const NOTHING: Meaning = Meaning {
     dimension: None,
     window: None,
     scope: None,
-    cures: Cures {
+    remedies: Remedies {
         time: None,
         key: None,
         model: None,
@@ -53,17 +53,17 @@ impl Meaning {
     }
 
     pub(super) const fn time_helps(mut self) -> Self {
-        self.cures.time = Some(true);
+        self.remedies.time = Some(true);
         self
     }
 
     pub(super) const fn key_helps(mut self, helps: bool) -> Self {
-        self.cures.key = Some(helps);
+        self.remedies.key = Some(helps);
         self
     }
 
     pub(super) const fn model_helps(mut self, helps: bool) -> Self {
-        self.cures.model = Some(helps);
+        self.remedies.model = Some(helps);
         self
     }
 
@@ -74,10 +74,10 @@ impl Meaning {
             dimension: self.dimension.or(other.dimension),
             window: self.window.or(other.window),
             scope: self.scope.or(other.scope),
-            cures: Cures {
-                time: self.cures.time.or(other.cures.time),
-                key: self.cures.key.or(other.cures.key),
-                model: self.cures.model.or(other.cures.model),
+            remedies: Remedies {
+                time: self.remedies.time.or(other.remedies.time),
+                key: self.remedies.key.or(other.remedies.key),
+                model: self.remedies.model.or(other.remedies.model),
             },
         }
     }
@@ -95,13 +95,13 @@ impl Meaning {
         }
     }
 
-    pub(super) fn refusal(self) -> Option<Refusal> {
-        let mut refusal = Refusal::new(self.reason?);
-        refusal.dimension = self.dimension;
-        refusal.window = self.window;
-        refusal.scope = self.scope;
-        refusal.cures = self.cures;
-        Some(refusal)
+    pub(super) fn rejection(self) -> Option<Rejection> {
+        let mut rejection = Rejection::new(self.reason?);
+        rejection.dimension = self.dimension;
+        rejection.window = self.window;
+        rejection.scope = self.scope;
+        rejection.remedies = self.remedies;
+        Some(rejection)
     }
 }
 

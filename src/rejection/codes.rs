@@ -1,7 +1,7 @@
 //! What the codes, types and names of errors mean, whoever sends them.
 
 use super::{
-    Dialect, Dimension, Scope, Window,
+    Dimension, Provider, Scope, Window,
     meaning::{BUSY, KEY, LARGE, LIMIT, Meaning, NOTHING, QUOTA},
     plan::{self, PLAN, SHORTEST},
     provider_codes,
@@ -241,14 +241,14 @@ const NEURONS: Meaning = LIMIT
 /// Longer strings are not codes.
 const LONGEST_CODE: usize = 128;
 
-/// What a code means that `dialect` sent. A space of its own tells its provider.
-pub(super) fn meaning(dialect: Dialect, code: &str) -> Option<Meaning> {
+/// What a code means that `provider` sent. A space of its own tells its provider.
+pub(super) fn meaning(provider: Provider, code: &str) -> Option<Meaning> {
     match code.split_once('/') {
-        Some((BASE_RESP, code)) => return provider_codes::meaning(Dialect::MiniMax, code),
-        Some((ERROR_CODE, code)) => return provider_codes::meaning(Dialect::Baidu, code),
+        Some((BASE_RESP, code)) => return provider_codes::meaning(Provider::MiniMax, code),
+        Some((ERROR_CODE, code)) => return provider_codes::meaning(Provider::Baidu, code),
         _ => {}
     }
-    provider_codes::meaning(dialect, code)
+    provider_codes::meaning(provider, code)
         .or_else(|| {
             let (_, meaning) = CODES.iter().find(|(name, _)| *name == code)?;
             Some(*meaning)

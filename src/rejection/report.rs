@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::{
-    Dialect, codes, delay_field,
+    Provider, codes, delay_field,
     framing::{self, Framed},
     google,
 };
@@ -61,7 +61,7 @@ pub(super) struct Report {
     /// Headers of an upstream provider that are told in the body (OpenRouter).
     pub(super) headers: HeaderMap,
     /// Whose shape this is, where the shape tells.
-    pub(super) dialect: Option<Dialect>,
+    pub(super) provider: Option<Provider>,
     /// Errors that a message ends with.
     ends: Vec<End>,
 }
@@ -263,16 +263,16 @@ impl Report {
             && object.contains_key("message")
             && text("code").is_some_and(has_four_digits);
         if is_open_router {
-            self.dialect = Some(Dialect::OpenRouter);
+            self.provider = Some(Provider::OpenRouter);
         }
         let known = [
-            (is_google, Dialect::Gemini),
-            (object.contains_key("raw_status_code"), Dialect::Mistral),
-            (is_zai, Dialect::Zai),
+            (is_google, Provider::Gemini),
+            (object.contains_key("raw_status_code"), Provider::Mistral),
+            (is_zai, Provider::Zai),
         ];
         let mut known = known.into_iter();
-        let known = known.find_map(|(is, dialect)| is.then_some(dialect));
-        self.dialect = self.dialect.or(known);
+        let known = known.find_map(|(is, provider)| is.then_some(provider));
+        self.provider = self.provider.or(known);
     }
 
     fn code(&mut self, code: &str, space: Option<codes::Space>) {
@@ -294,7 +294,7 @@ impl Report {
         // Z.ai, where it speaks Anthropic's API: `[1308][Usage limit reached for 5 hour.][<id>]`.
         let code = text.strip_prefix('[').and_then(|it| it.split_once("]["));
         if let Some((code, _)) = code.filter(|(code, _)| has_four_digits(code)) {
-            self.dialect = self.dialect.or(Some(Dialect::Zai));
+            self.provider = self.provider.or(Some(Provider::Zai));
             self.code(code, place.space);
         }
         if let Some((before, value, behind)) = nested(text, place) {
@@ -337,7 +337,7 @@ impl Report {
         self.delay = self.delay.max(other.delay);
         self.quotas.extend(other.quotas);
         self.headers.extend(other.headers);
-        self.dialect = self.dialect.or(other.dialect);
+        self.provider = self.provider.or(other.provider);
     }
 
     fn push(&mut self, text: &str) {

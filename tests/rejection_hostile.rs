@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderName, HeaderValue, Response, response};
 use proptest::{collection::vec, prelude::*, sample::select};
-use tower_429::refusal::{Dialect, Reason, Refusal, Scope, buckets};
+use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets};
 
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -196,26 +196,26 @@ fn head(status: u16, headers: Vec<(HeaderName, HeaderValue)>) -> response::Parts
     response.into_parts().0
 }
 
-const DIALECTS: &[Dialect] = &[
-    Dialect::Generic,
-    Dialect::OpenAi,
-    Dialect::Azure,
-    Dialect::Anthropic,
-    Dialect::Gemini,
-    Dialect::Groq,
-    Dialect::Mistral,
-    Dialect::OpenRouter,
-    Dialect::Together,
-    Dialect::Nvidia,
-    Dialect::DashScope,
-    Dialect::Zai,
-    Dialect::MiniMax,
-    Dialect::Baidu,
+const DIALECTS: &[Provider] = &[
+    Provider::Generic,
+    Provider::OpenAi,
+    Provider::Azure,
+    Provider::Anthropic,
+    Provider::Gemini,
+    Provider::Groq,
+    Provider::Mistral,
+    Provider::OpenRouter,
+    Provider::Together,
+    Provider::Nvidia,
+    Provider::DashScope,
+    Provider::Zai,
+    Provider::MiniMax,
+    Provider::Baidu,
 ];
 
 /// At most a year, in whole milliseconds.
-fn is_sane(refusal: Option<&Refusal>) -> bool {
-    refusal
+fn is_sane(rejection: Option<&Rejection>) -> bool {
+    rejection
         .and_then(|it| it.retry_after)
         .is_none_or(|wait| wait <= LONGEST && wait.subsec_nanos() % 1_000_000 == 0)
 }
@@ -228,16 +228,16 @@ proptest! {
         status in prop_oneof![select(&[200_u16, 400, 401, 402, 403, 413, 429, 498, 500, 503, 529][..]), 100..1_000_u16],
         headers in vec(header(), 0..12),
         body in body(),
-        dialect in select(DIALECTS),
+        provider in select(DIALECTS),
         seconds in prop_oneof![Just(0_u64), Just(1_770_681_600), 0..300_000_000_000_u64],
     ) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let head = head(status, headers);
-        let read = dialect.refusal(&head, &body, now);
+        let read = provider.rejection(&head, &body, now);
         prop_assert!(is_sane(read.as_ref()));
-        prop_assert_eq!(read, dialect.refusal(&head, &body, now));
-        prop_assert!(is_sane(Refusal::from_head(&head, now).as_ref()));
-        for bucket in buckets(&head.headers, dialect, now) {
+        prop_assert_eq!(read, provider.rejection(&head, &body, now));
+        prop_assert!(is_sane(Rejection::from_head(&head, now).as_ref()));
+        for bucket in buckets(&head.headers, provider, now) {
             prop_assert!(bucket.reset.is_none_or(|wait| wait <= LONGEST));
         }
     }
@@ -245,8 +245,8 @@ proptest! {
     #[test]
     fn any_event_is_read_without_panic(name in "[a-zA-Z.]{0,16}", data in body()) {
         let now = SystemTime::UNIX_EPOCH;
-        prop_assert!(is_sane(Refusal::from_event(Some(&name), &data, now).as_ref()));
-        let unnamed = Refusal::from_event(None, &data, now);
+        prop_assert!(is_sane(Rejection::from_event(Some(&name), &data, now).as_ref()));
+        let unnamed = Rejection::from_event(None, &data, now);
         prop_assert!(is_sane(unnamed.as_ref()));
         let at = unnamed.and_then(|it| it.available_at);
         prop_assert!(at.is_none_or(|at| at <= now + LONGEST));
@@ -259,11 +259,11 @@ proptest! {
         let seconds = format!("{}.{:06}", said.as_secs(), said.subsec_micros());
         let of_header = |name: &'static str, value: &str| {
             let value = HeaderValue::from_str(value).unwrap();
-            Refusal::from_head(&head(429, vec![(HeaderName::from_static(name), value)]), now)
+            Rejection::from_head(&head(429, vec![(HeaderName::from_static(name), value)]), now)
         };
         let of_message = |text: String| {
             let body = serde_json::json!({ "error": { "message": text } }).to_string();
-            Refusal::from_parts(&head(429, vec![]), body.as_bytes(), now)
+            Rejection::from_parts(&head(429, vec![]), body.as_bytes(), now)
         };
         let rounded = Some(Duration::from_millis(millis + 1));
         for read in [
@@ -321,7 +321,7 @@ fn what_a_caller_calls_a_model_is_not_taken_for_what_the_provider_says() {
                 .unwrap()
                 .into_parts();
             let read =
-                Refusal::from_parts(&head, body.to_string().as_bytes(), SystemTime::UNIX_EPOCH);
+                Rejection::from_parts(&head, body.to_string().as_bytes(), SystemTime::UNIX_EPOCH);
             match status {
                 // A project that may not use the model: another key may, whatever the model is called.
                 403 => {

@@ -8,12 +8,12 @@ use super::{Dimension, Scope, Window};
 
 /// Whose answers are read.
 ///
-/// Most of what a response says needs no dialect: names, words and forms tell it. The dialect adds
+/// Most of what a response says needs no provider: names, words and forms tell it. The provider adds
 /// what no response says: over which time `x-ratelimit-remaining-requests` counts (a day at Groq, a
 /// minute at OpenAI), and what a limit belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Dialect {
+pub enum Provider {
     /// No known provider: only what the response itself says.
     #[default]
     Generic,
@@ -69,7 +69,7 @@ pub enum Dialect {
 
 /// What a provider never says on the wire, and how to know it.
 struct Profile {
-    dialect: Dialect,
+    provider: Provider,
     /// The host itself, or the end of it after a dot.
     hosts: &'static [&'static str],
     /// How names begin that only this provider's responses carry.
@@ -85,13 +85,13 @@ struct Profile {
 const MINUTE: [Option<Window>; 2] = [Some(Window::Minute), Some(Window::Minute)];
 
 const fn profile(
-    dialect: Dialect,
+    provider: Provider,
     hosts: &'static [&'static str],
     headers: &'static [&'static str],
     scope: Option<Scope>,
 ) -> Profile {
     Profile {
-        dialect,
+        provider,
         hosts,
         headers,
         scope,
@@ -115,36 +115,36 @@ impl Profile {
 /// In the order in which headers are asked: a proxy's own names stand before those that it passes on.
 #[rustfmt::skip]
 static PROFILES: &[Profile] = &[
-    profile(Dialect::LiteLlm, &[], &["x-litellm-", "llm_provider-"], None),
-    profile(Dialect::GitHubModels, &["models.github.ai", "models.inference.ai.azure.com"], &["x-ratelimit-timeremaining"], Some(Scope::AccountModel)),
-    profile(Dialect::Azure, &["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com", "azure-api.net", "models.ai.azure.com"],
+    profile(Provider::LiteLlm, &[], &["x-litellm-", "llm_provider-"], None),
+    profile(Provider::GitHubModels, &["models.github.ai", "models.inference.ai.azure.com"], &["x-ratelimit-timeremaining"], Some(Scope::AccountModel)),
+    profile(Provider::Azure, &["openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com", "azure-api.net", "models.ai.azure.com"],
         &["x-ratelimit-renewalperiod-", "apim-", "azureml-", "x-ms-", "policy-id"], Some(Scope::AccountModel)),
-    profile(Dialect::Anthropic, &["api.anthropic.com"], &["anthropic-"], Some(Scope::AccountModel)),
-    profile(Dialect::Gemini, &["generativelanguage.googleapis.com", "aiplatform.googleapis.com", "cloudcode-pa.googleapis.com", "googleapis.com"], &[], Some(Scope::ProjectModel)),
-    profile(Dialect::Bedrock, &["amazonaws.com"], &["x-amzn-"], Some(Scope::AccountModel)),
-    profile(Dialect::Groq, &["api.groq.com"], &["x-groq-"], Some(Scope::AccountModel))
+    profile(Provider::Anthropic, &["api.anthropic.com"], &["anthropic-"], Some(Scope::AccountModel)),
+    profile(Provider::Gemini, &["generativelanguage.googleapis.com", "aiplatform.googleapis.com", "cloudcode-pa.googleapis.com", "googleapis.com"], &[], Some(Scope::ProjectModel)),
+    profile(Provider::Bedrock, &["amazonaws.com"], &["x-amzn-"], Some(Scope::AccountModel)),
+    profile(Provider::Groq, &["api.groq.com"], &["x-groq-"], Some(Scope::AccountModel))
         .counting(Some(Window::Day), Some(Window::Minute)),
-    profile(Dialect::Mistral, &["mistral.ai"], &["mistral-", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute"], Some(Scope::AccountModel)),
-    profile(Dialect::DeepSeek, &["api.deepseek.com"], &[], Some(Scope::AccountModel)),
-    profile(Dialect::OpenRouter, &["openrouter.ai"], &[], Some(Scope::Model))
+    profile(Provider::Mistral, &["mistral.ai"], &["mistral-", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute"], Some(Scope::AccountModel)),
+    profile(Provider::DeepSeek, &["api.deepseek.com"], &[], Some(Scope::AccountModel)),
+    profile(Provider::OpenRouter, &["openrouter.ai"], &[], Some(Scope::Model))
         .counting(None, None),
-    profile(Dialect::Together, &["together.xyz", "together.ai"], &["x-tokenlimit-"], Some(Scope::AccountModel))
+    profile(Provider::Together, &["together.xyz", "together.ai"], &["x-tokenlimit-"], Some(Scope::AccountModel))
         .counting(Some(Window::Second), Some(Window::Second)),
-    profile(Dialect::Fireworks, &["fireworks.ai"], &["fireworks-", "x-ratelimit-over-limit"], Some(Scope::AccountModel)),
-    profile(Dialect::Xai, &["x.ai"], &[], Some(Scope::AccountModel)),
-    profile(Dialect::Cohere, &["cohere.com", "cohere.ai"], &["x-trial-endpoint-call-", "x-endpoint-monthly-call-"], Some(Scope::Account)),
-    profile(Dialect::Perplexity, &["api.perplexity.ai"], &[], Some(Scope::Account)),
-    profile(Dialect::Cerebras, &["api.cerebras.ai"], &[], Some(Scope::AccountModel)),
-    profile(Dialect::Nvidia, &["api.nvidia.com"], &[], Some(Scope::Account))
+    profile(Provider::Fireworks, &["fireworks.ai"], &["fireworks-", "x-ratelimit-over-limit"], Some(Scope::AccountModel)),
+    profile(Provider::Xai, &["x.ai"], &[], Some(Scope::AccountModel)),
+    profile(Provider::Cohere, &["cohere.com", "cohere.ai"], &["x-trial-endpoint-call-", "x-endpoint-monthly-call-"], Some(Scope::Account)),
+    profile(Provider::Perplexity, &["api.perplexity.ai"], &[], Some(Scope::Account)),
+    profile(Provider::Cerebras, &["api.cerebras.ai"], &[], Some(Scope::AccountModel)),
+    profile(Provider::Nvidia, &["api.nvidia.com"], &[], Some(Scope::Account))
         .only(Dimension::Requests, Window::Minute),
-    profile(Dialect::HuggingFace, &["huggingface.co"], &["x-error-message"], Some(Scope::Account)),
-    profile(Dialect::Cloudflare, &["api.cloudflare.com"], &[], Some(Scope::Account)),
-    profile(Dialect::DashScope, &["aliyuncs.com"], &[], Some(Scope::AccountModel)),
+    profile(Provider::HuggingFace, &["huggingface.co"], &["x-error-message"], Some(Scope::Account)),
+    profile(Provider::Cloudflare, &["api.cloudflare.com"], &[], Some(Scope::Account)),
+    profile(Provider::DashScope, &["aliyuncs.com"], &[], Some(Scope::AccountModel)),
     // Whether its limits belong to an account or to each of its models, the documents contradict.
-    profile(Dialect::Zai, &["api.z.ai", "bigmodel.cn"], &[], None),
-    profile(Dialect::MiniMax, &["minimax.io", "minimaxi.com", "minimax.chat"], &[], None),
-    profile(Dialect::Baidu, &["baidubce.com"], &[], None),
-    profile(Dialect::OpenAi, &["api.openai.com"], &["openai-"], Some(Scope::AccountModel)),
+    profile(Provider::Zai, &["api.z.ai", "bigmodel.cn"], &[], None),
+    profile(Provider::MiniMax, &["minimax.io", "minimaxi.com", "minimax.chat"], &[], None),
+    profile(Provider::Baidu, &["baidubce.com"], &[], None),
+    profile(Provider::OpenAi, &["api.openai.com"], &["openai-"], Some(Scope::AccountModel)),
 ];
 
 /// How the names of headers begin that only one provider sends, in the order of the alphabet, and the place
@@ -160,20 +160,20 @@ static BEGINNINGS: LazyLock<Vec<(&str, usize)>> = LazyLock::new(|| {
     beginnings
 });
 
-// === impl Dialect ===
+// === impl Provider ===
 
-impl Dialect {
+impl Provider {
     /// The provider that a host name, or else the headers of its response, belong to.
     ///
     /// ```
     /// use http::HeaderMap;
-    /// use tower_429::refusal::Dialect;
+    /// use tower_429::rejection::Provider;
     ///
     /// let mut headers = HeaderMap::new();
-    /// assert_eq!(Dialect::guess(Some("api.groq.com"), &headers), Dialect::Groq);
-    /// assert_eq!(Dialect::guess(None, &headers), Dialect::Generic);
+    /// assert_eq!(Provider::guess(Some("api.groq.com"), &headers), Provider::Groq);
+    /// assert_eq!(Provider::guess(None, &headers), Provider::Generic);
     /// headers.insert("apim-request-id", "0".parse()?);
-    /// assert_eq!(Dialect::guess(None, &headers), Dialect::Azure);
+    /// assert_eq!(Provider::guess(None, &headers), Provider::Azure);
     /// # Ok::<(), http::header::InvalidHeaderValue>(())
     /// ```
     pub fn guess(host: Option<&str>, headers: &HeaderMap) -> Self {
@@ -197,7 +197,7 @@ impl Dialect {
         PROFILES
             .iter()
             .find(|profile| profile.hosts.iter().any(is_under))
-            .map(|profile| profile.dialect)
+            .map(|profile| profile.provider)
     }
 
     fn of_headers(headers: &HeaderMap) -> Option<Self> {
@@ -207,11 +207,11 @@ impl Dialect {
             name.starts_with(beginning).then_some(*place)
         };
         let places = headers.keys().filter_map(|name| place(name.as_str()));
-        places.min().map(|place| PROFILES[place].dialect)
+        places.min().map(|place| PROFILES[place].provider)
     }
 
     fn profile(self) -> Option<&'static Profile> {
-        PROFILES.iter().find(|profile| profile.dialect == self)
+        PROFILES.iter().find(|profile| profile.provider == self)
     }
 
     /// What this provider's rate limits belong to.
@@ -219,7 +219,7 @@ impl Dialect {
         self.profile()?.scope
     }
 
-    /// The limit that is meant if a refusal names none.
+    /// The limit that is meant if a rejection names none.
     pub(super) fn only_limit(self) -> Option<(Dimension, Window)> {
         self.profile()?.only
     }
@@ -253,26 +253,26 @@ mod tests {
     #[test]
     fn a_host_is_a_provider_only_at_the_end_of_its_name() {
         let table = [
-            ("api.openai.com", Dialect::OpenAi),
-            ("API.OpenAI.com:443", Dialect::OpenAi),
-            ("my-resource.openai.azure.com", Dialect::Azure),
-            ("us-central1-aiplatform.googleapis.com", Dialect::Gemini),
-            ("bedrock-runtime.eu-west-1.amazonaws.com", Dialect::Bedrock),
-            ("integrate.api.nvidia.com", Dialect::Nvidia),
-            ("router.huggingface.co", Dialect::HuggingFace),
-            ("api.x.ai", Dialect::Xai),
-            ("dashscope-intl.aliyuncs.com", Dialect::DashScope),
-            ("api.z.ai", Dialect::Zai),
-            ("open.bigmodel.cn", Dialect::Zai),
-            ("api.minimaxi.com", Dialect::MiniMax),
-            ("aip.baidubce.com", Dialect::Baidu),
-            ("notx.ai", Dialect::Generic),
-            ("api.openai.com.evil.example", Dialect::Generic),
-            ("éx.ai", Dialect::Generic),
-            ("", Dialect::Generic),
+            ("api.openai.com", Provider::OpenAi),
+            ("API.OpenAI.com:443", Provider::OpenAi),
+            ("my-resource.openai.azure.com", Provider::Azure),
+            ("us-central1-aiplatform.googleapis.com", Provider::Gemini),
+            ("bedrock-runtime.eu-west-1.amazonaws.com", Provider::Bedrock),
+            ("integrate.api.nvidia.com", Provider::Nvidia),
+            ("router.huggingface.co", Provider::HuggingFace),
+            ("api.x.ai", Provider::Xai),
+            ("dashscope-intl.aliyuncs.com", Provider::DashScope),
+            ("api.z.ai", Provider::Zai),
+            ("open.bigmodel.cn", Provider::Zai),
+            ("api.minimaxi.com", Provider::MiniMax),
+            ("aip.baidubce.com", Provider::Baidu),
+            ("notx.ai", Provider::Generic),
+            ("api.openai.com.evil.example", Provider::Generic),
+            ("éx.ai", Provider::Generic),
+            ("", Provider::Generic),
         ];
         for (host, expected) in table {
-            let guess = Dialect::guess(Some(host), &HeaderMap::new());
+            let guess = Provider::guess(Some(host), &HeaderMap::new());
             assert_eq!(guess, expected, "{host}");
         }
     }
@@ -282,10 +282,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-groq-region", "eu".parse().unwrap());
         assert_eq!(
-            Dialect::guess(Some("api.openai.com"), &headers),
-            Dialect::OpenAi
+            Provider::guess(Some("api.openai.com"), &headers),
+            Provider::OpenAi
         );
-        assert_eq!(Dialect::guess(Some("localhost"), &headers), Dialect::Groq);
+        assert_eq!(Provider::guess(Some("localhost"), &headers), Provider::Groq);
     }
 
     #[test]
@@ -294,10 +294,10 @@ mod tests {
             let name: HeaderName = format!("{beginning}x").parse().unwrap();
             let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
             headers.insert("date", HeaderValue::from_static("1"));
-            let dialect = PROFILES[*place].dialect;
-            assert_eq!(Dialect::guess(None, &headers), dialect, "{beginning}");
+            let provider = PROFILES[*place].provider;
+            assert_eq!(Provider::guess(None, &headers), provider, "{beginning}");
             headers.insert("x-litellm-version", HeaderValue::from_static("1"));
-            assert_eq!(Dialect::guess(None, &headers), Dialect::LiteLlm);
+            assert_eq!(Provider::guess(None, &headers), Provider::LiteLlm);
         }
     }
 
@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn every_provider_has_one_profile() {
         for (at, profile) in PROFILES.iter().enumerate() {
-            let first = PROFILES.iter().position(|p| p.dialect == profile.dialect);
-            assert_eq!(first, Some(at), "{:?}", profile.dialect);
+            let first = PROFILES.iter().position(|p| p.provider == profile.provider);
+            assert_eq!(first, Some(at), "{:?}", profile.provider);
         }
     }
 }

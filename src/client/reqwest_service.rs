@@ -11,18 +11,18 @@ use tower::Service;
 
 /// A stack of layers as a `Service<reqwest::Request>`, for libraries that speak reqwest's types.
 ///
-/// It is put outside of the layers, and [`Reqwest`](super::Reqwest) inside:
+/// It is put outside of the layers, and [`ReqwestClient`](super::ReqwestClient) inside:
 ///
 /// ```
 /// use reqwest::redirect::Policy;
 /// use tower::{Service, ServiceBuilder};
-/// use tower_429::{BackoffLayer, FallbackLayer, client::{AsReqwest, Reqwest}};
+/// use tower_429::{BackoffLayer, FallbackLayer, client::{ReqwestService, ReqwestClient}};
 ///
 /// let client = ServiceBuilder::new()
-///     .layer_fn(AsReqwest::new)
+///     .layer_fn(ReqwestService::new)
 ///     .layer(FallbackLayer::new(["gpt-4o-mini"]))
 ///     .layer(BackoffLayer::new())
-///     .service(Reqwest::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
+///     .service(ReqwestClient::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
 /// # fn is_client(_: impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error>) {}
 /// is_client(client);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,13 +36,13 @@ use tower::Service;
 ///
 /// The stack's own, and those of a request that is none to `http`, such as one for a `data:` URL.
 #[derive(Clone, Copy, Debug)]
-pub struct AsReqwest<S> {
+pub struct ReqwestService<S> {
     inner: S,
 }
 
 pin_project! {
-    /// The future of [`AsReqwest`].
-    pub struct AsReqwestFuture<F, E> {
+    /// The future of [`ReqwestService`].
+    pub struct ReqwestServiceFuture<F, E> {
         #[pin]
         state: State<F, E>,
     }
@@ -61,16 +61,16 @@ pin_project! {
     }
 }
 
-// === impl AsReqwest ===
+// === impl ReqwestService ===
 
-impl<S> AsReqwest<S> {
+impl<S> ReqwestService<S> {
     /// Makes a service of reqwest's types of `inner`.
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
 }
 
-impl<S, R> Service<reqwest::Request> for AsReqwest<S>
+impl<S, R> Service<reqwest::Request> for ReqwestService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<R>>,
     S::Error: From<reqwest::Error>,
@@ -79,7 +79,7 @@ where
 {
     type Response = reqwest::Response;
     type Error = S::Error;
-    type Future = AsReqwestFuture<S::Future, S::Error>;
+    type Future = ReqwestServiceFuture<S::Future, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -96,13 +96,13 @@ where
                 error: Some(error.without_url().into()),
             },
         };
-        AsReqwestFuture { state }
+        ReqwestServiceFuture { state }
     }
 }
 
-// === impl AsReqwestFuture ===
+// === impl ReqwestServiceFuture ===
 
-impl<F, R, E> Future for AsReqwestFuture<F, E>
+impl<F, R, E> Future for ReqwestServiceFuture<F, E>
 where
     F: Future<Output = Result<http::Response<R>, E>>,
     R: http_body::Body<Data = Bytes> + Send + Sync + 'static,
@@ -131,8 +131,9 @@ where
     }
 }
 
-impl<F, E> fmt::Debug for AsReqwestFuture<F, E> {
+impl<F, E> fmt::Debug for ReqwestServiceFuture<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AsReqwestFuture").finish_non_exhaustive()
+        f.debug_struct("ReqwestServiceFuture")
+            .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 
 use super::{
-    super::{Dialect, Dimension, Scope, Window, decimal, reset, retry_after},
+    super::{Dimension, Provider, Scope, Window, decimal, reset, retry_after},
     Bucket, Level, Reported,
     names::{self, Family, Part},
 };
@@ -20,7 +20,7 @@ pub(super) struct Draft<'a> {
     pub(super) status: Option<Status>,
     /// Of a subscription, the window that binds, and whose it is.
     pub(super) claim: Option<(Window, Scope)>,
-    /// Whether the window comes from the dialect and not from the response.
+    /// Whether the window comes from the provider and not from the response.
     window_is_assumed: bool,
     reset_is_duration: bool,
 }
@@ -37,14 +37,14 @@ pub(super) enum Status {
 // === impl Draft ===
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(family: &'static Family, name: &'a str, dialect: Dialect) -> Option<Self> {
+    pub(super) fn new(family: &'static Family, name: &'a str, provider: Provider) -> Option<Self> {
         let subject = names::subject(name)?;
         let dimension = subject.dimension.unwrap_or(family.unnamed.0);
         // A name without a subject has no window, except where all windows are known.
-        let assumed = if subject.dimension.is_none() && dialect != Dialect::Together {
+        let assumed = if subject.dimension.is_none() && provider != Provider::Together {
             family.unnamed.1
         } else {
-            dialect.window(dimension)
+            provider.window(dimension)
         };
         let mut bucket = Bucket::new(dimension);
         bucket.scope = subject.scope;
@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    pub(super) fn finish(mut self, dialect: Dialect) -> Option<Reported> {
+    pub(super) fn finish(mut self, provider: Provider) -> Option<Reported> {
         let mut bucket = self.bucket;
         match self.status {
             Some(Status::Rejected) => {
@@ -120,8 +120,8 @@ impl<'a> Draft<'a> {
             && bucket.dimension == Dimension::Requests
             && self.reset_is_duration
             && matches!(
-                dialect,
-                Dialect::OpenAi | Dialect::Generic | Dialect::LiteLlm
+                provider,
+                Provider::OpenAi | Provider::Generic | Provider::LiteLlm
             );
         if may_be_a_day {
             bucket.window = bucket.window_by_refill().or(bucket.window);

@@ -4,7 +4,7 @@ use http::Response;
 use tower_429::{
     InspectLayer,
     inspect::InspectedBody,
-    refusal::{Dialect, Refusal, Window},
+    rejection::{Provider, Rejection, Window},
 };
 
 use super::{answer, body::Scripted, inspect_from};
@@ -19,7 +19,7 @@ fn limited(body: &'static str) -> Response<Scripted> {
 }
 
 fn window(response: &Response<InspectedBody<Scripted>>) -> Option<Window> {
-    response.extensions().get::<Refusal>().unwrap().window
+    response.extensions().get::<Rejection>().unwrap().window
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,17 +32,17 @@ async fn the_host_tells_the_dialect_and_the_setting_goes_before_it() {
             ("https://proxy.example/v1", guess, Window::Minute),
             (
                 "https://proxy.example/v1",
-                guess.dialect(Dialect::Groq),
+                guess.provider(Provider::Groq),
                 Window::Day,
             ),
             (
                 "https://api.openai.com/v1",
-                guess.dialect(Dialect::Groq),
+                guess.provider(Provider::Groq),
                 Window::Day,
             ),
             (
                 "https://api.groq.com/v1",
-                guess.dialect(Dialect::OpenAi),
+                guess.provider(Provider::OpenAi),
                 Window::Minute,
             ),
         ] {
@@ -64,6 +64,6 @@ async fn headers_tell_the_dialect_of_a_proxy_and_the_setting_goes_before_them() 
         window(&inspect_from("https://proxy.example/v1", layer, response).await)
     };
     assert_eq!(of(InspectLayer::new()).await, Some(Window::Day));
-    let open_ai = InspectLayer::new().dialect(Dialect::OpenAi);
+    let open_ai = InspectLayer::new().provider(Provider::OpenAi);
     assert_eq!(of(open_ai).await, Some(Window::Minute));
 }

@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, response};
 use rows::*;
 use serde_json::Value;
-use tower_429::refusal::{Bucket, Dialect, Dimension, Reason, Refusal, Scope, Window, buckets};
+use tower_429::rejection::{
+    Bucket, Dimension, Provider, Reason, Rejection, Scope, Window, buckets,
+};
 
 /// Rows that this crate reads otherwise, with the field that differs and the reason.
 const DISPUTED: &[(&str, &str, &str, &str)] = &[
@@ -38,13 +40,13 @@ const DISPUTED: &[(&str, &str, &str, &str)] = &[
         "deepseek",
         "keepalive_then_ok",
         "*",
-        "no refusal at all, so nothing helps against it",
+        "no rejection at all, so nothing helps against it",
     ),
     (
         "github_models",
         "retired_410",
         "*",
-        "no refusal: nothing but another provider helps",
+        "no rejection: nothing but another provider helps",
     ),
     (
         "standard",
@@ -120,9 +122,9 @@ fn error_responses() -> Vec<Value> {
 }
 
 /// The provider whose conventions apply to a row, by its host.
-fn dialect(row: &Value) -> Dialect {
+fn provider_of(row: &Value) -> Provider {
     let host = row["host"].as_str().or(host(text(row, "provider")));
-    Dialect::guess(host, &headers(row))
+    Provider::guess(host, &headers(row))
 }
 
 fn headers(row: &Value) -> HeaderMap {
@@ -142,25 +144,25 @@ fn head(row: &Value) -> response::Parts {
     response.into_parts().0
 }
 
-/// The refusal of a row: of the response itself, or of the first event in it that is one.
-fn refusal(row: &Value, dialect: Dialect) -> Option<Refusal> {
+/// The rejection of a row: of the response itself, or of the first event in it that is one.
+fn rejection(row: &Value, provider: Provider) -> Option<Rejection> {
     let now = arrival(row);
     let frame = &row["body"]["_eventstream_frame"];
     if frame.is_object() {
         let payload = row["body"]["payload"].to_string();
-        return dialect.event(frame[":exception-type"].as_str(), payload.as_bytes(), now);
+        return provider.event(frame[":exception-type"].as_str(), payload.as_bytes(), now);
     }
     match &row["body"] {
         Value::String(stream) if row["stream"] == true => stream.split("\n\n").find_map(|event| {
             let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-            dialect.event(field("event: "), field("data: ")?.as_bytes(), now)
+            provider.event(field("event: "), field("data: ")?.as_bytes(), now)
         }),
-        Value::String(body) => dialect.refusal(&head(row), body.as_bytes(), now),
-        body => dialect.refusal(&head(row), body.to_string().as_bytes(), now),
+        Value::String(body) => provider.rejection(&head(row), body.as_bytes(), now),
+        body => provider.rejection(&head(row), body.to_string().as_bytes(), now),
     }
 }
 
-/// What a row says and a refusal implies, by name, so that they can be compared.
+/// What a row says and a rejection implies, by name, so that they can be compared.
 type Claims = Vec<(&'static str, String)>;
 
 fn stated(row: &Value) -> Claims {
@@ -192,30 +194,30 @@ fn list<'a>(row: &'a Value, key: &str) -> Vec<&'a str> {
     elements.filter_map(Value::as_str).collect()
 }
 
-fn implied(row: &Value, refusal: Option<&Refusal>, claim: &str, stated: &str) -> String {
-    let Some(refusal) = refusal else {
+fn implied(row: &Value, rejection: Option<&Rejection>, claim: &str, stated: &str) -> String {
+    let Some(rejection) = rejection else {
         return match claim {
             "kind" => "unknown".to_owned(),
             _ => "null".to_owned(),
         };
     };
     match claim {
-        "kind" => kind(refusal, stated),
+        "kind" => kind(rejection, stated),
         "reason" => {
-            let reason = format!("{:?}", refusal.reason);
+            let reason = format!("{:?}", rejection.reason);
             let is_right = list(&row["expected"], "reason_also").contains(&&*reason);
             if is_right { stated.to_owned() } else { reason }
         }
-        "retry_after_ms" => refusal
+        "retry_after_ms" => rejection
             .retry_after
             .map_or("null".to_owned(), |wait| wait.as_millis().to_string()),
-        "same_key_retry_helps" => refusal.time_helps().to_string(),
-        "other_key_may_help" => refusal.another_key_helps().to_string(),
-        "other_model_may_help" => refusal.another_model_helps().to_string(),
-        "dimension" => refusal.dimension.map_or("none", dimension).to_owned(),
-        "window" => refusal.window.map_or("none", window).to_owned(),
-        "scope" => scope(refusal, stated),
-        "available_at" => refusal.available_at.map_or("none".to_owned(), |at| {
+        "same_key_retry_helps" => rejection.time_helps().to_string(),
+        "other_key_may_help" => rejection.another_key_helps().to_string(),
+        "other_model_may_help" => rejection.another_model_helps().to_string(),
+        "dimension" => rejection.dimension.map_or("none", dimension).to_owned(),
+        "window" => rejection.window.map_or("none", window).to_owned(),
+        "scope" => scope(rejection, stated),
+        "available_at" => rejection.available_at.map_or("none".to_owned(), |at| {
             let now = |at: &str| now(&serde_json::json!({ "now": at }));
             if at == now(stated) {
                 stated.to_owned()
@@ -228,16 +230,17 @@ fn implied(row: &Value, refusal: Option<&Refusal>, claim: &str, stated: &str) ->
 }
 
 /// The rows know seven kinds; tokens per day are a day, and seconds are a minute.
-fn kind(refusal: &Refusal, stated: &str) -> String {
+fn kind(rejection: &Rejection, stated: &str) -> String {
     let of_tokens = matches!(
-        refusal.dimension,
+        rejection.dimension,
         Some(Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens)
     );
-    let kind = match refusal.reason {
+    let kind = match rejection.reason {
         Reason::QuotaExhausted => "quota_exhausted",
         Reason::KeyRejected => "auth",
         Reason::Overloaded => "overloaded",
-        Reason::RateLimited if stated != "unknown" => match (refusal.window, refusal.dimension) {
+        Reason::RateLimited if stated != "unknown" => match (rejection.window, rejection.dimension)
+        {
             (Some(window), _) if window >= Window::Day => "requests_per_day",
             (Some(_), Some(Dimension::Requests)) => "requests_per_minute",
             (Some(_), Some(_)) if of_tokens => "tokens_per_minute",
@@ -274,10 +277,10 @@ fn window(window: Window) -> &'static str {
     }
 }
 
-/// A refusal that names no scope contradicts no row. The rows say `model` of Azure's deployments
+/// A rejection that names no scope contradicts no row. The rows say `model` of Azure's deployments
 /// too, which belong to a subscription.
-fn scope(refusal: &Refusal, stated: &str) -> String {
-    let name = match refusal.scope {
+fn scope(rejection: &Rejection, stated: &str) -> String {
+    let name = match rejection.scope {
         None => stated,
         Some(Scope::Key) => "key",
         Some(Scope::Project) => "project",
@@ -306,9 +309,9 @@ fn every_error_response_means_what_its_row_says() {
     let mut wrong = Vec::new();
     for row in error_responses() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
-        let refusal = refusal(&row, dialect(&row));
+        let rejection = rejection(&row, provider_of(&row));
         for (claim, stated) in stated(&row) {
-            let implied = implied(&row, refusal.as_ref(), claim, &stated);
+            let implied = implied(&row, rejection.as_ref(), claim, &stated);
             if is_disputed(&row, claim) {
                 assert_ne!(
                     implied, stated,
@@ -335,9 +338,9 @@ fn without_a_host_reason_and_hint_are_the_same() {
     let mut wrong = Vec::new();
     for row in error_responses() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
-        let known = refusal(&row, dialect(&row));
-        let guessed = refusal(&row, Dialect::guess(None, &headers(&row)));
-        let facts = |it: &Refusal| {
+        let known = rejection(&row, provider_of(&row));
+        let guessed = rejection(&row, Provider::guess(None, &headers(&row)));
+        let facts = |it: &Rejection| {
             (
                 it.reason,
                 it.retry_after,
@@ -420,12 +423,12 @@ fn a_row_means_the_same_in_another_shape() {
         if row["body"].is_string() || is_frame {
             continue;
         }
-        let dialect = dialect(&row);
-        let plain = refusal(&row, dialect);
+        let provider = provider_of(&row);
+        let plain = rejection(&row, provider);
         for (name, reshape) in SHAPES {
             let mut other = row.clone();
             other["body"] = reshape(&row["body"]);
-            let other = refusal(&other, dialect);
+            let other = rejection(&other, provider);
             if other != plain {
                 wrong.push(format!(
                     "{provider}/{case} {name}: {other:?}\n  plain {plain:?}"
@@ -449,7 +452,7 @@ fn every_success_tells_the_buckets_of_its_row() {
         let headers = headers(&row);
         let read = buckets(
             &headers,
-            Dialect::guess(host(provider), &headers),
+            Provider::guess(host(provider), &headers),
             now(&row),
         );
         let sorted = |mut buckets: Vec<String>| {
@@ -508,7 +511,7 @@ fn hint(name: Option<&str>, value: &str, body: &str, now: SystemTime) -> Option<
         response = response.header(name, value);
     }
     let (head, ()) = response.body(()).unwrap().into_parts();
-    Refusal::from_parts(&head, body.as_bytes(), now)
+    Rejection::from_parts(&head, body.as_bytes(), now)
         .unwrap()
         .retry_after
 }
