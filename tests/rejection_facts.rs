@@ -423,12 +423,12 @@ fn a_row_means_the_same_in_another_shape() {
         if row["body"].is_string() || is_frame {
             continue;
         }
-        let provider = provider_of(&row);
-        let plain = rejection(&row, provider);
+        let its_provider = provider_of(&row);
+        let plain = rejection(&row, its_provider);
         for (name, reshape) in SHAPES {
             let mut other = row.clone();
             other["body"] = reshape(&row["body"]);
-            let other = rejection(&other, provider);
+            let other = rejection(&other, its_provider);
             if other != plain {
                 wrong.push(format!(
                     "{provider}/{case} {name}: {other:?}\n  plain {plain:?}"
