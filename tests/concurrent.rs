@@ -159,7 +159,7 @@ fn limits(pool: &KeyPool, start: Instant) -> Vec<Option<u64>> {
     let keys = pool.snapshot().into_iter();
     let until = |key: tower_429::key_rotation::KeyState| {
         let ends = key.limited_models.iter().map(|model| model.until);
-        ends.chain(key.until).max()
+        ends.chain(key.cooldown_until).max()
     };
     keys.map(|key| Some((until(key)? - start).as_secs()))
         .collect()
