@@ -2,7 +2,11 @@
 
 use std::{any::type_name, borrow::Cow, error::Error, fmt, io, iter, sync::Arc};
 
-use crate::{call::Call, credentials, head::Head, redact::redact};
+use crate::{
+    call::Call,
+    head::Head,
+    request::{credentials, redact::redact},
+};
 
 /// Longer messages are cut.
 const MOST_BYTES: usize = 512;

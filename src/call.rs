@@ -12,10 +12,10 @@ use http::{StatusCode, request};
 use tokio::time::Instant;
 
 use crate::{
-    credentials::{Credential, Place, Placed},
     head::Head,
     rejection::{Bucket, Rejection},
     replay::Ending,
+    request::credentials::{Credential, CredentialLocation as Place, Placed},
     trail::{Action, Attempt, AttemptError, LayerKind, Step, StopReason, Trail},
 };
 use log::Log;
@@ -264,7 +264,7 @@ impl Call {
     /// Where keys were put, which must not travel to another origin.
     pub(crate) fn placed(&self) -> Vec<Place> {
         let state = self.lock();
-        let places = state.placed.iter().map(Placed::place);
+        let places = state.placed.iter().map(Placed::location);
         places.cloned().collect()
     }
 

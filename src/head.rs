@@ -5,7 +5,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use crate::origin::Origin;
+use crate::request::Origin;
 
 /// A request's head without its extensions, kept so that it can be sent again.
 ///

@@ -19,9 +19,9 @@ use crate::{
     call::{Recorded, SendId},
     clock::{self, Moment},
     head::Head,
-    origin::Origin,
     rejection::{self, Bucket, Provider, Rejection},
     replay::{ReplayBody, RequestBody},
+    request::Origin,
     telemetry,
     trail::{Action, AttemptError, StopReason, Trail},
 };

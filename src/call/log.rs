@@ -7,7 +7,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    origin::Origin,
+    request::Origin,
     trail::{Attempt, Progress},
 };
 

@@ -24,8 +24,8 @@ use crate::{
     attempt::{Decide, Draft, MAX_WAITS, Outcome, Prepared, Verdict},
     call::{Call, Route, Sent},
     jitter::Share,
-    model::Model,
     rejection::{Reason, Rejection},
+    request::Model,
     trail::{Action, Attempt, LayerKind, StopReason},
 };
 use choice::{Choice, Pick};

@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     call::{Call, Route},
-    credentials,
     head::Head,
-    model::Model,
-    origin::Origin,
+    request::{Model, Origin, credentials},
 };
 
 /// The request as it came to this layer.

@@ -24,8 +24,8 @@ use crate::{
     attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
     call::{Call, Route},
     head::Head,
-    model::Model,
     rejection::Rejection,
+    request::Model,
     trail::{LayerKind, StopReason},
 };
 use report::{Last, report};

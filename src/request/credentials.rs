@@ -1,32 +1,32 @@
-//! How credentials are put on a request and taken off it.
+//! Puts credentials on requests and removes them.
 
 use std::{
-    borrow::Cow,
     fmt,
     sync::{Arc, Weak},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
-use percent_encoding::percent_decode_str;
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
 
-/// Where on a request a credential rides.
+use super::uri::{decoded, retain_parameters, set_parameter};
+
+/// Which part of a request carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum CredentialLocation {
     Header(HeaderName),
-    /// A parameter of the query, by name.
+    /// A query parameter, by name.
     Query(Arc<str>),
 }
 
-/// What is put on a request; shown to nobody.
+/// A credential and its location. It is never printed.
 #[derive(Clone)]
 pub(crate) enum Credential {
     Header(HeaderName, HeaderValue),
-    /// A parameter of the query: its name, and its value encoded for it.
+    /// A query parameter: its name and its percent-encoded value.
     Query(Arc<str>, Arc<str>),
 }
 
-/// Headers that carry credentials, or that name the origin.
-const HEADERS: [HeaderName; 7] = [
+/// Headers that carry credentials, and `host`, which names the origin.
+const KNOWN_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
@@ -36,8 +36,8 @@ const HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("x-goog-api-key"),
 ];
 
-/// Parameters of a query that carry credentials: Gemini's `key` and its kin.
-const PARAMETERS: [&str; 7] = [
+/// Query parameters that carry credentials, such as Gemini's `key`.
+const KNOWN_PARAMETERS: [&str; 7] = [
     "key",
     "api_key",
     "api-key",
@@ -47,9 +47,11 @@ const PARAMETERS: [&str; 7] = [
     "subscription-key",
 ];
 
-/// A credential that was put on requests of a call. A trail may outlive the pool, and keeps no credential.
+/// A credential that was put on requests of a call.
+///
+/// The reference is weak, because a trail can outlive the pool and must not keep a credential.
 pub(crate) struct Placed {
-    place: Place,
+    location: CredentialLocation,
     credential: Weak<Credential>,
 }
 
@@ -58,13 +60,13 @@ pub(crate) struct Placed {
 impl Placed {
     pub(crate) fn new(credential: &Arc<Credential>) -> Self {
         Self {
-            place: credential.place(),
+            location: credential.location(),
             credential: Arc::downgrade(credential),
         }
     }
 
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+    pub(crate) fn location(&self) -> &CredentialLocation {
+        &self.location
     }
 
     pub(crate) fn is_of(&self, credential: &Arc<Credential>) -> bool {
@@ -79,7 +81,7 @@ impl Placed {
 // === impl Credential ===
 
 impl Credential {
-    /// Puts it on a request in place of what stood there.
+    /// Puts the credential on a request and replaces a previous one.
     pub(crate) fn put(&self, head: &mut request::Parts) {
         match self {
             Self::Header(name, value) => drop(head.headers.insert(name, value.clone())),
@@ -87,14 +89,14 @@ impl Credential {
         }
     }
 
-    fn place(&self) -> Place {
+    fn location(&self) -> CredentialLocation {
         match self {
-            Self::Header(name, _) => Place::Header(name.clone()),
-            Self::Query(name, _) => Place::Query(name.clone()),
+            Self::Header(name, _) => CredentialLocation::Header(name.clone()),
+            Self::Query(name, _) => CredentialLocation::Query(name.clone()),
         }
     }
 
-    /// Adds what must not be shown of it, in each form in which it may be written.
+    /// Adds the secret, encoded and decoded, to the texts that must not be printed.
     pub(crate) fn add_secrets(&self, secrets: &mut Vec<String>) {
         match self {
             Self::Header(name, value) => add_secrets_of_header(name, value, secrets),
@@ -109,47 +111,43 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Takes every credential off a request that is about to leave for another origin: what is known to
-/// carry one, what is marked as sensitive, and what somebody has put on.
-pub(crate) fn strip(head: &mut request::Parts, placed: &[Place]) {
-    for name in &HEADERS {
-        head.headers.remove(name);
-    }
-    for place in placed {
-        if let Place::Header(name) = place {
-            head.headers.remove(name);
-        }
-    }
-    let values = head.headers.iter();
-    let marked = values.filter(|(_, value)| value.is_sensitive());
-    let marked: Vec<_> = marked.map(|(name, _)| name.clone()).collect();
-    for name in &marked {
+/// Removes every credential from a request that will be sent to another origin.
+///
+/// These are known headers and parameters, headers that are marked as sensitive, and `placed`.
+pub(crate) fn strip(head: &mut request::Parts, placed: &[CredentialLocation]) {
+    let in_header = placed.iter().filter_map(|location| match location {
+        CredentialLocation::Header(name) => Some(name),
+        CredentialLocation::Query(_) => None,
+    });
+    let headers = head.headers.iter();
+    let sensitive = headers.filter(|(_, value)| value.is_sensitive());
+    let sensitive: Vec<_> = sensitive.map(|(name, _)| name.clone()).collect();
+    for name in KNOWN_HEADERS.iter().chain(in_header).chain(&sensitive) {
         head.headers.remove(name);
     }
     let is_placed = |name: &str| {
-        placed
-            .iter()
-            .any(|place| matches!(place, Place::Query(placed) if **placed == *name))
+        let mut placed = placed.iter();
+        placed.any(|it| matches!(it, CredentialLocation::Query(placed) if **placed == *name))
     };
     head.uri = retain_parameters(&head.uri, |name| {
         !is_placed(name) && !is_known_parameter(name)
     });
 }
 
-/// Whether a header of this name carries a credential by convention.
+/// Whether headers of this name carry credentials by convention.
 pub(crate) fn is_known_header(name: &HeaderName) -> bool {
-    *name != header::HOST && HEADERS.contains(name)
+    *name != header::HOST && KNOWN_HEADERS.contains(name)
 }
 
-/// Whether a parameter of this name carries a credential by convention.
+/// Whether query parameters of this name carry credentials by convention.
 pub(crate) fn is_known_parameter(name: &str) -> bool {
-    PARAMETERS
+    KNOWN_PARAMETERS
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// What must not be shown of a request: the values of all headers and parameters with credentials, and the
-/// user of its authority.
+/// Returns the texts of a request that must not be printed: credentials in headers and parameters, and the
+/// user information of the authority.
 pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
     let mut secrets = Vec::new();
     for (name, value) in headers {
@@ -172,7 +170,7 @@ pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
     secrets
 }
 
-/// The credential of a header, without its scheme; of cookies each value.
+/// Adds the credential of a header without its scheme, or the value of each cookie.
 fn add_secrets_of_header(name: &HeaderName, value: &HeaderValue, secrets: &mut Vec<String>) {
     let Ok(text) = value.to_str() else {
         return;
@@ -189,84 +187,12 @@ fn add_encoded(value: &str, secrets: &mut Vec<String>) {
     secrets.extend([value.into(), decoded(value).into_owned()]);
 }
 
-fn decoded(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
-}
-
-/// Puts `name=value` on the query in place of any parameter of that name; `value` is encoded already.
-fn set_parameter(uri: &Uri, name: &str, value: &str) -> Uri {
-    let kept = retain_parameters(uri, |other| other != name);
-    let separator = if kept.query().is_some() { '&' } else { '?' };
-    let path = match kept.path_and_query() {
-        Some(path) => path.as_str(),
-        None => "/",
-    };
-    with_path(&kept, &format!("{path}{separator}{name}={value}")).unwrap_or(kept)
-}
-
-fn retain_parameters(uri: &Uri, keep: impl Fn(&str) -> bool) -> Uri {
-    let Some(query) = uri.query() else {
-        return uri.clone();
-    };
-    let name = |pair: &str| {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-        decoded(name).into_owned()
-    };
-    let kept: Vec<&str> = query.split('&').filter(|pair| keep(&name(pair))).collect();
-    match kept.as_slice() {
-        [] => with_path(uri, uri.path()),
-        kept => with_path(uri, &format!("{}?{}", uri.path(), kept.join("&"))),
-    }
-    // Parts of a valid one are valid.
-    .unwrap_or_else(|| uri.clone())
-}
-
-/// The longest path and query that [`http`] holds.
-const LONGEST: usize = (u16::MAX - 1) as usize;
-
-/// Whether the path and query can have so many bytes more.
-pub(crate) fn has_room(uri: &Uri, more: usize) -> bool {
-    let length = uri.path_and_query().map_or(1, |it| it.as_str().len());
-    length.saturating_add(more) <= LONGEST
-}
-
-/// The URI with another path and query; `None` if they are none, such as by their length.
-pub(crate) fn with_path(uri: &Uri, path_and_query: &str) -> Option<Uri> {
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(path_and_query.parse::<PathAndQuery>().ok()?);
-    Uri::from_parts(parts).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn uri(text: &str) -> Uri {
-        text.parse().unwrap()
-    }
-
     #[test]
-    fn a_parameter_is_put_in_place_of_its_namesakes_and_everything_else_stays() {
-        let table = [
-            ("https://a.example/m", "https://a.example/m?key=s%2F"),
-            ("https://a.example", "https://a.example/?key=s%2F"),
-            (
-                "https://a.example/m?alt=sse&key=old&key=older",
-                "https://a.example/m?alt=sse&key=s%2F",
-            ),
-            (
-                "https://a.example/m?k%65y=old&x=%20&y",
-                "https://a.example/m?x=%20&y&key=s%2F",
-            ),
-            ("/m:generate?monkey=1", "/m:generate?monkey=1&key=s%2F"),
-        ];
-        for (before, after) in table {
-            assert_eq!(set_parameter(&uri(before), "key", "s%2F"), uri(after));
-        }
-    }
-
-    #[test]
-    fn credentials_known_and_placed_are_taken_off_and_the_rest_stays() {
+    fn strip_removes_known_and_placed_credentials_only() {
         let (mut head, ()) =
             http::Request::get("https://a.example/m?alt=sse&API_KEY=1&sig=2&key=3")
                 .header("authorization", "Bearer 1")
@@ -283,10 +209,10 @@ mod tests {
         ];
         let placed = placed.map(|credential| {
             credential.put(&mut head);
-            credential.place()
+            credential.location()
         });
         strip(&mut head, &placed);
-        assert_eq!(head.uri, uri("https://a.example/m?alt=sse"));
+        assert_eq!(head.uri, "https://a.example/m?alt=sse");
         let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["accept"]);
     }

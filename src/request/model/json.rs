@@ -1,4 +1,4 @@
-//! The model in a JSON body: the value of the top-level `"model"`, and nothing else, is replaced.
+//! The model in a JSON body: only the value of the top-level `"model"` is replaced.
 
 use std::{
     fmt,
@@ -11,41 +11,39 @@ use memchr::memmem::Finder;
 use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::LONGEST;
+use super::MAX_NAME_LENGTH;
 
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Named {
+pub(crate) struct BodyModel {
     pub(super) model: Arc<str>,
     body: Bytes,
-    /// Where the values of `"model"` stand; parsers differ in which of several they believe.
+    /// The positions of the values of `"model"`, because parsers differ in which one they use.
     earlier: Vec<Range<usize>>,
     last: Range<usize>,
-    /// Whether all of the body is known to be JSON.
+    /// Whether the body is known to be JSON to its end.
     verified: bool,
 }
 
-// === impl Named ===
+// === impl BodyModel ===
 
-impl Named {
-    /// `None` if the body is not a JSON object with a string named `"model"`.
+impl BodyModel {
+    /// Returns `None` if the body is not a JSON object with a string named `"model"`.
     ///
-    /// Where no other model can follow, the rest is not read as JSON: conversations are long, and most
-    /// are sent as they came. [`verify`](Self::verify) reads it before a model is changed.
+    /// If no other model can follow, the rest is not parsed, because conversations are long and most are
+    /// sent unchanged. [`verify`](Self::verify) parses it before a model is changed.
     pub(super) fn read(body: &Bytes) -> Option<Self> {
-        let First::Plain(model) = first(body)? else {
-            return Self::read_to_the_end(body);
+        let FirstModel::Plain(model) = first_model(body)? else {
+            return Self::read_to_end(body);
         };
-        if model.len() > LONGEST {
-            return None;
-        }
-        let Range { start, end } = place(model, body);
+        let Range { start, end } = position(model, body);
         let value = start - 1..end + 1;
         let rest = &body[value.end..];
         if may_name_another(rest) {
-            return Self::read_to_the_end(body);
+            return Self::read_to_end(body);
         }
-        rest.trim_ascii_end().ends_with(b"}").then(|| Self {
+        let is_object = rest.trim_ascii_end().ends_with(b"}");
+        (is_object && model.len() <= MAX_NAME_LENGTH).then(|| Self {
             model: model.into(),
             body: body.clone(),
             earlier: Vec::new(),
@@ -54,19 +52,16 @@ impl Named {
         })
     }
 
-    fn read_to_the_end(body: &Bytes) -> Option<Self> {
-        let values = all(body)?;
+    fn read_to_end(body: &Bytes) -> Option<Self> {
+        let values = all_models(body)?;
         let (last, earlier) = values.split_last()?;
         let model: String = serde_json::from_str(last.get()).ok()?;
-        if model.len() > LONGEST {
-            return None;
-        }
-        let earlier = earlier.iter().map(|value| place(value.get(), body));
-        Some(Self {
+        let earlier = earlier.iter().map(|value| position(value.get(), body));
+        (model.len() <= MAX_NAME_LENGTH).then(|| Self {
             model: model.into(),
             body: body.clone(),
             earlier: earlier.collect(),
-            last: place(last.get(), body),
+            last: position(last.get(), body),
             verified: true,
         })
     }
@@ -75,7 +70,7 @@ impl Named {
         self.verified
     }
 
-    /// Whether the body is one JSON text, in UTF-8, by the grammar of RFC 8259; it reads it to its end.
+    /// Whether the body is one JSON text in UTF-8 by RFC 8259. It is parsed to its end.
     pub(super) fn verify(&mut self) -> bool {
         let text = || std::str::from_utf8(&self.body).ok();
         let is_json = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
@@ -83,14 +78,13 @@ impl Named {
         self.verified
     }
 
-    /// The body with another model.
+    /// Returns the body with another model.
     pub(super) fn with(&self, model: &str) -> Bytes {
         let quoted = serde_json::Value::from(model).to_string();
-        let values = self.earlier.iter().chain([&self.last]);
         let added = quoted.len() * (self.earlier.len() + 1);
         let mut changed = Vec::with_capacity(self.body.len() + added);
         let mut kept = 0;
-        for value in values {
+        for value in self.earlier.iter().chain([&self.last]) {
             changed.extend_from_slice(&self.body[kept..value.start]);
             changed.extend_from_slice(quoted.as_bytes());
             kept = value.end;
@@ -100,45 +94,45 @@ impl Named {
     }
 }
 
-/// Where a part of the body stands in it.
-fn place(part: &str, body: &[u8]) -> Range<usize> {
+/// Returns the position of a part of the body.
+fn position(part: &str, body: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - body.as_ptr() as usize;
     start..start + part.len()
 }
 
 /// The first value of `"model"`.
-enum First<'de> {
-    /// A string that stands in the text as it is.
+enum FirstModel<'de> {
+    /// A string without escapes.
     Plain(&'de str),
-    /// A string with escapes, or none.
+    /// A string with escapes, or another value.
     Other,
 }
 
-/// The first value of `"model"`; `None` if there is none.
-fn first(body: &[u8]) -> Option<First<'_>> {
+/// Returns the first value of `"model"`; `None` if there is none.
+fn first_model(body: &[u8]) -> Option<FirstModel<'_>> {
     let mut found = None;
-    // That it ends before the object does is an error to the parser.
+    // The visitor stops early, which the parser reports as an error.
     let _ = serde_json::Deserializer::from_slice(body).deserialize_map(FindFirst(&mut found));
     found
 }
 
-/// Whether there can be another key `"model"`, as it is or with one of its letters, all of which are
-/// between U+0060 and U+006F, escaped.
+/// Whether another key `"model"` can follow, plain or with escapes. All its letters are between
+/// U+0060 and U+006F.
 fn may_name_another(rest: &[u8]) -> bool {
     static PLAIN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"model\""));
     let mut escapes = memchr::memchr_iter(b'\\', rest);
     PLAIN.find(rest).is_some() || escapes.any(|at| rest[at..].starts_with(b"\\u006"))
 }
 
-/// All values of `"model"` as they stand in the text, if the body is JSON to its end.
-fn all(body: &[u8]) -> Option<Vec<&RawValue>> {
+/// Returns all values of `"model"` as they are written, if the body is JSON to its end.
+fn all_models(body: &[u8]) -> Option<Vec<&RawValue>> {
     let mut json = serde_json::Deserializer::from_str(std::str::from_utf8(body).ok()?);
     let values = json.deserialize_map(FindAll).ok()?;
     json.end().ok()?;
     Some(values)
 }
 
-struct FindFirst<'a, 'de>(&'a mut Option<First<'de>>);
+struct FindFirst<'a, 'de>(&'a mut Option<FirstModel<'de>>);
 
 impl<'de> Visitor<'de> for FindFirst<'_, 'de> {
     type Value = ();
@@ -150,8 +144,8 @@ impl<'de> Visitor<'de> for FindFirst<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(is_model) = map.next_key_seed(IsModel)? {
             if is_model {
-                *self.0 = Some(First::Other);
-                *self.0 = Some(map.next_value_seed(Plain)?);
+                *self.0 = Some(FirstModel::Other);
+                *self.0 = Some(map.next_value_seed(PlainString)?);
                 return Ok(());
             }
             map.next_value::<IgnoredAny>()?;
@@ -160,34 +154,34 @@ impl<'de> Visitor<'de> for FindFirst<'_, 'de> {
     }
 }
 
-/// A string, whether it has escapes or not.
-struct Plain;
+/// Deserializes a string and says whether it has escapes.
+struct PlainString;
 
-impl<'de> DeserializeSeed<'de> for Plain {
-    type Value = First<'de>;
+impl<'de> DeserializeSeed<'de> for PlainString {
+    type Value = FirstModel<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<First<'de>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<FirstModel<'de>, D::Error> {
         value.deserialize_str(self)
     }
 }
 
-impl<'de> Visitor<'de> for Plain {
-    type Value = First<'de>;
+impl<'de> Visitor<'de> for PlainString {
+    type Value = FirstModel<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<First<'de>, E> {
-        Ok(First::Plain(text))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FirstModel<'de>, E> {
+        Ok(FirstModel::Plain(text))
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<First<'de>, E> {
-        Ok(First::Other)
+    fn visit_str<E>(self, _: &str) -> Result<FirstModel<'de>, E> {
+        Ok(FirstModel::Other)
     }
 }
 
-/// Collects the values of `"model"`.
+/// Collects all values of `"model"`.
 struct FindAll;
 
 impl<'de> Visitor<'de> for FindAll {
@@ -209,7 +203,7 @@ impl<'de> Visitor<'de> for FindAll {
     }
 }
 
-/// Whether a key is `"model"`; it may be written with escapes, so it is not compared as bytes.
+/// Whether a key is `"model"`. The key is decoded first, because it may contain escapes.
 struct IsModel;
 
 impl<'de> DeserializeSeed<'de> for IsModel {
@@ -237,7 +231,7 @@ mod tests {
     use super::*;
 
     fn swap(body: &str) -> Option<(String, String)> {
-        let mut named = Named::read(&Bytes::copy_from_slice(body.as_bytes()))?;
+        let mut named = BodyModel::read(&Bytes::copy_from_slice(body.as_bytes()))?;
         if !named.verify() {
             return None;
         }
@@ -246,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_value_changes() {
+    fn with_changes_only_the_values_of_model() {
         let table = [
             (r#"{"model":"a"}"#, "a", r#"{"model":"b\"1"}"#),
             (
@@ -271,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_model_is_left_alone() {
+    fn bodies_without_a_model_are_not_rewritten() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let bodies = [
             "",
@@ -293,7 +287,7 @@ mod tests {
             r#"{"Model":"a"}"#,
             r#"{"a":{"model":"b"}}"#,
             r#"{"model":"a","model":1}"#,
-            &format!(r#"{{"model":"{}"}}"#, "m".repeat(LONGEST + 1)),
+            &format!(r#"{{"model":"{}"}}"#, "m".repeat(MAX_NAME_LENGTH + 1)),
             "--boundary\r\n",
             &deep,
         ];
@@ -305,12 +299,12 @@ mod tests {
             b"{\"model\":\"a\",\"x\":{\"\xff\":1}}",
             b"{\"model\":\"a\",\"model\":\"b\",\"x\":{\"\xff\":1}}",
         ] {
-            let named = Named::read(&Bytes::from_static(body));
+            let named = BodyModel::read(&Bytes::from_static(body));
             assert!(named.is_none_or(|mut named| !named.verify()));
         }
     }
 
-    /// Members of an object: with and without escapes, and with the word where it is no key of the object.
+    /// Members of an object, with and without escapes, and with "model" where it is not a key of the object.
     const MEMBERS: [&str; 9] = [
         r#""model":"a""#,
         r#""model" : "b\u0020c""#,
@@ -325,19 +319,19 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_found_early_is_what_a_parse_to_the_end_finds(
+        fn early_search_finds_the_model_of_a_parse_to_the_end(
             members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 0..6)
         ) {
             let body = Bytes::from(format!("{{{}}}", members.join(",")));
-            let read = Named::read(&body).map(|named| named.model);
-            let whole = all(&body).and_then(|values| {
+            let read = BodyModel::read(&body).map(|named| named.model);
+            let whole = all_models(&body).and_then(|values| {
                 serde_json::from_str::<String>(values.last()?.get()).ok().map(Arc::from)
             });
             proptest::prop_assert_eq!(read, whole);
         }
     }
 
-    /// The models of a body by another road: members as serde_json reads them, none dropped.
+    /// Returns the models of a body in another way: serde_json parses all members.
     fn models(body: &[u8]) -> Option<Vec<String>> {
         struct Members;
 
@@ -366,7 +360,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn body_is_rewritten_iff_serde_json_takes_it_for_an_object_with_a_model(
+        fn body_is_rewritten_iff_serde_json_parses_an_object_with_a_model(
             members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 1..5),
             edits in proptest::collection::vec(
                 (proptest::prelude::any::<proptest::sample::Index>(), 0_u8..4, proptest::sample::select(
@@ -386,7 +380,7 @@ mod tests {
                 }
             }
             let body = Bytes::from(body);
-            let rewritten = Named::read(&body)
+            let rewritten = BodyModel::read(&body)
                 .and_then(|mut named| named.verify().then(|| named.with("new")));
             let models = models(&body).filter(|models| {
                 models.last().is_some_and(|last| serde_json::from_str::<String>(last).is_ok())
@@ -399,10 +393,10 @@ mod tests {
                 let longer: usize = new.iter().map(String::len).sum();
                 let shorter: usize = old.iter().map(String::len).sum();
                 proptest::prop_assert_eq!(rewritten.len() + shorter, body.len() + longer);
-                // Put back, it is the same bytes.
+                // With the old model again, the bytes are the same.
                 if let [only] = &old[..] {
                     let only: String = serde_json::from_str(only).unwrap();
-                    let back = Named::read(&rewritten).unwrap().with(&only);
+                    let back = BodyModel::read(&rewritten).unwrap().with(&only);
                     let plain = serde_json::Value::from(only.as_str()).to_string();
                     if plain == old[0] {
                         proptest::prop_assert_eq!(back, body);
@@ -413,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deeply_nested_neighbour_does_not_overflow_the_stack() {
+    fn deeply_nested_member_does_not_overflow_the_stack() {
         let body = format!(
             r#"{{"a":{}{},"model":"m"}}"#,
             "[".repeat(100_000),
