@@ -59,9 +59,14 @@ fn is_scheme(word: &str) -> bool {
 
 /// Whether the word is the name of a header with a credential, and its value follows.
 fn names_credential(word: &str) -> bool {
-    let name = word.strip_suffix([':', '=']).map(bare);
-    let name = name.and_then(|name| name.parse::<HeaderName>().ok());
-    name.is_some_and(|name| credentials::is_known_header(&name))
+    let name = word.strip_suffix([':', '=']);
+    name.is_some_and(|name| is_header(bare(name)))
+}
+
+/// Whether headers of this name carry credentials.
+fn is_header(name: &str) -> bool {
+    let name = name.parse::<HeaderName>();
+    name.is_ok_and(|name| credentials::is_known_header(&name))
 }
 
 fn redact_word(word: &str) -> String {
@@ -91,10 +96,6 @@ fn redact_word(word: &str) -> String {
 /// Removes the values of parameters and headers with credentials, and runs that look like keys.
 fn redact_parts(word: &str) -> String {
     if let Some((name, value)) = word.split_once(['=', ':']) {
-        let is_header = |name: &str| {
-            let name = name.parse::<HeaderName>();
-            name.is_ok_and(|name| credentials::is_known_header(&name))
-        };
         let name = bare(name);
         if !bare(value).is_empty() && (credentials::is_known_parameter(name) || is_header(name)) {
             return format!("{name}={CUT}{}", closing(value));

@@ -2,13 +2,13 @@
 
 use std::{
     fmt,
-    ops::Range,
+    ops::{ControlFlow, Range},
     sync::{Arc, LazyLock},
 };
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use serde_core::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::MAX_NAME_LENGTH;
@@ -33,15 +33,13 @@ impl BodyModel {
     /// If no other model can follow, the rest is not parsed, because conversations are long and most are
     /// sent unchanged. [`verify`](Self::verify) parses it before a model is changed.
     pub(super) fn read(body: &Bytes) -> Option<Self> {
-        let FirstModel::Plain(model) = first_model(body)? else {
-            return Self::read_to_end(body);
-        };
-        let Range { start, end } = position(model, body);
-        let value = start - 1..end + 1;
+        let first = first_model(body)?;
+        let value = position(first, body);
         let rest = &body[value.end..];
-        if may_name_another(rest) {
-            return Self::read_to_end(body);
-        }
+        let model = match without_escapes(first) {
+            Some(model) if !may_name_another(rest) => model,
+            _ => return Self::read_to_end(body),
+        };
         let is_object = rest.trim_ascii_end().ends_with(b"}");
         (is_object && model.len() <= MAX_NAME_LENGTH).then(|| Self {
             model: model.into(),
@@ -55,13 +53,13 @@ impl BodyModel {
     fn read_to_end(body: &Bytes) -> Option<Self> {
         let values = all_models(body)?;
         let (last, earlier) = values.split_last()?;
-        let model: String = serde_json::from_str(last.get()).ok()?;
-        let earlier = earlier.iter().map(|value| position(value.get(), body));
+        let model: String = serde_json::from_str(last).ok()?;
+        let earlier = earlier.iter().map(|value| position(value, body));
         (model.len() <= MAX_NAME_LENGTH).then(|| Self {
             model: model.into(),
             body: body.clone(),
             earlier: earlier.collect(),
-            last: position(last.get(), body),
+            last: position(last, body),
             verified: true,
         })
     }
@@ -100,20 +98,22 @@ fn position(part: &str, body: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-/// The first value of `"model"`.
-enum FirstModel<'de> {
-    /// A string without escapes.
-    Plain(&'de str),
-    /// A string with escapes, or another value.
-    Other,
+/// Returns the first value of `"model"` as it is written; `None` if there is none.
+fn first_model<'de>(body: &'de [u8]) -> Option<&'de str> {
+    let mut first = None;
+    let find = FindModels(|value: &'de RawValue| {
+        first = Some(value.get());
+        ControlFlow::Break(())
+    });
+    // The visitor stops early, which the parser reports as an error.
+    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(find);
+    first
 }
 
-/// Returns the first value of `"model"`; `None` if there is none.
-fn first_model(body: &[u8]) -> Option<FirstModel<'_>> {
-    let mut found = None;
-    // The visitor stops early, which the parser reports as an error.
-    let _ = serde_json::Deserializer::from_slice(body).deserialize_map(FindFirst(&mut found));
-    found
+/// Returns the content of a JSON string, if it is a string without escapes.
+fn without_escapes(value: &str) -> Option<&str> {
+    let content = value.strip_prefix('"')?.strip_suffix('"')?;
+    (!content.contains('\\')).then_some(content)
 }
 
 /// Whether another key `"model"` can follow, plain or with escapes. All its letters are between
@@ -125,81 +125,37 @@ fn may_name_another(rest: &[u8]) -> bool {
 }
 
 /// Returns all values of `"model"` as they are written, if the body is JSON to its end.
-fn all_models(body: &[u8]) -> Option<Vec<&RawValue>> {
+fn all_models<'de>(body: &'de [u8]) -> Option<Vec<&'de str>> {
+    let mut models = Vec::new();
     let mut json = serde_json::Deserializer::from_str(std::str::from_utf8(body).ok()?);
-    let values = json.deserialize_map(FindAll).ok()?;
+    let find = FindModels(|value: &'de RawValue| {
+        models.push(value.get());
+        ControlFlow::Continue(())
+    });
+    json.deserialize_map(find).ok()?;
     json.end().ok()?;
-    Some(values)
+    Some(models)
 }
 
-struct FindFirst<'a, 'de>(&'a mut Option<FirstModel<'de>>);
+/// Passes the values of `"model"` to a function, until it returns `Break`.
+struct FindModels<F>(F);
 
-impl<'de> Visitor<'de> for FindFirst<'_, 'de> {
+impl<'de, F: FnMut(&'de RawValue) -> ControlFlow<()>> Visitor<'de> for FindModels<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(is_model) = map.next_key_seed(IsModel)? {
-            if is_model {
-                *self.0 = Some(FirstModel::Other);
-                *self.0 = Some(map.next_value_seed(PlainString)?);
-                return Ok(());
+            if !is_model {
+                map.next_value::<IgnoredAny>()?;
+            } else if self.0(map.next_value()?).is_break() {
+                break;
             }
-            map.next_value::<IgnoredAny>()?;
         }
         Ok(())
-    }
-}
-
-/// Deserializes a string and says whether it has escapes.
-struct PlainString;
-
-impl<'de> DeserializeSeed<'de> for PlainString {
-    type Value = FirstModel<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<FirstModel<'de>, D::Error> {
-        value.deserialize_str(self)
-    }
-}
-
-impl<'de> Visitor<'de> for PlainString {
-    type Value = FirstModel<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<FirstModel<'de>, E> {
-        Ok(FirstModel::Plain(text))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<FirstModel<'de>, E> {
-        Ok(FirstModel::Other)
-    }
-}
-
-/// Collects all values of `"model"`.
-struct FindAll;
-
-impl<'de> Visitor<'de> for FindAll {
-    type Value = Vec<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(is_model) = map.next_key_seed(IsModel)? {
-            match is_model {
-                true => values.push(map.next_value().map_err(A::Error::custom)?),
-                false => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(values)
     }
 }
 
@@ -227,192 +183,4 @@ impl Visitor<'_> for IsModel {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn swap(body: &str) -> Option<(String, String)> {
-        let mut named = BodyModel::read(&Bytes::copy_from_slice(body.as_bytes()))?;
-        if !named.verify() {
-            return None;
-        }
-        let swapped = String::from_utf8(named.with("b\"1").to_vec()).unwrap();
-        Some((named.model.to_string(), swapped))
-    }
-
-    #[test]
-    fn with_changes_only_the_values_of_model() {
-        let table = [
-            (r#"{"model":"a"}"#, "a", r#"{"model":"b\"1"}"#),
-            (
-                " {\n\t\"n\" : 1e400, \"model\" :  \"a\" ,\"z\":0.10}\r\n",
-                "a",
-                " {\n\t\"n\" : 1e400, \"model\" :  \"b\\\"1\" ,\"z\":0.10}\r\n",
-            ),
-            (
-                r#"{"mod\u0065l":"\u0061","x":{"model":"in"}}"#,
-                "a",
-                r#"{"mod\u0065l":"b\"1","x":{"model":"in"}}"#,
-            ),
-            (
-                r#"{"model":"first","é":[{"model":"in"}],"model":"last"}"#,
-                "last",
-                r#"{"model":"b\"1","é":[{"model":"in"}],"model":"b\"1"}"#,
-            ),
-        ];
-        for (body, model, swapped) in table {
-            assert_eq!(swap(body), Some((model.into(), swapped.into())), "{body}");
-        }
-    }
-
-    #[test]
-    fn bodies_without_a_model_are_not_rewritten() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        let bodies = [
-            "",
-            "null",
-            "[]",
-            r#"[{"model":"a"}]"#,
-            r#"{"model":1}"#,
-            r#"{"model":null}"#,
-            r#"{"model":"a""#,
-            r#"{"model":"a"} x"#,
-            r#"{"model":"a"}}"#,
-            r#"{"model":"a" x}"#,
-            r#"{"model":"a"}{"model":"a"}"#,
-            r#"{"model":"a",}"#,
-            r#"{"model":"a","n":01}"#,
-            r#"{"model":"a","x":[}]}"#,
-            "{\"model\":\"a\",\"x\":\"\n\"}",
-            "\u{feff}{\"model\":\"a\"}",
-            r#"{"Model":"a"}"#,
-            r#"{"a":{"model":"b"}}"#,
-            r#"{"model":"a","model":1}"#,
-            &format!(r#"{{"model":"{}"}}"#, "m".repeat(MAX_NAME_LENGTH + 1)),
-            "--boundary\r\n",
-            &deep,
-        ];
-        for body in bodies {
-            assert_eq!(swap(body), None, "{body}");
-        }
-        for body in [
-            &b"{\"model\":\"\xff\"}"[..],
-            b"{\"model\":\"a\",\"x\":{\"\xff\":1}}",
-            b"{\"model\":\"a\",\"model\":\"b\",\"x\":{\"\xff\":1}}",
-        ] {
-            let named = BodyModel::read(&Bytes::from_static(body));
-            assert!(named.is_none_or(|mut named| !named.verify()));
-        }
-    }
-
-    /// Members of an object, with and without escapes, and with "model" where it is not a key of the object.
-    const MEMBERS: [&str; 9] = [
-        r#""model":"a""#,
-        r#""model" : "b\u0020c""#,
-        r#""mod\u0065l":"d""#,
-        r#""\u006Dodel":"e""#,
-        r#""model":7"#,
-        r#""x":"\"model\":\"in\"""#,
-        r#""x":{"model":"in"}"#,
-        r#""messages":[{"role":"model","content":"\n"}]"#,
-        r#""\u0078":1e3"#,
-    ];
-
-    proptest::proptest! {
-        #[test]
-        fn early_search_finds_the_model_of_a_parse_to_the_end(
-            members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 0..6)
-        ) {
-            let body = Bytes::from(format!("{{{}}}", members.join(",")));
-            let read = BodyModel::read(&body).map(|named| named.model);
-            let whole = all_models(&body).and_then(|values| {
-                serde_json::from_str::<String>(values.last()?.get()).ok().map(Arc::from)
-            });
-            proptest::prop_assert_eq!(read, whole);
-        }
-    }
-
-    /// Returns the models of a body in another way: serde_json parses all members.
-    fn models(body: &[u8]) -> Option<Vec<String>> {
-        struct Members;
-
-        impl<'de> Visitor<'de> for Members {
-            type Value = Vec<String>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut models = Vec::new();
-                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
-                    models.extend((key == "model").then(|| value.get().to_owned()));
-                }
-                Ok(models)
-            }
-        }
-
-        std::str::from_utf8(body).ok()?;
-        let mut json = serde_json::Deserializer::from_slice(body);
-        let models = json.deserialize_map(Members).ok()?;
-        json.end().ok()?;
-        Some(models)
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn body_is_rewritten_iff_serde_json_parses_an_object_with_a_model(
-            members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 1..5),
-            edits in proptest::collection::vec(
-                (proptest::prelude::any::<proptest::sample::Index>(), 0_u8..4, proptest::sample::select(
-                    &b"{}[]\":,\\ \n\x00\xff\xc3\xa90eu-."[..],
-                )),
-                0..3,
-            ),
-        ) {
-            let mut body = format!("{{{}}}", members.join(",")).into_bytes();
-            for (at, kind, byte) in edits {
-                let at = at.index(body.len() + 1);
-                match kind {
-                    0 => body.insert(at, byte),
-                    1 if at < body.len() => body[at] = byte,
-                    2 if at < body.len() => drop(body.remove(at)),
-                    _ => body.truncate(at.max(1)),
-                }
-            }
-            let body = Bytes::from(body);
-            let rewritten = BodyModel::read(&body)
-                .and_then(|mut named| named.verify().then(|| named.with("new")));
-            let models = models(&body).filter(|models| {
-                models.last().is_some_and(|last| serde_json::from_str::<String>(last).is_ok())
-            });
-            proptest::prop_assert_eq!(rewritten.is_some(), models.is_some());
-            if let (Some(rewritten), Some(old)) = (rewritten, models) {
-                let new = self::models(&rewritten).unwrap();
-                proptest::prop_assert!(new.iter().all(|model| model == "\"new\""));
-                proptest::prop_assert_eq!(new.len(), old.len());
-                let longer: usize = new.iter().map(String::len).sum();
-                let shorter: usize = old.iter().map(String::len).sum();
-                proptest::prop_assert_eq!(rewritten.len() + shorter, body.len() + longer);
-                // With the old model again, the bytes are the same.
-                if let [only] = &old[..] {
-                    let only: String = serde_json::from_str(only).unwrap();
-                    let back = BodyModel::read(&rewritten).unwrap().with(&only);
-                    let plain = serde_json::Value::from(only.as_str()).to_string();
-                    if plain == old[0] {
-                        proptest::prop_assert_eq!(back, body);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn deeply_nested_member_does_not_overflow_the_stack() {
-        let body = format!(
-            r#"{{"a":{}{},"model":"m"}}"#,
-            "[".repeat(100_000),
-            "]".repeat(100_000)
-        );
-        assert_eq!(swap(&body).unwrap().0, "m");
-    }
-}
+mod tests;
