@@ -22,14 +22,12 @@ mod head;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
-mod meter;
 mod model;
 mod origin;
 mod redact;
 pub mod rejection;
 pub mod replay;
 pub mod telemetry;
-mod trace;
 pub mod trail;
 mod trigger;
 
