@@ -21,12 +21,10 @@ mod head;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
-mod meter;
 pub mod rejection;
 pub mod replay;
 mod request;
 pub mod telemetry;
-mod trace;
 pub mod trail;
 mod trigger;
 

@@ -113,15 +113,15 @@ where
         let action = verdict.action();
         if let Some(action) = action {
             let host = host(this.elsewhere, this.head);
-            telemetry::acted(this.call, entry, host, action);
+            telemetry::record_action(this.call, entry, host, action);
             let awaited = verdict.awaited().cloned();
             this.call.step(entry, D::LAYER, action, awaited);
         }
         if let Some(Action::Wait(_)) = action {
             *this.waiting = Some(moment.now());
         }
-        let outermost = this.outermost.then_some(&*this.telling);
-        telemetry::judged(this.call, entry, D::LAYER, action, outermost);
+        let recorder = this.outermost.then_some(&*this.recorder);
+        telemetry::log_attempt(this.call, entry, D::LAYER, action, recorder);
         if let Some(wait) = verdict.wait() {
             *this.next = next.or_else(|| this.recording.reader());
             if let Some(next) = &*this.next {

@@ -25,7 +25,7 @@ use crate::{
     head::Head,
     rejection::Rejection,
     replay::{Recording, ReplayBody, RequestBody},
-    telemetry::{self, Telling},
+    telemetry::{self, CallRecorder},
     trail::AttemptError,
 };
 pub(crate) use decide::{Decide, Draft, Outcome, Prepared, Verdict};
@@ -53,7 +53,7 @@ pin_project! {
         // By which the request came: each send starts from it.
         route: Route,
         outermost: bool,
-        telling: Telling,
+        recorder: CallRecorder,
         // Since when the next send is held back.
         waiting: Option<Instant>,
         // The entry of the trail to which the last answer belongs.
@@ -75,7 +75,7 @@ pin_project! {
             if let StateProj::Calling { send, .. } = this.state.project() {
                 *this.entry = this.call.record_given_up(*send);
             }
-            this.telling.end(this.call, this.head, *this.entry, None);
+            this.recorder.end(this.call, this.head, *this.entry, None);
         }
     }
 }
@@ -140,9 +140,9 @@ where
             replay_limit,
         } = settings;
         let mut entered = Call::enter(&mut parts, limits, replay_limit, clock::now);
-        let telling = match entered.is_outermost {
-            true => Telling::open(&entered.head),
-            false => Telling::none(),
+        let recorder = match entered.is_outermost {
+            true => CallRecorder::open(&entered.head),
+            false => CallRecorder::none(),
         };
         let extensions = match parts.extensions.len() {
             1 => Extensions::new(),
@@ -164,7 +164,7 @@ where
             call: entered.call,
             route: entered.route,
             outermost: entered.is_outermost,
-            telling,
+            recorder,
             waiting: None,
             entry: None,
             elsewhere: None,
@@ -191,16 +191,16 @@ where
             }
             return polled;
         }
-        let entered = self.as_mut().project().telling.enter();
+        let entered = self.as_mut().project().recorder.enter();
         let polled = self.as_mut().poll_in_span(cx);
         let this = self.project();
-        this.telling.exit(entered);
+        this.recorder.exit(entered);
         if let Poll::Ready(result) = &polled {
             this.recording.end();
             let result = result.as_ref().map(Response::status);
             let result = result.map_err(|_| std::any::type_name::<S::Error>());
             let entry = *this.entry;
-            this.telling.end(this.call, this.head, entry, Some(result));
+            this.recorder.end(this.call, this.head, entry, Some(result));
         }
         polled
     }

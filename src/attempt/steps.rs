@@ -133,8 +133,8 @@ where
         *this.entry = Some(entry);
         let action = Action::Return(why);
         this.call.step(entry, D::LAYER, action, None);
-        let outermost = this.outermost.then_some(&*this.telling);
-        telemetry::judged(this.call, entry, D::LAYER, Some(action), outermost);
+        let recorder = this.outermost.then_some(&*this.recorder);
+        telemetry::log_attempt(this.call, entry, D::LAYER, Some(action), recorder);
         put(response.extensions_mut(), this.call.trail_at(entry));
         response
     }
@@ -150,7 +150,7 @@ where
         if let Some(since) = this.waiting.take() {
             let waited = clock::now().saturating_duration_since(since);
             this.call.add_wait(waited);
-            telemetry::waited(D::LAYER, this.head, waited);
+            telemetry::record_wait(D::LAYER, this.head, waited);
         }
     }
 
@@ -216,7 +216,7 @@ where
             clock::now,
         );
         if is_new {
-            telemetry::answered(this.call, entry, host);
+            telemetry::record_outcome(this.call, entry, host);
         }
         if let Err(error) = &result {
             let error = match this.decide.as_error(error) {
