@@ -1,6 +1,7 @@
 //! Finds the model that a request names, and replaces it.
 
 mod json;
+mod name;
 mod path;
 
 use std::sync::Arc;
@@ -11,9 +12,6 @@ use json::BodyModel;
 use path::PathModel;
 
 use super::uri::with_path;
-
-/// The longest model name, because names from untrusted callers are kept and logged.
-const MAX_NAME_LENGTH: usize = 256;
 
 /// Removed with a new model, because a server answers 422 if it knows the key from another request.
 ///
