@@ -1,4 +1,4 @@
-//! What a shared buffer keeps, and which reader leads.
+//! The state of a shared buffer: the recording and the cursors of its readers.
 
 mod read;
 
@@ -155,7 +155,7 @@ impl<B: Body> Buffer<B> {
         self.changed = true;
     }
 
-    /// Returns the whole body, if it is recorded and has no trailers.
+    /// Returns the complete body, if it is recorded and has no trailers.
     pub(super) fn whole(&mut self) -> Option<Bytes> {
         if self.not_replayable().is_some() || self.trailers.is_some() {
             return None;

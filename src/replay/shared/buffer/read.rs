@@ -1,4 +1,4 @@
-//! What a reader of the buffer reads next, and what it knows about the rest of the body.
+//! The next frame of a reader, and how much of the body it has left.
 
 use std::task::{Context, Poll, ready};
 
@@ -60,8 +60,8 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
         self.end_or_pending(at)
     }
 
-    /// Whether the reader at `at`, which has read what is recorded, can never read the rest, or
-    /// belongs to an attempt that ends with its call.
+    /// Whether the reader at `at` can never read the rest, or belongs to an attempt that ends with its
+    /// call. It has read the recording.
     fn is_interrupted(&self, at: usize) -> bool {
         let cursor = &self.cursors[at];
         cursor.cut_off
