@@ -13,7 +13,7 @@ use super::{
     body::{Content, ReplayBody},
     ending::Ending,
     error::NotReplayable,
-    shared::{Reader, SharedBuffer, Source},
+    shared::{Reader, SharedBuffer, SourceState},
 };
 
 pub(crate) struct Recording<B: Body> {
@@ -116,7 +116,7 @@ impl<B: Body> Drop for Recording<B> {
 impl<B: Body<Data = Bytes> + Unpin> Storage<B> {
     /// Polls `body` once, with a waker that wakes no task, because a body in memory is ready at once.
     fn record(body: B, limit: u64, ending: &mut Option<Ending>) -> Self {
-        let mut source = Source::Open(body);
+        let mut source = SourceState::Open(body);
         let mut cx = Context::from_waker(Waker::noop());
         let first = match source.poll_frame(&mut cx) {
             Poll::Ready(frame) => frame,

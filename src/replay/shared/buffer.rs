@@ -12,14 +12,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::{cursor::Cursor, source::Source};
+use super::{cursor::Cursor, source::SourceState};
 use crate::replay::{ending::Ending, error::NotReplayable};
 
 /// The most chunks that are kept, because each has a cost of its own, however short it is.
 const MAX_CHUNKS: usize = 64 * 1024;
 
 pub(super) struct Buffer<B: Body> {
-    source: Source<B, B::Error>,
+    source: SourceState<B, B::Error>,
     /// All chunks. After an overflow: the chunks that a reader has not read yet.
     chunks: VecDeque<Bytes>,
     /// How many chunks before these were discarded.
@@ -50,7 +50,7 @@ pub(super) struct Buffer<B: Body> {
 // === impl Buffer ===
 
 impl<B: Body> Buffer<B> {
-    pub(super) fn new(source: Source<B, B::Error>, limit: u64, ending: Ending) -> Self {
+    pub(super) fn new(source: SourceState<B, B::Error>, limit: u64, ending: Ending) -> Self {
         Self {
             source,
             chunks: VecDeque::new(),
@@ -74,7 +74,7 @@ impl<B: Body> Buffer<B> {
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
         if self.overflowed || self.recorded_bytes > self.limit || self.chunks.len() > MAX_CHUNKS {
             Some(NotReplayable::TooLarge)
-        } else if matches!(self.source, Source::Failed(_)) {
+        } else if matches!(self.source, SourceState::Failed(_)) {
             Some(NotReplayable::BodyFailed)
         } else {
             None
@@ -129,16 +129,16 @@ impl<B: Body> Buffer<B> {
     }
 
     /// Takes the source once no reader is left that may read it to the end.
-    pub(super) fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
+    pub(super) fn take_abandoned(&mut self) -> Option<SourceState<B, B::Error>> {
         let is_over = |it: &Cursor| it.cut_off || (it.ends_early() && self.ending.is_over());
-        let is_open = matches!(self.source, Source::Open(_));
+        let is_open = matches!(self.source, SourceState::Open(_));
         if !is_open || self.recordings > 0 || !self.cursors.iter().all(is_over) {
             return None;
         }
         self.changed = true;
         let rest = match self.source.is_read() && self.pulled.is_none() {
-            true => Source::Ended,
-            false => Source::Failed(None),
+            true => SourceState::Ended,
+            false => SourceState::Failed(None),
         };
         Some(mem::replace(&mut self.source, rest))
     }

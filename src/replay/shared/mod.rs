@@ -28,7 +28,7 @@ use std::{
 use buffer::Buffer;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-pub(super) use source::Source;
+pub(super) use source::SourceState;
 
 use super::{
     ending::Ending,
@@ -99,7 +99,7 @@ impl<B: Body<Data = Bytes> + Unpin> SharedBuffer<B> {
 impl<B: Body> Reader<B> {
     /// Starts a buffer of `source`, of which `first` was read already, and returns its first reader.
     pub(super) fn new(
-        source: Source<B, B::Error>,
+        source: SourceState<B, B::Error>,
         first: Option<&Frame<Bytes>>,
         limit: u64,
         ending: Ending,
