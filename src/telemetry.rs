@@ -4,8 +4,8 @@
 //! `metrics`), and costs next to nothing where nobody listens. What is told:
 //!
 //! 1. A **span** for each call, made by the outermost layer: open from the request to the head of the
-//!    answer, or until the call is dropped. Requests that share a [`Call`], as in a hedge
-//!    around the layers, have a span each, and are counted as a call each.
+//!    answer, or until the call is dropped. Requests that carry clones of one [`Call`](crate::Call), as in
+//!    a hedge around the layers, have a span each, and are counted as a call each.
 //! 2. An **event** for each attempt, inside the span, from the layer that acts on it: `INFO` while the
 //!    layers are at work, `WARN` for what reaches the caller or needs a person, `DEBUG` for the last
 //!    attempt if there was nothing to act on.
@@ -38,7 +38,7 @@
 //!
 //! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
 //!
-//! A call that is dropped has an event of its own. If its [deadline](Call::deadline) was over, a timeout
+//! A call that is dropped has an event of its own. If its [deadline](crate::Call::deadline) was over, a timeout
 //! around the layers has cut it, which is a `WARN`; else the caller has left, which is a `DEBUG`:
 //!
 //! ```text
@@ -63,7 +63,7 @@
 //! | `http.request.resend_count` | how many sends followed the first, if any |
 //! | `http.response.status_code` | of the answer that the caller gets |
 //! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
-//! | `tower_429.outcome` | `answered`, `rejected`, `failed`, `timed_out` if the call was dropped once its [deadline](Call::deadline) was over, else `dropped` |
+//! | `tower_429.outcome` | `answered`, `rejected`, `failed`, `timed_out` if the call was dropped once its [deadline](crate::Call::deadline) was over, else `dropped` |
 //! | `tower_429.waited_seconds` | all waits together |
 //! | `tower_429.key`, `.model`, `.target` | of the attempt whose outcome the caller gets |
 //!
@@ -205,9 +205,8 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::{
-    call::{Call, SendId},
+    call::{CallState, Head, SendId},
     clock,
-    head::Head,
     key_rotation::KeyPool,
     meter,
     trace::{self, CallSpan, Entered},
@@ -232,10 +231,7 @@ pub fn observe(name: &str, pool: &KeyPool) {
 }
 
 /// The telling of one call, by its outermost layer.
-pub(crate) struct Telling {
-    span: CallSpan,
-    is_open: bool,
-}
+pub(crate) struct Telling(CallSpan);
 
 /// How a call ended: a status, the name of the type of an error, or `None` if it was dropped.
 type End = Option<Result<StatusCode, &'static str>>;
@@ -249,34 +245,21 @@ const DROPPED: &str = "dropped";
 // === impl Telling ===
 
 impl Telling {
-    pub(crate) fn none() -> Self {
-        Self {
-            span: CallSpan::none(),
-            is_open: false,
-        }
-    }
-
     pub(crate) fn open(head: &Head) -> Self {
-        Self {
-            span: CallSpan::open(head),
-            is_open: true,
-        }
+        Self(CallSpan::open(head))
     }
 
     /// The span must be left before the poll is over.
     pub(crate) fn enter(&mut self) -> Entered {
-        self.span.enter()
+        self.0.enter()
     }
 
     pub(crate) fn exit(&mut self, entered: Entered) {
-        self.span.exit(entered);
+        self.0.exit(entered);
     }
 
-    /// The first end counts; `entry` is the attempt that the outcome came of.
-    pub(crate) fn end(&mut self, call: &Call, head: &Head, entry: Option<SendId>, end: End) {
-        if !std::mem::take(&mut self.is_open) {
-            return;
-        }
+    /// `entry` is the attempt that the outcome came of.
+    pub(crate) fn end(mut self, call: &CallState, head: &Head, entry: Option<SendId>, end: End) {
         let is_refused = || {
             let of_entry =
                 entry.and_then(|entry| call.of_entry(entry, |it| it.rejection.is_some()));
@@ -289,7 +272,7 @@ impl Telling {
             None => {
                 let now = clock::now();
                 let is_timed_out = call.is_timed_out(now);
-                self.span.cut(call, entry, call.elapsed(now), is_timed_out);
+                self.0.cut(call, entry, call.elapsed(now), is_timed_out);
                 if is_timed_out { TIMED_OUT } else { DROPPED }
             }
         };
@@ -298,12 +281,12 @@ impl Telling {
             TIMED_OUT => Some(Err("timeout")),
             _ => end,
         };
-        self.span.close(call, entry, outcome, end);
+        self.0.close(call, entry, outcome, end);
     }
 }
 
 /// An attempt has its outcome, told by the innermost layer.
-pub(crate) fn answered(call: &Call, entry: SendId, host: Option<&str>) {
+pub(crate) fn answered(call: &CallState, entry: SendId, host: Option<&str>) {
     let of_entry = call.of_entry(entry, |it| {
         let reason = it.rejection.as_ref().map(|rejection| rejection.reason);
         let outcome = match (it.status, reason) {
@@ -319,7 +302,7 @@ pub(crate) fn answered(call: &Call, entry: SendId, host: Option<&str>) {
 }
 
 /// A layer acts on an attempt; its step is not in the trail yet.
-pub(crate) fn acted(call: &Call, entry: SendId, host: Option<&str>, action: Action) {
+pub(crate) fn acted(call: &CallState, entry: SendId, host: Option<&str>, action: Action) {
     let is_overflow = |action| action == Action::Return(StopReason::BodyTooLarge);
     match action {
         Action::NextKey => meter::rotation(host),
@@ -340,7 +323,7 @@ pub(crate) fn acted(call: &Call, entry: SendId, host: Option<&str>, action: Acti
 /// A layer has judged an attempt. There is one event for each: from the layer that acts on it, or from the
 /// outermost, which has the telling of the call, if none does.
 pub(crate) fn judged(
-    call: &Call,
+    call: &CallState,
     entry: SendId,
     layer: LayerKind,
     action: Option<Action>,
@@ -349,7 +332,7 @@ pub(crate) fn judged(
     match (action, outermost) {
         (Some(Action::Return(_)) | None, None) => {}
         // Nearly every answer is one that nobody acts on, nor listens to.
-        (None, Some(telling)) if !telling.span.is_listened_to() => {}
+        (None, Some(telling)) if !telling.0.is_listened_to() => {}
         (Some(_), _) => trace::attempt(call, entry, layer, action),
         (None, Some(_)) => {
             let (by, action) = call.of_entry(entry, returned).flatten().unzip();
@@ -359,7 +342,7 @@ pub(crate) fn judged(
 }
 
 /// The body of a discarded response ended in an error.
-pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
+pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     trace::drain_failed(call, entry, error);
 }
 

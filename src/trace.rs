@@ -5,8 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::{
-    call::{Call, SendId},
-    head::Head,
+    call::{CallState, Head, SendId},
     trail::{Action, AttemptError, LayerKind},
 };
 #[cfg(feature = "tracing")]
@@ -34,16 +33,6 @@ pub(crate) struct Entered {
 // === impl CallSpan ===
 
 impl CallSpan {
-    /// No span: of a layer that is not the outermost.
-    pub(crate) fn none() -> Self {
-        Self {
-            #[cfg(feature = "tracing")]
-            span: tracing::Span::none(),
-            #[cfg(feature = "tracing")]
-            is_some: false,
-        }
-    }
-
     /// A span by the conventions of OpenTelemetry for HTTP clients. Never a path, a query or a header.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn open(head: &Head) -> Self {
@@ -89,7 +78,7 @@ impl CallSpan {
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn cut(
         &self,
-        call: &Call,
+        call: &CallState,
         entry: Option<SendId>,
         elapsed: Duration,
         is_timed_out: bool,
@@ -106,7 +95,7 @@ impl CallSpan {
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn close(
         &mut self,
-        call: &Call,
+        call: &CallState,
         entry: Option<SendId>,
         outcome: &'static str,
         result: Option<Result<StatusCode, &'static str>>,
@@ -166,7 +155,7 @@ fn open(head: &Head) -> tracing::Span {
 #[cfg(feature = "tracing")]
 fn record(
     span: &tracing::Span,
-    call: &Call,
+    call: &CallState,
     entry: Option<SendId>,
     result: Option<Result<StatusCode, &'static str>>,
 ) {
@@ -214,7 +203,7 @@ fn whole(number: usize) -> i64 {
 
 /// An attempt, and what was done about its outcome. Never a key, a body or an address.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(call: &Call, entry: SendId, layer: LayerKind, action: Option<Action>) {
+pub(crate) fn attempt(call: &CallState, entry: SendId, layer: LayerKind, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use std::cell::OnceCell;
@@ -261,7 +250,7 @@ pub(crate) fn attempt(call: &Call, entry: SendId, layer: LayerKind, action: Opti
 }
 
 #[cfg(feature = "tracing")]
-fn cut(call: &Call, last: Option<Attempt>, elapsed: Duration, is_timed_out: bool) {
+fn cut(call: &CallState, last: Option<Attempt>, elapsed: Duration, is_timed_out: bool) {
     let last = || last.as_ref();
     // An inner layer's send is abandoned right after this.
     let is_given_up = |last: &Attempt| last.progress != Progress::Completed;
@@ -298,7 +287,7 @@ fn cut(call: &Call, last: Option<Attempt>, elapsed: Duration, is_timed_out: bool
 
 /// The body of a discarded response ended in an error, so its connection is not reused.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
+pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
         target: "tower_429",

@@ -10,9 +10,9 @@ use super::{
     memory::{Account, TargetId},
 };
 use crate::{
-    call::{Call, Route},
+    call::Head,
+    call::{CallState, Route},
     credentials,
-    head::Head,
     model::Model,
     origin::Origin,
 };
@@ -106,7 +106,7 @@ impl Own {
         target: &Target,
         head: &mut request::Parts,
         route: &mut Route,
-        call: &Call,
+        call: &CallState,
     ) -> Option<Bytes> {
         let body = match (&self.model, target.own_model()) {
             (Some(own), Some(model)) => own.body_with(&mut head.headers, model),

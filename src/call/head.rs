@@ -1,4 +1,4 @@
-//! The head of a request, of which stacked layers keep one copy.
+//! The head of a request. Stacked layers keep one copy of it.
 
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version, request,
@@ -9,13 +9,13 @@ use crate::origin::Origin;
 
 /// A request's head without its extensions, kept so that it can be sent again.
 ///
-/// A layer that passes the head on as it came to it needs no copy beside the one that a layer further
-/// out has: that is looked at before each copy, for to compare costs a fraction of it.
+/// A layer whose head equals that of an outer layer shares the outer layer's copy. Comparing two heads costs
+/// a fraction of a copy.
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// Where it goes; `None` if it names no host.
+    /// The origin of the URI; `None` if it names no host.
     pub(crate) origin: Option<Origin>,
     version: Version,
 }
@@ -41,7 +41,7 @@ impl Head {
             && is_same_map(&self.headers, &parts.headers)
     }
 
-    /// The name of where it goes; a request in the form of an authority has one too, but no origin.
+    /// The host of the URI. A URI in authority form has a host too, but no origin.
     pub(crate) fn host(&self) -> Option<&str> {
         match &self.origin {
             Some(origin) => Some(origin.host()),
@@ -53,7 +53,7 @@ impl Head {
         authority(&self.uri) == authority(uri)
     }
 
-    /// The head once more.
+    /// A copy of the head, with these extensions.
     pub(crate) fn with(&self, extensions: Extensions) -> request::Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
@@ -65,7 +65,7 @@ impl Head {
     }
 }
 
-/// As `==`, which takes two hosts for one that differ in case.
+/// As `==`, but case-sensitive in the host.
 fn is_same_uri(one: &Uri, other: &Uri) -> bool {
     path(one) == path(other) && authority(one) == authority(other) && one.scheme() == other.scheme()
 }
@@ -78,7 +78,7 @@ fn authority(uri: &Uri) -> Option<&str> {
     uri.authority().map(Authority::as_str)
 }
 
-/// As `==`, but the order counts, and so does what may be shown of a value.
+/// As `==`, but the order counts, and so does whether a value is marked as sensitive.
 fn is_same_map(one: &HeaderMap, other: &HeaderMap) -> bool {
     one.len() == other.len()
         && one
@@ -91,7 +91,7 @@ fn is_same_map(one: &HeaderMap, other: &HeaderMap) -> bool {
 
 fn is_same_value(one: &HeaderValue, other: &HeaderValue) -> bool {
     let (bytes, others) = (one.as_bytes(), other.as_bytes());
-    // A copy has the very bytes of what it was made of.
+    // A copy shares the bytes of its original.
     let is_same = std::ptr::eq(bytes, others) || bytes == others;
     is_same && one.is_sensitive() == other.is_sensitive()
 }
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_the_same_and_so_is_what_is_built_alike() {
+    fn copy_equals_its_original() {
         let one = parts();
         let head = Head::of(&one);
         assert!(head.is_of(&one));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_differs_makes_another_head() {
+    fn any_difference_makes_another_head() {
         let changes: [fn(&mut request::Parts); 9] = [
             |parts| parts.method = Method::PUT,
             |parts| parts.version = Version::HTTP_2,
