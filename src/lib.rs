@@ -14,20 +14,15 @@ mod builder;
 mod call;
 pub mod client;
 mod clock;
-mod credentials;
 pub mod fallback;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
-mod meter;
-mod model;
-mod origin;
-mod redact;
 pub mod rejection;
 pub mod replay;
+mod request;
 pub mod retry;
 pub mod telemetry;
-mod trace;
 
 /// The log of one request: an entry per attempt, with keys by label only.
 pub mod trail {

@@ -3,7 +3,7 @@
 use std::{any::type_name, borrow::Cow, error::Error, fmt, io, iter, sync::Arc};
 
 use super::head::Head;
-use crate::{
+use crate::request::{
     credentials::{self, Credential},
     redact::redact,
 };

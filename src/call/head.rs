@@ -1,21 +1,21 @@
-//! The head of a request. Stacked layers keep one copy of it.
+//! The head of a request. Stacked layers share one copy.
 
 use http::{
     Extensions, HeaderMap, HeaderValue, Method, Request, Uri, Version, request,
     uri::{Authority, PathAndQuery},
 };
 
-use crate::origin::Origin;
+use crate::request::Origin;
 
 /// A request's head without its extensions, kept so that it can be sent again.
 ///
-/// A layer whose head equals that of an outer layer shares the outer layer's copy. Comparing two heads costs
-/// a fraction of a copy.
+/// If an outer layer passes the head on unchanged, the inner layer shares its copy. So a layer compares the
+/// two before it copies, because a comparison costs a fraction of a copy.
 pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// The origin of the URI; `None` if it names no host.
+    /// `None` if the URI has no host.
     pub(crate) origin: Option<Origin>,
     version: Version,
 }
@@ -23,6 +23,7 @@ pub(crate) struct Head {
 // === impl Head ===
 
 impl Head {
+    /// Copies the head.
     pub(crate) fn of(parts: &request::Parts) -> Self {
         Self {
             method: parts.method.clone(),
@@ -33,7 +34,7 @@ impl Head {
         }
     }
 
-    /// Whether a copy of these would be the same.
+    /// Whether a copy of `parts` would be equal.
     pub(crate) fn is_of(&self, parts: &request::Parts) -> bool {
         self.version == parts.version
             && self.method == parts.method
@@ -41,7 +42,7 @@ impl Head {
             && is_same_map(&self.headers, &parts.headers)
     }
 
-    /// The host of the URI. A URI in authority form has a host too, but no origin.
+    /// Returns the host. A URI in authority form has a host, but no origin.
     pub(crate) fn host(&self) -> Option<&str> {
         match &self.origin {
             Some(origin) => Some(origin.host()),
@@ -49,11 +50,12 @@ impl Head {
         }
     }
 
+    /// Whether the request is for the authority of `uri`.
     pub(crate) fn is_for_authority_of(&self, uri: &Uri) -> bool {
         authority(&self.uri) == authority(uri)
     }
 
-    /// A copy of the head, with these extensions.
+    /// Returns a copy of the head, with these extensions.
     pub(crate) fn with(&self, extensions: Extensions) -> request::Parts {
         let (mut parts, ()) = Request::new(()).into_parts();
         parts.method = self.method.clone();
@@ -65,7 +67,7 @@ impl Head {
     }
 }
 
-/// As `==`, but case-sensitive in the host.
+/// Compares like `==`, but case-sensitively, also in the host.
 fn is_same_uri(one: &Uri, other: &Uri) -> bool {
     path(one) == path(other) && authority(one) == authority(other) && one.scheme() == other.scheme()
 }
@@ -78,7 +80,7 @@ fn authority(uri: &Uri) -> Option<&str> {
     uri.authority().map(Authority::as_str)
 }
 
-/// As `==`, but the order counts, and so does whether a value is marked as sensitive.
+/// Compares like `==`, but also the order and whether a value is marked as sensitive.
 fn is_same_map(one: &HeaderMap, other: &HeaderMap) -> bool {
     one.len() == other.len()
         && one
@@ -91,7 +93,7 @@ fn is_same_map(one: &HeaderMap, other: &HeaderMap) -> bool {
 
 fn is_same_value(one: &HeaderValue, other: &HeaderValue) -> bool {
     let (bytes, others) = (one.as_bytes(), other.as_bytes());
-    // A copy shares the bytes of its original.
+    // A copy of a value shares its bytes.
     let is_same = std::ptr::eq(bytes, others) || bytes == others;
     is_same && one.is_sensitive() == other.is_sensitive()
 }
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn copy_equals_its_original() {
+    fn head_equals_its_copy() {
         let one = parts();
         let head = Head::of(&one);
         assert!(head.is_of(&one));
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn any_difference_makes_another_head() {
+    fn head_differs_if_any_part_differs() {
         let changes: [fn(&mut request::Parts); 9] = [
             |parts| parts.method = Method::PUT,
             |parts| parts.version = Version::HTTP_2,

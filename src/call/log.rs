@@ -10,7 +10,7 @@ use super::{
     attempt::{Attempt, Progress},
     route::Route,
 };
-use crate::origin::Origin;
+use crate::request::Origin;
 
 /// A send of a layer, by its index in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::origin::Origin;
+use crate::request::Origin;
 
 /// The route of one send. The layers set it before the send, and the log keeps it.
 #[derive(Clone, Default)]

@@ -18,8 +18,8 @@ use super::{
     route::Route,
 };
 use crate::{
-    credentials::{Credential, Place, Placed},
     rejection::{Bucket, Rejection},
+    request::credentials::{Credential, CredentialLocation, Placed},
 };
 
 /// The state of one request, however many sends it takes. A clone is a handle to the same state.
@@ -160,9 +160,13 @@ impl CallState {
     }
 
     /// Where keys were put, because they must not travel to another origin.
-    pub(crate) fn placed(&self) -> Vec<Place> {
+    pub(crate) fn placed(&self) -> Vec<CredentialLocation> {
         let shared = self.lock();
-        shared.placed.iter().map(|it| it.place().clone()).collect()
+        shared
+            .placed
+            .iter()
+            .map(|it| it.location().clone())
+            .collect()
     }
 
     /// The keys that were put on its requests, because no text may contain them.

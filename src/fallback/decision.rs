@@ -23,8 +23,8 @@ use super::{
 use crate::{
     call::{CallState, Route, Sent},
     jitter::Share,
-    model::Model,
     rejection::{Reason, Rejection},
+    request::Model,
     retry::{Decision, MAX_WAITS, Outcome, Prepare, RequestView, Strategy},
     trail::{Action, Attempt, StopReason},
 };

@@ -12,9 +12,7 @@ use super::{
 use crate::{
     call::Head,
     call::{CallState, Route},
-    credentials,
-    model::Model,
-    origin::Origin,
+    request::{Model, Origin, credentials},
 };
 
 /// The request as it came to this layer.

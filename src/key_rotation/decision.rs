@@ -24,8 +24,8 @@ use crate::{
     call::Head,
     call::{CallState, Route},
     clock::after,
-    model::Model,
     rejection::Rejection,
+    request::Model,
     retry::{Decision, Outcome, Prepare, RequestView, Strategy},
     trail::StopReason,
 };

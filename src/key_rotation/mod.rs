@@ -90,6 +90,7 @@
 mod decision;
 mod key;
 mod layer;
+mod metrics;
 mod pool;
 mod session;
 

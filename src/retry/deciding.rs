@@ -57,7 +57,7 @@ where
             clock::now,
         );
         if is_new {
-            telemetry::answered(call, entry, host);
+            telemetry::record_outcome(call, entry, host);
         }
         *this.entry = Some(entry);
         match &mut result {
@@ -142,13 +142,13 @@ where
         if let Some(action) = action {
             let host = this.rerouted_host.as_deref();
             let host = host.or_else(|| request.head.host());
-            telemetry::acted(call, entry, host, action);
+            telemetry::record_action(call, entry, host, action);
             call.record_step(entry, decision.step(layer, action));
             if let Action::Wait(_) = action {
                 *this.waiting = Some(request.now());
             }
         }
-        telemetry::judged(call, entry, layer, action, this.recorder.as_ref());
+        telemetry::log_attempt(call, entry, layer, action, this.recorder.as_ref());
         let Answer { mut result, .. } = answer;
         match decision {
             Decision::Retry { wait, .. } => {

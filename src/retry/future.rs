@@ -23,7 +23,7 @@ use crate::{
     clock::{self, LazyNow},
     rejection::Rejection,
     replay::{Ending, Recording, ReplayBody, RequestBody},
-    telemetry::{self, Telling},
+    telemetry::{self, CallRecorder},
 };
 
 pin_project! {
@@ -45,7 +45,7 @@ pin_project! {
         pub(super) parent: Option<SendId>,
         pub(super) ending: Option<Ending>,
         // Only the outermost layer records the call.
-        pub(super) recorder: Option<Telling>,
+        pub(super) recorder: Option<CallRecorder>,
         // Since when the next send is held back.
         pub(super) waiting: Option<Instant>,
         // The log entry of the last outcome.
@@ -153,7 +153,7 @@ where
             next: recording.reader(),
             parent,
             ending,
-            recorder: parent.is_none().then(|| Telling::open(&entered.head)),
+            recorder: parent.is_none().then(|| CallRecorder::open(&entered.head)),
             waiting: None,
             entry: None,
             rerouted_host: None,
@@ -182,7 +182,7 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let recorder = self.as_mut().project().recorder;
-        let span = recorder.as_mut().map(Telling::enter);
+        let span = recorder.as_mut().map(CallRecorder::enter);
         let polled = self.as_mut().poll_states(cx);
         let this = self.project();
         if let (Some(recorder), Some(span)) = (this.recorder.as_mut(), span) {

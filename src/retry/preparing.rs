@@ -18,9 +18,9 @@ use super::{
 use crate::{
     call::{Action, CallContext, Step, StopReason, Trail},
     clock::{self, after},
-    origin::Origin,
     rejection::Rejection,
     replay::{ReplayBody, RequestBody},
+    request::Origin,
     telemetry,
 };
 
@@ -119,7 +119,7 @@ where
         *this.entry = Some(entry);
         let action = Action::Return(why);
         call.record_step(entry, Step::new(layer, action));
-        telemetry::judged(call, entry, layer, Some(action), this.recorder.as_ref());
+        telemetry::log_attempt(call, entry, layer, Some(action), this.recorder.as_ref());
         let trail = Trail::new(call.clone(), Some(entry));
         put(response.extensions_mut(), trail);
         response
@@ -171,6 +171,6 @@ fn finish_wait<C: Config, B: Body>(waiting: &mut Option<Instant>, request: &Requ
     if let Some(since) = waiting.take() {
         let waited = clock::now().saturating_duration_since(since);
         request.call.add_wait(waited);
-        telemetry::waited(C::LAYER, &request.head, waited);
+        telemetry::record_wait(C::LAYER, &request.head, waited);
     }
 }

@@ -1,13 +1,12 @@
-//! The only file that names `metrics`; `telemetry` names the events.
-
-#[cfg(feature = "metrics")]
-mod hosts;
+//! The metrics of calls, attempts, waits and keys.
 
 use std::time::Duration;
 
-use crate::{key_rotation::KeyPool, rejection::Reason, trail::LayerKind};
+#[cfg(feature = "metrics")]
+use super::hosts;
+use crate::{rejection::Reason, trail::LayerKind};
 
-/// The name and the description of each metric.
+/// The name of each metric.
 #[cfg(feature = "metrics")]
 mod names {
     pub(super) const CALLS: &str = "tower_429_calls_total";
@@ -34,49 +33,35 @@ pub(crate) fn describe() {
         use names::*;
 
         let counters = [
-            (CALLS, "Calls by the program, by how they ended for it."),
-            (ATTEMPTS, "Requests that were sent, by what came of them."),
-            (REJECTIONS, "Answers that said \"not now\", by reason."),
-            (ROTATIONS, "Sends again with another key."),
-            (FALLBACKS, "Sends again to another target."),
+            (CALLS, "Calls, by outcome."),
+            (ATTEMPTS, "Requests that were sent, by outcome."),
+            (REJECTIONS, "Rejected responses, by reason."),
+            (ROTATIONS, "Retries with another key."),
+            (FALLBACKS, "Retries with another target."),
             (
                 OVERFLOWS,
-                "Answers that were handed on because the body was too large to be sent again.",
+                "Rejections that were returned because the request body is too large to be sent again.",
             ),
         ];
         for (name, text) in counters {
             describe_counter!(name, Unit::Count, text);
         }
-        describe_histogram!(
-            WAIT,
-            Unit::Seconds,
-            "Waits before a send, once they are over."
-        );
+        describe_histogram!(WAIT, Unit::Seconds, "Finished waits before a send.");
         describe_gauge!(
             KEYS,
             Unit::Count,
-            "Keys of a pool, by state when they were last looked at."
+            "Keys of a pool, by their last recorded state."
         );
     }
 }
 
+/// Sets the gauge of a pool's keys, given as counts by state.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
-pub(crate) fn observe(name: &str, pool: &KeyPool) {
+pub(crate) fn keys(pool: &str, counts: [(&'static str, u32); 3]) {
     #[cfg(feature = "metrics")]
-    {
-        let mut counts = [("free", 0_u32), ("limited", 0), ("on_cooldown", 0)];
-        for key in pool.snapshot() {
-            let state = match (key.cooldown_until, key.limited_models.is_empty()) {
-                (Some(_), _) => 2,
-                (None, false) => 1,
-                (None, true) => 0,
-            };
-            counts[state].1 += 1;
-        }
-        for (state, count) in counts {
-            metrics::gauge!(target: "tower_429", names::KEYS, "pool" => name.to_owned(), "state" => state)
-                .set(count);
-        }
+    for (state, count) in counts {
+        metrics::gauge!(target: "tower_429", names::KEYS, "pool" => pool.to_owned(), "state" => state)
+            .set(count);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where a request names its model, and the same request with another.
+//! Finds the model that a request names, and replaces it.
 
 mod json;
 mod path;
@@ -7,36 +7,42 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Uri, header};
+use json::BodyModel;
+use path::PathModel;
 
-use crate::credentials::with_path;
+use super::uri::with_path;
 
-/// What is longer is no model's name: a stranger's is remembered, logged and told.
-const LONGEST: usize = 256;
+/// The longest model name, because names from untrusted callers are kept and logged.
+const MAX_NAME_LENGTH: usize = 256;
 
-/// A server answers 422 to an idempotency key that it knows from another request, and a request for another
-/// model is one, also where the path names the model (draft-ietf-httpapi-idempotency-key-header, section 2.6).
+/// Removed with a new model, because a server answers 422 if it knows the key from another request.
+///
+/// A request for another model is another request, also if the path names the model.
+///
+/// Source: draft-ietf-httpapi-idempotency-key-header, section 2.6.
 const IDEMPOTENCY_KEYS: [&str; 2] = ["idempotency-key", "x-idempotency-key"];
 
-/// Where a request names its model.
+/// The model that a request names.
 #[derive(Clone, Debug)]
 pub(crate) enum Model {
-    InPath(path::Named),
-    InBody(json::Named),
-    /// Not JSON, compressed, or no model in it.
+    InPath(PathModel),
+    InBody(BodyModel),
+    /// The body is compressed, is not JSON, or names no model.
     Nowhere,
 }
 
 // === impl Model ===
 
 impl Model {
-    /// The model in the path; `None` if only the body could tell.
+    /// Returns the model in the path; `None` if only the body can name one.
     pub(crate) fn in_path(uri: &Uri) -> Option<Self> {
-        path::Named::read(uri.path()).map(Self::InPath)
+        PathModel::read(uri.path()).map(Self::InPath)
     }
 
+    /// Returns the model in a body.
     pub(crate) fn in_body(headers: &HeaderMap, body: &Bytes) -> Self {
         let named = is_plain_json(headers)
-            .then(|| json::Named::read(body))
+            .then(|| BodyModel::read(body))
             .flatten();
         named.map_or(Self::Nowhere, Self::InBody)
     }
@@ -53,7 +59,7 @@ impl Model {
         matches!(self, Self::Nowhere)
     }
 
-    /// Whether [`verify`](Self::verify) would tell nothing new.
+    /// Whether [`verify`](Self::verify) would change nothing.
     pub(crate) fn is_verified(&self) -> bool {
         match self {
             Self::InBody(named) => named.is_verified(),
@@ -61,18 +67,18 @@ impl Model {
         }
     }
 
-    /// Reads a body that may be changed to its end: in one that is not JSON there is no model.
+    /// Parses the body to its end before it is changed. A body that is not JSON names no model.
     pub(crate) fn verify(&mut self) {
-        let is_sound = match self {
+        let is_json = match self {
             Self::InBody(named) => named.verify(),
             Self::InPath(_) | Self::Nowhere => true,
         };
-        if !is_sound {
+        if !is_json {
             *self = Self::Nowhere;
         }
     }
 
-    /// The URI for another model, if that is where it stands, or else as it is; `None` if it is too long.
+    /// Returns the URI, with another model if the path names one; `None` if the URI would be too long.
     pub(crate) fn uri_with(&self, uri: &Uri, model: &str) -> Option<Uri> {
         let Self::InPath(named) = self else {
             return Some(uri.clone());
@@ -84,7 +90,7 @@ impl Model {
         with_path(uri, &path)
     }
 
-    /// The body for another model, if that is where it stands; takes off the headers that do not hold for it.
+    /// Returns the body with another model, if the body names one. Removes the headers that no longer hold.
     pub(crate) fn body_with(&self, headers: &mut HeaderMap, model: &str) -> Option<Bytes> {
         if !self.is_nowhere() {
             for name in IDEMPOTENCY_KEYS {
@@ -98,7 +104,7 @@ impl Model {
     }
 }
 
-/// Whether the body may be read as JSON: not compressed, and not said to be something else.
+/// Whether the headers allow the body to be JSON that is not compressed.
 fn is_plain_json(headers: &HeaderMap) -> bool {
     let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let plain = text(header::CONTENT_ENCODING)

@@ -1,13 +1,13 @@
-//! The model in the path, as Gemini, Azure and Bedrock have it.
+//! The model in the path, as in the URLs of Gemini, Azure and Bedrock.
 
 use std::{ops::Range, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::LONGEST;
+use super::MAX_NAME_LENGTH;
 
-/// What Gemini and Vertex do with a model; other names after a colon are part of the model's own,
-/// such as those of OpenAI's fine-tuned ones.
+/// The methods of Gemini and Vertex. Another word after a colon is part of the model's name, as in the
+/// names of OpenAI's fine-tuned models.
 ///
 /// Source: the methods of `models` and `publishers.models` in Google's references of the Gemini and
 /// Vertex AI APIs.
@@ -25,7 +25,7 @@ const METHODS: [&str; 11] = [
     "serverStreamingPredict",
 ];
 
-/// What Bedrock does with a model.
+/// The operations of Bedrock.
 const OPERATIONS: [&str; 6] = [
     "invoke",
     "invoke-with-response-stream",
@@ -35,24 +35,25 @@ const OPERATIONS: [&str; 6] = [
     "count-tokens",
 ];
 
-/// RFC 3986, section 2.3: what need not be encoded. Bedrock's ids may have `:` and `/`.
+/// All but the unreserved characters of RFC 3986, section 2.3. Bedrock's ids may contain `:` and `/`.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// Where in a path the model stands.
+/// A path that names a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Named {
+pub(crate) struct PathModel {
     pub(super) model: Arc<str>,
     path: String,
     value: Range<usize>,
 }
 
-// === impl Named ===
+// === impl PathModel ===
 
-impl Named {
+impl PathModel {
+    /// Returns `None` if the path names no model.
     pub(super) fn read(path: &str) -> Option<Self> {
         let value = azure(path)
             .or_else(|| gemini(path))
@@ -60,14 +61,14 @@ impl Named {
         let model = percent_decode_str(&path[value.clone()])
             .decode_utf8()
             .ok()?;
-        (1..=LONGEST).contains(&model.len()).then(|| Self {
+        (1..=MAX_NAME_LENGTH).contains(&model.len()).then(|| Self {
             model: model.into(),
             path: path.into(),
             value,
         })
     }
 
-    /// The path with another model.
+    /// Returns the path with another model.
     pub(super) fn with(&self, model: &str) -> String {
         let Range { start, end } = self.value;
         let model = utf8_percent_encode(model, SEGMENT);
@@ -78,14 +79,14 @@ impl Named {
 /// `/openai/deployments/{deployment}/...`
 fn azure(path: &str) -> Option<Range<usize>> {
     const BEFORE: &str = "/openai/deployments/";
-    // As `str::find`, which would take longer to get ready than nearly every path takes to be looked at.
+    // `str::find` takes longer to prepare its search than to search a path.
     let mut windows = path.as_bytes().windows(BEFORE.len());
     let start = windows.position(|window| window == BEFORE.as_bytes())? + BEFORE.len();
     let length = path[start..].find('/')?;
     Some(start..start + length)
 }
 
-// What comes last is looked at first, for it tells most paths apart at little cost.
+// The end of the path is compared first, because it excludes most paths at little cost.
 
 /// `.../models/{model}:{method}`
 fn gemini(path: &str) -> Option<Range<usize>> {
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_is_changed_where_each_provider_has_it() {
+    fn model_is_replaced_in_the_path_of_each_provider() {
         let table = [
             (
                 "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
@@ -143,7 +144,7 @@ mod tests {
             ),
         ];
         for (path, model, changed) in table {
-            let named = Named::read(path).expect(path);
+            let named = PathModel::read(path).expect(path);
             assert_eq!(
                 (&*named.model, named.with("n/w").as_str()),
                 (model, changed)
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn other_paths_name_no_model() {
-        let long = format!("/model/{}/invoke", "m".repeat(LONGEST + 1));
+        let long = format!("/model/{}/invoke", "m".repeat(MAX_NAME_LENGTH + 1));
         let paths = [
             &long,
             "/v1/chat/completions",
@@ -169,7 +170,7 @@ mod tests {
             "",
         ];
         for path in paths {
-            assert!(Named::read(path).is_none(), "{path}");
+            assert!(PathModel::read(path).is_none(), "{path}");
         }
     }
 }

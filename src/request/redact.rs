@@ -1,35 +1,37 @@
-//! Takes what may be a secret out of text that others have written.
+//! Removes possible secrets from text that clients have written.
 
 use std::cmp::Reverse;
 
 use http::header::HeaderName;
 
-use crate::credentials;
+use super::credentials;
 
-/// Stands for what was taken out.
+/// Replaces what was removed.
 const CUT: &str = "…";
 
-/// Closes what a word may be wrapped in.
+/// Punctuation that may follow a word.
 const CLOSING: [char; 13] = [
     '"', '\'', '`', ')', ']', '}', '>', ',', ';', ':', '.', '!', '?',
 ];
 
-/// A run of letters and digits of this length is a key rather than a word.
-const LONG: usize = 20;
+/// The shortest run of letters and digits that is taken for a key.
+const MIN_KEY_LENGTH: usize = 20;
 
-/// A shorter secret may be part of any word.
-const SHORTEST_SECRET: usize = 4;
+/// The shortest secret that is searched for, because a shorter one may be part of any word.
+const MIN_SECRET_LENGTH: usize = 4;
 
-/// How keys begin whose rest may be letters alone.
+/// Prefixes of keys that may contain no digit.
 const PREFIXES: [&str; 8] = [
     "hf_", "gsk_", "xai-", "pplx-", "nvapi-", "r8_", "fw_", "AIza",
 ];
 
-/// `text` on one line, without URLs' user names, paths and queries, without `secrets`, and without
-/// words that are marked as credentials or look like keys.
+/// Returns `text` on one line and redacted.
+///
+/// It removes user names, paths and queries of URLs, `secrets`, and words that are marked as credentials
+/// or look like keys.
 pub(crate) fn redact(text: &str, mut secrets: Vec<String>) -> String {
-    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
-    // One may be the start of another.
+    secrets.retain(|secret| secret.len() >= MIN_SECRET_LENGTH);
+    // The longest first, because one may be the start of another.
     secrets.sort_unstable_by_key(|secret| Reverse(secret.len()));
     let known = secrets
         .iter()
@@ -49,17 +51,22 @@ pub(crate) fn redact(text: &str, mut secrets: Vec<String>) -> String {
     words.join(" ")
 }
 
-/// A scheme of `authorization`, after which the credential follows.
+/// Whether the word is a scheme of `authorization`, which a credential follows.
 fn is_scheme(word: &str) -> bool {
     let word = bare(word);
     word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
 }
 
-/// The name of a header with a credential, and a sign that its value follows.
+/// Whether the word is the name of a header with a credential, and its value follows.
 fn names_credential(word: &str) -> bool {
-    let name = word.strip_suffix([':', '=']).map(bare);
-    let name = name.and_then(|name| name.parse::<HeaderName>().ok());
-    name.is_some_and(|name| credentials::is_known_header(&name))
+    let name = word.strip_suffix([':', '=']);
+    name.is_some_and(|name| is_header(bare(name)))
+}
+
+/// Whether headers of this name carry credentials.
+fn is_header(name: &str) -> bool {
+    let name = name.parse::<HeaderName>();
+    name.is_ok_and(|name| credentials::is_known_header(&name))
 }
 
 fn redact_word(word: &str) -> String {
@@ -86,20 +93,16 @@ fn redact_word(word: &str) -> String {
     }
 }
 
-/// Takes out the values of parameters and headers with credentials, and what looks like a key.
+/// Removes the values of parameters and headers with credentials, and runs that look like keys.
 fn redact_parts(word: &str) -> String {
     if let Some((name, value)) = word.split_once(['=', ':']) {
-        let is_header = |name: &str| {
-            let name = name.parse::<HeaderName>();
-            name.is_ok_and(|name| credentials::is_known_header(&name))
-        };
         let name = bare(name);
         if !bare(value).is_empty() && (credentials::is_known_parameter(name) || is_header(name)) {
             return format!("{name}={CUT}{}", closing(value));
         }
     }
     let is_of_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    // Base64, and keys of an identifier and a secret with a dot or a colon between.
+    // Base64, and keys that join an identifier and a secret by a dot or a colon.
     let joins = |c: char| matches!(c, '.' | ':' | '+' | '/' | '=' | '~' | '%');
     let mut redacted = String::with_capacity(word.len());
     let mut rest = word;
@@ -121,20 +124,20 @@ fn redact_parts(word: &str) -> String {
     redacted
 }
 
-/// Providers issue keys of twenty characters and more, with letters and digits mixed; most of those for
-/// language models begin with `sk-`.
+/// Keys have twenty characters or more and mix letters and digits. Most keys of language models begin with
+/// `sk-`.
 fn looks_like_key(run: &str) -> bool {
     let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
     let is_mixed = || has(u8::is_ascii_alphabetic) && has(u8::is_ascii_digit);
     let has_prefix = || PREFIXES.iter().any(|prefix| run.starts_with(prefix));
-    run.starts_with("sk-") || (run.len() >= LONG && (is_mixed() || has_prefix()))
+    run.starts_with("sk-") || (run.len() >= MIN_KEY_LENGTH && (is_mixed() || has_prefix()))
 }
 
 fn bare(word: &str) -> &str {
     word.trim_matches(|c: char| CLOSING.contains(&c) || matches!(c, '(' | '[' | '{' | '<' | '='))
 }
 
-/// What follows the content of a word.
+/// Returns the punctuation after the content of a word.
 fn closing(word: &str) -> &str {
     let content = word.trim_end_matches(CLOSING);
     word.strip_prefix(content).unwrap_or_default()
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redact_removes_secrets_and_keeps_what_explains_the_error() {
+    fn redact_removes_secrets_and_keeps_the_cause() {
         let table = [
             (
                 "connection refused (os error 111)",

@@ -1,4 +1,4 @@
-//! Where a request goes: scheme, host and port (RFC 6454, section 4), the border that no credential crosses.
+//! The origin of a request: scheme, host and port (RFC 6454, section 4). Credentials never cross origins.
 
 use std::fmt;
 
@@ -7,24 +7,23 @@ use http::{
     uri::{Authority, Scheme},
 };
 
-/// Scheme, host and port; `https://Api.example` and `https://api.example:443` are one.
+/// Scheme, host and port. `https://Api.example` and `https://api.example:443` are equal.
 ///
-/// Taken apart once: it is compared several times for each request.
+/// It is parsed once, because each request compares it several times.
 #[derive(Clone)]
 pub(crate) struct Origin {
     scheme: Scheme,
-    /// In lower case, without the `user:password@` that may have stood before it: an origin outlives
-    /// its request.
+    /// In lower case, and without `user:password@`, because an origin outlives its request.
     authority: Authority,
-    /// Where in it the host ends.
-    host: usize,
+    /// The length of the host in `authority`.
+    host_length: usize,
     port: Option<u16>,
 }
 
 // === impl Origin ===
 
 impl Origin {
-    /// `None` for a URI that names no host.
+    /// Returns the origin of a URI; `None` if the URI has no host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
         let text = authority.as_str();
@@ -39,18 +38,20 @@ impl Origin {
             "https" => Some(443),
             _ => None,
         };
-        let (host, port) = host_and_port(authority.as_str());
+        let (host_length, port) = host_and_port(authority.as_str());
         let port = port.and_then(|port| port.parse().ok());
         Some(Self {
-            host,
+            host_length,
             port: port.or(default),
             scheme,
             authority,
         })
     }
 
-    /// An address that a configuration gives, and its origin: `http` or `https`, absolute, without user,
-    /// query and fragment. If a port is given it is a `u16`; clients disagree on what an invalid one means.
+    /// Parses an address of a configuration and returns it with its origin.
+    ///
+    /// The address must be absolute, `http` or `https`, and without user, query and fragment. If a port is
+    /// given it must be a valid `u16`, because clients disagree on what an invalid one means.
     pub(crate) fn of_address(address: &str) -> Option<(Uri, Self)> {
         let uri = address.parse::<Uri>().ok()?;
         let authority = uri.authority()?.as_str();
@@ -65,7 +66,7 @@ impl Origin {
     }
 
     pub(crate) fn host(&self) -> &str {
-        &self.authority.as_str()[..self.host]
+        &self.authority.as_str()[..self.host_length]
     }
 
     pub(crate) fn port(&self) -> Option<u16> {
@@ -73,7 +74,7 @@ impl Origin {
     }
 }
 
-/// Where in `host:port` the host ends, and the port, if any; a host in brackets has colons of its own.
+/// Returns the length of the host in `host:port`, and the port. A host in brackets contains colons.
 fn host_and_port(authority: &str) -> (usize, Option<&str>) {
     let bracket = authority.find(']').unwrap_or(0);
     match authority[bracket..].find(':') {
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_port_and_the_case_of_the_host_do_not_matter() {
+    fn origins_are_equal_whatever_the_default_port_and_the_case() {
         assert_eq!(
             origin("https://Api.example/a"),
             origin("https://api.example:443/b")
@@ -136,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_are_neither_kept_nor_shown() {
+    fn origin_drops_user_and_password() {
         let origin = origin("https://me:secret@api.example:8443/x").unwrap();
         assert_eq!(origin.authority.as_str(), "api.example:8443");
         assert_eq!(format!("{origin:?}"), "https://api.example:8443");
     }
 
     #[test]
-    fn an_address_has_a_port_that_is_one_or_none() {
+    fn address_with_an_invalid_port_is_rejected() {
         let port = |address: &str| Some(Origin::of_address(address)?.1.port());
         assert_eq!(port("https://b.example/x"), Some(Some(443)));
         assert_eq!(port("http://[::1]:8080"), Some(Some(8080)));
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn address_has_a_scheme_of_http() {
+    fn address_with_another_scheme_is_rejected() {
         let is_address = |address: &str| Origin::of_address(address).is_some();
         assert!(is_address("HTTPS://b.example"));
         for bad in [

@@ -1,9 +1,9 @@
-//! Readers play what is recorded, and meet the error that ended it.
+//! Readers read the recording, and the error that ended it.
 
 use super::*;
 
 #[test]
-fn a_body_in_memory_is_replayed_without_a_copy() {
+fn body_in_memory_is_replayed_without_a_copy() {
     let bytes = Bytes::from(vec![b'x'; 64]);
     let at = bytes.as_ptr();
     let mut recording = record(ReplayBody::new(http_body_util::Full::new(bytes)), 64);
@@ -17,7 +17,7 @@ fn a_body_in_memory_is_replayed_without_a_copy() {
 }
 
 #[test]
-fn a_second_reader_plays_the_recording_and_reads_on() {
+fn second_reader_reads_the_recording_and_then_the_source() {
     let fed = Fed::of_length(6);
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut first = recording.reader().unwrap();
@@ -46,7 +46,7 @@ fn a_second_reader_plays_the_recording_and_reads_on() {
 }
 
 #[test]
-fn every_reader_is_woken_by_what_it_waits_for() {
+fn every_reader_is_woken_by_the_change_it_waits_for() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let (old, new) = (Arc::<Woken>::default(), Arc::<Woken>::default());
@@ -57,7 +57,7 @@ fn every_reader_is_woken_by_what_it_waits_for() {
     fed.chunk("a");
     assert!(new.take() && !old.take());
     assert!(poll(&mut second, &new).is_ready());
-    assert!(old.take(), "the follower hears of the chunk");
+    assert!(old.take(), "the follower is woken by the chunk");
     assert!(poll(&mut first, &old).is_ready());
     assert!(poll(&mut first, &old).is_pending());
     drop(second);
@@ -69,7 +69,7 @@ fn every_reader_is_woken_by_what_it_waits_for() {
 }
 
 #[test]
-fn trailers_are_played_again() {
+fn trailers_are_replayed() {
     let fed = Fed::default();
     let mut trailers = HeaderMap::new();
     trailers.insert("checksum", "7".parse().unwrap());
@@ -85,7 +85,7 @@ fn trailers_are_played_again() {
 }
 
 #[test]
-fn a_reader_that_follows_is_woken_by_trailers_too() {
+fn follower_is_woken_by_trailers() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut old = recording.reader().unwrap();
@@ -93,14 +93,14 @@ fn a_reader_that_follows_is_woken_by_trailers_too() {
     let woken = Arc::<Woken>::default();
     assert!(poll(&mut old, &woken).is_pending());
     fed.feed(Ok(Frame::trailers(HeaderMap::new())));
-    // A client does not ask for more after these.
+    // A client does not poll again after trailers.
     assert!(poll(&mut new, &Arc::default()).is_ready());
     assert!(woken.take());
     assert!(poll(&mut old, &woken).is_ready());
 }
 
 #[test]
-fn an_error_reaches_the_newest_reader_and_interrupts_the_older() {
+fn source_error_reaches_the_newest_reader_and_interrupts_older_ones() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut old = recording.reader().unwrap();
@@ -113,17 +113,14 @@ fn an_error_reaches_the_newest_reader_and_interrupts_the_older() {
     assert_eq!(
         read(&mut old),
         (String::new(), INTERRUPTED),
-        "never passed off as complete"
+        "it must not end cleanly"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
-    assert!(
-        recording.reader().is_none(),
-        "it would end where the body failed"
-    );
+    assert!(recording.reader().is_none(), "it would end at the failure");
 }
 
 #[test]
-fn an_error_before_the_first_send_is_not_lost() {
+fn source_error_before_the_first_send_is_not_lost() {
     let fed = Fed::default();
     fed.feed(Err("broken"));
     let mut recording = record(ReplayBody::new(fed), 100);
