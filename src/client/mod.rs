@@ -1,8 +1,8 @@
-//! Adapters to clients that are no `Service<http::Request<_>>` by themselves.
+//! Adapters for HTTP clients that do not implement `Service<http::Request<_>>`.
 //!
-//! hyper-util's legacy client is one, and needs none. `ReqwestClient` makes one of reqwest's `Client`
-//! (feature `reqwest`), and `ReqwestService` makes a service of reqwest's types of a stack, for SDKs such
-//! as async-openai that take one: the package `examples/async_openai` shows both around the layers.
+//! hyper-util's legacy client implements it and needs no adapter. `ReqwestClient` wraps reqwest's
+//! `Client` (feature `reqwest`). `ReqwestService` turns a stack of layers into a service of reqwest's
+//! types, for SDKs such as async-openai. The package `examples/async_openai` shows both.
 
 #[cfg(feature = "reqwest")]
 mod reqwest;

@@ -1,3 +1,5 @@
+//! reqwest's client inside the layers.
+
 use std::{
     fmt,
     pin::Pin,
@@ -9,7 +11,7 @@ use pin_project_lite::pin_project;
 use reqwest::{Body, Error};
 use tower::Service;
 
-/// reqwest's `Client` as a `Service<http::Request<reqwest::Body>>`.
+/// Wraps reqwest's `Client` as a `Service<http::Request<reqwest::Body>>`.
 ///
 /// ```
 /// use reqwest::redirect::Policy;
@@ -23,17 +25,16 @@ use tower::Service;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Let the client follow no redirects. On the way to another origin reqwest takes off
-/// `authorization`, but no key in a header of another name, and it tells a key in the query to that
-/// origin in `referer`.
+/// Turn redirects off. If reqwest follows a redirect to another origin, it removes `authorization`, but
+/// not a key in another header. It also sends a key in the query to that origin in `referer`.
 ///
-/// Any service of reqwest's own types can stand in for the client, such as the client under a
-/// `reqwest`-typed middleware. reqwest's own retries are best left off.
+/// `C` can be any service of reqwest's types, such as the client inside a middleware. Turn off reqwest's
+/// own retries.
 ///
 /// # Errors
 ///
-/// The client's own, and those of a request that is none to reqwest, such as one with a relative
-/// URI. They are handed on without the URL, in which there may be a key.
+/// Returns the client's errors, and the error of a request that reqwest rejects, such as one with a relative
+/// URI. The URL is removed from them, because it may contain a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReqwestClient<C = reqwest::Client> {
     client: C,
@@ -42,24 +43,17 @@ pub struct ReqwestClient<C = reqwest::Client> {
 pin_project! {
     /// The future of [`ReqwestClient`].
     pub struct ReqwestClientFuture<F> {
+        // `None` if reqwest rejects the request.
         #[pin]
-        state: State<F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Sent { #[pin] future: F },
-        /// The request is none to reqwest.
-        Invalid { error: Option<Error> },
+        sent: Option<F>,
+        rejected: Option<Error>,
     }
 }
 
 // === impl ReqwestClient ===
 
 impl<C> ReqwestClient<C> {
-    /// Makes a service of `client`.
+    /// Wraps `client`.
     pub const fn new(client: C) -> Self {
         Self { client }
     }
@@ -78,13 +72,11 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let state = match reqwest::Request::try_from(request) {
-            Ok(request) => State::Sent {
-                future: self.client.call(request),
-            },
-            Err(error) => State::Invalid { error: Some(error) },
+        let (sent, rejected) = match reqwest::Request::try_from(request) {
+            Ok(request) => (Some(self.client.call(request)), None),
+            Err(error) => (None, Some(error)),
         };
-        ReqwestClientFuture { state }
+        ReqwestClientFuture { sent, rejected }
     }
 }
 
@@ -97,17 +89,14 @@ where
     type Output = Result<Response<Body>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Sent { future } => {
-                let result = ready!(future.poll(cx));
-                Poll::Ready(result.map(Response::from).map_err(Error::without_url))
-            }
-            StateProj::Invalid { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error.without_url())),
-                // Polled again after it was done.
-                None => Poll::Pending,
-            },
-        }
+        let this = self.project();
+        let result = match (this.sent.as_pin_mut(), this.rejected.take()) {
+            (Some(future), _) => ready!(future.poll(cx)),
+            (None, Some(error)) => Err(error),
+            // The future was polled after it was ready.
+            (None, None) => return Poll::Pending,
+        };
+        Poll::Ready(result.map(Response::from).map_err(Error::without_url))
     }
 }
 

@@ -1,3 +1,5 @@
+//! The layers inside a library that requires a service of reqwest's types.
+
 use std::{
     error, fmt,
     pin::Pin,
@@ -9,9 +11,9 @@ use pin_project_lite::pin_project;
 use reqwest::{Body, ResponseBuilderExt as _, Url};
 use tower::Service;
 
-/// A stack of layers as a `Service<reqwest::Request>`, for libraries that speak reqwest's types.
+/// Turns a stack of layers into a `Service<reqwest::Request>`, for libraries that use reqwest's types.
 ///
-/// It is put outside of the layers, and [`ReqwestClient`](super::ReqwestClient) inside:
+/// Put it outside the layers, and [`ReqwestClient`](super::ReqwestClient) inside:
 ///
 /// ```
 /// use reqwest::redirect::Policy;
@@ -28,13 +30,13 @@ use tower::Service;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The response has what the layers have put into its extensions, such as the
-/// [`Trail`](crate::trail::Trail), and its URL is that of the request: what the layers made of it, to
-/// which a key may belong, is not told.
+/// The response keeps the extensions that the layers have set, such as the
+/// [`Trail`](crate::trail::Trail). Its URL is that of the original request, because the URL that was
+/// sent may contain a key.
 ///
 /// # Errors
 ///
-/// The stack's own, and those of a request that is none to `http`, such as one for a `data:` URL.
+/// Returns the stack's errors, and the error of a request that `http` rejects, such as one for a `data:` URL.
 #[derive(Clone, Copy, Debug)]
 pub struct ReqwestService<S> {
     inner: S,
@@ -43,28 +45,18 @@ pub struct ReqwestService<S> {
 pin_project! {
     /// The future of [`ReqwestService`].
     pub struct ReqwestServiceFuture<F, E> {
+        // `None` if `http` rejects the request.
         #[pin]
-        state: State<F, E>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F, E> {
-        Sent {
-            #[pin]
-            future: F,
-            url: Option<Url>,
-        },
-        /// The request is none to `http`.
-        Invalid { error: Option<E> },
+        sent: Option<F>,
+        rejected: Option<E>,
+        url: Option<Url>,
     }
 }
 
 // === impl ReqwestService ===
 
 impl<S> ReqwestService<S> {
-    /// Makes a service of reqwest's types of `inner`.
+    /// Wraps a stack of layers.
     pub const fn new(inner: S) -> Self {
         Self { inner }
     }
@@ -86,17 +78,16 @@ where
     }
 
     fn call(&mut self, request: reqwest::Request) -> Self::Future {
-        let url = request.url().clone();
-        let state = match http::Request::try_from(request) {
-            Ok(request) => State::Sent {
-                future: self.inner.call(request),
-                url: Some(url),
-            },
-            Err(error) => State::Invalid {
-                error: Some(error.without_url().into()),
-            },
+        let url = Some(request.url().clone());
+        let (sent, rejected) = match http::Request::try_from(request) {
+            Ok(request) => (Some(self.inner.call(request)), None),
+            Err(error) => (None, Some(error.without_url().into())),
         };
-        ReqwestServiceFuture { state }
+        ReqwestServiceFuture {
+            sent,
+            rejected,
+            url,
+        }
     }
 }
 
@@ -111,23 +102,21 @@ where
     type Output = Result<reqwest::Response, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Sent { future, url } => {
-                let mut response = ready!(future.poll(cx))?.map(Body::wrap);
-                if let Some(url) = url.take() {
-                    // reqwest has no other way to say so.
-                    let says = http::Response::builder().url(url).body(());
-                    let (says, ()) = says.unwrap_or_default().into_parts();
-                    response.extensions_mut().extend(says.extensions);
-                }
-                Poll::Ready(Ok(response.into()))
-            }
-            StateProj::Invalid { error } => match error.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                // Polled again after it was done.
-                None => Poll::Pending,
-            },
+        let this = self.project();
+        let response = match (this.sent.as_pin_mut(), this.rejected.take()) {
+            (Some(future), _) => ready!(future.poll(cx))?,
+            (None, Some(error)) => return Poll::Ready(Err(error)),
+            // The future was polled after it was ready.
+            (None, None) => return Poll::Pending,
+        };
+        let mut response = response.map(Body::wrap);
+        if let Some(url) = this.url.take() {
+            // reqwest reads the URL of a response from a private extension, which only its builder sets.
+            let with_url = http::Response::builder().url(url).body(());
+            let (with_url, ()) = with_url.unwrap_or_default().into_parts();
+            response.extensions_mut().extend(with_url.extensions);
         }
+        Poll::Ready(Ok(response.into()))
     }
 }
 

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::{
     allowance::{Allowance, End, Forgettable, Habits, Remembered, Room},
     jitter::Share,
-    origin::Origin,
     rejection::{Bucket, Rejection},
+    request::Origin,
 };
 
 /// What is limited: a model at an origin.

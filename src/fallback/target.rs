@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::{credentials::with_path, origin::Origin};
+use crate::request::{Origin, with_path};
 
 /// What a request is turned into: a model, at the request's own origin or elsewhere.
 ///

@@ -7,12 +7,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{ReplayError, RequestBody, tape::Reader};
+use super::{error::ReplayError, shared::Reader};
 
-/// A body that the layers can play any number of times.
+/// A request body that the layers can send any number of times.
 ///
-/// It is also the adapter for every body type that does not implement [`RequestBody`]: it
-/// implements it for any `B`. Put it on outside the layers; hyper's client takes it as it is.
+/// It implements [`RequestBody`](super::RequestBody) for any `B`, so it is also the adapter for the body
+/// types that do not implement the trait. Wrap the body outside the layers. hyper's client accepts a
+/// `ReplayBody` unchanged.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -26,47 +27,48 @@ use super::{ReplayError, RequestBody, tape::Reader};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
-/// A body that is not `Unpin` goes in as `Box::pin(body)`; hyper's client asks the same of it.
+/// Pass a body that is not `Unpin` as `Box::pin(body)`, as for hyper's client.
 ///
-/// Its error is the body's own, or [`ReplayError::Interrupted`] where a rejected attempt is cut short.
+/// The error is the body's own, or [`ReplayError::Interrupted`] if a rejected attempt is cut short.
 pub struct ReplayBody<B: Body> {
-    pub(super) inner: Inner<B>,
+    pub(super) content: Content<B>,
 }
 
-pub(super) enum Inner<B: Body> {
+pub(super) enum Content<B: Body> {
     /// Not recorded.
     Fresh(B),
-    /// In memory; what is left of it.
+    /// In memory: the bytes that were not sent yet.
     Memory(Bytes),
-    Tape(Reader<B>),
+    /// Recorded while it streams.
+    Shared(Reader<B>),
 }
 
 // === impl ReplayBody ===
 
 impl<B: Body> ReplayBody<B> {
-    /// Wraps a body that nobody has read from yet.
+    /// Wraps a body that was not read from yet.
     pub fn new(body: B) -> Self {
         Self {
-            inner: Inner::Fresh(body),
+            content: Content::Fresh(body),
         }
     }
 
-    /// The bytes, if the body is known to be in memory.
+    /// Returns the bytes, if the body is known to be in memory.
     ///
-    /// A type that has a constructor for bytes should use it, so that the client below still sees
-    /// a body in memory.
+    /// If the client's body type has a constructor for bytes, use it, so that the client still sees a
+    /// body in memory.
     pub fn as_bytes(&self) -> Option<&Bytes> {
-        match &self.inner {
-            Inner::Memory(bytes) => Some(bytes),
-            Inner::Fresh(_) | Inner::Tape(_) => None,
+        match &self.content {
+            Content::Memory(bytes) => Some(bytes),
+            Content::Fresh(_) | Content::Shared(_) => None,
         }
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
-    /// All that can be read without waiting; for bodies that never wait.
+    /// Returns all bytes that can be read without waiting, for bodies that never wait.
     pub(super) fn read_now(mut self) -> Bytes {
-        if let Inner::Memory(bytes) = self.inner {
+        if let Content::Memory(bytes) = self.content {
             return bytes;
         }
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -82,18 +84,18 @@ impl<B: Body<Data = Bytes> + Unpin> ReplayBody<B> {
 }
 
 impl<B: Body> ReplayBody<B> {
-    /// The request was sent before and goes out again with this body: the readers before it are done.
+    /// Marks the attempts before the one with this body as rejected.
     pub(crate) fn reject_older(&self) {
-        if let Inner::Tape(reader) = &self.inner {
+        if let Content::Shared(reader) = &self.content {
             reader.reject_older();
         }
     }
 
-    /// It goes into a body that cannot fail, and reads on where it would end with
-    /// [`ReplayError::Interrupted`].
-    pub(super) fn never_fails(&self) {
-        if let Inner::Tape(reader) = &self.inner {
-            reader.never_fails();
+    /// Lets this body read on if it would end with [`ReplayError::Interrupted`], because the client's body
+    /// type cannot hold that error.
+    pub(super) fn set_infallible(&self) {
+        if let Content::Shared(reader) = &self.content {
+            reader.set_infallible();
         }
     }
 }
@@ -101,7 +103,7 @@ impl<B: Body> ReplayBody<B> {
 impl<B: Body> From<Bytes> for ReplayBody<B> {
     fn from(bytes: Bytes) -> Self {
         Self {
-            inner: Inner::Memory(bytes),
+            content: Content::Memory(bytes),
         }
     }
 }
@@ -114,53 +116,41 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ReplayBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut self.inner {
-            Inner::Fresh(body) => {
+        match &mut self.content {
+            Content::Fresh(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(ReplayError::Body)))
             }
-            Inner::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Inner::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Inner::Tape(reader) => Pin::new(reader).poll_frame(cx),
+            Content::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Content::Shared(reader) => Pin::new(reader).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.inner {
-            Inner::Fresh(body) => body.is_end_stream(),
-            Inner::Memory(bytes) => bytes.is_empty(),
-            Inner::Tape(reader) => reader.is_end_stream(),
+        match &self.content {
+            Content::Fresh(body) => body.is_end_stream(),
+            Content::Memory(bytes) => bytes.is_empty(),
+            Content::Shared(reader) => reader.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.inner {
-            Inner::Fresh(body) => body.size_hint(),
-            Inner::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Inner::Tape(reader) => reader.size_hint(),
+        match &self.content {
+            Content::Fresh(body) => body.size_hint(),
+            Content::Memory(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Shared(reader) => reader.size_hint(),
         }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> RequestBody for ReplayBody<B> {
-    type Source = B;
-
-    fn into_replay(self) -> ReplayBody<B> {
-        self
-    }
-
-    fn from_replay(replay: ReplayBody<B>) -> Self {
-        replay
     }
 }
 
 impl<B: Body> fmt::Debug for ReplayBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A prompt is nobody's business but the provider's.
-        let kind = match &self.inner {
-            Inner::Fresh(_) => "not recorded",
-            Inner::Memory(_) => "in memory",
-            Inner::Tape(_) => "streaming",
+        // The content is not printed, because it may be a confidential prompt.
+        let kind = match &self.content {
+            Content::Fresh(_) => "not recorded",
+            Content::Memory(_) => "in memory",
+            Content::Shared(_) => "streaming",
         };
         write!(f, "ReplayBody({kind})")
     }

@@ -1,50 +1,48 @@
 //! The end of the request that an upload belongs to.
 
 use std::{
-    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Waker,
 };
 
-/// Whether a request is over.
+/// Says whether a request is over, and wakes those that wait for it.
 ///
-/// The outermost layer that records an upload makes one, and the inner layers share it. An inner layer may
-/// have its answer, and the outer layer sends the request again: an upload that the inner layer rejected
-/// still goes on.
-#[derive(Clone, Default)]
-pub(crate) struct Ending(Arc<Mutex<State>>);
-
-#[derive(Default)]
-struct State {
-    is_over: bool,
-    wakers: Vec<Waker>,
-}
+/// The outermost layer that records an upload creates it, and the inner layers share it. When an inner
+/// layer returns, an outer layer may send the request again. So an upload that the inner layer rejected
+/// goes on until the outermost layer returns.
+#[derive(Clone)]
+pub(crate) struct Ending(Arc<Mutex<Option<Vec<Waker>>>>);
 
 // === impl Ending ===
 
 impl Ending {
     pub(super) fn is_over(&self) -> bool {
-        self.lock().is_over
+        self.lock().is_none()
     }
 
-    /// The request is over: the layer that made this has its answer, or was dropped.
+    /// Ends the request: the layer that created this has returned, or was dropped.
     pub(super) fn end(&self) {
-        let mut state = self.lock();
-        state.is_over = true;
-        let wakers = mem::take(&mut state.wakers);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        let wakers = self.lock().take();
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
     /// Wakes this waker when the request ends, if it is not over.
     pub(super) fn register(&self, waker: &Waker) {
-        let mut state = self.lock();
-        if !state.is_over && !state.wakers.iter().any(|known| known.will_wake(waker)) {
-            state.wakers.push(waker.clone());
+        if let Some(wakers) = &mut *self.lock() {
+            if !wakers.iter().any(|known| known.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Returns the wakers of those that wait; `None` if the request is over.
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Waker>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Ending {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Some(Vec::new()))))
     }
 }

@@ -1,25 +1,14 @@
-//! How a replayed body fails.
+//! How a replayed body fails, and why a body cannot be replayed.
 
-use std::{
-    any::Any,
-    error::Error,
-    fmt, io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::{error::Error, fmt};
 
-use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-
-use super::ReplayBody;
-
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The error of a [`ReplayBody`].
 ///
-/// It converts to a boxed error as clients ask for one, [`Body`](Self::Body) as what is in it. No call
-/// ends with [`Interrupted`](Self::Interrupted): it only frees the stream or connection of an attempt
-/// that was answered before.
+/// It converts to the boxed error that clients require; [`Body`](Self::Body) becomes the error inside it.
+/// No call ends with [`Interrupted`](Self::Interrupted). That error only frees the stream or connection
+/// of an attempt that already has its response.
 ///
 /// ```
 /// use tower_429::replay::ReplayError;
@@ -31,39 +20,22 @@ type BoxError = Box<dyn Error + Send + Sync>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReplayError<E> {
-    /// The body failed by itself.
+    /// The source of the body failed.
     Body(E),
     /// The attempt was rejected before its body had ended, and the rest of the body is not sent.
     Interrupted,
 }
 
-/// Plays a body for a client that takes the error of its source and no other.
-pub(super) struct OwnError<B: Body> {
-    replay: ReplayBody<B>,
-    interrupted: Option<fn() -> B::Error>,
+/// Why a request cannot be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotReplayable {
+    /// The body is larger than the bound of the recording.
+    TooLarge,
+    /// The body failed while it was read.
+    BodyFailed,
 }
 
-const INTERRUPTED: &str = "the attempt was rejected before its body had ended";
-
-/// Builds an interruption as an `E`, if that is a type that can say it.
-fn interrupted<E: 'static>() -> Option<fn() -> E> {
-    let io: fn() -> io::Error = || io::Error::other(INTERRUPTED);
-    let boxed: fn() -> BoxError = || INTERRUPTED.into();
-    let owned: fn() -> String = || INTERRUPTED.into();
-    let borrowed: fn() -> &'static str = || INTERRUPTED;
-    #[cfg(feature = "axum")]
-    let axum: fn() -> axum_core::Error = || axum_core::Error::new(INTERRUPTED);
-    let all: &[&dyn Any] = &[
-        &io,
-        &boxed,
-        &owned,
-        &borrowed,
-        #[cfg(feature = "axum")]
-        &axum,
-    ];
-    let mut of_this_type = all.iter().filter_map(|build| build.downcast_ref());
-    of_this_type.next().copied()
-}
+pub(super) const INTERRUPTED: &str = "the attempt was rejected before its body had ended";
 
 // === impl ReplayError ===
 
@@ -76,56 +48,12 @@ impl<E: fmt::Display> fmt::Display for ReplayError<E> {
     }
 }
 
-// It does not implement `Error`, because a boxed error, which many bodies have, does not either.
+// It does not implement `Error`, because many bodies fail with a boxed error, which does not either.
 impl<E: Into<BoxError>> From<ReplayError<E>> for BoxError {
     fn from(error: ReplayError<E>) -> Self {
         match error {
             ReplayError::Body(error) => error.into(),
             ReplayError::Interrupted => INTERRUPTED.into(),
         }
-    }
-}
-
-// === impl OwnError ===
-
-impl<B: Body<Error: 'static>> OwnError<B> {
-    pub(super) fn new(replay: ReplayBody<B>) -> Self {
-        let interrupted = interrupted();
-        if interrupted.is_none() {
-            replay.never_fails();
-        }
-        Self {
-            replay,
-            interrupted,
-        }
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for OwnError<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        match ready!(Pin::new(&mut self.replay).poll_frame(cx)) {
-            Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-            Some(Err(ReplayError::Body(error))) => Poll::Ready(Some(Err(error))),
-            Some(Err(ReplayError::Interrupted)) => match self.interrupted {
-                Some(build) => Poll::Ready(Some(Err(build()))),
-                // The reader knows, and does not come here.
-                None => Poll::Pending,
-            },
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.replay.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.replay.size_hint()
     }
 }

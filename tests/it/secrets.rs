@@ -142,7 +142,7 @@ async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
     printed.debug(&response);
     printed.debug(&call);
     printed.debug(&call.trail());
-    telemetry::observe("pool", &pool);
+    pool.record_metrics("pool");
     printed.debug(&(service, pool.clone(), pool.snapshot()));
     provider
 }
@@ -203,9 +203,9 @@ async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail
         }
         #[cfg(feature = "tracing")]
         for told in [
-            "layer=\"key_rotation\"",
-            "layer=\"backoff\"",
-            "layer=\"fallback\"",
+            "next key",
+            "rate limited, waiting",
+            "rate limited, next target",
             "key=\"one\"",
             "model=\"m\"",
             "WARN",
@@ -213,14 +213,14 @@ async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail
             "POST otel.kind=\"client\"",
             "server.address=\"api.example\"",
             "tower_429.key=\"",
-            "tower_429.outcome=\"refused\"",
+            "tower_429.outcome=\"rejected\"",
         ] {
             assert!(text.contains(told), "{told} is told in {text}");
         }
         #[cfg(feature = "metrics")]
         for told in [
             "tower_429_attempts_total{host=\"other.example\"",
-            "tower_429_keys{pool=\"pool\",state=\"cooling\"}",
+            "tower_429_keys{pool=\"pool\",state=\"on_cooldown\"}",
         ] {
             assert!(text.contains(told), "{told} is told in {text}");
         }

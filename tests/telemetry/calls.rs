@@ -185,16 +185,16 @@ async fn a_call_is_one_span_with_an_event_for_each_attempt() {
     let expected = [
         Told::Open("POST"),
         event(
-            "INFO limited; asking with the next key attempt=1 i64 hint=2s key=alpha \
-             layer=key_rotation model=large reason=RateLimited status=429 i64",
+            "INFO rate limited, next key attempt=1 i64 key=alpha model=large \
+             retry_after_ms=2000 i64 status=429 i64",
         ),
         event(
-            "INFO limited; waiting attempt=2 i64 hint=3600s key=beta layer=backoff model=large \
-             reason=RateLimited status=429 i64 wait=1.999s",
+            "INFO rate limited, waiting attempt=2 i64 key=beta model=large status=429 i64 \
+             wait_ms=1999 i64",
         ),
         event(
-            "INFO limited; asking the next target attempt=3 i64 hint=3600s key=alpha layer=fallback \
-             model=large reason=RateLimited status=429 i64",
+            "INFO rate limited, next target attempt=3 i64 key=alpha model=large \
+             retry_after_ms=3600000 i64 status=429 i64",
         ),
         event(
             "DEBUG answered attempt=4 i64 key=alpha model=small status=200 i64 target_name=small",
@@ -230,7 +230,7 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
     let pool = pool();
     let response = stack(&pool, provider()).oneshot(chat("large")).await;
     assert_eq!(response.unwrap().status(), 200);
-    telemetry::observe("openai", &pool);
+    pool.record_metrics("openai");
     let expected = [
         r#"tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 1"#,
         r#"tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 3"#,
@@ -251,7 +251,7 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
     assert_eq!(series(&recorder), expected);
 
     tokio::time::advance(Duration::from_secs(3601)).await;
-    telemetry::observe("openai", &pool);
+    pool.record_metrics("openai");
     let free = r#"tower_429_keys{pool="openai",state="free"} 2"#;
     assert!(series(&recorder).iter().any(|line| line == free));
 }
@@ -422,10 +422,10 @@ async fn event_says_kind_and_sources_of_an_error_in_every_order() {
         };
         result.unwrap_err();
         let error = "error=reset by https://api.example/… error_kind=ConnectionReset key=alpha";
-        let returned = "failed; handed to the caller: attempts used up";
+        let returned = "failed, returned by backoff: attempts used up";
         let expected = [
-            format!("INFO failed; waiting attempt=1 i64 {error} layer=backoff wait=1s"),
-            format!("WARN {returned} attempt=2 i64 {error} layer=backoff"),
+            format!("INFO failed, waiting attempt=1 i64 {error} wait_ms=1000 i64"),
+            format!("WARN {returned} attempt=2 i64 {error}"),
         ]
         .map(Told::Event);
         let told = collector.told();
@@ -519,7 +519,8 @@ async fn a_call_cut_at_its_deadline_is_timed_out_in_every_order() {
     let by_request = each_cut!(None, deadline, Call::new().deadline(deadline));
     let late = each_cut!(None, deadline, Call::new().deadline(secs(5)));
     for cut in by_layer.into_iter().chain(by_request).chain(late) {
-        let event = "WARN timed out during a send attempts=2 i64 elapsed=10s key=beta model=m";
+        let event =
+            "WARN timed out during a send attempts=2 i64 elapsed_ms=10000 i64 key=beta model=m";
         let has_model = cut.span.contains_key("tower_429.model");
         let event = match has_model {
             true => event,
@@ -544,7 +545,7 @@ async fn a_call_that_the_caller_leaves_before_its_deadline_is_dropped() {
     let without_deadline = each_cut!(None, secs(10), Call::new());
     let before = each_cut!(Some(secs(11)), secs(10), Call::new());
     for cut in without_deadline.into_iter().chain(before) {
-        let event = "DEBUG dropped by the caller during a send attempts=2 i64 elapsed=10s key=beta";
+        let event = "DEBUG dropped by the caller during a send attempts=2 i64 elapsed_ms=10000 i64 key=beta";
         let [told] = &cut.events[..] else {
             panic!("{cut:?}");
         };
@@ -568,7 +569,7 @@ async fn event_of_a_dropped_call_says_that_it_was_waiting() {
     let left = tokio::time::timeout(secs(10), stack.oneshot(chat("m"))).await;
     assert!(left.is_err());
     let told = collector.told();
-    let event = "DEBUG dropped by the caller before a send attempts=2 i64 elapsed=10s waited=1s";
+    let event = "DEBUG dropped by the caller before a send attempts=2 i64 elapsed_ms=10000 i64 waited_ms=1000 i64";
     assert_eq!(told[told.len() - 2], Told::Event(event.into()));
 }
 
@@ -613,9 +614,9 @@ async fn what_the_documentation_shows_is_what_is_told() {
     let pool = pool();
     let response = stack(&pool, provider()).oneshot(chat("large")).await;
     assert_eq!(response.unwrap().status(), 200);
-    telemetry::observe("openai", &pool);
+    pool.record_metrics("openai");
 
-    let page = include_str!("../../src/telemetry.rs").replace("//! ", "");
+    let page = include_str!("../../src/telemetry/mod.rs").replace("//! ", "");
     let readme = include_str!("../../README.md");
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     println!("{log}\n{}", recorder.handle().render());

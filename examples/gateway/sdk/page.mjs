@@ -89,7 +89,7 @@ try {
   console.log("  ok: tables have captions, headers their scope, and colours their words");
 
   const metrics = await (await fetch(`${GATEWAY_URL}/metrics`)).text();
-  assert.match(metrics, /^tower_429_keys\{pool="openai",state="cooling"\} 1$/m);
+  assert.match(metrics, /^tower_429_keys\{pool="openai",state="on_cooldown"\} 1$/m);
   const told = [metrics, await page.content(), ...(await Promise.all(received))].join("\n");
   for (const secret of ["secret-search", "secret-chat", "revoked-secret"]) {
     assert.ok(!told.includes(secret), `the page knows ${secret}`);

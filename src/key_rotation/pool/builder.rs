@@ -16,9 +16,12 @@ use super::{
 };
 use crate::{
     allowance,
-    credentials::{self, Credential, Place},
     key_rotation::Key,
-    origin::Origin,
+    request::{
+        Origin,
+        credentials::{Credential, CredentialLocation as Place},
+        has_room,
+    },
 };
 
 /// Says where keys go, for which origins they are, and in which order they are used.
@@ -259,7 +262,7 @@ impl Scheme {
 impl Scheme {
     /// Whether a request for `uri` has room for each key.
     pub(super) fn fits(&self, uri: &Uri) -> bool {
-        credentials::has_room(uri, self.longest.load(Ordering::Relaxed))
+        has_room(uri, self.longest.load(Ordering::Relaxed))
     }
 }
 

@@ -29,9 +29,8 @@ use tokio::time::Instant;
 use super::Key;
 use crate::{
     clock,
-    credentials::Credential,
-    origin::Origin,
     rejection::{Bucket, Reason, Rejection},
+    request::{Origin, credentials::Credential},
 };
 use builder::Scheme;
 pub use builder::{KeyPoolBuilder, PoolError};

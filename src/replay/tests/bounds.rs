@@ -1,33 +1,33 @@
-//! What is too large is sent once.
+//! A body over the bound is sent once.
 
 use super::*;
 
 #[test]
-fn a_body_in_very_many_pieces_is_not_kept_however_short_they_are() {
-    for whole_first in [false, true] {
+fn body_in_too_many_chunks_is_not_kept_however_short_they_are() {
+    for reads_whole in [false, true] {
         let fed = Fed::default();
         let mut recording = record(ReplayBody::new(fed.clone()), u64::MAX);
         let mut reader = recording.reader().unwrap();
         for _ in 0..=64 * 1024 {
             assert_eq!(recording.not_replayable(), None);
             fed.chunk("a");
-            if !whole_first {
+            if !reads_whole {
                 assert!(poll(&mut reader, &Arc::default()).is_ready());
             }
         }
-        if whole_first {
+        if reads_whole {
             assert_eq!(whole(&recording), Poll::Ready(None));
         }
         fed.end();
         assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
         let (rest, end) = read(&mut reader);
         assert_eq!(end, END);
-        assert_eq!(rest.len(), if whole_first { 64 * 1024 + 1 } else { 0 });
+        assert_eq!(rest.len(), if reads_whole { 64 * 1024 + 1 } else { 0 });
     }
 }
 
 #[test]
-fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
+fn body_known_to_exceed_the_bound_is_sent_once() {
     let mut recording = record(ReplayBody::new(Fed::of_length(11)), 10);
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
     assert!(recording.reader().is_some());
@@ -35,7 +35,7 @@ fn a_body_known_to_be_larger_than_the_bound_is_sent_once() {
 }
 
 #[test]
-fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
+fn body_that_outgrows_the_bound_streams_on_and_is_not_kept() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 4);
     let mut first = recording.reader().unwrap();
@@ -45,7 +45,10 @@ fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
     fed.chunk("e");
     assert_eq!(read(&mut first), ("e".into(), Poll::Pending));
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
-    assert!(recording.reader().is_none(), "it would wait for ever");
+    assert!(
+        recording.reader().is_none(),
+        "its reader would stay pending for ever"
+    );
     fed.chunk("f");
     fed.end();
     assert_eq!(read(&mut first), ("f".into(), END));
@@ -53,7 +56,7 @@ fn a_body_found_larger_than_the_bound_streams_on_and_is_not_kept() {
 }
 
 #[test]
-fn a_body_too_large_to_be_had_whole_is_still_sent_once() {
+fn body_too_large_to_read_whole_is_still_sent_once() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 4);
     fed.chunk("abc");

@@ -1,8 +1,8 @@
-//! Recordings of a body whose frames the test hands in.
+//! Recordings of a body whose frames the test provides.
 
 mod bounds;
-mod playing;
 mod rejected;
+mod replaying;
 mod sharing;
 
 use std::{
@@ -20,7 +20,7 @@ use super::{NotReplayable, Recording, ReplayBody, ReplayError};
 
 type Item = Result<Frame<Bytes>, &'static str>;
 
-/// A body whose frames the test hands in, one at a time.
+/// A body whose frames the test provides one at a time.
 #[derive(Clone, Default)]
 struct Fed(Arc<Mutex<Feed>>);
 
@@ -95,7 +95,7 @@ impl Body for Fed {
     }
 }
 
-/// The recording of the only layer.
+/// Records a body as the only layer.
 fn record<B: Body<Data = Bytes> + Unpin>(body: ReplayBody<B>, limit: u64) -> Recording<B> {
     Recording::new(body, limit, &mut None)
 }
@@ -122,7 +122,7 @@ fn poll<B: Body<Data = Bytes> + Unpin>(
     Pin::new(body).poll_frame(&mut Context::from_waker(&Waker::from(woken.clone())))
 }
 
-/// Everything that comes without waiting, and how it stopped.
+/// Reads until the body ends or is pending. Returns the text and the last poll.
 fn read<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> (String, Poll<Option<B::Error>>) {
     let mut text = String::new();
     loop {

@@ -1,14 +1,14 @@
-//! Readers of attempts that were rejected share what comes, and end with the call at the latest.
+//! Readers of rejected attempts continue, and end with the call at the latest.
 
 use http_body_util::combinators::UnsyncBoxBody;
 
 use super::*;
 use crate::replay::RequestBody;
 
-/// The body as a client takes it that knows no error but the caller's.
+/// The body type of a client that accepts only the error type of the source.
 type Client = UnsyncBoxBody<Bytes, &'static str>;
 
-/// A recording with a reader of a rejected attempt and the one after it.
+/// Returns a recording, the reader of a rejected attempt and the next reader.
 fn rejected(fed: &Fed, limit: u64) -> (Recording<Fed>, ReplayBody<Fed>, ReplayBody<Fed>) {
     let mut recording = record(ReplayBody::new(fed.clone()), limit);
     let old = recording.reader().unwrap();
@@ -35,7 +35,7 @@ fn reader_is_interrupted_and_woken_when_the_body_outgrows_the_bound() {
 }
 
 #[test]
-fn reader_that_would_outgrow_the_bound_is_interrupted_in_the_wait() {
+fn interim_leader_is_interrupted_when_the_body_outgrows_the_bound() {
     let fed = Fed::default();
     let (_recording, mut old, mut new) = rejected(&fed, 4);
     fed.chunk("abcd");
@@ -46,7 +46,7 @@ fn reader_that_would_outgrow_the_bound_is_interrupted_in_the_wait() {
 }
 
 #[test]
-fn reader_plays_what_is_recorded_after_its_call_and_is_interrupted_then() {
+fn reader_reads_the_recording_after_its_call_and_is_then_interrupted() {
     let fed = Fed::default();
     let (mut recording, mut old, mut new) = rejected(&fed, 100);
     let woken = Arc::<Woken>::default();
@@ -58,11 +58,15 @@ fn reader_plays_what_is_recorded_after_its_call_and_is_interrupted_then() {
     assert_eq!(read(&mut old), ("ab".into(), INTERRUPTED));
     fed.chunk("c");
     fed.end();
-    assert_eq!(read(&mut new), ("c".into(), END), "the last attempt's own");
+    assert_eq!(
+        read(&mut new),
+        ("c".into(), END),
+        "the last attempt is not interrupted"
+    );
 }
 
 #[test]
-fn reader_ends_with_its_body_where_the_call_ended_after_that() {
+fn reader_ends_cleanly_if_the_body_ended_before_the_call() {
     let fed = Fed::default();
     let (mut recording, mut old, mut new) = rejected(&fed, 100);
     fed.chunk("ab");
@@ -74,7 +78,7 @@ fn reader_ends_with_its_body_where_the_call_ended_after_that() {
 }
 
 #[test]
-fn reader_of_a_call_dropped_while_it_waits_is_interrupted() {
+fn reader_of_a_call_that_is_dropped_in_a_wait_is_interrupted() {
     let fed = Fed::default();
     let (recording, mut old, new) = rejected(&fed, 100);
     let woken = Arc::<Woken>::default();
@@ -87,7 +91,7 @@ fn reader_of_a_call_dropped_while_it_waits_is_interrupted() {
 }
 
 #[test]
-fn reader_whose_frame_was_left_to_the_next_is_never_ended_cleanly() {
+fn reader_whose_frame_was_left_to_the_next_never_ends_cleanly() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 4);
     let mut old = recording.reader().unwrap();
@@ -102,7 +106,7 @@ fn reader_whose_frame_was_left_to_the_next_is_never_ended_cleanly() {
 }
 
 #[test]
-fn reader_in_a_body_with_a_type_for_it_ends_with_that_error() {
+fn reader_in_a_boxed_body_ends_with_the_boxed_error_type() {
     let source = Client::new(http_body_util::StreamBody::new(futures::stream::pending()));
     let mut recording = record(ReplayBody::new(source), 100);
     let mut old = Client::from_replay(recording.reader().unwrap());
@@ -121,7 +125,7 @@ fn reader_in_a_body_with_a_type_for_it_ends_with_that_error() {
 enum Never {}
 
 #[test]
-fn reader_in_a_body_that_cannot_fail_goes_on_where_others_end() {
+fn reader_in_a_body_that_cannot_fail_reads_to_the_end() {
     let (feed, mut fed) = tokio::sync::mpsc::unbounded_channel::<&'static str>();
     let pieces = futures::stream::poll_fn(move |cx| fed.poll_recv(cx));
     let pieces = futures::StreamExt::map(pieces, |piece| Ok(Frame::data(Bytes::from(piece))));
@@ -132,7 +136,7 @@ fn reader_in_a_body_that_cannot_fail_goes_on_where_others_end() {
     next.reject_older();
     let mut new = UnsyncBoxBody::from_replay(next);
     assert_eq!(read(&mut new).0, "");
-    // More than the bound at once: the one that leads waits for the other.
+    // More than the bound at once, so the leader yields to the follower.
     let mut got = [String::new(), String::new()];
     for _ in 0..100 {
         feed.send("abc").unwrap();
@@ -147,14 +151,17 @@ fn reader_in_a_body_that_cannot_fail_goes_on_where_others_end() {
     assert_eq!(read(&mut old), ("def".into(), Poll::Pending));
     drop(feed);
     let woken = Arc::<Woken>::default();
-    assert!(poll(&mut old, &woken).is_pending(), "not before its call");
+    assert!(
+        poll(&mut old, &woken).is_pending(),
+        "it must not end before its call"
+    );
     recording.end();
     assert!(woken.take());
     assert_eq!(read(&mut old), (String::new(), Poll::Ready(None)));
 }
 
 #[test]
-fn leader_stops_waiting_for_a_body_that_cannot_fail_and_does_not_come() {
+fn leader_stops_waiting_for_a_follower_that_does_not_read() {
     let pieces = (0..10).map(|_| Ok(Frame::data(Bytes::from("abc"))));
     let source = http_body_util::StreamBody::new(futures::stream::iter(pieces));
     let source = UnsyncBoxBody::<_, Never>::new(source);
@@ -172,7 +179,7 @@ fn leader_stops_waiting_for_a_body_that_cannot_fail_and_does_not_come() {
                 got.push_str(std::str::from_utf8(&chunk).unwrap());
             }
             Poll::Ready(None) => break,
-            Poll::Pending => assert!(woken.take(), "it waits for nobody"),
+            Poll::Pending => assert!(woken.take(), "the leader wakes itself"),
         }
     }
     assert_eq!(got, "abc".repeat(10));

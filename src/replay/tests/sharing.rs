@@ -1,9 +1,9 @@
-//! The whole body, and one recording for several layers.
+//! Reading the whole body, and one recording for several layers.
 
 use super::*;
 
 #[test]
-fn the_whole_body_can_be_waited_for_and_still_be_played() {
+fn body_can_be_read_whole_and_still_be_replayed() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut first = recording.reader().unwrap();
@@ -17,7 +17,7 @@ fn the_whole_body_can_be_waited_for_and_still_be_played() {
 }
 
 #[test]
-fn an_error_met_while_waiting_for_the_whole_stays_for_the_next_reader() {
+fn source_error_in_poll_whole_stays_for_the_next_reader() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     fed.chunk("a");
@@ -29,7 +29,7 @@ fn an_error_met_while_waiting_for_the_whole_stays_for_the_next_reader() {
 }
 
 #[test]
-fn three_layers_share_one_recording() {
+fn stacked_layers_share_one_recording() {
     let fed = Fed::default();
     let mut outer = record(ReplayBody::new(fed.clone()), 100);
     let mut inner = Recording::new(outer.reader().unwrap(), 100, &mut None);
@@ -44,17 +44,17 @@ fn three_layers_share_one_recording() {
 }
 
 #[test]
-fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
+fn inner_layer_takes_over_the_lead_with_the_recording() {
     let fed = Fed::default();
     let mut outer = record(ReplayBody::new(fed.clone()), 2);
-    let mut refused = outer.reader().unwrap();
+    let mut rejected_body = outer.reader().unwrap();
     fed.chunk("ab");
-    assert_eq!(read(&mut refused), ("ab".into(), Poll::Pending));
+    assert_eq!(read(&mut rejected_body), ("ab".into(), Poll::Pending));
     let mut inner = Recording::new(outer.reader().unwrap(), 2, &mut None);
     fed.chunk("c");
     fed.end();
     assert_eq!(
-        read(&mut refused),
+        read(&mut rejected_body),
         (String::new(), Poll::Pending),
         "it would outgrow the bound before the inner layer has sent anything"
     );
@@ -65,7 +65,7 @@ fn a_layer_further_in_takes_over_the_lead_with_the_recording() {
 fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
     let (fed, mut ending) = (Fed::default(), None);
     let source = || ReplayBody::new(fed.clone());
-    // Each layer boxes the body, so each has a recording of its own.
+    // Each layer boxes the body, so each has its own recording.
     let mut outer = Recording::new(source(), 100, &mut ending);
     let mut inner = Recording::new(source(), 100, &mut ending);
     let mut old = inner.reader().unwrap();
@@ -83,7 +83,7 @@ fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
 fn rejected_reader_ends_with_the_outermost_layer_that_records() {
     let fed = Fed::default();
     let mut ending = None;
-    // The outer layer has the body in memory, or sends it once; a service between makes a stream of it.
+    // The outer layer has the body in memory or sends it once. A service between turns it into a stream.
     let outer = Recording::new(ReplayBody::new(Fed::of_length(2)), 1, &mut ending);
     let mut inner = Recording::new(ReplayBody::new(fed.clone()), 100, &mut ending);
     let mut old = inner.reader().unwrap();
@@ -107,6 +107,6 @@ fn body_is_released_when_only_rejected_readers_are_left() {
     assert_eq!(read(&mut new), ("ab".into(), Poll::Pending));
     drop(recording);
     drop(new);
-    assert!(!fed.is_held(), "the upload is not kept open for nobody");
+    assert!(!fed.is_held(), "no reader is left that needs the source");
     assert_eq!(read(&mut old), (String::new(), INTERRUPTED));
 }

@@ -39,7 +39,7 @@ async fn who_listens_by_log_hears_of_each_attempt() {
     let attempts = lines.iter().filter(|line| line.contains("attempt="));
     let attempts: Vec<_> = attempts.map(String::as_str).collect();
     let expected = [
-        r#"INFO limited; asking with the next key layer="key_rotation" attempt=1 status=429 reason=RateLimited hint=5s key="key-1""#,
+        r#"INFO rate limited, next key attempt=1 status=429 retry_after_ms=5000 key="key-1""#,
         r#"DEBUG answered attempt=2 status=200 key="key-2""#,
     ];
     assert_eq!(attempts, expected);

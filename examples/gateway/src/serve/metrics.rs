@@ -44,7 +44,7 @@ pub(super) fn answered(upstream: Option<&Upstream>, status: StatusCode) {
 /// The state of the keys as it is now, and everything that was counted.
 pub(super) fn render(upstreams: &[Upstream], handle: &PrometheusHandle) -> String {
     for upstream in upstreams {
-        telemetry::observe(&upstream.name, &upstream.pool);
+        upstream.pool.record_metrics(&upstream.name);
     }
     handle.render()
 }

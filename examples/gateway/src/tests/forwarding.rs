@@ -273,7 +273,7 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway_that_says_why() {
     drop(upstream);
     let (head, body) = gateway.ask(&chat("large", "")).await;
     assert_eq!(head.status(), 502);
-    assert!(body.contains("rejected"), "{body}");
+    assert!(body.contains("refused"), "{body}");
     assert!(!body.contains("sk-secret"), "{body}");
 }
 

@@ -218,7 +218,8 @@ async fn a_model_that_one_key_has_used_up_is_served_by_the_next_key_and_no_lesse
 /// A line of the log without what is different in each run.
 fn without_figures(line: &str) -> String {
     let line = line.split(" time.busy=").next().unwrap_or_default();
-    let varies = |word: &&str| !word.starts_with("server.port=") && !word.starts_with("hint=");
+    let varies =
+        |word: &&str| !word.starts_with("server.port=") && !word.starts_with("retry_after_ms=");
     line.split(' ').filter(varies).collect::<Vec<_>>().join(" ")
 }
 

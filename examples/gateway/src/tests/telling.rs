@@ -127,14 +127,14 @@ async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
     series.sort_unstable();
     let expected = [
         "tower_429_attempts_total{host=\"127.0.0.1\",target=\"fallback\",outcome=\"answered\"} 1",
-        "tower_429_attempts_total{host=\"127.0.0.1\",target=\"own\",outcome=\"refused\"} 2",
+        "tower_429_attempts_total{host=\"127.0.0.1\",target=\"own\",outcome=\"rejected\"} 2",
         "tower_429_calls_total{host=\"127.0.0.1\",outcome=\"answered\"} 1",
         "tower_429_fallbacks_total{host=\"127.0.0.1\"} 1",
         "tower_429_gateway_answers_total{upstream=\"\",status=\"404\"} 1",
         "tower_429_gateway_answers_total{upstream=\"provider\",status=\"200\"} 1",
-        "tower_429_keys{pool=\"provider\",state=\"cooling\"} 0",
         "tower_429_keys{pool=\"provider\",state=\"free\"} 0",
         "tower_429_keys{pool=\"provider\",state=\"limited\"} 2",
+        "tower_429_keys{pool=\"provider\",state=\"on_cooldown\"} 0",
         "tower_429_rejections_total{host=\"127.0.0.1\",reason=\"rate_limited\"} 2",
         "tower_429_rotations_total{host=\"127.0.0.1\"} 1",
     ];
@@ -147,22 +147,21 @@ async fn a_call_with_a_rotation_and_a_fallback_is_a_span_with_an_event_for_each_
     let upstream = Upstream::start().await;
     let _gateway = rotate_and_fall_back(&upstream).await;
     let port = upstream.address.port();
-    let span = format!(
-        "POST{{otel.kind=\"client\" http.request.method=\"POST\" server.address=\"127.0.0.1\" server.port={port}"
-    );
-    let of = "status=429 reason=RateLimited hint=1800s";
+    let span =
+        format!("POST{{otel.kind=\"client\" server.address=\"127.0.0.1\" server.port={port}");
+    let of = "status=429 retry_after_ms=1800000";
     let expected = [
         format!(
-            "INFO {span}}}: limited; asking with the next key layer=\"key_rotation\" attempt=1 {of} key=\"KEY_1\" model=\"large\""
+            "INFO {span}}}: rate limited, next key attempt=1 {of} key=\"KEY_1\" model=\"large\""
         ),
         format!(
-            "INFO {span}}}: limited; asking the next target layer=\"fallback\" attempt=2 {of} key=\"KEY_2\" model=\"large\""
+            "INFO {span}}}: rate limited, next target attempt=2 {of} key=\"KEY_2\" model=\"large\""
         ),
         format!(
             "DEBUG {span}}}: answered attempt=3 status=200 key=\"KEY_2\" model=\"small\" target_name=\"small\""
         ),
         format!(
-            "INFO {span} tower_429.outcome=\"answered\" http.request.resend_count=2 tower_429.key=\"KEY_2\" tower_429.model=\"small\" tower_429.target=\"small\" http.response.status_code=200}}: close"
+            "INFO {span} http.request.method=\"POST\" tower_429.outcome=\"answered\" http.request.resend_count=2 tower_429.key=\"KEY_2\" tower_429.model=\"small\" tower_429.target=\"small\" http.response.status_code=200}}: close"
         ),
     ];
     let log = logged(upstream.address);
@@ -253,7 +252,7 @@ async fn a_call_that_nothing_came_between_is_one_line_of_the_log() {
     let (told, _) = after_port.unwrap().1.split_once(" time.busy=").unwrap();
     assert_eq!(
         told,
-        r#"tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
+        r#"http.request.method="POST" tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
     );
 }
 

@@ -1,0 +1,219 @@
+//! Puts credentials on requests and removes them.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request};
+
+use super::uri::{decoded, retain_parameters, set_parameter};
+
+/// Which part of a request carries a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CredentialLocation {
+    Header(HeaderName),
+    /// A query parameter, by name.
+    Query(Arc<str>),
+}
+
+/// A credential and its location. It is never printed.
+#[derive(Clone)]
+pub(crate) enum Credential {
+    Header(HeaderName, HeaderValue),
+    /// A query parameter: its name and its percent-encoded value.
+    Query(Arc<str>, Arc<str>),
+}
+
+/// Headers that carry credentials, and `host`, which names the origin.
+const KNOWN_HEADERS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    header::PROXY_AUTHORIZATION,
+    header::COOKIE,
+    header::HOST,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// Query parameters that carry credentials, such as Gemini's `key`.
+const KNOWN_PARAMETERS: [&str; 7] = [
+    "key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "access_token",
+    "token",
+    "subscription-key",
+];
+
+/// A credential that was put on requests of a call.
+///
+/// The reference is weak, because a trail can outlive the pool and must not keep a credential.
+pub(crate) struct Placed {
+    location: CredentialLocation,
+    credential: Weak<Credential>,
+}
+
+// === impl Placed ===
+
+impl Placed {
+    pub(crate) fn new(credential: &Arc<Credential>) -> Self {
+        Self {
+            location: credential.location(),
+            credential: Arc::downgrade(credential),
+        }
+    }
+
+    pub(crate) fn location(&self) -> &CredentialLocation {
+        &self.location
+    }
+
+    pub(crate) fn is_of(&self, credential: &Arc<Credential>) -> bool {
+        std::ptr::eq(self.credential.as_ptr(), Arc::as_ptr(credential))
+    }
+
+    pub(crate) fn credential(&self) -> Option<Arc<Credential>> {
+        self.credential.upgrade()
+    }
+}
+
+// === impl Credential ===
+
+impl Credential {
+    /// Puts the credential on a request and replaces a previous one.
+    pub(crate) fn put(&self, head: &mut request::Parts) {
+        match self {
+            Self::Header(name, value) => drop(head.headers.insert(name, value.clone())),
+            Self::Query(name, value) => head.uri = set_parameter(&head.uri, name, value),
+        }
+    }
+
+    fn location(&self) -> CredentialLocation {
+        match self {
+            Self::Header(name, _) => CredentialLocation::Header(name.clone()),
+            Self::Query(name, _) => CredentialLocation::Query(name.clone()),
+        }
+    }
+
+    /// Adds the secret, encoded and decoded, to the texts that must not be printed.
+    pub(crate) fn add_secrets(&self, secrets: &mut Vec<String>) {
+        match self {
+            Self::Header(name, value) => add_secrets_of_header(name, value, secrets),
+            Self::Query(_, value) => add_encoded(value, secrets),
+        }
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credential(..)")
+    }
+}
+
+/// Removes every credential from a request that will be sent to another origin.
+///
+/// These are known headers and parameters, headers that are marked as sensitive, and `placed`.
+pub(crate) fn strip(head: &mut request::Parts, placed: &[CredentialLocation]) {
+    let in_header = placed.iter().filter_map(|location| match location {
+        CredentialLocation::Header(name) => Some(name),
+        CredentialLocation::Query(_) => None,
+    });
+    let headers = head.headers.iter();
+    let sensitive = headers.filter(|(_, value)| value.is_sensitive());
+    let sensitive: Vec<_> = sensitive.map(|(name, _)| name.clone()).collect();
+    for name in KNOWN_HEADERS.iter().chain(in_header).chain(&sensitive) {
+        head.headers.remove(name);
+    }
+    let is_placed = |name: &str| {
+        let mut placed = placed.iter();
+        placed.any(|it| matches!(it, CredentialLocation::Query(placed) if **placed == *name))
+    };
+    head.uri = retain_parameters(&head.uri, |name| {
+        !is_placed(name) && !is_known_parameter(name)
+    });
+}
+
+/// Whether headers of this name carry credentials by convention.
+pub(crate) fn is_known_header(name: &HeaderName) -> bool {
+    *name != header::HOST && KNOWN_HEADERS.contains(name)
+}
+
+/// Whether query parameters of this name carry credentials by convention.
+pub(crate) fn is_known_parameter(name: &str) -> bool {
+    KNOWN_PARAMETERS
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// Returns the texts of a request that must not be printed: credentials in headers and parameters, and the
+/// user information of the authority.
+pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for (name, value) in headers {
+        if value.is_sensitive() || is_known_header(name) {
+            add_secrets_of_header(name, value, &mut secrets);
+        }
+    }
+    for pair in uri.query().into_iter().flat_map(|query| query.split('&')) {
+        if let Some((name, value)) = pair.split_once('=')
+            && is_known_parameter(&decoded(name))
+        {
+            add_encoded(value, &mut secrets);
+        }
+    }
+    let authority = uri.authority().map(|authority| authority.as_str());
+    if let Some((user, _)) = authority.and_then(|authority| authority.rsplit_once('@')) {
+        user.split(':')
+            .for_each(|part| add_encoded(part, &mut secrets));
+    }
+    secrets
+}
+
+/// Adds the credential of a header without its scheme, or the value of each cookie.
+fn add_secrets_of_header(name: &HeaderName, value: &HeaderValue, secrets: &mut Vec<String>) {
+    let Ok(text) = value.to_str() else {
+        return;
+    };
+    if *name == header::COOKIE {
+        let values = text.split(';').filter_map(|pair| pair.split_once('='));
+        secrets.extend(values.map(|(_, value)| value.trim().into()));
+    } else if let Some(word) = text.split_whitespace().next_back() {
+        secrets.push(word.into());
+    }
+}
+
+fn add_encoded(value: &str, secrets: &mut Vec<String>) {
+    secrets.extend([value.into(), decoded(value).into_owned()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strip_removes_known_and_placed_credentials_only() {
+        let (mut head, ()) =
+            http::Request::get("https://a.example/m?alt=sse&API_KEY=1&sig=2&key=3")
+                .header("authorization", "Bearer 1")
+                .header("x-own-key", "2")
+                .header("x-goog-api-key", "3")
+                .header("accept", "*/*")
+                .body(())
+                .unwrap()
+                .into_parts();
+        let name = HeaderName::from_static("x-own-key");
+        let placed = [
+            Credential::Header(name, HeaderValue::from_static("4")),
+            Credential::Query("sig".into(), "5".into()),
+        ];
+        let placed = placed.map(|credential| {
+            credential.put(&mut head);
+            credential.location()
+        });
+        strip(&mut head, &placed);
+        assert_eq!(head.uri, "https://a.example/m?alt=sse");
+        let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["accept"]);
+    }
+}

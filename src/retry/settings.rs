@@ -1,0 +1,56 @@
+//! The settings that all layers have.
+
+use crate::call::Limits;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) replay_limit: u64,
+    pub(crate) limits: Limits,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            replay_limit: 2 * 1024 * 1024,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The setters of all layers. The argument is the path to the layer's [`Settings`].
+macro_rules! setters {
+    ($($settings:ident).+) => {
+        /// Sets the time from the start of a call after which the whole stack sends nothing again.
+        ///
+        /// The shortest deadline of the stack holds. A request can replace it by
+        /// [`Call::deadline`](crate::Call::deadline), whose page says what a deadline does not cancel.
+        #[must_use]
+        pub fn deadline(mut self, deadline: std::time::Duration) -> Self {
+            self.$($settings).+.limits.deadline = Some(deadline);
+            self
+        }
+
+        /// Sets the most sends that the whole stack may make for one call; 0 means 1.
+        ///
+        /// The least of the stack holds. A request can replace it by
+        /// [`Call::max_sends`](crate::Call::max_sends).
+        #[must_use]
+        pub fn max_sends(mut self, max_sends: u32) -> Self {
+            self.$($settings).+.limits.max_sends = Some(max_sends);
+            self
+        }
+
+        /// Sets the largest body that is kept to be sent again, in bytes; 2 MiB unless set.
+        ///
+        /// A larger body is sent once, even if it is already in memory. Stacked layers share one
+        /// recording, and the largest limit of the stack holds.
+        #[must_use]
+        pub fn replay_limit(mut self, bytes: u64) -> Self {
+            self.$($settings).+.replay_limit = bytes;
+            self
+        }
+    };
+}
+pub(crate) use setters;

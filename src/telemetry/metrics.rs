@@ -1,0 +1,136 @@
+//! The metrics of calls, attempts, waits and keys.
+
+use std::time::Duration;
+
+#[cfg(feature = "metrics")]
+use super::hosts;
+use crate::{rejection::Reason, trail::LayerKind};
+
+/// The name of each metric.
+#[cfg(feature = "metrics")]
+mod names {
+    pub(super) const CALLS: &str = "tower_429_calls_total";
+    pub(super) const ATTEMPTS: &str = "tower_429_attempts_total";
+    pub(super) const REJECTIONS: &str = "tower_429_rejections_total";
+    pub(super) const ROTATIONS: &str = "tower_429_rotations_total";
+    pub(super) const FALLBACKS: &str = "tower_429_fallbacks_total";
+    pub(super) const OVERFLOWS: &str = "tower_429_replay_overflows_total";
+    pub(super) const WAIT: &str = "tower_429_wait_seconds";
+    pub(super) const KEYS: &str = "tower_429_keys";
+}
+
+#[cfg(feature = "metrics")]
+macro_rules! count {
+    ($name:expr, $($key:literal => $value:expr),*) => {
+        metrics::counter!(target: "tower_429", $name, $($key => $value),*).increment(1)
+    };
+}
+
+pub(crate) fn describe() {
+    #[cfg(feature = "metrics")]
+    {
+        use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+        use names::*;
+
+        let counters = [
+            (CALLS, "Calls, by outcome."),
+            (ATTEMPTS, "Requests that were sent, by outcome."),
+            (REJECTIONS, "Rejected responses, by reason."),
+            (ROTATIONS, "Retries with another key."),
+            (FALLBACKS, "Retries with another target."),
+            (
+                OVERFLOWS,
+                "Rejections that were returned because the request body is too large to be sent again.",
+            ),
+        ];
+        for (name, text) in counters {
+            describe_counter!(name, Unit::Count, text);
+        }
+        describe_histogram!(WAIT, Unit::Seconds, "Finished waits before a send.");
+        describe_gauge!(
+            KEYS,
+            Unit::Count,
+            "Keys of a pool, by their last recorded state."
+        );
+    }
+}
+
+/// Sets the gauge of a pool's keys, given as counts by state.
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn keys(pool: &str, counts: [(&'static str, u32); 3]) {
+    #[cfg(feature = "metrics")]
+    for (state, count) in counts {
+        metrics::gauge!(target: "tower_429", names::KEYS, "pool" => pool.to_owned(), "state" => state)
+            .set(count);
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn call(host: Option<&str>, outcome: &'static str) {
+    #[cfg(feature = "metrics")]
+    count!(names::CALLS, "host" => label(host), "outcome" => outcome);
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn attempt(
+    host: Option<&str>,
+    outcome: &'static str,
+    fell_back: bool,
+    reason: Option<Reason>,
+) {
+    #[cfg(feature = "metrics")]
+    {
+        let target = if fell_back { "fallback" } else { "own" };
+        let host = label(host);
+        count!(names::ATTEMPTS, "host" => host.clone(), "target" => target, "outcome" => outcome);
+        if let Some(reason) = reason {
+            count!(names::REJECTIONS, "host" => host, "reason" => reason_name(reason));
+        }
+    }
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn rotation(host: Option<&str>) {
+    #[cfg(feature = "metrics")]
+    count!(names::ROTATIONS, "host" => label(host));
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn fallback(host: Option<&str>) {
+    #[cfg(feature = "metrics")]
+    count!(names::FALLBACKS, "host" => label(host));
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn overflow(host: Option<&str>) {
+    #[cfg(feature = "metrics")]
+    count!(names::OVERFLOWS, "host" => label(host));
+}
+
+#[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
+pub(crate) fn wait(layer: LayerKind, host: Option<&str>, waited: Duration) {
+    #[cfg(feature = "metrics")]
+    metrics::histogram!(
+        target: "tower_429", names::WAIT, "host" => label(host), "layer" => layer.as_str()
+    )
+    .record(waited);
+}
+
+#[cfg(feature = "metrics")]
+fn label(host: Option<&str>) -> metrics::SharedString {
+    match host {
+        None => "none".into(),
+        Some(host) => hosts::known(host).map_or("other".into(), Into::into),
+    }
+}
+
+#[cfg(feature = "metrics")]
+fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::RateLimited => "rate_limited",
+        Reason::QuotaExhausted => "quota_exhausted",
+        Reason::Overloaded => "overloaded",
+        Reason::KeyRejected => "key_rejected",
+        Reason::TooLarge => "too_large",
+    }
+}
