@@ -9,24 +9,27 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod allowance;
-mod attempt;
-mod attempt_error;
 pub mod backoff;
 mod builder;
 mod call;
 pub mod client;
 mod clock;
 pub mod fallback;
-mod head;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
 pub mod rejection;
 pub mod replay;
 mod request;
+pub mod retry;
 pub mod telemetry;
-pub mod trail;
-mod trigger;
+
+/// The log of one request: an entry per attempt, with keys by label only.
+pub mod trail {
+    pub use crate::call::{
+        Action, Attempt, AttemptError, LayerKind, Progress, Step, StopReason, Trail,
+    };
+}
 
 pub use backoff::BackoffLayer;
 pub use builder::ServiceBuilderExt;

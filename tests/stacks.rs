@@ -349,6 +349,24 @@ async fn a_call_that_ends_in_an_error_still_has_its_trail() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_made_from_one_template_share_neither_budget_nor_trail() {
+    let provider = Provider::new(|_| limited(1));
+    let service = ServiceBuilder::new()
+        .layer(BackoffLayer::new())
+        .layer(keys(&["a"]))
+        .service(provider.clone());
+    let call = Call::new().max_sends(3).deadline(secs(60));
+    let mut template = chat("m");
+    template.extensions_mut().insert(call.clone());
+    for sent in [3, 6, 9] {
+        let response = service.clone().oneshot(template.clone()).await.unwrap();
+        assert_eq!(attempts(&response).len(), 3);
+        assert_eq!(call.trail().attempts().len(), 3, "of the last request");
+        assert_eq!(provider.seen().len(), sent);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_provider_s_own_answer_is_returned_untouched() {
     let provider = Provider::script([Answer::Response(
         429,
@@ -379,21 +397,22 @@ async fn what_the_caller_put_beside_a_request_goes_along_with_every_send() {
             .layer(keys(&["a", "b"]))
             .map_request(move |request: Request<String>| {
                 let extensions = request.extensions();
-                let call = extensions.get::<Call>().expect("a call");
+                let call = extensions.get::<Call>();
+                let before = call.map(|call| call.trail().attempts().len());
                 let own = extensions.get::<&str>().copied();
-                sent.lock()
-                    .unwrap()
-                    .push((call.trail().attempts().len(), own));
+                sent.lock().unwrap().push((before, own));
                 request
             })
             .service(provider);
         let mut request = chat("m");
         if let Some(own) = own {
             request.extensions_mut().insert(own);
+            request.extensions_mut().insert(Call::new());
         }
-        service.oneshot(request).await.unwrap();
-        let expected = [0, 1, 2, 3].map(|before| (before, own));
-        assert_eq!(*seen.lock().unwrap(), expected, "one call");
+        let response = service.oneshot(request).await.unwrap();
+        let expected = [0, 1, 2, 3].map(|before| (own.map(|_| before), own));
+        assert_eq!(*seen.lock().unwrap(), expected);
+        assert_eq!(attempts(&response).len(), 4, "one call");
     }
 }
 

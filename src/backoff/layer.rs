@@ -10,12 +10,15 @@ use std::{
 use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
-use super::{AsError, Backoff, Exponential, IfError, NoErrors};
+use super::{
+    AsError, Backoff, Delays, Exponential, IfError, NoErrors, ResponseHead,
+    strategy::BackoffStrategy,
+};
 use crate::{
-    attempt::{Settings, setters},
     jitter::Jitter,
     rejection::Reason,
-    trigger::Trigger,
+    retry::{Config, RetryOn, Settings, setters},
+    trail::LayerKind,
 };
 
 /// Waits and sends again; see the [module page](super).
@@ -28,7 +31,7 @@ use crate::{
 /// | [`max_wait`](Self::max_wait) | 60 s |
 /// | [`on`](Self::on) | rate limited, overloaded |
 /// | [`replay_limit`](Self::replay_limit) | 2 MiB |
-/// | deadline, sends, budget, other statuses, errors | none |
+/// | deadline, sends, budget, other responses, errors | none |
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,42 +42,40 @@ use crate::{
 ///     .max_wait(Duration::from_secs(10))
 ///     .on([Reason::RateLimited])
 ///     .on_status(|status| status == 502)
+///     .retry_if(|response| response.headers.contains_key("x-try-again"))
 ///     .on_error(|error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused);
 /// ```
 #[derive(Clone)]
 pub struct BackoffLayer<D = Exponential, P = NoErrors> {
-    pub(super) policy: Policy<D, P>,
+    pub(super) delays: D,
+    pub(super) retry_on: RetryOn<P>,
+    pub(super) options: Options,
 }
 
-/// What the layer, its services and the decision share.
+/// What does not depend on a type parameter.
 #[derive(Clone)]
-pub(super) struct Policy<D, P> {
+pub(super) struct Options {
     pub(super) attempts: u32,
-    pub(super) delays: D,
     pub(super) jitter: Jitter,
     pub(super) max_wait: Duration,
-    pub(super) trigger: Trigger<P>,
     pub(super) budget: Option<Arc<dyn Budget + Send + Sync>>,
-    pub(super) seeds: Arc<AtomicU64>,
-    pub(super) settings: Settings,
+    /// Counts up with every call, over all clones of the layer.
+    seeds: Arc<AtomicU64>,
+    settings: Settings,
 }
 
 // === impl BackoffLayer ===
 
 impl BackoffLayer {
-    /// A layer with the defaults.
+    /// Returns a layer with the defaults.
     pub fn new() -> Self {
         Self {
-            policy: Policy {
+            delays: Exponential::new(),
+            retry_on: RetryOn::reasons([Reason::RateLimited, Reason::Overloaded]),
+            options: Options {
                 attempts: 5,
-                delays: Exponential::new(),
                 jitter: Jitter::DEFAULT,
                 max_wait: Duration::from_secs(60),
-                trigger: Trigger {
-                    reasons: vec![Reason::RateLimited, Reason::Overloaded],
-                    status: |_| false,
-                    error: NoErrors,
-                },
                 budget: None,
                 seeds: Arc::new(AtomicU64::new(fastrand::u64(..))),
                 settings: Settings::default(),
@@ -90,98 +91,95 @@ impl Default for BackoffLayer {
 }
 
 impl<D, P> BackoffLayer<D, P> {
-    /// The most sends of this layer for one call, the first included; 0 means 1.
+    /// Sets the most attempts of this layer for one call, the first included; 0 means 1.
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> Self {
-        self.policy.attempts = attempts;
+        self.options.attempts = attempts;
         self
     }
 
-    /// The longest that one wait may be, jitter not counted.
+    /// Sets the longest single wait, without jitter.
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
-        self.policy.max_wait = max_wait;
+        self.options.max_wait = max_wait;
         self
     }
 
-    /// The jitter on a hint: up to `percent` of it, and up to `at_least` if that is more; 20 ms at the least,
-    /// unless the most is less.
+    /// Sets the jitter on a hint: up to `percent` of it, or up to `at_least` if that is more.
+    ///
+    /// The jitter is never below 20 ms, unless its maximum is.
     #[must_use]
     pub fn jitter(mut self, percent: u32, at_least: Duration) -> Self {
-        self.policy.jitter = Jitter { percent, at_least };
+        self.options.jitter = Jitter { percent, at_least };
         self
     }
 
     /// Makes all waits the same from run to run.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.policy.seeds = Arc::new(AtomicU64::new(seed));
+        self.options.seeds = Arc::new(AtomicU64::new(seed));
         self
     }
 
-    /// The reasons that are waited for, in place of the default ones.
+    /// Sets the reasons after which the layer waits, in place of the default ones.
     #[must_use]
     pub fn on(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
-        self.policy.trigger.reasons = reasons.into_iter().collect();
+        self.retry_on.reasons = reasons.into_iter().collect();
         self
     }
 
-    /// Waits on these statuses too. A request that ended in one may have been processed.
+    /// Also waits after these statuses. Such a request may have been processed.
     #[must_use]
-    pub fn on_status(mut self, status: fn(StatusCode) -> bool) -> Self {
-        self.policy.trigger.status = status;
+    pub fn on_status(self, status: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.retry_if(move |response| status(response.status))
+    }
+
+    /// Also waits after these responses. Such a request may have been processed.
+    ///
+    /// A response counts if any of the closures given here or to [`on_status`](Self::on_status) returns
+    /// `true`.
+    #[must_use]
+    pub fn retry_if(
+        mut self,
+        response: impl Fn(ResponseHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_on.add_response(response);
         self
     }
 
-    /// Withdraws from a budget before each send after the first, and deposits for each success.
+    /// Withdraws from a budget before each retry, and deposits for each success.
     ///
-    /// A call that is dropped while it waits has spent what was withdrawn for it, as with
-    /// [`tower::retry`]: a budget has no way to give back.
+    /// A call that is dropped while it waits does not return its withdrawal. [`tower::retry`] does not
+    /// either, because a budget cannot take it back.
     #[must_use]
     pub fn budget(mut self, budget: Arc<dyn Budget + Send + Sync>) -> Self {
-        self.policy.budget = Some(budget);
+        self.options.budget = Some(budget);
         self
     }
 
-    setters!(policy.settings);
+    setters!(options.settings);
 
-    /// How long to wait where the provider does not say.
+    /// Sets the waits for rejections without a hint.
     pub fn delays<N>(self, delays: N) -> BackoffLayer<N, P> {
-        let policy = self.policy;
         BackoffLayer {
-            policy: Policy {
-                attempts: policy.attempts,
-                delays,
-                jitter: policy.jitter,
-                max_wait: policy.max_wait,
-                trigger: policy.trigger,
-                budget: policy.budget,
-                seeds: policy.seeds,
-                settings: policy.settings,
-            },
+            delays,
+            retry_on: self.retry_on,
+            options: self.options,
         }
     }
 
-    /// Waits on these errors of the inner service too. Such a request may have been processed.
+    /// Also waits after these errors of the inner service. Such a request may have been processed.
     ///
-    /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
+    /// The log and the [trail](crate::trail::Attempt::error) then describe the error.
     pub fn on_error<F, E, K>(self, error: F) -> BackoffLayer<D, IfError<F, E>>
     where
         F: Fn(&E) -> bool,
         E: AsError<K>,
     {
-        let policy = self.policy;
         BackoffLayer {
-            policy: Policy {
-                attempts: policy.attempts,
-                delays: policy.delays,
-                jitter: policy.jitter,
-                max_wait: policy.max_wait,
-                trigger: policy.trigger.on_error(error),
-                budget: policy.budget,
-                seeds: policy.seeds,
-                settings: policy.settings,
-            },
+            delays: self.delays,
+            retry_on: self.retry_on.on_error(error),
+            options: self.options,
         }
     }
 }
@@ -190,37 +188,49 @@ impl<S, D: Clone, P: Clone> Layer<S> for BackoffLayer<D, P> {
     type Service = Backoff<S, D, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Backoff {
-            inner,
-            policy: Arc::new(self.policy.clone()),
-        }
+        Backoff::new(inner, self.clone())
+    }
+}
+
+impl<D: Delays, P> Config for BackoffLayer<D, P> {
+    const LAYER: LayerKind = LayerKind::Backoff;
+    type Strategy = BackoffStrategy<D, P>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        BackoffStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.options.settings
     }
 }
 
 impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BackoffLayer<D, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.policy.fmt(f)
+        let Options {
+            attempts,
+            jitter,
+            max_wait,
+            budget,
+            seeds: _,
+            settings,
+        } = &self.options;
+        f.debug_struct("BackoffLayer")
+            .field("attempts", attempts)
+            .field("delays", &self.delays)
+            .field("jitter", jitter)
+            .field("max_wait", max_wait)
+            .field("retry_on", &self.retry_on)
+            .field("budget", &budget.is_some())
+            .field("settings", settings)
+            .finish_non_exhaustive()
     }
 }
 
-// === impl Policy ===
+// === impl Options ===
 
-impl<D, P> Policy<D, P> {
+impl Options {
     pub(super) fn next_seed(&self) -> u64 {
         self.seeds.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for Policy<D, P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackoffLayer")
-            .field("attempts", &self.attempts)
-            .field("delays", &self.delays)
-            .field("jitter", &self.jitter)
-            .field("max_wait", &self.max_wait)
-            .field("trigger", &self.trigger)
-            .field("budget", &self.budget.is_some())
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
     }
 }

@@ -1,34 +1,25 @@
-//! The sends of a call: which went out under which, by what route, and what came of each.
+//! The sends of a call: the route and the outcome of each, and the outer send that it belongs to.
 //!
-//! Requests of one call may be in flight at once, so nothing here depends on the order of their answers. A
-//! send belongs to the layer that made it, and names the outer layer's send under which it went out. Those
-//! that no inner layer has taken over are the entries of the trail.
+//! Requests of one call may be in flight at once, so nothing here depends on the order of their responses.
+//! A send belongs to the layer that made it and names the outer layer's send that carried the request. The
+//! sends that no inner layer has taken over are the entries of the trail.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use crate::{
-    request::Origin,
-    trail::{Attempt, Progress},
+use super::{
+    attempt::{Attempt, Progress},
+    route::Route,
 };
+use crate::request::Origin;
 
-/// A send of a layer, by its place in the log.
+/// A send of a layer, by its index in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendId(u32);
-
-/// Who sends what to whom: set by the layers before a send, and kept by it.
-#[derive(Clone, Default)]
-pub(crate) struct Route {
-    pub(crate) key: Option<Arc<str>>,
-    pub(crate) model: Option<Arc<str>>,
-    pub(crate) target: Option<Arc<str>>,
-    /// To which the caller addressed the request, whatever a layer made of it since.
-    pub(crate) addressed: Option<Origin>,
-}
 
 #[derive(Default)]
 pub(super) struct Log {
     sends: Vec<Sent>,
-    /// Counts what happens: two sends are compared by it, because moments of a clock may be equal.
+    /// Counts events. Sends are ordered by it, because two readings of a clock may be equal.
     events: u32,
 }
 
@@ -36,7 +27,7 @@ pub(super) struct Log {
 pub(crate) struct Sent {
     pub(crate) id: SendId,
     parent: Option<SendId>,
-    addressed: Option<Origin>,
+    original_origin: Option<Origin>,
     stage: Stage,
     opened: u32,
     ended: Option<u32>,
@@ -49,52 +40,40 @@ enum Stage {
     Prepared,
     /// An entry of the trail.
     Entry,
-    /// An inner layer has the request now, whose sends are in the trail instead.
+    /// An inner layer has the request, and its sends are in the trail instead.
     TakenOver,
 }
 
-/// What came of one send: itself, or the sends of inner layers under it.
+/// The entries of one send: itself, or the sends that inner layers made for it.
 #[derive(Clone, Copy)]
 pub(crate) struct Sends<'a> {
     log: &'a Log,
     root: SendId,
 }
 
-/// What most stacks make of a request that is answered at once: a send for each kind of layer.
-const USUAL: usize = 3;
-
-// === impl Route ===
-
-impl Route {
-    /// Of a request as it comes from the caller.
-    pub(super) fn to(addressed: Option<Origin>) -> Self {
-        Self {
-            addressed,
-            ..Self::default()
-        }
-    }
-}
+/// The sends of a request that succeeds at once: one for each kind of layer.
+const USUAL_SENDS: usize = 3;
 
 // === impl Log ===
 
 impl Log {
-    /// A request is about to go out by this route.
+    /// Adds a request that is about to go out by this route.
     pub(super) fn open(&mut self, parent: Option<SendId>, route: Route) -> SendId {
         let Route {
             key,
             model,
             target,
-            addressed,
+            original_origin,
         } = route;
         let id = SendId(u32::try_from(self.sends.len()).unwrap_or(u32::MAX));
         if self.sends.is_empty() {
-            self.sends.reserve(USUAL);
+            self.sends.reserve(USUAL_SENDS);
         }
         let opened = self.event();
         self.sends.push(Sent {
             id,
             parent,
-            addressed,
+            original_origin,
             stage: Stage::Prepared,
             opened,
             ended: None,
@@ -109,23 +88,23 @@ impl Log {
                 model,
                 target,
                 steps: Vec::new(),
-                told: Vec::new(),
+                buckets: Vec::new(),
                 rejected_at: None,
             },
         });
         id
     }
 
-    /// The inner service has the request now.
-    pub(super) fn goes_out(&mut self, id: SendId) {
+    /// Records that the inner service has the request.
+    pub(super) fn mark_sent(&mut self, id: SendId) {
         if let Some(send) = self.get_mut(id).filter(|it| it.stage == Stage::Prepared) {
             send.stage = Stage::Entry;
             self.number();
         }
     }
 
-    /// An inner layer has the request of this send now, and the route on which it came. A send that has ended
-    /// stays in the trail: a service between sent it twice, and the first answer was enough.
+    /// Records that an inner layer has the request of this send, and returns the route. A send that has ended
+    /// stays in the trail, because a service between sent the request twice and used the first response.
     pub(super) fn take_over(&mut self, id: SendId) -> Route {
         let Some(send) = self.get_mut(id) else {
             return Route::default();
@@ -138,8 +117,8 @@ impl Log {
         route
     }
 
-    /// A send has its outcome, which `fill` writes down. If it did not go out, or an inner layer took it over
-    /// and sent nothing, it is an entry without a send.
+    /// Records the outcome of a send, which `fill` writes. If the request did not go out, or if an inner layer
+    /// took it over and sent nothing, it is an entry without a send.
     pub(super) fn complete(&mut self, id: SendId, fill: impl FnOnce(&mut Attempt)) {
         let ended = self.event();
         let Some(send) = self.get_mut(id) else {
@@ -156,7 +135,7 @@ impl Log {
         }
     }
 
-    /// A send is dropped before its outcome is known.
+    /// Records that a send was dropped before its outcome was known.
     pub(super) fn abandon(&mut self, id: SendId) {
         let ended = self.event();
         let send = self.get_mut(id);
@@ -166,16 +145,16 @@ impl Log {
         }
     }
 
-    /// The entry to which the outcome of a send belongs, if there is one yet: of those that were made for
-    /// it the one that the response names, or else the one that ended last.
+    /// The entry to which the outcome of a send belongs, if there is one yet. Among the entries of that send it
+    /// is the one that the response names, or else the one that ended last.
     pub(super) fn entry_of(&self, id: SendId, named: Option<SendId>) -> Option<SendId> {
         let sends = self.under(id);
         let named = named.filter(|named| sends.iter().any(|send| send.id == *named));
         named.or_else(|| Some(sends.iter().max_by_key(|send| send.ended)?.id))
     }
 
-    /// The last of the entries that were made for a send whose outcome is not known yet.
-    pub(super) fn under_way(&self, id: SendId) -> Option<SendId> {
+    /// The last entry of a send whose outcome is not known yet.
+    pub(super) fn in_flight(&self, id: SendId) -> Option<SendId> {
         let sends = self.under(id).iter();
         sends
             .filter(|send| send.is_in_flight())
@@ -247,7 +226,7 @@ impl Sent {
             key: self.attempt.key.clone(),
             model: self.attempt.model.clone(),
             target: self.attempt.target.clone(),
-            addressed: self.addressed.clone(),
+            original_origin: self.original_origin.clone(),
         }
     }
 
@@ -255,12 +234,12 @@ impl Sent {
         self.stage == Stage::Entry
     }
 
-    /// Whether it is not known yet what comes of it.
+    /// Whether its outcome is not known yet.
     pub(crate) fn is_in_flight(&self) -> bool {
         self.ended.is_none()
     }
 
-    /// Whether the outcome of the other was known before this one went out.
+    /// Whether this send went out after the outcome of the other was known.
     pub(crate) fn went_out_after(&self, other: &Self) -> bool {
         other.ended.is_some_and(|ended| ended < self.opened)
     }

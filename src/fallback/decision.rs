@@ -16,22 +16,22 @@ use tokio::time::Instant;
 
 use super::{
     RetryOnError, Target,
-    layer::Policy,
+    layer::FallbackLayer,
     memory::{Seat, Visit},
     own::Own,
 };
 use crate::{
-    attempt::{Decide, Draft, MAX_WAITS, Outcome, Prepared, Verdict},
-    call::{Call, Route, Sent},
+    call::{CallState, Route, Sent},
     jitter::Share,
     rejection::{Reason, Rejection},
     request::Model,
-    trail::{Action, Attempt, LayerKind, StopReason},
+    retry::{Decision, MAX_WAITS, Outcome, Prepare, RequestView, Strategy},
+    trail::{Action, Attempt, StopReason},
 };
 use choice::{Choice, Pick};
 
-pub(super) struct Decision<P> {
-    policy: Arc<Policy<P>>,
+pub(crate) struct FallbackStrategy<P> {
+    policy: Arc<FallbackLayer<P>>,
     /// `None` before the first send, and if the request asked for no fallback.
     own: Option<Own>,
     /// Who is asked now.
@@ -52,8 +52,8 @@ pub(super) struct Decision<P> {
     jitter: Option<(Share, Instant)>,
 }
 
-impl<P> Decision<P> {
-    pub(super) fn new(policy: Arc<Policy<P>>) -> Self {
+impl<P> FallbackStrategy<P> {
+    pub(super) fn new(policy: Arc<FallbackLayer<P>>) -> Self {
         Self {
             policy,
             own: None,
@@ -94,10 +94,10 @@ impl<P> Decision<P> {
     where
         P: RetryOnError<E>,
     {
-        let trigger = &self.policy.trigger;
+        let retry_on = &self.policy.retry_on;
         let denies_model = outcome.rejection.is_some_and(Rejection::denies_model);
-        trigger.acts_on(outcome)
-            || (denies_model && trigger.reasons.contains(&Reason::QuotaExhausted))
+        retry_on.acts_on(outcome)
+            || (denies_model && retry_on.reasons.contains(&Reason::QuotaExhausted))
     }
 
     /// Tells the memory what became of the request; whether it was limited.
@@ -108,7 +108,7 @@ impl<P> Decision<P> {
         let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
         // What is left for one of the keys that a layer further in has is not what is left of the target.
         let told = |attempt: &Attempt| match attempt.key.as_ref() == own_key {
-            true => attempt.told.clone(),
+            true => attempt.buckets.clone(),
             false => Vec::new(),
         };
         let told = || outcome.of_attempt(told).unwrap_or_default();
@@ -156,22 +156,20 @@ impl<P> Decision<P> {
         };
         // A pool waits for the key that frees first, which need not be the one that was refused.
         let rejection = step.awaited.as_ref().or(attempt.rejection.as_ref())?;
-        if !self.policy.trigger.reasons.contains(&rejection.reason) {
+        if !self.policy.retry_on.reasons.contains(&rejection.reason) {
             return None;
         }
         Some((rejection.clone(), attempt.rejected_at?))
     }
 }
 
-impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
-    const LAYER: LayerKind = LayerKind::Fallback;
-
-    fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Prepared<R>>
+impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
+    fn poll_prepare<B>(&mut self, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Prepare<R>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         if self.own.is_none() && !draft.call.is_without_fallback() {
-            let mut own = Own::new(draft.head, draft.route);
+            let mut own = Own::new(&draft.head, &draft.route);
             // A body that is still being uploaded is waited for only if it is to be changed now.
             let known = || self.policy.memory.lock();
             let limited = || known().has_limited(own.origin(), draft.now());
@@ -186,16 +184,16 @@ impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
             self.own = Some(own);
         }
         Poll::Ready(match self.choose(draft, cx.waker()) {
-            Ok(()) => Prepared::Send,
-            Err(at) => Prepared::Later(at),
+            Ok(()) => Prepare::Send,
+            Err(at) => Prepare::WaitUntil(at),
         })
     }
 
-    fn change(
+    fn rewrite(
         &mut self,
         head: &mut request::Parts,
         route: &mut Route,
-        call: &Call,
+        call: &CallState,
     ) -> Option<Bytes> {
         let own = self.own.as_ref()?;
         match self.chosen {
@@ -207,10 +205,10 @@ impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
         }
     }
 
-    fn poll_inform<B>(
+    fn poll_read_request<B>(
         &mut self,
         outcome: &Outcome<'_, E>,
-        draft: &Draft<'_, B>,
+        draft: &RequestView<B>,
         cx: &mut Context<'_>,
     ) -> Poll<()>
     where
@@ -228,10 +226,10 @@ impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
     }
 
     fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
-        self.policy.trigger.error.as_error(error)
+        self.policy.retry_on.error.as_error(error)
     }
 
-    fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
+    fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         if !self.acts_on(outcome) {
             if outcome.rejection.is_none() {
                 self.remember(outcome);
@@ -239,21 +237,21 @@ impl<P: RetryOnError<E>, R, E> Decide<R, E> for Decision<P> {
             if let Some(visit) = self.visit.take() {
                 visit.answered();
             }
-            return Verdict::Pass;
+            return Decision::Ignore;
         }
         if self.own.is_none() {
-            return Verdict::Return(StopReason::FallbackOff);
+            return Decision::Stop(StopReason::FallbackOff);
         }
         let limited = self.remember_late(outcome);
         if let Err(why) = outcome.left() {
-            return Verdict::Return(why);
+            return Decision::Stop(why);
         }
         self.tried.push(self.chosen);
         self.next(outcome, limited)
     }
 }
 
-impl<P> Decision<P> {
+impl<P> FallbackStrategy<P> {
     /// As [`remember`](Self::remember), of a request whose model may have become known only now.
     fn remember_late<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
         if let (None, Some(own)) = (&self.visit, &self.own) {
@@ -272,19 +270,16 @@ impl<P> Decision<P> {
     }
 
     /// Asks the next target, waits for one, or gives up.
-    fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Verdict {
+    fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Decision {
         self.verify_model();
         let (call, now) = (outcome.call, outcome.now());
         let end = self.max_wait(call, now);
         let Some(own) = &self.own else {
-            return Verdict::Pass;
+            return Decision::Ignore;
         };
         let pick = self.pick(own, &mut self.policy.memory.lock(), end, now);
         if let Pick::Ask(_) | Pick::Hold(..) = pick {
-            return Verdict::Again {
-                action: Action::NextTarget,
-                wait: Duration::ZERO,
-            };
+            return Decision::retry(Action::NextTarget);
         }
         let may_wait = end.is_some() && self.waits < MAX_WAITS;
         let why = match end {
@@ -296,10 +291,7 @@ impl<P> Decision<P> {
             None if limited && may_wait => {
                 self.tried.clear();
                 self.waits += 1;
-                return Verdict::Again {
-                    action: Action::Wait(Duration::ZERO),
-                    wait: Duration::ZERO,
-                };
+                return Decision::retry(Action::Wait(Duration::ZERO));
             }
             first_end => first_end.filter(|_| limited),
         };
@@ -309,16 +301,16 @@ impl<P> Decision<P> {
                 self.tried.clear();
                 self.waits += 1;
                 let wait = first.at.saturating_duration_since(now);
-                Verdict::Await(wait, first.rejection)
+                Decision::queue(wait, first.rejection)
             }
-            (Some(first), _) => Verdict::Exhausted(why, first.rejection),
-            (None, _) => Verdict::Return(why),
+            (Some(first), _) => Decision::StopWith(why, first.rejection),
+            (None, _) => Decision::Stop(why),
         }
     }
 }
 
 /// Reads the model from the whole body; `None` if it cannot be had whole.
-fn read_model<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Option<Model>>
+fn read_model<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Option<Model>>
 where
     B: Body<Data = Bytes> + Unpin,
 {

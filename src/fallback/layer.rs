@@ -3,12 +3,15 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{AsError, Fallback, IfError, NoErrors, Target, memory::Memory};
+use super::{
+    AsError, Fallback, IfError, NoErrors, ResponseHead, Target, decision::FallbackStrategy,
+    memory::Memory,
+};
 use crate::{
     allowance,
-    attempt::{Settings, setters},
     rejection::Reason,
-    trigger::Trigger,
+    retry::{Config, RetryOn, Settings, setters},
+    trail::LayerKind,
 };
 
 /// Asks another model, or elsewhere; see the [module page](super).
@@ -34,15 +37,9 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct FallbackLayer<P = NoErrors> {
-    pub(super) policy: Policy<P>,
-}
-
-/// What the layer, its services and the decision share.
-#[derive(Clone, Debug)]
-pub(super) struct Policy<P> {
     pub(super) targets: Arc<[Target]>,
     pub(super) memory: Memory,
-    pub(super) trigger: Trigger<P>,
+    pub(super) retry_on: RetryOn<P>,
     pub(super) longest_guess: Duration,
     pub(super) max_wait: Option<Duration>,
     pub(super) settings: Settings,
@@ -60,22 +57,16 @@ impl FallbackLayer {
             }
         }
         Self {
-            policy: Policy {
-                targets: distinct.into(),
-                memory: Memory::default(),
-                trigger: Trigger {
-                    reasons: vec![
-                        Reason::RateLimited,
-                        Reason::QuotaExhausted,
-                        Reason::Overloaded,
-                    ],
-                    status: |_| false,
-                    error: NoErrors,
-                },
-                longest_guess: allowance::LONGEST_GUESS,
-                max_wait: None,
-                settings: Settings::default(),
-            },
+            targets: distinct.into(),
+            memory: Memory::default(),
+            retry_on: RetryOn::reasons([
+                Reason::RateLimited,
+                Reason::QuotaExhausted,
+                Reason::Overloaded,
+            ]),
+            longest_guess: allowance::LONGEST_GUESS,
+            max_wait: None,
+            settings: Settings::default(),
         }
     }
 }
@@ -84,14 +75,26 @@ impl<P> FallbackLayer<P> {
     /// The reasons for which the next target is asked, in place of the default ones.
     #[must_use]
     pub fn on(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
-        self.policy.trigger.reasons = reasons.into_iter().collect();
+        self.retry_on.reasons = reasons.into_iter().collect();
         self
     }
 
     /// Asks the next target on these statuses too. A request that ended in one may have been processed.
     #[must_use]
-    pub fn on_status(mut self, status: fn(StatusCode) -> bool) -> Self {
-        self.policy.trigger.status = status;
+    pub fn on_status(self, status: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.retry_if(move |response| status(response.status))
+    }
+
+    /// Also sends to the next target after these responses. Such a request may have been processed.
+    ///
+    /// A response counts if any of the closures given here or to [`on_status`](Self::on_status) returns
+    /// `true`.
+    #[must_use]
+    pub fn retry_if(
+        mut self,
+        response: impl Fn(ResponseHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.retry_on.add_response(response);
         self
     }
 
@@ -103,16 +106,13 @@ impl<P> FallbackLayer<P> {
         F: Fn(&E) -> bool,
         E: AsError<K>,
     {
-        let policy = self.policy;
         FallbackLayer {
-            policy: Policy {
-                targets: policy.targets,
-                memory: policy.memory,
-                trigger: policy.trigger.on_error(error),
-                longest_guess: policy.longest_guess,
-                max_wait: policy.max_wait,
-                settings: policy.settings,
-            },
+            targets: self.targets,
+            memory: self.memory,
+            retry_on: self.retry_on.on_error(error),
+            longest_guess: self.longest_guess,
+            max_wait: self.max_wait,
+            settings: self.settings,
         }
     }
 
@@ -125,7 +125,7 @@ impl<P> FallbackLayer<P> {
     /// and a limit by the day are checked again after an hour, whatever is set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
-        self.policy.longest_guess = cooldown;
+        self.longest_guess = cooldown;
         self
     }
 
@@ -137,20 +137,30 @@ impl<P> FallbackLayer<P> {
     /// each target.
     #[must_use]
     pub fn wait_when_exhausted(mut self, max_wait: Duration) -> Self {
-        self.policy.max_wait = Some(max_wait);
+        self.max_wait = Some(max_wait);
         self
     }
 
-    setters!(policy.settings);
+    setters!(settings);
 }
 
 impl<S, P: Clone> Layer<S> for FallbackLayer<P> {
     type Service = Fallback<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Fallback {
-            inner,
-            policy: Arc::new(self.policy.clone()),
-        }
+        Fallback::new(inner, self.clone())
+    }
+}
+
+impl<P> Config for FallbackLayer<P> {
+    const LAYER: LayerKind = LayerKind::Fallback;
+    type Strategy = FallbackStrategy<P>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        FallbackStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
     }
 }

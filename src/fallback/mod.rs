@@ -61,10 +61,15 @@ mod decision;
 mod layer;
 mod memory;
 mod own;
-mod service;
 mod target;
 
-pub use crate::trigger::{AsError, IfError, NoErrors, RetryOnError};
+pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
 pub use layer::FallbackLayer;
-pub use service::{Fallback, ResponseFuture};
 pub use target::{Target, TargetError};
+
+/// The service of a [`FallbackLayer`].
+pub type Fallback<S, P = NoErrors> = crate::retry::Retry<S, FallbackLayer<P>>;
+
+/// The future of [`Fallback`].
+pub type ResponseFuture<S, B, R, P = NoErrors> =
+    crate::retry::ResponseFuture<S, B, R, FallbackLayer<P>>;

@@ -10,8 +10,8 @@ use super::{
     memory::{Account, TargetId},
 };
 use crate::{
-    call::{Call, Route},
-    head::Head,
+    call::Head,
+    call::{CallState, Route},
     request::{Model, Origin, credentials},
 };
 
@@ -104,7 +104,7 @@ impl Own {
         target: &Target,
         head: &mut request::Parts,
         route: &mut Route,
-        call: &Call,
+        call: &CallState,
     ) -> Option<Bytes> {
         let body = match (&self.model, target.own_model()) {
             (Some(own), Some(model)) => own.body_with(&mut head.headers, model),

@@ -19,7 +19,7 @@ use super::{
     reading::Reading,
 };
 use crate::{
-    call::{Call, Stalled},
+    call::{CallContext, CallState, Stalled},
     clock,
     rejection::{self, Provider, Rejection},
     trail::Trail,
@@ -42,7 +42,7 @@ pin_project! {
         settings: Settings,
         host: Option<Authority>,
         // Of the layers around this one, or of the caller.
-        call: Option<Call>,
+        call: Option<CallState>,
         #[pin]
         state: State<F, R>,
     }
@@ -83,11 +83,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = request.extensions().get::<Call>().cloned();
-        if let Some(call) = &call {
-            call.start(clock::now);
-        }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = CallContext::start(request.extensions_mut(), clock::now);
         ResponseFuture {
             settings: self.settings,
             host: request.uri().authority().cloned(),
@@ -255,9 +252,9 @@ impl Settings {
 
 /// As much of `max_wait` as the call has time for. If the layers of the call are inside this one, the
 /// call is in the response that they return.
-fn within_call(max_wait: Duration, call: Option<&Call>, head: &response::Parts) -> Duration {
+fn within_call(max_wait: Duration, call: Option<&CallState>, head: &response::Parts) -> Duration {
     let trail = || head.extensions.get::<Trail>();
-    match call.or_else(|| trail().map(|trail| &trail.0)) {
+    match call.or_else(|| trail().map(Trail::call)) {
         Some(call) => call.time_for_body(max_wait, clock::now()),
         None => max_wait,
     }

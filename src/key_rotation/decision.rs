@@ -17,21 +17,22 @@ use tokio::time::Instant;
 
 use super::{
     KeyPool, Session, WhenExhausted,
-    layer::Policy,
+    layer::KeyRotationLayer,
     pool::{Lease, Standing, Ticket, Want},
 };
 use crate::{
-    attempt::{Decide, Draft, Outcome, Prepared, Verdict, after},
-    call::{Call, Route},
-    head::Head,
+    call::Head,
+    call::{CallState, Route},
+    clock::after,
     rejection::Rejection,
     request::Model,
-    trail::{LayerKind, StopReason},
+    retry::{Decision, Outcome, Prepare, RequestView, Strategy},
+    trail::StopReason,
 };
 use report::{Last, report};
 
-pub(super) struct Decision<X> {
-    policy: Arc<Policy<X>>,
+pub(crate) struct KeyRotationStrategy<X> {
+    policy: Arc<KeyRotationLayer<X>>,
     stage: Stage,
     want: Want,
     /// Until when the call waits for a key, once it is known.
@@ -55,8 +56,8 @@ enum Stage {
     Refused(KeyPool),
 }
 
-impl<X> Decision<X> {
-    pub(super) fn new(policy: Arc<Policy<X>>) -> Self {
+impl<X> KeyRotationStrategy<X> {
+    pub(super) fn new(policy: Arc<KeyRotationLayer<X>>) -> Self {
         Self {
             policy,
             stage: Stage::New,
@@ -67,7 +68,7 @@ impl<X> Decision<X> {
     }
 
     fn pool(&self, head: &Head, route: &Route) -> Option<KeyPool> {
-        let (origin, addressed) = (head.origin.as_ref(), route.addressed.as_ref());
+        let (origin, addressed) = (head.origin.as_ref(), route.original_origin.as_ref());
         let mut pools = self.policy.pools.iter();
         // A key that could not be put on the request would be blamed for the answer.
         let serves = |pool: &&KeyPool| pool.fits(&head.uri) && pool.serves(origin, addressed);
@@ -75,7 +76,7 @@ impl<X> Decision<X> {
     }
 
     /// Until when this call may wait, if it may at all.
-    fn max_wait<R>(&mut self, call: &Call, now: Instant) -> Option<Instant>
+    fn max_wait<R>(&mut self, call: &CallState, now: Instant) -> Option<Instant>
     where
         X: WhenExhausted<R>,
     {
@@ -86,7 +87,7 @@ impl<X> Decision<X> {
     }
 
     /// The moment at which a key goes out, if that leaves the call half of its time; or else half-way.
-    fn in_time<R>(&mut self, at: Instant, call: &Call, now: Instant) -> Instant
+    fn in_time<R>(&mut self, at: Instant, call: &CallState, now: Instant) -> Instant
     where
         X: WhenExhausted<R>,
     {
@@ -95,37 +96,35 @@ impl<X> Decision<X> {
     }
 }
 
-impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
-    const LAYER: LayerKind = LayerKind::KeyRotation;
-
-    fn poll_prepare<B>(&mut self, draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Prepared<R>>
+impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
+    fn poll_prepare<B>(&mut self, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Prepare<R>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let now = draft.now();
         loop {
             match &mut self.stage {
-                Stage::Keyless => return Poll::Ready(Prepared::Send),
+                Stage::Keyless => return Poll::Ready(Prepare::Send),
                 Stage::Leased(lease) => {
                     lease.goes_out(now);
-                    return Poll::Ready(Prepared::Send);
+                    return Poll::Ready(Prepare::Send);
                 }
-                Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepared::Later(*at)),
+                Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepare::WaitUntil(*at)),
                 // Until then it may go stale.
-                Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepared::Send),
+                Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
                 Stage::Granted(..) => {
                     if let Stage::Granted(lease, _) = mem::replace(&mut self.stage, Stage::New) {
-                        match self.go_out::<R>(lease, draft.call, now) {
+                        match self.go_out::<R>(lease, &draft.call, now) {
                             Ok(stage) => self.stage = stage,
                             Err(answer) => return Poll::Ready(answer),
                         }
                     }
                 }
-                Stage::New => match self.pool(draft.head, draft.route) {
+                Stage::New => match self.pool(&draft.head, &draft.route) {
                     None => self.stage = Stage::Keyless,
                     Some(pool) => {
                         self.want = ready!(want(draft, cx));
-                        if let Some(answer) = self.first::<R>(pool, draft.call, now) {
+                        if let Some(answer) = self.first::<R>(pool, &draft.call, now) {
                             return Poll::Ready(answer);
                         }
                     }
@@ -137,17 +136,17 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
                 }
                 Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
                     Standing::Served(lease, at) => {
-                        let at = self.in_time::<R>(at, draft.call, now);
+                        let at = self.in_time::<R>(at, &draft.call, now);
                         self.stage = Stage::Granted(lease, at);
                     }
                     Standing::Waiting { prospect, look_at } => {
                         let pool = pool.clone();
-                        let end = self.max_wait::<R>(draft.call, now).unwrap_or(now);
+                        let end = self.max_wait::<R>(&draft.call, now).unwrap_or(now);
                         if end > now && prospect.is_before(end) {
                             let at = look_at.map_or(end, |at| at.min(end));
-                            return Poll::Ready(Prepared::Later(at.max(now + TICK)));
+                            return Poll::Ready(Prepare::WaitUntil(at.max(now + TICK)));
                         }
-                        if let Some(answer) = self.without_waiting::<R>(pool, draft.call, now) {
+                        if let Some(answer) = self.without_waiting::<R>(pool, &draft.call, now) {
                             return Poll::Ready(answer);
                         }
                     }
@@ -156,11 +155,11 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         }
     }
 
-    fn change(
+    fn rewrite(
         &mut self,
         head: &mut request::Parts,
         route: &mut Route,
-        call: &Call,
+        call: &CallState,
     ) -> Option<Bytes> {
         if let Stage::Leased(lease) = &mut self.stage {
             call.add_placed(lease.place(head));
@@ -169,24 +168,24 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
         None
     }
 
-    fn judge(&mut self, outcome: &Outcome<'_, E>) -> Verdict {
+    fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         // The key is given back with the answer, however long the caller keeps the future.
         let Stage::Leased(mut lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
             return match outcome.rejection {
                 Some(rejection) if rejection.another_key_helps() => {
-                    Verdict::Return(StopReason::NoKeyForOrigin)
+                    Decision::Stop(StopReason::NoKeyForOrigin)
                 }
-                _ => Verdict::Pass,
+                _ => Decision::Ignore,
             };
         };
         lease.is_answered(outcome.now());
         let last = report(&lease, &self.want, outcome);
         let rejection = outcome.rejection.filter(|_| last != Last::Without);
         if !rejection.is_some_and(Rejection::another_key_helps) {
-            return Verdict::Pass;
+            return Decision::Ignore;
         }
         if let Err(why) = outcome.left() {
-            return Verdict::Return(why);
+            return Decision::Stop(why);
         }
         self.want.tried.push(lease.id());
         if last == Last::OfAnother {
@@ -200,7 +199,7 @@ impl<X: WhenExhausted<R>, R, E> Decide<R, E> for Decision<X> {
 const TICK: Duration = Duration::from_millis(1);
 
 /// What the request asks of the pool.
-fn want<B>(draft: &Draft<'_, B>, cx: &mut Context<'_>) -> Poll<Want>
+fn want<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Want>
 where
     B: Body<Data = Bytes> + Unpin,
 {

@@ -3,10 +3,11 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use tower::Layer;
 
-use super::{KeyPool, KeyRotation};
+use super::{KeyPool, KeyRotation, decision::KeyRotationStrategy};
 use crate::{
-    attempt::{Settings, setters},
     rejection::Rejection,
+    retry::{Config, Settings, setters},
+    trail::LayerKind,
 };
 
 /// Puts keys on requests, and asks again with another one; see the [module page](super).
@@ -24,12 +25,6 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct KeyRotationLayer<X = SendAnyway> {
-    pub(super) policy: Policy<X>,
-}
-
-/// What the layer, its services and the decision share.
-#[derive(Clone, Debug)]
-pub(super) struct Policy<X> {
     pub(super) pools: Arc<[KeyPool]>,
     pub(super) when_exhausted: X,
     pub(super) settings: Settings,
@@ -79,11 +74,9 @@ impl KeyRotationLayer {
     /// A layer with the keys of one pool, that tries anyway when all of them cool.
     pub fn new(pool: KeyPool) -> Self {
         Self {
-            policy: Policy {
-                pools: [pool].into(),
-                when_exhausted: SendAnyway,
-                settings: Settings::default(),
-            },
+            pools: [pool].into(),
+            when_exhausted: SendAnyway,
+            settings: Settings::default(),
         }
     }
 }
@@ -92,9 +85,9 @@ impl<X> KeyRotationLayer<X> {
     /// Adds a pool. A pool for a named origin goes before one that serves the first that comes.
     #[must_use]
     pub fn pool(mut self, pool: KeyPool) -> Self {
-        let pools = self.policy.pools.iter().cloned().chain([pool]);
+        let pools = self.pools.iter().cloned().chain([pool]);
         let (named, first): (Vec<_>, Vec<_>) = pools.partition(KeyPool::is_for_named_origins);
-        self.policy.pools = named.into_iter().chain(first).collect();
+        self.pools = named.into_iter().chain(first).collect();
         self
     }
 
@@ -111,11 +104,9 @@ impl<X> KeyRotationLayer<X> {
     /// [`InspectLayer`](crate::InspectLayer) puts around it has one.
     pub fn reject_when_exhausted(self) -> KeyRotationLayer<Reject> {
         KeyRotationLayer {
-            policy: Policy {
-                pools: self.policy.pools,
-                when_exhausted: Reject,
-                settings: self.policy.settings,
-            },
+            pools: self.pools,
+            when_exhausted: Reject,
+            settings: self.settings,
         }
     }
 
@@ -142,28 +133,36 @@ impl<X> KeyRotationLayer<X> {
     /// ```
     pub fn wait_when_exhausted(self, max_wait: Duration) -> KeyRotationLayer<Queue<X>> {
         KeyRotationLayer {
-            policy: Policy {
-                pools: self.policy.pools,
-                when_exhausted: Queue {
-                    max_wait,
-                    then: self.policy.when_exhausted,
-                },
-                settings: self.policy.settings,
+            pools: self.pools,
+            when_exhausted: Queue {
+                max_wait,
+                then: self.when_exhausted,
             },
+            settings: self.settings,
         }
     }
 
-    setters!(policy.settings);
+    setters!(settings);
 }
 
 impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
     type Service = KeyRotation<S, X>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        KeyRotation {
-            inner,
-            policy: Arc::new(self.policy.clone()),
-        }
+        KeyRotation::new(inner, self.clone())
+    }
+}
+
+impl<X> Config for KeyRotationLayer<X> {
+    const LAYER: LayerKind = LayerKind::KeyRotation;
+    type Strategy = KeyRotationStrategy<X>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        KeyRotationStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
     }
 }
 

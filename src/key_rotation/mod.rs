@@ -92,11 +92,16 @@ mod key;
 mod layer;
 mod metrics;
 mod pool;
-mod service;
 mod session;
 
 pub use key::Key;
 pub use layer::{KeyRotationLayer, Queue, Reject, SendAnyway, WhenExhausted};
 pub use pool::{KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
-pub use service::{KeyRotation, ResponseFuture};
 pub use session::Session;
+
+/// The service of a [`KeyRotationLayer`].
+pub type KeyRotation<S, X = SendAnyway> = crate::retry::Retry<S, KeyRotationLayer<X>>;
+
+/// The future of [`KeyRotation`].
+pub type ResponseFuture<S, B, R, X = SendAnyway> =
+    crate::retry::ResponseFuture<S, B, R, KeyRotationLayer<X>>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "tracing")]
 use super::span::whole;
 use crate::{
-    call::{Call, SendId},
+    call::{CallState, SendId},
     trail::{Action, AttemptError, LayerKind},
 };
 #[cfg(feature = "tracing")]
@@ -16,7 +16,7 @@ use crate::{
 
 /// Logs an attempt, and what a layer does about its outcome.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn attempt(call: &Call, entry: SendId, layer: LayerKind, action: Option<Action>) {
+pub(crate) fn attempt(call: &CallState, entry: SendId, layer: LayerKind, action: Option<Action>) {
     #[cfg(feature = "tracing")]
     {
         use std::cell::OnceCell;
@@ -62,7 +62,12 @@ pub(crate) fn attempt(call: &Call, entry: SendId, layer: LayerKind, action: Opti
 
 /// Logs that the call was dropped: by a timeout once its deadline was over, or by the caller.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn dropped(call: &Call, entry: Option<SendId>, elapsed: Duration, is_timed_out: bool) {
+pub(crate) fn dropped(
+    call: &CallState,
+    entry: Option<SendId>,
+    elapsed: Duration,
+    is_timed_out: bool,
+) {
     #[cfg(feature = "tracing")]
     {
         let last = entry.and_then(|entry| call.of_entry(entry, Attempt::clone));
@@ -99,7 +104,7 @@ pub(crate) fn dropped(call: &Call, entry: Option<SendId>, elapsed: Duration, is_
 
 /// Logs that the body of a discarded response ended in an error, so its connection is not reused.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
+pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     #[cfg(feature = "tracing")]
     tracing::debug!(
         target: "tower_429",

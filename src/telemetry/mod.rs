@@ -4,7 +4,7 @@
 //! `metrics`). Both cost next to nothing without a subscriber or a recorder. There are:
 //!
 //! 1. A **span** for each call, made by the outermost layer. It is open from the request to the head of the
-//!    response, or until the call is dropped. Requests that share a [`Call`], such as a hedge around the
+//!    response, or until the call is dropped. Requests that carry clones of one [`Call`](crate::Call), such as a hedge around the
 //!    layers, have a span each, and each counts as a call.
 //! 2. An **event** for each attempt, inside the span, from the layer that acts on it. The level is `INFO` if a
 //!    layer retries, `WARN` if the caller gets a rejection or a person must act (rejected key, spent credits), and
@@ -41,7 +41,7 @@
 //!
 //! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
 //!
-//! A call that is dropped has an event of its own. After its [deadline](Call::deadline) a timeout around the
+//! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) a timeout around the
 //! layers has cut it off, which is a `WARN`; otherwise the caller has dropped it, which is a `DEBUG`:
 //!
 //! ```text
@@ -66,7 +66,7 @@
 //! | `http.request.resend_count` | the number of sends after the first, if any |
 //! | `http.response.status_code` | the status of the response that the caller gets |
 //! | `error.type`, `otel.status_code` | the status from 400 on, the type of the error, or `timeout` |
-//! | `tower_429.outcome` | `answered`, `rejected`, `failed`, `timed_out` if the call was dropped after its [deadline](Call::deadline), or else `dropped` |
+//! | `tower_429.outcome` | `answered`, `rejected`, `failed`, `timed_out` if the call was dropped after its [deadline](crate::Call::deadline), or else `dropped` |
 //! | `tower_429.waited_seconds` | the sum of all waits |
 //! | `tower_429.key`, `.model`, `.target` | those of the attempt whose outcome the caller gets |
 //!
@@ -178,9 +178,8 @@ use http::StatusCode;
 pub(crate) use self::metrics::keys;
 use self::span::{CallSpan, Entered};
 use crate::{
-    call::{Call, SendId},
+    call::{CallState, Head, SendId},
     clock,
-    head::Head,
     trail::{Action, Attempt, AttemptError, LayerKind, StopReason},
 };
 
@@ -192,10 +191,7 @@ pub fn describe() {
 }
 
 /// The span and the outcome of one call, kept by its outermost layer.
-pub(crate) struct CallRecorder {
-    span: CallSpan,
-    is_open: bool,
-}
+pub(crate) struct CallRecorder(CallSpan);
 
 /// How a call ended: a status, the name of the type of an error, or `None` if it was dropped.
 type End = Option<Result<StatusCode, &'static str>>;
@@ -209,34 +205,21 @@ const DROPPED: &str = "dropped";
 // === impl CallRecorder ===
 
 impl CallRecorder {
-    pub(crate) fn none() -> Self {
-        Self {
-            span: CallSpan::none(),
-            is_open: false,
-        }
-    }
-
     pub(crate) fn open(head: &Head) -> Self {
-        Self {
-            span: CallSpan::open(head),
-            is_open: true,
-        }
+        Self(CallSpan::open(head))
     }
 
     /// Enters the span. The caller exits it before the poll ends.
     pub(crate) fn enter(&mut self) -> Entered {
-        self.span.enter()
+        self.0.enter()
     }
 
     pub(crate) fn exit(&mut self, entered: Entered) {
-        self.span.exit(entered);
+        self.0.exit(entered);
     }
 
-    /// Records the first end; `entry` is the attempt whose outcome the caller gets.
-    pub(crate) fn end(&mut self, call: &Call, head: &Head, entry: Option<SendId>, end: End) {
-        if !std::mem::take(&mut self.is_open) {
-            return;
-        }
+    /// Records the end; `entry` is the attempt whose outcome the caller gets.
+    pub(crate) fn end(mut self, call: &CallState, head: &Head, entry: Option<SendId>, end: End) {
         let is_refused = || {
             let of_entry =
                 entry.and_then(|entry| call.of_entry(entry, |it| it.rejection.is_some()));
@@ -249,10 +232,10 @@ impl CallRecorder {
             None => {
                 let now = clock::now();
                 let is_timed_out = call.is_timed_out(now);
-                if self.span.is_enabled() {
+                if self.0.is_enabled() {
                     let elapsed = call.elapsed(now);
                     let event = || events::dropped(call, entry, elapsed, is_timed_out);
-                    self.span.in_scope(event);
+                    self.0.in_scope(event);
                 }
                 if is_timed_out { TIMED_OUT } else { DROPPED }
             }
@@ -262,12 +245,12 @@ impl CallRecorder {
             TIMED_OUT => Some(Err("timeout")),
             _ => end,
         };
-        self.span.close(call, head, entry, outcome, end);
+        self.0.close(call, head, entry, outcome, end);
     }
 }
 
 /// Counts an attempt by its outcome; the innermost layer does.
-pub(crate) fn record_outcome(call: &Call, entry: SendId, host: Option<&str>) {
+pub(crate) fn record_outcome(call: &CallState, entry: SendId, host: Option<&str>) {
     let of_entry = call.of_entry(entry, |it| {
         let reason = it.rejection.as_ref().map(|rejection| rejection.reason);
         let outcome = match (it.status, reason) {
@@ -283,7 +266,7 @@ pub(crate) fn record_outcome(call: &Call, entry: SendId, host: Option<&str>) {
 }
 
 /// Counts what a layer does about an attempt, before the step is in the trail.
-pub(crate) fn record_action(call: &Call, entry: SendId, host: Option<&str>, action: Action) {
+pub(crate) fn record_action(call: &CallState, entry: SendId, host: Option<&str>, action: Action) {
     let is_overflow = |action| action == Action::Return(StopReason::BodyTooLarge);
     match action {
         Action::NextKey => metrics::rotation(host),
@@ -303,7 +286,7 @@ pub(crate) fn record_action(call: &Call, entry: SendId, host: Option<&str>, acti
 
 /// Logs an attempt once: by the layer that acts on it or, if none does, by the outermost layer.
 pub(crate) fn log_attempt(
-    call: &Call,
+    call: &CallState,
     entry: SendId,
     layer: LayerKind,
     action: Option<Action>,
@@ -312,7 +295,7 @@ pub(crate) fn log_attempt(
     match (action, recorder) {
         (Some(Action::Return(_)) | None, None) => {}
         // Nearly every response needs no action, and most programs do not want its event.
-        (None, Some(recorder)) if !recorder.span.is_enabled() => {}
+        (None, Some(recorder)) if !recorder.0.is_enabled() => {}
         (Some(_), _) => events::attempt(call, entry, layer, action),
         (None, Some(_)) => {
             let (by, action) = call.of_entry(entry, returned).flatten().unzip();
@@ -322,7 +305,7 @@ pub(crate) fn log_attempt(
 }
 
 /// Logs that the body of a discarded response ended in an error.
-pub(crate) fn drain_failed(call: &Call, entry: Option<SendId>, error: &AttemptError) {
+pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     events::drain_failed(call, entry, error);
 }
 

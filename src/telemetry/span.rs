@@ -4,12 +4,9 @@ use http::StatusCode;
 #[cfg(feature = "tracing")]
 use tracing::Span;
 
+use crate::call::{CallState, Head, SendId};
 #[cfg(feature = "tracing")]
 use crate::trail::Attempt;
-use crate::{
-    call::{Call, SendId},
-    head::Head,
-};
 
 /// The span of a call. It has no size without the feature.
 pub(crate) struct CallSpan {
@@ -30,16 +27,6 @@ pub(crate) struct Entered {
 // === impl CallSpan ===
 
 impl CallSpan {
-    /// Returns no span: the one of a layer that is not the outermost.
-    pub(crate) fn none() -> Self {
-        Self {
-            #[cfg(feature = "tracing")]
-            span: Span::none(),
-            #[cfg(feature = "tracing")]
-            is_some: false,
-        }
-    }
-
     /// Opens a span, which never has a path, a query or a header.
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn open(head: &Head) -> Self {
@@ -92,7 +79,7 @@ impl CallSpan {
     #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
     pub(crate) fn close(
         &mut self,
-        call: &Call,
+        call: &CallState,
         head: &Head,
         entry: Option<SendId>,
         outcome: &'static str,
@@ -167,7 +154,7 @@ fn record_request(span: &Span, head: &Head) {
 }
 
 #[cfg(feature = "tracing")]
-fn record_sends(span: &Span, call: &Call, entry: Option<SendId>) {
+fn record_sends(span: &Span, call: &CallState, entry: Option<SendId>) {
     let waited = call.waited();
     if !waited.is_zero() {
         span.record("tower_429.waited_seconds", waited.as_secs_f64());

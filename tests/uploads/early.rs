@@ -190,7 +190,7 @@ where
     };
     let (response, ()) = join!(client.oneshot(request), feed);
     assert_eq!(response.unwrap().status(), 200, "{name}");
-    assert_eq!(call.trail().attempts().len(), 3, "{name}");
+    assert_eq!(call.trail().attempts().len(), 2, "{name}");
     let mut ended = [server.ended().await, server.ended().await];
     ended.sort_unstable();
     let whole = [1, 2].map(|number| (number, PIECES.concat()));

@@ -5,16 +5,17 @@ use std::{task::Waker, time::Duration};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::Decision;
+use super::FallbackStrategy;
 use crate::{
     allowance::{End, Room},
-    attempt::{Draft, after},
-    call::Call,
+    call::CallState,
+    clock::after,
     fallback::{
         memory::{Candidate, Known},
         own::Own,
     },
     jitter::Jitter,
+    retry::RequestView,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,9 +74,9 @@ impl Pick {
     }
 }
 
-// === impl Decision ===
+// === impl FallbackStrategy ===
 
-impl<P> Decision<P> {
+impl<P> FallbackStrategy<P> {
     /// The choices that this request has, in order of preference.
     pub(super) fn choices<'a>(&'a self, own: &'a Own) -> impl Iterator<Item = Choice> + 'a {
         let targets = self.policy.targets.iter().enumerate();
@@ -180,7 +181,7 @@ impl<P> Decision<P> {
     }
 
     /// Until when this call may wait from now on, if it may.
-    pub(super) fn max_wait(&mut self, call: &Call, now: Instant) -> Option<Instant> {
+    pub(super) fn max_wait(&mut self, call: &CallState, now: Instant) -> Option<Instant> {
         let end = after(now, self.policy.max_wait?);
         let end = *self.max_wait.get_or_insert(end);
         let left = call.left(now).ok()?;
@@ -190,7 +191,7 @@ impl<P> Decision<P> {
     /// Chooses whom to ask and counts the request to it, if it goes out now; or says when to choose.
     pub(super) fn choose<B: Body>(
         &mut self,
-        draft: &Draft<'_, B>,
+        draft: &RequestView<B>,
         waker: &Waker,
     ) -> Result<(), Instant> {
         loop {
@@ -204,11 +205,11 @@ impl<P> Decision<P> {
     /// As [`choose`](Self::choose); `None` if it is to be known first whether the body can be changed.
     fn choose_verified<B: Body>(
         &mut self,
-        draft: &Draft<'_, B>,
+        draft: &RequestView<B>,
         waker: &Waker,
     ) -> Option<Result<(), Instant>> {
         let now = draft.now();
-        let end = self.max_wait(draft.call, now);
+        let end = self.max_wait(&draft.call, now);
         let Some(own) = &self.own else {
             return Some(Ok(()));
         };

@@ -1,36 +1,34 @@
 //! Which key a call goes out with, or what it does in place of that.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::{Decision, Stage};
+use super::{KeyRotationStrategy, Stage};
 use crate::{
-    attempt::{MAX_WAITS, Prepared, Verdict},
-    call::Call,
+    call::CallState,
     key_rotation::{
         KeyPool, WhenExhausted,
         pool::{Exhausted, Lease, Prospect},
     },
     rejection::{Reason, Rejection},
+    retry::{Decision, MAX_WAITS, Prepare},
     trail::{Action, StopReason},
 };
 
 /// What is done for a call in place of sending with a key that cools.
 enum Instead<R> {
-    Answer(Prepared<R>),
+    Answer(Prepare<R>),
     /// A key that cools by a guess: the request finds out whether that is too long.
     Probe(Lease),
 }
 
-impl<X> Decision<X> {
+impl<X> KeyRotationStrategy<X> {
     /// Takes a key for the first send, or a place in the queue; or gives the answer in their stead.
     pub(super) fn first<R>(
         &mut self,
         pool: KeyPool,
-        call: &Call,
+        call: &CallState,
         now: Instant,
-    ) -> Option<Prepared<R>>
+    ) -> Option<Prepare<R>>
     where
         X: WhenExhausted<R>,
     {
@@ -53,9 +51,9 @@ impl<X> Decision<X> {
     pub(super) fn go_out<R>(
         &mut self,
         mut lease: Lease,
-        call: &Call,
+        call: &CallState,
         now: Instant,
-    ) -> Result<Stage, Prepared<R>>
+    ) -> Result<Stage, Prepare<R>>
     where
         X: WhenExhausted<R>,
     {
@@ -90,7 +88,7 @@ impl<X> Decision<X> {
         &self,
         pool: &KeyPool,
         exhausted: &Exhausted,
-        call: &Call,
+        call: &CallState,
         now: Instant,
     ) -> Option<Instead<R>>
     where
@@ -106,7 +104,7 @@ impl<X> Decision<X> {
         };
         Some(match probe {
             Some(lease) => Instead::Probe(lease),
-            None => Instead::Answer(Prepared::Answer(StopReason::NoFreeKey, response)),
+            None => Instead::Answer(Prepare::Respond(StopReason::NoFreeKey, response)),
         })
     }
 
@@ -114,9 +112,9 @@ impl<X> Decision<X> {
     pub(super) fn without_waiting<R>(
         &mut self,
         pool: KeyPool,
-        call: &Call,
+        call: &CallState,
         now: Instant,
-    ) -> Option<Prepared<R>>
+    ) -> Option<Prepare<R>>
     where
         X: WhenExhausted<R>,
     {
@@ -135,22 +133,19 @@ impl<X> Decision<X> {
 
     /// Asks with another key. The one that was refused is free for what this call wants, so there is
     /// nothing to wait for: to take it again would be to ask without end.
-    pub(super) fn without_this(&mut self, lease: &Lease, now: Instant) -> Verdict {
+    pub(super) fn without_this(&mut self, lease: &Lease, now: Instant) -> Decision {
         match lease.pool().take(&self.want, now) {
             Ok(mut other) => {
                 other.set_aside();
                 self.stage = Stage::Granted(other, now);
-                Verdict::Again {
-                    action: Action::NextKey,
-                    wait: Duration::ZERO,
-                }
+                Decision::retry(Action::NextKey)
             }
-            Err(_) => Verdict::Pass,
+            Err(_) => Decision::Ignore,
         }
     }
 
     /// Asks with the next key, waits for one, or gives up.
-    pub(super) fn next<R>(&mut self, pool: KeyPool, call: &Call, now: Instant) -> Verdict
+    pub(super) fn next<R>(&mut self, pool: KeyPool, call: &CallState, now: Instant) -> Decision
     where
         X: WhenExhausted<R>,
     {
@@ -159,10 +154,7 @@ impl<X> Decision<X> {
             Some(_) => pool.take_in_turn(&self.want, now),
             None => pool.take(&self.want, now),
         };
-        let next_key = Verdict::Again {
-            action: Action::NextKey,
-            wait: Duration::ZERO,
-        };
+        let next_key = Decision::retry(Action::NextKey);
         let exhausted = match taken {
             Ok(mut lease) => {
                 lease.set_aside();
@@ -173,7 +165,7 @@ impl<X> Decision<X> {
         };
         match end {
             Some(_) if self.waits >= MAX_WAITS => {
-                Verdict::Exhausted(StopReason::AttemptsUsedUp, exhausted.rejection())
+                Decision::StopWith(StopReason::AttemptsUsedUp, exhausted.rejection())
             }
             Some(end) if exhausted.prospect().is_before(end) => {
                 self.waits += 1;
@@ -185,14 +177,14 @@ impl<X> Decision<X> {
                     Prospect::AnyTime | Prospect::Never => exhausted.free_at.unwrap_or(now),
                 };
                 let wait = free_at.saturating_duration_since(now);
-                Verdict::Await(wait, exhausted.rejection())
+                Decision::queue(wait, exhausted.rejection())
             }
             None if exhausted.is_busy() => {
                 let lease = pool.take_anyway(&exhausted, &self.want, now);
                 self.stage = Stage::Leased(lease);
                 next_key
             }
-            _ => Verdict::Exhausted(StopReason::NoFreeKey, exhausted.rejection()),
+            _ => Decision::StopWith(StopReason::NoFreeKey, exhausted.rejection()),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::{
-    attempt::Outcome,
     call::{Sends, Sent},
     key_rotation::pool::{Lease, Want, denied_model, is_of_every_model},
     rejection::Rejection,
+    retry::Outcome,
     trail::{Attempt, LayerKind},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                     let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
                     if concerned(attempt) && !is_over {
                         // What another model's answer tells is left is left of that.
-                        let told = asks(attempt, want).then_some(&*attempt.told);
+                        let told = asks(attempt, want).then_some(&*attempt.buckets);
                         let when = (sent(&answer, answers(), lease), answer.at);
                         lease.refused(rejection, told.unwrap_or_default(), when);
                         let model = want.model.as_ref();
@@ -70,7 +70,7 @@ pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) ->
                 }
                 None if answer.has_passed && carries(attempt) && asks(attempt, want) => {
                     let when = (sent(&answer, answers(), lease), answer.at);
-                    lease.succeeded(&attempt.told, when);
+                    lease.succeeded(&attempt.buckets, when);
                 }
                 _ => {}
             }

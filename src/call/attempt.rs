@@ -1,74 +1,55 @@
-//! What happened on a call: one entry per attempt, keys by label only.
+//! One entry of the log, and what the layers did about it. Keys appear by label only.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use http::StatusCode;
 use tokio::time::Instant;
 
-pub use crate::attempt_error::AttemptError;
-use crate::{
-    call::Call,
-    rejection::{Bucket, Rejection},
-};
+use super::attempt_error::AttemptError;
+use crate::rejection::{Bucket, Rejection};
 
-/// What happened on a call, in the extensions of the response that the caller gets.
+/// One send to the innermost service, and what the layers did about its outcome.
 ///
-/// It is printed as a line for each attempt:
-///
-/// ```text
-/// 1. key-1, large: 429, key_rotation: next key
-/// 2. key-2, large: 429, key_rotation: returned, no key free; backoff: wait of 1.2 s
-/// 3. key-1, large: error (ConnectionReset): connection reset by peer (os error 104), backoff: wait of 1.0 s
-/// 4. key-1, large: 200
-/// ```
-///
-/// A call that ends in an error has no response; put a [`Call`] into the request and ask
-/// [`Call::trail`] instead.
-#[derive(Clone)]
-pub struct Trail(pub(crate) Call);
-
-/// One send to the innermost service, and what the layers made of the outcome.
-///
-/// It names the key, model and target with which the request went out, whatever else of the call is in
-/// flight at the same time.
+/// It names the key, model and target of this send, also if other sends of the call are in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// Counts from 1, over all layers of the stack.
+    /// The number of the attempt, counted from 1 over all layers of the stack.
     pub number: u32,
-    /// `false` if a layer answered in the provider's place and nothing was sent.
+    /// `false` if a layer made the response itself and nothing was sent.
     pub sent: bool,
-    /// How far it is.
+    /// How far the attempt has got.
     pub progress: Progress,
-    /// The status of the answer; `None` if there was none, which [`progress`](Self::progress) explains.
+    /// The status of the response; `None` without a response, which [`progress`](Self::progress) explains.
     pub status: Option<StatusCode>,
-    /// The error in which the attempt ended, or in which the body of its discarded answer ended.
+    /// The error in which the attempt ended, or in which the body of its discarded response ended.
     pub error: Option<AttemptError>,
-    /// What the answer meant, if it was a rejection.
+    /// The rejection, if the response was one.
     pub rejection: Option<Rejection>,
-    /// The label of the key that asked.
+    /// The label of the key.
     pub key: Option<Arc<str>>,
-    /// The model that was asked, where it is known.
+    /// The model, where it is known.
     pub model: Option<Arc<str>>,
-    /// The target that was asked, if it was not the request's own.
+    /// The fallback target, if the request went to one.
     pub target: Option<Arc<str>>,
-    /// What the layers did about it, the innermost first. A layer whose matter it was not is not here.
+    /// What the layers did about the outcome, the innermost first. A layer that does not act on such an
+    /// outcome has no step.
     pub steps: Vec<Step>,
-    /// What the answer says is left of the provider's limits.
-    pub(crate) told: Vec<Bucket>,
-    /// When it was refused; a layer further out may hear of it much later.
+    /// What the response reports of the provider's limits.
+    pub(crate) buckets: Vec<Bucket>,
+    /// When the rejection arrived. An outer layer may read it much later.
     pub(crate) rejected_at: Option<Instant>,
 }
 
-/// How far an attempt is.
+/// How far an attempt has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Progress {
-    /// The request went out, and neither an answer nor an error has come back.
+    /// The request went out, and neither a response nor an error has come back.
     InFlight,
-    /// An answer or an error came back.
+    /// A response or an error came back.
     Completed,
-    /// The request was dropped in flight, such as by a timeout, or by a hedge that has another answer.
+    /// The request was dropped in flight, such as by a timeout or by a hedge that has another response.
     Abandoned,
 }
 
@@ -76,11 +57,11 @@ pub enum Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Step {
-    /// Who.
+    /// The layer.
     pub layer: LayerKind,
-    /// What.
+    /// What it did.
     pub action: Action,
-    /// What the layer waits for, where that is another matter than what the attempt was refused for.
+    /// The rejection that the layer waits for, if it is not that of this attempt.
     pub(crate) awaited: Option<Rejection>,
 }
 
@@ -88,11 +69,11 @@ pub struct Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LayerKind {
-    /// [`BackoffLayer`](crate::backoff::BackoffLayer).
+    /// [`BackoffLayer`](crate::BackoffLayer).
     Backoff,
-    /// Key rotation.
+    /// [`KeyRotationLayer`](crate::KeyRotationLayer).
     KeyRotation,
-    /// Fallback.
+    /// [`FallbackLayer`](crate::FallbackLayer).
     Fallback,
 }
 
@@ -106,11 +87,11 @@ pub enum Action {
     NextKey,
     /// Send again to another target.
     NextTarget,
-    /// Hand the outcome on.
+    /// Return the outcome.
     Return(StopReason),
 }
 
-/// Why a layer hands a rejection on instead of sending again.
+/// Why a layer returns an outcome instead of sending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StopReason {
@@ -124,56 +105,24 @@ pub enum StopReason {
     WaitTooLong,
     /// The wait does not fit into what is left until the deadline.
     PastDeadline,
-    /// The provider says that time does not help: a day's limit, a quota, or `x-should-retry: false`.
+    /// Time does not help: a limit by the day, a quota, or `x-should-retry: false`.
     TimeDoesNotHelp,
-    /// The body is larger than the bound of the recording, so it was sent once.
+    /// The body is larger than the replay limit, so it was sent once.
     BodyTooLarge,
     /// The body failed while it was read.
     BodyFailed,
     /// The retry budget is empty.
     BudgetEmpty,
-    /// No pool has a key for the origin of the request, or its URI has no room for one.
+    /// No pool has a key for the origin of the request, or its URI is too long for one.
     NoKeyForOrigin,
     /// No key that this call has not tried is free.
     NoFreeKey,
     /// No target that this call has not tried is free.
     NoFreeTarget,
-    /// The request names no model that could be changed.
+    /// The request names no model that could be replaced.
     NoModel,
-    /// The request asked for no fallback.
+    /// The request switched fallback off.
     FallbackOff,
-}
-
-// === impl Trail ===
-
-impl Trail {
-    /// The attempts so far, in order.
-    pub fn attempts(&self) -> Vec<Attempt> {
-        self.0.attempts()
-    }
-
-    /// How long the sends were held back, all waits that are over taken together.
-    pub fn waited(&self) -> Duration {
-        self.0.waited()
-    }
-}
-
-impl fmt::Display for Trail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, attempt) in self.attempts().iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{attempt}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Trail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.attempts()).finish()
-    }
 }
 
 // === impl Attempt ===
@@ -214,6 +163,18 @@ impl fmt::Display for Action {
             Self::NextKey => f.write_str("next key"),
             Self::NextTarget => f.write_str("next target"),
             Self::Return(why) => write!(f, "returned, {why}"),
+        }
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    pub(crate) fn new(layer: LayerKind, action: Action) -> Self {
+        Self {
+            layer,
+            action,
+            awaited: None,
         }
     }
 }

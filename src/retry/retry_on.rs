@@ -1,34 +1,50 @@
-//! Which outcomes a layer acts on.
+//! The outcomes that a layer acts on.
 
-use std::{error::Error, fmt, ops::Deref};
+use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
-use http::StatusCode;
+use http::{Extensions, HeaderMap, Response, StatusCode};
 
-use crate::{attempt::Outcome, rejection::Reason};
+use super::strategy::Outcome;
+use crate::rejection::Reason;
 
-/// Which outcomes a layer acts on: some reasons, and by opt-in other statuses and errors.
+/// The outcomes that a layer acts on: some reasons, and by opt-in other responses and errors.
 #[derive(Clone)]
-pub(crate) struct Trigger<P> {
+pub(crate) struct RetryOn<P> {
     pub(crate) reasons: Vec<Reason>,
-    pub(crate) status: fn(StatusCode) -> bool,
+    responses: Vec<Arc<IfResponse>>,
     pub(crate) error: P,
 }
 
-/// Which errors of the inner service a layer acts on.
+type IfResponse = dyn Fn(ResponseHead<'_>) -> bool + Send + Sync;
+
+/// A response without its body, as a predicate reads it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The extensions, such as a [`Rejection`](crate::rejection::Rejection) or what an inner service put
+    /// there.
+    pub extensions: &'a Extensions,
+}
+
+/// The errors of the inner service that a layer acts on.
 pub trait RetryOnError<E>: sealed::Sealed<E> {
     #[doc(hidden)]
     fn acts_on(&self, error: &E) -> bool;
 
-    /// The error, if the type is known to be one.
+    /// The error as a trait object, if the type is known to be an error type.
     #[doc(hidden)]
     fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)>;
 }
 
-/// No error of the inner service is acted on: the default.
+/// The layer acts on no error of the inner service: the default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoErrors;
 
-/// The errors of type `E` for which a closure says so.
+/// The layer acts on the errors of type `E` for which a closure returns `true`.
 pub struct IfError<F, E> {
     acts_on: F,
     as_error: fn(&E) -> &(dyn Error + 'static),
@@ -75,16 +91,45 @@ impl<E: Deref<Target = dyn Error + Send + Sync>> AsError<InBox> for E {
     }
 }
 
-// === impl Trigger ===
+// === impl ResponseHead ===
 
-impl<P> Trigger<P> {
-    pub(crate) fn on_error<F, E, K>(self, acts_on: F) -> Trigger<IfError<F, E>>
+impl<'a> ResponseHead<'a> {
+    pub(super) fn of<R>(response: &'a Response<R>) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+        }
+    }
+}
+
+// === impl RetryOn ===
+
+impl RetryOn<NoErrors> {
+    pub(crate) fn reasons(reasons: impl IntoIterator<Item = Reason>) -> Self {
+        Self {
+            reasons: reasons.into_iter().collect(),
+            responses: Vec::new(),
+            error: NoErrors,
+        }
+    }
+}
+
+impl<P> RetryOn<P> {
+    pub(crate) fn add_response(
+        &mut self,
+        predicate: impl Fn(ResponseHead<'_>) -> bool + Send + Sync + 'static,
+    ) {
+        self.responses.push(Arc::new(predicate));
+    }
+
+    pub(crate) fn on_error<F, E, K>(self, acts_on: F) -> RetryOn<IfError<F, E>>
     where
         E: AsError<K>,
     {
-        Trigger {
+        RetryOn {
             reasons: self.reasons,
-            status: self.status,
+            responses: self.responses,
             error: IfError {
                 acts_on,
                 as_error: E::as_error,
@@ -96,17 +141,18 @@ impl<P> Trigger<P> {
     where
         P: RetryOnError<E>,
     {
-        match (outcome.result, outcome.rejection) {
-            (Err(error), _) => self.error.acts_on(error),
-            (Ok(_), Some(rejection)) if self.reasons.contains(&rejection.reason) => true,
-            (Ok(status), _) => (self.status)(status),
+        let is_reason = |reason| self.reasons.contains(&reason);
+        match outcome.result {
+            Err(error) => self.error.acts_on(error),
+            Ok(_) if outcome.rejection.is_some_and(|it| is_reason(it.reason)) => true,
+            Ok(head) => self.responses.iter().any(|acts_on| acts_on(head)),
         }
     }
 }
 
-impl<P: fmt::Debug> fmt::Debug for Trigger<P> {
+impl<P: fmt::Debug> fmt::Debug for RetryOn<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trigger")
+        f.debug_struct("RetryOn")
             .field("reasons", &self.reasons)
             .field("error", &self.error)
             .finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Between two sends: the thrown-away response is drained, so that its connection survives, while the wait goes on.
+//! Between two sends: the layer waits, and drains the discarded response so that its connection survives.
 
 use std::{
     pin::Pin,
@@ -12,19 +12,21 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::after;
-use crate::call::{Call, Stalled};
+use crate::{
+    call::{CallState, Stalled},
+    clock::after,
+};
 
-/// Above this a new connection is cheaper.
+/// A new connection is cheaper than reading more.
 const DRAINED_BYTES: usize = 64 * 1024;
 const DRAINED_FOR: Duration = Duration::from_secs(1);
 
-/// The client's connection task puts a drained connection back into its pool a moment after the
-/// body has ended; a send before that opens a second one.
-const BACK_INTO_POOL: Duration = Duration::from_millis(1);
+/// The client's connection task returns a drained connection to its pool shortly after the body has ended.
+/// A send before that opens a second connection.
+const RETURN_TO_POOL: Duration = Duration::from_millis(1);
 
 pin_project! {
-    pub(super) struct Settle<R> {
+    pub(super) struct Drain<R> {
         #[pin]
         draining: Option<R>,
         drained: usize,
@@ -34,15 +36,15 @@ pin_project! {
     }
 }
 
-impl<R: Body> Settle<R> {
-    /// A `response` that has stalled already is dropped.
+impl<R: Body> Drain<R> {
+    /// Drops a `response` whose body has already stalled.
     pub(super) fn new(
         response: Option<Response<R>>,
         wait: Duration,
-        call: &Call,
+        call: &CallState,
         now: Instant,
     ) -> Self {
-        let until = after(now, wait.max(BACK_INTO_POOL));
+        let until = after(now, wait.max(RETURN_TO_POOL));
         let response = response.filter(|response| response.extensions().get::<Stalled>().is_none());
         let timer = match &response {
             Some(_) => now + call.time_for_body(DRAINED_FOR, now),
@@ -56,8 +58,8 @@ impl<R: Body> Settle<R> {
         }
     }
 
-    /// Ready when the wait is over; `failed` is called if the body ends in an error.
-    pub(super) fn poll_settled(
+    /// Ready when the wait has ended. Calls `failed` if the body ends in an error.
+    pub(super) fn poll_drained(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         failed: impl FnOnce(),
@@ -76,7 +78,7 @@ impl<R: Body> Settle<R> {
     }
 }
 
-/// Ready once the body has ended or is not worth reading on.
+/// Ready when the body has ended or is not worth reading on.
 fn drain<R: Body>(
     mut body: Pin<&mut R>,
     drained: &mut usize,
@@ -84,7 +86,7 @@ fn drain<R: Body>(
 ) -> Poll<Result<(), R::Error>> {
     while *drained <= DRAINED_BYTES {
         match ready!(body.as_mut().poll_frame(cx)?) {
-            // Each counts, so that frames of nothing come to an end too.
+            // Empty frames count too, so that they do not go on for ever.
             Some(frame) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
             None => break,
         }

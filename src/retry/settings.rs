@@ -1,4 +1,4 @@
-//! How every layer sends, whatever it decides.
+//! The settings that all layers have.
 
 use crate::call::Limits;
 
@@ -19,22 +19,22 @@ impl Default for Settings {
     }
 }
 
-/// The setters that each layer has; the argument is the path to its [`Settings`].
+/// The setters of all layers. The argument is the path to the layer's [`Settings`].
 macro_rules! setters {
     ($($settings:ident).+) => {
-        /// The time from the start of a call after which the whole stack sends nothing again.
+        /// Sets the time from the start of a call after which the whole stack sends nothing again.
         ///
-        /// Over several layers the shortest holds; a request may say otherwise, see
-        /// [`Call::deadline`](crate::Call::deadline), which also says what a deadline does not cut off.
+        /// The shortest deadline of the stack holds. A request can replace it by
+        /// [`Call::deadline`](crate::Call::deadline), whose page says what a deadline does not cancel.
         #[must_use]
         pub fn deadline(mut self, deadline: std::time::Duration) -> Self {
             self.$($settings).+.limits.deadline = Some(deadline);
             self
         }
 
-        /// The most sends that the whole stack may make for one call; 0 means 1.
+        /// Sets the most sends that the whole stack may make for one call; 0 means 1.
         ///
-        /// Over several layers the least holds; a request may say otherwise, see
+        /// The least of the stack holds. A request can replace it by
         /// [`Call::max_sends`](crate::Call::max_sends).
         #[must_use]
         pub fn max_sends(mut self, max_sends: u32) -> Self {
@@ -42,10 +42,10 @@ macro_rules! setters {
             self
         }
 
-        /// The largest body that is kept to be sent again, in bytes; 2 MiB unless set.
+        /// Sets the largest body that is kept to be sent again, in bytes; 2 MiB unless set.
         ///
-        /// A larger one is sent once, also if it is in memory already. Over several layers the
-        /// outermost's holds, for they share one recording.
+        /// A larger body is sent once, even if it is already in memory. Stacked layers share one
+        /// recording, and the largest limit of the stack holds.
         #[must_use]
         pub fn replay_limit(mut self, bytes: u64) -> Self {
             self.$($settings).+.replay_limit = bytes;

@@ -1,34 +1,35 @@
-//! What the log and the trail say of an error.
+//! How an error appears in the log and in the trail.
 
 use std::{any::type_name, borrow::Cow, error::Error, fmt, io, iter, sync::Arc};
 
-use crate::{
-    call::Call,
-    head::Head,
-    request::{credentials, redact::redact},
+use super::head::Head;
+use crate::request::{
+    credentials::{self, Credential},
+    redact::redact,
 };
 
-/// Longer messages are cut.
-const MOST_BYTES: usize = 512;
-const MOST_SOURCES: usize = 16;
+/// Longer messages are truncated.
+const MAX_BYTES: usize = 512;
+const MAX_SOURCES: usize = 16;
 
 /// The error of an attempt, as it may be logged.
 ///
-/// The caller gets the error itself. A layer can describe an error only where its type is known to be
-/// one, which is what `on_error` of [`BackoffLayer`](crate::BackoffLayer::on_error) and
+/// The caller gets the error itself. A layer can describe an error only if it knows that the type is an
+/// error type, which `on_error` of [`BackoffLayer`](crate::BackoffLayer::on_error) and
 /// [`FallbackLayer`](crate::FallbackLayer::on_error) require.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptError {
-    /// The [kind](io::ErrorKind) of the I/O error that caused it, such as `ConnectionReset`; without
-    /// one, the name of the error's type.
+    /// The [kind](io::ErrorKind) of the I/O error that caused it, such as `ConnectionReset`. Without an
+    /// I/O error, the name of the error's type.
     pub kind: Cow<'static, str>,
-    /// The message of the error and those of its sources, at most 512 bytes.
+    /// The messages of the error and its sources, at most 512 bytes.
     ///
-    /// URLs are cut down to scheme, host and port, and the request's own path is removed. So are
-    /// credentials: those of the request, the keys that layers have put on it, and what is marked as one
-    /// or looks like a key.
-    /// `None` if no layer of the stack that saw the error has `on_error`.
+    /// URLs are reduced to scheme, host and port, and the request's own path is removed. So are
+    /// credentials: those of the request, the keys that the layers have put on it, and what is marked as
+    /// a credential or looks like one.
+    ///
+    /// `None` if no layer that saw the error has `on_error`.
     pub text: Option<Arc<str>>,
 }
 
@@ -43,22 +44,27 @@ impl AttemptError {
         }
     }
 
-    /// An error of type `E` that a request of this call with this head ended in.
-    pub(crate) fn new<E>(error: &(dyn Error + 'static), head: &Head, call: &Call) -> Self {
+    /// Describes an error of type `E`. The text contains neither the credentials of the head nor the `keys`
+    /// that were put on it.
+    pub(crate) fn new<E>(
+        error: &(dyn Error + 'static),
+        head: &Head,
+        keys: &[Arc<Credential>],
+    ) -> Self {
         let io = sources(error).find_map(<dyn Error>::downcast_ref::<io::Error>);
         let kind = match io.map(io::Error::kind) {
             None | Some(io::ErrorKind::Other) => type_name::<E>().into(),
             Some(kind) => format!("{kind:?}").into(),
         };
         let mut secrets = credentials::secrets(&head.uri, &head.headers);
-        for key in call.keys() {
+        for key in keys {
             key.add_secrets(&mut secrets);
         }
         let mut text = redact(&chain(error), secrets);
         if head.uri.path().len() > 1 {
             text = text.replace(head.uri.path(), "/…");
         }
-        let end = (0..=MOST_BYTES).rev().find(|at| text.is_char_boundary(*at));
+        let end = (0..=MAX_BYTES).rev().find(|at| text.is_char_boundary(*at));
         text.truncate(end.unwrap_or_default());
         Self {
             kind,
@@ -77,17 +83,17 @@ impl fmt::Display for AttemptError {
     }
 }
 
-/// An error and its sources; the bound ends a circle of sources.
+/// An error and its sources. The bound ends a cycle of sources.
 fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| error.source()).take(MOST_SOURCES)
+    iter::successors(Some(error), |&error| error.source()).take(MAX_SOURCES)
 }
 
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut chain = String::new();
     for message in sources(error).map(ToString::to_string) {
-        // Some errors repeat what their source says.
+        // Some errors repeat the message of their source.
         if chain.ends_with(&message) {
             continue;
         }

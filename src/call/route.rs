@@ -1,0 +1,15 @@
+//! Which key, model and target a request goes out with.
+
+use std::sync::Arc;
+
+use crate::request::Origin;
+
+/// The route of one send. The layers set it before the send, and the log keeps it.
+#[derive(Clone, Default)]
+pub(crate) struct Route {
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) target: Option<Arc<str>>,
+    /// The origin in the caller's own request, whatever the layers have changed since.
+    pub(crate) original_origin: Option<Origin>,
+}

@@ -1,0 +1,292 @@
+//! The state machine: prepare, send, decide, drain, prepare again.
+
+use std::{
+    any::type_name,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Extensions, Request, Response, request};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::{
+    drain::Drain,
+    strategy::{Config, RequestView, Strategy},
+};
+use crate::{
+    call::{AttemptError, CallContext, SendId},
+    clock::{self, LazyNow},
+    rejection::Rejection,
+    replay::{Ending, Recording, ReplayBody, RequestBody},
+    telemetry::{self, CallRecorder},
+};
+
+pin_project! {
+    /// The future of [`Retry`](super::Retry).
+    #[allow(private_bounds)]
+    pub struct ResponseFuture<S, B, R, C>
+    where
+        S: Service<Request<B>>,
+        B: RequestBody,
+        C: Config,
+    {
+        pub(super) inner: S,
+        pub(super) readiness: Readiness,
+        pub(super) strategy: C::Strategy,
+        pub(super) request: RequestView<B::Source>,
+        // The body of the next send.
+        pub(super) next: Option<ReplayBody<B::Source>>,
+        // The outer layer's send that carries the request.
+        pub(super) parent: Option<SendId>,
+        pub(super) ending: Option<Ending>,
+        // Only the outermost layer records the call.
+        pub(super) recorder: Option<CallRecorder>,
+        // Since when the next send is held back.
+        pub(super) waiting: Option<Instant>,
+        // The log entry of the last outcome.
+        pub(super) entry: Option<SendId>,
+        // The host of the last send if the strategy has rerouted it. The same words mean different things
+        // to different providers.
+        pub(super) rerouted_host: Option<Arc<str>>,
+        #[pin]
+        pub(super) state: State<S::Future, R, S::Error>,
+    }
+
+    impl<S, B, R, C> PinnedDrop for ResponseFuture<S, B, R, C>
+    where
+        S: Service<Request<B>>,
+        B: RequestBody,
+        C: Config,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let request = this.request;
+            if let StateProj::Calling { send, .. } = this.state.project() {
+                *this.entry = request.call.record_abandoned(*send);
+            }
+            if let Some(recorder) = this.recorder.take() {
+                recorder.end(&request.call, &request.head, *this.entry, None);
+            }
+        }
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    pub(super) enum State<F, R, E> {
+        // => Calling | Done
+        Preparing {
+            // The caller's head, until the first send takes it.
+            first: Option<request::Parts>,
+            // Made when there is something to wait for.
+            #[pin]
+            timer: Option<Sleep>,
+        },
+        // => Deciding | Draining | Done
+        Calling { #[pin] future: F, send: SendId },
+        // => Draining | Done. The decision waits for the caller's upload, but not past the deadline.
+        Deciding {
+            answer: Option<Answer<R, E>>,
+            #[pin]
+            timer: Option<Sleep>,
+        },
+        // => Preparing
+        Draining { #[pin] drain: Drain<R> },
+        Done,
+    }
+}
+
+/// How far the inner service is from being ready.
+///
+/// A ready service may hold a permit, and one that was polled may hold a place in a queue. So the layer
+/// polls it only when the request can go out, and releases it if the call waits after all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Readiness {
+    Unpolled,
+    Polled,
+    Ready,
+}
+
+/// The outcome of one send.
+pub(super) struct Answer<R, E> {
+    pub(super) result: Result<Response<R>, E>,
+    pub(super) rejection: Option<Rejection>,
+    pub(super) send: SendId,
+    /// The log entry to which the outcome belongs.
+    pub(super) entry: SendId,
+}
+
+// === impl ResponseFuture ===
+
+#[allow(private_bounds)]
+impl<S, B, R, C> ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>>,
+    B: RequestBody,
+    C: Config,
+{
+    /// `inner` must be ready.
+    pub(super) fn new(inner: S, request: Request<B>, config: Arc<C>) -> Self {
+        let (mut parts, body) = request.into_parts();
+        let settings = config.settings();
+        let entered = CallContext::enter(
+            &mut parts,
+            settings.limits,
+            settings.replay_limit,
+            clock::now,
+        );
+        let CallContext {
+            state: call,
+            parent,
+            mut ending,
+        } = entered.context;
+        let mut recording = Recording::new(body.into_replay(), call.replay_limit(), &mut ending);
+        Self {
+            inner,
+            readiness: Readiness::Ready,
+            strategy: C::strategy(config),
+            next: recording.reader(),
+            parent,
+            ending,
+            recorder: parent.is_none().then(|| CallRecorder::open(&entered.head)),
+            waiting: None,
+            entry: None,
+            rerouted_host: None,
+            request: RequestView {
+                head: entered.head,
+                extensions: callers_extensions(&parts.extensions),
+                recording,
+                call,
+                route: entered.route,
+                now: LazyNow::default(),
+                is_ready: true,
+            },
+            state: State::preparing(Some(parts)),
+        }
+    }
+}
+
+impl<S, B, R, C> Future for ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: RequestBody,
+    R: Body,
+    C: Config<Strategy: Strategy<R, S::Error>>,
+{
+    type Output = Result<Response<R>, S::Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let recorder = self.as_mut().project().recorder;
+        let span = recorder.as_mut().map(CallRecorder::enter);
+        let polled = self.as_mut().poll_states(cx);
+        let this = self.project();
+        if let (Some(recorder), Some(span)) = (this.recorder.as_mut(), span) {
+            recorder.exit(span);
+        }
+        if let Poll::Ready(result) = &polled {
+            this.request.recording.end();
+            if let Some(recorder) = this.recorder.take() {
+                let result = result.as_ref().map(Response::status);
+                let result = result.map_err(|_| type_name::<S::Error>());
+                let (call, head) = (&this.request.call, &this.request.head);
+                recorder.end(call, head, *this.entry, Some(result));
+            }
+        }
+        polled
+    }
+}
+
+#[allow(private_bounds)]
+impl<S, B, R, C> ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: RequestBody,
+    R: Body,
+    C: Config<Strategy: Strategy<R, S::Error>>,
+{
+    fn poll_states(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<R>, S::Error>> {
+        loop {
+            let mut this = self.as_mut().project();
+            let done = match this.state.as_mut().project() {
+                StateProj::Preparing { .. } => {
+                    let response = ready!(self.as_mut().poll_preparing(cx))?;
+                    response.map(Ok)
+                }
+                StateProj::Calling { future, send } => {
+                    let send = *send;
+                    let result = ready!(future.poll(cx));
+                    let answer = self.as_mut().on_response(send, result);
+                    match self.as_mut().poll_read_request(&answer, cx) {
+                        Poll::Ready(()) => self.as_mut().decide(answer),
+                        Poll::Pending => {
+                            let state = State::Deciding {
+                                answer: Some(answer),
+                                timer: None,
+                            };
+                            self.as_mut().project().state.set(state);
+                            None
+                        }
+                    }
+                }
+                StateProj::Deciding { .. } => {
+                    let answer = ready!(self.as_mut().poll_deciding(cx));
+                    self.as_mut().decide(answer)
+                }
+                StateProj::Draining { drain } => {
+                    let (call, entry) = (&this.request.call, *this.entry);
+                    ready!(drain.poll_drained(cx, || {
+                        let error = AttemptError::of_type::<R::Error>();
+                        telemetry::drain_failed(call, entry, &error);
+                        if let Some(entry) = entry {
+                            call.record_error(entry, error);
+                        }
+                    }));
+                    this.state.set(State::preparing(None));
+                    None
+                }
+                // Polled again after completion.
+                StateProj::Done => return Poll::Pending,
+            };
+            if let Some(result) = done {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+impl<S, B, R, C> fmt::Debug for ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>>,
+    B: RequestBody,
+    C: Config,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// What the caller put into the extensions. A copy of none costs nothing, and a copy of one allocates as
+/// much as a copy of all headers.
+fn callers_extensions(extensions: &Extensions) -> Extensions {
+    let ours = usize::from(extensions.get::<CallContext>().is_some());
+    match extensions.len() - ours {
+        0 => Extensions::new(),
+        _ => extensions.clone(),
+    }
+}
+
+// === impl State ===
+
+impl<F, R, E> State<F, R, E> {
+    pub(super) fn preparing(first: Option<request::Parts>) -> Self {
+        Self::Preparing { first, timer: None }
+    }
+}

@@ -1,0 +1,61 @@
+//! What the layers read from responses, and what they change in requests.
+
+use http::{
+    Extensions, HeaderMap, Response,
+    header::{self, Entry},
+};
+
+use crate::{
+    clock,
+    rejection::{self, Bucket, Provider, Rejection},
+};
+
+/// As [`Extensions::insert`], but without an allocation if the value replaces another.
+pub(super) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {
+    match extensions.get_mut::<T>() {
+        Some(place) => *place = value,
+        None => drop(extensions.insert(value)),
+    }
+}
+
+/// Headers that depend on the bytes of the body. RFC 9530, section 6.5, asks an intermediary that changes
+/// content to remove digests.
+const BODY_DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
+
+/// Corrects the headers for a body of `length` bytes that replaces the caller's.
+///
+/// hyper trusts a caller's `content-length`, so a stale one truncates the body.
+pub(super) fn describe_replaced(headers: &mut HeaderMap, length: usize) {
+    if let Entry::Occupied(mut entry) = headers.entry(header::CONTENT_LENGTH) {
+        entry.insert(length.into());
+    }
+    for name in BODY_DIGESTS {
+        headers.remove(name);
+    }
+}
+
+/// Returns the rejection that an inner layer has left, or else reads it from the head and leaves it for
+/// outer layers.
+pub(super) fn read_rejection<R>(
+    response: &mut Response<R>,
+    host: Option<&str>,
+) -> Option<Rejection> {
+    if let Some(rejection) = response.extensions().get::<Rejection>() {
+        return Some(rejection.clone());
+    }
+    let (status, headers) = (response.status(), response.headers());
+    // Most responses are successes, and their heads cannot be rejections.
+    if status.as_u16() < 400 {
+        return None;
+    }
+    let rejection = Rejection::from_answer(host, status, headers, clock::wall())?;
+    response.extensions_mut().insert(rejection.clone());
+    Some(rejection)
+}
+
+pub(super) fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
+    if !Bucket::may_be_in(headers) {
+        return Vec::new();
+    }
+    rejection::buckets(headers, Provider::guess(host, headers), clock::wall())
+}
