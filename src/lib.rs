@@ -16,6 +16,7 @@ mod builder;
 mod call;
 pub mod client;
 mod clock;
+mod content_coding;
 mod credentials;
 pub mod fallback;
 mod head;

@@ -4,7 +4,7 @@ use http::{HeaderMap, StatusCode, header};
 use tower::Layer;
 
 use super::Inspect;
-use crate::rejection::Provider;
+use crate::{content_coding, rejection::Provider};
 
 /// Reads what a rejection says in its body; see the [module page](super).
 ///
@@ -123,13 +123,7 @@ pub(super) fn is_readable_error(status: StatusCode, headers: &HeaderMap) -> bool
     // `application/problem+json`, Amazon's `application/x-amz-json-1.1` and `application/xml`
     let text =
         |kind: String| kind.starts_with("text/") || kind.contains("json") || kind.contains("xml");
-    is_error && is_plain(headers) && essence(headers).is_none_or(text)
-}
-
-/// Whether the body is not compressed.
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    is_error && content_coding::is_identity(headers) && essence(headers).is_none_or(text)
 }
 
 /// The media type without its parameters, in lower case; `None` if there is none.

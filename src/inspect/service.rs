@@ -15,12 +15,12 @@ use tower::Service;
 use super::{
     InspectedBody,
     first::{First, Look},
-    layer::{Settings, is_plain, is_readable_error},
+    layer::{Settings, is_readable_error},
     reading::Reading,
 };
 use crate::{
     call::{Call, Stalled},
-    clock,
+    clock, content_coding,
     rejection::{self, Provider, Rejection},
     trail::Trail,
 };
@@ -231,7 +231,7 @@ impl Settings {
         }
         let max_wait = self
             .first_event
-            .filter(|_| head.status.is_success() && is_plain(&head.headers))?;
+            .filter(|_| head.status.is_success() && content_coding::is_identity(&head.headers))?;
         let look = Look::at(&head.headers, self.provider(host, head))?;
         Some((Some(look), max_wait))
     }

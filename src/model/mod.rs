@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Uri, header};
 
-use crate::credentials::with_path;
+use crate::{content_coding, credentials::with_path};
 
 /// What is longer is no model's name: a stranger's is remembered, logged and told.
 const LONGEST: usize = 256;
@@ -100,10 +100,9 @@ impl Model {
 
 /// Whether the body may be read as JSON: not compressed, and not said to be something else.
 fn is_plain_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let plain = text(header::CONTENT_ENCODING)
-        .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
-    let json = text(header::CONTENT_TYPE).is_none_or(|kind| {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map(|value| value.to_str().unwrap_or("?"));
+    let json = kind.is_none_or(|kind| {
         let essence = kind.split(';').next().unwrap_or_default().trim();
         let suffix = essence
             .len()
@@ -113,5 +112,5 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
             suffix.eq_ignore_ascii_case("/json") || suffix.eq_ignore_ascii_case("+json")
         })
     });
-    plain && json
+    json && content_coding::is_identity(headers)
 }

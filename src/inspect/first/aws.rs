@@ -4,7 +4,7 @@
 //! headers, payload, and a checksum. The checksums are left to the client: what does not parse here is
 //! handed on as it is.
 
-use super::{First, sse::Event};
+use super::{First, SseEvent};
 
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
@@ -25,7 +25,7 @@ pub(super) fn first(seen: &[u8]) -> Option<First> {
     let payload = &seen[PRELUDE + headers..total - CHECKSUM];
     let exception = exception(&seen[PRELUDE..PRELUDE + headers]);
     Some(match exception {
-        Some(name) => First::Event(Event {
+        Some(name) => First::Event(SseEvent {
             name: Some(name),
             status: None,
             data: payload.to_vec(),
@@ -90,7 +90,7 @@ mod tests {
         for cut in 0..message.len() {
             assert_eq!(first(&message[..cut]), None, "{cut}");
         }
-        let event = Event {
+        let event = SseEvent {
             name: Some("throttlingException".into()),
             status: None,
             data: b"{}".to_vec(),

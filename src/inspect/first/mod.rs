@@ -4,13 +4,13 @@ mod aws;
 
 use http::HeaderMap;
 
-use crate::rejection::{Provider, sse};
+use crate::rejection::{Provider, SseEvent, SseParser};
 
 /// What a stream begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum First {
     /// An error, or what may be one.
-    Event(sse::Event),
+    Event(SseEvent),
     /// The whole body, which may be an error.
     Whole,
     /// Something that cannot be an error.
@@ -19,7 +19,7 @@ pub(super) enum First {
 
 /// Looks at the start of a success as it comes in.
 pub(super) enum Look {
-    Sse(sse::Parser),
+    Sse(SseParser),
     Aws(Vec<u8>),
     /// How it starts, without blanks.
     Json(Vec<u8>),
@@ -33,7 +33,7 @@ impl Look {
     /// `None` if a response with these headers is not one to look into.
     pub(super) fn at(headers: &HeaderMap, provider: Provider) -> Option<Self> {
         match super::layer::essence(headers)?.as_str() {
-            "text/event-stream" => Some(Self::Sse(sse::Parser::default())),
+            "text/event-stream" => Some(Self::Sse(SseParser::default())),
             "application/vnd.amazon.eventstream" => Some(Self::Aws(Vec::new())),
             "application/json" if provider.has_errors_in_successes() => Some(Self::WholeJson),
             "application/json" => Some(Self::Json(Vec::new())),
