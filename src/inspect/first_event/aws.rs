@@ -1,23 +1,24 @@
 //! The first message of an `application/vnd.amazon.eventstream`, as Bedrock sends them.
 //!
-//! A message is its total length, the length of its headers and a checksum (4 bytes each, big-endian),
-//! headers, payload, and a checksum. The checksums are left to the client: what does not parse here is
-//! handed on as it is.
+//! A message consists of its total length, the length of its headers and a checksum (4 bytes each,
+//! big-endian), headers, payload, and a checksum. The client verifies the checksums, because the bytes
+//! pass through unchanged.
 
-use super::{First, SseEvent};
+use super::FirstEvent;
+use crate::rejection::SseEvent;
 
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 
-/// The type of a header whose value is a string; Amazon sends what matters here as such.
+/// The type of a header whose value is a string, as that of all headers that matter here.
 const STRING: u8 = 7;
 
-/// `None` while the first message is not complete.
-pub(super) fn first(seen: &[u8]) -> Option<First> {
+/// Reads the first message; `None` while it is not complete.
+pub(super) fn first(seen: &[u8]) -> Option<FirstEvent> {
     let total = length(seen, 0)?;
     let headers = length(seen, 4)?;
     if total < PRELUDE + CHECKSUM || headers > total - PRELUDE - CHECKSUM {
-        return Some(First::Content);
+        return Some(FirstEvent::Content);
     }
     if seen.len() < total {
         return None;
@@ -25,12 +26,12 @@ pub(super) fn first(seen: &[u8]) -> Option<First> {
     let payload = &seen[PRELUDE + headers..total - CHECKSUM];
     let exception = exception(&seen[PRELUDE..PRELUDE + headers]);
     Some(match exception {
-        Some(name) => First::Event(SseEvent {
+        Some(name) => FirstEvent::Error(SseEvent {
             name: Some(name),
             status: None,
             data: payload.to_vec(),
         }),
-        None => First::Content,
+        None => FirstEvent::Content,
     })
 }
 
@@ -39,7 +40,7 @@ fn length(seen: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_be_bytes(bytes)).ok()
 }
 
-/// The value of `:exception-type`, if the headers have one.
+/// Returns the value of `:exception-type`, if the headers contain it.
 fn exception(mut headers: &[u8]) -> Option<String> {
     while let Some((length, rest)) = headers.split_first() {
         let (name, rest) = rest.split_at_checked(usize::from(*length))?;
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_is_found_once_it_is_complete() {
+    fn exception_is_found_once_it_is_complete() {
         let headers = [
             (":message-type", "exception"),
             (":exception-type", "throttlingException"),
@@ -95,17 +96,17 @@ mod tests {
             status: None,
             data: b"{}".to_vec(),
         };
-        assert_eq!(first(&message), Some(First::Event(event)));
+        assert_eq!(first(&message), Some(FirstEvent::Error(event)));
     }
 
     #[test]
-    fn an_event_of_content_and_what_does_not_parse_are_no_error() {
+    fn content_and_malformed_messages_are_no_error() {
         let event = message(&[(":event-type", "chunk")], "{}");
-        assert_eq!(first(&event), Some(First::Content));
-        assert_eq!(first(&[0; 12]), Some(First::Content));
-        assert_eq!(first(&[255; 12]), Some(First::Content));
+        assert_eq!(first(&event), Some(FirstEvent::Content));
+        assert_eq!(first(&[0; 12]), Some(FirstEvent::Content));
+        assert_eq!(first(&[255; 12]), Some(FirstEvent::Content));
         let mut bad = message(&[(":exception-type", "x")], "");
         bad[12] = 255;
-        assert_eq!(first(&bad), Some(First::Content));
+        assert_eq!(first(&bad), Some(FirstEvent::Content));
     }
 }
