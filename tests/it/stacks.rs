@@ -114,8 +114,8 @@ async fn a_deadline_that_no_clock_reaches_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_outermost_layer_says_how_large_a_body_is_kept() {
-    for (outer, inner, sends) in [(1_000, 10, 2), (10, 1_000, 1)] {
+async fn largest_replay_limit_of_the_stack_holds() {
+    for (outer, inner, sends) in [(1_000, 10, 2), (10, 1_000, 2), (10, 10, 1)] {
         let provider = Provider::new(|_| limited(1));
         let service = ServiceBuilder::new()
             .layer(FallbackLayer::new(["m"]).replay_limit(outer))
