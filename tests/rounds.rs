@@ -13,9 +13,7 @@ use std::{
 use http::{HeaderValue, Request, Response};
 use script::*;
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_429::{
-    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Queue,
-};
+use tower_429::{BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer};
 
 fn backoff() -> BackoffLayer {
     BackoffLayer::new().jitter(0, Duration::ZERO)
@@ -129,7 +127,7 @@ async fn a_send_that_is_cut_off_between_two_layers_counts() {
 }
 
 /// A pool of one key, whose calls wait for it.
-fn waits(pool: &KeyPool) -> KeyRotationLayer<Queue> {
+fn waits(pool: &KeyPool) -> KeyRotationLayer {
     KeyRotationLayer::new(pool.clone()).wait_when_exhausted(secs(900))
 }
 

@@ -140,6 +140,7 @@ fn weight(reason: Reason) -> u8 {
         Reason::TooLarge => 3,
         Reason::Overloaded => 2,
         Reason::RateLimited => 1,
+        Reason::Custom => 0,
     }
 }
 
@@ -157,6 +158,7 @@ pub(super) fn is_possible(reason: Reason, status: Option<u16>) -> bool {
         Reason::KeyRejected => (400..=403).contains(&status),
         Reason::TooLarge => matches!(status, 403 | 413 | 429),
         Reason::Overloaded => matches!(status, 429 | 498 | 500..),
+        Reason::Custom => false,
     }
 }
 
