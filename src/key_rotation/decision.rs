@@ -80,7 +80,7 @@ impl<X> KeyRotationStrategy<X> {
     where
         X: WhenExhausted<R>,
     {
-        let max_wait = self.policy.when_exhausted.max_wait()?;
+        let max_wait = self.policy.max_wait?;
         let end = *self.max_wait.get_or_insert(after(now, max_wait));
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left)))

@@ -142,6 +142,7 @@ impl Signal {
             }
             Reason::KeyRejected => (400..=403).contains(&status),
             Reason::TooLarge => matches!(status, 403 | 413 | 429),
+            Reason::Custom => false,
             Reason::Overloaded => matches!(status, 429 | 498 | 500..),
         }
     }
@@ -154,6 +155,7 @@ fn precedence(reason: Reason) -> u8 {
         Reason::TooLarge => 3,
         Reason::Overloaded => 2,
         Reason::RateLimited => 1,
+        Reason::Custom => 0,
     }
 }
 

@@ -162,6 +162,8 @@ where
         *this.readiness = Readiness::Unpolled;
         let future = this.inner.call(message);
         request.call.mark_sent(send);
+        // Before the inner service reads the body.
+        request.raise_limit();
         this.state.set(State::Calling { future, send });
     }
 }

@@ -31,7 +31,6 @@ pub(super) struct Buffer<B: Body> {
     trailers: Option<HeaderMap>,
     /// A frame that was pulled, and that a reader that has not begun will record or not.
     pulled: Option<Frame<Bytes>>,
-    /// The largest limit of the recordings.
     limit: u64,
     /// Whether the body is larger than the limit. If so, chunks that all readers have read are discarded.
     overflowed: bool,
@@ -51,7 +50,7 @@ pub(super) struct Buffer<B: Body> {
 // === impl Buffer ===
 
 impl<B: Body> Buffer<B> {
-    pub(super) fn new(source: SourceState<B, B::Error>, ending: Ending) -> Self {
+    pub(super) fn new(source: SourceState<B, B::Error>, limit: u64, ending: Ending) -> Self {
         Self {
             source,
             chunks: VecDeque::new(),
@@ -60,7 +59,7 @@ impl<B: Body> Buffer<B> {
             recorded_bytes: 0,
             trailers: None,
             pulled: None,
-            limit: 0,
+            limit,
             overflowed: false,
             yields: 0,
             cursors: Vec::new(),
@@ -72,8 +71,18 @@ impl<B: Body> Buffer<B> {
         }
     }
 
+    pub(super) fn raise_limit(&mut self, limit: u64) {
+        self.limit = self.limit.max(limit);
+    }
+
+    /// The size of the body as far as it is known.
+    fn known_size(&self) -> u64 {
+        let rest = self.source.size_hint().lower();
+        self.recorded_bytes.saturating_add(rest)
+    }
+
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
-        if self.overflowed || self.recorded_bytes > self.limit || self.chunks.len() > MAX_CHUNKS {
+        if self.overflowed || self.known_size() > self.limit || self.chunks.len() > MAX_CHUNKS {
             Some(NotReplayable::TooLarge)
         } else if matches!(self.source, SourceState::Failed(_)) {
             Some(NotReplayable::BodyFailed)
@@ -111,9 +120,8 @@ impl<B: Body> Buffer<B> {
         }
     }
 
-    pub(super) fn start_recording(&mut self, limit: u64) {
+    pub(super) fn start_recording(&mut self) {
         self.recordings += 1;
-        self.limit = self.limit.max(limit);
     }
 
     pub(super) fn stop_recording(&mut self) {

@@ -83,6 +83,10 @@ impl<B: Body> SharedBuffer<B> {
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
         self.lock().not_replayable()
     }
+
+    pub(super) fn raise_limit(&self, limit: u64) {
+        self.lock().raise_limit(limit);
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> SharedBuffer<B> {
@@ -101,9 +105,10 @@ impl<B: Body> Reader<B> {
     pub(super) fn new(
         source: SourceState<B, B::Error>,
         first: Option<&Frame<Bytes>>,
+        limit: u64,
         ending: Ending,
     ) -> Self {
-        let mut buffer = Buffer::new(source, ending);
+        let mut buffer = Buffer::new(source, limit, ending);
         if let Some(frame) = first {
             buffer.record(frame);
         }
@@ -123,9 +128,9 @@ impl<B: Body> Reader<B> {
         self.buffer.lock().set_infallible(self.id);
     }
 
-    /// Returns the buffer for one recording more, which may create readers and keeps `limit` bytes.
-    pub(super) fn start_recording(&self, limit: u64) -> Arc<SharedBuffer<B>> {
-        self.buffer.lock().start_recording(limit);
+    /// Returns the buffer for one recording more, which may create readers.
+    pub(super) fn start_recording(&self) -> Arc<SharedBuffer<B>> {
+        self.buffer.lock().start_recording();
         Arc::clone(&self.buffer)
     }
 }

@@ -30,10 +30,7 @@ use futures::future::join_all;
 use http::{Request, Response};
 use tokio::time::{Sleep, sleep};
 use tower::{Layer as _, Service, ServiceExt};
-use tower_429::{
-    KeyPool, KeyRotationLayer,
-    key_rotation::{KeyRotation, Queue, SendAnyway},
-};
+use tower_429::{KeyPool, KeyRotationLayer, key_rotation::KeyRotation};
 
 fn pool(keys: &[&str]) -> KeyPool {
     KeyPool::new(keys.iter().copied()).unwrap()
@@ -44,11 +41,7 @@ fn in_flight(pool: &KeyPool) -> usize {
 }
 
 /// A service whose calls wait for a key.
-fn waits(
-    pool: &KeyPool,
-    provider: &Provider,
-    max_wait: Duration,
-) -> KeyRotation<Provider, Queue<SendAnyway>> {
+fn waits(pool: &KeyPool, provider: &Provider, max_wait: Duration) -> KeyRotation<Provider> {
     KeyRotationLayer::new(pool.clone())
         .wait_when_exhausted(max_wait)
         .layer(provider.clone())
