@@ -12,7 +12,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target,
-    key_rotation::Key, telemetry,
+    key_rotation::Key,
 };
 
 const SECRETS: [&str; 7] = [
