@@ -38,8 +38,8 @@ enum Storage<B: Body> {
 impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// Starts to record `body`, of which at most `limit` bytes are kept.
     ///
-    /// A body that comes from another layer's recording shares its buffer and its limit. The outermost layer
-    /// that records the request while it streams sets `ending`.
+    /// A body that comes from another layer's recording shares its buffer, for which the larger limit holds.
+    /// The outermost layer that records the request while it streams sets `ending`.
     pub(crate) fn new(body: ReplayBody<B>, limit: u64, ending: &mut Option<Ending>) -> Self {
         let is_outermost = ending.is_none();
         let storage = match body.content {
@@ -47,7 +47,7 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
             Content::Fresh(fresh) if fresh.size_hint().lower() <= limit => {
                 Storage::record(fresh, limit, ending)
             }
-            Content::Shared(reader) => Storage::shared(reader),
+            Content::Shared(reader) => Storage::shared(reader, limit),
             content => Storage::Once(Some(ReplayBody { content })),
         };
         let ending = ending.clone().filter(|_| is_outermost);
@@ -130,15 +130,15 @@ impl<B: Body<Data = Bytes> + Unpin> Storage<B> {
             Some(only) => Self::Memory(only),
             None => {
                 let ending = ending.get_or_insert_default().clone();
-                Self::shared(Reader::new(source, first.as_ref(), limit, ending))
+                Self::shared(Reader::new(source, first.as_ref(), ending), limit)
             }
         }
     }
 
     /// Shares the buffer of `reader`, which keeps its cursor and its lead.
-    fn shared(reader: Reader<B>) -> Self {
+    fn shared(reader: Reader<B>, limit: u64) -> Self {
         Self::Shared {
-            buffer: reader.start_recording(),
+            buffer: reader.start_recording(limit),
             first: Some(reader),
         }
     }
