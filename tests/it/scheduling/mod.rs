@@ -35,10 +35,6 @@ use tower_429::{
     key_rotation::{KeyRotation, Queue, SendAnyway},
 };
 
-fn pool(keys: &[&str]) -> KeyPool {
-    KeyPool::new(keys.iter().copied()).unwrap()
-}
-
 fn in_flight(pool: &KeyPool) -> usize {
     pool.snapshot().iter().map(|key| key.in_flight).sum()
 }
