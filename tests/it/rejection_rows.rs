@@ -142,7 +142,7 @@ fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
         (
             500,
             r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
-            "RateLimited 34000ms +time +key +model",
+            "RateLimited @ProjectModel 34000ms +time +key +model",
         ),
         (
             400,
