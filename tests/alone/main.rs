@@ -6,3 +6,6 @@ mod memory;
 mod script;
 #[path = "../it/sockets.rs"]
 mod sockets;
+
+/// Held by each test here, because the other one's memory would count as its own.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -49,6 +49,7 @@ async fn serve() -> (String, mpsc::UnboundedReceiver<usize>) {
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_of_200_mib_takes_no_more_memory_than_the_bound_and_small_change() {
+    let _alone = crate::ONE_AT_A_TIME.lock().await;
     let (uri, mut received) = serve().await;
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::new(["lesser"]))

@@ -21,52 +21,6 @@ const CONFIDENCES: &[&str] = &[
     "third_party_test",
 ];
 
-/// Rows that the crate reads otherwise: provider, case, layer, and why.
-const DISPUTED: &[(&str, &str, &str, &str)] = &[
-    (
-        "cerebras",
-        "queue_exceeded",
-        "backoff",
-        "the response says x-should-retry: false, which is obeyed; the row's own note allows it",
-    ),
-    (
-        "azure_openai",
-        "ptu_utilization",
-        "key_rotation",
-        "nothing on the wire tells a provisioned deployment, which all keys share, from others",
-    ),
-    (
-        "anthropic",
-        "extra_usage_long_context",
-        "key_rotation",
-        LONG,
-    ),
-    ("anthropic", "extra_usage_long_context", "fallback", LONG),
-    (
-        "cloudflare_ai_gateway",
-        "throttle_401_2009",
-        "backoff",
-        UNAUTHORIZED,
-    ),
-    (
-        "cloudflare_ai_gateway",
-        "throttle_401_2009",
-        "fallback",
-        UNAUTHORIZED,
-    ),
-    (
-        "claude_relay",
-        "code_assist_wrapped",
-        "key_rotation",
-        "Gemini Code Assist counts per signed-in user and not per key; the row leaves it open",
-    ),
-];
-
-const LONG: &str = "a surcharge that no wait remedies is a matter of this request's size, and a large one is returned";
-
-const UNAUTHORIZED: &str =
-    "one reporter took a 401 \"Unauthorized\" for a throttle; the row allows a rejected key too";
-
 /// The response of a row, with the clock of its time.
 fn replay(row: &Value) -> Answer {
     let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
@@ -125,28 +79,21 @@ fn falls_back(row: &Value) -> bool {
     !is_none(row) && !is_too_large(row) && kind(row) != "auth"
 }
 
+/// Whether a layer does otherwise than the row's fields say; the row says why.
 fn is_disputed(row: &Value, layer: &str) -> bool {
-    DISPUTED.iter().any(|(provider, case, who, _)| {
-        rows::text(row, "provider") == *provider
-            && rows::text(row, "case") == *case
-            && layer == *who
-    })
+    row["disputed_layers"][layer].is_string()
 }
 
 /// The rows of known confidence, each as from its own host and as through a gateway.
 fn cases() -> impl Iterator<Item = (Value, &'static str)> {
-    let older = rows::rows(include_str!("../data/fixtures.jsonl"));
-    let newer = rows::rows(include_str!("../data/fixtures-2026-11.jsonl"));
-    let rows = older.into_iter().chain(newer);
-    let known = rows.filter(|row| CONFIDENCES.contains(&rows::text(row, "confidence")));
+    let known = rows::fixtures()
+        .into_iter()
+        .filter(|row| CONFIDENCES.contains(&rows::text(row, "confidence")));
     known.flat_map(|row| {
         let gateway = "gateway.example";
         let host = rows::host(rows::text(&row, "provider")).unwrap_or(gateway);
-        let hosts = if host == gateway {
-            vec![gateway]
-        } else {
-            vec![host, gateway]
-        };
+        let mut hosts = vec![host, gateway];
+        hosts.dedup();
         hosts
             .into_iter()
             .map(move |host| (row.clone(), host))

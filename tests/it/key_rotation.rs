@@ -17,10 +17,6 @@ use tower_429::{
     trail::{Action, LayerKind, StopReason},
 };
 
-fn pool(keys: &[&str]) -> KeyPool {
-    KeyPool::new(keys.iter().copied()).unwrap()
-}
-
 async fn call(pool: &KeyPool, provider: &Provider) -> http::Response<String> {
     let service = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
     service.oneshot(chat("m")).await.unwrap()

@@ -12,10 +12,6 @@ use tower_429::{
     rejection::{Reason, Rejection},
 };
 
-fn pool(keys: &[&str]) -> KeyPool {
-    KeyPool::new(keys.iter().copied()).unwrap()
-}
-
 /// The models for which the first key is limited.
 fn limited_models(pool: &KeyPool) -> Vec<LimitedModel> {
     pool.snapshot().remove(0).limited_models

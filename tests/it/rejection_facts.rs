@@ -12,113 +12,6 @@ use tower_429::rejection::{
     Bucket, Dimension, Provider, Reason, Rejection, Scope, Window, buckets,
 };
 
-/// Rows that this crate reads otherwise, with the field that differs and the reason.
-const DISPUTED: &[(&str, &str, &str, &str)] = &[
-    ("openai", "retry_after_ms_header", "scope", UNNAMED),
-    ("openai", "sdk_x_should_retry_false", "scope", UNNAMED),
-    (
-        "standard",
-        "grpc_json_retry_info",
-        "scope",
-        "this shape is Google's, whose limits are per project and model",
-    ),
-    (
-        "azure_openai",
-        "ptu_utilization",
-        "other_key_may_help",
-        "nothing on the wire tells a provisioned deployment from a shared one",
-    ),
-    (
-        "cerebras",
-        "queue_exceeded",
-        "same_key_retry_helps",
-        "the crate obeys x-should-retry: false; the row's own note allows it",
-    ),
-    (
-        "deepseek",
-        "keepalive_then_ok",
-        "*",
-        "no rejection at all, so nothing helps against it",
-    ),
-    (
-        "github_models",
-        "retired_410",
-        "*",
-        "no rejection: nothing but another provider helps",
-    ),
-    (
-        "standard",
-        "retry_after_seconds_503",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "retry_after_rfc850_date",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "retry_after_negative",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "retry_after_huge_date",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "ietf_ratelimit",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "ietf_malformed",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "problem_quota_exceeded",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "problem_reduced_capacity",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "x_ratelimit_reset_epoch_seconds",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-    (
-        "standard",
-        "grpc_json_retry_info",
-        "other_model_may_help",
-        NO_MODELS,
-    ),
-];
-
-/// A limit that names no owner is taken for the provider's usual one.
-const UNNAMED: &str = "the row is constructed and names no limit; OpenAI's are per model";
-
-const NO_MODELS: &str = "a bare 429 or 503 does not say that it has no models; the row `empty_429` says that another helps";
-
-fn error_responses() -> Vec<Value> {
-    let mut all = rows(include_str!("../data/fixtures.jsonl"));
-    all.extend(rows(include_str!("../data/fixtures-2026-11.jsonl")));
-    all
-}
-
 /// The provider whose conventions apply to a row, by its host.
 fn provider_of(row: &Value) -> Provider {
     let host = row["host"].as_str().or(host(text(row, "provider")));
@@ -212,8 +105,8 @@ fn implied(row: &Value, rejection: Option<&Rejection>, claim: &str, stated: &str
         "same_key_retry_helps" => rejection.time_helps().to_string(),
         "other_key_may_help" => rejection.another_key_helps().to_string(),
         "other_model_may_help" => rejection.another_model_helps().to_string(),
-        "dimension" => rejection.dimension.map_or("none", dimension).to_owned(),
-        "window" => rejection.window.map_or("none", window).to_owned(),
+        "dimension" => rejection.dimension.map_or("none".to_owned(), snake),
+        "window" => rejection.window.map_or("none".to_owned(), window),
         "scope" => scope(rejection, stated),
         "available_at" => rejection.available_at.map_or("none".to_owned(), |at| {
             let now = |at: &str| now(&serde_json::json!({ "now": at }));
@@ -249,63 +142,48 @@ fn kind(rejection: &Rejection, stated: &str) -> String {
     kind.to_owned()
 }
 
-fn dimension(dimension: Dimension) -> &'static str {
-    match dimension {
-        Dimension::Requests => "requests",
-        Dimension::Tokens => "tokens",
-        Dimension::InputTokens => "input_tokens",
-        Dimension::OutputTokens => "output_tokens",
-        Dimension::Concurrency => "concurrency",
-        Dimension::Neurons => "neurons",
-        _ => "other",
+/// A variant as the rows write it: `AccountModel` is `account_model`.
+fn snake(variant: impl std::fmt::Debug) -> String {
+    let mut name = String::new();
+    for letter in format!("{variant:?}").chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_lowercase());
     }
+    name
 }
 
-fn window(window: Window) -> &'static str {
+/// The rows write the two windows of several units in figures.
+fn window(window: Window) -> String {
     match window {
-        Window::Second => "second",
-        Window::Minute => "minute",
-        Window::FiveMinutes => "5min",
-        Window::Hour => "hour",
-        Window::FiveHours => "5h",
-        Window::Day => "day",
-        Window::Week => "week",
-        Window::Month => "month",
-        _ => "other",
+        Window::FiveMinutes => "5min".to_owned(),
+        Window::FiveHours => "5h".to_owned(),
+        window => snake(window),
     }
 }
 
 /// A rejection that names no scope contradicts no row. The rows say `model` of Azure's deployments
 /// too, which belong to a subscription.
 fn scope(rejection: &Rejection, stated: &str) -> String {
-    let name = match rejection.scope {
-        None => stated,
-        Some(Scope::Key) => "key",
-        Some(Scope::Project) => "project",
-        Some(Scope::Account) => "account",
-        Some(Scope::AccountModel) if stated == "model" => "model",
-        Some(Scope::AccountModel) => "account_model",
-        Some(Scope::ProjectModel) => "project_model",
-        Some(Scope::Model) => "model",
-        Some(Scope::Platform) => "platform",
-        Some(Scope::Request) => "request",
-        Some(other) => panic!("unknown scope {other:?}"),
-    };
-    name.to_owned()
+    match rejection.scope {
+        None => stated.to_owned(),
+        Some(Scope::AccountModel) if stated == "model" => "model".to_owned(),
+        Some(scope) => snake(scope),
+    }
 }
 
+/// Whether the crate reads a claim of a row otherwise; the row says why.
 fn is_disputed(row: &Value, claim: &str) -> bool {
-    DISPUTED.iter().any(|(provider, case, field, _)| {
-        text(row, "provider") == *provider
-            && text(row, "case") == *case
-            && (*field == claim || (*field == "*" && claim != "retry_after_ms" && claim != "kind"))
-    })
+    let disputed = &row["disputed"];
+    let but_all = disputed["*"].is_string() && claim != "retry_after_ms" && claim != "kind";
+    disputed[claim].is_string() || but_all
 }
 
 #[test]
 fn every_error_response_means_what_its_row_says() {
     let mut wrong = Vec::new();
-    for row in error_responses() {
+    for row in fixtures() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let rejection = rejection(&row, provider_of(&row));
         for (claim, stated) in stated(&row) {
@@ -334,7 +212,7 @@ fn every_error_response_means_what_its_row_says() {
 #[test]
 fn without_a_host_reason_and_hint_are_the_same() {
     let mut wrong = Vec::new();
-    for row in error_responses() {
+    for row in fixtures() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let known = rejection(&row, provider_of(&row));
         let guessed = rejection(&row, Provider::guess(None, &headers(&row)));
@@ -415,7 +293,7 @@ fn map(value: &Value, change: &dyn Fn(&str, &Value) -> Value) -> Value {
 #[test]
 fn a_row_means_the_same_in_another_shape() {
     let mut wrong = Vec::new();
-    for row in error_responses() {
+    for row in fixtures() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
         let is_frame = row["body"]["_eventstream_frame"].is_object();
         if row["body"].is_string() || is_frame {
@@ -494,8 +372,8 @@ fn describe(bucket: &Bucket) -> String {
         .map(|wait| u64::try_from(wait.as_millis()).unwrap());
     format!(
         "{project}{} {} limit {} remaining {} reset {}",
-        dimension(bucket.dimension),
-        bucket.window.map_or("none", window),
+        snake(bucket.dimension),
+        bucket.window.map_or("none".to_owned(), window),
         number(bucket.limit),
         number(bucket.remaining),
         number(reset)

@@ -2,131 +2,34 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::rows;
 use http::{HeaderName, HeaderValue, Response, response};
 use proptest::{collection::vec, prelude::*, sample::select};
 use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets};
 
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-const NAMES: &[&str] = &[
-    "retry-after",
-    "retry-after-ms",
-    "x-ms-retry-after-ms",
-    "x-should-retry",
-    "date",
-    "content-encoding",
-    "ratelimit",
-    "ratelimit-policy",
-    "ratelimit-reset",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-reset-tokens",
-    "x-ratelimit-remaining-tokens-minute",
-    "x-ratelimit-limit-req-minute",
-    "x-ratelimit-renewalperiod-requests",
-    "x-ratelimit-remaining",
-    "x-ratelimit-reset",
-    "x-ratelimit-timeremaining",
-    "x-ratelimit-type",
-    "x-tokenlimit-remaining",
-    "x-trial-endpoint-call-remaining",
-    "anthropic-ratelimit-input-tokens-reset",
-    "anthropic-ratelimit-unified-5h-status",
-    "anthropic-ratelimit-unified-5h-reset",
-    "anthropic-ratelimit-unified-status",
-    "anthropic-ratelimit-unified-reset",
-    "anthropic-ratelimit-unified-representative-claim",
-    "anthropic-ratelimit-unified-7d-reset",
-    "anthropic-ratelimit-unified-7d_opus-utilization",
-    "x-codex-primary-used-percent",
-    "x-codex-primary-window-minutes",
-    "x-codex-primary-reset-after-seconds",
-    "x-amzn-errortype",
-    "policy-id",
-];
-
-/// Values as providers send them, and the same pushed over the edge.
-const VALUES: &[&str] = &[
-    "0",
-    "-1",
-    "20",
-    "7.66",
-    "1e9",
-    "NaN",
-    "inf",
-    "-inf",
-    "99999999999999999999999999999999",
-    "18446744073709551615",
-    "31622400",
-    "31622401",
-    "1770685200",
-    "1788220800000",
-    "999999999999",
-    "99999999999999",
-    "6m0s",
-    "2562047h47m16.854775807s",
-    "18446744073709551615h18446744073709551615h",
-    "1.99999999999999999999s",
-    "2026-02-10T00:00:16Z",
-    "9999-12-31T23:59:60+23:59",
-    "1970-01-01T00:00:00+00:01",
-    "Mon, 05 Aug 2019 09:27:05 GMT",
-    "Fri, 31 Dec 9999 23:59:59 GMT",
-    "Mon, 01 Jan 0001 00:00:00 GMT",
-    "\"default\";r=0;t=30",
-    "\"default\";r=0;t=18446744073709551615",
-    "\"default\";q=100;w=18446744073709551615",
-    "true",
-    "false",
-    "rejected",
-    "allowed",
-    "five_hour",
-    "seven_day_opus",
-    "5, 10",
-    "1,000",
-    ",,Mon,é",
-    "Mon, 05 Aug 2019 09:27:05 -0000, 7",
-    "Mon, 01 Jan 1601 00:00:00 +2359",
-    "2026-08-03 23:59:59 +0800 CST",
-    "1970-01-01 00:00:00 UTC+14",
-    ".5s",
-    "..5s",
-    "Tokens",
-    "gzip",
-    "identity",
-    "ThrottlingException:http://x",
-];
-
-const NUMBERS: &[&str] = &[
-    "0",
-    "-1",
-    "1e308",
-    "1e9",
-    "3.5",
-    "429",
-    "99999999999999999999",
-    "null",
-    "\"5\"",
-];
+/// Header names, their values as providers send them, and the same pushed over the edge.
+fn hostile(list: &str) -> Vec<String> {
+    let lists = include_str!("../data/hostile.json");
+    let lists: serde_json::Value = serde_json::from_str(lists).unwrap();
+    serde_json::from_value(lists[list].clone()).unwrap()
+}
 
 fn fixtures() -> Vec<String> {
-    let rows = include_str!("../data/fixtures.jsonl").lines();
-    let newer = include_str!("../data/fixtures-2026-11.jsonl").lines();
-    rows.chain(newer)
-        .map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["body"].to_string())
-        .collect()
+    let rows = rows::fixtures();
+    rows.iter().map(|row| row["body"].to_string()).collect()
 }
 
 fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
     let value = prop_oneof![
-        4 => select(VALUES).prop_map(|value| value.as_bytes().to_vec()),
+        4 => select(hostile("values")).prop_map(String::into_bytes),
         1 => "[0-9]{1,25}(\\.[0-9]{0,25})?(ms|s|m|h)?".prop_map(String::into_bytes),
         1 => vec(32..=255_u8, 0..24),
     ];
-    (select(NAMES), value).prop_filter_map("not a header", |(name, value)| {
+    (select(hostile("names")), value).prop_filter_map("not a header", |(name, value)| {
         let value = HeaderValue::from_bytes(&value).ok()?;
-        Some((HeaderName::from_static(name), value))
+        Some((HeaderName::try_from(name).unwrap(), value))
     })
 }
 
@@ -158,7 +61,7 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             body.splice(start..end, piece);
             body
         });
-    let delayed = (select(NUMBERS), select(VALUES), "[a-z ]{0,6}").prop_map(|(number, value, unit)| {
+    let delayed = (select(hostile("numbers")), select(hostile("values")), "[a-z ]{0,6}").prop_map(|(number, value, unit)| {
         let value = serde_json::Value::from(value);
         format!(
             r#"{{"error":{{"retry_after":{number},"retry_after_ms":{number},"retryDelay":{value},
@@ -196,7 +99,7 @@ fn head(status: u16, headers: Vec<(HeaderName, HeaderValue)>) -> response::Parts
     response.into_parts().0
 }
 
-const DIALECTS: &[Provider] = &[
+const PROVIDERS: &[Provider] = &[
     Provider::Generic,
     Provider::OpenAi,
     Provider::Azure,
@@ -228,7 +131,7 @@ proptest! {
         status in prop_oneof![select(&[200_u16, 400, 401, 402, 403, 413, 429, 498, 500, 503, 529][..]), 100..1_000_u16],
         headers in vec(header(), 0..12),
         body in body(),
-        provider in select(DIALECTS),
+        provider in select(PROVIDERS),
         seconds in prop_oneof![Just(0_u64), Just(1_770_681_600), 0..300_000_000_000_u64],
     ) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -259,7 +162,7 @@ proptest! {
         let seconds = format!("{}.{:06}", said.as_secs(), said.subsec_micros());
         let of_header = |name: &'static str, value: &str| {
             let value = HeaderValue::from_str(value).unwrap();
-            Rejection::from_head(&head(429, vec![(HeaderName::from_static(name), value)]), now)
+            Rejection::from_head(&head(429, vec![(HeaderName::try_from(name).unwrap(), value)]), now)
         };
         let of_message = |text: String| {
             let body = serde_json::json!({ "error": { "message": text } }).to_string();

@@ -137,17 +137,17 @@ fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
         (
             429,
             r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"50"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
-            "RateLimited Requests Day 34000ms +key +model",
+            "RateLimited Requests Day @ProjectModel 34000ms +key +model",
         ),
         (
             500,
             r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
-            "RateLimited 34000ms +time +key +model",
+            "RateLimited @ProjectModel 34000ms +time +key +model",
         ),
         (
             400,
             r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low to access the Anthropic API."}}"#,
-            "QuotaExhausted +key",
+            "QuotaExhausted @Account +key",
         ),
     ];
     for (status, upstream, expected) in upstreams {

@@ -12,6 +12,13 @@ pub(crate) fn rows(data: &str) -> Vec<Value> {
         .collect()
 }
 
+/// Every error response that was seen or documented.
+pub(crate) fn fixtures() -> Vec<Value> {
+    let mut all = rows(include_str!("../data/fixtures.jsonl"));
+    all.extend(rows(include_str!("../data/fixtures-2026-11.jsonl")));
+    all
+}
+
 pub(crate) fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_default()
 }

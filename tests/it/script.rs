@@ -2,9 +2,12 @@
 
 #![allow(dead_code, unused_imports)] // No binary needs all of it.
 
+use std::time::Duration;
+
 use http::Response;
 pub(crate) use mock_provider::{Answer, Provider, Seen, chat, limited, ok, refused, secs, status};
 use tower_429::{
+    KeyPool,
     rejection::Rejection,
     trail::{Action, Attempt, LayerKind, StopReason, Trail},
 };
@@ -40,4 +43,12 @@ pub(crate) fn rejection<R>(response: &Response<R>) -> Rejection {
         .get::<Rejection>()
         .expect("a rejection")
         .clone()
+}
+
+pub(crate) fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) fn pool(keys: &[&str]) -> KeyPool {
+    KeyPool::new(keys.iter().copied()).unwrap()
 }

@@ -38,15 +38,14 @@ async fn main() -> Result<(), Error> {
             .init();
     }
 
+    let [large, small] = MODELS;
     println!(
-        "{CALLS} calls by {WORKERS} workers, four times. {} s stand for a minute, in which",
+        "{CALLS} calls by {WORKERS} workers, four times. {} s stand for a minute.",
         WINDOW.as_secs()
     );
-    let limits =
-        MODELS.map(|model| format!("{} requests to the {} model", model.limit, model.name));
     println!(
-        "each of three projects may send {}.\n",
-        limits.join(" and ")
+        "Each of three projects may send {} requests a minute to {}, {} to {}.\n",
+        large.limit, large.name, small.limit, small.name
     );
 
     let runs = runs::all(&bar).await?;

@@ -11,7 +11,7 @@ use tower_429::{
     rejection::{Reason, Rejection},
 };
 
-use crate::script::{Answer, Provider, chat, ok, secs};
+use crate::script::{Answer, Provider, chat, ok, pool, secs};
 
 const FIVE_HOURS: &str = r#"{"error":{"code":"1308","message":"Usage limit reached for 5 hour."}}"#;
 const WEEK: &str = r#"{"error":{"message":"You've reached your weekly (7-day) usage limit.","type":"access_terminated_error"}}"#;
@@ -72,10 +72,6 @@ fn with_next_key(keys_outside: bool) -> &'static [&'static str] {
         true => &["a", "a", "b", "b"],
         false => &["a", "b", "b"],
     }
-}
-
-fn pool(keys: &[&str]) -> KeyPool {
-    KeyPool::new(keys.iter().copied()).unwrap()
 }
 
 /// Refuses everything that comes with a key, or only what asks for one model.

@@ -15,10 +15,6 @@ use crate::script::*;
 const PATIENCE: Duration = Duration::from_secs(120);
 const CALLS: u64 = 12;
 
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 /// The most that jitter adds to a hint.
 fn jitter(hint: Duration) -> Duration {
     (hint / 10).max(millis(250))

@@ -13,10 +13,6 @@ use tower_429::{
 use super::{call, pool};
 use crate::script::*;
 
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
 /// Always says that a millisecond is enough.
 fn in_a_millisecond() -> Answer {
     Answer::Response(429, vec![("retry-after-ms", "1".into())])

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use fastrand::Rng;
@@ -18,10 +17,6 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
 use super::{call, left, pool, waits};
 use crate::script::*;
-
-fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 /// Answers at random until it is calm, and from then on at once.
 fn stormy(seed: u64) -> (Provider, Arc<AtomicBool>) {

@@ -32,10 +32,6 @@ use tokio::time::{Sleep, sleep};
 use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{KeyPool, KeyRotationLayer, key_rotation::KeyRotation};
 
-fn pool(keys: &[&str]) -> KeyPool {
-    KeyPool::new(keys.iter().copied()).unwrap()
-}
-
 fn in_flight(pool: &KeyPool) -> usize {
     pool.snapshot().iter().map(|key| key.in_flight).sum()
 }
