@@ -10,13 +10,13 @@ pub(super) enum HeaderPart {
     Reset,
     /// The window's length, and the seconds of its unit: seconds (Azure) or minutes (Codex).
     Period {
-        seconds: u64,
+        seconds: u8,
     },
     /// `allowed`, `allowed_warning` or `rejected` (Anthropic's subscriptions).
     Status,
     /// The used share of the limit, which is exhausted at this value.
     Used {
-        full: u64,
+        full: u8,
     },
     /// The window that binds: `five_hour`, `seven_day`, `seven_day_opus` (Anthropic's subscriptions).
     Claim,

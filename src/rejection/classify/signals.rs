@@ -6,7 +6,7 @@ use super::{
     super::{
         parse::{
             code::{self, BASE_RESP, ERROR_CODE},
-            error_body::Trust,
+            error_json::Trust,
         },
         provider::Provider,
         signal::{NOTHING, Signal},

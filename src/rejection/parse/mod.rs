@@ -6,6 +6,7 @@ pub(super) mod decimal;
 mod delay_field;
 mod duration;
 pub(super) mod error_body;
+pub(super) mod error_json;
 pub(super) mod event;
 mod framing;
 pub(super) mod google;
