@@ -40,8 +40,8 @@ impl InspectLayer {
         self
     }
 
-    /// Sets the longest wait for an error body. In a call with a [deadline](crate::Call::deadline) the wait is at
-    /// most half of the time left.
+    /// Sets the longest wait for an error body. In a call with a [deadline](crate::Call::deadline) the wait is
+    /// at most half of the time left.
     #[must_use]
     pub const fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
@@ -52,8 +52,8 @@ impl InspectLayer {
     /// `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of the time left.
     ///
     /// The layer reads `text/event-stream` (without comments and pings), Amazon's event stream, and JSON that
-    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON of
-    /// MiniMax and Baidu to its end, because their errors may stand behind other keys.
+    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON
+    /// of MiniMax and Baidu to its end, because their errors may stand behind other keys.
     ///
     /// ```
     /// use std::time::Duration;

@@ -104,10 +104,7 @@ impl Bucket {
 mod tests {
     use std::time::Duration;
 
-    use super::{
-        super::types::{Dimension, Window},
-        *,
-    };
+    use super::{super::types::Window, *};
 
     fn read(provider: Provider, pairs: &[(&'static str, &str)]) -> Vec<Bucket> {
         let mut headers = HeaderMap::new();

@@ -27,7 +27,10 @@ pub(super) fn classify(
 ) -> Option<Rejection> {
     // OpenAI's 401 for an `openai-organization` that does not belong to the key (openai/codex#1000): the
     // caller sent it, and it says nothing about the key.
-    if body.has_code("mismatched_organization") {
+    if body
+        .common_codes()
+        .any(|it| it == "mismatched_organization")
+    {
         return None;
     }
     let evidence = Evidence::new(provider, status, headers, body, now);

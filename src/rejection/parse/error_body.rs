@@ -5,11 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
-use super::{
-    super::provider::Provider,
-    code::{self, Space},
-    google,
-};
+use super::{super::provider::Provider, code, google};
 
 /// The rest of a longer message is an echo of the request.
 const MAX_TEXT: usize = 8 * 1024;
@@ -20,8 +16,9 @@ pub(super) const MAX_ELEMENTS: usize = 16;
 /// What an error's JSON contains, before it is classified.
 #[derive(Debug, Default)]
 pub(crate) struct ErrorBody {
-    /// Codes, types and statuses in [normal form](code::normal).
-    pub(crate) codes: Vec<String>,
+    /// Codes, types and statuses in [normal form](code::normal), with the provider that a code belongs to by its
+    /// place.
+    pub(crate) codes: Vec<(Option<Provider>, String)>,
     /// All messages, one to a line.
     pub(crate) text: String,
     /// The HTTP status that the body repeats, or has where the response has none.
@@ -38,9 +35,10 @@ pub(crate) struct ErrorBody {
 // === impl ErrorBody ===
 
 impl ErrorBody {
-    /// Whether it contains this code, in normal form.
-    pub(crate) fn has_code(&self, code: &str) -> bool {
-        self.codes.iter().any(|it| it == code)
+    /// Returns the codes that have the same meaning at every provider.
+    pub(crate) fn common_codes(&self) -> impl Iterator<Item = &str> {
+        let common = self.codes.iter().filter(|(owner, _)| owner.is_none());
+        common.map(|(_, code)| &**code)
     }
 
     /// Sets the provider by its shape. Google writes its statuses in capitals or says `google.rpc`. Only
@@ -71,7 +69,7 @@ impl ErrorBody {
         }
     }
 
-    pub(super) fn add_code(&mut self, code: &str, space: Option<Space>) {
+    pub(super) fn add_code(&mut self, code: &str, owner: Option<Provider>) {
         let Some(code) = code::normal(code) else {
             return;
         };
@@ -79,10 +77,7 @@ impl ErrorBody {
             self.status = self.status.or(Some(status));
         }
         if self.codes.len() < MAX_CODES {
-            self.codes.push(match space {
-                Some(space) => format!("{space}/{code}"),
-                None => code,
-            });
+            self.codes.push((owner, code));
         }
     }
 

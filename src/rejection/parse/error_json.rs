@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::{
     super::provider::Provider,
-    code::{self, Space},
     delay_field,
     error_body::{ErrorBody, MAX_ELEMENTS, has_four_digits},
     framing::{self, Framed},
@@ -32,7 +31,7 @@ const TEXT_KEYS: &[&str] = &[
 ];
 #[rustfmt::skip]
 const NESTED_KEYS: &[&str] = &[
-    code::ERRORS, code::BASE_RESP, "metadata", "response", "availability", "last_error", "innererror",
+    "errors", "base_resp", "metadata", "response", "availability", "last_error", "innererror",
 ];
 /// Keys that hold a text or a nested error.
 #[rustfmt::skip]
@@ -69,7 +68,7 @@ pub(super) fn of_framed(framed: Framed, trust: Trust, now: SystemTime) -> ErrorB
 
 /// Whether the number under `error_code` is Baidu's.
 pub(super) fn is_of_baidu(object: &Map<String, Value>) -> bool {
-    object.contains_key(code::ERROR_CODE) && object.contains_key("error_msg")
+    object.contains_key("error_code") && object.contains_key("error_msg")
 }
 
 /// A walk through the JSON of one error.
@@ -79,8 +78,8 @@ struct Walk {
     now: SystemTime,
     /// How many strings of JSON were opened on the way.
     nesting: u8,
-    /// Errors in messages with their space and nesting, read after all that stands around them.
-    upstream: Vec<(Value, Option<Space>, u8)>,
+    /// Errors in messages, with the owner of their codes and their nesting. They are read after all else.
+    upstream: Vec<(Value, Option<Provider>, u8)>,
 }
 
 // === impl Walk ===
@@ -97,9 +96,9 @@ impl Walk {
     }
 
     fn finish(mut self) -> ErrorBody {
-        for (value, space, nesting) in self.upstream {
+        for (value, owner, nesting) in self.upstream {
             let mut walk = Self::new(self.trust, self.now, nesting);
-            walk.value(&value, space);
+            walk.value(&value, owner);
             let inner = walk.finish();
             match self.trust {
                 Trust::Words => self.body.add_text(&inner.text),
@@ -109,20 +108,20 @@ impl Walk {
         self.body
     }
 
-    fn value(&mut self, value: &Value, space: Option<Space>) {
+    fn value(&mut self, value: &Value, owner: Option<Provider>) {
         match value {
-            Value::Object(object) => self.object(object, space),
+            Value::Object(object) => self.object(object, owner),
             Value::Array(elements) => {
                 for element in elements.iter().take(MAX_ELEMENTS) {
-                    self.value(element, space);
+                    self.value(element, owner);
                 }
             }
-            Value::String(text) => self.message(text, space),
+            Value::String(text) => self.message(text, owner),
             _ => {}
         }
     }
 
-    fn object(&mut self, object: &Map<String, Value>, space: Option<Space>) {
+    fn object(&mut self, object: &Map<String, Value>, owner: Option<Provider>) {
         self.body.recognise(object);
         for (key, value) in object {
             let key = key.as_str();
@@ -133,17 +132,17 @@ impl Walk {
             match value {
                 Value::String(text) => {
                     if CODE_KEYS.contains(&key) || (key == "error" && is_code(text)) {
-                        let space = space.or_else(|| own_space(key, text, object));
-                        self.body.add_code(text, space);
+                        let owner = owner.or_else(|| owner_of(key, text, object));
+                        self.body.add_code(text, owner);
                     }
                     if is_either || TEXT_KEYS.contains(&key) {
-                        self.message(text, space);
+                        self.message(text, owner);
                     }
                 }
                 Value::Number(number) if CODE_KEYS.contains(&key) => {
                     let number = number.to_string();
-                    let space = space.or_else(|| own_space(key, &number, object));
-                    self.body.add_code(&number, space);
+                    let owner = owner.or_else(|| owner_of(key, &number, object));
+                    self.body.add_code(&number, owner);
                 }
                 Value::Object(headers) if key == "headers" => self.body.add_headers(headers),
                 Value::Array(violations) if key == "violations" => {
@@ -153,24 +152,24 @@ impl Walk {
                         .extend(violations.filter_map(google::quota));
                 }
                 Value::Object(_) | Value::Array(_) if is_either || NESTED_KEYS.contains(&key) => {
-                    let space = match key {
-                        code::BASE_RESP => Some(code::BASE_RESP),
-                        code::ERRORS => space.or(Some(code::ERRORS)),
-                        _ => space,
+                    let owner = match key {
+                        "base_resp" => Some(Provider::MiniMax),
+                        "errors" => owner.or(Some(Provider::Cloudflare)),
+                        _ => owner,
                     };
-                    self.value(value, space);
+                    self.value(value, owner);
                 }
                 _ => {}
             }
         }
     }
 
-    fn message(&mut self, text: &str, space: Option<Space>) {
+    fn message(&mut self, text: &str, owner: Option<Provider>) {
         // Z.ai's endpoint for Anthropic's API: `[1308][Usage limit reached for 5 hour.][<id>]`.
         let code = text.strip_prefix('[').and_then(|it| it.split_once("]["));
         if let Some((code, _)) = code.filter(|(code, _)| has_four_digits(code)) {
             self.body.provider = self.body.provider.or(Some(Provider::Zai));
-            self.body.add_code(code, space);
+            self.body.add_code(code, owner);
         }
         let is_open = self.nesting < MAX_NESTING;
         let Some(nested) = is_open.then(|| nested::find(text)).flatten() else {
@@ -178,22 +177,22 @@ impl Walk {
         };
         if nested.before.is_empty() && !nested.is_quoted {
             self.nesting += 1;
-            self.value(&nested.value, space);
+            self.value(&nested.value, owner);
             self.nesting -= 1;
             return;
         }
         self.body.add_text(nested.before);
         if !nested.is_quoted || self.trust == Trust::All {
-            self.upstream.push((nested.value, space, self.nesting + 1));
+            self.upstream.push((nested.value, owner, self.nesting + 1));
         }
     }
 }
 
-/// Returns the space of a code that stands in no object of its own.
-fn own_space(key: &str, code: &str, object: &Map<String, Value>) -> Option<Space> {
+/// Returns the provider of a code that its key and the keys beside it identify.
+fn owner_of(key: &str, code: &str, object: &Map<String, Value>) -> Option<Provider> {
     let is_number = code.bytes().all(|byte| byte.is_ascii_digit());
-    let is_baidu = key == code::ERROR_CODE && is_number && is_of_baidu(object);
-    is_baidu.then_some(code::ERROR_CODE)
+    let is_baidu = key == "error_code" && is_number && is_of_baidu(object);
+    is_baidu.then_some(Provider::Baidu)
 }
 
 /// `{"error":"rate_limited","message":..}`: a word with underscores is no sentence.
@@ -225,7 +224,7 @@ mod tests {
             r#"{"response":{"error":{"code":"x","message":"No."}}}"#,
         ] {
             let error = read(body);
-            assert_eq!(error.codes, ["x"], "{body}");
+            assert!(error.common_codes().eq(["x"]), "{body}");
             assert_eq!(error.text.trim(), "No.", "{body}");
         }
     }
@@ -269,10 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn codes_may_be_numbers_and_those_of_a_list_have_a_space() {
-        assert_eq!(read(r#"{"error":{"code":1302}}"#).codes, ["1302"]);
+    fn codes_may_be_numbers_and_those_of_a_list_are_cloudflares() {
+        let number = read(r#"{"error":{"code":1302}}"#);
+        assert!(number.common_codes().eq(["1302"]));
         let listed = read(r#"{"success":false,"errors":[{"code":3040,"message":"full"}]}"#);
-        assert_eq!(listed.codes, ["errors/3040"]);
+        let code = (Some(Provider::Cloudflare), "3040".to_owned());
+        assert_eq!(listed.codes, [code]);
     }
 
     #[test]
