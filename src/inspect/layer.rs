@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::Layer;
 
 use super::{Inspect, settings::InspectSettings};
-use crate::rejection::Provider;
+use crate::rejection::{MAX_BODY_BYTES, Provider};
 
 /// Parses the bodies of errors for the other layers; see the [module page](super).
 ///
@@ -25,7 +25,7 @@ impl InspectLayer {
     pub const fn new() -> Self {
         Self {
             settings: InspectSettings {
-                limit: 64 * 1024,
+                limit: MAX_BODY_BYTES,
                 max_wait: Duration::from_secs(1),
                 first_event: None,
                 provider: None,

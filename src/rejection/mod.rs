@@ -230,6 +230,7 @@ mod tables;
 mod types;
 
 pub(crate) use self::parse::{
+    framing::MAX_BODY_BYTES,
     retry_after::date,
     sse::{SseEvent, SseParser},
 };

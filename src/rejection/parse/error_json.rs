@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn body_that_is_not_json_is_not_read() {
         let deep = "[".repeat(100_000);
-        let large = format!(r#"{{"message":"{}"}}"#, "x".repeat(framing::MAX_BYTES));
+        let large = format!(r#"{{"message":"{}"}}"#, "x".repeat(framing::MAX_BODY_BYTES));
         for body in ["", "<html>", r#"{"error":"#, &deep, &large] {
             assert!(try_read(body, Trust::All).is_none());
         }

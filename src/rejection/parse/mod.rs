@@ -8,7 +8,7 @@ mod duration;
 pub(super) mod error_body;
 pub(super) mod error_json;
 pub(super) mod event;
-mod framing;
+pub(super) mod framing;
 pub(super) mod google;
 pub(super) mod limit_name;
 pub(super) mod message_delay;
