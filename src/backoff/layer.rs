@@ -197,7 +197,11 @@ impl<D: Delays, P> Config for BackoffLayer<D, P> {
     type Strategy = BackoffStrategy<D, P>;
 
     fn strategy(config: Arc<Self>) -> Self::Strategy {
-        BackoffStrategy::new(config)
+        BackoffStrategy {
+            layer: config,
+            waits: None,
+            attempts: 0,
+        }
     }
 
     fn settings(&self) -> Settings {

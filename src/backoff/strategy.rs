@@ -12,26 +12,18 @@ use crate::{
 };
 
 pub(crate) struct BackoffStrategy<D: Delays, P> {
-    layer: Arc<BackoffLayer<D, P>>,
+    pub(super) layer: Arc<BackoffLayer<D, P>>,
     /// Made for the first wait.
-    waits: Option<Waits<D::Iter>>,
-    attempts: u32,
+    pub(super) waits: Option<Waits<D::Iter>>,
+    pub(super) attempts: u32,
 }
 
-struct Waits<I> {
+pub(super) struct Waits<I> {
     delays: I,
     random: fastrand::Rng,
 }
 
 impl<D: Delays, P> BackoffStrategy<D, P> {
-    pub(super) fn new(layer: Arc<BackoffLayer<D, P>>) -> Self {
-        Self {
-            layer,
-            waits: None,
-            attempts: 0,
-        }
-    }
-
     fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
         P: RetryOnError<E>,

@@ -47,18 +47,16 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
             content => content,
         };
         let storage = match &content {
-            Content::Shared(reader) => Storage::Shared(reader.start_recording()),
+            Content::Shared(reader) => Storage::Shared(reader.start_recording(limit)),
             Content::Memory(bytes) => Storage::Memory(bytes.clone()),
             Content::Fresh(_) => Storage::Ended,
         };
-        let mut recording = Self {
+        Self {
             storage,
             first: Some(ReplayBody { content }),
             limit,
             ending: ending.clone().filter(|_| is_outermost),
-        };
-        recording.raise_limit(limit);
-        recording
+        }
     }
 
     /// Keeps a body of up to `limit` bytes, if that is more than before.

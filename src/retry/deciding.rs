@@ -48,7 +48,11 @@ where
         let response = result.as_ref().ok();
         let trail = response.and_then(|response| response.extensions().get::<Trail>());
         let buckets = || response.map(|response| read_buckets(response.headers(), host));
-        let Recorded { entry, is_new } = call.record(
+        let Recorded {
+            entry,
+            is_new,
+            replay_limit,
+        } = call.record(
             send,
             trail.and_then(|trail| trail.entry_in(call)),
             response.map(Response::status),
@@ -56,6 +60,8 @@ where
             || buckets().unwrap_or_default(),
             clock::now,
         );
+        // An inner layer may have got the request only after the inner service was called.
+        this.request.recording.raise_limit(replay_limit);
         if is_new {
             telemetry::record_outcome(call, entry, host);
         }

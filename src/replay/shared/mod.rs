@@ -128,9 +128,12 @@ impl<B: Body> Reader<B> {
         self.buffer.lock().set_infallible(self.id);
     }
 
-    /// Returns the buffer for one recording more, which may create readers.
-    pub(super) fn start_recording(&self) -> Arc<SharedBuffer<B>> {
-        self.buffer.lock().start_recording();
+    /// Returns the buffer for one recording more, which may create readers and keeps up to `limit` bytes.
+    pub(super) fn start_recording(&self, limit: u64) -> Arc<SharedBuffer<B>> {
+        let mut buffer = self.buffer.lock();
+        buffer.start_recording();
+        buffer.raise_limit(limit);
+        drop(buffer);
         Arc::clone(&self.buffer)
     }
 }
