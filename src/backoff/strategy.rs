@@ -7,20 +7,37 @@ use crate::{
     clock::TIMER_SLACK,
     jitter::Share,
     rejection::{Reason, Rejection},
-    retry::{Decision, Outcome, Strategy},
-    trail::StopReason,
+    retry::{Config, Decision, Outcome, Settings, Strategy},
+    trail::{LayerKind, StopReason},
 };
 
 pub(crate) struct BackoffStrategy<D: Delays, P> {
-    pub(super) layer: Arc<BackoffLayer<D, P>>,
+    layer: Arc<BackoffLayer<D, P>>,
     /// Made for the first wait.
-    pub(super) waits: Option<Waits<D::Iter>>,
-    pub(super) attempts: u32,
+    waits: Option<Waits<D::Iter>>,
+    attempts: u32,
 }
 
-pub(super) struct Waits<I> {
+struct Waits<I> {
     delays: I,
     random: fastrand::Rng,
+}
+
+impl<D: Delays, P> Config for BackoffLayer<D, P> {
+    const LAYER: LayerKind = LayerKind::Backoff;
+    type Strategy = BackoffStrategy<D, P>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        BackoffStrategy {
+            layer: config,
+            waits: None,
+            attempts: 0,
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        self.options.settings
+    }
 }
 
 impl<D: Delays, P> BackoffStrategy<D, P> {

@@ -12,8 +12,7 @@ use tower::Service;
 use super::{
     drain::Drain,
     future::{Answer, ResponseFuture, State, StateProj},
-    message::{put, read_buckets, read_rejection},
-    retry_on::ResponseHead,
+    message::{ResponseHead, put, read_buckets, read_rejection},
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
 use crate::{
@@ -23,7 +22,6 @@ use crate::{
     telemetry,
 };
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,

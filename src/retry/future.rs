@@ -29,7 +29,6 @@ use crate::{
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
-    #[allow(private_bounds)]
     pub struct ResponseFuture<S, B, R, C>
     where
         S: Service<Request<B>>,
@@ -124,7 +123,6 @@ pub(super) struct Answer<R, E> {
 
 // === impl ResponseFuture ===
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>>,
@@ -206,7 +204,6 @@ where
     }
 }
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,

@@ -12,7 +12,7 @@ use http::{Extensions, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{retry_on::ResponseHead, settings::Settings};
+use super::{message::ResponseHead, settings::Settings};
 use crate::{
     call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
     clock::LazyNow,
