@@ -1,7 +1,7 @@
 // The README is the crate's page, beside which the files that it names by path are not. So these links,
 // which hold because they come before its own, lead to where docs.rs shows the files of a crate; and the
 // pictures, which it does not serve, are left out.
-#![doc = "[gateway.toml]: https://docs.rs/crate/tower-429/latest/source/examples/gateway/gateway.toml"]
+#![doc = "[gateway.toml]: https://docs.rs/crate/tower-429/latest/source/examples/gateway.toml"]
 #![doc = "[benches]: https://docs.rs/crate/tower-429/latest/source/benches/README.md"]
 #![doc = ""]
 #![doc = include_str!("../README.md")]

@@ -1,18 +1,19 @@
 //! The same request over HTTP/1.1 on loopback, through hyper's client: what is left of the difference.
 
-use std::{convert::Infallible, fmt::Debug, net::SocketAddr};
+use std::fmt::Debug;
 
 use bytes::Bytes;
 use divan::{Bencher, black_box};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioIo},
+    rt::TokioExecutor,
 };
-use tokio::{net::TcpListener, runtime};
+use mock_provider::Server;
+use tokio::runtime;
 use tower::{Service, ServiceExt};
 use tower_429::InspectLayer;
 
@@ -24,21 +25,17 @@ use crate::{
 type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
 /// Answers each request, once it has it whole.
-async fn serve(listener: TcpListener) {
+async fn serve() -> Server {
     let usual = headers(&[&USUAL[..2], LIMITS]);
-    loop {
-        let (socket, _) = listener.accept().await.expect("a connection");
-        let usual = usual.clone();
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
-            *response.headers_mut() = usual.clone();
-            async move {
-                request.into_body().collect().await.expect("a whole body");
-                Ok::<_, Infallible>(response)
-            }
-        });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), answer));
-    }
+    let server = Server::http1(move |request: Request<Incoming>| {
+        let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
+        *response.headers_mut() = usual.clone();
+        async move {
+            request.into_body().collect().await.expect("a whole body");
+            response
+        }
+    });
+    server.await.expect("a port")
 }
 
 /// One thread does it all, so that the figure is what client, server and kernel take together.
@@ -49,13 +46,10 @@ where
 {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"));
-    let listener = listener.expect("a port");
-    let address: SocketAddr = listener.local_addr().expect("an address");
-    runtime.spawn(serve(listener));
+    let server = runtime.block_on(serve());
     let client = Client::builder(TokioExecutor::new()).build_http();
     let mut service = stack(client);
-    let request = request(&format!("http://{address}"), body(3));
+    let request = request(&server.origin(), body(3));
     bencher.bench_local(|| {
         runtime.block_on(async {
             let service = service.ready().await.expect("it is ready");

@@ -1,32 +1,26 @@
-//! What the examples for each client share: the demo's provider, and how a trail is told.
-
-#[allow(dead_code, reason = "only the demo reads the provider's log")]
-#[path = "../demo/provider.rs"]
-mod provider;
+//! What the examples for each client share: a provider, and how a trail is told.
 
 use std::{io, time::Duration};
 
 use http::Response;
+use mock_provider::{LimitedProvider, Model};
 use tower_429::{
     KeyPool,
     key_rotation::{Key, PoolError},
     trail::Trail,
 };
 
-use provider::Model;
-pub(crate) use provider::Provider;
-
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// One request a second for the large model and five for the small one, for each key.
-pub(crate) async fn provider() -> io::Result<Provider> {
+pub(crate) async fn provider() -> io::Result<LimitedProvider> {
     let model = |name, limit| Model {
         name,
         limit,
         thinks: Duration::from_millis(10),
     };
     let models = [model("large", 1), model("small", 5)];
-    Provider::start(&models, Duration::from_secs(1)).await
+    LimitedProvider::start(&models, Duration::from_secs(1)).await
 }
 
 /// The keys of two projects that share no limit.

@@ -1,3 +1,5 @@
+//! The body of an inspected response.
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -8,13 +10,13 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// A response body of which the start may have been read already; it gives all of it, as it came.
+/// A response body whose start may have been read already. It returns all frames unchanged.
 pub struct InspectedBody<R: Body> {
     pub(super) read: VecDeque<Frame<R::Data>>,
     pub(super) rest: Rest<R>,
 }
 
-/// What follows the frames that were read.
+/// The part of a body behind the frames that were read.
 pub(super) enum Rest<R: Body> {
     Open(R),
     Failed(R::Error),
@@ -24,7 +26,7 @@ pub(super) enum Rest<R: Body> {
 // === impl InspectedBody ===
 
 impl<R: Body> InspectedBody<R> {
-    /// A body of which nothing was read.
+    /// Returns a body of which nothing was read.
     pub(super) fn untouched(body: R) -> Self {
         Self {
             read: VecDeque::new(),
@@ -33,7 +35,7 @@ impl<R: Body> InspectedBody<R> {
     }
 }
 
-/// An empty body, whatever the client's body is: a layer can answer with it in the client's place.
+/// An empty body of any client, for a response that a layer generates itself.
 impl<R: Body> Default for InspectedBody<R> {
     fn default() -> Self {
         Self {
@@ -67,12 +69,12 @@ impl<R: Body<Data = Bytes> + Unpin> Body for InspectedBody<R> {
     }
 
     fn is_end_stream(&self) -> bool {
-        let ended = match &self.rest {
+        let is_ended = match &self.rest {
             Rest::Open(body) => body.is_end_stream(),
             Rest::Failed(_) => false,
             Rest::Ended => true,
         };
-        ended && self.read.is_empty()
+        is_ended && self.read.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -94,7 +96,7 @@ impl<R: Body<Data = Bytes> + Unpin> Body for InspectedBody<R> {
 
 impl<R: Body> fmt::Debug for InspectedBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An answer is nobody's business but the caller's.
+        // Only the caller may see a response.
         f.debug_struct("InspectedBody").finish_non_exhaustive()
     }
 }

@@ -1,39 +1,30 @@
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
 use tower::Layer;
 
-use super::Inspect;
+use super::{Inspect, settings::InspectSettings};
 use crate::rejection::Provider;
 
-/// Reads what a rejection says in its body; see the [module page](super).
+/// Parses the bodies of errors for the other layers; see the [module page](super).
 ///
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`limit`](Self::limit) | 64 KiB | the largest error bodies seen are a few KiB |
-/// | [`max_wait`](Self::max_wait) | 1 s | an error body comes with its head, or a moment after |
-/// | [`first_event`](Self::first_event) | off | the head of a stream then waits for its first event |
+/// | [`max_wait`](Self::max_wait) | 1 s | an error body arrives with its head, or a moment later |
+/// | [`first_event`](Self::first_event) | off | it delays the head of a stream until its first event |
 /// | [`provider`](Self::provider) | guessed | from the host of the request and the headers of the response |
 #[derive(Clone, Copy, Debug)]
 pub struct InspectLayer {
-    pub(super) settings: Settings,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Settings {
-    pub(super) limit: usize,
-    pub(super) max_wait: Duration,
-    pub(super) first_event: Option<Duration>,
-    pub(super) provider: Option<Provider>,
+    pub(super) settings: InspectSettings,
 }
 
 // === impl InspectLayer ===
 
 impl InspectLayer {
-    /// A layer with the defaults.
+    /// Returns a layer with the defaults.
     pub const fn new() -> Self {
         Self {
-            settings: Settings {
+            settings: InspectSettings {
                 limit: 64 * 1024,
                 max_wait: Duration::from_secs(1),
                 first_event: None,
@@ -42,27 +33,27 @@ impl InspectLayer {
         }
     }
 
-    /// The most bytes of a body that are read; an error in more than 64 KiB is not understood.
+    /// Sets the most bytes of a body that are read. An error of more than 64 KiB is not parsed.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.settings.limit = bytes;
         self
     }
 
-    /// The longest that an error body is waited for; in a call with a
-    /// [deadline](crate::Call::deadline) at most half of what is left.
+    /// Sets the longest wait for an error body. In a call with a [deadline](crate::Call::deadline) the wait is at
+    /// most half of the time left.
     #[must_use]
     pub const fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
         self
     }
 
-    /// Looks at the first event of a success too, and holds its head back until it is there, at most
-    /// for `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of what is left.
+    /// Reads the first event of a success too, and holds its head back until that event arrives: at most
+    /// `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of the time left.
     ///
-    /// Read are `text/event-stream` (comments and pings are skipped), Amazon's event stream, and JSON
-    /// that begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`.
-    /// JSON of MiniMax and Baidu is read to its end, because their errors may stand behind other keys.
+    /// The layer reads `text/event-stream` (without comments and pings), Amazon's event stream, and JSON that
+    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON of
+    /// MiniMax and Baidu to its end, because their errors may stand behind other keys.
     ///
     /// ```
     /// use std::time::Duration;
@@ -81,7 +72,7 @@ impl InspectLayer {
     /// let response = client.oneshot(http::Request::default()).await?;
     /// assert_eq!(response.status(), 200);
     /// let rejection = response.extensions().get::<Rejection>().unwrap();
-    /// assert_eq!(rejection.reason, Reason::Overloaded, "the layers around it ask again");
+    /// assert_eq!(rejection.reason, Reason::Overloaded, "the layers around it retry");
     /// # Ok::<(), http::Error>(())
     /// # })?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -92,7 +83,7 @@ impl InspectLayer {
         self
     }
 
-    /// Whose reading applies where a header alone is ambiguous.
+    /// Sets the provider whose conventions apply if a header alone is ambiguous.
     #[must_use]
     pub const fn provider(mut self, provider: Provider) -> Self {
         self.settings.provider = Some(provider);
@@ -115,26 +106,4 @@ impl<S> Layer<S> for InspectLayer {
             settings: self.settings,
         }
     }
-}
-
-/// Whether the body of such a response is worth reading: an error, in JSON, XML or text.
-pub(super) fn is_readable_error(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_error = status.is_client_error() || status.is_server_error();
-    // `application/problem+json`, Amazon's `application/x-amz-json-1.1` and `application/xml`
-    let text =
-        |kind: String| kind.starts_with("text/") || kind.contains("json") || kind.contains("xml");
-    is_error && is_plain(headers) && essence(headers).is_none_or(text)
-}
-
-/// Whether the body is not compressed.
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
-    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-}
-
-/// The media type without its parameters, in lower case; `None` if there is none.
-pub(super) fn essence(headers: &HeaderMap) -> Option<String> {
-    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let essence = kind.split(';').next().unwrap_or_default();
-    Some(essence.trim().to_ascii_lowercase())
 }

@@ -1,24 +1,22 @@
-//! Read what a rejection says in its body.
+//! Parse the bodies of errors for the other layers.
 //!
-//! OpenAI, Gemini, xAI, Bedrock and others put the delay, or the fact that waiting is useless, only
-//! into the body of the 429. A response body cannot be rebuilt once it is read, so reading it changes
-//! its type: a layer of its own, next to the client, that the other layers use when it is there and
-//! work without when it is not.
+//! OpenAI, Gemini, xAI, Bedrock and others put the delay, or the fact that waiting does not help, only into the
+//! body of the 429. A response body cannot be rebuilt once it is read, so the type of the body changes. That is
+//! why a layer of its own reads it, next to the client. The other layers use its result, and work without it.
 //!
-//! 1. The body of an error (4xx, 5xx) is read if it is JSON, XML or text and not compressed, up to
+//! 1. The layer reads the body of an error (4xx, 5xx) in JSON, XML or text without a content coding, up to
 //!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`max_wait`](InspectLayer::max_wait) (1 s).
 //!    A layer that decompresses belongs inside this one. In a call with a [deadline](crate::Call::deadline) the
-//!    layer waits for at most half of what is left, so that time remains for a retry. A layer that
-//!    retries does not drain a body again that stalled here.
-//! 2. What it means is left as a [`Rejection`](crate::rejection::Rejection) in the response's extensions.
-//! 3. The body is handed on whole: the same frames, trailers and errors, also when a bound was hit.
-//! 4. A success is not touched, unless [`first_event`](InspectLayer::first_event) asks for it: some
-//!    providers refuse with a 200 and an error as the first event of a stream. Then the head waits for
-//!    the first event, and nothing waits for the second. Once an event of content was seen, nothing is
-//!    taken back.
+//!    layer waits for at most half of the time left, so that a retry is possible. A layer that retries does
+//!    not drain a body that stalled here.
+//! 2. It stores the result as a [`Rejection`](crate::rejection::Rejection) in the response's extensions.
+//! 3. It returns the whole body: the same frames, trailers and errors, even if it reached a bound.
+//! 4. It does not read a success, unless [`first_event`](InspectLayer::first_event) is set: some providers
+//!    reject with a 200 and an error as the first event of a stream. Then the head waits for the first event,
+//!    and nothing waits for the second. A stream that began with content is never a rejection.
 //!
-//! Its place in a stack is the innermost, next to the client. Placed twice or further out it does no
-//! harm: the rejection that is there already stays, and no body is looked into twice.
+//! The layer belongs next to the client. In another place, or twice in a stack, it does no harm: an existing
+//! rejection stays, and no body is read twice.
 //!
 //! ```
 //! use http::Response;
@@ -41,10 +39,11 @@
 //! ```
 
 mod body;
-mod first;
+mod first_event;
 mod layer;
 mod reading;
 mod service;
+mod settings;
 
 pub use body::InspectedBody;
 pub use layer::InspectLayer;

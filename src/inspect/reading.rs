@@ -1,9 +1,8 @@
 //! The start of a body, read within bounds.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -11,14 +10,13 @@ use http_body::{Body, Frame};
 
 use super::body::{InspectedBody, Rest};
 
-/// More frames than an error or the start of a stream comes in; a frame may be without a byte.
-const MOST_FRAMES: usize = 8 * 1024;
+/// More frames than an error or the start of a stream has, because a frame may be empty.
+const MAX_FRAMES: usize = 8 * 1024;
 
 pub(super) struct Reading<R: Body> {
-    frames: VecDeque<Frame<Bytes>>,
+    body: InspectedBody<R>,
     read: usize,
     limit: usize,
-    rest: Rest<R>,
 }
 
 // === impl Reading ===
@@ -26,31 +24,29 @@ pub(super) struct Reading<R: Body> {
 impl<R: Body<Data = Bytes> + Unpin> Reading<R> {
     pub(super) fn new(body: R, limit: usize) -> Self {
         Self {
-            frames: VecDeque::new(),
+            body: InspectedBody::untouched(body),
             read: 0,
             limit,
-            rest: Rest::Open(body),
         }
     }
 
-    /// The next chunk; `None` once the body has ended or failed, or a limit is reached.
+    /// Returns the next chunk; `None` once the body has ended or failed, or a limit is reached.
     pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        while self.read < self.limit && self.frames.len() < MOST_FRAMES {
-            let Rest::Open(body) = &mut self.rest else {
+        while self.read < self.limit && self.body.read.len() < MAX_FRAMES {
+            let Rest::Open(body) = &mut self.body.rest else {
                 break;
             };
-            let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
-            match frame {
+            match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     let chunk = frame.data_ref().cloned();
-                    self.frames.push_back(frame);
+                    self.body.read.push_back(frame);
                     if let Some(chunk) = chunk {
                         self.read = self.read.saturating_add(chunk.len());
                         return Poll::Ready(Some(chunk));
                     }
                 }
-                Some(Err(error)) => self.rest = Rest::Failed(error),
-                None => self.rest = Rest::Ended,
+                Some(Err(error)) => self.body.rest = Rest::Failed(error),
+                None => self.body.rest = Rest::Ended,
             }
         }
         Poll::Ready(None)
@@ -58,24 +54,20 @@ impl<R: Body<Data = Bytes> + Unpin> Reading<R> {
 
     /// Whether the body was read to its end.
     pub(super) fn is_complete(&self) -> bool {
-        matches!(self.rest, Rest::Ended)
+        matches!(self.body.rest, Rest::Ended)
     }
 
-    /// What was read, up to the limit.
-    pub(super) fn text(&self) -> Vec<u8> {
-        let chunks = self.frames.iter().filter_map(Frame::data_ref);
-        let mut text = Vec::with_capacity(self.read.min(self.limit));
-        for chunk in chunks {
-            let room = self.limit.saturating_sub(text.len());
-            text.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    /// Returns the bytes that were read, up to the limit.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.read.min(self.limit));
+        for chunk in self.body.read.iter().filter_map(Frame::data_ref) {
+            let room = self.limit.saturating_sub(bytes.len());
+            bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
-        text
+        bytes
     }
 
     pub(super) fn into_body(self) -> InspectedBody<R> {
-        InspectedBody {
-            read: self.frames,
-            rest: self.rest,
-        }
+        self.body
     }
 }

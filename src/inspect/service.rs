@@ -14,14 +14,13 @@ use tower::Service;
 
 use super::{
     InspectedBody,
-    first::{First, Look},
-    layer::{Settings, is_plain, is_readable_error},
+    first_event::{FirstEvent, Sniffer},
     reading::Reading,
+    settings::{InspectSettings, Inspected},
 };
 use crate::{
     call::{CallContext, CallState, Stalled},
-    clock,
-    rejection::{self, Provider, Rejection},
+    clock, rejection,
     trail::Trail,
 };
 
@@ -29,38 +28,34 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Inspect<S> {
     pub(super) inner: S,
-    pub(super) settings: Settings,
+    pub(super) settings: InspectSettings,
 }
-
-/// In the extensions of a response whose body was looked into: a second layer would wait as long again.
-#[derive(Clone, Copy)]
-struct Seen;
 
 pin_project! {
     /// The future of [`Inspect`].
     pub struct ResponseFuture<F, R: Body> {
-        settings: Settings,
+        settings: InspectSettings,
         host: Option<Authority>,
-        // Of the layers around this one, or of the caller.
+        // The call of the layers around this one, or of the caller.
         call: Option<CallState>,
         #[pin]
-        state: State<F, R>,
+        state: InspectState<F, R>,
     }
 }
 
 pin_project! {
-    #[project = StateProj]
-    #[project_replace = StateOwned]
-    enum State<F, R: Body> {
+    #[project = InspectStateProj]
+    #[project_replace = InspectStateOwned]
+    enum InspectState<F, R: Body> {
         // => Reading | done
         Calling { #[pin] future: F },
         // => done
         Reading {
             head: response::Parts,
             reading: Reading<R>,
-            look: Option<Look>,
+            sniffer: Option<Sniffer>,
             max_wait: Duration,
-            // Made when there is something to wait for.
+            // Created when the body is pending.
             #[pin]
             timer: Option<Sleep>,
         },
@@ -89,7 +84,7 @@ where
             settings: self.settings,
             host: request.uri().authority().cloned(),
             call,
-            state: State::Calling {
+            state: InspectState::Calling {
                 future: self.inner.call(request),
             },
         }
@@ -109,31 +104,31 @@ where
         loop {
             let mut this = self.as_mut().project();
             match this.state.as_mut().project() {
-                StateProj::Calling { future } => {
+                InspectStateProj::Calling { future } => {
                     let (mut head, body) = ready!(future.poll(cx))?.into_parts();
                     let plan = this.settings.plan(&head, this.host.as_ref());
-                    let Some((look, max_wait)) = plan else {
+                    let Some((sniffer, max_wait)) = plan else {
                         this.settings.read_head(&mut head, this.host.as_ref());
                         let body = InspectedBody::untouched(body);
                         return Poll::Ready(Ok(Response::from_parts(head, body)));
                     };
-                    this.state.set(State::Reading {
+                    this.state.set(InspectState::Reading {
                         head,
                         reading: Reading::new(body, this.settings.limit),
-                        look,
+                        sniffer,
                         max_wait,
                         timer: None,
                     });
                 }
-                StateProj::Reading { .. } => {
+                InspectStateProj::Reading { .. } => {
                     let first = ready!(self.as_mut().poll_reading(cx));
                     return match self.finish(first) {
                         Some(response) => Poll::Ready(Ok(response)),
                         None => Poll::Pending,
                     };
                 }
-                // Polled again after it was done.
-                StateProj::Done => return Poll::Pending,
+                // Polled after completion.
+                InspectStateProj::Done => return Poll::Pending,
             }
         }
     }
@@ -143,13 +138,13 @@ impl<F, R> ResponseFuture<F, R>
 where
     R: Body<Data = Bytes> + Unpin,
 {
-    /// Reads until it is known what the body says; of a success, what it begins with.
-    fn poll_reading(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<First>> {
+    /// Reads the body of an error within its bounds, or a success until its first event.
+    fn poll_reading(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FirstEvent>> {
         let this = self.project();
-        let StateProj::Reading {
+        let InspectStateProj::Reading {
             head,
             reading,
-            look,
+            sniffer,
             max_wait,
             mut timer,
         } = this.state.project()
@@ -159,14 +154,14 @@ where
         loop {
             match reading.poll_chunk(cx) {
                 Poll::Ready(Some(chunk)) => {
-                    let first = look.as_mut().and_then(|look| look.feed(&chunk));
+                    let first = sniffer.as_mut().and_then(|it| it.feed(&chunk));
                     if first.is_some() {
                         return Poll::Ready(first);
                     }
                 }
                 Poll::Ready(None) => {
                     let complete = reading.is_complete();
-                    return Poll::Ready(look.take().map(|look| look.end(complete)));
+                    return Poll::Ready(sniffer.take().map(|it| it.end(complete)));
                 }
                 Poll::Pending => {
                     if timer.is_none() {
@@ -177,81 +172,46 @@ where
                         ready!(timer.poll(cx));
                     }
                     head.extensions.insert(Stalled);
-                    return Poll::Ready(look.take().map(|look| look.end(false)));
+                    return Poll::Ready(sniffer.take().map(|it| it.end(false)));
                 }
             }
         }
     }
 
     /// Reading => done
-    fn finish(self: Pin<&mut Self>, first: Option<First>) -> Option<Response<InspectedBody<R>>> {
+    fn finish(
+        self: Pin<&mut Self>,
+        first: Option<FirstEvent>,
+    ) -> Option<Response<InspectedBody<R>>> {
         let this = self.project();
-        let StateOwned::Reading {
+        let InspectStateOwned::Reading {
             mut head, reading, ..
-        } = this.state.project_replace(State::Done)
+        } = this.state.project_replace(InspectState::Done)
         else {
             return None;
         };
-        let provider = this.settings.provider(this.host.as_ref(), &head);
+        let provider = this.settings.provider(this.host.as_ref(), &head.headers);
         let rejection = match first {
-            None | Some(First::Whole) => provider.rejection(&head, &reading.text(), clock::wall()),
-            Some(First::Event(event)) => {
-                // A date in the event is measured as one in a body is.
+            None | Some(FirstEvent::Whole) => {
+                provider.rejection(&head, &reading.bytes(), clock::wall())
+            }
+            Some(FirstEvent::Error(event)) => {
+                // A date in the event is measured like one in a body.
                 let now = rejection::date(&head.headers).unwrap_or_else(clock::wall);
                 provider.first_event(&event, now)
             }
-            Some(First::Content) => None,
+            Some(FirstEvent::Content) => None,
         };
         if let Some(rejection) = rejection {
             head.extensions.insert(rejection);
         }
-        head.extensions.insert(Seen);
+        head.extensions.insert(Inspected);
         Some(Response::from_parts(head, reading.into_body()))
     }
 }
 
-// === impl Settings ===
-
-impl Settings {
-    /// What to look for in the body, and how long; `None` if it is not to be read.
-    fn plan(
-        &self,
-        head: &response::Parts,
-        host: Option<&Authority>,
-    ) -> Option<(Option<Look>, Duration)> {
-        let is_known = head.extensions.get::<Rejection>().is_some();
-        if is_known || head.extensions.get::<Seen>().is_some() {
-            return None;
-        }
-        if is_readable_error(head.status, &head.headers) {
-            return Some((None, self.max_wait));
-        }
-        let max_wait = self
-            .first_event
-            .filter(|_| head.status.is_success() && is_plain(&head.headers))?;
-        let look = Look::at(&head.headers, self.provider(host, head))?;
-        Some((Some(look), max_wait))
-    }
-
-    /// Leaves what the head alone says, if nothing has been left yet.
-    fn read_head(&self, head: &mut response::Parts, host: Option<&Authority>) {
-        if head.extensions.get::<Rejection>().is_none() && !head.status.is_success() {
-            let provider = self.provider(host, head);
-            if let Some(rejection) = provider.rejection(head, &[], clock::wall()) {
-                head.extensions.insert(rejection);
-            }
-        }
-    }
-
-    fn provider(&self, host: Option<&Authority>, head: &response::Parts) -> Provider {
-        let host = host.map(Authority::host);
-        self.provider
-            .unwrap_or_else(|| Provider::guess(host, &head.headers))
-    }
-}
-
-/// As much of `max_wait` as the call has time for. If the layers of the call are inside this one, the
-/// call is in the response that they return.
+/// Returns `max_wait`, or less if the call has less time left. If the layers of the call are inside this one,
+/// the call is in the response that they return.
 fn within_call(max_wait: Duration, call: Option<&CallState>, head: &response::Parts) -> Duration {
     let trail = || head.extensions.get::<Trail>();
     match call.or_else(|| trail().map(Trail::call)) {

@@ -4,7 +4,7 @@ use std::{error::Error, fmt};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// The error of a [`ReplayBody`].
+/// The error of a [`ReplayBody`](super::ReplayBody).
 ///
 /// It converts to the boxed error that clients require; [`Body`](Self::Body) becomes the error inside it.
 /// No call ends with [`Interrupted`](Self::Interrupted). That error only frees the stream or connection

@@ -13,7 +13,7 @@ use super::{
     body::{Content, ReplayBody},
     ending::Ending,
     error::NotReplayable,
-    shared::{Reader, SharedBuffer, Source},
+    shared::{Reader, SharedBuffer, SourceState},
 };
 
 pub(crate) struct Recording<B: Body> {
@@ -43,7 +43,7 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     pub(crate) fn new(body: ReplayBody<B>, limit: u64, ending: &mut Option<Ending>) -> Self {
         let is_outermost = ending.is_none();
         let content = match body.content {
-            Content::Fresh(body) => record(body, limit, ending),
+            Content::Fresh(body) => record(body, ending),
             content => content,
         };
         let storage = match &content {
@@ -128,12 +128,8 @@ impl<B: Body> Drop for Recording<B> {
 }
 
 /// Polls `body` once, with a waker that wakes no task, because a body in memory is ready at once.
-fn record<B: Body<Data = Bytes> + Unpin>(
-    body: B,
-    limit: u64,
-    ending: &mut Option<Ending>,
-) -> Content<B> {
-    let mut source = Source::Open(body);
+fn record<B: Body<Data = Bytes> + Unpin>(body: B, ending: &mut Option<Ending>) -> Content<B> {
+    let mut source = SourceState::Open(body);
     let mut cx = Context::from_waker(Waker::noop());
     let first = match source.poll_frame(&mut cx) {
         Poll::Ready(frame) => frame,
@@ -147,7 +143,7 @@ fn record<B: Body<Data = Bytes> + Unpin>(
         Some(only) => Content::Memory(only),
         None => {
             let ending = ending.get_or_insert_default().clone();
-            Content::Shared(Reader::new(source, first.as_ref(), limit, ending))
+            Content::Shared(Reader::new(source, first.as_ref(), ending))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a request says, and how it is rewritten.
 
+pub(crate) mod content_coding;
 pub(crate) mod credentials;
 mod model;
 mod origin;

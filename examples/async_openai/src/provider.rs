@@ -3,19 +3,15 @@
 use std::{
     collections::HashSet,
     io,
-    net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::post,
-};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use mock_provider::{Server, bearer, json_response, read};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 /// What it was asked, and what it answered.
 #[derive(Clone, Default)]
@@ -33,13 +29,9 @@ struct Asked {
 impl Provider {
     /// Serves until the runtime ends; returns the base of its API.
     pub(crate) async fn start(&self) -> io::Result<String> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let base = format!("http://{}/v1", listener.local_addr()?);
-        let app = Router::new()
-            .route("/v1/chat/completions", post(chat))
-            .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(base)
+        let provider = self.clone();
+        let server = Server::http1(move |request| chat(provider.clone(), request)).await?;
+        Ok(format!("{}/v1", server.origin()))
     }
 
     /// A line for each request: key, model and status.
@@ -61,26 +53,25 @@ impl Provider {
     }
 }
 
-async fn chat(
-    State(provider): State<Provider>,
-    headers: HeaderMap,
-    Json(request): Json<Value>,
-) -> Response {
-    let key = headers.get(header::AUTHORIZATION);
-    let key = key.and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
-    let model = request["model"].as_str().unwrap_or_default();
-    if !provider.admit(key.unwrap_or("nobody"), model) {
+async fn chat(provider: Provider, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let Ok(request) = read(request).await else {
+        return json_response(StatusCode::BAD_REQUEST, &json!({}));
+    };
+    let key = bearer(request.headers()).unwrap_or("nobody");
+    let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
+    let model = body["model"].as_str().unwrap_or_default();
+    if !provider.admit(key, model) {
         let error = json!({
             "message": "Rate limit reached for large on requests per hour. Please try again in 3600s.",
             "type": "requests",
             "param": null,
             "code": "rate_limit_exceeded",
         });
-        let hint = [(header::RETRY_AFTER, "3600")];
-        let body = Json(json!({ "error": error }));
-        return (StatusCode::TOO_MANY_REQUESTS, hint, body).into_response();
+        let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &json!({ "error": error }));
+        response.headers_mut().insert("retry-after", 3600.into());
+        return response;
     }
-    if request["stream"] == true {
+    if body["stream"] == true {
         let chunk = |content: &str| {
             let delta = json!({ "role": "assistant", "content": content });
             let choice = json!({ "index": 0, "delta": delta, "finish_reason": null });
@@ -96,18 +87,17 @@ async fn chat(
             chunk(" hello"),
             "data: [DONE]\n\n".into(),
         ];
-        return (
-            [(header::CONTENT_TYPE, "text/event-stream")],
-            stream.concat(),
-        )
-            .into_response();
+        let mut response = Response::new(Full::from(stream.concat()));
+        let kind = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert("content-type", kind);
+        return response;
     }
     let message = json!({ "role": "assistant", "content": format!("{model} says hello") });
     let choice =
         json!({ "index": 0, "message": message, "finish_reason": "stop", "logprobs": null });
-    Json(json!({
+    let answer = json!({
         "id": "chatcmpl-1", "object": "chat.completion", "created": 0,
         "model": model, "choices": [choice],
-    }))
-    .into_response()
+    });
+    json_response(StatusCode::OK, &answer)
 }

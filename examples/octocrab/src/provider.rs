@@ -4,20 +4,16 @@
 use std::{
     collections::HashSet,
     io,
-    net::Ipv4Addr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use axum::{
-    Json, Router,
-    body::Bytes,
-    extract::State,
-    http::{HeaderMap, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
-};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use mock_provider::{Server, bearer, json_response, read};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 /// What it was sent, and what it answered.
 #[derive(Clone, Default)]
@@ -35,11 +31,9 @@ struct Seen {
 impl Provider {
     /// Serves until the runtime ends; returns the base of its API.
     pub(crate) async fn start(&self) -> io::Result<String> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let base = format!("http://{}", listener.local_addr()?);
-        let app = Router::new().fallback(answer).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Ok(base)
+        let provider = self.clone();
+        let server = Server::http1(move |request| answer(provider.clone(), request)).await?;
+        Ok(server.origin())
     }
 
     /// A line for each request: token, body and status.
@@ -52,46 +46,48 @@ impl Provider {
     }
 }
 
-async fn answer(
-    State(provider): State<Provider>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let token = headers.get(header::AUTHORIZATION);
-    let token = token.and_then(|token| token.to_str().ok()?.strip_prefix("Bearer "));
-    let token = token.unwrap_or("nobody");
+async fn answer(provider: Provider, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let Ok(request) = read(request).await else {
+        return json_response(StatusCode::BAD_REQUEST, &json!({}));
+    };
+    let token = bearer(request.headers()).unwrap_or("nobody");
+    let path = request.uri().path();
     let mut seen = provider.lock();
-    let is_first = seen.limited.insert((token.into(), uri.path().into()));
+    let is_first = seen.limited.insert((token.into(), path.into()));
     let response = match token {
         "ghp_one" if is_first => by_count(),
         "ghp_two" if is_first => by_speed(),
-        _ => (StatusCode::CREATED, Json(json!({ "id": 1 }))).into_response(),
+        _ => json_response(StatusCode::CREATED, &json!({ "id": 1 })),
     };
-    let (status, body) = (response.status().as_u16(), String::from_utf8_lossy(&body));
+    let (status, body) = (
+        response.status().as_u16(),
+        String::from_utf8_lossy(request.body()),
+    );
     seen.log.push(format!("{token} {body} {status}"));
     response
 }
 
 /// The primary limit: nothing is left until a moment, in seconds since 1970.
 #[allow(clippy::disallowed_methods)] // a provider has a calendar
-fn by_count() -> Response {
+fn by_count() -> Response<Full<Bytes>> {
     let reset = SystemTime::now() + Duration::from_secs(3600);
     let reset = reset.duration_since(SystemTime::UNIX_EPOCH);
-    let headers = [
-        ("x-ratelimit-limit", "5000".into()),
-        ("x-ratelimit-remaining", "0".into()),
-        (
-            "x-ratelimit-reset",
-            reset.unwrap_or_default().as_secs().to_string(),
-        ),
-    ];
-    let body = Json(json!({ "message": "API rate limit exceeded for user ID 1." }));
-    (StatusCode::TOO_MANY_REQUESTS, headers, body).into_response()
+    let body = json!({ "message": "API rate limit exceeded for user ID 1." });
+    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
+    let headers = response.headers_mut();
+    headers.insert("x-ratelimit-limit", 5000.into());
+    headers.insert("x-ratelimit-remaining", 0.into());
+    headers.insert(
+        "x-ratelimit-reset",
+        reset.unwrap_or_default().as_secs().into(),
+    );
+    response
 }
 
 /// The secondary limit: a 403 with a time to wait.
-fn by_speed() -> Response {
-    let body = Json(json!({ "message": "You have exceeded a secondary rate limit." }));
-    (StatusCode::FORBIDDEN, [(header::RETRY_AFTER, "1")], body).into_response()
+fn by_speed() -> Response<Full<Bytes>> {
+    let body = json!({ "message": "You have exceeded a secondary rate limit." });
+    let mut response = json_response(StatusCode::FORBIDDEN, &body);
+    response.headers_mut().insert("retry-after", 1.into());
+    response
 }

@@ -1,16 +1,16 @@
 //! The names of headers that report a bucket: a family, one part of a bucket, and a subject.
 
-use super::super::{Dimension, Scope, Window};
+use super::super::types::{Dimension, Scope, Window};
 
-/// What a header says of its bucket.
+/// What a header reports about its bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum HeaderPart {
     Limit,
     Remaining,
     Reset,
-    /// The window's length in seconds (Azure) or minutes (Codex).
+    /// The window's length, and the seconds of its unit: seconds (Azure) or minutes (Codex).
     Period {
-        minutes: bool,
+        seconds: u64,
     },
     /// `allowed`, `allowed_warning` or `rejected` (Anthropic's subscriptions).
     Status,
@@ -23,116 +23,103 @@ pub(super) enum Part {
 }
 
 /// A part that begins with another stands before it.
-const PARTS: &[(&str, Part)] = &[
-    ("limit", Part::Limit),
-    ("remaining", Part::Remaining),
-    ("reset-after-seconds", Part::Reset),
-    ("reset-after", Part::Reset),
-    ("reset-at", Part::Reset),
-    ("reset", Part::Reset),
-    ("renewalperiod", Part::Period { minutes: false }),
-    ("window-minutes", Part::Period { minutes: true }),
-    ("status", Part::Status),
-    ("utilization", Part::Used { full: 1 }),
-    ("used-percent", Part::Used { full: 100 }),
-    ("representative-claim", Part::Claim),
+const PARTS: &[(&str, HeaderPart)] = &[
+    ("limit", HeaderPart::Limit),
+    ("remaining", HeaderPart::Remaining),
+    ("reset-after-seconds", HeaderPart::Reset),
+    ("reset-after", HeaderPart::Reset),
+    ("reset-at", HeaderPart::Reset),
+    ("reset", HeaderPart::Reset),
+    ("renewalperiod", HeaderPart::Period { seconds: 1 }),
+    ("window-minutes", HeaderPart::Period { seconds: 60 }),
+    ("status", HeaderPart::Status),
+    ("utilization", HeaderPart::Used { full: 1 }),
+    ("used-percent", HeaderPart::Used { full: 100 }),
+    ("representative-claim", HeaderPart::Claim),
 ];
 
-/// How the names of one family are built: `x-ratelimit-<part>-<subject>` or `<subject>-<part>`.
+/// Headers whose names are `<prefix><part>-<subject>`, or `<prefix><subject>-<part>`.
 #[derive(Debug)]
 pub(super) struct Family {
     pub(super) prefix: &'static str,
     part_first: bool,
-    /// What is counted where no subject is named, and over which time.
-    pub(super) unnamed: (Dimension, Option<Window>),
+    /// What is counted if no subject is named.
+    pub(super) dimension: Dimension,
+    /// The time over which it is counted if no subject is named.
+    pub(super) window: Option<Window>,
 }
 
-const fn family(prefix: &'static str, unnamed: (Dimension, Option<Window>)) -> Family {
+const fn family(
+    prefix: &'static str,
+    part_first: bool,
+    dimension: Dimension,
+    window: Option<Window>,
+) -> Family {
     Family {
         prefix,
-        part_first: true,
-        unnamed,
+        part_first,
+        dimension,
+        window,
     }
 }
 
-const fn subject_first(prefix: &'static str, unnamed: (Dimension, Option<Window>)) -> Family {
-    Family {
-        prefix,
-        part_first: false,
-        unnamed,
-    }
-}
-
+#[rustfmt::skip]
 static FAMILIES: &[Family] = &[
-    // OpenAI and all who imitate it.
-    family("x-ratelimit-", (Dimension::Requests, None)),
+    // OpenAI and all providers that use its names.
+    family("x-ratelimit-", true, Dimension::Requests, None),
     // Azure in 2023.
-    family("x-rate-limit-", (Dimension::Requests, None)),
+    family("x-rate-limit-", true, Dimension::Requests, None),
     // Together, whose windows are seconds.
-    family("x-tokenlimit-", (Dimension::Tokens, Some(Window::Second))),
+    family("x-tokenlimit-", true, Dimension::Tokens, Some(Window::Second)),
     // Cohere's trial keys.
-    subject_first(
-        "x-trial-endpoint-call-",
-        (Dimension::Requests, Some(Window::Minute)),
-    ),
-    subject_first("anthropic-ratelimit-", (Dimension::Requests, None)),
+    family("x-trial-endpoint-call-", false, Dimension::Requests, Some(Window::Minute)),
+    family("anthropic-ratelimit-", false, Dimension::Requests, None),
     // The plans of ChatGPT.
-    subject_first("x-codex-", (Dimension::Spend, None)),
+    family("x-codex-", false, Dimension::Spend, None),
     // Drafts 00 to 06 of the IETF's field.
-    family("ratelimit-", (Dimension::Requests, None)),
+    family("ratelimit-", true, Dimension::Requests, None),
 ];
 
 /// What the subject of a name counts; a window may follow it (`tokens-minute`).
 #[rustfmt::skip]
-static SUBJECTS: &[(&str, Dimension, Option<Scope>)] = &[
-    ("requests", Dimension::Requests, None),
-    ("req", Dimension::Requests, None),
-    ("tokens", Dimension::Tokens, None),
-    ("project-requests", Dimension::Requests, Some(Scope::Project)),
-    ("project-tokens", Dimension::Tokens, Some(Scope::Project)),
-    ("tokens_usage_based", Dimension::Tokens, None),
-    ("input-tokens", Dimension::InputTokens, None),
-    ("output-tokens", Dimension::OutputTokens, None),
-    ("priority-input-tokens", Dimension::InputTokens, None),
-    ("priority-output-tokens", Dimension::OutputTokens, None),
-    ("tokens-prompt", Dimension::InputTokens, None),
-    ("tokens-cache-adjusted-prompt", Dimension::InputTokens, None),
-    ("tokens-generated", Dimension::OutputTokens, None),
-    (UNIFIED, Dimension::Spend, Some(Scope::Account)),
-    ("primary", Dimension::Spend, Some(Scope::Account)),
-    ("secondary", Dimension::Spend, Some(Scope::Account)),
+static SUBJECTS: &[(Dimension, Option<Scope>, &[&str])] = &[
+    (Dimension::Requests, None, &["requests", "req"]),
+    (Dimension::Tokens, None, &["tokens", "tokens_usage_based"]),
+    (Dimension::Requests, Some(Scope::Project), &["project-requests"]),
+    (Dimension::Tokens, Some(Scope::Project), &["project-tokens"]),
+    (Dimension::InputTokens, None, &[
+        "input-tokens", "priority-input-tokens", "tokens-prompt", "tokens-cache-adjusted-prompt",
+    ]),
+    (Dimension::OutputTokens, None, &["output-tokens", "priority-output-tokens", "tokens-generated"]),
+    (Dimension::Spend, Some(Scope::Account), &[UNIFIED, "primary", "secondary"]),
 ];
 
 /// The subject of Anthropic's subscriptions; a window may follow it, and a model (`unified-7d_opus`).
 pub(super) const UNIFIED: &str = "unified";
 
+#[rustfmt::skip]
 static WINDOWS: &[(&str, Window)] = &[
-    ("-second", Window::Second),
-    ("-minute", Window::Minute),
-    ("-hour", Window::Hour),
-    ("-5h", Window::FiveHours),
-    ("-day", Window::Day),
-    ("-7d", Window::Week),
-    ("-month", Window::Month),
+    ("-second", Window::Second), ("-minute", Window::Minute), ("-hour", Window::Hour),
+    ("-5h", Window::FiveHours), ("-day", Window::Day), ("-7d", Window::Week), ("-month", Window::Month),
 ];
 
-static CLAIMS: &[(&str, Window)] = &[
+static CLAIMS: [(&str, Window); 2] = [
     ("five_hour", Window::FiveHours),
     ("seven_day", Window::Week),
 ];
 
-/// What a subject says of its bucket.
+/// What a subject says about its bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Subject {
-    /// `None` where the name has no subject.
+pub(super) struct HeaderSubject {
+    /// `None` if the name has no subject.
     pub(super) dimension: Option<Dimension>,
     pub(super) window: Option<Window>,
     pub(super) scope: Option<Scope>,
 }
 
-/// The family, part and subject of a header's name.
-pub(super) fn parts(name: &str) -> Option<(&'static Family, Part, &str)> {
-    // Nearly every header of a success is turned away here.
+/// Returns the family, part and subject of a header's name.
+pub(super) fn parts(name: &str) -> Option<(&'static Family, HeaderPart, &str)> {
+    // Nearly every header of a success fails this check.
     if !matches!(name.as_bytes().first(), Some(b'x' | b'a' | b'r')) {
         return None;
     }
@@ -140,19 +127,20 @@ pub(super) fn parts(name: &str) -> Option<(&'static Family, Part, &str)> {
         .iter()
         .find_map(|family| Some((family, name.strip_prefix(family.prefix)?)))?;
     PARTS.iter().find_map(|(word, part)| {
-        let subject = if family.part_first {
-            rest.strip_prefix(word)
-                .filter(|subject| subject.is_empty() || subject.starts_with('-'))
-        } else {
-            rest.strip_suffix(word)
-                .filter(|subject| subject.is_empty() || subject.ends_with('-'))
+        let subject = match family.part_first {
+            true => rest
+                .strip_prefix(word)
+                .filter(|it| it.is_empty() || it.starts_with('-')),
+            false => rest
+                .strip_suffix(word)
+                .filter(|it| it.is_empty() || it.ends_with('-')),
         };
         Some((family, *part, subject?.trim_matches('-')))
     })
 }
 
-/// `None` if no provider is known to count that.
-pub(super) fn subject(name: &str) -> Option<Subject> {
+/// Returns what a subject names; `None` if no provider is known to count that.
+pub(super) fn subject(name: &str) -> Option<HeaderSubject> {
     // A window of one model.
     let (name, of_model) = match name.strip_prefix(UNIFIED).and_then(|it| it.split_once('_')) {
         Some((window, _)) => (&name[..UNIFIED.len() + window.len()], true),
@@ -162,25 +150,22 @@ pub(super) fn subject(name: &str) -> Option<Subject> {
         .iter()
         .find_map(|(end, window)| Some((name.strip_suffix(end)?, Some(*window))))
         .unwrap_or((name, None));
-    if counted.is_empty() {
-        return Some(Subject {
-            dimension: None,
-            window,
-            scope: None,
-        });
-    }
-    let (_, dimension, scope) = SUBJECTS.iter().find(|(it, ..)| *it == counted)?;
-    Some(Subject {
-        dimension: Some(*dimension),
+    let (dimension, scope) = match counted {
+        "" => (None, None),
+        counted => {
+            let mut rows = SUBJECTS.iter();
+            let (dimension, scope, _) = rows.find(|(.., names)| names.contains(&counted))?;
+            (Some(*dimension), *scope)
+        }
+    };
+    Some(HeaderSubject {
+        dimension,
         window,
-        scope: match of_model {
-            true => Some(Scope::AccountModel),
-            false => *scope,
-        },
+        scope: of_model.then_some(Scope::AccountModel).or(scope),
     })
 }
 
-/// The window that `five_hour`, `seven_day` or `seven_day_opus` names, and whose it is.
+/// Returns the window that `five_hour`, `seven_day` or `seven_day_opus` names, and its owner.
 pub(super) fn claim(value: &str) -> Option<(Window, Scope)> {
     CLAIMS.iter().find_map(|(name, window)| {
         let scope = match value.strip_prefix(name)? {
@@ -196,25 +181,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_part_and_a_subject() {
+    fn name_consists_of_a_part_and_a_subject() {
         let read = |name| parts(name).map(|(_, part, subject)| (part, subject));
         assert_eq!(
             read("x-ratelimit-limit-requests"),
-            Some((Part::Limit, "requests"))
+            Some((HeaderPart::Limit, "requests"))
         );
-        assert_eq!(read("x-ratelimit-reset"), Some((Part::Reset, "")));
+        assert_eq!(read("x-ratelimit-reset"), Some((HeaderPart::Reset, "")));
         assert_eq!(
             read("anthropic-ratelimit-input-tokens-remaining"),
-            Some((Part::Remaining, "input-tokens"))
+            Some((HeaderPart::Remaining, "input-tokens"))
         );
-        assert_eq!(read("x-trial-endpoint-call-limit"), Some((Part::Limit, "")));
+        assert_eq!(
+            read("x-trial-endpoint-call-limit"),
+            Some((HeaderPart::Limit, ""))
+        );
         assert_eq!(
             read("anthropic-ratelimit-unified-representative-claim"),
-            Some((Part::Claim, "unified"))
+            Some((HeaderPart::Claim, "unified"))
         );
         assert_eq!(
             read("x-codex-secondary-used-percent"),
-            Some((Part::Used { full: 100 }, "secondary"))
+            Some((HeaderPart::Used { full: 100 }, "secondary"))
         );
         for other in [
             "x-ratelimit-over-limit",

@@ -1,76 +1,61 @@
 //! Which window of an Anthropic subscription is exhausted.
 //!
-//! Every response carries the resets of all windows, also of those with room left, a status for each
+//! Every response carries the resets of all windows, even of those with room left, a status for each
 //! window, a status over all of them, and the claim: the name of the window that binds
 //! (gajae-code#2444, opencodex#3809, 2026).
 
 use super::{
-    draft::{Draft, Status},
+    builder::{BucketBuilder, BucketStatus},
     names::UNIFIED,
 };
 
-/// Marks the windows that did not refuse, and lets the status over all windows stand for the one that
-/// the claim names.
-pub(super) fn settle(drafts: &mut Vec<Draft<'_>>) {
-    if !drafts.iter().any(is_unified) {
-        return;
-    }
-    let overall = drafts.iter().position(|draft| draft.subject == UNIFIED);
-    let Some(overall) = overall.map(|at| drafts.remove(at)) else {
-        // The resets of several windows do not say which of them refused.
-        let is_told = drafts.iter().any(|draft| draft.status.is_some());
-        if is_told || drafts.iter().filter(|draft| is_unified(draft)).count() > 1 {
-            explain_resets(drafts, |_| false);
+/// Marks the windows that did not reject, and applies the status over all windows to the one that the claim
+/// names.
+pub(super) fn settle(builders: &mut Vec<BucketBuilder<'_>>) {
+    let overall = builders.iter().position(|it| it.subject == UNIFIED);
+    let Some(overall) = overall.map(|at| builders.remove(at)) else {
+        // The resets of several windows do not show which of them rejected.
+        let has_status = builders.iter().any(|it| it.status.is_some());
+        if has_status || windows(builders).count() > 1 {
+            windows(builders).for_each(|it| it.mark(false));
         }
         return;
     };
-    let claim = overall.claim;
-    let is_claimed = |draft: &Draft<'_>| {
-        let (window, scope) = (draft.bucket.window, draft.bucket.scope);
-        is_unified(draft)
-            && claim.is_some_and(|claim| (window, scope) == (Some(claim.0), Some(claim.1)))
-    };
-    explain_resets(drafts, is_claimed);
-    // A window over its limit passes while the account's overage does.
-    if overall.status == Some(Status::Allowed) {
-        for draft in drafts.iter_mut().filter(|draft| is_unified(draft)) {
-            draft.status = overall.status;
+    let claim = overall
+        .claim
+        .map(|(window, scope)| (Some(window), Some(scope)));
+    let is_claimed = |it: &BucketBuilder<'_>| claim == Some((it.bucket.window, it.bucket.scope));
+    for window in windows(builders) {
+        // A reset alone says nothing if another header shows which window rejected.
+        if !is_claimed(window) {
+            window.mark(false);
+        }
+        // A window over its limit still admits requests while the account's overage does.
+        if overall.status == Some(BucketStatus::Allowed) {
+            window.status = overall.status;
         }
     }
-    match drafts.iter_mut().find(|draft| is_claimed(draft)) {
-        Some(claimed) => {
-            claimed.bucket.reset = claimed.bucket.reset.max(overall.bucket.reset);
-            if overall.status == Some(Status::Rejected) {
-                claimed.status = overall.status;
-            }
+    if let Some(claimed) = windows(builders).find(|it| is_claimed(it)) {
+        claimed.bucket.reset = claimed.bucket.reset.max(overall.bucket.reset);
+        if overall.status == Some(BucketStatus::Rejected) {
+            claimed.status = overall.status;
         }
-        None => drafts.push(overall.with_claim()),
+        return;
     }
+    let mut overall = overall;
+    if let Some((window, scope)) = claim {
+        (overall.bucket.window, overall.bucket.scope) = (window, scope);
+    }
+    builders.push(overall);
 }
 
-fn is_unified(draft: &Draft<'_>) -> bool {
-    draft.subject.starts_with(UNIFIED)
-}
-
-/// Where something else says which window refused, a reset alone says nothing.
-fn explain_resets(drafts: &mut [Draft<'_>], except: impl Fn(&Draft<'_>) -> bool) {
-    let mut drafts = drafts.iter_mut();
-    while let Some(draft) = drafts.find(|draft| is_unified(draft) && !except(draft)) {
-        draft.level.report(false);
-    }
-}
-
-// === impl Draft ===
-
-impl Draft<'_> {
-    /// As the bucket of the window that its claim names.
-    fn with_claim(mut self) -> Self {
-        if let Some((window, scope)) = self.claim {
-            self.bucket.window = Some(window);
-            self.bucket.scope = Some(scope);
-        }
-        self
-    }
+/// Returns the windows of the subscription.
+fn windows<'b, 'a>(
+    builders: &'b mut [BucketBuilder<'a>],
+) -> impl Iterator<Item = &'b mut BucketBuilder<'a>> {
+    builders
+        .iter_mut()
+        .filter(|it| it.subject.starts_with(UNIFIED))
 }
 
 #[cfg(test)]
@@ -79,7 +64,10 @@ mod tests {
 
     use http::{HeaderMap, HeaderName};
 
-    use super::super::{Provider, Reported, Scope, Window, named};
+    use super::super::{
+        super::types::{Scope, Window},
+        Provider, ReportedBucket, named,
+    };
 
     /// The window, scope and reset in seconds of each exhausted bucket.
     fn exhausted(lines: &str) -> Vec<(Option<Window>, Option<Scope>, Option<u64>)> {
@@ -92,7 +80,7 @@ mod tests {
             headers.append(name, value.parse().unwrap());
         }
         let reported = named(&headers, Provider::Anthropic, SystemTime::UNIX_EPOCH);
-        Reported::exhausted(&reported, None)
+        ReportedBucket::exhausted(&reported, None)
             .map(|bucket| {
                 (
                     bucket.window,
@@ -104,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_window_that_refused_is_exhausted() {
+    fn only_a_window_that_rejected_is_exhausted() {
         let account = Some(Scope::Account);
         let five_hours = (Some(Window::FiveHours), account, Some(60));
         let week = (Some(Window::Week), account, Some(900));

@@ -1,4 +1,4 @@
-//! What a shared buffer keeps, and which reader leads.
+//! The state of a shared buffer: the recording and the cursors of its readers.
 
 mod read;
 
@@ -12,14 +12,14 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::{cursor::Cursor, source::Source};
+use super::{cursor::Cursor, source::SourceState};
 use crate::replay::{ending::Ending, error::NotReplayable};
 
 /// The most chunks that are kept, because each has a cost of its own, however short it is.
 const MAX_CHUNKS: usize = 64 * 1024;
 
 pub(super) struct Buffer<B: Body> {
-    source: Source<B, B::Error>,
+    source: SourceState<B, B::Error>,
     /// All chunks. After an overflow: the chunks that a reader has not read yet.
     chunks: VecDeque<Bytes>,
     /// How many chunks before these were discarded.
@@ -31,6 +31,7 @@ pub(super) struct Buffer<B: Body> {
     trailers: Option<HeaderMap>,
     /// A frame that was pulled, and that a reader that has not begun will record or not.
     pulled: Option<Frame<Bytes>>,
+    /// The largest limit of the recordings.
     limit: u64,
     /// Whether the body is larger than the limit. If so, chunks that all readers have read are discarded.
     overflowed: bool,
@@ -50,7 +51,7 @@ pub(super) struct Buffer<B: Body> {
 // === impl Buffer ===
 
 impl<B: Body> Buffer<B> {
-    pub(super) fn new(source: Source<B, B::Error>, limit: u64, ending: Ending) -> Self {
+    pub(super) fn new(source: SourceState<B, B::Error>, ending: Ending) -> Self {
         Self {
             source,
             chunks: VecDeque::new(),
@@ -59,7 +60,7 @@ impl<B: Body> Buffer<B> {
             recorded_bytes: 0,
             trailers: None,
             pulled: None,
-            limit,
+            limit: 0,
             overflowed: false,
             yields: 0,
             cursors: Vec::new(),
@@ -84,7 +85,7 @@ impl<B: Body> Buffer<B> {
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
         if self.overflowed || self.known_size() > self.limit || self.chunks.len() > MAX_CHUNKS {
             Some(NotReplayable::TooLarge)
-        } else if matches!(self.source, Source::Failed(_)) {
+        } else if matches!(self.source, SourceState::Failed(_)) {
             Some(NotReplayable::BodyFailed)
         } else {
             None
@@ -120,8 +121,9 @@ impl<B: Body> Buffer<B> {
         }
     }
 
-    pub(super) fn start_recording(&mut self) {
+    pub(super) fn start_recording(&mut self, limit: u64) {
         self.recordings += 1;
+        self.raise_limit(limit);
     }
 
     pub(super) fn stop_recording(&mut self) {
@@ -139,16 +141,16 @@ impl<B: Body> Buffer<B> {
     }
 
     /// Takes the source once no reader is left that may read it to the end.
-    pub(super) fn take_abandoned(&mut self) -> Option<Source<B, B::Error>> {
+    pub(super) fn take_abandoned(&mut self) -> Option<SourceState<B, B::Error>> {
         let is_over = |it: &Cursor| it.cut_off || (it.ends_early() && self.ending.is_over());
-        let is_open = matches!(self.source, Source::Open(_));
+        let is_open = matches!(self.source, SourceState::Open(_));
         if !is_open || self.recordings > 0 || !self.cursors.iter().all(is_over) {
             return None;
         }
         self.changed = true;
         let rest = match self.source.is_read() && self.pulled.is_none() {
-            true => Source::Ended,
-            false => Source::Failed(None),
+            true => SourceState::Ended,
+            false => SourceState::Failed(None),
         };
         Some(mem::replace(&mut self.source, rest))
     }
@@ -165,7 +167,7 @@ impl<B: Body> Buffer<B> {
         self.changed = true;
     }
 
-    /// Returns the whole body, if it is recorded and has no trailers.
+    /// Returns the complete body, if it is recorded and has no trailers.
     pub(super) fn whole(&mut self) -> Option<Bytes> {
         if self.not_replayable().is_some() || self.trailers.is_some() {
             return None;

@@ -8,8 +8,8 @@
 //! The next attempt has its reader before it waits. Until that reader is polled, the one before it is
 //! the interim leader. It leaves an error, and a frame over the bound, to the newest reader.
 //!
-//! A reader of a rejected attempt ends with an error if the body outgrows the bound, if the source
-//! fails, or if the call ends before the upload does. The error frees its stream or connection.
+//! A reader of a rejected attempt ends with an error if the body outgrows the bound, the source fails, or
+//! the call ends before the upload. The error frees its stream or connection.
 //!
 //! Some bodies have an error type without a value for this, such as `Infallible`. A reader in such a
 //! body continues the upload. Over the bound, the recording becomes a window of at most the bound,
@@ -28,7 +28,7 @@ use std::{
 use buffer::Buffer;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-pub(super) use source::Source;
+pub(super) use source::SourceState;
 
 use super::{
     ending::Ending,
@@ -103,12 +103,11 @@ impl<B: Body<Data = Bytes> + Unpin> SharedBuffer<B> {
 impl<B: Body> Reader<B> {
     /// Starts a buffer of `source`, of which `first` was read already, and returns its first reader.
     pub(super) fn new(
-        source: Source<B, B::Error>,
+        source: SourceState<B, B::Error>,
         first: Option<&Frame<Bytes>>,
-        limit: u64,
         ending: Ending,
     ) -> Self {
-        let mut buffer = Buffer::new(source, limit, ending);
+        let mut buffer = Buffer::new(source, ending);
         if let Some(frame) = first {
             buffer.record(frame);
         }
@@ -128,12 +127,9 @@ impl<B: Body> Reader<B> {
         self.buffer.lock().set_infallible(self.id);
     }
 
-    /// Returns the buffer for one recording more, which may create readers and keeps up to `limit` bytes.
+    /// Returns the buffer for one recording more, which may create readers and keeps `limit` bytes.
     pub(super) fn start_recording(&self, limit: u64) -> Arc<SharedBuffer<B>> {
-        let mut buffer = self.buffer.lock();
-        buffer.start_recording();
-        buffer.raise_limit(limit);
-        drop(buffer);
+        self.buffer.lock().start_recording(limit);
         Arc::clone(&self.buffer)
     }
 }

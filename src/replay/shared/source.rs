@@ -8,15 +8,15 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body that is recorded.
-pub(in crate::replay) enum Source<B, E> {
+/// The body that is recorded, and how far it was read.
+pub(in crate::replay) enum SourceState<B, E> {
     Open(B),
     Ended,
     /// Holds the error for the newest reader: `None` after it was read, or if the source was dropped.
     Failed(Option<E>),
 }
 
-impl<B: Body> Source<B, B::Error> {
+impl<B: Body> SourceState<B, B::Error> {
     /// Whether no frame is left to read.
     pub(in crate::replay) fn is_read(&self) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl<B: Body> Source<B, B::Error> {
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Source<B, B::Error> {
+impl<B: Body<Data = Bytes> + Unpin> SourceState<B, B::Error> {
     /// Polls for the next frame. Returns `None` if the source has ended or failed, and records which.
     pub(in crate::replay) fn poll_frame(
         &mut self,

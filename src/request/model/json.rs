@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 use serde_core::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::MAX_NAME_LENGTH;
+use super::name::MAX_NAME_LENGTH;
 
 /// A JSON object that names a model.
 #[derive(Clone, Debug)]

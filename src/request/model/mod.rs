@@ -1,6 +1,7 @@
 //! Finds the model that a request names, and replaces it.
 
 mod json;
+mod name;
 mod path;
 
 use std::sync::Arc;
@@ -10,10 +11,7 @@ use http::{HeaderMap, Uri, header};
 use json::BodyModel;
 use path::PathModel;
 
-use super::uri::with_path;
-
-/// The longest model name, because names from untrusted callers are kept and logged.
-const MAX_NAME_LENGTH: usize = 256;
+use super::{content_coding, uri::with_path};
 
 /// Removed with a new model, because a server answers 422 if it knows the key from another request.
 ///
@@ -106,10 +104,9 @@ impl Model {
 
 /// Whether the headers allow the body to be JSON that is not compressed.
 fn is_plain_json(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let plain = text(header::CONTENT_ENCODING)
-        .is_none_or(|coding| coding.trim().eq_ignore_ascii_case("identity"));
-    let json = text(header::CONTENT_TYPE).is_none_or(|kind| {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map(|value| value.to_str().unwrap_or("?"));
+    let json = kind.is_none_or(|kind| {
         let essence = kind.split(';').next().unwrap_or_default().trim();
         let suffix = essence
             .len()
@@ -119,5 +116,5 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
             suffix.eq_ignore_ascii_case("/json") || suffix.eq_ignore_ascii_case("+json")
         })
     });
-    plain && json
+    json && content_coding::is_identity(headers)
 }

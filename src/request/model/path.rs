@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::MAX_NAME_LENGTH;
+use super::name::MAX_NAME_LENGTH;
 
 /// The methods of Gemini and Vertex. Another word after a colon is part of the model's name, as in the
 /// names of OpenAI's fine-tuned models.

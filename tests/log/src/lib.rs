@@ -2,12 +2,9 @@
 
 #![cfg(test)]
 
-#[path = "../../script/mod.rs"]
-mod script;
-
 use std::sync::Mutex;
 
-use script::*;
+use mock_provider::{Provider, chat, limited, ok};
 use tower::{ServiceBuilder, ServiceExt};
 use tower_429::{KeyPool, KeyRotationLayer};
 

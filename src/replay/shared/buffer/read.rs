@@ -1,11 +1,11 @@
-//! What a reader of the buffer reads next, and what it knows about the rest of the body.
+//! The next frame of a reader, and how much of the body it has left.
 
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Buffer, Cursor, MAX_CHUNKS, Source};
+use super::{Buffer, Cursor, MAX_CHUNKS, SourceState};
 use crate::replay::error::ReplayError;
 
 /// How often in a row the leader yields to a follower. tokio polls its sockets once in 61 polls of
@@ -36,7 +36,7 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
             self.ending.register(cx.waker());
         }
         let is_interim = self.has_interim_leader();
-        let has_ended = matches!(self.source, Source::Ended) || self.is_interrupted(at);
+        let has_ended = matches!(self.source, SourceState::Ended) || self.is_interrupted(at);
         if has_ended || !self.leads(at) || (is_interim && self.pulled.is_some()) {
             return self.end_or_pending(at);
         }
@@ -60,20 +60,20 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
         self.end_or_pending(at)
     }
 
-    /// Whether the reader at `at`, which has read what is recorded, can never read the rest, or
-    /// belongs to an attempt that ends with its call.
+    /// Whether the reader at `at` can never read the rest, or belongs to an attempt that ends with its
+    /// call. It has read the recording.
     fn is_interrupted(&self, at: usize) -> bool {
         let cursor = &self.cursors[at];
         cursor.cut_off
             || match &self.source {
                 // Only the newest reader gets a frame over the bound.
-                Source::Open(_) => {
+                SourceState::Open(_) => {
                     cursor.ends_early() && (self.pulled.is_some() || self.ending.is_over())
                 }
-                Source::Ended => false,
-                Source::Failed(None) => true,
+                SourceState::Ended => false,
+                SourceState::Failed(None) => true,
                 // The newest reader has not read the error yet.
-                Source::Failed(Some(_)) => cursor.ends_early(),
+                SourceState::Failed(Some(_)) => cursor.ends_early(),
             }
     }
 
@@ -88,7 +88,7 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
                 false => Poll::Pending,
             };
         }
-        match matches!(self.source, Source::Ended) && !self.holds_end_back(at) {
+        match matches!(self.source, SourceState::Ended) && !self.holds_end_back(at) {
             true => Poll::Ready(None),
             false => Poll::Pending,
         }

@@ -1,0 +1,254 @@
+//! One TOML file, in which keys are named by environment variables.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use serde::Deserialize;
+
+use super::{config_error::ConfigError, forward::WHOLE, log::Log};
+use crate::mock;
+
+/// What the gateway does when it is given no file.
+pub(crate) const WITHOUT_FILE: &str = include_str!("../../mock.toml");
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Where the gateway listens.
+    #[serde(default = "listen")]
+    pub(crate) listen: SocketAddr,
+    /// How long open answers may go on after it was told to stop.
+    #[serde(default = "grace_ms")]
+    pub(crate) grace_ms: u64,
+    /// The most connections of callers that are open at once, above 0.
+    #[serde(default = "max_connections")]
+    pub(crate) max_connections: usize,
+    /// The most bytes that the bodies of all requests take in memory.
+    #[serde(default = "max_buffered_bytes")]
+    pub(crate) max_buffered_bytes: u64,
+    /// How much is logged.
+    #[serde(default)]
+    pub(crate) log: Log,
+    /// The provider for upstreams that stand `at = "mock"`.
+    #[serde(default)]
+    pub(crate) mock: mock::Settings,
+    /// Where requests go.
+    #[serde(default, rename = "upstream")]
+    pub(crate) upstreams: Vec<UpstreamConfig>,
+}
+
+/// One `[[upstream]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpstreamConfig {
+    pub(crate) name: String,
+    /// `https://host`, with a path if the provider has one, or `mock`.
+    pub(crate) at: String,
+    /// The starts of the paths that go there; over all upstreams the longest that fits wins.
+    pub(crate) routes: Vec<String>,
+    /// The environment variables in which the keys are; their names are the keys' labels.
+    #[serde(default)]
+    pub(crate) keys: Vec<String>,
+    /// The organisation or project of a key, by the name of its variable.
+    #[serde(default)]
+    pub(crate) groups: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) key_in: KeyIn,
+    #[serde(default)]
+    pub(crate) order: Order,
+    /// What is asked when the request's own model is limited, in this order.
+    #[serde(default)]
+    pub(crate) fallback: Vec<FallbackConfig>,
+    /// The longest that a call waits for a key, or between two sends.
+    #[serde(default = "max_wait_ms")]
+    pub(crate) max_wait_ms: u64,
+    /// The most sends that one call may take.
+    #[serde(default = "max_sends")]
+    pub(crate) max_sends: u32,
+    /// The deadline of callers that name none, above 0; none unless set.
+    pub(crate) deadline_ms: Option<u64>,
+    /// The most of an upload that is kept to be sent again.
+    #[serde(default = "replay_limit_bytes")]
+    pub(crate) replay_limit_bytes: u64,
+    /// How long the head of a stream waits for its first event, which may be a rejection.
+    #[serde(default = "first_event_ms")]
+    pub(crate) first_event_ms: u64,
+}
+
+/// Where on a request the key is: `"bearer"`, `{ header = "x-api-key" }` or `{ query = "key" }`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyIn {
+    #[default]
+    Bearer,
+    Header(String),
+    Query(String),
+}
+
+/// Which key is taken next.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    #[default]
+    Sticky,
+    RoundRobin,
+    LeastLoaded,
+}
+
+/// One target of `fallback`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FallbackConfig {
+    pub(crate) model: String,
+    /// Elsewhere; it is asked with the keys of the upstream that stands there.
+    pub(crate) at: Option<String>,
+    /// Taken off the start of the path before it is appended to `at`.
+    pub(crate) strip_prefix: Option<String>,
+}
+
+fn listen() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 4290).into()
+}
+
+fn grace_ms() -> u64 {
+    30_000
+}
+
+fn max_connections() -> usize {
+    1_024
+}
+
+fn max_buffered_bytes() -> u64 {
+    256 * 1024 * 1024
+}
+
+fn max_wait_ms() -> u64 {
+    30_000
+}
+
+fn max_sends() -> u32 {
+    8
+}
+
+fn replay_limit_bytes() -> u64 {
+    2 * 1024 * 1024
+}
+
+fn first_event_ms() -> u64 {
+    5_000
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads a file.
+    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|error| ConfigError::CannotRead {
+            path: path.into(),
+            error,
+        })?;
+        Self::parse(&text)
+    }
+
+    /// Reads the text of a file, and checks what can be checked without its keys.
+    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::of_toml(&error, text))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Whether an upstream or a target stands at the mock.
+    pub(crate) fn needs_mock(&self) -> bool {
+        let targets = |upstream: &UpstreamConfig| {
+            let mut targets = upstream.fallback.iter();
+            targets.any(|target| target.at.as_deref() == Some("mock"))
+        };
+        let mut upstreams = self.upstreams.iter();
+        upstreams.any(|upstream| upstream.is_mock() || targets(upstream))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.upstreams.is_empty() {
+            return Err(ConfigError::NoUpstream);
+        }
+        if self.max_connections == 0 {
+            return Err(ConfigError::NoConnections);
+        }
+        let kept = self.upstreams.iter();
+        let kept = kept.map(|upstream| upstream.replay_limit_bytes);
+        // A larger body would be refused at each retry.
+        let largest = kept.fold(WHOLE, u64::max);
+        if self.max_buffered_bytes < largest {
+            return Err(ConfigError::Buffers { largest });
+        }
+        let mut names = Vec::new();
+        let mut routes = Vec::new();
+        for upstream in &self.upstreams {
+            let of = || upstream.name.clone();
+            if !is_name(&upstream.name) || names.contains(&&upstream.name) {
+                return Err(ConfigError::Name { upstream: of() });
+            }
+            names.push(&upstream.name);
+            if upstream.routes.is_empty() {
+                return Err(ConfigError::NoRoute { upstream: of() });
+            }
+            for route in &upstream.routes {
+                if !route.starts_with('/') || routes.contains(&route) {
+                    let route = route.clone();
+                    let upstream = of();
+                    return Err(ConfigError::Route { upstream, route });
+                }
+                routes.push(route);
+            }
+            if upstream.deadline_ms == Some(0) {
+                return Err(ConfigError::Deadline { upstream: of() });
+            }
+            if upstream.keys.is_empty() && !upstream.is_mock() {
+                return Err(ConfigError::NoKeys { upstream: of() });
+            }
+            // What stands there in place of a name may be a key, so it is not repeated.
+            let is_wrong = |key: &String| !is_variable(key);
+            if let Some(index) = upstream.keys.iter().position(is_wrong) {
+                return Err(ConfigError::NotAVariable {
+                    upstream: of(),
+                    number: index + 1,
+                });
+            }
+            if upstream
+                .groups
+                .keys()
+                .any(|key| !upstream.keys.contains(key))
+            {
+                return Err(ConfigError::GroupOfNone { upstream: of() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl UpstreamConfig {
+    pub(crate) fn is_mock(&self) -> bool {
+        self.at == "mock"
+    }
+}
+
+/// It is a label of the metrics and stands in the page.
+fn is_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !name.is_empty() && name.bytes().all(allowed)
+}
+
+fn is_variable(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    let starts = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| !byte.is_ascii_digit());
+    starts && name.bytes().all(allowed)
+}

@@ -1,0 +1,183 @@
+use std::{fmt, io, path::PathBuf};
+
+use tower_429::{fallback::TargetError, key_rotation::PoolError};
+
+/// Why the gateway does not start, and what to do next. It never contains a key.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    CannotRead {
+        path: PathBuf,
+        error: io::Error,
+    },
+    Toml {
+        line: usize,
+        message: String,
+    },
+    NoUpstream,
+    NoConnections,
+    Buffers {
+        largest: u64,
+    },
+    Name {
+        upstream: String,
+    },
+    NoRoute {
+        upstream: String,
+    },
+    Route {
+        upstream: String,
+        route: String,
+    },
+    Deadline {
+        upstream: String,
+    },
+    NoKeys {
+        upstream: String,
+    },
+    NotAVariable {
+        upstream: String,
+        number: usize,
+    },
+    GroupOfNone {
+        upstream: String,
+    },
+    VariableNotSet {
+        upstream: String,
+        variable: String,
+    },
+    Address {
+        upstream: String,
+    },
+    NeedsTls {
+        upstream: String,
+    },
+    Pool {
+        upstream: String,
+        error: PoolError,
+    },
+    Target {
+        upstream: String,
+        error: TargetError,
+    },
+    Log,
+    Client(axum::BoxError),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CannotRead { path, error } => write!(
+                f,
+                "cannot read {}: {error}. The only argument is the path of a TOML file; \
+                 examples/gateway.toml is one to begin with",
+                path.display()
+            ),
+            Self::Toml { line, message } => write!(
+                f,
+                "line {line} of the configuration is not understood: {message}. \
+                 examples/gateway.toml explains every setting"
+            ),
+            Self::NoUpstream => f.write_str("there is nowhere to forward to: add an [[upstream]]"),
+            Self::NoConnections => f.write_str(
+                "`max_connections` is 0, so that no caller could connect: give it a whole number above 0",
+            ),
+            Self::Buffers { largest } => write!(
+                f,
+                "`max_buffered_bytes` is less than one request may take: give it at least {largest}, the most of \
+                 2097152 and each `replay_limit_bytes`"
+            ),
+            Self::Name { upstream } => write!(
+                f,
+                "{upstream:?} is no name for an upstream: give each one of its own, of letters, \
+                 digits, `-`, `_` and `.`"
+            ),
+            Self::NoRoute { upstream } => write!(
+                f,
+                "nothing goes to upstream {upstream}: say which paths do, as in routes = [\"/v1\"]"
+            ),
+            Self::Route { upstream, route } => write!(
+                f,
+                "the route {route:?} of upstream {upstream} does not begin with `/`, or another \
+                 upstream has it already: change it or take it out"
+            ),
+            Self::Deadline { upstream } => write!(
+                f,
+                "`deadline_ms` of upstream {upstream} is 0, so that no answer would be in time: give \
+                 it a whole number above 0, or take it out for no deadline"
+            ),
+            Self::NoKeys { upstream } => write!(
+                f,
+                "upstream {upstream} has no keys: name the environment variables that hold them, \
+                 as in keys = [\"OPENAI_KEY_1\"]"
+            ),
+            Self::NotAVariable { upstream, number } => write!(
+                f,
+                "entry {number} of `keys` of upstream {upstream} is no name of an environment \
+                 variable (A-Z, 0-9, _). If it is a key: put it into a variable, name that here, \
+                 and replace the key if the file was shared"
+            ),
+            Self::GroupOfNone { upstream } => write!(
+                f,
+                "`groups` of upstream {upstream} names a variable that is not in its `keys`: add \
+                 it there or take it out here"
+            ),
+            Self::VariableNotSet { upstream, variable } => write!(
+                f,
+                "the environment variable {variable} is not set: export the key in it, or take it \
+                 out of `keys` of upstream {upstream}"
+            ),
+            Self::Address { upstream } => write!(
+                f,
+                "`at` of upstream {upstream} is not of the form https://host or \
+                 https://host/path, without user, query and slash at the end"
+            ),
+            Self::NeedsTls { upstream } => write!(
+                f,
+                "upstream {upstream} is at an https address, and this build has no TLS: start the \
+                 gateway with `cargo run -p gateway --features reqwest/rustls -- FILE`"
+            ),
+            Self::Pool { upstream, error } => write!(f, "keys of upstream {upstream}: {error}"),
+            Self::Target { upstream, error } => {
+                write!(f, "`fallback` of upstream {upstream}: {error}")
+            }
+            Self::Log => f.write_str(
+                "RUST_LOG is not understood: set it to a level, such as `debug`, or to levels of \
+                 targets, such as `warn,tower_429=info`",
+            ),
+            Self::Client(error) => write!(f, "the HTTP client cannot be built: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// What is wrong with `text` and where, without what stands there: it may be a key, by mistake.
+    pub(super) fn of_toml(error: &toml::de::Error, text: &str) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let before = text.get(..start).unwrap_or_default();
+        Self::Toml {
+            line: before.matches('\n').count() + 1,
+            message: without_values(error.message()),
+        }
+    }
+}
+
+/// A message of the parser without the values that it quotes. The names of settings stay.
+fn without_values(message: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = message;
+    while let Some(start) = rest.find(['"', '`']) {
+        let (before, quoted) = rest.split_at(start);
+        let quote = &quoted[..1];
+        let (value, after) = quoted[1..].split_once(quote).unwrap_or((&quoted[1..], ""));
+        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+        let value = match quote == "`" && value.bytes().all(is_name) {
+            true => value,
+            false => "...",
+        };
+        kept.extend([before, quote, value, quote]);
+        rest = after;
+    }
+    kept + rest
+}

@@ -1,0 +1,241 @@
+//! A configuration that is wrong is told what to do next, and no key is told.
+
+use std::path::Path;
+
+use tracing::Level;
+
+use super::{
+    harness::variable,
+    serve::{Config, ConfigError, Gateway, WITHOUT_FILE, metrics},
+};
+
+const GOOD: &str = r#"
+[[upstream]]
+name = "provider"
+at = "http://127.0.0.1:1"
+routes = ["/v1"]
+keys = ["KEY_1", "KEY_2"]
+"#;
+
+fn start(text: &str) -> Result<Gateway, ConfigError> {
+    start_with(&Config::parse(text)?, &variable)
+}
+
+fn start_with(
+    config: &Config,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Gateway, ConfigError> {
+    let counts = metrics::recorder().unwrap().handle();
+    Gateway::new(config, "http://127.0.0.1:2", variable, counts)
+}
+
+#[test]
+fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
+    let text = include_str!("../../../gateway.toml");
+    let sample = Config::parse(text).unwrap();
+    assert_eq!(sample.upstreams.len(), 4);
+    // Settings that are commented out are `# name = value`; sentences are not.
+    let is_setting = |line: &str| {
+        let name = line.split_once(" = ").map(|(name, _)| name);
+        name.is_some_and(|name| {
+            name.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+    };
+    let uncommented = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if is_setting(rest) || rest == "[mock]" => rest,
+        _ => line,
+    });
+    let text: String = uncommented.map(|line| format!("{line}\n")).collect();
+    let written = Config::parse(&text).unwrap();
+    // What the comments call the default is the default.
+    let (mut sample, mut written) = (sample, written);
+    assert_eq!(written.upstreams[0].deadline_ms, Some(120_000));
+    (
+        sample.upstreams[0].deadline_ms,
+        written.upstreams[0].deadline_ms,
+    ) = (None, None);
+    assert_eq!(format!("{sample:?}"), format!("{written:?}"));
+}
+
+#[test]
+fn the_sample_starts_once_its_keys_are_set() {
+    let text = include_str!("../../../gateway.toml");
+    let config = Config::parse(text).unwrap();
+    let keys = |name: &str| Some(format!("sk-{name}"));
+    let started = start_with(&config, &keys).map(|gateway| gateway.upstreams.len());
+    if cfg!(feature = "reqwest") {
+        assert_eq!(started.unwrap(), 4);
+    } else {
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains("--features reqwest/rustls"), "{error}");
+    }
+}
+
+#[test]
+fn in_the_sample_no_chat_model_stands_in_for_another_kind_of_model() {
+    let text = include_str!("../../../gateway.toml");
+    // Every build can start with these, and where they lead does not matter.
+    let config = Config::parse(&text.replace("https://", "http://")).unwrap();
+    let gateway = start_with(&config, &|name| Some(format!("sk-{name}"))).unwrap();
+    for (path, falls_back) in [
+        ("/v1/chat/completions", true),
+        ("/v1/responses", true),
+        ("/v1/messages", true),
+        ("/v1beta/models/gemini-2.5-pro:generateContent", true),
+        ("/v1/embeddings", false),
+        ("/v1/images/generations", false),
+        ("/v1/files", false),
+        ("/v1/models", false),
+    ] {
+        let name = &gateway.upstream(path).unwrap().name;
+        let mut upstreams = config.upstreams.iter();
+        let upstream = upstreams.find(|upstream| *upstream.name == **name).unwrap();
+        assert_eq!(!upstream.fallback.is_empty(), falls_back, "{path}");
+    }
+}
+
+#[test]
+fn what_is_built_in_needs_no_variable() {
+    let config = Config::parse(WITHOUT_FILE).unwrap();
+    assert!(start_with(&config, &|_| None).is_ok());
+}
+
+#[test]
+fn each_error_says_what_to_do() {
+    assert!(start(GOOD).is_ok());
+    let table = [
+        ("", "", "add an [[upstream]]"),
+        ("routes = [\"/v1\"]", "", "missing field `routes`"),
+        ("[\"/v1\"]", "[]", "say which paths do"),
+        ("[\"/v1\"]", "[\"v1\"]", "does not begin with `/`"),
+        ("[\"/v1\"]", "[\"/v1\", \"/v1\"]", "take it out"),
+        ("\"provider\"", "\"a provider\"", "give each one of its own"),
+        (
+            "keys = [\"KEY_1\", \"KEY_2\"]",
+            "",
+            "name the environment variables",
+        ),
+        ("KEY_2", "KEY_9", "export the key"),
+        ("KEY_2", "KEY_1", "a label of its own"),
+        ("http://127.0.0.1:1", "127.0.0.1:1", "https://host/path"),
+        ("http://127.0.0.1:1", "ftp://host", "https://host/path"),
+        (
+            "http://127.0.0.1:1",
+            "http://me:pw@host",
+            "https://host/path",
+        ),
+        ("keys", "kees", "unknown field `kees`"),
+        ("at =", "at ==", "gateway.toml"),
+        (
+            "[[upstream]]",
+            "max_connections = 0\n[[upstream]]",
+            "above 0",
+        ),
+        (
+            "[[upstream]]",
+            "max_buffered_bytes = 2_097_151\n[[upstream]]",
+            "at least 2097152",
+        ),
+        ("[[upstream]]", "log = \"inof\"\n[[upstream]]", "`info`"),
+    ];
+    for (good, bad, advice) in table {
+        let text = if good.is_empty() {
+            String::new()
+        } else {
+            GOOD.replace(good, bad)
+        };
+        let error = start(&text).err().expect(bad).to_string();
+        assert!(error.contains(advice), "{bad}: {error}");
+    }
+    let more = [
+        ("groups = { KEY_3 = \"team\" }", "take it out here"),
+        (
+            "fallback = [{ model = \"m\", at = \"host\" }]",
+            "`fallback`",
+        ),
+        ("key_in = { header = \"x y\" }", "not valid"),
+        ("key_in = \"cookie\"", "unknown variant"),
+        ("max_wait_ms = -1", "invalid value"),
+        ("replay_limit_bytes = 300_000_000", "at least 300000000"),
+        ("deadline_ms = 0", "take it out for no deadline"),
+    ];
+    for (line, advice) in more {
+        let error = start(&format!("{GOOD}{line}\n"))
+            .err()
+            .expect(line)
+            .to_string();
+        assert!(error.contains(advice), "{line}: {error}");
+    }
+    let twice = format!("{GOOD}{GOOD}");
+    assert!(start(&twice).is_err());
+    let error = Config::read(Path::new("no such file"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no such file") && error.contains("gateway.toml"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_that_stands_in_the_file_by_mistake_is_not_repeated() {
+    for text in [
+        GOOD.replace("KEY_2", "sk-leaked"),
+        // Here it is a mistake of the syntax as well.
+        GOOD.replace("\"KEY_2\"", "sk-leaked"),
+        GOOD.replace("\"KEY_2\"", "\"sk-leaked"),
+        GOOD.replace("keys = [\"KEY_1\", \"KEY_2\"]", "keys = \"sk-leaked\""),
+        format!("{GOOD}sk-leaked = 1\n"),
+        format!("{GOOD}key_in = \"sk-leaked\"\n"),
+        GOOD.replace("http://127.0.0.1:1", "http://sk-leaked@host"),
+        GOOD.replace("http://127.0.0.1:1", "http://host?key=sk-leaked"),
+    ] {
+        let error = start(&text).err().expect(&text);
+        assert!(!error.to_string().contains("sk-leaked"), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_sent_is_named_by_its_variable() {
+    let config = Config::parse(GOOD).unwrap();
+    let keys = |_: &str| Some(String::from("sk-secret with a space"));
+    let error = start_with(&config, &keys).err().unwrap().to_string();
+    assert!(
+        error.contains("KEY_1") && error.contains("provider"),
+        "{error}"
+    );
+    assert!(!error.contains("sk-secret"), "{error}");
+}
+
+#[test]
+fn the_variable_goes_before_what_the_file_says_of_the_log() {
+    let log = |setting: &str, variable: Option<&str>| {
+        let config = Config::parse(&format!("{setting}{GOOD}")).unwrap();
+        config.log.targets(variable).map(|targets| {
+            let levels = [Level::WARN, Level::INFO, Level::DEBUG];
+            let enabled = |target| levels.map(|level| targets.would_enable(target, &level));
+            // What the gateway says itself comes and goes with what the layers say.
+            assert_eq!(enabled("tower_429::gateway"), enabled("tower_429"));
+            enabled("tower_429")
+        })
+    };
+    for (setting, variable, enabled) in [
+        ("", None, [true, true, false]),
+        ("", Some(""), [true, true, false]),
+        ("log = \"off\"", None, [false; 3]),
+        ("log = \"warn\"", None, [true, false, false]),
+        ("log = \"debug\"", None, [true; 3]),
+        ("log = \"off\"", Some("debug"), [true; 3]),
+        (
+            "log = \"debug\"",
+            Some("off,tower_429=warn"),
+            [true, false, false],
+        ),
+    ] {
+        let seen = log(setting, variable).unwrap();
+        assert_eq!(seen, enabled, "{setting} {variable:?}");
+    }
+    let error = log("", Some("tower_429=loud")).unwrap_err().to_string();
+    assert!(error.contains("RUST_LOG"), "{error}");
+}

@@ -1,0 +1,98 @@
+//! How long an answer is of use is for the caller to say.
+
+use serde_json::Value;
+use tokio::time::{pause, resume};
+
+use super::{
+    harness::{chat, in_front_of, response},
+    wire::Upstream,
+};
+
+#[tokio::test]
+async fn a_rejection_that_does_not_fit_into_the_callers_deadline_is_told_at_once() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "max_wait_ms = 3_600_000").await;
+    let mut caller = gateway.connect().await;
+    caller
+        .send(chat("large", "x-tower-429-deadline-ms: 600000\r\n"))
+        .await;
+    // Without the deadline the call would wait for half an hour.
+    let limited = response(
+        "429 Too Many Requests",
+        "retry-after: 1800\r\n",
+        "own words",
+    );
+    upstream.answer(&limited).await;
+    let head = caller.head().await;
+    assert_eq!(head.status(), 429);
+    assert_eq!(head.get("retry-after"), Some("1800"));
+    assert_eq!(caller.whole(&head).await, b"own words");
+}
+
+#[tokio::test]
+async fn gateway_retries_a_429_without_a_hint_with_default_settings() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    caller.send(chat("large", "")).await;
+    let limited = response("429 Too Many Requests", "connection: close\r\n", "{}");
+    let mut provider = upstream.accept().await;
+    for answer in [&limited, &limited, &response("200 OK", "", "{}")] {
+        let head = provider.head().await;
+        provider.whole(&head).await;
+        provider.send(answer).await;
+        if *answer == limited {
+            // The wait for the next send is skipped.
+            pause();
+            provider = upstream.accept().await;
+            resume();
+        }
+    }
+    let head = caller.head().await;
+    assert_eq!(head.status(), 200);
+    assert_eq!(head.get("x-tower-429-attempts"), Some("3"));
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_later_than_the_deadline_is_left() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    let mut caller = gateway.connect().await;
+    caller
+        .send(chat("large", "x-tower-429-deadline-ms: 50\r\n"))
+        .await;
+    let mut provider = upstream.accept().await;
+    let head = provider.head().await;
+    provider.whole(&head).await;
+    // It never answers.
+    let head = caller.head().await;
+    assert_eq!(head.status(), 504);
+    assert_eq!(head.get("x-tower-429-attempts"), Some("1"));
+    let body: Value = serde_json::from_slice(&caller.whole(&head).await).unwrap();
+    assert_eq!(body["error"]["code"], "deadline_passed");
+    provider.closed().await;
+    assert_eq!(gateway.in_flight(), 0);
+    let counted = "tower_429_calls_total{host=\"127.0.0.1\",outcome=\"timed_out\"} 1\n";
+    let metrics = gateway.get("/metrics").await;
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_deadline_of_the_configuration_holds_for_callers_that_name_none() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "deadline_ms = 50").await;
+    let (head, _) = gateway.ask(&chat("large", "")).await;
+    assert_eq!(head.status(), 504);
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_none_is_refused() {
+    let upstream = Upstream::start().await;
+    let gateway = in_front_of(&upstream, "").await;
+    for value in ["soon", "-1", "0", "1.5", ""] {
+        let header = format!("x-tower-429-deadline-ms: {value}\r\n");
+        let (head, body) = gateway.ask(&chat("large", &header)).await;
+        assert_eq!(head.status(), 400, "{value}");
+        assert!(body.contains("x-tower-429-deadline-ms"), "{body}");
+    }
+}

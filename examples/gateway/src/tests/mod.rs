@@ -1,0 +1,21 @@
+//! The gateway between a caller and a provider that are played byte by byte.
+
+#![allow(clippy::disallowed_methods)]
+
+mod admission;
+mod answers;
+mod config;
+mod deadline;
+mod forwarding;
+mod harness;
+mod limits;
+mod many;
+mod next_key;
+mod patience;
+mod providers;
+mod requests;
+mod streaming;
+mod telling;
+mod wire;
+
+use crate::{mock, serve};

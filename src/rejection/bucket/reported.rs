@@ -1,0 +1,121 @@
+//! A bucket, and whether it can be the one that rejected.
+
+use std::time::Duration;
+
+use super::super::types::{Dimension, Scope, Window};
+
+/// One limit and what is left of it.
+///
+/// A field that the provider does not send is `None`; a header that cannot be read counts as not sent. A
+/// limit of zero leaves `remaining` unknown, because no reset brings more of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bucket {
+    /// What is counted.
+    pub dimension: Dimension,
+    /// The time over which it is counted.
+    pub window: Option<Window>,
+    /// What the limit belongs to, if the header's name says so.
+    pub scope: Option<Scope>,
+    /// How much the bucket holds.
+    pub limit: Option<u64>,
+    /// How much is left.
+    pub remaining: Option<u64>,
+    /// The time until the bucket is *full* again (OpenAI, Groq), or until the window ends (others).
+    pub reset: Option<Duration>,
+}
+
+/// A bucket of a rejection with its level.
+#[derive(Debug)]
+pub(crate) struct ReportedBucket {
+    pub(super) bucket: Bucket,
+    pub(super) level: Level,
+}
+
+/// Whether a bucket is exhausted, by all of its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// Only its reset is reported.
+    ResetOnly,
+    /// Something is left, or what is left cannot be read.
+    NotExhausted,
+    Exhausted,
+}
+
+// === impl Bucket ===
+
+impl Bucket {
+    pub(super) fn new(dimension: Dimension) -> Self {
+        Self {
+            dimension,
+            window: None,
+            scope: None,
+            limit: None,
+            remaining: None,
+            reset: None,
+        }
+    }
+
+    /// A limit of zero belongs to a model outside the plan (Mistral), or to nothing that is counted: its reset
+    /// brings no more.
+    pub(super) fn forget_limit_of_zero(&mut self) {
+        if self.limit == Some(0) {
+            self.remaining = None;
+        }
+    }
+
+    /// Whether this can be the limit on `dimension`; on an unknown one it always can.
+    fn counts(&self, dimension: Option<Dimension>) -> bool {
+        dimension.is_none_or(|it| it.is_compatible(self.dimension))
+    }
+
+    /// Returns a window of a day if a bucket that refills evenly needs more than half of one.
+    ///
+    /// What is used comes back by `reset`, so all of it comes back in `reset * limit / used`. OpenAI reports a
+    /// low limit per day under the name of the minute's, and Groq always does.
+    pub(super) fn window_by_refill(&self) -> Option<Window> {
+        let limit = self.limit?;
+        let used = u128::from(limit.checked_sub(self.remaining?)?);
+        let millis = self.reset?.as_millis().checked_mul(u128::from(limit))?;
+        let refill = millis.checked_div(used)? / 1_000;
+        (refill > 12 * 3_600).then_some(Window::Day)
+    }
+}
+
+// === impl ReportedBucket ===
+
+impl ReportedBucket {
+    /// Returns those that can be the limit that rejected: the exhausted ones, or if none is reported as
+    /// exhausted, those that report only a reset.
+    pub(crate) fn exhausted(
+        reported: &[Self],
+        dimension: Option<Dimension>,
+    ) -> impl Iterator<Item = &Bucket> {
+        let counted = reported
+            .iter()
+            .filter(move |it| it.bucket.counts(dimension));
+        let is_exhausted = |it: &Self| it.level == Level::Exhausted;
+        let level = match counted.clone().any(is_exhausted) {
+            true => Level::Exhausted,
+            false => Level::ResetOnly,
+        };
+        counted
+            .filter(move |it| it.level == level)
+            .map(|it| &it.bucket)
+    }
+
+    pub(crate) fn has_limit_of_zero(&self) -> bool {
+        self.bucket.limit == Some(0)
+    }
+}
+
+impl From<Bucket> for ReportedBucket {
+    fn from(bucket: Bucket) -> Self {
+        let level = match (bucket.remaining, bucket.limit) {
+            (Some(0), _) => Level::Exhausted,
+            (None, None) => Level::ResetOnly,
+            _ => Level::NotExhausted,
+        };
+        Self { bucket, level }
+    }
+}

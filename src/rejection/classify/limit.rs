@@ -1,0 +1,116 @@
+//! Which limit rejected: its dimension, its window and its owner.
+
+use super::{
+    super::{
+        bucket::ReportedBucket,
+        parse::{
+            google,
+            limit_name::{self, LimitName},
+        },
+        provider::Provider,
+        signal::{SHORTEST, Signal},
+        tables::provider_codes,
+        types::{Dimension, Reason, Window},
+    },
+    buckets::RejectionBuckets,
+    evidence::Evidence,
+};
+
+/// Headers whose value names a limit.
+const NAMING_HEADERS: &[&str] = &["x-ratelimit-type", "policy-id"];
+
+// === impl Evidence ===
+
+impl Evidence<'_> {
+    /// Sets dimension and window: from the code, Google's quotas, the message, a header, the empty bucket.
+    pub(super) fn name_limit(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
+        let is_limit = match signal.reason {
+            Some(Reason::KeyRejected | Reason::Overloaded) | None => {
+                signal.dimension = None;
+                signal.window = None;
+                return;
+            }
+            Some(reason) => reason != Reason::TooLarge,
+        };
+        if let Some(quota) = google::decisive(&self.body.quotas) {
+            signal.complete(quota.dimension, quota.window);
+        }
+        let of_text = limit_name::read(&self.body.text);
+        // The type says "tokens" where the message says which.
+        if signal.dimension == Some(Dimension::Tokens) {
+            let tokens = of_text.dimension.filter(|it| it.is_of_tokens());
+            signal.dimension = tokens.or(signal.dimension);
+        }
+        let headers = NAMING_HEADERS.iter().filter_map(|name| self.header(name));
+        let of_headers = headers.map(limit_name::read);
+        for LimitName { dimension, window } in [of_text].into_iter().chain(of_headers) {
+            signal.complete(dimension, window);
+        }
+        if is_limit {
+            name_plan(signal, buckets);
+        }
+        if signal.reason == Some(Reason::RateLimited) {
+            self.name_rate(signal, buckets);
+        }
+    }
+
+    /// Completes a rate limit by the exhausted bucket, or by the one limit that it can be.
+    fn name_rate(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
+        if let Some(exhausted) = buckets.longest_exhausted(signal.dimension) {
+            signal.complete(Some(exhausted.dimension), exhausted.window);
+            if signal.dimension == Some(exhausted.dimension) {
+                signal.scope = signal.scope.or(exhausted.scope);
+            }
+        }
+        if signal.dimension.is_some() || signal.window.is_some() {
+            return;
+        }
+        let mut codes = self.body.codes.iter();
+        let usual = codes.find_map(|code| provider_codes::usual_limit(code));
+        let usual = usual.map(|dimension| (dimension, Window::Minute));
+        if let Some((dimension, window)) = self.provider.only_limit().or(usual) {
+            signal.complete(Some(dimension), Some(window));
+        }
+    }
+
+    /// Corrects what is called a rate limit and is a quota.
+    pub(super) fn correct(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
+        if signal.reason != Some(Reason::RateLimited) {
+            return;
+        }
+        let is_zero_quota = self.body.quotas.iter().any(|quota| quota.is_zero);
+        // The first request of a model that the plan does not contain is already too many.
+        let is_zero = match self.provider {
+            // JSON of protocol buffers leaves out a value of zero, so only the message has it.
+            Provider::Gemini => is_zero_quota || google::names_a_limit_of_zero(&self.message),
+            Provider::Mistral => buckets.named.iter().any(ReportedBucket::has_limit_of_zero),
+            _ => is_zero_quota,
+        };
+        if is_zero || signal.window == Some(Window::Month) {
+            signal.reason = Some(Reason::QuotaExhausted);
+        }
+        if is_zero {
+            signal.scope = self.provider.scope();
+        }
+    }
+}
+
+/// Sets the window of a plan that is exhausted, by the headers that report all of them.
+///
+/// They know it better than a code, which may be the same for every window (Codex), and than the sentence
+/// that is the same for every window ("your account's rate limit", Anthropic).
+fn name_plan(signal: &mut Signal, buckets: &RejectionBuckets) {
+    let Some(plan) = buckets.longest_exhausted(Some(Dimension::Spend)) else {
+        return;
+    };
+    let is_unnamed = signal.window.is_none_or(|it| it == SHORTEST);
+    let may_be_plan = signal.dimension.is_none_or(|it| it == Dimension::Spend);
+    if !may_be_plan || !is_unnamed {
+        return;
+    }
+    signal.window = plan.window.or(signal.window);
+    signal.scope = plan.scope.or(signal.scope);
+    if let Some(scope) = plan.scope {
+        signal.remedies.model = Some(scope.is_of_one_model());
+    }
+}

@@ -1,0 +1,20 @@
+//! Wire forms: one file for each, whoever sends it. Nothing here knows what a value means for the caller.
+
+pub(super) mod chinese;
+pub(super) mod code;
+pub(super) mod decimal;
+mod delay_field;
+mod duration;
+pub(super) mod error_body;
+pub(super) mod event;
+mod framing;
+pub(super) mod google;
+pub(super) mod limit_name;
+pub(super) mod message_delay;
+mod nested;
+pub(super) mod reset;
+pub(super) mod retry_after;
+pub(crate) mod sse;
+mod timespan;
+mod timestamp;
+mod xml;

@@ -1,0 +1,339 @@
+//! BackoffLayer, through the public API, on a paused clock.
+
+use std::{
+    collections::HashSet,
+    io::ErrorKind,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use crate::script::*;
+use http::Response;
+use tokio::time::Instant;
+use tower::{Layer as _, ServiceExt, retry::budget::Budget};
+use tower_429::{
+    BackoffLayer,
+    rejection::Reason,
+    trail::{LayerKind, StopReason},
+};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+async fn call(layer: &BackoffLayer, provider: &Provider) -> Response<String> {
+    let service = layer.layer(provider.clone());
+    service.oneshot(chat("m")).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
+    let mut waits = HashSet::new();
+    for seed in 0..50 {
+        let provider = Provider::script([limited(20), refused(503, 1), ok()]);
+        let layer = BackoffLayer::new().seed(seed);
+        assert_eq!(call(&layer, &provider).await.status(), 200);
+        let [long, short] = provider.waits()[..] else {
+            panic!("three attempts");
+        };
+        assert!(
+            long >= secs(20) && long <= secs(22) + MILLISECOND,
+            "{long:?}"
+        );
+        assert!(
+            short >= secs(1) && short <= Duration::from_millis(1_251),
+            "{short:?}"
+        );
+        waits.insert(long);
+    }
+    assert!(
+        waits.len() > 40,
+        "callers with the same hint do not come back as one"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_as_long_as_max_wait_is_waited_for_and_a_longer_one_returned_at_once() {
+    let provider = Provider::script([limited(60), ok()]);
+    assert_eq!(call(&BackoffLayer::new(), &provider).await.status(), 200);
+
+    let start = Instant::now();
+    let provider = Provider::script([limited(61)]);
+    let response = call(&BackoffLayer::new(), &provider).await;
+    assert_eq!(response.body(), "the provider's own 429");
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::WaitTooLong)]
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_at_the_deadline_and_what_is_left_is_spread() {
+    let deadline = Duration::from_millis(10_100);
+    let mut sent = std::collections::BTreeSet::new();
+    for seed in 0..50 {
+        let provider = Provider::script([limited(10), ok()]);
+        let layer = BackoffLayer::new().seed(seed).deadline(deadline);
+        let service = layer.layer(provider.clone());
+        service.oneshot(chat("m")).await.unwrap();
+        sent.extend(provider.seen().get(1).map(|seen| seen.at));
+    }
+    assert!(sent.first().is_some_and(|at| *at >= secs(10)), "{sent:?}");
+    assert!(sent.last().is_some_and(|at| *at < deadline), "{sent:?}");
+    assert!(sent.len() > 10, "{sent:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_does_not_fit_the_deadline_is_returned_at_once() {
+    let start = Instant::now();
+    let provider = Provider::script([limited(6), limited(6)]);
+    let layer = BackoffLayer::new().deadline(secs(10));
+    let response = call(&layer, &provider).await;
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::PastDeadline)]
+    );
+    assert_eq!(
+        start.elapsed(),
+        provider.seen()[1].at,
+        "the second hint is not waited for"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_hint_the_layer_s_own_delays_double_and_spread() {
+    for hintless in [
+        status(429),
+        limited(0),
+        Answer::Response(429, vec![("retry-after", "soon".into())]),
+    ] {
+        let provider = Provider::new(move |_| hintless.clone());
+        call(&BackoffLayer::new(), &provider).await;
+        let waits = provider.waits();
+        assert_eq!(waits.len(), 4);
+        for (wait, step) in waits.iter().zip([1.0, 2.0, 4.0, 8.0]) {
+            let wait = wait.as_secs_f64();
+            assert!((step..=step * 1.5 + 0.001).contains(&wait), "{waits:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_seed_makes_the_waits_of_a_run_repeatable_and_calls_differ() {
+    let run = async |seed| {
+        let provider = Provider::new(|_| status(429));
+        let layer = BackoffLayer::new().seed(seed).attempts(3);
+        call(&layer, &provider).await;
+        call(&layer, &provider).await;
+        provider.waits()
+    };
+    let waits = run(7).await;
+    assert_eq!(waits, run(7).await);
+    assert_ne!(waits, run(8).await);
+    assert_ne!(
+        waits[..2],
+        waits[3..],
+        "two calls of one layer do not wait alike"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_of_one_s_own_end_the_attempts_when_they_end() {
+    let provider = Provider::new(|_| status(529));
+    let layer = BackoffLayer::new()
+        .attempts(9)
+        .delays(|_seed| [secs(3), secs(1)].into_iter());
+    let response = layer
+        .layer(provider.clone())
+        .oneshot(chat("m"))
+        .await
+        .unwrap();
+    assert_eq!(provider.waits(), [secs(3), secs(1)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::AttemptsUsedUp)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_answer_is_returned_with_the_trail_when_the_attempts_are_used_up() {
+    let provider = Provider::script([status(429), status(529), status(503)]);
+    let response = call(&BackoffLayer::new().attempts(3), &provider).await;
+    assert_eq!(response.body(), "the provider's own 503");
+    let statuses: Vec<_> = attempts(&response)
+        .iter()
+        .map(|attempt| {
+            (
+                attempt.number,
+                attempt.sent,
+                attempt.status.unwrap().as_u16(),
+            )
+        })
+        .collect();
+    assert_eq!(statuses, [(1, true, 429), (2, true, 529), (3, true, 503)]);
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::AttemptsUsedUp)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_attempt_means_one_attempt_and_so_does_none() {
+    for attempts in [0, 1] {
+        let provider = Provider::script([limited(1)]);
+        call(&BackoffLayer::new().attempts(attempts), &provider).await;
+        let provider = Provider::script([limited(1)]);
+        call(&BackoffLayer::new().max_sends(attempts), &provider).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_time_does_not_cure_is_not_waited_for() {
+    for returned in [400, 401, 402, 403, 404, 408, 413, 500, 502] {
+        let provider = Provider::script([refused(returned, 1)]);
+        assert_eq!(
+            call(&BackoffLayer::new(), &provider).await.status(),
+            returned
+        );
+    }
+    let told = Answer::Response(
+        429,
+        vec![
+            ("retry-after", "1".into()),
+            ("x-should-retry", "false".into()),
+        ],
+    );
+    let provider = Provider::script([told]);
+    let response = call(&BackoffLayer::new(), &provider).await;
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::TimeDoesNotHelp)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_statuses_and_errors_are_waited_for_by_opt_in() {
+    let answers = || {
+        [
+            status(502),
+            Answer::Error(ErrorKind::ConnectionReset),
+            status(402),
+            ok(),
+        ]
+    };
+    let provider = Provider::script(answers());
+    let layer = BackoffLayer::new()
+        .on([Reason::QuotaExhausted])
+        .on_status(|status| status == 502)
+        .on_error(|error: &std::io::Error| error.kind() == ErrorKind::ConnectionReset);
+    let response = layer
+        .layer(provider.clone())
+        .oneshot(chat("m"))
+        .await
+        .unwrap();
+    assert_eq!(
+        (response.status().as_u16(), provider.seen().len()),
+        (200, 4)
+    );
+
+    let provider = Provider::script([Answer::Error(ErrorKind::ConnectionRefused)]);
+    let error = layer.layer(provider).oneshot(chat("m")).await.unwrap_err();
+    assert_eq!(
+        error.kind(),
+        ErrorKind::ConnectionRefused,
+        "the client's own error"
+    );
+
+    let provider = Provider::script([limited(1)]);
+    let response = layer.layer(provider).oneshot(chat("m")).await.unwrap();
+    assert_eq!(
+        response.status(),
+        429,
+        "the reasons are in place of the default ones"
+    );
+}
+
+/// A budget of whole retries.
+#[derive(Debug, Default)]
+struct Purse(Mutex<(u32, u32)>);
+
+impl Purse {
+    fn holding(retries: u32) -> Arc<Self> {
+        Arc::new(Self(Mutex::new((retries, 0))))
+    }
+
+    /// What is left, and how often something was put in.
+    fn count(&self) -> (u32, u32) {
+        *self.0.lock().unwrap()
+    }
+}
+
+impl Budget for Purse {
+    fn deposit(&self) {
+        self.0.lock().unwrap().1 += 1;
+    }
+
+    fn withdraw(&self) -> bool {
+        let mut purse = self.0.lock().unwrap();
+        let left = purse.0.checked_sub(1);
+        purse.0 = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_retry_is_paid_for_and_an_empty_budget_ends_the_call() {
+    let purse = Purse::holding(2);
+    let layer = BackoffLayer::new().budget(purse.clone());
+    let provider = Provider::script([limited(1), ok(), limited(1), limited(1)]);
+    assert_eq!(call(&layer, &provider).await.status(), 200);
+    assert_eq!(purse.count(), (1, 1));
+    let response = call(&layer, &provider).await;
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::BudgetEmpty)]
+    );
+    assert_eq!(purse.count(), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_returned_anyway_costs_nothing() {
+    let purse = Purse::holding(2);
+    let layer = BackoffLayer::new().budget(purse.clone()).deadline(secs(30));
+    for answer in [limited(61), limited(31), status(401), status(500)] {
+        call(&layer, &Provider::script([answer])).await;
+    }
+    assert_eq!(purse.count(), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_the_bound_is_sent_once_and_the_trail_says_why() {
+    let provider = Provider::script([limited(1)]);
+    let response = call(&BackoffLayer::new().replay_limit(10), &provider).await;
+    assert_eq!(response.body(), "the provider's own 429");
+    assert_eq!(
+        whys(&response),
+        [(LayerKind::Backoff, StopReason::BodyTooLarge)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn closures_on_status_and_head_may_capture_and_either_is_enough() {
+    let (status, header) = (502, String::from("x-try-again"));
+    let layer = BackoffLayer::new()
+        .on_status(move |it| it == status)
+        .retry_if(move |response| response.headers.contains_key(&header));
+    let again = || Answer::Response(200, vec![("x-try-again", "1".into())]);
+    let provider = Provider::script([refused_without_hint(502), again(), ok()]);
+    let response = call(&layer, &provider).await;
+    assert_eq!(
+        (response.status().as_u16(), provider.seen().len()),
+        (200, 3)
+    );
+
+    let provider = Provider::script([refused_without_hint(500), ok()]);
+    assert_eq!(call(&layer, &provider).await.status(), 500);
+}
+
+fn refused_without_hint(status: u16) -> Answer {
+    Answer::Response(status, Vec::new())
+}

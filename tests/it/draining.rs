@@ -1,0 +1,204 @@
+//! A rejection that is thrown away is read to its end first, but not at any price; on a paused clock.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceExt};
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
+
+/// The body of a rejection that never ends.
+#[derive(Clone, Copy)]
+enum Endless {
+    Silent,
+    Talking,
+    /// Frames with nothing in them.
+    Empty,
+}
+
+const CHUNK: usize = 1_000;
+
+#[derive(Clone)]
+struct Provider {
+    hint: Option<&'static str>,
+    endless: Endless,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// When it was asked.
+    asked: Mutex<Vec<Instant>>,
+    /// What was read of the rejection.
+    read: AtomicUsize,
+    /// Bodies of rejections that somebody holds.
+    held: AtomicUsize,
+}
+
+struct Rejection(Endless, Arc<Shared>);
+
+impl Body for Rejection {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0 {
+            Endless::Silent => Poll::Pending,
+            Endless::Empty => Poll::Ready(Some(Ok(Frame::data(Bytes::new())))),
+            Endless::Talking => {
+                self.1.read.fetch_add(CHUNK, Ordering::Relaxed);
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; CHUNK])))))
+            }
+        }
+    }
+}
+
+impl Drop for Rejection {
+    fn drop(&mut self) {
+        self.1.held.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Refuses the first request, and answers the next with what is left of the rejection: nothing.
+impl Service<Request<String>> for Provider {
+    type Response = Response<Rejection>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Rejection>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<String>) -> Self::Future {
+        let mut asked = self.shared.asked.lock().unwrap();
+        let held = self.shared.held.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(held, 0, "the rejection is let go before the next attempt");
+        let mut response = Response::builder();
+        if asked.is_empty() {
+            response = response.status(429);
+            if let Some(hint) = self.hint {
+                response = response.header("retry-after", hint);
+            }
+        }
+        asked.push(Instant::now());
+        let body = Rejection(self.endless, self.shared.clone());
+        ready(Ok(response.body(body).unwrap()))
+    }
+}
+
+/// How long after the rejection the next attempt came, and what was read of the rejection.
+async fn refused<L>(layer: L, hint: Option<&'static str>, endless: Endless) -> (Duration, usize)
+where
+    L: Layer<
+            Provider,
+            Service: Service<Request<String>, Response = Response<Rejection>, Error = Infallible>,
+        >,
+{
+    let provider = Provider {
+        hint,
+        endless,
+        shared: Arc::default(),
+    };
+    let request = Request::post("http://provider.example/v1/chat")
+        .header("content-type", "application/json")
+        .body(r#"{"model": "m"}"#.into())
+        .unwrap();
+    let response = layer.layer(provider.clone()).oneshot(request).await;
+    assert_eq!(response.unwrap().status(), 200);
+    let [first, second] = provider.shared.asked.lock().unwrap()[..] else {
+        panic!("two attempts");
+    };
+    let read = provider.shared.read.load(Ordering::Relaxed);
+    (second - first, read)
+}
+
+fn backoff() -> BackoffLayer {
+    BackoffLayer::new().jitter(0, Duration::ZERO)
+}
+
+fn keys() -> KeyRotationLayer {
+    KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
+}
+
+fn fallback() -> FallbackLayer {
+    FallbackLayer::new(["lesser"])
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
+    for (wait, _) in [
+        refused(keys(), None, Endless::Silent).await,
+        refused(fallback(), None, Endless::Silent).await,
+    ] {
+        assert!(
+            (SECOND..=SECOND + 2 * MILLISECOND).contains(&wait),
+            "{wait:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_goes_on_is_read_for_64_kib() {
+    for (wait, read) in [
+        refused(backoff(), Some("2"), Endless::Talking).await,
+        refused(keys(), None, Endless::Talking).await,
+        refused(fallback(), None, Endless::Talking).await,
+    ] {
+        assert!(
+            (64 * 1024..=64 * 1024 + CHUNK).contains(&read),
+            "{read} bytes"
+        );
+        assert!(wait <= 2 * SECOND + MILLISECOND, "{wait:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_goes_on_about_nothing_is_not_read_for_ever() {
+    let (wait, _) = refused(keys(), None, Endless::Empty).await;
+    assert!(wait <= MILLISECOND, "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_goes_on_while_the_rejection_is_read() {
+    let (wait, _) = refused(backoff(), Some("2"), Endless::Silent).await;
+    assert!(
+        (2 * SECOND..=2 * SECOND + MILLISECOND).contains(&wait),
+        "{wait:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_falls_silent_does_not_use_up_the_deadline() {
+    let deadline = Duration::from_millis(600);
+    let own = |_| std::iter::repeat(MILLISECOND);
+    for (wait, _) in [
+        refused(
+            backoff().delays(own).deadline(deadline),
+            None,
+            Endless::Silent,
+        )
+        .await,
+        refused(keys().deadline(deadline), None, Endless::Silent).await,
+        refused(fallback().deadline(deadline), None, Endless::Silent).await,
+    ] {
+        assert!(wait < deadline, "{wait:?}");
+    }
+}

@@ -1,0 +1,94 @@
+//! FallbackLayer to another origin: where a request goes, and what does not go along.
+
+use crate::script::*;
+use http::{HeaderValue, Request, Response, Version, header};
+use tower::{Layer as _, Service, ServiceExt};
+use tower_429::{FallbackLayer, fallback::Target};
+
+async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = std::io::Error> + Clone,
+{
+    service.clone().oneshot(request).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_model_elsewhere_needs_no_model_to_be_known() {
+    let provider = Provider::script([limited(20), ok(), ok()]);
+    let elsewhere = Target::same_model_at("https://eu.example/proxy").unwrap();
+    let service = FallbackLayer::new([elsewhere]).layer(provider.clone());
+    let request = || {
+        Request::post("https://us.example/v1/audio?a=1")
+            .body("RIFF".to_owned())
+            .unwrap()
+    };
+    call(&service, request()).await;
+    call(&service, request()).await;
+    let uris: Vec<_> = provider
+        .seen()
+        .iter()
+        .map(|seen| seen.uri.to_string())
+        .collect();
+    let eu = "https://eu.example/proxy/v1/audio?a=1";
+    assert_eq!(uris, ["https://us.example/v1/audio?a=1", eu, eu]);
+    assert!(provider.seen().iter().all(|seen| seen.body == "RIFF"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_credential_of_the_caller_reaches_another_origin() {
+    let provider = Provider::script([limited(20), status(529), ok()]);
+    let service = FallbackLayer::new([
+        Target::model("b")
+            .at("https://other.example")
+            .unwrap()
+            .header(
+                header::AUTHORIZATION,
+                HeaderValue::from_static("Bearer other's"),
+            ),
+        Target::model("c").at("https://third.example").unwrap(),
+    ])
+    .layer(provider.clone());
+    let mut request = chat("m");
+    *request.uri_mut() = "https://api.example/v1/chat?key=SECRET&api-version=1"
+        .parse()
+        .unwrap();
+    *request.version_mut() = Version::HTTP_2;
+    let names = [
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "x-api-key",
+        "api-key",
+        "x-goog-api-key",
+    ];
+    for name in names {
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_static("SECRET"));
+    }
+    let mut marked = HeaderValue::from_static("SECRET");
+    marked.set_sensitive(true);
+    let headers = request.headers_mut();
+    headers.insert("x-of-two", HeaderValue::from_static("shown"));
+    headers.append("x-of-two", marked.clone());
+    headers.insert("x-own-name", marked);
+    headers.insert("x-not-marked", HeaderValue::from_static("shown"));
+    headers.insert("host", HeaderValue::from_static("api.example"));
+    call(&service, request).await;
+    let seen = provider.seen();
+    assert_eq!(seen[0].header("x-own-name"), "SECRET");
+    assert_eq!(seen[0].header("host"), "api.example");
+    assert_eq!(seen[0].uri.query(), Some("key=SECRET&api-version=1"));
+    for seen in &seen[1..] {
+        assert!(!format!("{seen:?}").contains("SECRET"), "{seen:?}");
+        assert_eq!(
+            (seen.header("host"), seen.uri.query()),
+            ("", Some("api-version=1"))
+        );
+        for name in ["x-of-two", "x-own-name"] {
+            assert!(!seen.headers.contains_key(name), "{seen:?}");
+        }
+        assert_eq!(seen.header("x-not-marked"), "shown");
+    }
+    assert_eq!((seen[1].key(), seen[2].key()), ("other's", ""));
+}

@@ -1,0 +1,299 @@
+//! Every known error response, from a server on loopback through InspectLayer to each of the layers.
+//!
+//! What a layer should do is taken from the row's own fields, not from what the crate reads.
+
+use crate::rows;
+use std::time::Duration;
+
+use crate::loopback::{Answer, Client, Held, Inspected, Met, aws, chat, meet};
+use bytes::Bytes;
+use http::Response;
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+use tower::Layer;
+use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, trail::Action};
+
+const CONFIDENCES: &[&str] = &[
+    "observed",
+    "observed_partial",
+    "docs",
+    "docs_partial",
+    "third_party_test",
+];
+
+/// Rows that the crate reads otherwise: provider, case, layer, and why.
+const DISPUTED: &[(&str, &str, &str, &str)] = &[
+    (
+        "cerebras",
+        "queue_exceeded",
+        "backoff",
+        "the response says x-should-retry: false, which is obeyed; the row's own note allows it",
+    ),
+    (
+        "azure_openai",
+        "ptu_utilization",
+        "key_rotation",
+        "nothing on the wire tells a provisioned deployment, which all keys share, from others",
+    ),
+    (
+        "anthropic",
+        "extra_usage_long_context",
+        "key_rotation",
+        LONG,
+    ),
+    ("anthropic", "extra_usage_long_context", "fallback", LONG),
+    (
+        "cloudflare_ai_gateway",
+        "throttle_401_2009",
+        "backoff",
+        UNAUTHORIZED,
+    ),
+    (
+        "cloudflare_ai_gateway",
+        "throttle_401_2009",
+        "fallback",
+        UNAUTHORIZED,
+    ),
+    (
+        "claude_relay",
+        "code_assist_wrapped",
+        "key_rotation",
+        "Gemini Code Assist counts per signed-in user and not per key; the row leaves it open",
+    ),
+];
+
+const LONG: &str = "a surcharge that no wait remedies is a matter of this request's size, and a large one is returned";
+
+const UNAUTHORIZED: &str =
+    "one reporter took a 401 \"Unauthorized\" for a throttle; the row allows a rejected key too";
+
+/// The response of a row, with the clock of its time.
+fn replay(row: &Value) -> Answer {
+    let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
+    let mut response = Response::builder()
+        .status(status)
+        .header("date", httpdate::fmt_http_date(rows::arrival(row)));
+    for (name, value) in row["headers"].as_object().unwrap() {
+        response = response.header(name, value.as_str().unwrap());
+    }
+    response.body(Full::from(wire_body(row)).boxed()).unwrap()
+}
+
+fn wire_body(row: &Value) -> Bytes {
+    match &row["body"] {
+        Value::String(text) => Bytes::from(text.clone()),
+        Value::Object(object) if object.contains_key("_eventstream_frame") => {
+            let headers = object["_eventstream_frame"].as_object().unwrap();
+            let headers = headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str().unwrap()));
+            aws::message(headers, object["payload"].to_string().as_bytes())
+        }
+        body => Bytes::from(body.to_string()),
+    }
+}
+
+// What a row's own fields say.
+
+fn flag(row: &Value, name: &str) -> bool {
+    row["expected"][name].as_bool().unwrap()
+}
+
+fn hint(row: &Value) -> Option<Duration> {
+    row["expected"]["retry_after_ms"]
+        .as_u64()
+        .map(Duration::from_millis)
+}
+
+fn kind(row: &Value) -> &str {
+    rows::text(&row["expected"], "kind")
+}
+
+/// The row is no rejection: nothing is limited, or nothing but another provider helps.
+fn is_none(row: &Value) -> bool {
+    let named = kind(row) != "unknown";
+    let limited = row["status"] == 429 || flag(row, "same_key_retry_helps");
+    rows::text(row, "scope") == "none" || !(named || limited || is_too_large(row))
+}
+
+fn is_too_large(row: &Value) -> bool {
+    rows::text(row, "scope") == "request"
+}
+
+/// By the table: whatever the provider says of its other models, a target may be elsewhere.
+fn falls_back(row: &Value) -> bool {
+    !is_none(row) && !is_too_large(row) && kind(row) != "auth"
+}
+
+fn is_disputed(row: &Value, layer: &str) -> bool {
+    DISPUTED.iter().any(|(provider, case, who, _)| {
+        rows::text(row, "provider") == *provider
+            && rows::text(row, "case") == *case
+            && layer == *who
+    })
+}
+
+/// The rows of known confidence, each as from its own host and as through a gateway.
+fn cases() -> impl Iterator<Item = (Value, &'static str)> {
+    let older = rows::rows(include_str!("../data/fixtures.jsonl"));
+    let newer = rows::rows(include_str!("../data/fixtures-2026-11.jsonl"));
+    let rows = older.into_iter().chain(newer);
+    let known = rows.filter(|row| CONFIDENCES.contains(&rows::text(row, "confidence")));
+    known.flat_map(|row| {
+        let gateway = "gateway.example";
+        let host = rows::host(rows::text(&row, "provider")).unwrap_or(gateway);
+        let hosts = if host == gateway {
+            vec![gateway]
+        } else {
+            vec![host, gateway]
+        };
+        hosts
+            .into_iter()
+            .map(move |host| (row.clone(), host))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// A provider that answers as the row says, and a call to it through a layer.
+async fn replayed<L>(row: &Value, host: &str, layer: L, not_before: Duration) -> Met
+where
+    L: Layer<Client>,
+    L::Service: Inspected,
+{
+    let refused = row.clone();
+    meet(chat(host), move || replay(&refused), layer, not_before).await
+}
+
+/// Collects what is wrong, so that all rows are seen at once.
+#[derive(Default)]
+struct Report {
+    wrong: Vec<String>,
+    rows: usize,
+}
+
+impl Report {
+    /// Holds what a layer did against what it should have done: send again, or hand the answer on whole.
+    fn check(&mut self, row: &Value, host: &str, layer: &str, met: &Met, again: bool) {
+        self.rows += 1;
+        let again = again != is_disputed(row, layer);
+        let hosts_are_right = met.seen.iter().all(|seen| seen.host == host);
+        let is_right = match again {
+            true => {
+                met.again.is_some()
+                    && met.seen.len() == 2
+                    && met.status == 200
+                    && met.body == "answered"
+            }
+            false => {
+                let status = row["status"].as_u64() == Some(met.status.into());
+                met.again.is_none() && met.seen.len() == 1 && status && met.body == wire_body(row)
+            }
+        };
+        if !is_right || !hosts_are_right {
+            let (provider, case) = (rows::text(row, "provider"), rows::text(row, "case"));
+            self.wrong.push(format!(
+                "{provider}/{case} at {host}, again should be {again}: {met:?}"
+            ));
+        }
+    }
+
+    fn finish(self) {
+        assert!(
+            self.wrong.is_empty(),
+            "{} of {}:\n{}",
+            self.wrong.len(),
+            self.rows,
+            self.wrong.join("\n")
+        );
+        assert!(self.rows > 200, "{} rows", self.rows);
+    }
+}
+
+async fn backoff_waits(longest: Duration) {
+    let _held = Held::new();
+    let mut report = Report::default();
+    for (row, host) in cases() {
+        let layer = BackoffLayer::new()
+            .max_wait(longest)
+            .jitter(0, Duration::ZERO);
+        let waits =
+            !is_none(&row) && flag(&row, "same_key_retry_helps") && hint(&row) <= Some(longest);
+        let not_before = hint(&row).filter(|_| waits).unwrap_or_default();
+        let met = replayed(&row, host, layer, not_before).await;
+        report.check(&row, host, "backoff", &met, waits);
+        if let Some(action) = met.again {
+            let at_least = |wait| wait >= hint(&row).unwrap_or(Duration::from_secs(1));
+            assert!(
+                matches!(action, Action::Wait(wait) if at_least(wait)),
+                "{action:?}: {row}"
+            );
+        }
+    }
+    report.finish();
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_waits_for_every_hint_of_a_minute_and_returns_the_rest_at_once() {
+    backoff_waits(Duration::from_secs(60)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_waits_for_hints_of_hours_and_days_if_it_may_but_never_for_what_time_does_not_cure()
+{
+    backoff_waits(Duration::from_secs(366 * 86_400)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_rotation_asks_with_the_next_key_where_another_key_may_help() {
+    let _held = Held::new();
+    let mut report = Report::default();
+    for (row, host) in cases() {
+        let pool = KeyPool::new(["one", "two"]).unwrap();
+        let met = replayed(&row, host, KeyRotationLayer::new(pool), Duration::ZERO).await;
+        let rotates = !is_none(&row) && flag(&row, "other_key_may_help");
+        report.check(&row, host, "key_rotation", &met, rotates);
+        let keys: Vec<_> = met.seen.iter().map(|seen| &*seen.key).collect();
+        assert_eq!(keys, ["Bearer one", "Bearer two"][..keys.len()]);
+        assert!(matches!(met.again, None | Some(Action::NextKey)), "{met:?}");
+    }
+    report.finish();
+}
+
+#[tokio::test(start_paused = true)]
+async fn fallback_asks_the_next_target_whatever_the_limit_but_not_for_a_bad_key_or_a_large_request()
+{
+    let _held = Held::new();
+    let mut report = Report::default();
+    for (row, host) in cases() {
+        let met = replayed(&row, host, FallbackLayer::new(["lesser"]), Duration::ZERO).await;
+        report.check(&row, host, "fallback", &met, falls_back(&row));
+        let models: Vec<_> = met.seen.iter().map(|seen| &*seen.model).collect();
+        assert_eq!(models, ["first", "lesser"][..models.len()]);
+        assert!(
+            matches!(met.again, None | Some(Action::NextTarget)),
+            "{met:?}"
+        );
+    }
+    report.finish();
+}
+
+/// The headers of Groq's limit on requests, which is one by the day there and nowhere else.
+#[tokio::test(start_paused = true)]
+async fn the_host_of_the_request_decides_where_the_response_does_not_say() {
+    let _held = Held::new();
+    let row = serde_json::json!({
+        "status": 429,
+        "headers": {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "30s"},
+        "body": {"error": {"message": "Slower, please."}},
+    });
+    let hint = Duration::from_secs(30);
+    for (host, waits) in [
+        ("api.openai.com", true),
+        ("gateway.example", true),
+        ("api.groq.com", false),
+    ] {
+        let met = replayed(&row, host, BackoffLayer::new(), hint).await;
+        assert_eq!(met.again.is_some(), waits, "{host}: {met:?}");
+        assert_eq!(met.status, if waits { 200 } else { 429 });
+    }
+}

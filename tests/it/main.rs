@@ -1,0 +1,45 @@
+//! The integration tests: a module for each topic, in one binary, because each binary is linked anew.
+
+#![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
+
+mod backoff;
+mod clients;
+mod concurrent;
+mod connections;
+mod contract;
+mod crate_page;
+mod denied;
+mod draining;
+mod elsewhere;
+mod errors;
+mod events;
+mod exhausted;
+mod fallback;
+mod hints;
+mod http2;
+mod inspect;
+mod inspect_end_to_end;
+mod key_rotation;
+mod loopback;
+mod orders;
+mod readiness;
+mod rejection_facts;
+mod rejection_hostile;
+mod rejection_kinds;
+mod rejection_numbers;
+mod rejection_rows;
+#[cfg(feature = "reqwest")]
+mod reqwest_service;
+mod rounds;
+mod rows;
+mod scheduling;
+mod script;
+mod secrets;
+mod sockets;
+mod splice;
+mod stacks;
+#[cfg(feature = "tracing")]
+mod subscriber;
+mod types;
+mod upload_waits;
+mod uploads;

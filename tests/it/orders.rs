@@ -1,0 +1,228 @@
+//! Key rotation and fallback outside layers that send again by themselves: what they learn of it, on a paused clock.
+
+use std::{io, time::Duration};
+
+use crate::script::*;
+use http::{Request, Response};
+use tokio::time::{Instant, advance, sleep_until};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, timeout::TimeoutLayer};
+use tower_429::{
+    BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer,
+    key_rotation::LimitedModel,
+    rejection::{Reason, Rejection},
+};
+
+fn pool(keys: &[&str]) -> KeyPool {
+    KeyPool::new(keys.iter().copied()).unwrap()
+}
+
+/// The models for which the first key is limited.
+fn limited_models(pool: &KeyPool) -> Vec<LimitedModel> {
+    pool.snapshot().remove(0).limited_models
+}
+
+async fn call<S>(service: &S, model: &str) -> u16
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    let response = service.clone().oneshot(chat(model)).await.unwrap();
+    response.status().as_u16()
+}
+
+fn patient() -> BackoffLayer {
+    BackoffLayer::new().jitter(0, Duration::ZERO)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_has_answered_after_its_rejections_does_not_cool() {
+    for rejections in [
+        vec![limited(20)],
+        vec![limited(20), limited(30)],
+        vec![status(429)],
+    ] {
+        let provider = Provider::script(rejections.into_iter().chain([ok(), ok()]));
+        let pool = pool(&["a", "b"]);
+        let service = ServiceBuilder::new()
+            .layer(KeyRotationLayer::new(pool.clone()))
+            .layer(patient())
+            .service(provider.clone());
+        assert_eq!(call(&service, "m").await, 200);
+        assert_eq!(limited_models(&pool), []);
+        assert_eq!(call(&service, "m").await, 200);
+        assert!(provider.keys().iter().all(|key| key == "a"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_counts_from_when_it_came_however_late_the_pool_hears_of_it() {
+    let provider = Provider::new(|seen| match seen.model().as_str() {
+        "m" => limited(20),
+        _ => Answer::Late(secs(15), 200),
+    });
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(FallbackLayer::new(["lesser"]))
+        .service(provider);
+    let start = Instant::now();
+    assert_eq!(call(&service, "m").await, 200);
+    assert!(start.elapsed() >= secs(15));
+    let models = limited_models(&pool);
+    assert_eq!(models[0].until - start, secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_lesser_model_s_answer_tells_is_not_the_wanted_one_s() {
+    let spent = vec![
+        ("x-ratelimit-limit-requests", "100".into()),
+        ("x-ratelimit-remaining-requests", "0".into()),
+        ("x-ratelimit-reset-requests", "600s".into()),
+    ];
+    for lesser in [Answer::Response(200, spent), limited(600)] {
+        let provider = Provider::new(move |seen| match seen.model().as_str() {
+            "m" => limited(1),
+            _ => lesser.clone(),
+        });
+        let pool = pool(&["a"]);
+        let service = ServiceBuilder::new()
+            .layer(KeyRotationLayer::new(pool.clone()))
+            .layer(FallbackLayer::new(["lesser"]))
+            .service(provider.clone());
+        let start = Instant::now();
+        call(&service, "m").await;
+        assert_eq!(provider.models(), ["m", "lesser"]);
+        let models = limited_models(&pool);
+        assert_eq!((&*models[0].model, models.len()), ("m", 1));
+        assert!(models[0].until <= start + secs(1), "{models:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_rejected_or_out_of_quota_at_a_lesser_model_is_so_for_all() {
+    for (refused, reason) in [(401, Reason::KeyRejected), (402, Reason::QuotaExhausted)] {
+        let provider = Provider::new(move |seen| match (seen.key(), seen.model().as_str()) {
+            ("a", "m") => limited(1),
+            ("a", _) => status(refused),
+            _ => ok(),
+        });
+        let pool = pool(&["a", "b"]);
+        let service = ServiceBuilder::new()
+            .layer(KeyRotationLayer::new(pool.clone()))
+            .layer(FallbackLayer::new(["lesser"]))
+            .service(provider.clone());
+        assert_eq!(call(&service, "m").await, 200);
+        assert_eq!(pool.snapshot()[0].cooldown_reason, Some(reason));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one() {
+    let provider = Provider::new(move |seen| match seen.model().as_str() {
+        "m" => limited(1),
+        _ => status(403),
+    });
+    // What the body would say.
+    let read = |mut response: Response<String>| {
+        if response.status() == 403 {
+            let mut rejection = Rejection::new(Reason::KeyRejected);
+            rejection.remedies.model = Some(true);
+            response.extensions_mut().insert(rejection);
+        }
+        response
+    };
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(FallbackLayer::new(["lesser"]))
+        .map_response(read)
+        .service(provider);
+    assert_eq!(call(&service, "m").await, 403);
+    let state = pool.snapshot().remove(0);
+    assert_eq!(state.cooldown_reason, None);
+    assert_eq!(&*state.limited_models[0].model, "m");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_fallback_says_of_all_its_targets_is_not_what_the_key_was_told() {
+    let provider = Provider::new(|seen| match seen.model().as_str() {
+        "m" => limited(600),
+        _ => limited(5),
+    });
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(FallbackLayer::new(["lesser"]))
+        .service(provider.clone());
+    // The fallback knows that the lesser one frees first, and does not ask it.
+    call(&service, "lesser").await;
+    let start = Instant::now();
+    assert_eq!(call(&service, "m").await, 429);
+    assert_eq!(provider.models(), ["lesser", "m"]);
+    let models = limited_models(&pool);
+    let of_m = models
+        .iter()
+        .find(|limited| &*limited.model == "m")
+        .unwrap();
+    assert!(of_m.until >= start + secs(600), "{models:?}");
+}
+
+async fn fails<S>(service: S)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = BoxError>,
+{
+    service.oneshot(chat("m")).await.unwrap_err();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_learns_of_the_rejection_that_was_waited_out_when_time_ran_out() {
+    let provider = Provider::script([limited(30)]);
+    let pool = pool(&["a"]);
+    let service = ServiceBuilder::new()
+        .layer(KeyRotationLayer::new(pool.clone()))
+        .layer(TimeoutLayer::new(secs(10)))
+        .layer(patient())
+        .service(provider.clone());
+    let start = Instant::now();
+    fails(service).await;
+    assert_eq!(start.elapsed(), secs(10));
+    assert_eq!(limited_models(&pool)[0].until - start, secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_remembers_the_rejection_that_was_waited_out_when_time_ran_out() {
+    let provider = Provider::new(|seen| match seen.model().as_str() {
+        "m" if seen.at < secs(30) => limited(30),
+        _ => ok(),
+    });
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]))
+        .layer(TimeoutLayer::new(secs(10)))
+        .layer(patient())
+        .service(provider.clone());
+    let start = Instant::now();
+    fails(service.clone()).await;
+    assert_eq!(start.elapsed(), secs(10));
+    service.clone().oneshot(chat("m")).await.unwrap();
+    sleep_until(start + secs(31)).await;
+    service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(provider.models(), ["m", "lesser", "m"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_remembers_what_a_pool_was_waiting_for_and_not_its_last_key_s_rejection() {
+    let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
+        ("m", "a") if seen.at < secs(30) => limited(30),
+        ("m", "b") => limited(40),
+        _ => ok(),
+    });
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]))
+        .layer(TimeoutLayer::new(secs(10)))
+        .layer(KeyRotationLayer::new(pool(&["a", "b"])).wait_when_exhausted(secs(60)))
+        .service(provider.clone());
+    fails(service.clone()).await;
+    service.clone().oneshot(chat("m")).await.unwrap();
+    advance(secs(21)).await;
+    service.oneshot(chat("m")).await.unwrap();
+    assert_eq!(provider.models(), ["m", "m", "lesser", "m"]);
+}

@@ -1,0 +1,336 @@
+//! Whatever a response says, reading it neither panics nor gives an absurd hint.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderName, HeaderValue, Response, response};
+use proptest::{collection::vec, prelude::*, sample::select};
+use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets};
+
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+const NAMES: &[&str] = &[
+    "retry-after",
+    "retry-after-ms",
+    "x-ms-retry-after-ms",
+    "x-should-retry",
+    "date",
+    "content-encoding",
+    "ratelimit",
+    "ratelimit-policy",
+    "ratelimit-reset",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+    "x-ratelimit-remaining-tokens-minute",
+    "x-ratelimit-limit-req-minute",
+    "x-ratelimit-renewalperiod-requests",
+    "x-ratelimit-remaining",
+    "x-ratelimit-reset",
+    "x-ratelimit-timeremaining",
+    "x-ratelimit-type",
+    "x-tokenlimit-remaining",
+    "x-trial-endpoint-call-remaining",
+    "anthropic-ratelimit-input-tokens-reset",
+    "anthropic-ratelimit-unified-5h-status",
+    "anthropic-ratelimit-unified-5h-reset",
+    "anthropic-ratelimit-unified-status",
+    "anthropic-ratelimit-unified-reset",
+    "anthropic-ratelimit-unified-representative-claim",
+    "anthropic-ratelimit-unified-7d-reset",
+    "anthropic-ratelimit-unified-7d_opus-utilization",
+    "x-codex-primary-used-percent",
+    "x-codex-primary-window-minutes",
+    "x-codex-primary-reset-after-seconds",
+    "x-amzn-errortype",
+    "policy-id",
+];
+
+/// Values as providers send them, and the same pushed over the edge.
+const VALUES: &[&str] = &[
+    "0",
+    "-1",
+    "20",
+    "7.66",
+    "1e9",
+    "NaN",
+    "inf",
+    "-inf",
+    "99999999999999999999999999999999",
+    "18446744073709551615",
+    "31622400",
+    "31622401",
+    "1770685200",
+    "1788220800000",
+    "999999999999",
+    "99999999999999",
+    "6m0s",
+    "2562047h47m16.854775807s",
+    "18446744073709551615h18446744073709551615h",
+    "1.99999999999999999999s",
+    "2026-02-10T00:00:16Z",
+    "9999-12-31T23:59:60+23:59",
+    "1970-01-01T00:00:00+00:01",
+    "Mon, 05 Aug 2019 09:27:05 GMT",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Mon, 01 Jan 0001 00:00:00 GMT",
+    "\"default\";r=0;t=30",
+    "\"default\";r=0;t=18446744073709551615",
+    "\"default\";q=100;w=18446744073709551615",
+    "true",
+    "false",
+    "rejected",
+    "allowed",
+    "five_hour",
+    "seven_day_opus",
+    "5, 10",
+    "1,000",
+    ",,Mon,é",
+    "Mon, 05 Aug 2019 09:27:05 -0000, 7",
+    "Mon, 01 Jan 1601 00:00:00 +2359",
+    "2026-08-03 23:59:59 +0800 CST",
+    "1970-01-01 00:00:00 UTC+14",
+    ".5s",
+    "..5s",
+    "Tokens",
+    "gzip",
+    "identity",
+    "ThrottlingException:http://x",
+];
+
+const NUMBERS: &[&str] = &[
+    "0",
+    "-1",
+    "1e308",
+    "1e9",
+    "3.5",
+    "429",
+    "99999999999999999999",
+    "null",
+    "\"5\"",
+];
+
+fn fixtures() -> Vec<String> {
+    let rows = include_str!("../data/fixtures.jsonl").lines();
+    let newer = include_str!("../data/fixtures-2026-11.jsonl").lines();
+    rows.chain(newer)
+        .map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()["body"].to_string())
+        .collect()
+}
+
+fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
+    let value = prop_oneof![
+        4 => select(VALUES).prop_map(|value| value.as_bytes().to_vec()),
+        1 => "[0-9]{1,25}(\\.[0-9]{0,25})?(ms|s|m|h)?".prop_map(String::into_bytes),
+        1 => vec(32..=255_u8, 0..24),
+    ];
+    (select(NAMES), value).prop_filter_map("not a header", |(name, value)| {
+        let value = HeaderValue::from_bytes(&value).ok()?;
+        Some((HeaderName::from_static(name), value))
+    })
+}
+
+/// The body in one of the forms that errors come in.
+fn framed(body: &[u8], form: usize) -> Vec<u8> {
+    let (before, after): (&[u8], &[u8]) = match form {
+        0 => (b"\xef\xbb\xbf", b"\0\0"),
+        1 => (b"event: error\ndata: ", b"\n\n"),
+        2 => (b"id:1\n:HTTP_STATUS/99999\ndata:", b"\r"),
+        3 => (b"<Error><Code>", b"</Code></Error>"),
+        4 => (b"{\"message\":\"b'", b"'\"}"),
+        _ => (b"", b""),
+    };
+    [before, body, after].concat()
+}
+
+/// A fixture with one piece replaced by anything, or cut off; or no fixture at all.
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    let mutated = (
+        select(fixtures()),
+        any::<prop::sample::Index>(),
+        0..12_usize,
+        vec(any::<u8>(), 0..12),
+    )
+        .prop_map(|(body, at, length, piece)| {
+            let mut body = body.into_bytes();
+            let start = at.index(body.len() + 1);
+            let end = body.len().min(start + length);
+            body.splice(start..end, piece);
+            body
+        });
+    let delayed = (select(NUMBERS), select(VALUES), "[a-z ]{0,6}").prop_map(|(number, value, unit)| {
+        let value = serde_json::Value::from(value);
+        format!(
+            r#"{{"error":{{"retry_after":{number},"retry_after_ms":{number},"retryDelay":{value},
+            "resets_at":{value},"reset_after_seconds":{number},"retry_delay":{{"seconds":{number}}},
+            "details":[{{"quotaResetDelay":{value},"quotaResetTimeStamp":{value}}}],
+            "message":"Please try again in {number}{unit}. Wait {number} days, resets at {number}"}}}}"#
+        )
+        .into_bytes()
+    });
+    let parts = (
+        select(fixtures()),
+        0..5_usize,
+        any::<prop::sample::Index>(),
+        vec(any::<u8>(), 0..4),
+    );
+    let framed = parts.prop_map(|(body, form, at, piece)| {
+        let mut body = framed(body.as_bytes(), form);
+        let start = at.index(body.len() + 1);
+        body.splice(start..start, piece);
+        body
+    });
+    prop_oneof![
+        2 => framed,
+        4 => mutated,
+        2 => delayed,
+        1 => select(fixtures()).prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 0..256),
+        1 => "\\PC{0,64}".prop_map(String::into_bytes),
+    ]
+}
+
+fn head(status: u16, headers: Vec<(HeaderName, HeaderValue)>) -> response::Parts {
+    let mut response = Response::builder().status(status).body(()).unwrap();
+    response.headers_mut().extend(headers);
+    response.into_parts().0
+}
+
+const DIALECTS: &[Provider] = &[
+    Provider::Generic,
+    Provider::OpenAi,
+    Provider::Azure,
+    Provider::Anthropic,
+    Provider::Gemini,
+    Provider::Groq,
+    Provider::Mistral,
+    Provider::OpenRouter,
+    Provider::Together,
+    Provider::Nvidia,
+    Provider::DashScope,
+    Provider::Zai,
+    Provider::MiniMax,
+    Provider::Baidu,
+];
+
+/// At most a year, in whole milliseconds.
+fn is_sane(rejection: Option<&Rejection>) -> bool {
+    rejection
+        .and_then(|it| it.retry_after)
+        .is_none_or(|wait| wait <= LONGEST && wait.subsec_nanos() % 1_000_000 == 0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_response_is_read_without_panic_and_twice_the_same(
+        status in prop_oneof![select(&[200_u16, 400, 401, 402, 403, 413, 429, 498, 500, 503, 529][..]), 100..1_000_u16],
+        headers in vec(header(), 0..12),
+        body in body(),
+        provider in select(DIALECTS),
+        seconds in prop_oneof![Just(0_u64), Just(1_770_681_600), 0..300_000_000_000_u64],
+    ) {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let head = head(status, headers);
+        let read = provider.rejection(&head, &body, now);
+        prop_assert!(is_sane(read.as_ref()));
+        prop_assert_eq!(read, provider.rejection(&head, &body, now));
+        prop_assert!(is_sane(Rejection::from_head(&head, now).as_ref()));
+        for bucket in buckets(&head.headers, provider, now) {
+            prop_assert!(bucket.reset.is_none_or(|wait| wait <= LONGEST));
+        }
+    }
+
+    #[test]
+    fn any_event_is_read_without_panic(name in "[a-zA-Z.]{0,16}", data in body()) {
+        let now = SystemTime::UNIX_EPOCH;
+        prop_assert!(is_sane(Rejection::from_event(Some(&name), &data, now).as_ref()));
+        let unnamed = Rejection::from_event(None, &data, now);
+        prop_assert!(is_sane(unnamed.as_ref()));
+        let at = unnamed.and_then(|it| it.available_at);
+        prop_assert!(at.is_none_or(|at| at <= now + LONGEST));
+    }
+
+    #[test]
+    fn a_hint_is_never_shorter_than_what_was_said(millis in 0..31_000_000_000_u64, digits in 1..999_u64) {
+        let now = SystemTime::UNIX_EPOCH;
+        let said = Duration::from_millis(millis) + Duration::from_micros(digits);
+        let seconds = format!("{}.{:06}", said.as_secs(), said.subsec_micros());
+        let of_header = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_str(value).unwrap();
+            Rejection::from_head(&head(429, vec![(HeaderName::from_static(name), value)]), now)
+        };
+        let of_message = |text: String| {
+            let body = serde_json::json!({ "error": { "message": text } }).to_string();
+            Rejection::from_parts(&head(429, vec![]), body.as_bytes(), now)
+        };
+        let rounded = Some(Duration::from_millis(millis + 1));
+        for read in [
+            of_header("retry-after", &seconds),
+            of_header("x-ratelimit-reset", &format!("{seconds}s")),
+            of_message(format!("Please try again in {seconds}s.")),
+            of_message(format!("Try again in {seconds} seconds, please")),
+        ] {
+            prop_assert_eq!(read.unwrap().retry_after, rounded);
+        }
+    }
+}
+
+/// What providers say of a model or a value that they do not know, with the caller's own text in it.
+const FAULTS: &[(u16, &str)] = &[
+    (
+        404,
+        "The model `{}` does not exist or you do not have access to it.",
+    ),
+    (404, "models/{} is not found for API version v1beta"),
+    (
+        400,
+        "Invalid value: '{}'. Supported values are: 'auto' and 'flex'.",
+    ),
+    (400, "{} is not a valid model ID"),
+    (400, "Invalid model: {}"),
+    (403, "Project `proj_1` does not have access to model `{}`"),
+    (422, "Input should be 'a' or 'b', input: \"{}\""),
+];
+
+/// What would cool a key if a provider said it of an account.
+const NAMES_OF_MODELS: &[&str] = &[
+    "out of credits",
+    "insufficient balance",
+    "account suspended",
+    "invalid api key",
+    "too many requests",
+    "x` out of credits `y",
+    "x' invalid api key 'y",
+    r#"{"code":"insufficient_quota"}"#,
+    r#"[{"error":{"code":"invalid_api_key","message":"Out of credits"}}]"#,
+];
+
+#[test]
+fn what_a_caller_calls_a_model_is_not_taken_for_what_the_provider_says() {
+    for (status, sentence) in FAULTS {
+        for name in NAMES_OF_MODELS {
+            let message = sentence.replace("{}", name);
+            let body = serde_json::json!({ "error": {
+                "message": message, "type": "invalid_request_error", "code": "model_not_found",
+            }});
+            let (head, ()) = Response::builder()
+                .status(*status)
+                .body(())
+                .unwrap()
+                .into_parts();
+            let read =
+                Rejection::from_parts(&head, body.to_string().as_bytes(), SystemTime::UNIX_EPOCH);
+            match status {
+                // A project that may not use the model: another key may, whatever the model is called.
+                403 => {
+                    let read = read.expect("a denial");
+                    let expected = (Reason::KeyRejected, Some(Scope::AccountModel));
+                    assert_eq!((read.reason, read.scope), expected, "{message}");
+                }
+                _ => assert_eq!(read, None, "{status} {message}"),
+            }
+        }
+    }
+}

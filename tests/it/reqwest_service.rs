@@ -1,0 +1,97 @@
+//! A stack behind reqwest's own types, over loopback.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use mock_provider::{Server, bearer, read};
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_429::{
+    FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    client::{ReqwestClient, ReqwestService},
+    trail::Trail,
+};
+
+/// Refuses the first key, and sends the body of others back; counts the requests.
+async fn provider() -> (String, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let server = Server::http1(move |request| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async {
+            let request = read(request).await.unwrap();
+            let (status, body) = match bearer(request.headers()) {
+                Some("one") => (429, Bytes::from("too many")),
+                _ => (200, request.into_body()),
+            };
+            let response = Response::builder().status(status);
+            response.body(Full::new(body)).unwrap()
+        }
+    });
+    (server.await.unwrap().origin(), count)
+}
+
+fn client(
+    key_count: usize,
+) -> impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error> + Clone {
+    let keys = ["one", "two"].into_iter().take(key_count);
+    ServiceBuilder::new()
+        .layer_fn(ReqwestService::new)
+        .layer(FallbackLayer::new(["small"]))
+        .layer(KeyRotationLayer::new(KeyPool::new(keys).unwrap()))
+        .layer(InspectLayer::new())
+        .service(ReqwestClient::new(reqwest::Client::new()))
+}
+
+#[tokio::test]
+async fn a_request_of_reqwest_is_asked_again_and_answered_with_a_response_of_reqwest() {
+    let (origin, count) = provider().await;
+    let url = format!("{origin}/v1/echo?page=1");
+    let request = reqwest::Client::new()
+        .post(&url)
+        .timeout(Duration::from_secs(60))
+        .body(r#"{"model": "large"}"#)
+        .build()
+        .unwrap();
+    let response = client(2).oneshot(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.url().as_str(), url);
+    let trail = response.extensions().get::<Trail>().unwrap().attempts();
+    assert_eq!((trail.len(), count.load(Ordering::SeqCst)), (2, 2));
+    assert_eq!(response.text().await.unwrap(), r#"{"model": "large"}"#);
+}
+
+#[tokio::test]
+async fn the_provider_s_own_last_answer_comes_through_with_its_body() {
+    let (origin, count) = provider().await;
+    let request = reqwest::Client::new()
+        .post(format!("{origin}/v1/echo"))
+        .body(r#"{"model": "large"}"#);
+    let response = client(1).oneshot(request.build().unwrap()).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        2,
+        "the lesser model was asked"
+    );
+    assert_eq!(response.text().await.unwrap(), "too many");
+}
+
+#[tokio::test]
+async fn what_is_no_request_to_http_is_an_error_without_its_url() {
+    let url = "data:text/plain,SECRET key".parse().unwrap();
+    let request = reqwest::Request::new(reqwest::Method::GET, url);
+    let error = client(1).oneshot(request).await.unwrap_err();
+    assert!(error.is_builder(), "{error:?}");
+    assert!(
+        !format!("{error} {error:?}").contains("SECRET"),
+        "{error:?}"
+    );
+}

@@ -1,0 +1,139 @@
+//! Which key, where several have room.
+
+use std::{collections::HashMap, time::Duration};
+
+use http::Request;
+use tokio::time::sleep;
+use tower::Layer as _;
+use tower_429::{
+    KeyRotationLayer,
+    key_rotation::{KeyPool, Session},
+};
+
+use super::{SlowlyReady, call, calls, left, pool, waits};
+use crate::script::*;
+
+fn of_session(number: u32) -> Request<String> {
+    let mut request = chat("m");
+    request.extensions_mut().insert(Session::new(number));
+    request
+}
+
+/// Which key each of the sessions is asked with.
+async fn keys_of_sessions(pool: &KeyPool, provider: &Provider) -> HashMap<u32, String> {
+    let service = waits(pool, provider, secs(5));
+    let mut keys = HashMap::new();
+    for session in 0..30 {
+        call(&service, of_session(session)).await;
+        keys.insert(session, provider.keys().pop().unwrap());
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_keeps_its_key_and_only_those_of_a_key_that_cools_move_and_come_back() {
+    let provider = Provider::new(|seen| match (seen.key(), seen.header("limit")) {
+        ("b", "b") => limited(60),
+        _ => ok(),
+    });
+    let pool = pool(&["a", "b", "c"]);
+    let before = keys_of_sessions(&pool, &provider).await;
+    for key in ["a", "b", "c"] {
+        assert!(before.values().any(|of| of == key), "{key} has sessions");
+    }
+    assert_eq!(keys_of_sessions(&pool, &provider).await, before);
+
+    let of_b = before.iter().find(|(_, key)| *key == "b").unwrap();
+    let mut request = of_session(*of_b.0);
+    request.headers_mut().insert("limit", "b".parse().unwrap());
+    call(&waits(&pool, &provider, secs(5)), request).await;
+    let meanwhile = keys_of_sessions(&pool, &provider).await;
+    for (session, key) in &before {
+        match key.as_str() {
+            "b" => assert_ne!(meanwhile[session], "b"),
+            key => assert_eq!(meanwhile[session], key),
+        }
+    }
+    sleep(secs(60)).await;
+    assert_eq!(keys_of_sessions(&pool, &provider).await, before);
+}
+
+/// Two keys, one with ten times the quota of the other.
+async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
+    let mut used: HashMap<String, u64> = HashMap::new();
+    let provider = Provider::new(move |seen| {
+        let limit = if seen.key() == "large" { 100 } else { 10 };
+        let used = used.entry(seen.key().into()).or_default();
+        *used += 1;
+        match *used <= limit {
+            true => Answer::Response(200, left(limit, limit - *used, secs(600))),
+            false => limited(600),
+        }
+    });
+    let service = waits(pool, &provider, secs(5));
+    assert!(
+        calls(&service, count)
+            .await
+            .iter()
+            .all(|status| *status == 200)
+    );
+    let mut keys = HashMap::new();
+    for key in provider.keys() {
+        *keys.entry(key).or_default() += 1;
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
+    let keys = ["large", "small"];
+    let spread = KeyPool::builder(keys).least_loaded().build().unwrap();
+    let used = uses(&spread, 60).await;
+    // One may find out whether "nothing left" is true.
+    assert!(used.values().sum::<u64>() <= 61, "{used:?}");
+    assert!(used["large"] > 45 && used["small"] > 2, "{used:?}");
+
+    let round_robin = KeyPool::builder(keys).round_robin().build().unwrap();
+    let used = uses(&round_robin, 18).await;
+    assert_eq!((used["large"], used["small"]), (9, 9));
+
+    let used = uses(&pool(&keys), 60).await;
+    assert_eq!(used.get("small"), None, "sticky stays with the first");
+}
+
+/// Two calls of which the second finds out that its key is limited while that is set aside for the first,
+/// whose own was limited too and which is not ready; the keys that asked.
+async fn refused_while_set_aside(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)) -> Vec<String> {
+    let after = |millis, hint: u64| {
+        let hint = vec![("retry-after", hint.to_string())];
+        Answer::Slow(Duration::from_millis(millis), 429, hint)
+    };
+    let provider = Provider::script([after(1_000, 10), after(1_200, 20), ok()]);
+    let keys = keys.iter().copied();
+    let pool = KeyPool::builder(keys).round_robin().build().unwrap();
+    let slowly = SlowlyReady::new(&provider, 2, Duration::from_millis(500));
+    let service = KeyRotationLayer::new(pool.clone()).layer(slowly);
+    let changed = async {
+        sleep(Duration::from_millis(1_300)).await;
+        meanwhile(&pool);
+    };
+    let (first, second) = (call(&service, chat("m")), call(&service, chat("m")));
+    tokio::join!(first, second, changed);
+    provider.keys()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_not_wait_asks_with_no_key_twice_while_another_is_left() {
+    let keys = refused_while_set_aside(&["a", "b"], |_| {}).await;
+    assert_eq!(keys, ["a", "b", "b"], "the first asks with a, then with b");
+    let more = |pool: &KeyPool| pool.add("c").unwrap();
+    let keys = refused_while_set_aside(&["a", "b"], more).await;
+    assert_eq!(keys, ["a", "b", "c"], "one that is not limited is better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_removed_while_it_is_set_aside_is_not_asked_with() {
+    let gone = |pool: &KeyPool| pool.remove("key-2").unwrap();
+    let keys = refused_while_set_aside(&["a", "b"], gone).await;
+    assert_eq!(keys, ["a", "b", "a"]);
+}

@@ -1,0 +1,272 @@
+//! What a cooldown without a hint means to the layers outside: they use their own delays.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use tokio::time::{Instant, sleep};
+use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
+use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer, rejection::Reason};
+
+use super::{call, calls, pool};
+use crate::script::*;
+
+/// Limits every request until `recovers`, without a hint.
+fn limited_until(recovers: Duration) -> Provider {
+    Provider::new(move |seen| match seen.at < recovers {
+        true => status(429),
+        false => ok(),
+    })
+}
+
+/// The last moment at which Backoff alone sends its third request: after 1 to 1.5 s and 2 to 3 s.
+const THIRD_SEND: Duration = Duration::from_millis(4_510);
+
+async fn is_answered_by_the_third_send<S>(stack: &str, service: S, provider: &Provider)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    let start = Instant::now();
+    let response = call(&service, chat("m")).await;
+    assert_eq!(response.status(), 200, "{stack}");
+    assert!(
+        start.elapsed() <= THIRD_SEND,
+        "{stack}: {:?}",
+        start.elapsed()
+    );
+    let last = provider.seen().last().map(|seen| seen.at);
+    assert!(last >= Some(secs(2)), "{stack}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_uses_its_own_delays_in_every_order_after_bare_429s() {
+    let backoff = BackoffLayer::new;
+    let fallback = || FallbackLayer::new(["lesser"]);
+    for keys in [&["a"][..], &["a", "b"]] {
+        let rotation = || KeyRotationLayer::new(pool(keys));
+        macro_rules! check {
+            ($($one:ident, $two:ident, $three:ident;)*) => {$(
+                let provider = limited_until(secs(2));
+                let service = ServiceBuilder::new()
+                    .layer($one())
+                    .layer($two())
+                    .layer($three())
+                    .service(provider.clone());
+                let stack = stringify!($one, $two, $three);
+                is_answered_by_the_third_send(stack, service, &provider).await;
+            )*};
+        }
+        check! {
+            backoff, rotation, fallback;
+            backoff, fallback, rotation;
+            rotation, backoff, fallback;
+            rotation, fallback, backoff;
+            fallback, backoff, rotation;
+            fallback, rotation, backoff;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn backoff_over_rotation_sends_a_bare_429_again_after_one_and_two_seconds() {
+    for keys in [&["a"][..], &["a", "b"]] {
+        let provider = limited_until(secs(2));
+        let service = ServiceBuilder::new()
+            .layer(BackoffLayer::new())
+            .layer(KeyRotationLayer::new(pool(keys)))
+            .service(provider.clone());
+        is_answered_by_the_third_send("backoff, rotation", service, &provider).await;
+        let waits = provider.waits();
+        let waits: Vec<_> = waits.iter().filter(|wait| **wait >= secs(1)).collect();
+        assert_eq!(waits.len(), 2, "{waits:?}");
+        assert!(*waits[0] >= secs(1) && *waits[0] < Duration::from_millis(1_502));
+        assert!(*waits[1] >= secs(2) && *waits[1] < Duration::from_millis(3_002));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s_over_keys_and_targets() {
+    // The policy of the README's second pattern.
+    let backoff = || {
+        BackoffLayer::new()
+            .attempts(3)
+            .max_wait(secs(30))
+            .deadline(secs(60))
+    };
+    let waiting = || KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(secs(120));
+    macro_rules! check {
+        ($($stack:literal: $($layer:expr),*;)*) => {$(
+            let provider = limited_until(secs(2));
+            let service = ServiceBuilder::new()
+                .layer(backoff())
+                $(.layer($layer))*
+                .service(provider.clone());
+            is_answered_by_the_third_send($stack, service, &provider).await;
+        )*};
+    }
+    check! {
+        "keys": KeyRotationLayer::new(pool(&["a"]));
+        "waiting keys": waiting();
+        "fallback": FallbackLayer::new(["lesser"]);
+        "fallback over keys": FallbackLayer::new(["lesser"]), KeyRotationLayer::new(pool(&["a"]));
+    }
+}
+
+/// Has calls refused until the guesses of the pool are 16 s long.
+async fn with_long_guesses<S>(service: &S)
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    for seconds in [1, 2, 4, 8, 1] {
+        assert_eq!(call(service, chat("m")).await.status(), 429);
+        sleep(secs(seconds)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_backoff_is_sent_though_a_guess_lasts_in_every_mode() {
+    for keys in [&["a"][..], &["a", "b"]] {
+        let rotation = |pool| KeyRotationLayer::new(pool);
+        macro_rules! check {
+            ($($mode:literal: $layer:expr;)*) => {$(
+                let provider = limited_until(secs(16));
+                let shared = pool(keys);
+                with_long_guesses(&rotation(shared.clone()).layer(provider.clone())).await;
+                let left = shared.snapshot()[0].limited_models[0].until - Instant::now();
+                assert!(left > secs(12), "{}: {left:?}", $mode);
+                let service = ServiceBuilder::new()
+                    .layer(BackoffLayer::new())
+                    .layer($layer(rotation(shared.clone())))
+                    .service(provider.clone());
+                let start = Instant::now();
+                assert_eq!(call(&service, chat("m")).await.status(), 200, "{}", $mode);
+                assert!(start.elapsed() < secs(2), "{}: {:?}", $mode, start.elapsed());
+            )*};
+        }
+        check! {
+            "sends anyway": std::convert::identity;
+            "responds": |layer: KeyRotationLayer| layer.reject_when_exhausted();
+            "waits, then sends": |layer: KeyRotationLayer| layer.wait_when_exhausted(secs(5));
+            "waits, then responds": |layer: KeyRotationLayer| {
+                layer.reject_when_exhausted().wait_when_exhausted(secs(5))
+            };
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_backoff_probe_a_key_one_at_a_time_while_a_guess_lasts() {
+    let out: Arc<Mutex<Vec<(String, Duration)>>> = Arc::default();
+    let probes = out.clone();
+    let provider = Provider::new(move |seen| {
+        let since = secs(16);
+        if seen.at >= since {
+            probes.lock().unwrap().push((seen.key().into(), seen.at));
+        }
+        Answer::Slow(Duration::from_millis(300), 429, vec![])
+    });
+    let pool = pool(&["a", "b"]);
+    let rotation = KeyRotationLayer::new(pool.clone());
+    for seconds in [1, 2, 4, 8, 1] {
+        assert_eq!(
+            call(&rotation.clone().layer(provider.clone()), chat("m"))
+                .await
+                .status(),
+            429
+        );
+        sleep(secs(seconds)).await;
+    }
+    let service = ServiceBuilder::new()
+        .layer(BackoffLayer::new().attempts(3))
+        .layer(rotation.reject_when_exhausted())
+        .service(provider.clone());
+    assert!(
+        calls(&service, 50)
+            .await
+            .iter()
+            .all(|status| *status == 429)
+    );
+    let probes = out.lock().unwrap().clone();
+    for key in ["a", "b"] {
+        let of_key = probes.iter().filter(|(of, _)| of == key);
+        let times: Vec<_> = of_key.map(|(_, at)| *at).collect();
+        assert!(times.len() > 1, "{key}");
+        let apart = times.windows(2).map(|pair| pair[1] - pair[0]).min();
+        assert!(
+            apart >= Some(Duration::from_millis(300)),
+            "{key}: {apart:?}"
+        );
+    }
+    let states = pool.snapshot();
+    assert!(states.iter().all(|key| key.in_flight == 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_is_no_hint_in_what_rotation_and_fallback_return() {
+    let provider = Provider::new(|_| status(429));
+    let keys = pool(&["a", "b"]);
+    let rotation = KeyRotationLayer::new(keys.clone());
+    let tried = call(&rotation.clone().layer(provider.clone()), chat("m")).await;
+    assert_eq!(rejection(&tried).reason, Reason::RateLimited);
+    assert_eq!(rejection(&tried).retry_after, None);
+    let own = rotation.reject_when_exhausted().layer(provider.clone());
+    let own = call(&own, chat("m")).await;
+    assert_eq!(own.status(), 429);
+    assert_eq!(rejection(&own).retry_after, None);
+    assert_eq!(own.headers().get("retry-after"), None);
+    let fallback = FallbackLayer::new(["lesser"]).layer(provider);
+    let fallen = call(&fallback, chat("m")).await;
+    assert_eq!(rejection(&fallen).retry_after, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_has_said_is_a_hint_in_what_rotation_returns() {
+    let provider = Provider::script([limited(30), limited(20)]);
+    let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
+    let tried = call(&rotation.clone().layer(provider.clone()), chat("m")).await;
+    assert_eq!(rejection(&tried).retry_after, Some(secs(20)));
+    sleep(secs(5)).await;
+    let own = rotation.reject_when_exhausted().layer(provider);
+    let own = call(&own, chat("m")).await;
+    assert_eq!(rejection(&own).retry_after, Some(secs(15)));
+    assert_eq!(own.headers()["retry-after"], "15");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guess_that_ends_before_a_hint_is_no_hint() {
+    let provider = Provider::script([limited(30), status(429)]);
+    let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
+    let tried = call(&rotation.layer(provider), chat("m")).await;
+    assert_eq!(rejection(&tried).retry_after, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fallback_takes_no_guess_for_a_hint_where_a_waiting_pool_is_cut_off() {
+    let provider = Provider::new(|seen| match seen.model().as_str() {
+        "m" => status(429),
+        _ => ok(),
+    });
+    let keys = pool(&["a"]);
+    let rotation = KeyRotationLayer::new(keys.clone());
+    // The pool guesses 16 s.
+    with_long_guesses(&rotation.clone().layer(provider.clone())).await;
+    let limit = tower::timeout::TimeoutLayer::new(Duration::from_millis(100));
+    let service = ServiceBuilder::new()
+        .layer(FallbackLayer::new(["lesser"]).on_error(|_: &tower::BoxError| true))
+        .layer(limit)
+        .layer(rotation.wait_when_exhausted(secs(60)))
+        .service(provider.clone());
+    sleep(secs(15)).await;
+    let models = || provider.models();
+    let first = service.clone().oneshot(chat("m")).await.unwrap();
+    assert_eq!(first.status(), 200);
+    assert_eq!(models().last().unwrap(), "lesser");
+    // Fallback's own first guess is over, so the preferred model is looked at again.
+    sleep(secs(2)).await;
+    let asked = models().len();
+    let _ = service.oneshot(chat("m")).await;
+    assert!(models().len() > asked);
+}

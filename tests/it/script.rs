@@ -1,0 +1,43 @@
+//! The scripted provider, and what the layers tell of a call through it.
+
+#![allow(dead_code, unused_imports)] // No binary needs all of it.
+
+use http::Response;
+pub(crate) use mock_provider::{Answer, Provider, Seen, chat, limited, ok, refused, secs, status};
+use tower_429::{
+    rejection::Rejection,
+    trail::{Action, Attempt, LayerKind, StopReason, Trail},
+};
+
+pub(crate) fn attempts<R>(response: &Response<R>) -> Vec<Attempt> {
+    let trail = response.extensions().get::<Trail>().expect("a trail");
+    trail.attempts()
+}
+
+/// What the layers did about each attempt.
+pub(crate) fn steps<R>(response: &Response<R>) -> Vec<Vec<(LayerKind, Action)>> {
+    let of = |attempt: &Attempt| {
+        let steps = attempt.steps.iter();
+        steps.map(|step| (step.layer, step.action)).collect()
+    };
+    attempts(response).iter().map(of).collect()
+}
+
+/// Why the layers returned the last attempt, the innermost first.
+pub(crate) fn whys<R>(response: &Response<R>) -> Vec<(LayerKind, StopReason)> {
+    let steps = steps(response).pop().expect("an attempt");
+    let why = |(layer, action)| match action {
+        Action::Return(why) => Some((layer, why)),
+        _ => None,
+    };
+    steps.into_iter().filter_map(why).collect()
+}
+
+/// What the response tells outer layers.
+pub(crate) fn rejection<R>(response: &Response<R>) -> Rejection {
+    response
+        .extensions()
+        .get::<Rejection>()
+        .expect("a rejection")
+        .clone()
+}
