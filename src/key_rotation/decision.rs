@@ -26,8 +26,8 @@ use crate::{
     clock::after,
     rejection::Rejection,
     request::Model,
-    retry::{Decision, Outcome, Prepare, RequestView, Strategy},
-    trail::StopReason,
+    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
 
@@ -54,6 +54,19 @@ enum Stage {
     Leased(Lease),
     /// The key was refused, and the call is to wait for one.
     Refused(KeyPool),
+}
+
+impl<X> Config for KeyRotationLayer<X> {
+    const LAYER: LayerKind = LayerKind::KeyRotation;
+    type Strategy = KeyRotationStrategy<X>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        KeyRotationStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
+    }
 }
 
 impl<X> KeyRotationStrategy<X> {

@@ -3,14 +3,13 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use tower::Layer;
 
-use super::{KeyPool, KeyRotation, decision::KeyRotationStrategy};
+use super::{KeyPool, KeyRotation};
 use crate::{
     rejection::Rejection,
-    retry::{Config, Settings, setters},
-    trail::LayerKind,
+    retry::{Settings, setters},
 };
 
-/// Puts keys on requests, and asks again with another one; see the [module page](super).
+/// Puts keys on requests, and sends again with another key; see the [module page](super).
 ///
 /// ```
 /// use tower_429::key_rotation::{KeyPool, KeyRotationLayer};
@@ -56,7 +55,7 @@ mod sealed {
 // === impl KeyRotationLayer ===
 
 impl KeyRotationLayer {
-    /// A layer with the keys of one pool, that tries anyway when all of them cool.
+    /// Returns a layer with one pool. While every key is on cooldown, it sends requests anyway.
     pub fn new(pool: KeyPool) -> Self {
         Self {
             pools: [pool].into(),
@@ -68,7 +67,7 @@ impl KeyRotationLayer {
 }
 
 impl<X> KeyRotationLayer<X> {
-    /// Adds a pool. A pool for a named origin goes before one that serves the first that comes.
+    /// Adds a pool. A pool for named origins takes precedence over one that binds to the first origin.
     #[must_use]
     pub fn pool(mut self, pool: KeyPool) -> Self {
         let pools = self.pools.iter().cloned().chain([pool]);
@@ -137,19 +136,6 @@ impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
 
     fn layer(&self, inner: S) -> Self::Service {
         KeyRotation::new(inner, self.clone())
-    }
-}
-
-impl<X> Config for KeyRotationLayer<X> {
-    const LAYER: LayerKind = LayerKind::KeyRotation;
-    type Strategy = KeyRotationStrategy<X>;
-
-    fn strategy(config: Arc<Self>) -> Self::Strategy {
-        KeyRotationStrategy::new(config)
-    }
-
-    fn settings(&self) -> Settings {
-        self.settings
     }
 }
 

@@ -43,22 +43,20 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     pub(crate) fn new(body: ReplayBody<B>, limit: u64, ending: &mut Option<Ending>) -> Self {
         let is_outermost = ending.is_none();
         let content = match body.content {
-            Content::Fresh(body) => record(body, limit, ending),
+            Content::Fresh(body) => record(body, ending),
             content => content,
         };
         let storage = match &content {
-            Content::Shared(reader) => Storage::Shared(reader.start_recording()),
+            Content::Shared(reader) => Storage::Shared(reader.start_recording(limit)),
             Content::Memory(bytes) => Storage::Memory(bytes.clone()),
             Content::Fresh(_) => Storage::Ended,
         };
-        let mut recording = Self {
+        Self {
             storage,
             first: Some(ReplayBody { content }),
             limit,
             ending: ending.clone().filter(|_| is_outermost),
-        };
-        recording.raise_limit(limit);
-        recording
+        }
     }
 
     /// Keeps a body of up to `limit` bytes, if that is more than before.
@@ -130,11 +128,7 @@ impl<B: Body> Drop for Recording<B> {
 }
 
 /// Polls `body` once, with a waker that wakes no task, because a body in memory is ready at once.
-fn record<B: Body<Data = Bytes> + Unpin>(
-    body: B,
-    limit: u64,
-    ending: &mut Option<Ending>,
-) -> Content<B> {
+fn record<B: Body<Data = Bytes> + Unpin>(body: B, ending: &mut Option<Ending>) -> Content<B> {
     let mut source = SourceState::Open(body);
     let mut cx = Context::from_waker(Waker::noop());
     let first = match source.poll_frame(&mut cx) {
@@ -149,7 +143,7 @@ fn record<B: Body<Data = Bytes> + Unpin>(
         Some(only) => Content::Memory(only),
         None => {
             let ending = ending.get_or_insert_default().clone();
-            Content::Shared(Reader::new(source, first.as_ref(), limit, ending))
+            Content::Shared(Reader::new(source, first.as_ref(), ending))
         }
     }
 }

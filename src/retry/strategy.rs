@@ -12,7 +12,7 @@ use http::{Extensions, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{retry_on::ResponseHead, settings::Settings};
+use super::{message::ResponseHead, settings::Settings};
 use crate::{
     call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
     clock::LazyNow,
@@ -141,19 +141,11 @@ impl<B: Body> RequestView<B> {
     pub(crate) fn now(&self) -> Instant {
         self.now.now()
     }
-}
 
-impl<B: Body<Data = Bytes> + Unpin> RequestView<B> {
     /// Begins a decision, which has a time of its own.
     pub(super) fn begin(&mut self, is_ready: bool) {
         self.now = LazyNow::default();
         self.is_ready = is_ready;
-        self.raise_limit();
-    }
-
-    /// Keeps as much of the body as the inner layers want to keep. They say so when the request reaches them.
-    pub(super) fn raise_limit(&mut self) {
-        self.recording.raise_limit(self.call.replay_limit());
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) struct Buffer<B: Body> {
     trailers: Option<HeaderMap>,
     /// A frame that was pulled, and that a reader that has not begun will record or not.
     pulled: Option<Frame<Bytes>>,
+    /// The largest limit of the recordings.
     limit: u64,
     /// Whether the body is larger than the limit. If so, chunks that all readers have read are discarded.
     overflowed: bool,
@@ -50,7 +51,7 @@ pub(super) struct Buffer<B: Body> {
 // === impl Buffer ===
 
 impl<B: Body> Buffer<B> {
-    pub(super) fn new(source: SourceState<B, B::Error>, limit: u64, ending: Ending) -> Self {
+    pub(super) fn new(source: SourceState<B, B::Error>, ending: Ending) -> Self {
         Self {
             source,
             chunks: VecDeque::new(),
@@ -59,7 +60,7 @@ impl<B: Body> Buffer<B> {
             recorded_bytes: 0,
             trailers: None,
             pulled: None,
-            limit,
+            limit: 0,
             overflowed: false,
             yields: 0,
             cursors: Vec::new(),
@@ -120,8 +121,9 @@ impl<B: Body> Buffer<B> {
         }
     }
 
-    pub(super) fn start_recording(&mut self) {
+    pub(super) fn start_recording(&mut self, limit: u64) {
         self.recordings += 1;
+        self.raise_limit(limit);
     }
 
     pub(super) fn stop_recording(&mut self) {

@@ -105,10 +105,9 @@ impl<B: Body> Reader<B> {
     pub(super) fn new(
         source: SourceState<B, B::Error>,
         first: Option<&Frame<Bytes>>,
-        limit: u64,
         ending: Ending,
     ) -> Self {
-        let mut buffer = Buffer::new(source, limit, ending);
+        let mut buffer = Buffer::new(source, ending);
         if let Some(frame) = first {
             buffer.record(frame);
         }
@@ -128,9 +127,9 @@ impl<B: Body> Reader<B> {
         self.buffer.lock().set_infallible(self.id);
     }
 
-    /// Returns the buffer for one recording more, which may create readers.
-    pub(super) fn start_recording(&self) -> Arc<SharedBuffer<B>> {
-        self.buffer.lock().start_recording();
+    /// Returns the buffer for one recording more, which may create readers and keeps `limit` bytes.
+    pub(super) fn start_recording(&self, limit: u64) -> Arc<SharedBuffer<B>> {
+        self.buffer.lock().start_recording(limit);
         Arc::clone(&self.buffer)
     }
 }

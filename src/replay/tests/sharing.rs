@@ -44,6 +44,21 @@ fn stacked_layers_share_one_recording() {
 }
 
 #[test]
+fn largest_limit_holds_for_stacked_layers() {
+    for (outer, inner) in [(2, 100), (100, 2)] {
+        let fed = Fed::default();
+        let mut outer = record(ReplayBody::new(fed.clone()), outer);
+        let mut inner = Recording::new(outer.reader().unwrap(), inner, &mut None);
+        fed.chunk("abc");
+        fed.end();
+        assert_eq!(read(&mut inner.reader().unwrap()), ("abc".into(), END));
+        assert_eq!(read(&mut inner.reader().unwrap()), ("abc".into(), END));
+        drop(inner);
+        assert_eq!(read(&mut outer.reader().unwrap()), ("abc".into(), END));
+    }
+}
+
+#[test]
 fn inner_layer_takes_over_the_lead_with_the_recording() {
     let fed = Fed::default();
     let mut outer = record(ReplayBody::new(fed.clone()), 2);
