@@ -8,7 +8,6 @@
 #![doc = "<style>img[src^='docs/'] { display: none }</style>"]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod allowance;
 mod attempt;
 mod attempt_error;
 pub mod backoff;
@@ -25,6 +24,7 @@ pub mod key_rotation;
 mod meter;
 mod model;
 mod origin;
+mod quota;
 mod redact;
 pub mod rejection;
 pub mod replay;

@@ -276,10 +276,6 @@ impl<F, R, E> State<F, R, E> {
     }
 }
 
-/// How often a call that was refused waits for a key or a target. Guesses double, so what it sends in
-/// vain is spread over eleven minutes; a provider whose hints are true lets it pass long before.
-pub(crate) const MAX_WAITS: u32 = 16;
-
 /// `at + wait`, or a moment that does not come if that is past the end of the clock.
 pub(crate) fn after(at: Instant, wait: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -3,10 +3,10 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{AsError, Fallback, IfError, NoErrors, Target, memory::Memory};
+use super::{AsError, Fallback, IfError, NoErrors, Target, targets::Targets};
 use crate::{
-    allowance,
     attempt::{Settings, setters},
+    quota::{Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
     trigger::Trigger,
 };
@@ -41,7 +41,7 @@ pub struct FallbackLayer<P = NoErrors> {
 #[derive(Clone, Debug)]
 pub(super) struct Policy<P> {
     pub(super) targets: Arc<[Target]>,
-    pub(super) memory: Memory,
+    pub(super) scheduler: Scheduler<Targets>,
     pub(super) trigger: Trigger<P>,
     pub(super) longest_guess: Duration,
     pub(super) max_wait: Option<Duration>,
@@ -62,7 +62,7 @@ impl FallbackLayer {
         Self {
             policy: Policy {
                 targets: distinct.into(),
-                memory: Memory::default(),
+                scheduler: Scheduler::new(Targets::default()),
                 trigger: Trigger {
                     reasons: vec![
                         Reason::RateLimited,
@@ -72,7 +72,7 @@ impl FallbackLayer {
                     status: |_| false,
                     error: NoErrors,
                 },
-                longest_guess: allowance::LONGEST_GUESS,
+                longest_guess: LONGEST_GUESS,
                 max_wait: None,
                 settings: Settings::default(),
             },
@@ -107,7 +107,7 @@ impl<P> FallbackLayer<P> {
         FallbackLayer {
             policy: Policy {
                 targets: policy.targets,
-                memory: policy.memory,
+                scheduler: policy.scheduler,
                 trigger: policy.trigger.on_error(error),
                 longest_guess: policy.longest_guess,
                 max_wait: policy.max_wait,

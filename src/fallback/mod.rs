@@ -59,10 +59,10 @@
 
 mod decision;
 mod layer;
-mod memory;
-mod own;
+mod original;
 mod service;
 mod target;
+mod targets;
 
 pub use crate::trigger::{AsError, IfError, NoErrors, RetryOnError};
 pub use layer::FallbackLayer;

@@ -1,7 +1,10 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
 use super::*;
-use crate::rejection::Window;
+use crate::{
+    quota::timing::{DOUBLING_INTERVAL, LONGEST_GUESS},
+    rejection::Window,
+};
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -18,34 +21,34 @@ fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
     }
 }
 
-/// One limit, and the habits of its model.
+/// One limit, and the traits of its model.
 #[derive(Default)]
 struct Limit {
-    allowance: Allowance,
-    habits: Habits,
+    state: LimitState,
+    traits: ProviderTraits,
 }
 
 impl Limit {
-    fn room(&mut self, now: Instant) -> Room {
-        self.allowance.room(&self.habits, true, now)
+    fn capacity(&mut self, now: Instant) -> Capacity {
+        self.state.capacity(&self.traits, true, now)
     }
 
     fn take(&mut self, now: Instant) {
-        self.allowance.take(&mut self.habits, now);
+        self.state.reserve(&mut self.traits, now);
+        self.state.mark_sent(now, now);
     }
 
     fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
-        self.allowance
-            .succeeded(&mut self.habits, told.iter(), when);
-        self.allowance.give_back(sent, sent);
+        self.state.succeeded(&mut self.traits, told.iter(), when);
+        self.state.release(sent, sent);
     }
 
-    fn refused(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
+    fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
-        self.allowance
-            .refused(&mut self.habits, rejection, told, when, LONGEST_GUESS);
-        self.allowance.give_back(sent, sent);
+        self.state
+            .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
+        self.state.release(sent, sent);
     }
 }
 
@@ -55,8 +58,11 @@ fn where_all_that_is_left_is_in_flight_there_is_more_when_the_window_ends() {
     limit.take(now);
     limit.take(now);
     limit.succeeded(&[told(10, 1, secs(10))], now, now);
-    assert_eq!(limit.room(now), Room::Full(Some(now + secs(10))));
-    assert!(matches!(limit.room(now + secs(10)), Room::Open(_)));
+    assert_eq!(limit.capacity(now), Capacity::Full(Some(now + secs(10))));
+    assert!(matches!(
+        limit.capacity(now + secs(10)),
+        Capacity::Available(_)
+    ));
 }
 
 #[test]
@@ -76,7 +82,7 @@ fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
     let later = now + secs(10);
     limit.take(later);
     limit.succeeded(&[told(10, 3, secs(50))], later, later);
-    assert_eq!(limit.room(later), Room::Open(1));
+    assert_eq!(limit.capacity(later), Capacity::Available(1));
 }
 
 #[test]
@@ -89,10 +95,13 @@ fn what_was_in_flight_before_a_rejection_holds_nothing_back_for_longer_than_a_sl
         retry_after: Some(secs(5)),
         ..Rejection::new(Reason::RateLimited)
     };
-    limit.refused(&hint, &[], now, now);
-    let more_at = now + secs(5) + DOUBLES_EACH;
-    assert_eq!(limit.room(now + secs(5)), Room::Learning(Some(more_at)));
-    assert!(matches!(limit.room(more_at), Room::Open(_)));
+    limit.rejected(&hint, &[], now, now);
+    let more_at = now + secs(5) + DOUBLING_INTERVAL;
+    assert_eq!(
+        limit.capacity(now + secs(5)),
+        Capacity::Probing(Some(more_at))
+    );
+    assert!(matches!(limit.capacity(more_at), Capacity::Available(_)));
 }
 
 #[test]
@@ -101,11 +110,11 @@ fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
     limit.take(now);
     limit.succeeded(&[told(10, 0, secs(3_600))], now, now);
     // Another key of this model is tested.
-    limit.habits.test(Dimension::Requests, now);
-    assert_eq!(limit.room(now), Room::Closed(now + secs(60)));
+    limit.traits.test(Dimension::Requests, now);
+    assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(60)));
     assert_eq!(
-        limit.room(now + secs(60)),
-        Room::Testable(now + secs(3_600))
+        limit.capacity(now + secs(60)),
+        Capacity::Verify(now + secs(3_600))
     );
 }
 
@@ -114,11 +123,14 @@ fn no_probe_goes_where_nothing_is_left() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     let guess = Rejection::new(Reason::RateLimited);
-    limit.refused(&guess, &[told(10, 0, secs(300))], now, now);
-    limit.habits.confirm(Dimension::Requests);
-    assert_eq!(limit.room(now), Room::Closed(now + secs(1)));
-    assert_eq!(limit.room(now + secs(1)), Room::Closed(now + secs(300)));
-    assert_eq!(limit.room(now + secs(300)), Room::Open(1));
+    limit.rejected(&guess, &[told(10, 0, secs(300))], now, now);
+    limit.traits.confirm(Dimension::Requests);
+    assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(1)));
+    assert_eq!(
+        limit.capacity(now + secs(1)),
+        Capacity::Closed(now + secs(300))
+    );
+    assert_eq!(limit.capacity(now + secs(300)), Capacity::Available(1));
 }
 
 #[test]
@@ -127,22 +139,29 @@ fn nothing_that_is_told_closes_for_more_than_a_day() {
         let (now, mut limit) = (Instant::now(), Limit::default());
         limit.take(now);
         limit.succeeded(&[told(10, 0, reset)], now, now);
-        limit.habits.confirm(Dimension::Requests);
+        limit.traits.confirm(Dimension::Requests);
         let day = secs(24 * 60 * 60);
-        assert_eq!(limit.room(now), Room::Closed(now + day), "{reset:?}");
-        assert!(matches!(limit.room(now + day), Room::Open(_)), "{reset:?}");
+        assert_eq!(
+            limit.capacity(now),
+            Capacity::Closed(now + day),
+            "{reset:?}"
+        );
+        assert!(
+            matches!(limit.capacity(now + day), Capacity::Available(_)),
+            "{reset:?}"
+        );
     }
 }
 
 #[test]
-fn a_slow_answer_does_not_give_back_what_a_quick_one_has_told_is_gone() {
+fn a_slow_answer_does_not_release_what_a_quick_one_has_told_is_gone() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.take(now);
     limit.succeeded(&[told(2, 0, secs(10))], now, now);
     limit.succeeded(&[told(2, 1, secs(10))], now, now + secs(3));
-    limit.habits.confirm(Dimension::Requests);
-    assert!(matches!(limit.room(now + secs(3)), Room::Closed(_)));
+    limit.traits.confirm(Dimension::Requests);
+    assert!(matches!(limit.capacity(now + secs(3)), Capacity::Closed(_)));
 }
 
 #[test]
@@ -152,14 +171,14 @@ fn the_first_word_on_a_new_window_counts_though_its_request_went_out_a_moment_ea
     // By this the window ends at 11 s, while the provider's ends at 10 s.
     limit.take(now);
     limit.succeeded(&[told(8, 7, secs(10))], now, at(2_000));
-    limit.habits.refills_at_once = Some(true);
+    limit.traits.refills_at_once = Some(true);
     for _ in 0..2 {
         limit.take(at(10_500));
     }
-    assert!(matches!(limit.room(at(11_100)), Room::Open(_)));
+    assert!(matches!(limit.capacity(at(11_100)), Capacity::Available(_)));
     limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
     limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
-    assert_eq!(limit.room(at(11_100)), Room::Open(6));
+    assert_eq!(limit.capacity(at(11_100)), Capacity::Available(6));
 }
 
 #[test]
@@ -167,14 +186,18 @@ fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again()
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(50, 0, Duration::ZERO)], now, now);
-    assert_eq!(limit.room(now), Room::Open(2));
-    let later = now + 3 * DOUBLES_EACH;
+    assert_eq!(limit.capacity(now), Capacity::Available(2));
+    let later = now + 3 * DOUBLING_INTERVAL;
     limit.take(later);
     limit.succeeded(&[told(50, 0, Duration::ZERO)], later, later);
-    assert_eq!(limit.room(later), Room::Open(16));
+    assert_eq!(limit.capacity(later), Capacity::Available(16));
     limit.take(later);
     limit.succeeded(&[told(50, 30, Duration::ZERO)], later, later);
-    assert_eq!(limit.room(later), Room::Open(30), "a better word counts");
+    assert_eq!(
+        limit.capacity(later),
+        Capacity::Available(30),
+        "a better word counts"
+    );
 }
 
 #[test]
@@ -182,9 +205,9 @@ fn a_test_is_over_when_its_rejection_comes_after_the_window() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(10, 0, secs(5))], now, now);
-    assert_eq!(limit.room(now), Room::Testable(now + secs(5)));
+    assert_eq!(limit.capacity(now), Capacity::Verify(now + secs(5)));
     limit.take(now);
-    limit.refused(
+    limit.rejected(
         &Rejection::new(Reason::RateLimited),
         &[],
         now,
@@ -192,8 +215,8 @@ fn a_test_is_over_when_its_rejection_comes_after_the_window() {
     );
     assert_eq!(
         limit
-            .habits
-            .doubts(Dimension::Requests, None, now + secs(600)),
+            .traits
+            .tests(Dimension::Requests, None, now + secs(600)),
         0
     );
 }
@@ -210,7 +233,7 @@ fn an_answer_that_tells_of_tokens_alone_was_a_request_all_the_same() {
     let later = now + secs(5);
     limit.take(later);
     limit.succeeded(&[tokens], later, later);
-    assert_eq!(limit.room(later), Room::Open(4));
+    assert_eq!(limit.capacity(later), Capacity::Available(4));
 }
 
 #[test]
@@ -225,14 +248,14 @@ fn where_rejections_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_f
         retry_after: Some(secs(10)),
         ..Rejection::new(Reason::RateLimited)
     };
-    limit.refused(&hint, &[], now, now);
+    limit.rejected(&hint, &[], now, now);
     let open = now + secs(10);
     // Two have passed; a third would find out whether there is more by now.
-    assert_eq!(limit.room(open), Room::Open(3));
+    assert_eq!(limit.capacity(open), Capacity::Available(3));
     for _ in 0..3 {
         limit.take(open);
     }
-    assert_eq!(limit.room(open), Room::Full(Some(open + secs(10))));
+    assert_eq!(limit.capacity(open), Capacity::Full(Some(open + secs(10))));
 }
 
 #[test]
@@ -242,9 +265,9 @@ fn a_rejection_that_comes_while_it_cools_teaches_nothing() {
         limit.take(now);
     }
     let guess = Rejection::new(Reason::RateLimited);
-    limit.refused(&guess, &[], now, now);
+    limit.rejected(&guess, &[], now, now);
     // Who was let in before the others is heard of later.
-    limit.succeeded(&[], now, now + DOUBLES_EACH);
-    limit.refused(&guess, &[], now, now + 2 * DOUBLES_EACH);
-    assert_eq!(limit.habits.typical, None);
+    limit.succeeded(&[], now, now + DOUBLING_INTERVAL);
+    limit.rejected(&guess, &[], now, now + 2 * DOUBLING_INTERVAL);
+    assert_eq!(limit.traits.typical, None);
 }

@@ -1,22 +1,23 @@
 //! What the provider says is left, and when there is more. Pure.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use super::{Habits, cooldown::CAP, doublings};
-use crate::rejection::{Bucket, Dimension, Window};
+use super::ProviderTraits;
+use crate::{
+    quota::timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK, doublings},
+    rejection::{Bucket, Dimension, Window},
+};
 
 /// The last word on each of the limits that a provider tells of.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
-    limits: Vec<Limit>,
+pub(super) struct Reported {
+    limits: Vec<ReportedWindow>,
     /// When the last window ended, of those that were believed.
     ended: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
-struct Limit {
+struct ReportedWindow {
     dimension: Dimension,
     window: Option<Window>,
     limit: Option<u64>,
@@ -37,17 +38,11 @@ struct Limit {
 }
 
 /// So many go out after a window's end until it is known what such an end brings.
-const A_LITTLE: u64 = 2;
-
-/// Limits are counted when a request is let in, however long its answer takes.
-const LET_IN: Duration = Duration::from_secs(1);
-
-/// Ends this close are one: when a request was let in is known to a second, and some resets are whole seconds.
-const SAME_END: Duration = Duration::from_secs(2);
+const CAUTIOUS: u64 = 2;
 
 /// A limit of which nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Spent {
+pub(super) struct ExhaustedWindow {
     pub(super) dimension: Dimension,
     /// When that was told.
     pub(super) since: Instant,
@@ -60,7 +55,7 @@ pub(super) struct Spent {
 
 /// How many requests may go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Left {
+pub(super) enum Remaining {
     /// Nothing was told.
     Unknown,
     /// So many until that moment, if it is known when the window ends.
@@ -69,27 +64,27 @@ pub(super) enum Left {
     /// more at that moment or when an answer tells.
     Guessed(u64, Instant),
     /// None for a while.
-    Spent(Spent),
+    None(ExhaustedWindow),
 }
 
-// === impl Told ===
+// === impl Reported ===
 
-impl Told {
+impl Reported {
     /// Takes in what an answer says, to a request that went out at `sent`.
-    pub(super) fn hear<'a>(
+    pub(super) fn update<'a>(
         &mut self,
-        habits: &mut Habits,
+        traits: &mut ProviderTraits,
         buckets: impl Iterator<Item = &'a Bucket>,
         (sent, now): (Instant, Instant),
     ) {
-        let told_at = now.min(sent + LET_IN);
+        let told_at = now.min(sent + ADMISSION_SLACK);
         for bucket in buckets {
             let Some(remaining) = bucket.remaining else {
                 continue;
             };
             // A window that is over already is no window, and one without end is asked again.
             let reset = bucket.reset.filter(|reset| !reset.is_zero());
-            let resets = reset.map(|reset| told_at + reset.min(CAP));
+            let resets = reset.map(|reset| told_at + reset.min(MAX_COOLDOWN));
             let known = self.limits.iter().any(|limit| limit.is_of(bucket));
             if known && resets.is_some_and(|resets| resets <= now) {
                 // A late word on a window that is over.
@@ -108,7 +103,7 @@ impl Told {
                 true => bucket.limit.unwrap_or(u64::MAX),
                 false => remaining,
             };
-            let heard = Limit {
+            let heard = ReportedWindow {
                 dimension: bucket.dimension,
                 window: bucket.window,
                 limit: bucket.limit,
@@ -124,7 +119,7 @@ impl Told {
                 Some(known) => {
                     if known.ended && known.sent <= sent {
                         // The first word after a window's end: is there all of the limit again?
-                        habits.refills_at_once = Some(known.holds(remaining));
+                        traits.refills_at_once = Some(known.holds(remaining));
                     }
                     known.correct(heard, now);
                 }
@@ -148,9 +143,10 @@ impl Told {
     }
 
     /// A request that went out at `sent` was given up: it counts, though no answer will say so.
-    pub(super) fn count_given_up(&mut self, sent: Instant) {
-        let counts =
-            |limit: &&mut Limit| limit.counts_requests() && !limit.ended && limit.sent <= sent;
+    pub(super) fn count_abandoned(&mut self, sent: Instant) {
+        let counts = |limit: &&mut ReportedWindow| {
+            limit.counts_requests() && !limit.ended && limit.sent <= sent
+        };
         for limit in self.limits.iter_mut().filter(counts) {
             limit.remaining = limit.remaining.saturating_sub(1);
         }
@@ -160,20 +156,20 @@ impl Told {
     }
 
     /// How many may go out, less what is `out` since each moment.
-    pub(super) fn left(
+    pub(super) fn remaining(
         &mut self,
-        habits: &Habits,
+        traits: &ProviderTraits,
         out: impl Fn(Instant) -> u64,
         now: Instant,
-    ) -> Left {
-        self.roll(habits, now);
-        let mut left = Left::Unknown;
-        for limit in self.heard(habits, now) {
-            let of_this = match limit.spent(now) {
-                Some(spent) => Left::Spent(spent),
+    ) -> Remaining {
+        self.roll(traits, now);
+        let mut left = Remaining::Unknown;
+        for limit in self.heard(traits, now) {
+            let of_this = match limit.exhausted(now) {
+                Some(exhausted) => Remaining::None(exhausted),
                 None if !limit.counts_requests() => continue,
-                None if limit.is_uncertain(habits) => limit.guess(now),
-                None => Left::Requests(limit.remaining, limit.resets),
+                None if limit.is_uncertain(traits) => limit.guess(now),
+                None => Remaining::Requests(limit.remaining, limit.resets),
             };
             let of_this = of_this.without(out(limit.sent));
             left = left.less(of_this);
@@ -182,11 +178,15 @@ impl Told {
     }
 
     /// The limit of which there is more last, of those of which nothing is left.
-    pub(super) fn spent(&self, habits: &Habits, now: Instant) -> Option<Spent> {
-        let spent = self.heard(habits, now);
-        spent
-            .filter_map(|limit| limit.spent(now))
-            .max_by_key(|spent| spent.until)
+    pub(super) fn exhausted(
+        &self,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Option<ExhaustedWindow> {
+        let exhausted = self.heard(traits, now);
+        exhausted
+            .filter_map(|limit| limit.exhausted(now))
+            .max_by_key(|exhausted| exhausted.until)
     }
 
     /// When the last window ended.
@@ -212,19 +212,23 @@ impl Told {
     }
 
     /// Those that are believed.
-    fn heard(&self, habits: &Habits, now: Instant) -> impl Iterator<Item = &Limit> {
+    fn heard(
+        &self,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> impl Iterator<Item = &ReportedWindow> {
         let limits = self.limits.iter();
-        limits.filter(move |limit| habits.hears(limit.dimension, now))
+        limits.filter(move |limit| traits.trusts(limit.dimension, now))
     }
 
     /// When the time of a limit is over there is all of it again, until more is told.
-    fn roll(&mut self, habits: &Habits, now: Instant) {
+    fn roll(&mut self, traits: &ProviderTraits, now: Instant) {
         let ended = &mut self.ended;
         self.limits.retain_mut(|limit| {
             let Some(resets) = limit.resets.filter(|resets| *resets <= now) else {
                 return true;
             };
-            if habits.hears(limit.dimension, now) {
+            if traits.trusts(limit.dimension, now) {
                 *ended = Some(ended.map_or(resets, |last| last.max(resets)));
             }
             limit.remaining = limit.limit.unwrap_or_default();
@@ -234,16 +238,16 @@ impl Told {
     }
 }
 
-// === impl Limit ===
+// === impl ReportedWindow ===
 
-impl Limit {
+impl ReportedWindow {
     fn is_of(&self, bucket: &Bucket) -> bool {
         self.dimension == bucket.dimension && self.window == bucket.window
     }
 
-    fn spent(&self, now: Instant) -> Option<Spent> {
+    fn exhausted(&self, now: Instant) -> Option<ExhaustedWindow> {
         let until = self.resets.filter(|resets| *resets > now)?;
-        (self.remaining == 0).then_some(Spent {
+        (self.remaining == 0).then_some(ExhaustedWindow {
             dimension: self.dimension,
             since: self.heard,
             until,
@@ -253,21 +257,21 @@ impl Limit {
     }
 
     /// Whether there may be less than all of it.
-    fn is_uncertain(&self, habits: &Habits) -> bool {
-        self.vague || (self.ended && habits.refills_at_once != Some(true))
+    fn is_uncertain(&self, traits: &ProviderTraits) -> bool {
+        self.vague || (self.ended && traits.refills_at_once != Some(true))
     }
 
     /// What may be left a while after the window has ended, or after nothing was left and nobody said for
     /// how long: a little, and doubling, as an answer that tells may take long.
-    fn guess(&self, now: Instant) -> Left {
+    fn guess(&self, now: Instant) -> Remaining {
         let (doublings, next) = doublings(self.sent, now);
-        let left = self.remaining.min(A_LITTLE << doublings);
-        Left::Guessed(left, next)
+        let left = self.remaining.min(CAUTIOUS << doublings);
+        Remaining::Guessed(left, next)
     }
 
     /// Whether so many are all of the limit but what has just gone out.
     fn holds(&self, remaining: u64) -> bool {
-        let all = |limit| remaining.saturating_add(A_LITTLE) >= limit;
+        let all = |limit| remaining.saturating_add(CAUTIOUS) >= limit;
         self.limit.is_some_and(all)
     }
 
@@ -283,7 +287,7 @@ impl Limit {
         let same_window = match (self.resets, heard.resets) {
             (Some(known), Some(heard)) => {
                 let apart = known.max(heard) - known.min(heard);
-                known > now && apart < SAME_END
+                known > now && apart < SAME_WINDOW_SLACK
             }
             _ => false,
         };
@@ -302,9 +306,9 @@ impl Limit {
     }
 }
 
-// === impl Spent ===
+// === impl ExhaustedWindow ===
 
-impl Spent {
+impl ExhaustedWindow {
     /// How many may have passed since, if the limit fills again bit by bit until then.
     pub(super) fn refilled(&self, now: Instant) -> u64 {
         let nanos = |from, to: Instant| to.saturating_duration_since(from).as_nanos();
@@ -314,9 +318,9 @@ impl Spent {
     }
 }
 
-// === impl Left ===
+// === impl Remaining ===
 
-impl Left {
+impl Remaining {
     fn without(self, out: u64) -> Self {
         match self {
             Self::Requests(left, resets) => Self::Requests(left.saturating_sub(out), resets),
@@ -329,18 +333,18 @@ impl Left {
         match self {
             Self::Unknown => u64::MAX,
             Self::Requests(left, _) | Self::Guessed(left, ..) => left,
-            Self::Spent(_) => 0,
+            Self::None(_) => 0,
         }
     }
 
     fn less(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, other) | (other, Self::Unknown) => other,
-            (Self::Spent(one), Self::Spent(other)) => match one.until < other.until {
-                true => Self::Spent(other),
-                false => Self::Spent(one),
+            (Self::None(one), Self::None(other)) => match one.until < other.until {
+                true => Self::None(other),
+                false => Self::None(one),
             },
-            (spent @ Self::Spent(_), _) | (_, spent @ Self::Spent(_)) => spent,
+            (exhausted @ Self::None(_), _) | (_, exhausted @ Self::None(_)) => exhausted,
             (one, other) if other.count() < one.count() => other,
             (one, _) => one,
         }

@@ -1,11 +1,10 @@
 //! What is in flight, by when it went out. Pure.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// Requests that go out within this time are counted together.
-const TOGETHER: Duration = Duration::from_secs(1);
+use crate::quota::timing::SEND_RESOLUTION;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight {
@@ -23,7 +22,7 @@ impl InFlight {
 
     /// Those that may have gone out after `moment`, or so shortly before that they may have arrived after it.
     pub(super) fn since(&self, moment: Instant) -> u64 {
-        let after = |from: &Instant| *from + TOGETHER * 2 > moment;
+        let after = |from: &Instant| *from + SEND_RESOLUTION * 2 > moment;
         let sent = self.sent.iter().rev();
         sent.take_while(|(from, _)| after(from))
             .map(|(_, count)| count)
@@ -35,7 +34,7 @@ impl InFlight {
         self.all += 1;
         let after = self.after(now);
         match after.checked_sub(1).and_then(|at| self.sent.get_mut(at)) {
-            Some((from, count)) if now < *from + TOGETHER => *count += 1,
+            Some((from, count)) if now < *from + SEND_RESOLUTION => *count += 1,
             _ => self.sent.insert(after, (now, 1)),
         }
     }
@@ -75,6 +74,8 @@ impl InFlight {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::disallowed_methods)]
+
+    use std::time::Duration;
 
     use super::*;
 

@@ -1,42 +1,22 @@
-//! Until when a key, a group of keys or a target is left alone. Pure: `now` is an argument.
+//! Until when nothing is sent to a limit that has rejected a request. Pure: `now` is an argument.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::End;
-use crate::rejection::{Reason, Rejection, Window};
+use crate::{
+    quota::timing::{
+        FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
+        REJECTION_LATENCY,
+    },
+    rejection::{Reason, Rejection, Window},
+};
 
-/// The longest; day and billing windows are no longer.
-pub(super) const CAP: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// A quota may be raised, or a day's limit end, at any time: asked again each hour.
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// A rejected key may have been a provider's hiccup; one 401 must not disable it for ever.
-const REJECTED: Duration = Duration::from_secs(60);
-
-/// The first guess where the provider does not say when. Most limits without a hint refill by the
-/// second, and an overload is over in seconds: a minute at once costs far more than a few probes.
-const FIRST_GUESS: Duration = Duration::from_secs(1);
-
-/// The least that a guess may be capped to: without any cooldown a call that waits sends without end.
-const LEAST_GUESS: Duration = Duration::from_millis(500);
-
-/// The first after a hint that has proved false: a provider that always says "in 1 ms" must not be sent
-/// a thousand requests a second. It doubles, so it need not be long, and some hints are only rounded.
-const FALSE_HINT: Duration = Duration::from_millis(200);
-
-/// Rejections come at once, so an answer that takes longer than this is none.
-const REFUSED_WITHIN: Duration = Duration::from_secs(1);
-
-/// The longest guess unless set otherwise: a minute's window.
-pub(crate) const LONGEST_GUESS: Duration = Duration::from_secs(60);
-
-/// Free until it is refused.
+/// Free until it is rejected.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cooldown {
-    spell: Option<Spell>,
+pub(super) struct Cooldown {
+    period: Option<Period>,
     /// The last end that the provider has said, which may lie before that of a guess; kept when a success
     /// forgets the rest.
     hint: Option<Instant>,
@@ -46,10 +26,10 @@ pub(crate) struct Cooldown {
 
 /// The last cooldown; it may be over, and still counts for the doubling of the next.
 #[derive(Clone, Debug)]
-struct Spell {
+struct Period {
     rejection: Rejection,
     began: Instant,
-    /// Not before the provider decided on the last request that it refused.
+    /// Not before the provider decided on the last request that it rejected.
     decided: Instant,
     until: Instant,
     term: Term,
@@ -89,7 +69,7 @@ enum Probe {
 
 /// What may go out by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(super) enum Gate {
     Open,
     /// It has ended at a guess: one request should find out before many go.
     Probe,
@@ -104,48 +84,49 @@ pub(crate) enum Gate {
 
 impl Cooldown {
     /// When it ends; `None` if it is over.
-    pub(crate) fn ends_at(&self, now: Instant) -> Option<Instant> {
-        self.lasting(now).map(|spell| spell.until)
+    pub(super) fn ends_at(&self, now: Instant) -> Option<Instant> {
+        self.lasting(now).map(|period| period.until)
     }
 
     /// When it ends, and what caused it, as that is now; `None` if it is over.
-    pub(crate) fn end(&self, now: Instant) -> Option<End> {
-        self.lasting(now).map(|spell| End {
-            at: spell.until,
-            is_unusable: spell.term.basis == Basis::Recheck,
+    pub(super) fn end(&self, now: Instant) -> Option<End> {
+        self.lasting(now).map(|period| End {
+            at: period.until,
+            is_unusable: period.term.basis == Basis::Recheck,
             rejection: Rejection {
                 // A guess must not pass for what the provider has said, nor hide it.
                 retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),
-                ..spell.rejection.clone()
+                ..period.rejection.clone()
             },
         })
     }
 
-    fn lasting(&self, now: Instant) -> Option<&Spell> {
-        self.spell.as_ref().filter(|spell| spell.until > now)
+    fn lasting(&self, now: Instant) -> Option<&Period> {
+        self.period.as_ref().filter(|period| period.until > now)
     }
 
     /// The last end that the provider has said.
-    pub(crate) fn hint(&self) -> Option<Instant> {
+    pub(super) fn hint(&self) -> Option<Instant> {
         self.hint
     }
 
     /// Whether a rejection that came since `moment` forbids to send now.
-    pub(crate) fn began_since(&self, moment: Instant, now: Instant) -> bool {
-        self.lasting(now).is_some_and(|spell| spell.began >= moment)
+    pub(super) fn began_since(&self, moment: Instant, now: Instant) -> bool {
+        self.lasting(now)
+            .is_some_and(|period| period.began >= moment)
     }
 
-    pub(crate) fn gate(&self, now: Instant) -> Gate {
-        match &self.spell {
-            Some(spell) if spell.until > now => match spell.term.basis {
-                Basis::Recheck => Gate::Unusable(spell.until),
-                Basis::Hint | Basis::Guess => Gate::Closed(spell.until),
+    pub(super) fn gate(&self, now: Instant) -> Gate {
+        match &self.period {
+            Some(period) if period.until > now => match period.term.basis {
+                Basis::Recheck => Gate::Unusable(period.until),
+                Basis::Hint | Basis::Guess => Gate::Closed(period.until),
             },
-            Some(spell) if spell.term.basis != Basis::Hint => match spell.probe {
+            Some(period) if period.term.basis != Basis::Hint => match period.probe {
                 None => Gate::Probe,
-                Some(Probe::SetAside(_)) => Gate::Probed(now + REFUSED_WITHIN),
-                Some(Probe::Out(at)) if now < at + REFUSED_WITHIN => {
-                    Gate::Probed(at + REFUSED_WITHIN)
+                Some(Probe::SetAside(_)) => Gate::Probed(now + REJECTION_LATENCY),
+                Some(Probe::Out(at)) if now < at + REJECTION_LATENCY => {
+                    Gate::Probed(at + REJECTION_LATENCY)
                 }
                 Some(Probe::Out(_)) => Gate::Open,
             },
@@ -154,67 +135,62 @@ impl Cooldown {
     }
 
     /// Whether a request may find out now whether a guess is too long: one at a time.
-    pub(crate) fn allows_early_probe(&self, now: Instant) -> bool {
-        let may_probe = |spell| self.is_guess(spell, now) && self.early_probes == 0;
+    pub(super) fn allows_early_probe(&self, now: Instant) -> bool {
+        let may_probe = |period| self.is_guess(period, now) && self.early_probes == 0;
         self.lasting(now).is_none_or(may_probe)
     }
 
     /// Whether nothing but a guess says that it lasts beyond `moment`.
-    fn is_guess(&self, spell: &Spell, moment: Instant) -> bool {
-        spell.term.basis == Basis::Guess && self.hint.is_none_or(|end| end <= moment)
+    fn is_guess(&self, period: &Period, moment: Instant) -> bool {
+        period.term.basis == Basis::Guess && self.hint.is_none_or(|end| end <= moment)
     }
 
     /// A request goes out to find out whether a guess is too long.
-    pub(crate) fn begin_early_probe(&mut self) {
+    pub(super) fn begin_early_probe(&mut self) {
         self.early_probes = self.early_probes.saturating_add(1);
     }
 
     /// That request is over, whatever became of it.
-    pub(crate) fn end_early_probe(&mut self) {
+    pub(super) fn end_early_probe(&mut self) {
         self.early_probes = self.early_probes.saturating_sub(1);
     }
 
-    /// A request goes out.
-    pub(crate) fn take(&mut self, now: Instant) {
-        let spell = self.spell.as_mut().filter(|spell| spell.until <= now);
-        if let Some(spell) = spell {
-            spell.probe.get_or_insert(Probe::Out(now));
+    /// Makes the first request after its end the probe; it waits to be sent.
+    pub(super) fn reserve(&mut self, now: Instant) {
+        let period = self.period.as_mut().filter(|period| period.until <= now);
+        if let Some(period) = period {
+            period.probe.get_or_insert(Probe::SetAside(now));
         }
     }
 
-    /// The request that was to go out at `taken` waits for the client.
-    pub(crate) fn set_aside(&mut self, taken: Instant) {
-        self.replace(Probe::Out(taken), Some(Probe::SetAside(taken)));
-    }
-
     /// It goes out now.
-    pub(crate) fn goes_out(&mut self, taken: Instant, now: Instant) {
+    pub(super) fn mark_sent(&mut self, taken: Instant, now: Instant) {
         self.replace(Probe::SetAside(taken), Some(Probe::Out(now)));
     }
 
     /// The request that was taken, or went out, at `moment` is over. If its answer has not ended the
     /// cooldown, or begun another, it has found out nothing: the next request is the probe.
-    pub(crate) fn give_back(&mut self, moment: Instant) {
+    pub(super) fn release(&mut self, moment: Instant) {
         self.replace(Probe::SetAside(moment), None);
         self.replace(Probe::Out(moment), None);
     }
 
     fn replace(&mut self, old: Probe, new: Option<Probe>) {
-        let spell = self.spell.as_mut();
-        if let Some(spell) = spell.filter(|spell| spell.probe == Some(old)) {
-            spell.probe = new;
+        let period = self.period.as_mut();
+        if let Some(period) = period.filter(|period| period.probe == Some(old)) {
+            period.probe = new;
         }
     }
 
-    /// A request sent at `sent` was refused; a cooldown only ever grows by it.
-    pub(crate) fn refuse(
+    /// A request sent at `sent` was rejected; a cooldown only ever grows by it.
+    pub(super) fn reject(
         &mut self,
         rejection: &Rejection,
         sent: Instant,
         now: Instant,
         longest_guess: Duration,
     ) {
-        let longest_guess = longest_guess.clamp(LEAST_GUESS, CAP);
+        let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
         let window_end = self.window_end().unwrap_or(now + longest_guess);
         let mut term = self.next_term(rejection, sent, longest_guess);
         if term.basis == Basis::Guess && now < window_end {
@@ -224,18 +200,18 @@ impl Cooldown {
         let until = now + term.length;
         let decided = decided(sent, now);
         self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
-        match &mut self.spell {
-            Some(spell) if spell.until >= until => spell.goes_on(decided, now),
+        match &mut self.period {
+            Some(period) if period.until >= until => period.goes_on(decided, now),
             // What was sent before it ended proves nothing new, unless it says something new.
-            Some(spell)
+            Some(period)
                 if term.basis != Basis::Hint
-                    && sent < spell.until
-                    && !says_more(rejection, &spell.rejection) =>
+                    && sent < period.until
+                    && !says_more(rejection, &period.rejection) =>
             {
-                spell.goes_on(decided, now);
+                period.goes_on(decided, now);
             }
-            spell => {
-                *spell = Some(Spell {
+            period => {
+                *period = Some(Period {
                     rejection: rejection.clone(),
                     began: now,
                     decided,
@@ -250,24 +226,24 @@ impl Cooldown {
 
     /// When the window ends, or has ended, that the first of the guesses so far has met.
     fn window_end(&self) -> Option<Instant> {
-        let guess = self.spell.as_ref();
-        let guess = guess.filter(|spell| spell.term.basis == Basis::Guess);
-        guess.map(|spell| spell.window_end)
+        let guess = self.period.as_ref();
+        let guess = guess.filter(|period| period.term.basis == Basis::Guess);
+        guess.map(|period| period.window_end)
     }
 
     /// A request sent at `sent` succeeded; one sent before the rejection proves nothing.
-    pub(crate) fn succeed(&mut self, sent: Instant) {
-        let is_over = self.spell.as_ref().is_some_and(|spell| {
+    pub(super) fn succeed(&mut self, sent: Instant) {
+        let is_over = self.period.as_ref().is_some_and(|period| {
             // A guess is also ended by one that was let in after the rejection was decided on, though that
             // had not come yet.
-            let since = match self.is_guess(spell, sent) {
-                true => spell.decided,
-                false => spell.began,
+            let since = match self.is_guess(period, sent) {
+                true => period.decided,
+                false => period.began,
             };
             sent > since
         });
         if is_over {
-            self.spell = None;
+            self.period = None;
             // One that ended early by this was not waited for.
             self.hint = self.hint.filter(|end| *end <= sent);
         }
@@ -282,15 +258,15 @@ impl Cooldown {
                 self.hinted(hint, sent, longest_guess)
             }
             (Reason::QuotaExhausted, hint) => {
-                let guess = self.doubled(rejection, sent, HOUR);
+                let guess = self.doubled(rejection, sent, QUOTA_RECHECK);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (Reason::KeyRejected, hint) => {
-                let guess = self.doubled(rejection, sent, REJECTED);
+                let guess = self.doubled(rejection, sent, KEY_RECHECK);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
-            (_, None) if is_of_a_day(rejection) => recheck(HOUR),
+            (_, None) if is_of_a_day(rejection) => recheck(QUOTA_RECHECK),
             (_, None) => {
                 let guess = self.doubled(rejection, sent, FIRST_GUESS);
                 Term::new(guess.min(longest_guess), Basis::Guess)
@@ -299,14 +275,14 @@ impl Cooldown {
     }
 
     /// As long as the provider says. A request that was sent right after the last hint's end, with no
-    /// success since, and was refused, has proved that hint false: then it is a guess that doubles.
+    /// success since, and was rejected, has proved that hint false: then it is a guess that doubles.
     fn hinted(&self, hint: Duration, sent: Instant, longest_guess: Duration) -> Term {
-        let last = self.spell.as_ref().filter(|spell| spell.has_hint());
+        let last = self.period.as_ref().filter(|period| period.has_hint());
         let plain = Term::new(hint, Basis::Hint);
         match last {
-            Some(spell) if spell.is_proved_false(sent) => {
-                let floor = spell.term.floor.saturating_mul(2);
-                let floor = floor.max(FALSE_HINT).min(longest_guess);
+            Some(period) if period.is_proved_false(sent) => {
+                let floor = period.term.floor.saturating_mul(2);
+                let floor = floor.max(FALSE_HINT_FLOOR).min(longest_guess);
                 let basis = match floor > hint {
                     true => Basis::Guess,
                     false => Basis::Hint,
@@ -317,8 +293,8 @@ impl Cooldown {
                 }
             }
             // The many requests that were in flight when it began are one rejection.
-            Some(spell) if sent < spell.until => Term {
-                floor: spell.term.floor,
+            Some(period) if sent < period.until => Term {
+                floor: period.term.floor,
                 ..plain
             },
             _ => plain,
@@ -328,23 +304,23 @@ impl Cooldown {
     /// `first`, or twice the last if the request was sent after that was over and before anything had
     /// passed: the many requests that were in flight when it began are one rejection.
     fn doubled(&self, rejection: &Rejection, sent: Instant, first: Duration) -> Duration {
-        let same = |spell: &&Spell| {
-            spell.term.basis != Basis::Hint && spell.rejection.reason == rejection.reason
+        let same = |period: &&Period| {
+            period.term.basis != Basis::Hint && period.rejection.reason == rejection.reason
         };
-        let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REFUSED_WITHIN);
-        match self.spell.as_ref().filter(same) {
-            Some(spell) if spell.probe.is_some_and(passed) => first,
-            Some(spell) if sent >= spell.until => spell.term.length.saturating_mul(2).max(first),
-            Some(spell) => spell.term.length,
+        let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REJECTION_LATENCY);
+        match self.period.as_ref().filter(same) {
+            Some(period) if period.probe.is_some_and(passed) => first,
+            Some(period) if sent >= period.until => period.term.length.saturating_mul(2).max(first),
+            Some(period) => period.term.length,
             None => first,
         }
     }
 }
 
-// === impl Spell ===
+// === impl Period ===
 
-impl Spell {
-    /// It was refused again, which makes it no longer.
+impl Period {
+    /// It was rejected again, which makes it no longer.
     fn goes_on(&mut self, decided: Instant, now: Instant) {
         self.began = now;
         self.decided = self.decided.max(decided);
@@ -358,7 +334,7 @@ impl Spell {
     /// Whether the rejection of a request that was sent then proves that it was to last longer. What
     /// comes long after its end may have met another limit.
     fn is_proved_false(&self, sent: Instant) -> bool {
-        let soon = self.term.length.max(REFUSED_WITHIN);
+        let soon = self.term.length.max(REJECTION_LATENCY);
         self.until <= sent && sent < self.until + soon
     }
 }
@@ -368,18 +344,18 @@ impl Spell {
 impl Term {
     fn new(length: Duration, basis: Basis) -> Self {
         Self {
-            length: length.min(CAP),
+            length: length.min(MAX_COOLDOWN),
             basis,
             floor: Duration::ZERO,
         }
     }
 }
 
-/// When the provider has decided, at the latest, on a request that was sent at `sent` and refused by an
+/// When the provider has decided, at the latest, on a request that was sent at `sent` and rejected by an
 /// answer that came at `now`. Half of the time of a rejection that comes at once is its way back.
 fn decided(sent: Instant, now: Instant) -> Instant {
     match now.saturating_duration_since(sent) {
-        took if took < REFUSED_WITHIN => sent + took / 2,
+        took if took < REJECTION_LATENCY => sent + took / 2,
         _ => now,
     }
 }
@@ -387,7 +363,7 @@ fn decided(sent: Instant, now: Instant) -> Instant {
 /// How long the provider says to wait; zero says "now", and was not true for this request.
 fn hint(rejection: &Rejection) -> Option<Duration> {
     let hint = rejection.retry_after.filter(|hint| !hint.is_zero())?;
-    Some(hint.min(CAP))
+    Some(hint.min(MAX_COOLDOWN))
 }
 
 /// Whether a rejection says what another, at whose end was guessed, does not.
@@ -409,6 +385,14 @@ mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
     use super::*;
+    use crate::quota::timing::LONGEST_GUESS;
+
+    impl Cooldown {
+        fn take(&mut self, now: Instant) {
+            self.reserve(now);
+            self.mark_sent(now, now);
+        }
+    }
 
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -454,7 +438,7 @@ mod tests {
         ];
         for (rejection, expected) in table {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&rejection, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejection, now, now, LONGEST_GUESS);
             assert_eq!(left(&cooldown, now), expected, "{rejection:?}");
         }
     }
@@ -463,8 +447,8 @@ mod tests {
     fn a_later_shorter_rejection_does_not_shorten_it() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(Some(60)), now, now, LONGEST_GUESS);
-        cooldown.refuse(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
+        cooldown.reject(&limited(Some(60)), now, now, LONGEST_GUESS);
+        cooldown.reject(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
         assert_eq!(left(&cooldown, now + secs(1)), secs(59));
     }
 
@@ -472,7 +456,7 @@ mod tests {
     fn what_was_set_aside_goes_stale_by_a_rejection_since_while_that_lasts() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
+        cooldown.reject(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
         let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
         assert!(is_stale(0, 2));
         assert!(is_stale(1, 2));
@@ -484,11 +468,11 @@ mod tests {
     fn a_success_clears_it_only_if_it_was_sent_after_the_rejection_came() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(None), now, now + secs(2), LONGEST_GUESS);
+        cooldown.reject(&limited(None), now, now + secs(2), LONGEST_GUESS);
         cooldown.succeed(now + secs(1));
         assert_eq!(left(&cooldown, now + secs(2)), secs(1));
         cooldown.succeed(now + secs(3));
-        cooldown.refuse(&limited(None), now + secs(4), now + secs(4), LONGEST_GUESS);
+        cooldown.reject(&limited(None), now + secs(4), now + secs(4), LONGEST_GUESS);
         assert_eq!(
             left(&cooldown, now + secs(4)),
             secs(1),
@@ -502,7 +486,7 @@ mod tests {
         let at = |millis| now + Duration::from_millis(millis);
         for (hint, ends) in [(None, true), (Some(1), false)] {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&limited(hint), now, at(50), LONGEST_GUESS);
+            cooldown.reject(&limited(hint), now, at(50), LONGEST_GUESS);
             cooldown.succeed(at(20));
             assert!(cooldown.ends_at(at(350)).is_some(), "it was let in before");
             cooldown.succeed(at(30));
@@ -516,19 +500,19 @@ mod tests {
         let mut now = Instant::now();
         let mut cooldown = Cooldown::default();
         for _ in 0..10 {
-            cooldown.refuse(&rejected, now, now + secs(1), LONGEST_GUESS);
+            cooldown.reject(&rejected, now, now + secs(1), LONGEST_GUESS);
         }
         now += secs(1);
         let mut lengths = vec![left(&cooldown, now).as_secs()];
         for _ in 0..12 {
             now += left(&cooldown, now) + secs(1);
-            cooldown.refuse(&rejected, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejected, now, now, LONGEST_GUESS);
             lengths.push(left(&cooldown, now).as_secs());
         }
         assert_eq!(lengths[..5], [60, 120, 240, 480, 960]);
         assert_eq!(lengths.last(), Some(&(24 * 60 * 60)));
         cooldown.succeed(now + secs(1));
-        cooldown.refuse(&rejected, now + secs(2), now + secs(2), LONGEST_GUESS);
+        cooldown.reject(&rejected, now + secs(2), now + secs(2), LONGEST_GUESS);
         assert_eq!(left(&cooldown, now + secs(2)), secs(60));
     }
 
@@ -538,11 +522,11 @@ mod tests {
         let mut cooldown = Cooldown::default();
         for tenth in 0..10 {
             let at = now + Duration::from_millis(100) * tenth;
-            cooldown.refuse(&limited(None), at, at, LONGEST_GUESS);
+            cooldown.reject(&limited(None), at, at, LONGEST_GUESS);
         }
         let at = now + Duration::from_millis(900);
         assert_eq!(left(&cooldown, at), Duration::from_millis(100));
-        cooldown.refuse(&limited(Some(30)), at, at, LONGEST_GUESS);
+        cooldown.reject(&limited(Some(30)), at, at, LONGEST_GUESS);
         assert_eq!(
             left(&cooldown, at),
             secs(30),
@@ -554,13 +538,13 @@ mod tests {
     fn a_probe_that_did_not_go_out_has_found_out_nothing() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.refuse(&limited(None), now, now, LONGEST_GUESS);
+        cooldown.reject(&limited(None), now, now, LONGEST_GUESS);
         let end = now + secs(1);
         cooldown.take(end);
         cooldown.take(end + secs(1));
-        cooldown.give_back(end + secs(1));
+        cooldown.release(end + secs(1));
         assert_eq!(cooldown.gate(end + secs(2)), Gate::Open, "the first is out");
-        cooldown.give_back(end);
+        cooldown.release(end);
         assert_eq!(cooldown.gate(end + secs(2)), Gate::Probe);
     }
 
@@ -569,7 +553,7 @@ mod tests {
         let now = Instant::now();
         let cooled = |hint| {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&limited(hint), now, now, LONGEST_GUESS);
+            cooldown.reject(&limited(hint), now, now, LONGEST_GUESS);
             cooldown
         };
         assert_eq!(
@@ -583,16 +567,16 @@ mod tests {
         guessed.take(now + secs(1));
         assert_eq!(guessed.gate(now + secs(1)), Gate::Probed(now + secs(2)));
         assert_eq!(guessed.gate(now + secs(2)), Gate::Open);
-        guessed.refuse(&limited(None), now + secs(1), now + secs(2), LONGEST_GUESS);
+        guessed.reject(&limited(None), now + secs(1), now + secs(2), LONGEST_GUESS);
         assert_eq!(guessed.gate(now + secs(2)), Gate::Closed(now + secs(2 + 2)));
         assert_eq!(guessed.gate(now + secs(4)), Gate::Probe);
     }
 
-    /// How long it lasts each time that the request sent at its end is refused at once.
+    /// How long it lasts each time that the request sent at its end is rejected at once.
     fn lengths(rejection: &Rejection, longest_guess: Duration, count: usize) -> Vec<Duration> {
         let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
         let lengths = (0..count).map(|_| {
-            cooldown.refuse(rejection, now, now, longest_guess);
+            cooldown.reject(rejection, now, now, longest_guess);
             let length = left(&cooldown, now);
             now += length;
             length
@@ -613,7 +597,7 @@ mod tests {
         let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
         let short = Duration::from_millis(800);
         assert_eq!(lengths_up_to(short), [short; 3]);
-        assert_eq!(lengths_up_to(Duration::ZERO), [LEAST_GUESS; 3]);
+        assert_eq!(lengths_up_to(Duration::ZERO), [MIN_LONGEST_GUESS; 3]);
     }
 
     #[test]
@@ -642,23 +626,23 @@ mod tests {
             ..limited(None)
         };
         let mut twice = Cooldown::default();
-        twice.refuse(&tiny, now, now, LONGEST_GUESS);
+        twice.reject(&tiny, now, now, LONGEST_GUESS);
         let end = now + Duration::from_millis(1);
-        twice.refuse(&tiny, end, end, LONGEST_GUESS);
-        assert_eq!(left(&twice, end), FALSE_HINT);
+        twice.reject(&tiny, end, end, LONGEST_GUESS);
+        assert_eq!(left(&twice, end), FALSE_HINT_FLOOR);
         let said = twice.end(end).unwrap().rejection.retry_after;
         assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
         let after = end + Duration::from_millis(1);
         assert_eq!(twice.end(after).unwrap().rejection.retry_after, None);
 
         let mut after_success = twice.clone();
-        after_success.succeed(end + FALSE_HINT);
-        let later = end + FALSE_HINT + Duration::from_millis(10);
-        after_success.refuse(&tiny, later, later, LONGEST_GUESS);
+        after_success.succeed(end + FALSE_HINT_FLOOR);
+        let later = end + FALSE_HINT_FLOOR + Duration::from_millis(10);
+        after_success.reject(&tiny, later, later, LONGEST_GUESS);
         assert_eq!(left(&after_success, later), Duration::from_millis(1));
 
         let later = end + secs(10);
-        twice.refuse(&tiny, later, later, LONGEST_GUESS);
+        twice.reject(&tiny, later, later, LONGEST_GUESS);
         assert_eq!(left(&twice, later), Duration::from_millis(1));
     }
 
@@ -667,7 +651,7 @@ mod tests {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         for answer in 1..=20 {
-            cooldown.refuse(
+            cooldown.reject(
                 &limited(Some(2)),
                 now,
                 now + Duration::from_millis(answer),
@@ -687,7 +671,7 @@ mod tests {
         let now = Instant::now();
         let cooled = |rejection: Rejection| {
             let mut cooldown = Cooldown::default();
-            cooldown.refuse(&rejection, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejection, now, now, LONGEST_GUESS);
             cooldown
         };
         assert!(!cooled(limited(Some(5))).allows_early_probe(now));
@@ -707,7 +691,7 @@ mod tests {
     enum Event {
         Pass(u64),
         Take,
-        /// A request that was sent so long ago was refused.
+        /// A request that was sent so long ago was rejected.
         Refuse(Rejection, u64),
         Succeed(u64),
     }
@@ -760,7 +744,7 @@ mod tests {
                     Event::Pass(time) => now += millis(time),
                     Event::Take => cooldown.take(now),
                     Event::Refuse(rejection, ago) => {
-                        cooldown.refuse(&rejection, now - millis(ago), now, longest_guess);
+                        cooldown.reject(&rejection, now - millis(ago), now, longest_guess);
                         rejected_at = Some(now);
                     }
                     Event::Succeed(ago) => {
@@ -777,7 +761,7 @@ mod tests {
                 }
                 let after = cooldown.ends_at(now);
                 prop_assert!(after >= before.filter(|end| *end > now), "{before:?} {after:?}");
-                prop_assert!(after.is_none_or(|end| end <= now + CAP));
+                prop_assert!(after.is_none_or(|end| end <= now + MAX_COOLDOWN));
                 match cooldown.gate(now) {
                     Gate::Closed(until) | Gate::Unusable(until) => {
                         prop_assert_eq!(Some(until), after);
