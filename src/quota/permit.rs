@@ -11,6 +11,8 @@ pub(crate) struct Reservation<I, S> {
     pub(crate) candidate: I,
     pub(crate) scope: S,
     pub(super) reserved: Instant,
+    /// When the limits counted it as sent, if they did.
+    pub(super) counted: Option<Instant>,
     /// When the request is sent.
     pub(crate) sent: Instant,
     /// Whether it tests before the end of a guess if that is too long.

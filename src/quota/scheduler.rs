@@ -128,6 +128,14 @@ impl<C: Candidates> Clone for Scheduler<C> {
     }
 }
 
+#[cfg(test)]
+impl<C: Candidates> Scheduler<C> {
+    /// Returns how often the lock was taken.
+    pub(crate) fn locked(&self) -> usize {
+        self.0.locked()
+    }
+}
+
 // === impl Inner ===
 
 impl<C: Candidates> Inner<C> {

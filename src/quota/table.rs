@@ -81,6 +81,7 @@ pub(crate) trait LimitTable {
             candidate,
             scope,
             reserved: now,
+            counted: None,
             sent: now,
             is_early_probe: false,
         }
@@ -88,9 +89,8 @@ pub(crate) trait LimitTable {
 
     /// Notes that the request of a reservation is sent now.
     fn mark_sent<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>, now: Instant) {
-        reservation.sent = now;
-        let reserved = reservation.reserved;
-        self.for_each_mut(reservation.scope, |limit, _| limit.mark_sent(reserved, now));
+        (reservation.counted, reservation.sent) = (Some(now), now);
+        self.for_each_mut(reservation.scope, |limit, _| limit.mark_sent(now));
     }
 
     /// Notes that the request tests if a guess is too long.
@@ -105,7 +105,7 @@ pub(crate) trait LimitTable {
             if is_abandoned {
                 limit.abandon(reservation.sent);
             }
-            limit.release(reservation.reserved, reservation.sent);
+            limit.release(reservation.counted);
             if reservation.is_early_probe {
                 limit.end_early_probe();
             }

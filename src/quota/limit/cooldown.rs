@@ -35,8 +35,6 @@ struct Period {
     term: Term,
     /// When a window as long as the longest guess ends that began no later than the first of these guesses.
     window_end: Instant,
-    /// The first request after its end, if that was a guess.
-    probe: Option<Probe>,
 }
 
 /// How long a cooldown lasts.
@@ -58,25 +56,14 @@ enum Basis {
     Recheck,
 }
 
-/// A request that finds out whether a cooldown is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probe {
-    /// It was to go out then, and waits for the client.
-    SetAside(Instant),
-    /// It went out then.
-    Out(Instant),
-}
-
-/// What may go out by it.
+/// What a cooldown lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     Open,
-    /// It has ended at a guess: one request should find out before many go.
-    Probe,
-    /// That is out; more at that time, or after its answer.
-    Probed(Instant),
+    /// It ended then at a guess: one request should find out whether that was right before many are sent.
+    Unproven(Instant),
     Closed(Instant),
-    /// Closed, and not by a limit that ends with time: checked again then.
+    /// Closed, and time alone does not open it: checked again then.
     Unusable(Instant),
 }
 
@@ -122,16 +109,14 @@ impl Cooldown {
                 Basis::Recheck => Gate::Unusable(period.until),
                 Basis::Hint | Basis::Guess => Gate::Closed(period.until),
             },
-            Some(period) if period.term.basis != Basis::Hint => match period.probe {
-                None => Gate::Probe,
-                Some(Probe::SetAside(_)) => Gate::Probed(now + REJECTION_LATENCY),
-                Some(Probe::Out(at)) if now < at + REJECTION_LATENCY => {
-                    Gate::Probed(at + REJECTION_LATENCY)
-                }
-                Some(Probe::Out(_)) => Gate::Open,
-            },
+            Some(period) if period.term.basis != Basis::Hint => Gate::Unproven(period.until),
             _ => Gate::Open,
         }
+    }
+
+    /// Returns when the last cooldown ended, or ends.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.period.as_ref().map(|period| period.until)
     }
 
     /// Whether a request may find out now whether a guess is too long: one at a time.
@@ -155,44 +140,20 @@ impl Cooldown {
         self.early_probes = self.early_probes.saturating_sub(1);
     }
 
-    /// Makes the first request after its end the probe; it waits to be sent.
-    pub(super) fn reserve(&mut self, now: Instant) {
-        let period = self.period.as_mut().filter(|period| period.until <= now);
-        if let Some(period) = period {
-            period.probe.get_or_insert(Probe::SetAside(now));
-        }
-    }
-
-    /// It goes out now.
-    pub(super) fn mark_sent(&mut self, taken: Instant, now: Instant) {
-        self.replace(Probe::SetAside(taken), Some(Probe::Out(now)));
-    }
-
-    /// The request that was taken, or went out, at `moment` is over. If its answer has not ended the
-    /// cooldown, or begun another, it has found out nothing: the next request is the probe.
-    pub(super) fn release(&mut self, moment: Instant) {
-        self.replace(Probe::SetAside(moment), None);
-        self.replace(Probe::Out(moment), None);
-    }
-
-    fn replace(&mut self, old: Probe, new: Option<Probe>) {
-        let period = self.period.as_mut();
-        if let Some(period) = period.filter(|period| period.probe == Some(old)) {
-            period.probe = new;
-        }
-    }
-
-    /// A request sent at `sent` was rejected; a cooldown only ever grows by it.
+    /// Records a rejection of a request that was sent at `sent`, which only ever prolongs a cooldown.
+    ///
+    /// `has_passed` if it was sent well after the first request since the last cooldown, which was not
+    /// rejected.
     pub(super) fn reject(
         &mut self,
         rejection: &Rejection,
-        sent: Instant,
-        now: Instant,
+        has_passed: bool,
+        (sent, now): (Instant, Instant),
         longest_guess: Duration,
     ) {
         let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
         let window_end = self.window_end().unwrap_or(now + longest_guess);
-        let mut term = self.next_term(rejection, sent, longest_guess);
+        let mut term = self.next_term(rejection, has_passed, sent, longest_guess);
         if term.basis == Basis::Guess && now < window_end {
             // A longer guess would only idle through the next window.
             term.length = term.length.min(window_end - now).max(term.floor);
@@ -218,7 +179,6 @@ impl Cooldown {
                     until,
                     term,
                     window_end,
-                    probe: None,
                 });
             }
         }
@@ -250,7 +210,14 @@ impl Cooldown {
     }
 
     /// How long the next cooldown is to last.
-    fn next_term(&self, rejection: &Rejection, sent: Instant, longest_guess: Duration) -> Term {
+    fn next_term(
+        &self,
+        rejection: &Rejection,
+        has_passed: bool,
+        sent: Instant,
+        longest_guess: Duration,
+    ) -> Term {
+        let doubled = |first| self.doubled(rejection, has_passed, sent, first);
         let recheck = |length| Term::new(length, Basis::Recheck);
         match (rejection.reason, hint(rejection)) {
             // OpenRouter's budget of what is in flight says in how many seconds there is more.
@@ -258,17 +225,17 @@ impl Cooldown {
                 self.hinted(hint, sent, longest_guess)
             }
             (Reason::QuotaExhausted, hint) => {
-                let guess = self.doubled(rejection, sent, QUOTA_RECHECK);
+                let guess = doubled(QUOTA_RECHECK);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (Reason::KeyRejected, hint) => {
-                let guess = self.doubled(rejection, sent, KEY_RECHECK);
+                let guess = doubled(KEY_RECHECK);
                 recheck(guess.max(hint.unwrap_or_default()))
             }
             (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
             (_, None) if is_of_a_day(rejection) => recheck(QUOTA_RECHECK),
             (_, None) => {
-                let guess = self.doubled(rejection, sent, FIRST_GUESS);
+                let guess = doubled(FIRST_GUESS);
                 Term::new(guess.min(longest_guess), Basis::Guess)
             }
         }
@@ -303,13 +270,18 @@ impl Cooldown {
 
     /// `first`, or twice the last if the request was sent after that was over and before anything had
     /// passed: the many requests that were in flight when it began are one rejection.
-    fn doubled(&self, rejection: &Rejection, sent: Instant, first: Duration) -> Duration {
+    fn doubled(
+        &self,
+        rejection: &Rejection,
+        has_passed: bool,
+        sent: Instant,
+        first: Duration,
+    ) -> Duration {
         let same = |period: &&Period| {
             period.term.basis != Basis::Hint && period.rejection.reason == rejection.reason
         };
-        let passed = |probe| matches!(probe, Probe::Out(at) if sent > at + REJECTION_LATENCY);
         match self.period.as_ref().filter(same) {
-            Some(period) if period.probe.is_some_and(passed) => first,
+            Some(_) if has_passed => first,
             Some(period) if sent >= period.until => period.term.length.saturating_mul(2).max(first),
             Some(period) => period.term.length,
             None => first,
@@ -387,13 +359,6 @@ mod tests {
     use super::*;
     use crate::quota::timing::LONGEST_GUESS;
 
-    impl Cooldown {
-        fn take(&mut self, now: Instant) {
-            self.reserve(now);
-            self.mark_sent(now, now);
-        }
-    }
-
     fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
     }
@@ -438,7 +403,7 @@ mod tests {
         ];
         for (rejection, expected) in table {
             let mut cooldown = Cooldown::default();
-            cooldown.reject(&rejection, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejection, false, (now, now), LONGEST_GUESS);
             assert_eq!(left(&cooldown, now), expected, "{rejection:?}");
         }
     }
@@ -447,8 +412,13 @@ mod tests {
     fn a_later_shorter_rejection_does_not_shorten_it() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.reject(&limited(Some(60)), now, now, LONGEST_GUESS);
-        cooldown.reject(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
+        cooldown.reject(&limited(Some(60)), false, (now, now), LONGEST_GUESS);
+        cooldown.reject(
+            &limited(Some(5)),
+            false,
+            (now, now + secs(1)),
+            LONGEST_GUESS,
+        );
         assert_eq!(left(&cooldown, now + secs(1)), secs(59));
     }
 
@@ -456,7 +426,12 @@ mod tests {
     fn what_was_set_aside_goes_stale_by_a_rejection_since_while_that_lasts() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.reject(&limited(Some(5)), now, now + secs(1), LONGEST_GUESS);
+        cooldown.reject(
+            &limited(Some(5)),
+            false,
+            (now, now + secs(1)),
+            LONGEST_GUESS,
+        );
         let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
         assert!(is_stale(0, 2));
         assert!(is_stale(1, 2));
@@ -468,11 +443,16 @@ mod tests {
     fn a_success_clears_it_only_if_it_was_sent_after_the_rejection_came() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
-        cooldown.reject(&limited(None), now, now + secs(2), LONGEST_GUESS);
+        cooldown.reject(&limited(None), false, (now, now + secs(2)), LONGEST_GUESS);
         cooldown.succeed(now + secs(1));
         assert_eq!(left(&cooldown, now + secs(2)), secs(1));
         cooldown.succeed(now + secs(3));
-        cooldown.reject(&limited(None), now + secs(4), now + secs(4), LONGEST_GUESS);
+        cooldown.reject(
+            &limited(None),
+            false,
+            (now + secs(4), now + secs(4)),
+            LONGEST_GUESS,
+        );
         assert_eq!(
             left(&cooldown, now + secs(4)),
             secs(1),
@@ -486,7 +466,7 @@ mod tests {
         let at = |millis| now + Duration::from_millis(millis);
         for (hint, ends) in [(None, true), (Some(1), false)] {
             let mut cooldown = Cooldown::default();
-            cooldown.reject(&limited(hint), now, at(50), LONGEST_GUESS);
+            cooldown.reject(&limited(hint), false, (now, at(50)), LONGEST_GUESS);
             cooldown.succeed(at(20));
             assert!(cooldown.ends_at(at(350)).is_some(), "it was let in before");
             cooldown.succeed(at(30));
@@ -500,19 +480,24 @@ mod tests {
         let mut now = Instant::now();
         let mut cooldown = Cooldown::default();
         for _ in 0..10 {
-            cooldown.reject(&rejected, now, now + secs(1), LONGEST_GUESS);
+            cooldown.reject(&rejected, false, (now, now + secs(1)), LONGEST_GUESS);
         }
         now += secs(1);
         let mut lengths = vec![left(&cooldown, now).as_secs()];
         for _ in 0..12 {
             now += left(&cooldown, now) + secs(1);
-            cooldown.reject(&rejected, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejected, false, (now, now), LONGEST_GUESS);
             lengths.push(left(&cooldown, now).as_secs());
         }
         assert_eq!(lengths[..5], [60, 120, 240, 480, 960]);
         assert_eq!(lengths.last(), Some(&(24 * 60 * 60)));
         cooldown.succeed(now + secs(1));
-        cooldown.reject(&rejected, now + secs(2), now + secs(2), LONGEST_GUESS);
+        cooldown.reject(
+            &rejected,
+            false,
+            (now + secs(2), now + secs(2)),
+            LONGEST_GUESS,
+        );
         assert_eq!(left(&cooldown, now + secs(2)), secs(60));
     }
 
@@ -522,11 +507,11 @@ mod tests {
         let mut cooldown = Cooldown::default();
         for tenth in 0..10 {
             let at = now + Duration::from_millis(100) * tenth;
-            cooldown.reject(&limited(None), at, at, LONGEST_GUESS);
+            cooldown.reject(&limited(None), false, (at, at), LONGEST_GUESS);
         }
         let at = now + Duration::from_millis(900);
         assert_eq!(left(&cooldown, at), Duration::from_millis(100));
-        cooldown.reject(&limited(Some(30)), at, at, LONGEST_GUESS);
+        cooldown.reject(&limited(Some(30)), false, (at, at), LONGEST_GUESS);
         assert_eq!(
             left(&cooldown, at),
             secs(30),
@@ -535,48 +520,29 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_did_not_go_out_has_found_out_nothing() {
-        let now = Instant::now();
-        let mut cooldown = Cooldown::default();
-        cooldown.reject(&limited(None), now, now, LONGEST_GUESS);
-        let end = now + secs(1);
-        cooldown.take(end);
-        cooldown.take(end + secs(1));
-        cooldown.release(end + secs(1));
-        assert_eq!(cooldown.gate(end + secs(2)), Gate::Open, "the first is out");
-        cooldown.release(end);
-        assert_eq!(cooldown.gate(end + secs(2)), Gate::Probe);
-    }
-
-    #[test]
-    fn only_a_guess_needs_a_probe_and_what_is_not_refused_at_once_has_passed() {
+    fn only_a_cooldown_that_ends_at_a_guess_needs_proof() {
         let now = Instant::now();
         let cooled = |hint| {
             let mut cooldown = Cooldown::default();
-            cooldown.reject(&limited(hint), now, now, LONGEST_GUESS);
+            cooldown.reject(&limited(hint), false, (now, now), LONGEST_GUESS);
             cooldown
         };
-        assert_eq!(
-            cooled(Some(5)).gate(now + secs(1)),
-            Gate::Closed(now + secs(5))
-        );
-        assert_eq!(cooled(Some(5)).gate(now + secs(5)), Gate::Open);
+        let (at, end) = (|secs_| now + secs(secs_), cooled(Some(5)));
+        assert_eq!(end.gate(at(1)), Gate::Closed(at(5)));
+        assert_eq!(end.gate(at(5)), Gate::Open);
 
         let mut guessed = cooled(None);
-        assert_eq!(guessed.gate(now + secs(1)), Gate::Probe);
-        guessed.take(now + secs(1));
-        assert_eq!(guessed.gate(now + secs(1)), Gate::Probed(now + secs(2)));
-        assert_eq!(guessed.gate(now + secs(2)), Gate::Open);
-        guessed.reject(&limited(None), now + secs(1), now + secs(2), LONGEST_GUESS);
-        assert_eq!(guessed.gate(now + secs(2)), Gate::Closed(now + secs(2 + 2)));
-        assert_eq!(guessed.gate(now + secs(4)), Gate::Probe);
+        assert_eq!(guessed.gate(at(1)), Gate::Unproven(at(1)));
+        guessed.reject(&limited(None), false, (at(1), at(2)), LONGEST_GUESS);
+        assert_eq!(guessed.gate(at(2)), Gate::Closed(at(4)));
+        assert_eq!(guessed.gate(at(4)), Gate::Unproven(at(4)));
     }
 
     /// How long it lasts each time that the request sent at its end is rejected at once.
     fn lengths(rejection: &Rejection, longest_guess: Duration, count: usize) -> Vec<Duration> {
         let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
         let lengths = (0..count).map(|_| {
-            cooldown.reject(rejection, now, now, longest_guess);
+            cooldown.reject(rejection, false, (now, now), longest_guess);
             let length = left(&cooldown, now);
             now += length;
             length
@@ -626,9 +592,9 @@ mod tests {
             ..limited(None)
         };
         let mut twice = Cooldown::default();
-        twice.reject(&tiny, now, now, LONGEST_GUESS);
+        twice.reject(&tiny, false, (now, now), LONGEST_GUESS);
         let end = now + Duration::from_millis(1);
-        twice.reject(&tiny, end, end, LONGEST_GUESS);
+        twice.reject(&tiny, false, (end, end), LONGEST_GUESS);
         assert_eq!(left(&twice, end), FALSE_HINT_FLOOR);
         let said = twice.end(end).unwrap().rejection.retry_after;
         assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
@@ -638,11 +604,11 @@ mod tests {
         let mut after_success = twice.clone();
         after_success.succeed(end + FALSE_HINT_FLOOR);
         let later = end + FALSE_HINT_FLOOR + Duration::from_millis(10);
-        after_success.reject(&tiny, later, later, LONGEST_GUESS);
+        after_success.reject(&tiny, false, (later, later), LONGEST_GUESS);
         assert_eq!(left(&after_success, later), Duration::from_millis(1));
 
         let later = end + secs(10);
-        twice.reject(&tiny, later, later, LONGEST_GUESS);
+        twice.reject(&tiny, false, (later, later), LONGEST_GUESS);
         assert_eq!(left(&twice, later), Duration::from_millis(1));
     }
 
@@ -651,12 +617,8 @@ mod tests {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         for answer in 1..=20 {
-            cooldown.reject(
-                &limited(Some(2)),
-                now,
-                now + Duration::from_millis(answer),
-                LONGEST_GUESS,
-            );
+            let when = (now, now + Duration::from_millis(answer));
+            cooldown.reject(&limited(Some(2)), false, when, LONGEST_GUESS);
         }
         let at = now + Duration::from_millis(20);
         assert_eq!(left(&cooldown, at), secs(2));
@@ -671,7 +633,7 @@ mod tests {
         let now = Instant::now();
         let cooled = |rejection: Rejection| {
             let mut cooldown = Cooldown::default();
-            cooldown.reject(&rejection, now, now, LONGEST_GUESS);
+            cooldown.reject(&rejection, false, (now, now), LONGEST_GUESS);
             cooldown
         };
         assert!(!cooled(limited(Some(5))).allows_early_probe(now));
@@ -690,7 +652,6 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Event {
         Pass(u64),
-        Take,
         /// A request that was sent so long ago was rejected.
         Refuse(Rejection, u64),
         Succeed(u64),
@@ -718,7 +679,6 @@ mod tests {
         prop_oneof![
             2 => (0..400_000_u64).prop_map(Event::Pass),
             1 => (0..100_000_000_u64).prop_map(Event::Pass),
-            1 => Just(Event::Take),
             3 => (rejection, 0..90_000_u64).prop_map(|(rejection, ago)| Event::Refuse(rejection, ago)),
             1 => (0..90_000_u64).prop_map(Event::Succeed),
         ]
@@ -742,9 +702,8 @@ mod tests {
                 let is_guess = cooldown.allows_early_probe(now);
                 match event {
                     Event::Pass(time) => now += millis(time),
-                    Event::Take => cooldown.take(now),
                     Event::Refuse(rejection, ago) => {
-                        cooldown.reject(&rejection, now - millis(ago), now, longest_guess);
+                        cooldown.reject(&rejection, false, (now - millis(ago), now), longest_guess);
                         rejected_at = Some(now);
                     }
                     Event::Succeed(ago) => {
@@ -766,8 +725,7 @@ mod tests {
                     Gate::Closed(until) | Gate::Unusable(until) => {
                         prop_assert_eq!(Some(until), after);
                     }
-                    Gate::Probed(at) => prop_assert!(after.is_none() && at > now),
-                    Gate::Open | Gate::Probe => prop_assert!(after.is_none()),
+                    Gate::Open | Gate::Unproven(_) => prop_assert!(after.is_none()),
                 }
             }
         }

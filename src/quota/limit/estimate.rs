@@ -51,7 +51,9 @@ impl Estimate {
         self.roll(now);
         match self.capacity.or(typical) {
             Some(capacity) => {
-                let in_flight = self.opened.map_or(0, |opened| in_flight.since(opened));
+                let in_flight = self
+                    .opened
+                    .map_or(in_flight.reserved(), |opened| in_flight.since(opened));
                 // One more than is known to pass finds out whether there is more by now, then two, then four.
                 let beyond = self.passed.saturating_sub(capacity);
                 let ceiling = self.passed.max(capacity).saturating_add(beyond + 1);

@@ -1,4 +1,4 @@
-//! What is in flight, by when it went out. Pure.
+//! The requests in flight, by when they were sent. Pure.
 
 use std::collections::VecDeque;
 
@@ -8,30 +8,48 @@ use crate::quota::timing::SEND_RESOLUTION;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight {
-    /// How many went out from each moment on, the oldest first.
+    /// How many have a place and were not sent yet.
+    reserved: u64,
+    /// How many were sent from each moment on, the oldest first.
     sent: VecDeque<(Instant, u64)>,
-    all: u64,
+    /// How many were sent.
+    all_sent: u64,
 }
 
 // === impl InFlight ===
 
 impl InFlight {
     pub(super) fn all(&self) -> u64 {
-        self.all
+        self.reserved + self.all_sent
     }
 
-    /// Those that may have gone out after `moment`, or so shortly before that they may have arrived after it.
+    pub(super) fn reserved(&self) -> u64 {
+        self.reserved
+    }
+
+    /// Returns how many are sent after `moment`, or so shortly before that they may arrive after it.
     pub(super) fn since(&self, moment: Instant) -> u64 {
         let after = |from: &Instant| *from + SEND_RESOLUTION * 2 > moment;
         let sent = self.sent.iter().rev();
-        sent.take_while(|(from, _)| after(from))
-            .map(|(_, count)| count)
-            .sum()
+        let sent = sent.take_while(|(from, _)| after(from));
+        self.reserved + sent.map(|(_, count)| count).sum::<u64>()
     }
 
-    /// A task that was held up between the clock and the lock comes with a `now` that is past already.
-    pub(super) fn add(&mut self, now: Instant) {
-        self.all += 1;
+    /// Returns when the first was sent of those that were not sent before `moment`.
+    pub(super) fn first_since(&self, moment: Instant) -> Option<Instant> {
+        let mut sent = self.sent.iter().map(|(from, _)| *from);
+        sent.find(|from| *from + SEND_RESOLUTION > moment)
+    }
+
+    pub(super) fn reserve(&mut self) {
+        self.reserved += 1;
+    }
+
+    /// Sends one that was reserved. A task that was held up between the clock and the lock comes with a
+    /// `now` in the past.
+    pub(super) fn send(&mut self, now: Instant) {
+        self.reserved = self.reserved.saturating_sub(1);
+        self.all_sent += 1;
         let after = self.after(now);
         match after.checked_sub(1).and_then(|at| self.sent.get_mut(at)) {
             Some((from, count)) if now < *from + SEND_RESOLUTION => *count += 1,
@@ -39,21 +57,25 @@ impl InFlight {
         }
     }
 
-    /// One that went out at `sent` has come back.
-    pub(super) fn remove(&mut self, sent: Instant) {
-        self.all = self.all.saturating_sub(1);
+    /// Removes one that was sent at `sent`, or that was only reserved.
+    pub(super) fn remove(&mut self, sent: Option<Instant>) {
+        let Some(sent) = sent else {
+            self.reserved = self.reserved.saturating_sub(1);
+            return;
+        };
         let Some(at) = self.after(sent).checked_sub(1) else {
             return;
         };
         if let Some((_, count)) = self.sent.get_mut(at) {
-            *count = count.saturating_sub(1);
+            self.all_sent -= 1;
+            *count -= 1;
             if *count == 0 {
                 self.sent.remove(at);
             }
         }
     }
 
-    /// The place after those that went out at `moment` or before.
+    /// Returns the index after those that were sent at `moment` or before.
     fn after(&self, moment: Instant) -> usize {
         match self.sent.back() {
             Some((newest, _)) if moment < *newest => {
@@ -67,7 +89,7 @@ impl InFlight {
 #[cfg(test)]
 impl InFlight {
     pub(super) fn of_all_times(&self) -> u64 {
-        self.sent.iter().map(|(_, count)| count).sum()
+        self.reserved + self.sent.iter().map(|(_, count)| count).sum::<u64>()
     }
 }
 
@@ -79,21 +101,28 @@ mod tests {
 
     use super::*;
 
+    impl InFlight {
+        fn take(&mut self, now: Instant) {
+            self.reserve();
+            self.send(now);
+        }
+    }
+
     #[test]
     fn what_went_out_well_before_a_moment_does_not_count_after_it() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut in_flight = InFlight::default();
         for millis in [0, 10, 5_000, 5_900, 6_100] {
-            in_flight.add(at(millis));
+            in_flight.take(at(millis));
         }
         assert_eq!(in_flight.all(), 5);
         assert_eq!(in_flight.since(at(0)), 5);
         assert_eq!(in_flight.since(at(3_000)), 3);
         assert_eq!(in_flight.since(at(20_000)), 0);
-        in_flight.remove(at(5_900));
-        in_flight.remove(at(0));
-        in_flight.remove(at(10));
+        in_flight.remove(Some(at(5_900)));
+        in_flight.remove(Some(at(0)));
+        in_flight.remove(Some(at(10)));
         assert_eq!((in_flight.all(), in_flight.since(at(0))), (2, 2));
         assert_eq!(in_flight.since(at(7_050)), 1);
     }
@@ -102,10 +131,10 @@ mod tests {
     fn one_that_is_never_answered_does_not_keep_what_came_back() {
         let start = Instant::now();
         let mut in_flight = InFlight::default();
-        in_flight.add(start);
+        in_flight.take(start);
         for second in 2..1_000 {
-            in_flight.add(start + Duration::from_secs(second));
-            in_flight.remove(start + Duration::from_secs(second));
+            in_flight.take(start + Duration::from_secs(second));
+            in_flight.remove(Some(start + Duration::from_secs(second)));
         }
         assert_eq!((in_flight.sent.len(), in_flight.all()), (1, 1));
     }
@@ -116,12 +145,12 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let mut in_flight = InFlight::default();
         for millis in [0, 5_000, 4_998] {
-            in_flight.add(at(millis));
+            in_flight.take(at(millis));
         }
-        in_flight.remove(at(4_998));
-        in_flight.remove(at(5_000));
+        in_flight.remove(Some(at(4_998)));
+        in_flight.remove(Some(at(5_000)));
         assert_eq!((in_flight.all(), in_flight.since(at(4_000))), (1, 0));
-        in_flight.remove(at(0));
+        in_flight.remove(Some(at(0)));
         assert!(in_flight.sent.is_empty());
     }
 }

@@ -15,7 +15,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::rejection::{Bucket, Dimension, Reason, Rejection};
+use crate::{
+    quota::timing::REJECTION_LATENCY,
+    rejection::{Bucket, Dimension, Reason, Rejection},
+};
 pub(crate) use capacity::{Capacity, End};
 use cooldown::{Cooldown, Gate};
 use estimate::{Estimate, Headroom};
@@ -44,8 +47,10 @@ impl LimitState {
     ) -> Capacity {
         let probes = match self.cooldown.gate(now) {
             Gate::Open => false,
-            Gate::Probe => true,
-            Gate::Probed(at) => return Capacity::Probing(Some(at)),
+            Gate::Unproven(ended) => match self.probe_ends_at(ended, now) {
+                Some(at) if now < at => return Capacity::Probing(Some(at)),
+                probe => probe.is_none(),
+            },
             Gate::Closed(until) => return Capacity::Closed(until),
             Gate::Unusable(until) => return Capacity::Unusable(until),
         };
@@ -139,6 +144,16 @@ impl LimitState {
         self.cooldown.began_since(moment, now)
     }
 
+    /// Returns until when a rejection of the first request after a cooldown would have come; `None` if there
+    /// is no such request, so that the next is the probe.
+    fn probe_ends_at(&self, ended: Instant, now: Instant) -> Option<Instant> {
+        match self.in_flight.first_since(ended) {
+            Some(sent) => Some(sent + REJECTION_LATENCY),
+            // It still waits to be sent.
+            None => (self.in_flight.reserved() > 0).then_some(now + REJECTION_LATENCY),
+        }
+    }
+
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, now: Instant) {
         if let Some(window) = self.reported.exhausted(traits, now) {
@@ -146,21 +161,18 @@ impl LimitState {
                 .test(window.dimension, window.passed.unwrap_or(0));
             traits.test(window.dimension, now);
         }
-        self.cooldown.reserve(now);
-        self.in_flight.add(now);
+        self.in_flight.reserve();
         self.estimate.sent(now);
     }
 
-    /// Notes that the request of a reservation is sent now.
-    pub(crate) fn mark_sent(&mut self, reserved: Instant, now: Instant) {
-        self.cooldown.mark_sent(reserved, now);
+    /// Sends the request of a reservation.
+    pub(crate) fn mark_sent(&mut self, now: Instant) {
+        self.in_flight.send(now);
     }
 
-    /// Releases the place of a request, whether it was sent or not.
-    pub(crate) fn release(&mut self, reserved: Instant, sent: Instant) {
-        self.in_flight.remove(reserved);
-        self.cooldown.release(reserved);
-        self.cooldown.release(sent);
+    /// Releases the place of a request that was sent at `sent`, or was not.
+    pub(crate) fn release(&mut self, sent: Option<Instant>) {
+        self.in_flight.remove(sent);
     }
 
     /// Counts a sent request whose response nobody will see, because the provider counts it too.
@@ -213,7 +225,13 @@ impl LimitState {
     ) {
         let was_cooling = self.cooldown.ends_at(now).is_some();
         let remaining = self.reported.remaining(traits, |_| 0, now);
-        self.cooldown.reject(rejection, sent, now, longest_guess);
+        let probe = self
+            .cooldown
+            .ended()
+            .and_then(|ended| self.in_flight.first_since(ended));
+        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
+        self.cooldown
+            .reject(rejection, has_passed, (sent, now), longest_guess);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
         if rejection.reason == Reason::RateLimited {
             if let Some(dimension) = self.reported.was_tested(sent) {

@@ -35,20 +35,20 @@ impl Limit {
 
     fn take(&mut self, now: Instant) {
         self.state.reserve(&mut self.traits, now);
-        self.state.mark_sent(now, now);
+        self.state.mark_sent(now);
     }
 
     fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.state.succeeded(&mut self.traits, told.iter(), when);
-        self.state.release(sent, sent);
+        self.state.release(Some(sent));
     }
 
     fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.state
             .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
-        self.state.release(sent, sent);
+        self.state.release(Some(sent));
     }
 }
 
@@ -270,4 +270,43 @@ fn a_rejection_that_comes_while_it_cools_teaches_nothing() {
     limit.succeeded(&[], now, now + DOUBLING_INTERVAL);
     limit.rejected(&guess, &[], now, now + 2 * DOUBLING_INTERVAL);
     assert_eq!(limit.traits.typical, None);
+}
+
+/// A limit whose cooldown of a second, at a guess, has just ended.
+fn after_a_guess(reason: Reason) -> (Instant, Limit) {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.rejected(&Rejection::new(reason), &[], now, now);
+    let end = limit.state.end(&limit.traits, now).expect("a cooldown");
+    (end.at, limit)
+}
+
+#[test]
+fn one_request_probes_a_guess_or_a_rejected_key_and_passes_if_it_is_not_rejected_at_once() {
+    for reason in [Reason::RateLimited, Reason::KeyRejected] {
+        let (end, mut limit) = after_a_guess(reason);
+        assert_eq!(limit.capacity(end), Capacity::Available(1));
+        limit.take(end);
+        let passed = end + secs(1);
+        assert_eq!(limit.capacity(end), Capacity::Probing(Some(passed)));
+        let later = limit.capacity(passed);
+        assert!(
+            matches!(later, Capacity::Available(more) if more > 1),
+            "{later:?}"
+        );
+    }
+}
+
+#[test]
+fn a_probe_that_was_not_sent_has_found_out_nothing() {
+    let (end, mut limit) = after_a_guess(Reason::KeyRejected);
+    limit.state.reserve(&mut limit.traits, end);
+    let later = end + secs(5);
+    let is_probing = |capacity| matches!(capacity, Capacity::Probing(Some(_)));
+    assert!(
+        is_probing(limit.capacity(later)),
+        "it still waits to be sent"
+    );
+    limit.state.release(None);
+    assert_eq!(limit.capacity(later), Capacity::Available(1));
 }
