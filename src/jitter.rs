@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn share_is_all_that_there_is_where_there_is_less_than_the_least() {
+    fn share_is_the_whole_jitter_if_that_is_below_the_least() {
         let most = Duration::from_millis(3);
         for share in [Share(0), Share(u32::MAX)] {
             assert_eq!(share.of(most, Duration::ZERO), most);

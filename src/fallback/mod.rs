@@ -1,25 +1,25 @@
-//! Ask another model, or elsewhere.
+//! Retry with another model, or at another origin.
 //!
-//! 1. The request's own model is asked first. On a rejection that another model may cure (rate
-//!    limited, quota exhausted, overloaded) the same request goes out at once to the next
-//!    [`Target`], each at most once per call, or per wait: one that frees while the call waits may be
-//!    asked again; one that equals the request's own is not asked twice.
-//! 2. A limited target is remembered until its cooldown ends: the hint, or else 1 s, which doubles up to
-//!    [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are refused; an hour
-//!    for a quota that is exhausted, and for a limit by the day or a plan's hours without a hint. Later calls start
-//!    at the first target that is free, and so come back to the preferred one by themselves. All services
-//!    of a layer share this memory.
-//!    What the answers of a target tell is left of it counts as well, so it is left before it refuses,
-//!    unless a key pool further in sees to that. A call that finds every target limited asks the one
-//!    that frees first, or [waits](FallbackLayer::wait_when_exhausted). The
+//! 1. The layer first sends the request as it is. If another model may help (rate limited, quota
+//!    exhausted, overloaded), it sends the same request at once to the next [`Target`]. Each target is used
+//!    at most once per call, or per wait: one that frees while the call waits may be used again. A target
+//!    that equals the request itself is not used twice.
+//! 2. A limited target is on cooldown for the hint, or else for 1 s, which doubles up to
+//!    [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are rejected. The
+//!    cooldown is an hour for an exhausted quota, and for a limit by the day or a plan's hours without a
+//!    hint. Later calls start with the first free target, and so return to the preferred one. All services
+//!    of a layer share these cooldowns.
+//!    What responses report to be left counts as well, so the layer leaves a target before it rejects,
+//!    unless an inner key pool does that. A call that finds every target limited is sent to the one that
+//!    frees first, or [waits](FallbackLayer::wait_when_exhausted) in a queue. The
 //!    [`Rejection`](crate::rejection::Rejection) that leaves this layer has a `retry_after` only if the
-//!    provider has said when the first target frees. A wait that ends at a provider's
-//!    hint takes up to 100 ms longer, at random.
+//!    provider has said when the first target frees. A wait that ends at a provider's hint takes up to
+//!    100 ms longer, at random.
 //!    If the provider says that the key may not use the model, the request goes to the next target too.
-//!    Nothing is remembered then, because another caller's key may use it.
-//! 3. The model is changed where the request names it, and nothing else is:
+//!    This puts no target on cooldown, because another caller's key may use it.
+//! 3. Only the model changes, where the request names it:
 //!
-//!    | where | whose |
+//!    | where | for |
 //!    |---|---|
 //!    | the top-level `"model"` of a JSON body | OpenAI and everything like it, Anthropic |
 //!    | `.../models/{model}:generateContent` | Gemini, Vertex AI |
@@ -35,8 +35,8 @@
 //!
 //!    A body is JSON if it is UTF-8 and one JSON text by the grammar of RFC 8259, without a byte order
 //!    mark. The rest behind the model is checked only when the model is to be changed.
-//! 4. A request that names no model (not JSON, compressed, an array) is sent as it is; the trail says
-//!    so. [`Target::same_model_at`] needs no model and works for every body.
+//! 4. A request that names no model (not JSON, compressed, an array) is sent as it is, and the trail
+//!    says so. [`Target::same_model_at`] needs no model and works for every body.
 //! 5. A target elsewhere gets none of the caller's credentials: `authorization`,
 //!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, every header of which
 //!    a value [is sensitive](http::HeaderValue::is_sensitive), whatever
@@ -47,15 +47,14 @@
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request may say [`Call::without_fallback`](crate::Call::without_fallback).
 //!
-//! A target is asked whatever the path is, so endpoints such as embeddings belong in no layer that
-//! names chat models.
+//! A target is used for every path. Do not route embeddings through a layer whose targets are chat models.
 //!
-//! The request's format is not translated: a target must speak the same one. A request that is
-//! signed (AWS SigV4) must be signed inside this layer, for what is changed is signed otherwise.
+//! The format of the request is not translated: a target must use the same one. If requests are signed (AWS
+//! SigV4), sign them inside this layer, because it changes what is signed.
 //!
-//! Its place in a stack is outside key rotation and inside backoff: another key first, then another
-//! model. [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits further
-//! in does not reach another model that has capacity.
+//! Place it outside key rotation and inside backoff: another key first, then another model.
+//! [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits in an inner layer
+//! does not reach another model that has capacity.
 
 mod decision;
 mod layer;

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_the_request_is_appended_to_the_address() {
+    fn path_of_the_request_is_appended_to_the_address() {
         let at = |address| Target::model("m").at(address).unwrap();
         let request = "https://a.example/v1/chat?alt=sse";
         let table = [
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_absolute_and_has_neither_user_nor_query() {
+    fn address_is_absolute_and_has_neither_user_nor_query() {
         for address in [
             "",
             "/v1",
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_shows_neither_its_headers_nor_its_path() {
+    fn target_shows_neither_its_headers_nor_its_path() {
         let target = Target::model("m")
             .at("https://b.example/tenant-7")
             .unwrap()

@@ -14,7 +14,7 @@ use crate::{
     origin::Origin,
     quota::{
         BoundedMap, Candidates, Capacity, End, Evictable, Forecast, LimitState, LimitTable,
-        Prospect, ProviderTraits, Reservation, Scheduler,
+        ProviderTraits, Reservation, Scheduler, timing::MAX_COOLDOWN,
     },
     rejection::{Bucket, Rejection},
 };
@@ -45,12 +45,9 @@ pub(super) enum Account {
 
 #[derive(Default)]
 pub(super) struct Targets {
-    pub(super) limits: TargetLimits,
+    limits: BoundedMap<TargetId, TargetLimit>,
     random: fastrand::Rng,
 }
-
-#[derive(Default)]
-pub(super) struct TargetLimits(BoundedMap<TargetId, TargetLimit>);
 
 #[derive(Default)]
 struct TargetLimit {
@@ -64,26 +61,11 @@ pub(super) struct Pick {
     pub(super) number: usize,
     /// Where its limit is, if anything is known of it.
     slot: Option<usize>,
-    /// Why the call should rather wait, if it may.
-    pub(super) wait: Option<Wait>,
-}
-
-/// Why a target is not sent to at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// The preferred target has capacity at that time or after a response: enough requests are out to find
-    /// its limit, or it frees in a moment.
-    Preferred(Option<Instant>),
-    /// All targets are limited, and this is when the first frees; `None` if time alone frees none.
-    Limited(Option<Instant>),
-}
-
-/// How long a call may wait.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Allowed {
-    pub(super) since: Instant,
-    /// `None` if the call decides by itself what is too late.
-    pub(super) end: Option<Instant>,
+    /// What the call waits for, if it may: a preferred target that has capacity in a moment or after a
+    /// response, or the first target that frees.
+    pub(super) wait: Option<Forecast>,
+    /// Whether all targets are limited.
+    pub(super) is_limited: bool,
 }
 
 // === impl TargetId ===
@@ -96,93 +78,78 @@ impl Hash for TargetId {
     }
 }
 
-// === impl Pick ===
-
-impl Pick {
-    pub(super) fn is_limited(self) -> bool {
-        matches!(self.wait, Some(Wait::Limited(_)))
-    }
-}
-
-// === impl Wait ===
-
-impl Wait {
-    /// Returns whether a call waits that may wait until `end`.
-    pub(super) fn is_before(self, end: Instant) -> bool {
-        self.forecast().prospect.is_before(end)
-    }
-
-    fn forecast(self) -> Forecast {
-        let (free_at, prospect) = match self {
-            Self::Preferred(None) => (None, Prospect::AnyTime),
-            Self::Limited(None) => (None, Prospect::Never),
-            Self::Preferred(Some(at)) | Self::Limited(Some(at)) => (Some(at), Prospect::At(at)),
-        };
-        Forecast { free_at, prospect }
-    }
-}
-
-// === impl Allowed ===
-
-impl Allowed {
-    fn reaches(self, at: Instant) -> bool {
-        self.end.is_none_or(|end| at < end)
-    }
-}
-
 // === impl Targets ===
 
 impl Targets {
-    /// Returns the best target for a call that may wait, or not; `None` if none is offered.
+    /// Returns the best target for a call that waits since then and may wait until `end`, if at all; `None`
+    /// if no target is offered.
     pub(super) fn pick<I: Borrow<TargetId>>(
         &mut self,
         ids: impl Iterator<Item = I>,
-        allowed: Option<Allowed>,
+        since: Instant,
+        end: Option<Instant>,
         now: Instant,
     ) -> Option<Pick> {
-        let may_wait = |until| allowed.is_some_and(|allowed| allowed.reaches(until));
-        let full_until = allowed.map_or(now, |allowed| allowed.since + PREFERRED_WAIT);
-        let (mut full, mut to_verify) = (None, None);
+        let may_wait = |until| end.is_some_and(|end| until < end);
+        let full_until = since + PREFERRED_WAIT;
+        let (mut busy, mut to_verify) = (None, None);
         let mut closed: Option<(Instant, Pick)> = None;
         let mut unusable: Option<(Instant, Pick)> = None;
+        let is_first = |known: &Option<(Instant, Pick)>, at| known.is_none_or(|it| at < it.0);
         for (number, id) in ids.enumerate() {
-            let slot = self.limits.0.slot(id.borrow());
-            let pick = |wait| Pick { number, slot, wait };
-            match self.limits.capacity(slot, now) {
-                Capacity::Available(_) => return Some(pick(None)),
-                Capacity::Probing(at) => return Some(pick(Some(Wait::Preferred(at)))),
+            let slot = self.limits.slot(id.borrow());
+            let pick = |wait, is_limited| Pick {
+                number,
+                slot,
+                wait,
+                is_limited,
+            };
+            let preferred = |at| Some(pick(Some(Forecast::at(at)), false));
+            match self.capacity(slot, now) {
+                Capacity::Available(_) => return Some(pick(None, false)),
+                Capacity::Probing(at) => {
+                    let wait = at.map_or(Forecast::default(), Forecast::at);
+                    return Some(pick(Some(wait), false));
+                }
                 // A fallback target is not worth it for a moment.
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
-                    return Some(pick(Some(Wait::Preferred(Some(at)))));
+                    return preferred(at);
                 }
                 Capacity::Full(_) if now < full_until && may_wait(full_until) => {
-                    return Some(pick(Some(Wait::Preferred(Some(full_until)))));
+                    return preferred(full_until);
                 }
-                Capacity::Full(_) => full = full.or(Some(pick(None))),
-                Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None))),
-                Capacity::Closed(at) if closed.is_none_or(|(first, _)| at < first) => {
-                    closed = Some((at, pick(Some(Wait::Limited(Some(at))))));
+                Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
+                Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
+                Capacity::Closed(at) if is_first(&closed, at) => {
+                    closed = Some((at, pick(Some(Forecast::at(at)), true)));
                 }
-                Capacity::Unusable(at) if unusable.is_none_or(|(first, _)| at < first) => {
-                    unusable = Some((at, pick(Some(Wait::Limited(None)))));
+                Capacity::Unusable(at) if is_first(&unusable, at) => {
+                    unusable = Some((at, pick(Some(Forecast::NEVER), true)));
                 }
                 Capacity::Closed(_) | Capacity::Unusable(_) => {}
             }
         }
         let limited = closed.or(unusable).map(|(_, pick)| pick);
-        full.or(to_verify).or(limited)
+        busy.or(to_verify).or(limited)
+    }
+
+    fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
+        match slot.and_then(|slot| self.limits.get_mut(slot)) {
+            Some(TargetLimit { limit, traits }) => limit.capacity(traits, true, now),
+            None => LimitState::default().capacity(&ProviderTraits::default(), true, now),
+        }
     }
 
     /// Reserves the target that was picked.
-    pub(super) fn reserve(
+    pub(super) fn reserve_pick(
         &mut self,
         pick: Pick,
         id: impl FnOnce() -> TargetId,
         now: Instant,
     ) -> Reservation<usize, usize> {
         let slot = pick.slot;
-        let slot = slot.unwrap_or_else(|| self.limits.0.slot_or_insert(&id(), now));
-        self.limits.reserve(slot, pick.number, now)
+        let slot = slot.unwrap_or_else(|| self.limits.slot_or_insert(&id(), now));
+        LimitTable::reserve(self, slot, pick.number, now)
     }
 
     /// Reserves this target, whatever is known of it.
@@ -191,27 +158,27 @@ impl Targets {
         id: &TargetId,
         now: Instant,
     ) -> Reservation<usize, usize> {
-        let slot = self.limits.0.slot_or_insert(id, now);
-        self.limits.reserve(slot, 0, now)
+        let slot = self.limits.slot_or_insert(id, now);
+        LimitTable::reserve(self, slot, 0, now)
     }
 
     /// Returns when a target opens again and why it is closed; `None` if it is open.
-    pub(super) fn end(&self, id: &TargetId, now: Instant) -> Option<End> {
-        self.limits.end(self.limits.0.slot(id)?, now)
+    pub(super) fn end_of(&self, id: &TargetId, now: Instant) -> Option<End> {
+        self.end(self.limits.slot(id)?, now)
     }
 
     /// Returns whether any target of this origin is limited.
     pub(super) fn has_limited(&self, origin: Option<&Origin>, now: Instant) -> bool {
-        let mut targets = self.limits.0.iter();
+        let mut targets = self.limits.iter();
         targets.any(|(id, target)| id.origin.as_ref() == origin && target.frees_at(now).is_some())
     }
 
     pub(super) fn models(&self) -> impl Iterator<Item = &Option<Arc<str>>> {
-        self.limits.0.iter().map(|(id, _)| &id.model)
+        self.limits.iter().map(|(id, _)| &id.model)
     }
 
     pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.0.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             limit.succeeded(traits, reports.iter(), when);
         }
     }
@@ -224,7 +191,7 @@ impl Targets {
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.0.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             limit.rejected(traits, rejection, reports, when, longest_guess);
         }
     }
@@ -233,10 +200,10 @@ impl Targets {
 impl Candidates for Targets {
     type Class = Arc<[TargetId]>;
     type Candidate = usize;
-    type Limits = TargetLimits;
+    type Limits = Self;
 
-    fn limits(&mut self) -> &mut TargetLimits {
-        &mut self.limits
+    fn limits(&mut self) -> &mut Self {
+        self
     }
 
     fn random(&mut self) -> &mut fastrand::Rng {
@@ -253,32 +220,24 @@ impl Candidates for Targets {
         since: Instant,
         now: Instant,
     ) -> Result<Reservation<usize, usize>, Forecast> {
-        let allowed = Allowed { since, end: None };
-        let pick = self.pick(ids.iter(), Some(allowed), now);
-        let pick = pick.ok_or(Wait::Limited(None).forecast())?;
-        match pick.wait {
-            Some(wait) => Err(wait.forecast()),
-            None => Ok(self.reserve(pick, || ids[pick.number].clone(), now)),
+        // No limit lasts longer; each waiter decides by itself what is too late.
+        let end = Some(now + 2 * MAX_COOLDOWN);
+        let pick = self.pick(ids.iter(), since, end, now);
+        match pick.ok_or(Forecast::NEVER)? {
+            Pick {
+                wait: Some(forecast),
+                ..
+            } => Err(forecast),
+            pick => Ok(self.reserve_pick(pick, || ids[pick.number].clone(), now)),
         }
     }
 }
 
-// === impl TargetLimits ===
-
-impl TargetLimits {
-    fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
-        match slot.and_then(|slot| self.0.get_mut(slot)) {
-            Some(TargetLimit { limit, traits }) => limit.capacity(traits, true, now),
-            None => LimitState::default().capacity(&ProviderTraits::default(), true, now),
-        }
-    }
-}
-
-impl LimitTable for TargetLimits {
+impl LimitTable for Targets {
     type Scope = usize;
 
     fn for_each(&self, slot: usize, mut visit: impl FnMut(&LimitState, &ProviderTraits)) {
-        if let Some(TargetLimit { limit, traits }) = self.0.get(slot) {
+        if let Some(TargetLimit { limit, traits }) = self.limits.get(slot) {
             visit(limit, traits);
         }
     }
@@ -288,7 +247,7 @@ impl LimitTable for TargetLimits {
         slot: usize,
         mut visit: impl FnMut(&mut LimitState, &mut ProviderTraits),
     ) {
-        if let Some(TargetLimit { limit, traits }) = self.0.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             visit(limit, traits);
         }
     }
@@ -337,18 +296,18 @@ mod tests {
             targets.rejected(reservation.scope, &rejection, &[], (at, at), longest_guess);
             // The first is still in flight.
             if number > 0 {
-                targets.limits.release(&reservation, false);
+                targets.release(&reservation, false);
             }
         };
         for number in 0..MAX_ENTRIES + 10 {
             reject(number, now + Duration::from_millis(number as u64));
         }
         assert_eq!(targets.models().count(), MAX_ENTRIES);
-        assert!(targets.end(&target(0), now).is_some(), "it is in flight");
+        assert!(targets.end_of(&target(0), now).is_some(), "it is in flight");
         assert!(
-            targets.end(&target(1), now).is_none(),
+            targets.end_of(&target(1), now).is_none(),
             "the one that frees first is evicted first"
         );
-        assert!(targets.end(&target(MAX_ENTRIES + 9), now).is_some());
+        assert!(targets.end_of(&target(MAX_ENTRIES + 9), now).is_some());
     }
 }

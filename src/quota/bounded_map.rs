@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_map_evicts_what_frees_first_and_never_what_is_used() {
+    fn full_map_evicts_what_frees_first_and_never_what_is_used() {
         let now = Instant::now();
         let mut map = full(now);
         let used = map.slot(&0);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_map_evicts_all_idle_entries() {
+    fn full_map_evicts_all_idle_entries() {
         let now = Instant::now();
         let mut map = full(now);
         let later = now + Duration::from_secs(500);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_map_grows_if_all_entries_are_used() {
+    fn map_grows_if_all_entries_are_used() {
         let now = Instant::now();
         let mut map = full(now);
         map.values_mut().for_each(|entry| entry.is_used = true);

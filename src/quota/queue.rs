@@ -88,6 +88,24 @@ impl Prospect {
     }
 }
 
+// === impl Forecast ===
+
+impl Forecast {
+    /// Time alone brings nothing.
+    pub(crate) const NEVER: Self = Self {
+        free_at: None,
+        prospect: Prospect::Never,
+    };
+
+    /// There may be capacity at that moment.
+    pub(crate) fn at(at: Instant) -> Self {
+        Self {
+            free_at: Some(at),
+            prospect: Prospect::At(at),
+        }
+    }
+}
+
 // === impl WaitQueue ===
 
 impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
@@ -203,7 +221,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
             let Some(line) = self.classes.get_mut(&class) else {
                 continue;
             };
-            let since = line.waiting.get(&id).copied().unwrap_or(now);
+            let since = line.since().unwrap_or(now);
             match reserve(&class, since) {
                 Ok(reservation) => {
                     served.push((id, reservation));
@@ -262,7 +280,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
 
     pub(super) fn since(&self, id: WaiterId) -> Option<Instant> {
         let mut lines = self.classes.values();
-        lines.find_map(|line| line.waiting.get(&id).copied())
+        lines.find(|line| line.waiting.contains_key(&id))?.since()
     }
 
     pub(super) fn has_granted(&self) -> bool {
@@ -280,6 +298,17 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
 impl Line {
     fn head(&self) -> Option<WaiterId> {
         self.waiting.keys().next().copied()
+    }
+
+    /// Returns since when the line waits: who comes back goes first, and waits for less long than the others.
+    fn since(&self) -> Option<Instant> {
+        let first = self.waiting.values().next();
+        let first_new = self.waiting.range(WaiterId(0)..).next();
+        first
+            .into_iter()
+            .chain(first_new.map(|(_, since)| since))
+            .min()
+            .copied()
     }
 
     /// Returns whether the wait has become so much longer that some may not want to wait any more.

@@ -292,7 +292,7 @@ impl<C: Candidates> Inner<C> {
         self.queue.is_head(id)
     }
 
-    /// Returns since when a waiter waits.
+    /// Returns since when the line of a waiter waits.
     pub(crate) fn since(&self, id: WaiterId) -> Option<Instant> {
         self.queue.since(id)
     }

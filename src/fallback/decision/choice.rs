@@ -10,7 +10,7 @@ use crate::{
     call::Call,
     fallback::{
         original::OriginalRequest,
-        targets::{Allowed, Pick, TargetId, Targets},
+        targets::{Pick, TargetId, Targets},
     },
     quota::{End, LimitTable, Priority, Reservation},
 };
@@ -65,15 +65,7 @@ impl<P> Decision<P> {
     ) -> Option<Pick> {
         let choices = self.untried(original);
         let ids = choices.map(|choice| self.target_id(original, choice));
-        let since = now;
-        targets.pick(
-            ids,
-            end.map(|end| Allowed {
-                since,
-                end: Some(end),
-            }),
-            now,
-        )
+        targets.pick(ids, now, end, now)
     }
 
     /// Returns until when this call may wait from now on, if it may.
@@ -145,7 +137,7 @@ impl<P> Decision<P> {
     ) -> Chosen {
         let pick = self.pick(original, targets, end, now);
         let wait = pick.and_then(|pick| pick.wait);
-        if wait.is_some_and(|wait| end.is_some_and(|end| wait.is_before(end))) {
+        if wait.is_some_and(|wait| end.is_some_and(|end| wait.prospect.is_before(end))) {
             return Chosen::Wait;
         }
         let choice = pick.and_then(|pick| self.untried(original).nth(pick.number));
@@ -160,10 +152,10 @@ impl<P> Decision<P> {
         }
         let id = || self.target_id(original, choice);
         let mut reservation = match pick {
-            Some(pick) => targets.reserve(pick, id, now),
+            Some(pick) => targets.reserve_pick(pick, id, now),
             None => targets.reserve_anyway(&id(), now),
         };
-        targets.limits.mark_sent(&mut reservation, now);
+        targets.mark_sent(&mut reservation, now);
         Chosen::Send(choice, reservation)
     }
 
@@ -178,11 +170,11 @@ impl<P> Decision<P> {
             return Next::Limited(None);
         };
         match self.pick(original, targets, end, now) {
-            Some(pick) if !pick.is_limited() => Next::Target,
+            Some(pick) if !pick.is_limited => Next::Target,
             _ => {
                 let choices = self.choices(original);
                 let ends =
-                    choices.map(|choice| targets.end(&self.target_id(original, choice), now));
+                    choices.map(|choice| targets.end_of(&self.target_id(original, choice), now));
                 Next::Limited(
                     ends.min_by_key(|end| end.as_ref().map(End::order))
                         .flatten(),

@@ -38,17 +38,11 @@ pub(crate) struct Exhausted {
     busy: Option<KeyId>,
     /// When there may be capacity; in the past if a key that was tried is free.
     free_at: Option<Instant>,
-    /// The key that frees first, and when; one that time frees before one that is only checked again.
-    first: Option<(Frees, KeyId)>,
+    /// The key that frees first, whether it is only checked then, and when. Keys that time frees come
+    /// before those that are only checked again.
+    first: Option<(bool, Instant, KeyId)>,
     /// The cause of the key that frees first.
     rejection: Option<Rejection>,
-}
-
-/// When a key frees. Keys that time frees sort before those that are only checked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Frees {
-    ByTime(Instant),
-    Checked(Instant),
 }
 
 // === impl Exhausted ===
@@ -71,9 +65,10 @@ impl Exhausted {
         Forecast {
             free_at: self.free_at,
             prospect: match self.first {
-                Some((Frees::ByTime(at), _)) if !self.is_busy() => Prospect::At(at),
-                Some((Frees::Checked(_), _)) if !self.is_busy() => Prospect::Never,
-                _ => Prospect::AnyTime,
+                _ if self.is_busy() => Prospect::AnyTime,
+                None => Prospect::AnyTime,
+                Some((false, at, _)) => Prospect::At(at),
+                Some((true, ..)) => Prospect::Never,
             },
         }
     }
@@ -85,11 +80,11 @@ impl Exhausted {
         rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
     }
 
-    fn add(&mut self, id: KeyId, frees: Frees) {
-        let (Frees::ByTime(at) | Frees::Checked(at)) = frees;
+    fn add(&mut self, is_checked: bool, at: Instant, id: KeyId) {
         self.free_at = Some(self.free_at.map_or(at, |first| first.min(at)));
-        if self.first.is_none_or(|(first, _)| frees < first) {
-            self.first = Some((frees, id));
+        let is_first = |(checked, first, _)| (is_checked, at) < (checked, first);
+        if self.first.is_none_or(is_first) {
+            self.first = Some((is_checked, at, id));
         }
     }
 }
@@ -117,7 +112,7 @@ impl Keys {
     ) -> KeyReservation {
         let model = self.limits.slot(request.model.as_ref(), now);
         // It may have been removed meanwhile.
-        let id = exhausted.busy.or(exhausted.first.map(|(_, id)| id));
+        let id = exhausted.busy.or(exhausted.first.map(|(_, _, id)| id));
         let index = id.and_then(|id| self.index(id)).unwrap_or(self.current);
         self.reserve_key(index, model, now)
     }
@@ -218,28 +213,28 @@ impl Keys {
         for index in (0..count).map(|step| (first + step) % count) {
             let id = self.entries[index].info.id;
             let is_tried = request.tried.contains(&id);
-            let frees = match self.capacity(index, model, now) {
-                Capacity::Available(_) if is_tried => Some(Frees::ByTime(now)),
+            let (is_checked, at) = match self.capacity(index, model, now) {
+                Capacity::Available(_) if is_tried => (false, Some(now)),
                 Capacity::Available(_) => return Ok(index),
-                Capacity::Closed(until) => Some(Frees::ByTime(until)),
-                Capacity::Unusable(until) => Some(Frees::Checked(until)),
+                Capacity::Closed(until) => (false, Some(until)),
+                Capacity::Unusable(until) => (true, Some(until)),
                 Capacity::Verify(until) => {
                     to_verify = to_verify.or((!is_tried).then_some(index));
-                    Some(Frees::ByTime(until))
+                    (false, Some(until))
                 }
                 Capacity::Probing(more_at) | Capacity::Full(more_at) => {
                     exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
-                    more_at.map(Frees::ByTime)
+                    (false, more_at)
                 }
             };
-            if let Some(frees) = frees {
-                exhausted.add(id, frees);
+            if let Some(at) = at {
+                exhausted.add(is_checked, at, id);
             }
         }
         if let (None, Some(index)) = (exhausted.busy, to_verify) {
             return Ok(index);
         }
-        let first = exhausted.first.and_then(|(_, id)| self.index(id));
+        let first = exhausted.first.and_then(|(_, _, id)| self.index(id));
         let end = first.and_then(|index| self.limits.end(self.scope(index, model), now));
         exhausted.rejection = end.map(|end| end.rejection);
         Err(exhausted)

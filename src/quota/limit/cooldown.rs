@@ -13,27 +13,26 @@ use crate::{
     rejection::{Reason, Rejection, Window},
 };
 
-/// Free until it is rejected.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cooldown {
     period: Option<Period>,
-    /// The last end that the provider has said, which may lie before that of a guess; kept when a success
-    /// forgets the rest.
+    /// The end of the provider's last hint, which may come before that of a guess. A success that ends the
+    /// period leaves it if it has been waited for.
     hint: Option<Instant>,
-    /// How many requests are out that were sent to find out whether a guess is too long.
+    /// How many requests are out that test if a guess is too long.
     early_probes: u32,
 }
 
-/// The last cooldown; it may be over, and still counts for the doubling of the next.
+/// The last cooldown. It may be over, and still counts when the next one is doubled.
 #[derive(Clone, Debug)]
 struct Period {
     rejection: Rejection,
     began: Instant,
-    /// Not before the provider decided on the last request that it rejected.
+    /// The latest moment at which the provider may have decided on the last rejected request.
     decided: Instant,
     until: Instant,
     term: Term,
-    /// When a window as long as the longest guess ends that began no later than the first of these guesses.
+    /// When a window of the length of the longest guess ends that began with the first of these guesses.
     window_end: Instant,
 }
 
@@ -42,17 +41,17 @@ struct Period {
 struct Term {
     length: Duration,
     basis: Basis,
-    /// The least that the next hint is taken for; zero until one has proved false.
+    /// The least cooldown after the next hint; zero unless a hint has proved false.
     floor: Duration,
 }
 
 /// How the end of a cooldown is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Basis {
-    /// The provider has said when.
+    /// The provider has reported it.
     Hint,
     Guess,
-    /// Time alone does not end it, as with a rejected key or a spent quota: it is checked then.
+    /// Time alone does not end it, as with a rejected key or an exhausted quota: it is checked then.
     Recheck,
 }
 
@@ -60,7 +59,7 @@ enum Basis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     Open,
-    /// It ended then at a guess: one request should find out whether that was right before many are sent.
+    /// It ended then at a guess: one request should find out if that was right before many are sent.
     Unproven(Instant),
     Closed(Instant),
     /// Closed, and time alone does not open it: checked again then.
@@ -70,18 +69,18 @@ pub(super) enum Gate {
 // === impl Cooldown ===
 
 impl Cooldown {
-    /// When it ends; `None` if it is over.
+    /// Returns when it ends; `None` if it is over.
     pub(super) fn ends_at(&self, now: Instant) -> Option<Instant> {
         self.lasting(now).map(|period| period.until)
     }
 
-    /// When it ends, and what caused it, as that is now; `None` if it is over.
+    /// Returns when it ends and why it began, with what is left of the hint; `None` if it is over.
     pub(super) fn end(&self, now: Instant) -> Option<End> {
         self.lasting(now).map(|period| End {
             at: period.until,
             is_unusable: period.term.basis == Basis::Recheck,
             rejection: Rejection {
-                // A guess must not pass for what the provider has said, nor hide it.
+                // A guess must not pass for what the provider has reported, nor hide it.
                 retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),
                 ..period.rejection.clone()
             },
@@ -92,50 +91,49 @@ impl Cooldown {
         self.period.as_ref().filter(|period| period.until > now)
     }
 
-    /// The last end that the provider has said.
+    /// Returns the end of the provider's last hint.
     pub(super) fn hint(&self) -> Option<Instant> {
         self.hint
     }
 
-    /// Whether a rejection that came since `moment` forbids to send now.
+    /// Returns whether a rejection that came since `moment` forbids to send now.
     pub(super) fn began_since(&self, moment: Instant, now: Instant) -> bool {
         self.lasting(now)
             .is_some_and(|period| period.began >= moment)
     }
 
     pub(super) fn gate(&self, now: Instant) -> Gate {
-        match &self.period {
-            Some(period) if period.until > now => match period.term.basis {
-                Basis::Recheck => Gate::Unusable(period.until),
-                Basis::Hint | Basis::Guess => Gate::Closed(period.until),
-            },
-            Some(period) if period.term.basis != Basis::Hint => Gate::Unproven(period.until),
-            _ => Gate::Open,
+        let Some(period) = &self.period else {
+            return Gate::Open;
+        };
+        match period.term.basis {
+            Basis::Recheck if period.until > now => Gate::Unusable(period.until),
+            _ if period.until > now => Gate::Closed(period.until),
+            Basis::Recheck | Basis::Guess => Gate::Unproven(period.until),
+            Basis::Hint => Gate::Open,
         }
     }
 
-    /// Returns when the last cooldown ended, or ends.
+    /// Returns the end of the last period, whether it is over or not.
     pub(super) fn ended(&self) -> Option<Instant> {
         self.period.as_ref().map(|period| period.until)
     }
 
-    /// Whether a request may find out now whether a guess is too long: one at a time.
+    /// Returns whether a request may test now if a guess is too long: one at a time.
     pub(super) fn allows_early_probe(&self, now: Instant) -> bool {
         let may_probe = |period| self.is_guess(period, now) && self.early_probes == 0;
         self.lasting(now).is_none_or(may_probe)
     }
 
-    /// Whether nothing but a guess says that it lasts beyond `moment`.
+    /// Returns whether only a guess closes the limit beyond `moment`.
     fn is_guess(&self, period: &Period, moment: Instant) -> bool {
         period.term.basis == Basis::Guess && self.hint.is_none_or(|end| end <= moment)
     }
 
-    /// A request goes out to find out whether a guess is too long.
     pub(super) fn begin_early_probe(&mut self) {
         self.early_probes = self.early_probes.saturating_add(1);
     }
 
-    /// That request is over, whatever became of it.
     pub(super) fn end_early_probe(&mut self) {
         self.early_probes = self.early_probes.saturating_sub(1);
     }
@@ -152,50 +150,44 @@ impl Cooldown {
         longest_guess: Duration,
     ) {
         let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
-        let window_end = self.window_end().unwrap_or(now + longest_guess);
+        let guess = self
+            .period
+            .as_ref()
+            .filter(|it| it.term.basis == Basis::Guess);
+        let window_end = guess.map_or(now + longest_guess, |period| period.window_end);
         let mut term = self.next_term(rejection, has_passed, sent, longest_guess);
         if term.basis == Basis::Guess && now < window_end {
             // A longer guess would only idle through the next window.
             term.length = term.length.min(window_end - now).max(term.floor);
         }
-        let until = now + term.length;
-        let decided = decided(sent, now);
+        let (until, decided) = (now + term.length, decided(sent, now));
         self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
-        match &mut self.period {
-            Some(period) if period.until >= until => period.goes_on(decided, now),
-            // What was sent before it ended proves nothing new, unless it says something new.
-            Some(period)
-                if term.basis != Basis::Hint
-                    && sent < period.until
-                    && !says_more(rejection, &period.rejection) =>
-            {
-                period.goes_on(decided, now);
-            }
-            period => {
-                *period = Some(Period {
-                    rejection: rejection.clone(),
-                    began: now,
-                    decided,
-                    until,
-                    term,
-                    window_end,
-                });
-            }
+        // A request that was sent before the end proves nothing new, unless its rejection has new facts.
+        let is_of_period = |period: &Period| {
+            let is_old = period.term.basis != Basis::Hint && sent < period.until;
+            period.until >= until || (is_old && !says_more(rejection, &period.rejection))
+        };
+        if let Some(period) = self.period.as_mut().filter(|it| is_of_period(it)) {
+            period.began = now;
+            period.decided = period.decided.max(decided);
+            return;
         }
+        self.period = Some(Period {
+            rejection: rejection.clone(),
+            began: now,
+            decided,
+            until,
+            term,
+            window_end,
+        });
     }
 
-    /// When the window ends, or has ended, that the first of the guesses so far has met.
-    fn window_end(&self) -> Option<Instant> {
-        let guess = self.period.as_ref();
-        let guess = guess.filter(|period| period.term.basis == Basis::Guess);
-        guess.map(|period| period.window_end)
-    }
-
-    /// A request sent at `sent` succeeded; one sent before the rejection proves nothing.
+    /// Records a success of a request that was sent at `sent`. One that was sent before the rejection proves
+    /// nothing.
     pub(super) fn succeed(&mut self, sent: Instant) {
         let is_over = self.period.as_ref().is_some_and(|period| {
-            // A guess is also ended by one that was let in after the rejection was decided on, though that
-            // had not come yet.
+            // A guess is also ended by a request that was admitted after the rejection was decided on,
+            // though the rejection had not come yet.
             let since = match self.is_guess(period, sent) {
                 true => period.decided,
                 false => period.began,
@@ -204,12 +196,11 @@ impl Cooldown {
         });
         if is_over {
             self.period = None;
-            // One that ended early by this was not waited for.
+            // A hint that this has ended early was not waited for.
             self.hint = self.hint.filter(|end| *end <= sent);
         }
     }
 
-    /// How long the next cooldown is to last.
     fn next_term(
         &self,
         rejection: &Rejection,
@@ -217,71 +208,51 @@ impl Cooldown {
         sent: Instant,
         longest_guess: Duration,
     ) -> Term {
-        let doubled = |first| self.doubled(rejection, has_passed, sent, first);
-        let recheck = |length| Term::new(length, Basis::Recheck);
+        let doubled = |first| match has_passed {
+            true => first,
+            false => self.doubled(rejection.reason, sent, first),
+        };
+        let recheck = |after, hint: Option<Duration>| {
+            Term::new(doubled(after).max(hint.unwrap_or_default()), Basis::Recheck)
+        };
         match (rejection.reason, hint(rejection)) {
-            // OpenRouter's budget of what is in flight says in how many seconds there is more.
+            // OpenRouter reports in how many seconds its budget in flight has more.
             (Reason::QuotaExhausted, Some(hint)) if rejection.time_helps() => {
                 self.hinted(hint, sent, longest_guess)
             }
-            (Reason::QuotaExhausted, hint) => {
-                let guess = doubled(QUOTA_RECHECK);
-                recheck(guess.max(hint.unwrap_or_default()))
-            }
-            (Reason::KeyRejected, hint) => {
-                let guess = doubled(KEY_RECHECK);
-                recheck(guess.max(hint.unwrap_or_default()))
-            }
+            (Reason::QuotaExhausted, hint) => recheck(QUOTA_RECHECK, hint),
+            (Reason::KeyRejected, hint) => recheck(KEY_RECHECK, hint),
             (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
-            (_, None) if is_of_a_day(rejection) => recheck(QUOTA_RECHECK),
-            (_, None) => {
-                let guess = doubled(FIRST_GUESS);
-                Term::new(guess.min(longest_guess), Basis::Guess)
-            }
+            (_, None) if is_of_a_day(rejection) => Term::new(QUOTA_RECHECK, Basis::Recheck),
+            (_, None) => Term::new(doubled(FIRST_GUESS).min(longest_guess), Basis::Guess),
         }
     }
 
-    /// As long as the provider says. A request that was sent right after the last hint's end, with no
-    /// success since, and was rejected, has proved that hint false: then it is a guess that doubles.
+    /// Returns the term of a hint. A rejected request that was sent right after the last hint's end, with
+    /// no success since, has proved that hint false: then the term is a guess that doubles.
     fn hinted(&self, hint: Duration, sent: Instant, longest_guess: Duration) -> Term {
-        let last = self.period.as_ref().filter(|period| period.has_hint());
-        let plain = Term::new(hint, Basis::Hint);
-        match last {
-            Some(period) if period.is_proved_false(sent) => {
-                let floor = period.term.floor.saturating_mul(2);
-                let floor = floor.max(FALSE_HINT_FLOOR).min(longest_guess);
-                let basis = match floor > hint {
-                    true => Basis::Guess,
-                    false => Basis::Hint,
-                };
-                Term {
-                    floor,
-                    ..Term::new(hint.max(floor), basis)
-                }
+        let mut term = Term::new(hint, Basis::Hint);
+        let Some(last) = self.period.as_ref().filter(|period| period.has_hint()) else {
+            return term;
+        };
+        if last.is_proved_false(sent) {
+            let floor = last.term.floor.saturating_mul(2);
+            term.floor = floor.max(FALSE_HINT_FLOOR).min(longest_guess);
+            if term.floor > hint {
+                (term.length, term.basis) = (term.floor.min(MAX_COOLDOWN), Basis::Guess);
             }
-            // The many requests that were in flight when it began are one rejection.
-            Some(period) if sent < period.until => Term {
-                floor: period.term.floor,
-                ..plain
-            },
-            _ => plain,
+        } else if sent < last.until {
+            // The many requests that were in flight when the period began are one rejection.
+            term.floor = last.term.floor;
         }
+        term
     }
 
-    /// `first`, or twice the last if the request was sent after that was over and before anything had
-    /// passed: the many requests that were in flight when it began are one rejection.
-    fn doubled(
-        &self,
-        rejection: &Rejection,
-        has_passed: bool,
-        sent: Instant,
-        first: Duration,
-    ) -> Duration {
-        let same = |period: &&Period| {
-            period.term.basis != Basis::Hint && period.rejection.reason == rejection.reason
-        };
-        match self.period.as_ref().filter(same) {
-            Some(_) if has_passed => first,
+    /// Returns `first`, or twice the last length if the request was sent after the end of that. The many
+    /// requests that were in flight when the period began are one rejection.
+    fn doubled(&self, reason: Reason, sent: Instant, first: Duration) -> Duration {
+        let is_same = |it: &&Period| it.term.basis != Basis::Hint && it.rejection.reason == reason;
+        match self.period.as_ref().filter(is_same) {
             Some(period) if sent >= period.until => period.term.length.saturating_mul(2).max(first),
             Some(period) => period.term.length,
             None => first,
@@ -292,19 +263,13 @@ impl Cooldown {
 // === impl Period ===
 
 impl Period {
-    /// It was rejected again, which makes it no longer.
-    fn goes_on(&mut self, decided: Instant, now: Instant) {
-        self.began = now;
-        self.decided = self.decided.max(decided);
-    }
-
-    /// Whether the provider has named a time after which this limit ends.
+    /// Returns whether the provider has reported after which time this limit ends.
     fn has_hint(&self) -> bool {
         hint(&self.rejection).is_some() && self.term.basis != Basis::Recheck
     }
 
-    /// Whether the rejection of a request that was sent then proves that it was to last longer. What
-    /// comes long after its end may have met another limit.
+    /// Returns whether the rejection of a request that was sent then proves that the period was too short. A
+    /// much later one may have met another limit.
     fn is_proved_false(&self, sent: Instant) -> bool {
         let soon = self.term.length.max(REJECTION_LATENCY);
         self.until <= sent && sent < self.until + soon
@@ -323,8 +288,8 @@ impl Term {
     }
 }
 
-/// When the provider has decided, at the latest, on a request that was sent at `sent` and rejected by an
-/// answer that came at `now`. Half of the time of a rejection that comes at once is its way back.
+/// Returns the latest moment at which the provider may have decided on a rejected request. Half of the time
+/// of a rejection that comes at once is its way back.
 fn decided(sent: Instant, now: Instant) -> Instant {
     match now.saturating_duration_since(sent) {
         took if took < REJECTION_LATENCY => sent + took / 2,
@@ -332,20 +297,20 @@ fn decided(sent: Instant, now: Instant) -> Instant {
     }
 }
 
-/// How long the provider says to wait; zero says "now", and was not true for this request.
+/// Returns the provider's hint. Zero means "now", which was not true for this request.
 fn hint(rejection: &Rejection) -> Option<Duration> {
     let hint = rejection.retry_after.filter(|hint| !hint.is_zero())?;
     Some(hint.min(MAX_COOLDOWN))
 }
 
-/// Whether a rejection says what another, at whose end was guessed, does not.
+/// Returns whether a rejection has facts that another lacks, whose end was guessed.
 fn says_more(rejection: &Rejection, than: &Rejection) -> bool {
     rejection.reason != than.reason
         || hint(rejection).is_some()
         || (is_of_a_day(rejection) && !is_of_a_day(than))
 }
 
-/// Whether its window is too long to be waited for: a day's, or a plan's five hours.
+/// Returns whether the window is too long to be waited for: a day, or the five hours of a plan.
 fn is_of_a_day(rejection: &Rejection) -> bool {
     rejection.window.is_some_and(|window| window > Window::Hour)
 }
@@ -377,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejection_cools_for_the_hint_or_else_for_a_second_and_never_for_more_than_a_day() {
+    fn cooldown_lasts_for_the_hint_or_a_second_and_a_day_at_most() {
         let now = Instant::now();
         let day = Rejection {
             window: Some(Window::Day),
@@ -409,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_shorter_rejection_does_not_shorten_it() {
+    fn shorter_rejection_does_not_shorten_the_cooldown() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.reject(&limited(Some(60)), false, (now, now), LONGEST_GUESS);
@@ -423,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_aside_goes_stale_by_a_rejection_since_while_that_lasts() {
+    fn reservation_is_stale_after_a_rejection_while_its_cooldown_lasts() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.reject(
@@ -440,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_clears_it_only_if_it_was_sent_after_the_rejection_came() {
+    fn success_ends_the_cooldown_only_if_sent_after_the_rejection() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         cooldown.reject(&limited(None), false, (now, now + secs(2)), LONGEST_GUESS);
@@ -461,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_is_ended_by_a_success_that_was_let_in_after_the_rejection() {
+    fn guess_is_ended_by_a_success_admitted_after_the_rejection() {
         let now = Instant::now();
         let at = |millis| now + Duration::from_millis(millis);
         for (hint, ends) in [(None, true), (Some(1), false)] {
@@ -475,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_key_is_left_alone_twice_as_long_each_time_and_a_herd_counts_once() {
+    fn cooldown_of_a_rejected_key_doubles_and_a_herd_counts_once() {
         let rejected = Rejection::new(Reason::KeyRejected);
         let mut now = Instant::now();
         let mut cooldown = Cooldown::default();
@@ -502,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn trying_anyway_while_it_cools_neither_doubles_nor_prolongs_a_guess() {
+    fn rejections_during_a_cooldown_neither_double_nor_prolong_a_guess() {
         let now = Instant::now();
         let mut cooldown = Cooldown::default();
         for tenth in 0..10 {
@@ -520,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_cooldown_that_ends_at_a_guess_needs_proof() {
+    fn cooldown_needs_proof_only_if_it_ends_at_a_guess() {
         let now = Instant::now();
         let cooled = |hint| {
             let mut cooldown = Cooldown::default();
@@ -551,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_begins_at_a_second_and_doubles_up_to_the_longest() {
+    fn guess_begins_at_a_second_and_doubles_up_to_the_longest() {
         for reason in [Reason::RateLimited, Reason::Overloaded] {
             let lengths = lengths(&Rejection::new(reason), LONGEST_GUESS, 8);
             assert_eq!(
@@ -567,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_that_is_refused_at_its_end_doubles_from_200_ms() {
+    fn hint_that_proves_false_doubles_from_200_ms() {
         let millis = Duration::from_millis;
         let tiny = Rejection {
             retry_after: Some(millis(1)),
@@ -585,7 +550,7 @@ mod tests {
     }
 
     #[test]
-    fn a_false_hint_is_forgiven_by_a_success_and_by_time() {
+    fn false_hint_is_forgotten_after_a_success_and_with_time() {
         let now = Instant::now();
         let tiny = Rejection {
             retry_after: Some(Duration::from_millis(1)),
@@ -629,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_guess_takes_an_early_probe_and_one_at_a_time() {
+    fn early_probe_is_allowed_only_during_a_guess_and_one_at_a_time() {
         let now = Instant::now();
         let cooled = |rejection: Rejection| {
             let mut cooldown = Cooldown::default();
@@ -686,7 +651,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_only_grows_but_by_a_success_that_was_sent_after_the_last_rejection(
+        fn cooldown_only_grows_unless_a_later_success_ends_it(
             longest_guess in prop_oneof![
                 (0..100_000_u64).prop_map(Duration::from_millis),
                 Just(Duration::MAX),

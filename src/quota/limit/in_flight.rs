@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_out_well_before_a_moment_does_not_count_after_it() {
+    fn requests_sent_well_before_a_moment_do_not_count_after_it() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut in_flight = InFlight::default();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_never_answered_does_not_keep_what_came_back() {
+    fn request_without_a_response_does_not_keep_completed_ones() {
         let start = Instant::now();
         let mut in_flight = InFlight::default();
         in_flight.take(start);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_late_from_the_clock_is_taken_off_where_it_was_counted() {
+    fn request_with_a_late_clock_is_removed_where_it_was_counted() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut in_flight = InFlight::default();

@@ -1,4 +1,4 @@
-//! What the answers have shown of a provider's limits on one model, whatever the key. Pure.
+//! What responses have shown of a provider's limits, whatever the key. Pure.
 
 use tokio::time::Instant;
 
@@ -7,91 +7,85 @@ use crate::{
     rejection::Dimension,
 };
 
-/// So many pass where nothing should be left before what the provider tells is left is not believed.
+/// So many successes where nothing should be left disprove the report.
 const DISPROVED: u64 = 4;
 
-/// Shared by all keys that a pool has for one model.
+/// Shared by the limits of one kind, such as those of all keys of a pool for one model.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ProviderTraits {
-    /// How many passed with some key until it was rejected though nothing had told that it would be.
+    /// How many passed on some limit until an unexpected rejection.
     pub(super) typical: Option<u64>,
-    /// Whether there is all of a limit again when its window ends, or a little, as where windows slide.
+    /// Whether the whole limit is available again when a window ends, unlike where windows slide.
     pub(super) refills_at_once: Option<bool>,
-    /// Whether "nothing left" means it, by what is counted; what is not here was not tested.
+    /// Whether "nothing left" is true, by what is counted. What is missing here was not tested.
     verifications: Vec<(Dimension, Verification)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Verification {
-    /// A key is asked with though nothing should be left for it.
-    TestedSince(Instant),
-    /// That was rejected.
+    /// A request was sent at that time though nothing should be left.
+    RunningSince(Instant),
+    /// It was rejected.
     Confirmed,
-    /// Too much has passed: nothing that is told of it is heard until then.
+    /// Too many have passed: reports are ignored until then.
     Disproved(Instant),
 }
 
 // === impl ProviderTraits ===
 
 impl ProviderTraits {
-    /// Whether limits of which nothing is known are expected to be like others.
+    /// Returns whether limits of which nothing is known are expected to be like others.
     pub(crate) fn is_typical_known(&self) -> bool {
         self.typical.is_some()
     }
 
-    fn verification(&self, dimension: Dimension) -> Option<Verification> {
-        let known = self.verifications.iter().find(|(of, _)| *of == dimension);
-        known.map(|(_, verification)| *verification)
+    fn get(&self, dimension: Dimension) -> Option<Verification> {
+        let mut known = self.verifications.iter();
+        known.find_map(|(of, it)| (*of == dimension).then_some(*it))
     }
 
     fn set(&mut self, dimension: Dimension, verification: Verification) {
-        match self
-            .verifications
-            .iter_mut()
-            .find(|(of, _)| *of == dimension)
-        {
-            Some((_, known)) => *known = verification,
-            None => self.verifications.push((dimension, verification)),
-        }
+        self.verifications.retain(|(of, _)| *of != dimension);
+        self.verifications.push((dimension, verification));
     }
 
-    /// Whether to update what is told of this.
+    /// Returns whether reports of this are used.
     pub(super) fn trusts(&self, dimension: Dimension, now: Instant) -> bool {
-        !matches!(self.verification(dimension), Some(Verification::Disproved(until)) if now < until)
+        !matches!(self.get(dimension), Some(Verification::Disproved(until)) if now < until)
     }
 
-    /// How many to have in flight where nothing should be left, to find out whether that is so; with
-    /// `passed`, this is where that is being tested, and so many have passed already.
+    /// Returns how many requests to have in flight where nothing should be left, to find out if that is
+    /// true. `passed` is how many have passed if it is tested there already.
     pub(super) fn tests(&self, dimension: Dimension, passed: Option<u64>, now: Instant) -> u64 {
-        match (self.verification(dimension), passed) {
+        match (self.get(dimension), passed) {
             (Some(Verification::Confirmed), _) => 0,
             (_, Some(passed)) => passed + 1,
-            (Some(Verification::TestedSince(at)), None) => u64::from(now >= at + VERIFY_TIMEOUT),
+            (Some(Verification::RunningSince(at)), None) => u64::from(now >= at + VERIFY_TIMEOUT),
             (None | Some(Verification::Disproved(_)), None) => 1,
         }
     }
 
-    /// When a test on another key counts as lost, so that it is made again with this one.
+    /// Returns when a test on another limit counts as lost, so that it is made again on this one.
     pub(super) fn next_test(&self, dimension: Dimension, now: Instant) -> Option<Instant> {
-        match self.verification(dimension)? {
-            Verification::TestedSince(at) => Some(at + VERIFY_TIMEOUT).filter(|at| *at > now),
+        match self.get(dimension)? {
+            Verification::RunningSince(at) => Some(at + VERIFY_TIMEOUT).filter(|at| *at > now),
             Verification::Confirmed | Verification::Disproved(_) => None,
         }
     }
 
-    /// A request goes out where nothing should be left.
+    /// Notes that a request is sent where nothing should be left.
     pub(super) fn test(&mut self, dimension: Dimension, now: Instant) {
-        if !matches!(self.verification(dimension), Some(Verification::Confirmed)) {
-            self.set(dimension, Verification::TestedSince(now));
+        if !matches!(self.get(dimension), Some(Verification::Confirmed)) {
+            self.set(dimension, Verification::RunningSince(now));
         }
     }
 
-    /// It was rejected.
+    /// Notes that such a request was rejected.
     pub(super) fn confirm(&mut self, dimension: Dimension) {
         self.set(dimension, Verification::Confirmed);
     }
 
-    /// So many have passed, where only what was `refilled` since should have.
+    /// Notes how many have passed where only what was `refilled` since should have.
     pub(super) fn count_passed(
         &mut self,
         dimension: Dimension,
@@ -99,8 +93,8 @@ impl ProviderTraits {
         refilled: u64,
         now: Instant,
     ) {
-        let confirmed = matches!(self.verification(dimension), Some(Verification::Confirmed));
-        if passed >= DISPROVED.saturating_add(refilled) && !confirmed {
+        let is_confirmed = matches!(self.get(dimension), Some(Verification::Confirmed));
+        if passed >= DISPROVED.saturating_add(refilled) && !is_confirmed {
             self.set(dimension, Verification::Disproved(now + DISTRUST));
         }
     }
@@ -115,7 +109,7 @@ mod tests {
     const REQUESTS: Dimension = Dimension::Requests;
 
     #[test]
-    fn nothing_left_is_tested_once_with_one_key_and_believed_when_that_is_refused() {
+    fn nothing_left_is_tested_once_and_trusted_after_a_rejection() {
         let (now, mut traits) = (Instant::now(), ProviderTraits::default());
         assert_eq!(traits.tests(REQUESTS, None, now), 1);
         traits.test(REQUESTS, now);
@@ -133,14 +127,14 @@ mod tests {
     }
 
     #[test]
-    fn a_test_without_an_answer_is_made_again() {
+    fn test_without_a_response_is_made_again() {
         let (now, mut traits) = (Instant::now(), ProviderTraits::default());
         traits.test(REQUESTS, now);
         assert_eq!(traits.tests(REQUESTS, None, now + VERIFY_TIMEOUT), 1);
     }
 
     #[test]
-    fn what_passes_where_nothing_is_left_disproves_it_for_an_hour() {
+    fn successes_where_nothing_is_left_disprove_it_for_an_hour() {
         let (now, mut traits) = (Instant::now(), ProviderTraits::default());
         traits.test(REQUESTS, now);
         for passed in 1..DISPROVED {
@@ -160,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_bucket_was_refilled_with_disproves_nothing() {
+    fn successes_within_the_refill_disprove_nothing() {
         let (now, mut traits) = (Instant::now(), ProviderTraits::default());
         traits.count_passed(REQUESTS, DISPROVED + 2, 3, now);
         assert!(traits.trusts(REQUESTS, now));

@@ -1,4 +1,4 @@
-//! What the provider says is left, and when there is more. Pure.
+//! What the provider reports to be left, and when there is more. Pure.
 
 use tokio::time::Instant;
 
@@ -8,11 +8,14 @@ use crate::{
     rejection::{Bucket, Dimension, Window},
 };
 
-/// The last word on each of the limits that a provider tells of.
+/// How many requests are sent after a window's end until it is known how the window refills.
+const CAUTIOUS: u64 = 2;
+
+/// The last report on each window of a limit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reported {
-    limits: Vec<ReportedWindow>,
-    /// When the last window ended, of those that were believed.
+    windows: Vec<ReportedWindow>,
+    /// When the last trusted window ended.
     ended: Option<Instant>,
 }
 
@@ -22,29 +25,26 @@ struct ReportedWindow {
     window: Option<Window>,
     limit: Option<u64>,
     remaining: u64,
-    /// When there is more; `None` while that is not known.
+    /// When there is more; `None` if that is not known.
     resets: Option<Instant>,
-    /// Whether its window has ended since it was told of.
-    ended: bool,
+    /// Whether the window has ended since the report.
+    has_ended: bool,
     /// Whether nothing is left, and more at no known time.
-    vague: bool,
-    /// When the request went out whose answer said so, or when the window began: what went out well
-    /// before is counted in what remains.
+    is_vague: bool,
+    /// When the reporting request was sent, or when the window began. What was sent well before is counted
+    /// in `remaining`.
     sent: Instant,
-    /// When that answer came.
-    heard: Instant,
+    /// When the report came.
+    came: Instant,
     /// How many have passed since nothing is left, if that is being tested.
     passed: Option<u64>,
 }
 
-/// So many go out after a window's end until it is known what such an end brings.
-const CAUTIOUS: u64 = 2;
-
-/// A limit of which nothing is left.
+/// A window of which nothing is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ExhaustedWindow {
     pub(super) dimension: Dimension,
-    /// When that was told.
+    /// When that was reported.
     pub(super) since: Instant,
     /// When there is more.
     pub(super) until: Instant,
@@ -53,15 +53,15 @@ pub(super) struct ExhaustedWindow {
     limit: u64,
 }
 
-/// How many requests may go out.
+/// How many requests may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Remaining {
-    /// Nothing was told.
+    /// Nothing was reported.
     Unknown,
-    /// So many until that moment, if it is known when the window ends.
+    /// So many until that moment, if the end of the window is known.
     Requests(u64, Option<Instant>),
-    /// A window has ended, but there may be only a little again, as where windows slide: so many, and
-    /// more at that moment or when an answer tells.
+    /// A window has ended, and may refill only bit by bit: so many, and more at that moment or after a
+    /// report.
     Guessed(u64, Instant),
     /// None for a while.
     None(ExhaustedWindow),
@@ -70,92 +70,57 @@ pub(super) enum Remaining {
 // === impl Reported ===
 
 impl Reported {
-    /// Takes in what an answer says, to a request that went out at `sent`.
+    /// Records what the response reports to a request that was sent at `sent`.
     pub(super) fn update<'a>(
         &mut self,
         traits: &mut ProviderTraits,
         buckets: impl Iterator<Item = &'a Bucket>,
         (sent, now): (Instant, Instant),
     ) {
-        let told_at = now.min(sent + ADMISSION_SLACK);
         for bucket in buckets {
-            let Some(remaining) = bucket.remaining else {
+            let known = self.windows.iter_mut().find(|known| known.is_of(bucket));
+            let Some(report) = ReportedWindow::new(bucket, (sent, now)) else {
                 continue;
             };
-            // A window that is over already is no window, and one without end is asked again.
-            let reset = bucket.reset.filter(|reset| !reset.is_zero());
-            let resets = reset.map(|reset| told_at + reset.min(MAX_COOLDOWN));
-            let known = self.limits.iter().any(|limit| limit.is_of(bucket));
-            if known && resets.is_some_and(|resets| resets <= now) {
-                // A late word on a window that is over.
+            let Some(known) = known else {
+                self.windows.push(report);
+                continue;
+            };
+            let is_over = report.resets.is_some_and(|resets| resets <= now);
+            if is_over || (report.is_vague && known.is_vague) {
                 continue;
             }
-            let is_vague = remaining == 0 && resets.is_none();
-            if is_vague
-                && self
-                    .limits
-                    .iter()
-                    .any(|limit| limit.is_of(bucket) && limit.vague)
-            {
-                continue;
+            if known.has_ended && known.sent <= sent {
+                // The first report after a window's end shows whether the whole limit is available again.
+                traits.refills_at_once = Some(known.is_full(report.remaining));
             }
-            let remaining = match is_vague {
-                true => bucket.limit.unwrap_or(u64::MAX),
-                false => remaining,
-            };
-            let heard = ReportedWindow {
-                dimension: bucket.dimension,
-                window: bucket.window,
-                limit: bucket.limit,
-                remaining,
-                resets,
-                ended: false,
-                vague: is_vague,
-                sent: if is_vague { now } else { sent },
-                heard: now,
-                passed: None,
-            };
-            match self.limits.iter_mut().find(|limit| limit.is_of(bucket)) {
-                Some(known) => {
-                    if known.ended && known.sent <= sent {
-                        // The first word after a window's end: is there all of the limit again?
-                        traits.refills_at_once = Some(known.holds(remaining));
-                    }
-                    known.correct(heard, now);
-                }
-                None => self.limits.push(heard),
-            }
+            known.correct(report, now);
         }
     }
 
-    /// A request passed whose answer did not say what is left.
+    /// Counts a success whose response does not report what is left.
     pub(super) fn count_one(&mut self) {
-        for limit in self
-            .limits
-            .iter_mut()
-            .filter(|limit| limit.counts_requests())
-        {
-            limit.remaining = limit.remaining.saturating_sub(1);
-        }
-        // Of a window that nobody tells of, nothing is known.
-        self.limits
-            .retain(|limit| !limit.ended && (limit.remaining > 0 || limit.resets.is_some()));
+        self.count_if(|_| true);
+        // Nothing is known of an ended window that nobody reports.
+        self.windows
+            .retain(|window| !window.has_ended && window.is_known());
     }
 
-    /// A request that went out at `sent` was given up: it counts, though no answer will say so.
+    /// Counts a request that was sent at `sent`, and whose response nobody will see.
     pub(super) fn count_abandoned(&mut self, sent: Instant) {
-        let counts = |limit: &&mut ReportedWindow| {
-            limit.counts_requests() && !limit.ended && limit.sent <= sent
-        };
-        for limit in self.limits.iter_mut().filter(counts) {
-            limit.remaining = limit.remaining.saturating_sub(1);
-        }
-        // Nothing left, and more at no known time: that is no knowledge.
-        self.limits
-            .retain(|limit| limit.remaining > 0 || limit.resets.is_some());
+        self.count_if(|window| !window.has_ended && window.sent <= sent);
+        self.windows.retain(ReportedWindow::is_known);
     }
 
-    /// How many may go out, less what is `out` since each moment.
+    fn count_if(&mut self, counts: impl Fn(&ReportedWindow) -> bool) {
+        for window in &mut self.windows {
+            if window.counts_requests() && counts(window) {
+                window.remaining = window.remaining.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Returns how many may be sent, less what is `out` since each moment.
     pub(super) fn remaining(
         &mut self,
         traits: &ProviderTraits,
@@ -163,77 +128,76 @@ impl Reported {
         now: Instant,
     ) -> Remaining {
         self.roll(traits, now);
-        let mut left = Remaining::Unknown;
-        for limit in self.heard(traits, now) {
-            let of_this = match limit.exhausted(now) {
+        let mut least = Remaining::Unknown;
+        for window in self.trusted(traits, now) {
+            let out = || out(window.sent);
+            least = least.min(match window.exhausted(now) {
                 Some(exhausted) => Remaining::None(exhausted),
-                None if !limit.counts_requests() => continue,
-                None if limit.is_uncertain(traits) => limit.guess(now),
-                None => Remaining::Requests(limit.remaining, limit.resets),
-            };
-            let of_this = of_this.without(out(limit.sent));
-            left = left.less(of_this);
+                None if !window.counts_requests() => continue,
+                None if window.is_uncertain(traits) => {
+                    let (left, more_at) = window.guess(now);
+                    Remaining::Guessed(left.saturating_sub(out()), more_at)
+                }
+                None => Remaining::Requests(window.remaining.saturating_sub(out()), window.resets),
+            });
         }
-        left
+        least
     }
 
-    /// The limit of which there is more last, of those of which nothing is left.
+    /// Returns the exhausted window that resets last.
     pub(super) fn exhausted(
         &self,
         traits: &ProviderTraits,
         now: Instant,
     ) -> Option<ExhaustedWindow> {
-        let exhausted = self.heard(traits, now);
-        exhausted
-            .filter_map(|limit| limit.exhausted(now))
-            .max_by_key(|exhausted| exhausted.until)
+        let windows = self.trusted(traits, now);
+        let exhausted = windows.filter_map(|window| window.exhausted(now));
+        exhausted.max_by_key(|window| window.until)
     }
 
-    /// When the last window ended.
+    /// Returns when the last window ended.
     pub(super) fn ended(&self) -> Option<Instant> {
         self.ended
     }
 
-    /// So many have passed since nothing is left of what this counts.
+    /// Records how many have passed since nothing is left of what this counts.
     pub(super) fn test(&mut self, dimension: Dimension, passed: u64) {
-        let limits = self.limits.iter_mut();
-        for limit in limits.filter(|limit| limit.dimension == dimension && limit.remaining == 0) {
-            limit.passed = Some(passed);
+        let windows = self.windows.iter_mut();
+        for window in windows.filter(|it| it.dimension == dimension && it.remaining == 0) {
+            window.passed = Some(passed);
         }
     }
 
-    /// Of what nothing was left, and that was being tested, when a request went out at `sent` whose
-    /// rejection comes after the window has ended.
+    /// Returns what was exhausted and tested when a request was sent whose rejection comes after the
+    /// window's end.
     pub(super) fn was_tested(&self, sent: Instant) -> Option<Dimension> {
-        let mut limits = self.limits.iter();
-        limits
-            .find(|limit| limit.ended && limit.passed.is_some() && sent < limit.sent)
-            .map(|limit| limit.dimension)
+        let mut windows = self.windows.iter();
+        let window = windows.find(|it| it.has_ended && it.passed.is_some() && sent < it.sent)?;
+        Some(window.dimension)
     }
 
-    /// Those that are believed.
-    fn heard(
+    fn trusted(
         &self,
         traits: &ProviderTraits,
         now: Instant,
     ) -> impl Iterator<Item = &ReportedWindow> {
-        let limits = self.limits.iter();
-        limits.filter(move |limit| traits.trusts(limit.dimension, now))
+        let windows = self.windows.iter();
+        windows.filter(move |window| traits.trusts(window.dimension, now))
     }
 
-    /// When the time of a limit is over there is all of it again, until more is told.
+    /// Refills each window that has ended, until more is reported.
     fn roll(&mut self, traits: &ProviderTraits, now: Instant) {
         let ended = &mut self.ended;
-        self.limits.retain_mut(|limit| {
-            let Some(resets) = limit.resets.filter(|resets| *resets <= now) else {
+        self.windows.retain_mut(|window| {
+            let Some(resets) = window.resets.filter(|resets| *resets <= now) else {
                 return true;
             };
-            if traits.trusts(limit.dimension, now) {
-                *ended = Some(ended.map_or(resets, |last| last.max(resets)));
+            if traits.trusts(window.dimension, now) {
+                *ended = (*ended).max(Some(resets));
             }
-            limit.remaining = limit.limit.unwrap_or_default();
-            (limit.sent, limit.resets, limit.ended) = (resets, None, true);
-            limit.remaining > 0
+            window.remaining = window.limit.unwrap_or_default();
+            (window.sent, window.resets, window.has_ended) = (resets, None, true);
+            window.remaining > 0
         });
     }
 }
@@ -241,6 +205,31 @@ impl Reported {
 // === impl ReportedWindow ===
 
 impl ReportedWindow {
+    /// Reads a report; `None` if it does not say how much is left.
+    fn new(bucket: &Bucket, (sent, now): (Instant, Instant)) -> Option<Self> {
+        let remaining = bucket.remaining?;
+        // A window that is over is none, and one without an end is sent to again.
+        let reset = bucket.reset.filter(|reset| !reset.is_zero());
+        let admitted = now.min(sent + ADMISSION_SLACK);
+        let resets = reset.map(|reset| admitted + reset.min(MAX_COOLDOWN));
+        let is_vague = remaining == 0 && resets.is_none();
+        Some(Self {
+            dimension: bucket.dimension,
+            window: bucket.window,
+            limit: bucket.limit,
+            remaining: match is_vague {
+                true => bucket.limit.unwrap_or(u64::MAX),
+                false => remaining,
+            },
+            resets,
+            has_ended: false,
+            is_vague,
+            sent: if is_vague { now } else { sent },
+            came: now,
+            passed: None,
+        })
+    }
+
     fn is_of(&self, bucket: &Bucket) -> bool {
         self.dimension == bucket.dimension && self.window == bucket.window
     }
@@ -249,59 +238,61 @@ impl ReportedWindow {
         let until = self.resets.filter(|resets| *resets > now)?;
         (self.remaining == 0).then_some(ExhaustedWindow {
             dimension: self.dimension,
-            since: self.heard,
+            since: self.came,
             until,
             passed: self.passed,
             limit: self.limit.unwrap_or_default(),
         })
     }
 
-    /// Whether there may be less than all of it.
+    /// Returns whether it says anything: nothing left, and more at no known time, is no knowledge.
+    fn is_known(&self) -> bool {
+        self.remaining > 0 || self.resets.is_some()
+    }
+
+    /// Returns whether less than the whole limit may be available.
     fn is_uncertain(&self, traits: &ProviderTraits) -> bool {
-        self.vague || (self.ended && traits.refills_at_once != Some(true))
+        self.is_vague || (self.has_ended && traits.refills_at_once != Some(true))
     }
 
-    /// What may be left a while after the window has ended, or after nothing was left and nobody said for
-    /// how long: a little, and doubling, as an answer that tells may take long.
-    fn guess(&self, now: Instant) -> Remaining {
+    /// Returns what may be left some time after the window's end, or after a report of nothing left without
+    /// an end: little, and doubling, because a response that reports may take long. And when it doubles.
+    fn guess(&self, now: Instant) -> (u64, Instant) {
         let (doublings, next) = doublings(self.sent, now);
-        let left = self.remaining.min(CAUTIOUS << doublings);
-        Remaining::Guessed(left, next)
+        (self.remaining.min(CAUTIOUS << doublings), next)
     }
 
-    /// Whether so many are all of the limit but what has just gone out.
-    fn holds(&self, remaining: u64) -> bool {
-        let all = |limit| remaining.saturating_add(CAUTIOUS) >= limit;
-        self.limit.is_some_and(all)
+    /// Returns whether so many are the whole limit, but for what has just been sent.
+    fn is_full(&self, remaining: u64) -> bool {
+        let is_full = |limit| remaining.saturating_add(CAUTIOUS) >= limit;
+        self.limit.is_some_and(is_full)
     }
 
     fn counts_requests(&self) -> bool {
         matches!(self.dimension, Dimension::Requests | Dimension::Concurrency)
     }
 
-    /// Answers may come in another order than the provider gave them: of one window, the least counts.
-    fn correct(&mut self, heard: Self, now: Instant) {
-        // When a window ended is known to a second: what tells of the next one may have gone out before.
-        let is_next = self.ended && heard.resets.is_some();
-        let is_older = heard.sent < self.sent && !is_next;
-        let same_window = match (self.resets, heard.resets) {
-            (Some(known), Some(heard)) => {
-                let apart = known.max(heard) - known.min(heard);
-                known > now && apart < SAME_WINDOW_SLACK
+    /// Merges a report. Responses may come in another order than the provider sent them: within one window,
+    /// the least counts.
+    fn correct(&mut self, report: Self, now: Instant) {
+        // A window's end is known to a second: a report of the next window may be of an earlier request.
+        let is_next = self.has_ended && report.resets.is_some();
+        let is_older = report.sent < self.sent && !is_next;
+        let is_same_window = match (self.resets, report.resets) {
+            (Some(known), Some(other)) => {
+                known > now && known.max(other) - known.min(other) < SAME_WINDOW_SLACK
             }
             _ => false,
         };
-        match (is_older, same_window) {
-            (_, true) => {
-                if heard.remaining < self.remaining {
-                    self.heard = heard.heard;
-                }
-                self.remaining = self.remaining.min(heard.remaining);
-                self.resets = self.resets.max(heard.resets);
-                self.sent = self.sent.max(heard.sent);
+        if is_same_window {
+            if report.remaining < self.remaining {
+                self.came = report.came;
             }
-            (false, false) => *self = heard,
-            (true, false) => {}
+            self.remaining = self.remaining.min(report.remaining);
+            self.resets = self.resets.max(report.resets);
+            self.sent = self.sent.max(report.sent);
+        } else if !is_older {
+            *self = report;
         }
     }
 }
@@ -309,7 +300,7 @@ impl ReportedWindow {
 // === impl ExhaustedWindow ===
 
 impl ExhaustedWindow {
-    /// How many may have passed since, if the limit fills again bit by bit until then.
+    /// Returns how many may have passed since, if the limit refills bit by bit.
     pub(super) fn refilled(&self, now: Instant) -> u64 {
         let nanos = |from, to: Instant| to.saturating_duration_since(from).as_nanos();
         let (passed, whole) = (nanos(self.since, now), nanos(self.since, self.until));
@@ -321,14 +312,6 @@ impl ExhaustedWindow {
 // === impl Remaining ===
 
 impl Remaining {
-    fn without(self, out: u64) -> Self {
-        match self {
-            Self::Requests(left, resets) => Self::Requests(left.saturating_sub(out), resets),
-            Self::Guessed(left, more_at) => Self::Guessed(left.saturating_sub(out), more_at),
-            other => other,
-        }
-    }
-
     fn count(self) -> u64 {
         match self {
             Self::Unknown => u64::MAX,
@@ -337,14 +320,12 @@ impl Remaining {
         }
     }
 
-    fn less(self, other: Self) -> Self {
+    /// Returns the smaller one, and of two exhausted windows the one that resets later.
+    fn min(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, other) | (other, Self::Unknown) => other,
-            (Self::None(one), Self::None(other)) => match one.until < other.until {
-                true => Self::None(other),
-                false => Self::None(one),
-            },
-            (exhausted @ Self::None(_), _) | (_, exhausted @ Self::None(_)) => exhausted,
+            (Self::None(one), Self::None(other)) if one.until < other.until => Self::None(other),
+            (none @ Self::None(_), _) | (_, none @ Self::None(_)) => none,
             (one, other) if other.count() < one.count() => other,
             (one, _) => one,
         }

@@ -53,7 +53,7 @@ impl Limit {
 }
 
 #[test]
-fn where_all_that_is_left_is_in_flight_there_is_more_when_the_window_ends() {
+fn limit_is_full_until_its_window_ends_if_the_rest_is_in_flight() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.take(now);
@@ -66,7 +66,7 @@ fn where_all_that_is_left_is_in_flight_there_is_more_when_the_window_ends() {
 }
 
 #[test]
-fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
+fn smallest_remainder_counts_after_what_is_in_flight() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     let day = |remaining| Bucket {
         window: Some(Window::Day),
@@ -86,7 +86,7 @@ fn of_two_limits_the_one_counts_of_which_less_is_not_in_flight() {
 }
 
 #[test]
-fn what_was_in_flight_before_a_rejection_holds_nothing_back_for_longer_than_a_slow_answer() {
+fn requests_before_a_rejection_delay_later_ones_only_for_a_moment() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
@@ -105,7 +105,7 @@ fn what_was_in_flight_before_a_rejection_holds_nothing_back_for_longer_than_a_sl
 }
 
 #[test]
-fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
+fn exhausted_limit_is_tested_again_if_another_test_has_no_result() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(10, 0, secs(3_600))], now, now);
@@ -119,7 +119,7 @@ fn a_key_with_nothing_left_waits_no_longer_than_a_test_on_another_may_take() {
 }
 
 #[test]
-fn no_probe_goes_where_nothing_is_left() {
+fn probe_is_not_sent_while_nothing_is_left() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     let guess = Rejection::new(Reason::RateLimited);
@@ -134,7 +134,7 @@ fn no_probe_goes_where_nothing_is_left() {
 }
 
 #[test]
-fn nothing_that_is_told_closes_for_more_than_a_day() {
+fn reported_reset_closes_for_a_day_at_most() {
     for reset in [Duration::MAX, secs(u64::MAX / 2 - 1_000_000), secs(1 << 40)] {
         let (now, mut limit) = (Instant::now(), Limit::default());
         limit.take(now);
@@ -154,7 +154,7 @@ fn nothing_that_is_told_closes_for_more_than_a_day() {
 }
 
 #[test]
-fn a_slow_answer_does_not_release_what_a_quick_one_has_told_is_gone() {
+fn late_report_of_one_window_does_not_raise_the_remainder() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.take(now);
@@ -165,7 +165,7 @@ fn a_slow_answer_does_not_release_what_a_quick_one_has_told_is_gone() {
 }
 
 #[test]
-fn the_first_word_on_a_new_window_counts_though_its_request_went_out_a_moment_early() {
+fn first_report_of_a_window_counts_though_its_request_was_early() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     let at = |millis| now + Duration::from_millis(millis);
     // By this the window ends at 11 s, while the provider's ends at 10 s.
@@ -182,7 +182,7 @@ fn the_first_word_on_a_new_window_counts_though_its_request_went_out_a_moment_ea
 }
 
 #[test]
-fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again() {
+fn nothing_left_without_a_reset_starts_low_and_doubles() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(50, 0, Duration::ZERO)], now, now);
@@ -201,7 +201,7 @@ fn nothing_left_for_no_known_time_is_little_and_doubles_whatever_is_said_again()
 }
 
 #[test]
-fn a_test_is_over_when_its_rejection_comes_after_the_window() {
+fn test_is_confirmed_by_a_rejection_after_the_window() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(10, 0, secs(5))], now, now);
@@ -222,7 +222,7 @@ fn a_test_is_over_when_its_rejection_comes_after_the_window() {
 }
 
 #[test]
-fn an_answer_that_tells_of_tokens_alone_was_a_request_all_the_same() {
+fn response_that_reports_only_tokens_counts_as_a_request() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[told(10, 5, secs(60))], now, now);
@@ -237,7 +237,7 @@ fn an_answer_that_tells_of_tokens_alone_was_a_request_all_the_same() {
 }
 
 #[test]
-fn where_rejections_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_found_out() {
+fn estimate_below_the_report_makes_the_limit_full() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
@@ -259,7 +259,7 @@ fn where_rejections_have_taught_less_than_is_told_it_is_full_and_nothing_to_be_f
 }
 
 #[test]
-fn a_rejection_that_comes_while_it_cools_teaches_nothing() {
+fn rejection_during_a_cooldown_changes_no_estimate() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     for _ in 0..3 {
         limit.take(now);
@@ -282,7 +282,7 @@ fn after_a_guess(reason: Reason) -> (Instant, Limit) {
 }
 
 #[test]
-fn one_request_probes_a_guess_or_a_rejected_key_and_passes_if_it_is_not_rejected_at_once() {
+fn one_probe_is_sent_after_a_guess_or_a_rejected_key() {
     for reason in [Reason::RateLimited, Reason::KeyRejected] {
         let (end, mut limit) = after_a_guess(reason);
         assert_eq!(limit.capacity(end), Capacity::Available(1));
@@ -298,7 +298,7 @@ fn one_request_probes_a_guess_or_a_rejected_key_and_passes_if_it_is_not_rejected
 }
 
 #[test]
-fn a_probe_that_was_not_sent_has_found_out_nothing() {
+fn probe_that_was_not_sent_proves_nothing() {
     let (end, mut limit) = after_a_guess(Reason::KeyRejected);
     limit.state.reserve(&mut limit.traits, end);
     let later = end + secs(5);

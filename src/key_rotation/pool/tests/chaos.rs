@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order: nobody waits in vain, and what is out comes to nothing again.
+//! Events in any order: no waiter is forgotten, and every reservation is released.
 
 use std::time::Duration;
 
@@ -196,7 +196,7 @@ impl World {
 
     /// The first of each line was woken and is about to look, or looks by itself before the first
     /// moment at which it would get a key, or waits for an answer that is under way.
-    fn nobody_waits_in_vain(&self) -> Result<(), TestCaseError> {
+    fn no_waiter_is_forgotten(&self) -> Result<(), TestCaseError> {
         let is_first = |waiter: &&Waiter| self.inner.is_head(waiter.id);
         let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
         // Whoever could have a key now is not alone in a line that nobody looks at: all are looked at together.
@@ -288,7 +288,7 @@ fn order() -> impl Strategy<Value = Order> {
 
 proptest! {
     #[test]
-    fn nobody_waits_in_vain_and_nothing_stays_out_whatever_happens(
+    fn no_waiter_is_forgotten_and_every_reservation_is_released(
         order in order(),
         longest_guess in duration(),
         count in 1..=4_usize,
@@ -300,7 +300,7 @@ proptest! {
         for (number, event) in events.iter().enumerate() {
             let late = if number % 3 == 0 { late } else { 0 };
             world.happens(event, Duration::from_millis(late));
-            world.nobody_waits_in_vain()?;
+            world.no_waiter_is_forgotten()?;
         }
         world.nothing_is_left()?;
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 #[test]
-fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
+fn key_that_needs_a_probe_has_less_capacity_than_others() {
     let secs = Duration::from_secs;
     let mut world = World::new(Order::LeastLoaded, secs(60), &["a", "b"].map(Key::new));
     let told = Bucket {

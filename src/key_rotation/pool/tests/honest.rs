@@ -109,7 +109,7 @@ fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError>
 
 proptest! {
     #[test]
-    fn no_more_go_out_than_the_provider_has_said(
+    fn pool_sends_no_more_than_the_provider_has_reported(
         order in prop_oneof![Just(Order::FillFirst), Just(Order::RoundRobin), Just(Order::LeastLoaded)],
         limit in 1..12_u64,
         count in 1..=4_usize,

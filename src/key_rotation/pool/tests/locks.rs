@@ -42,7 +42,7 @@ fn locks(rejections: usize) -> usize {
 }
 
 #[test]
-fn a_rejection_that_leads_to_the_next_key_takes_the_lock_twice() {
+fn rejection_that_leads_to_the_next_key_takes_the_lock_twice() {
     let mut config = shuttle::Config::new();
     // The futures of a whole layer are larger than what shuttle expects of a task.
     config.stack_size = 1 << 20;

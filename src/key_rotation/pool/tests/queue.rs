@@ -1,4 +1,4 @@
-//! Who is told what, and when.
+//! Which waiters are woken, and when.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn one_key(left: u64) -> World {
 }
 
 #[test]
-fn all_who_wait_are_told_when_an_answer_says_that_they_wait_for_long() {
+fn all_waiters_are_woken_if_the_wait_becomes_long() {
     let mut world = one_key(1);
     assert!(world.take_in_turn(&KeyRequest::default(), world.now));
     for _ in 0..3 {
@@ -59,7 +59,7 @@ fn all_who_wait_are_told_when_an_answer_says_that_they_wait_for_long() {
 }
 
 #[test]
-fn a_key_that_was_busy_and_is_removed_is_not_taken() {
+fn busy_key_that_is_removed_is_not_reserved() {
     let mut world = one_key(1);
     world.add(Key::new("b"));
     let request = KeyRequest::default();
@@ -74,7 +74,7 @@ fn a_key_that_was_busy_and_is_removed_is_not_taken() {
 }
 
 #[test]
-fn sessions_wait_in_as_many_lines_as_there_are_keys_however_many_they_are() {
+fn sessions_wait_in_one_line_per_key_however_many_they_are() {
     let keys = ["a", "b", "c"].map(Key::new);
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
     while world.take_in_turn(&KeyRequest::default(), world.now) {}
@@ -109,7 +109,7 @@ fn hold_of(world: &World, is_preferred: bool, preferred: KeyId) -> usize {
 }
 
 #[test]
-fn a_waiting_session_takes_another_key_when_its_own_closes() {
+fn waiting_session_takes_another_key_if_its_own_closes() {
     let (mut world, preferred) = two_busy_keys();
     world.join(of_session(0), Priority::New);
     let hint = Rejection {
@@ -126,7 +126,7 @@ fn a_waiting_session_takes_another_key_when_its_own_closes() {
 }
 
 #[test]
-fn a_waiting_session_prefers_its_key_for_a_second() {
+fn waiting_session_prefers_its_key_for_a_second() {
     let (mut world, preferred) = two_busy_keys();
     let two_left = Bucket {
         dimension: Dimension::Requests,
@@ -158,7 +158,7 @@ fn a_waiting_session_prefers_its_key_for_a_second() {
 }
 
 #[test]
-fn what_is_known_of_a_group_is_forgotten_with_its_last_key() {
+fn limits_of_a_group_are_forgotten_with_its_last_key() {
     let grouped = |key: &str| Key::new(key).group("a");
     let mut world = World::new(Order::RoundRobin, secs(60), &[grouped("a1"), grouped("a2")]);
     world.add(Key::new("b"));

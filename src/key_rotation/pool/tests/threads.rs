@@ -112,7 +112,7 @@ fn every_call_gets_a_key_and_no_more_are_out_than_are_left() {
 }
 
 #[test]
-fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
+fn dropped_waiter_leaves_its_place_and_its_key_to_others() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
@@ -138,7 +138,7 @@ fn enqueue(pool: &KeyPool) -> Waiter<Keys> {
 }
 
 #[test]
-fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
+fn added_or_replaced_key_serves_a_waiter() {
     type Change = fn(&KeyPool) -> Result<(), PoolError>;
     let changes: [Change; 2] = [
         |pool| pool.add(Key::new("b")),
@@ -160,7 +160,7 @@ fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
 }
 
 #[test]
-fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
+fn replaced_or_removed_key_leaves_nobody_waiting() {
     in_every_order(|| {
         let pool = one_key(1);
         pool.add(Key::new("b").label("b")).expect("added");
@@ -183,7 +183,7 @@ fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
 }
 
 #[test]
-fn all_who_wait_hear_of_a_rejection_that_makes_it_too_long() {
+fn rejection_that_makes_the_wait_too_long_wakes_all_waiters() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
