@@ -236,20 +236,17 @@ impl Candidates for Targets {
 impl LimitTable for Targets {
     type Scope = usize;
 
-    fn for_each(&self, slot: usize, mut visit: impl FnMut(&LimitState, &ProviderTraits)) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.get(slot) {
-            visit(limit, traits);
-        }
+    fn limits(&self, slot: usize) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
+        let target = self.limits.get(slot).into_iter();
+        target.map(|target| (&target.limit, &target.traits))
     }
 
-    fn for_each_mut(
+    fn limits_mut(
         &mut self,
         slot: usize,
-        mut visit: impl FnMut(&mut LimitState, &mut ProviderTraits),
-    ) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
-            visit(limit, traits);
-        }
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
+        let target = self.limits.get_mut(slot).into_iter();
+        target.map(|target| (&mut target.limit, &mut target.traits))
     }
 }
 

@@ -205,6 +205,6 @@ where
     Poll::Ready(KeyRequest {
         model,
         tried: Vec::new(),
-        session: draft.extensions.get::<Session>().map(Session::hash),
+        session: draft.extensions.get::<Session>().map(Session::id),
     })
 }

@@ -14,58 +14,42 @@ use super::{
 pub(crate) trait LimitTable {
     type Scope: Copy;
 
-    /// Visits the limits of a scope.
-    fn for_each(&self, scope: Self::Scope, visit: impl FnMut(&LimitState, &ProviderTraits));
+    /// Returns the limits of a scope.
+    fn limits(&self, scope: Self::Scope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)>;
 
-    /// As [`for_each`](Self::for_each), to change them.
-    fn for_each_mut(
+    /// As [`limits`](Self::limits), to change them.
+    fn limits_mut(
         &mut self,
         scope: Self::Scope,
-        visit: impl FnMut(&mut LimitState, &mut ProviderTraits),
-    );
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)>;
 
     /// Creates the limits of a scope that a request is counted on from the start.
     fn prepare(&mut self, _scope: Self::Scope) {}
 
     /// Returns when the scope opens again and why it is closed; `None` if it is open.
     fn end(&self, scope: Self::Scope, now: Instant) -> Option<End> {
-        let mut last: Option<End> = None;
-        self.for_each(scope, |limit, traits| {
-            last = last
-                .take()
-                .into_iter()
-                .chain(limit.end(traits, now))
-                .reduce(End::later);
-        });
-        last
+        let limits = self.limits(scope);
+        let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
+        ends.reduce(End::later)
     }
 
     /// Returns the last hint that has ended.
     fn ended_hint(&self, scope: Self::Scope, now: Instant) -> Option<Instant> {
-        let mut last = None;
-        self.for_each(scope, |limit, traits| {
-            let ended = limit.hints(traits, now).filter(|end| *end <= now);
-            last = last.max(ended.max());
-        });
-        last
+        let limits = self.limits(scope);
+        let hints = limits.flat_map(|(limit, traits)| limit.hints(traits, now));
+        hints.filter(|end| *end <= now).max()
     }
 
     /// Returns whether a rejection that came since `moment` forbids to send now.
     fn was_rejected_since(&self, scope: Self::Scope, moment: Instant, now: Instant) -> bool {
-        let mut was_rejected = false;
-        self.for_each(scope, |limit, _| {
-            was_rejected |= limit.was_rejected_since(moment, now);
-        });
-        was_rejected
+        let mut limits = self.limits(scope);
+        limits.any(|(limit, _)| limit.was_rejected_since(moment, now))
     }
 
     /// Returns whether a request may test now if the guesses that close the scope are too long.
     fn allows_early_probe(&self, scope: Self::Scope, now: Instant) -> bool {
-        let mut allows = true;
-        self.for_each(scope, |limit, traits| {
-            allows &= limit.allows_early_probe(traits, now);
-        });
-        allows
+        let mut limits = self.limits(scope);
+        limits.all(|(limit, traits)| limit.allows_early_probe(traits, now))
     }
 
     /// Reserves a place on all limits of the scope.
@@ -76,7 +60,9 @@ pub(crate) trait LimitTable {
         now: Instant,
     ) -> Reservation<I, Self::Scope> {
         self.prepare(scope);
-        self.for_each_mut(scope, |limit, traits| limit.reserve(traits, now));
+        for (limit, traits) in self.limits_mut(scope) {
+            limit.reserve(traits, now);
+        }
         Reservation {
             candidate,
             scope,
@@ -90,18 +76,22 @@ pub(crate) trait LimitTable {
     /// Notes that the request of a reservation is sent now.
     fn mark_sent<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>, now: Instant) {
         (reservation.counted, reservation.sent) = (Some(now), now);
-        self.for_each_mut(reservation.scope, |limit, _| limit.mark_sent(now));
+        for (limit, _) in self.limits_mut(reservation.scope) {
+            limit.mark_sent(now);
+        }
     }
 
     /// Notes that the request tests if a guess is too long.
     fn mark_early_probe<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>) {
         reservation.is_early_probe = true;
-        self.for_each_mut(reservation.scope, |limit, _| limit.begin_early_probe());
+        for (limit, _) in self.limits_mut(reservation.scope) {
+            limit.begin_early_probe();
+        }
     }
 
     /// Releases a place; `is_abandoned` if the request was sent and nobody will see its response.
     fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
-        self.for_each_mut(reservation.scope, |limit, _| {
+        for (limit, _) in self.limits_mut(reservation.scope) {
             if is_abandoned {
                 limit.abandon(reservation.sent);
             }
@@ -109,7 +99,7 @@ pub(crate) trait LimitTable {
             if reservation.is_early_probe {
                 limit.end_early_probe();
             }
-        });
+        }
     }
 }
 

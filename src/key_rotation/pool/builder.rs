@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{key_rotation::Key, origin::Origin, quota::timing::LONGEST_GUESS};
 
-/// Says where keys go, for which origins they are, and in which order they are used.
+/// Configures where keys go on a request, for which origins they are, and in which order they are used.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::{key_rotation::Key, origin::Origin, quota::timing::LONGEST_GUESS};
 pub struct KeyPoolBuilder {
     keys: Vec<Key>,
     place: PlaceName,
-    // None: not valid; said when the pool is built.
+    // `None` is reported as invalid when the pool is built.
     origins: Vec<Option<Origin>>,
     order: Order,
     cooldown: Duration,
@@ -51,48 +51,48 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Sends keys as they are in a header: `x-api-key` (Anthropic), `api-key` (Azure), `x-goog-api-key` (Gemini).
+    /// Sends keys unchanged in a header: `x-api-key` (Anthropic), `api-key` (Azure), `x-goog-api-key` (Gemini).
     pub fn header(mut self, name: impl Into<String>) -> Self {
         self.place = PlaceName::Header(name.into());
         self
     }
 
-    /// Sends keys in a parameter of the query: `key` (Gemini). Headers are less often logged.
+    /// Sends keys in a query parameter: `key` (Gemini). Headers are logged less often.
     pub fn query(mut self, name: impl Into<String>) -> Self {
         self.place = PlaceName::Query(name.into());
         self
     }
 
-    /// Names an origin for which the keys are, as `https://host` or `https://host:port`; say it again for more.
+    /// Adds an origin that the keys are for, as `https://host` or `https://host:port`.
     pub fn for_origin(mut self, origin: impl AsRef<str>) -> Self {
         self.origins.push(parse_origin(origin.as_ref()));
         self
     }
 
-    /// Takes the next key for each call, in place of staying with one until it is limited.
+    /// Uses the next key for each call, instead of one key until it is limited.
     ///
-    /// A provider's prompt cache is most often per organisation, so staying keeps it warm where the
-    /// keys are of several; going round spreads the load from the start.
+    /// A provider's prompt cache is most often per organisation. One key after the other keeps it warm if the
+    /// keys belong to several; round robin spreads the load from the start.
     pub fn round_robin(mut self) -> Self {
         self.order = Order::RoundRobin;
         self
     }
 
-    /// Takes the key with the most room, by what the provider says is left, for each call.
+    /// Uses for each call the key with more capacity, of two that are drawn.
     ///
-    /// Of two keys that are drawn the one with more room is taken, so large and small quotas are used
-    /// alike and no key waits behind a slow one: the best for tail latency, the worst for prompt caches.
+    /// Large and small quotas are used evenly, and no key waits behind a slow one. This is the best for tail
+    /// latency and the worst for prompt caches.
     pub fn least_loaded(mut self) -> Self {
         self.order = Order::LeastLoaded;
         self
     }
 
-    /// Sets the longest cooldown of a limited key where the provider does not say how long; 60 s, a
-    /// minute's window, unless set.
+    /// Sets the longest cooldown of a limited key if the provider gives no hint; the default is 60 s, the
+    /// window of a limit by the minute.
     ///
     /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
-    /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
-    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms.
+    /// are sent after its end are rejected, and is 1 s again after a success. A `cooldown` of less than 1 s
+    /// shortens the first one too; less than 500 ms counts as 500 ms.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self
@@ -103,7 +103,7 @@ impl KeyPoolBuilder {
     /// # Errors
     ///
     /// If there is no key, a key cannot be sent, two keys have one label, or a name or an origin is
-    /// not valid; see [`PoolError`].
+    /// invalid; see [`PoolError`].
     pub fn build(self) -> Result<KeyPool, PoolError> {
         let origins = (1..)
             .zip(self.origins)

@@ -1,12 +1,12 @@
 use std::{fmt, sync::Arc};
 
-/// Why a pool cannot be built or changed. It never contains a key.
+/// The reason why a pool cannot be built or changed. It never contains a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A pool needs a key.
+    /// The pool has no key.
     Empty,
-    /// The key of this label is empty, or has characters that a header cannot carry, such as the
+    /// The key with this label is empty, or has characters that a header cannot carry, such as the
     /// line break at the end of a file.
     UnusableKey {
         /// The label.
@@ -22,16 +22,16 @@ pub enum PoolError {
         /// The label.
         label: Arc<str>,
     },
-    /// The key of this label is the pool's last; replace it instead.
+    /// The key with this label is the last of the pool; replace it instead.
     LastKey {
         /// The label.
         label: Arc<str>,
     },
-    /// The name of the header or of the query parameter is empty or has characters that it cannot have.
+    /// The name of the header or query parameter is empty or has invalid characters.
     InvalidName,
     /// An origin is not of the form `https://host` or `https://host:port`.
     InvalidOrigin {
-        /// Which, counted from 1.
+        /// Its number, counted from 1.
         number: usize,
     },
 }

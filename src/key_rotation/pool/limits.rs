@@ -37,11 +37,9 @@ pub(crate) struct KeyScope {
     pub(super) model: Option<usize>,
 }
 
-/// Which limit a rejection closes.
+/// One of the limits that a request runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
-    /// None, because the request itself was at fault, or the model is not known.
-    Nothing,
     Key,
     Group,
     Model,
@@ -92,45 +90,45 @@ impl KeyLimits {
         reports: &[Bucket],
         when: (Instant, Instant),
     ) {
-        let KeyScope { key, group, model } = scope;
-        let nothing = || reports[..0].iter();
-        if let Some((limit, traits)) = self.keys.get_mut(key) {
-            limit.succeeded(traits, nothing(), when);
-        }
-        // What an account reports is the group's, whatever the model.
-        let of_group = move |bucket: &&Bucket| model.is_none() || is_reported_of_group(bucket);
-        if let Some((limit, traits)) = self.groups.get_mut(group) {
-            limit.succeeded(traits, reports.iter().filter(of_group), when);
-        }
-        let Some(ModelLimits { groups, denied }) = model.and_then(|slot| self.models.get_mut(slot))
-        else {
-            return;
-        };
-        if let Some((limit, traits)) = groups.get_mut(group) {
-            let of_model = |bucket: &&Bucket| !is_reported_of_group(bucket);
-            limit.succeeded(traits, reports.iter().filter(of_model), when);
-        }
-        if let Some((limit, traits)) = denied.get_mut(key) {
-            limit.succeeded(traits, nothing(), when);
+        for (level, limit, traits) in self.levels_mut(scope) {
+            let is_of_level = |bucket: &&Bucket| match level {
+                Level::Key | Level::KeyOnModel => false,
+                // What an account reports is the group's, whatever the model.
+                Level::Group => scope.model.is_none() || is_reported_of_group(bucket),
+                Level::Model => !is_reported_of_group(bucket),
+            };
+            limit.succeeded(traits, reports.iter().filter(is_of_level), when);
         }
     }
 
-    /// Returns the limit that a rejection closes, and whether what its response reports is of that limit.
+    /// Returns the limit that a rejection closes, and whether what its response reports is of that limit;
+    /// `None` if it closes none.
     pub(super) fn closed_by(
         &mut self,
         scope: KeyScope,
         rejection: &Rejection,
     ) -> Option<(&mut LimitState, &mut ProviderTraits, bool)> {
-        let KeyScope { key, group, model } = scope;
-        let of_model = model.and_then(|slot| self.models.get_mut(slot));
-        let ((limit, traits), is_reported) = match level(rejection, model.is_some()) {
-            Level::Nothing => return None,
-            Level::Key => (self.keys.get_mut(key)?, false),
-            Level::Group => (self.groups.get_mut(group)?, true),
-            Level::Model => (of_model?.groups.get_mut(group)?, true),
-            Level::KeyOnModel => (of_model?.denied.get_or_insert(key), false),
-        };
-        Some((limit, traits, is_reported))
+        let level = level(rejection, scope.model.is_some())?;
+        if let (Level::KeyOnModel, Some(slot)) = (level, scope.model) {
+            self.models.get_mut(slot)?.denied.get_or_insert(scope.key);
+        }
+        let (_, limit, traits) = self.levels_mut(scope).find(|(of, ..)| *of == level)?;
+        Some((limit, traits, matches!(level, Level::Group | Level::Model)))
+    }
+
+    fn levels_mut(
+        &mut self,
+        scope: KeyScope,
+    ) -> impl Iterator<Item = (Level, &mut LimitState, &mut ProviderTraits)> {
+        let model = scope.model.and_then(|slot| self.models.get_mut(slot));
+        let of_model = model.map(|it| {
+            let group = (Level::Model, it.groups.get_mut(scope.group));
+            [group, (Level::KeyOnModel, it.denied.get_mut(scope.key))]
+        });
+        let group = (Level::Group, self.groups.get_mut(scope.group));
+        let of_all = [(Level::Key, self.keys.get_mut(scope.key)), group];
+        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
+        limits.filter_map(|(level, limit)| limit.map(|(limit, traits)| (level, limit, traits)))
     }
 
     /// Forgets the keys that were removed, and the groups that have no keys any more.
@@ -151,32 +149,20 @@ impl KeyLimits {
 impl LimitTable for KeyLimits {
     type Scope = KeyScope;
 
-    fn for_each(&self, scope: KeyScope, mut visit: impl FnMut(&LimitState, &ProviderTraits)) {
+    fn limits(&self, scope: KeyScope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get(slot));
         let of_all = [self.keys.get(scope.key), self.groups.get(scope.group)];
         let of_model = model.map(|it| [it.groups.get(scope.group), it.denied.get(scope.key)]);
         let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
-        limits
-            .flatten()
-            .for_each(|(limit, traits)| visit(limit, traits));
+        limits.flatten()
     }
 
-    fn for_each_mut(
+    fn limits_mut(
         &mut self,
         scope: KeyScope,
-        mut visit: impl FnMut(&mut LimitState, &mut ProviderTraits),
-    ) {
-        let model = scope.model.and_then(|slot| self.models.get_mut(slot));
-        let of_all = [
-            self.keys.get_mut(scope.key),
-            self.groups.get_mut(scope.group),
-        ];
-        let of_model =
-            model.map(|it| [it.groups.get_mut(scope.group), it.denied.get_mut(scope.key)]);
-        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
-        limits
-            .flatten()
-            .for_each(|(limit, traits)| visit(limit, traits));
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
+        self.levels_mut(scope)
+            .map(|(_, limit, traits)| (limit, traits))
     }
 
     fn prepare(&mut self, scope: KeyScope) {
@@ -216,20 +202,21 @@ impl Evictable for ModelLimits {
 
 // === what a rejection says of keys ===
 
-fn level(rejection: &Rejection, has_model: bool) -> Level {
-    match rejection {
-        _ if rejection.is_denial() && has_model && rejection.may_deny_model() => Level::KeyOnModel,
-        _ if rejection.is_denial() => Level::Nothing,
+/// Returns which limit a rejection closes; `None` if the request itself was at fault, or an unknown model.
+fn level(rejection: &Rejection, has_model: bool) -> Option<Level> {
+    Some(match rejection {
+        _ if rejection.is_denial() => {
+            return (has_model && rejection.may_deny_model()).then_some(Level::KeyOnModel);
+        }
         _ if is_of_key(rejection) => Level::Key,
         _ if has_model && !is_of_group(rejection) => Level::Model,
         _ => Level::Group,
-    }
+    })
 }
 
-/// Returns whether a rejection leaves the key usable for the next call: the request itself was at fault, or
-/// an unknown model was.
+/// Returns whether a rejection leaves the key usable for the next call.
 pub(crate) fn closes_nothing(rejection: &Rejection, has_model: bool) -> bool {
-    level(rejection, has_model) == Level::Nothing
+    level(rejection, has_model).is_none()
 }
 
 /// Returns whether a rejection limits the key, or its group, for every model.

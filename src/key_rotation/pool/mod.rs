@@ -30,10 +30,10 @@ pub(super) use limits::{closes_nothing, is_of_every_model};
 use placement::Placement;
 pub use snapshot::{KeyState, LimitedModel};
 
-/// Keys, and what is known of each.
+/// A set of keys, and what is known of each.
 ///
-/// A clone is the same pool: one handle is shared by all layers, services and tasks, and keys may be
-/// added, removed and replaced while they run.
+/// A clone is the same pool. All layers, services and tasks share it, and keys may be added, removed and
+/// replaced while they run.
 ///
 /// ```
 /// use tower_429::key_rotation::{Key, KeyPool};
@@ -48,11 +48,11 @@ pub use snapshot::{KeyState, LimitedModel};
 ///
 /// # Where its keys go
 ///
-/// A pool puts its keys only on requests for an origin that they were given for: those named by
-/// [`for_origin`](KeyPoolBuilder::for_origin), or else the first origin that the pool serves. In the
-/// second case they also stay off a request that another layer has sent somewhere else than the
-/// caller addressed it to. A request for which no pool of the layer has a key passes through as it is, and
-/// so does one whose path and query are too long to hold a key beside them (over 65,534 bytes).
+/// A pool puts its keys only on requests for its origins: those of
+/// [`for_origin`](KeyPoolBuilder::for_origin), or else the first origin that the pool serves. In the second
+/// case it also leaves out requests that another layer sends to another origin than the caller did. A
+/// request for which no pool of the layer has a key passes through unchanged. So does one whose path and
+/// query are too long to hold a key as well (over 65,534 bytes).
 #[derive(Clone)]
 pub struct KeyPool(Arc<Shared>);
 
@@ -71,7 +71,7 @@ enum Origins {
 // === impl KeyPool ===
 
 impl KeyPool {
-    /// A pool that sends its keys as `Authorization: Bearer` and stays with one until it is limited.
+    /// Returns a pool that sends its keys as `Authorization: Bearer` and uses one until it is limited.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl KeyPool {
         Self::builder(keys).build()
     }
 
-    /// Starts a pool of which more is to be said.
+    /// Returns a builder.
     pub fn builder<K: Into<Key>>(keys: impl IntoIterator<Item = K>) -> KeyPoolBuilder {
         KeyPoolBuilder::new(keys.into_iter().map(Into::into).collect())
     }
@@ -153,12 +153,12 @@ impl KeyPool {
         }))
     }
 
-    /// Whether its origins were named.
+    /// Returns whether its origins were named.
     pub(super) fn is_for_named_origins(&self) -> bool {
         matches!(self.0.origins, Origins::Named(_))
     }
 
-    /// Whether its keys may go to `origin`, on a request that the caller has addressed to `addressed`.
+    /// Returns whether its keys may go to `origin`, on a request that the caller has sent to `addressed`.
     pub(super) fn serves(&self, origin: Option<&Origin>, addressed: Option<&Origin>) -> bool {
         match &self.0.origins {
             Origins::Named(origins) => origin.is_some_and(|origin| origins.contains(origin)),
@@ -168,7 +168,7 @@ impl KeyPool {
         }
     }
 
-    /// Whether each of its keys can be put on a request for `uri`.
+    /// Returns whether each of its keys can be put on a request for `uri`.
     pub(super) fn fits(&self, uri: &Uri) -> bool {
         self.0.placement.fits(uri)
     }

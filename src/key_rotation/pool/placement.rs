@@ -25,7 +25,7 @@ pub(super) enum PlaceName {
 pub(super) struct Placement {
     place: Place,
     bearer: bool,
-    /// The most bytes that one of the keys takes in a query.
+    /// How many bytes the longest key takes in a query.
     longest: AtomicUsize,
 }
 
@@ -64,7 +64,7 @@ impl Placement {
         let unusable = || PoolError::UnusableKey {
             label: label.clone(),
         };
-        // A key that came from a file with its line break would be refused by the provider only.
+        // Only the provider would reject a key that was read from a file with its line break.
         let visible = |byte: u8| byte.is_ascii_graphic();
         if key.secret.is_empty() || !key.secret.bytes().all(visible) {
             return Err(unusable());
@@ -96,7 +96,7 @@ impl Placement {
 }
 
 impl Placement {
-    /// Whether a request for `uri` has room for each key.
+    /// Returns whether each key fits into a request for `uri`.
     pub(super) fn fits(&self, uri: &Uri) -> bool {
         credentials::has_room(uri, self.longest.load(Ordering::Relaxed))
     }
