@@ -1,25 +1,25 @@
-//! How much later than a provider's hint a request goes out. Pure: the random numbers are an argument.
+//! How much later than a provider's hint a request is sent. Pure: the random numbers are an argument.
 //!
-//! A request that is sent exactly at a hint's end meets two things: the requests of all other callers with
-//! the same hint, and the close of its connection by a server that keeps idle connections for as long as it
-//! tells clients to wait.
+//! A request that is sent exactly at a hint's end collides with the requests of all other callers with the
+//! same hint. It also meets the close of its connection if the server closes idle connections after the time
+//! that it tells clients to wait.
 
 use std::time::Duration;
 
-/// What is added to a hint: up to `percent` of it, and up to `at_least` if that is more.
+/// The time that is added to a hint: up to `percent` of it, or up to `at_least` if that is more.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Jitter {
     pub(crate) percent: u32,
     pub(crate) at_least: Duration,
 }
 
-/// Where in its jitter one call goes out: of two shares, the smaller goes first.
+/// The part of its jitter that one call waits: the smaller of two shares goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Share(u32);
 
-/// No jitter is less, unless there is no room for it. A server's close arrives at the hint's end, give or
-/// take its timer, ours and how much the network's latency varies.
-const LEAST: Duration = Duration::from_millis(20);
+/// The least jitter, if there is time. A server's close arrives at the hint's end, give or take two timers
+/// and the variance of the network's latency.
+const MIN_JITTER: Duration = Duration::from_millis(20);
 
 // === impl Jitter ===
 
@@ -29,7 +29,7 @@ impl Jitter {
         at_least: Duration::from_millis(250),
     };
 
-    /// The most that is added to this hint.
+    /// Returns the most that is added to this hint.
     pub(crate) fn most(self, hint: Duration) -> Duration {
         let share = hint.saturating_mul(self.percent) / 100;
         share.max(self.at_least)
@@ -43,15 +43,15 @@ impl Share {
         Self(random.u32(..))
     }
 
-    /// The least of so many, as if all of them were drawn.
+    /// Returns the least of so many, as if all of them were drawn.
     pub(crate) fn least_of(count: usize, random: &mut fastrand::Rng) -> Self {
         let least = 1.0 - random.f64().powf(1.0 / count.max(1) as f64);
         Self((least * f64::from(u32::MAX)) as u32)
     }
 
-    /// This share of a jitter, from the hint's end on, where so much time has `passed` since then.
+    /// Returns this share of a jitter, counted from the hint's end, of which so much has `passed`.
     pub(crate) fn of(self, most: Duration, passed: Duration) -> Duration {
-        let least = passed.max(LEAST).min(most);
+        let least = passed.max(MIN_JITTER).min(most);
         let rest = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);
         let part = u128::from(rest) * u128::from(self.0) / u128::from(u32::MAX);
         let part = Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX));
@@ -78,7 +78,7 @@ mod tests {
         for seed in 0..1_000 {
             let share = Share::draw(&mut fastrand::Rng::with_seed(seed));
             let jitter = share.of(MOST, Duration::ZERO);
-            assert!((LEAST..=MOST).contains(&jitter), "{jitter:?}");
+            assert!((MIN_JITTER..=MOST).contains(&jitter), "{jitter:?}");
             let passed = Duration::from_millis(200);
             let jitter = share.of(MOST, passed);
             assert!((passed..=MOST).contains(&jitter), "{jitter:?}");
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn share_is_all_that_there_is_where_there_is_less_than_the_least() {
+    fn share_is_the_whole_jitter_if_that_is_below_the_least() {
         let most = Duration::from_millis(3);
         for share in [Share(0), Share(u32::MAX)] {
             assert_eq!(share.of(most, Duration::ZERO), most);

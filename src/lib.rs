@@ -8,7 +8,6 @@
 #![doc = "<style>img[src^='docs/'] { display: none }</style>"]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod allowance;
 pub mod backoff;
 mod call;
 pub mod client;
@@ -17,6 +16,7 @@ pub mod fallback;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
+mod quota;
 pub mod rejection;
 pub mod replay;
 mod request;

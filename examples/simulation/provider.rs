@@ -49,6 +49,9 @@ pub(crate) struct Plan {
     pub(crate) out_of_quota: Option<&'static str>,
     /// From when a request is let in until its answer goes out.
     pub(crate) thinks: Duration,
+    /// What is left of that time if the last request of the session came with the same key, whose prompt
+    /// cache is warm.
+    pub(crate) thinks_warm: Duration,
     /// Of a hundred requests, how many are refused whatever the limits say.
     pub(crate) accidents: u32,
 }
@@ -80,6 +83,8 @@ struct State {
     meters: HashMap<(Arc<str>, Arc<str>), Meter>,
     /// When an account was told to leave a model alone, and until when.
     told: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
+    /// The key of each session's last request.
+    sessions: HashMap<HeaderValue, Arc<str>>,
     random: fastrand::Rng,
     log: Vec<Entry>,
 }
@@ -103,6 +108,7 @@ impl Provider {
             started: now(),
             meters: HashMap::new(),
             told: HashMap::new(),
+            sessions: HashMap::new(),
             random: fastrand::Rng::with_seed(seed),
             log: Vec::new(),
         })))
@@ -138,8 +144,9 @@ impl Provider {
         };
         sleep_until(sent + there).await;
         let (response, wait) = self.lock().judge(&key, &model, sent);
+        let session = head.headers.get("session").cloned();
         let thinks = match response.status() {
-            StatusCode::OK => self.lock().plan.thinks,
+            StatusCode::OK => self.lock().thinks(session, &key),
             _ => Duration::ZERO,
         };
         sleep_until(sent + there + thinks + back).await;
@@ -194,6 +201,15 @@ impl State {
             early,
         });
         (response, wait)
+    }
+
+    /// How long the answer takes, which is shorter if the key has the session's prompt in its cache.
+    fn thinks(&mut self, session: Option<HeaderValue>, key: &Arc<str>) -> Duration {
+        let last = session.and_then(|session| self.sessions.insert(session, key.clone()));
+        match last.as_ref() == Some(key) {
+            true => self.plan.thinks_warm,
+            false => self.plan.thinks,
+        }
     }
 
     fn read(&mut self, key: &Arc<str>, model: &Arc<str>, at: Duration) -> Result<Reading, Error> {

@@ -7,6 +7,7 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use tokio::{runtime, time::sleep_until};
 use tower::ServiceExt;
+use tower_429::key_rotation::Session;
 
 use crate::{
     Error,
@@ -62,11 +63,13 @@ pub(crate) async fn batch(
     let started = now();
     let calls = stream::iter(0..scenario.calls).map(|number| {
         let client = client.clone();
+        let session = number.checked_rem(scenario.sessions);
+        let named = session.filter(|_| scenario.names_sessions);
         let begins = started + scenario.apart * u32::try_from(number).unwrap_or(u32::MAX);
         async move {
             sleep_until(begins).await;
             let began = now();
-            (call(client).await, now() - began)
+            (call(client, session, named).await, now() - began)
         }
     });
     let calls = calls.buffer_unordered(scenario.workers);
@@ -83,10 +86,16 @@ pub(crate) async fn batch(
     }
 }
 
-async fn call(client: Client) -> Option<StatusCode> {
-    let request = Request::post("https://api.example/v1/chat/completions")
-        .header("content-type", "application/json")
-        .body(Full::from(r#"{"model":"large","messages":[]}"#));
+async fn call(client: Client, session: Option<usize>, named: Option<usize>) -> Option<StatusCode> {
+    let mut request = Request::post("https://api.example/v1/chat/completions")
+        .header("content-type", "application/json");
+    if let Some(session) = session {
+        request = request.header("session", session);
+    }
+    if let Some(named) = named {
+        request = request.extension(Session::new(named));
+    }
+    let request = request.body(Full::from(r#"{"model":"large","messages":[]}"#));
     client.oneshot(request.ok()?).await.ok()
 }
 

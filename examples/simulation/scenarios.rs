@@ -23,6 +23,10 @@ pub(crate) struct Scenario {
     /// This crate's stack.
     pub(crate) stack: Stack,
     pub(crate) calls: usize,
+    /// How many sessions the calls belong to; none if zero.
+    pub(crate) sessions: usize,
+    /// Whether the stack knows the sessions.
+    pub(crate) names_sessions: bool,
     /// How many calls there are at once.
     pub(crate) workers: usize,
     /// How long after a call the next comes; zero if it comes as soon as a worker is free.
@@ -60,6 +64,7 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
             rejected: None,
             out_of_quota: None,
             thinks: Duration::ZERO,
+            thinks_warm: Duration::ZERO,
             accidents: 0,
         },
         setup: Setup {
@@ -70,6 +75,8 @@ fn four_keys(name: &'static str, limit: Limit, headers: Headers, bar: (f64, usiz
         },
         stack: Stack::Ours,
         calls: 800,
+        sessions: 0,
+        names_sessions: true,
         workers: 64,
         apart: Duration::ZERO,
         bar: Bar {
@@ -127,6 +134,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         by_the_second("5 a second, untold", Limit::Fixed(5, second)),
         by_the_second("bucket of 5, untold", Limit::Bucket(5, second)),
         accidents(),
+        sessions(),
+        unnamed_sessions(),
     ]);
     scenarios
 }
@@ -155,6 +164,7 @@ fn accidents() -> Scenario {
     (scenario.setup.minute, scenario.setup.delay) = (MINUTE, Duration::from_secs(1));
     scenario.plan.accidents = 5;
     scenario.plan.thinks = Duration::from_millis(300);
+    scenario.plan.thinks_warm = Duration::from_millis(300);
     // 30 a second for a minute, however many are under way.
     (scenario.calls, scenario.workers) = (1_800, 1_800);
     scenario.apart = MINUTE / 1_800;
@@ -162,6 +172,25 @@ fn accidents() -> Scenario {
         wait if wait <= Duration::from_millis(1_500) => Ok(()),
         wait => Err(format!("one call in a hundred took {wait:?}")),
     });
+    scenario
+}
+
+/// Conversations whose prompts are cached per key: a request with the key of the last one is answered in a
+/// quarter of the time.
+fn sessions() -> Scenario {
+    let mut scenario = four_keys("48 sessions, cached", FIXED, Headers::Always, (1.20, 8));
+    (scenario.sessions, scenario.workers) = (48, 48);
+    scenario.plan.thinks = Duration::from_millis(1_200);
+    scenario.plan.thinks_warm = Duration::from_millis(300);
+    scenario
+}
+
+/// The same without a name for the sessions: what the name buys.
+fn unnamed_sessions() -> Scenario {
+    let mut scenario = sessions();
+    scenario.name = "48 sessions, unnamed";
+    scenario.names_sessions = false;
+    scenario.bar.over_ideal = 1.5;
     scenario
 }
 
@@ -208,6 +237,7 @@ fn shared_limit() -> Scenario {
 fn slow_answers() -> Scenario {
     let mut scenario = four_keys("slow answers, headers", FIXED, Headers::Always, (1.20, 80));
     scenario.plan.thinks = WINDOW * 5 / 4;
+    scenario.plan.thinks_warm = WINDOW * 5 / 4;
     scenario.workers = 800;
     scenario
 }

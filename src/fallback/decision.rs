@@ -1,9 +1,11 @@
-//! Which target is asked next: the first that is free, the request's own before all.
+//! Which target is sent to next: the first that has capacity, and the request's own before all.
 
 mod choice;
+mod record;
 
 use std::{
     error::Error,
+    mem,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,41 +17,46 @@ use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
-    RetryOnError, Target,
-    layer::FallbackLayer,
-    memory::{Seat, Visit},
-    own::Own,
+    RetryOnError, Target, layer::FallbackLayer, original::OriginalRequest, targets::Targets,
 };
 use crate::{
-    call::{CallState, Route, Sent},
-    jitter::Share,
+    call::{CallState, Route},
+    quota::{Confirmed, End, Permit, WaitBudget, Waiter, in_time, poll_again},
     rejection::{Reason, Rejection},
     request::Model,
-    retry::{Config, Decision, MAX_WAITS, Outcome, Prepare, RequestView, Settings, Strategy},
-    trail::{Action, Attempt, LayerKind, StopReason},
+    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    trail::{Action, LayerKind, StopReason},
 };
-use choice::{Choice, Pick};
+use choice::Choice;
 
 pub(crate) struct FallbackStrategy<P> {
     policy: Arc<FallbackLayer<P>>,
-    /// `None` before the first send, and if the request asked for no fallback.
-    own: Option<Own>,
-    /// Who is asked now.
+    /// `None` before the first send, and if the request wants no fallback.
+    original: Option<OriginalRequest>,
+    /// The target of the attempt that is in progress.
     chosen: Choice,
-    /// The request that is under way, or comes next; `None` while it is held back, or if nothing is
-    /// known of its model.
-    visit: Option<Visit>,
+    stage: Stage,
     tried: Vec<Choice>,
-    /// Until when the call waits for a target, once it is known.
-    max_wait: Option<Instant>,
-    /// How often it was refused and waits for a target since.
-    waits: u32,
-    /// Since when the call waits for a preferred target.
-    held: Option<Instant>,
-    /// Its place among those who wait.
-    seat: Option<Seat>,
-    /// How much later than a hint's end it goes out, and since when it waits.
-    jitter: Option<(Share, Instant)>,
+    waits: WaitBudget,
+}
+
+enum Stage {
+    /// A target is to be chosen.
+    Choosing,
+    /// In the queue for one of these.
+    Waiting(Vec<Choice>, Waiter<Targets>),
+    /// A target is reserved, and the request departs at this moment.
+    Reserved(Permit<Targets>, Instant),
+    /// The target of the send that is in progress; `None` if nothing is known of its model.
+    Sent(Option<Permit<Targets>>),
+}
+
+/// What is next after a rejection.
+enum Next {
+    /// A target has capacity, or will in a moment.
+    Target,
+    /// All targets are limited; when the first frees, unless one is free that was tried.
+    Limited(Option<End>),
 }
 
 impl<P> Config for FallbackLayer<P> {
@@ -69,40 +76,33 @@ impl<P> FallbackStrategy<P> {
     pub(super) fn new(policy: Arc<FallbackLayer<P>>) -> Self {
         Self {
             policy,
-            own: None,
-            chosen: Choice::Own,
-            visit: None,
+            original: None,
+            chosen: Choice::Original,
+            stage: Stage::Choosing,
             tried: Vec::new(),
-            max_wait: None,
-            waits: 0,
-            held: None,
-            seat: None,
-            jitter: None,
+            waits: WaitBudget::default(),
         }
     }
 
-    /// Why nothing is left to ask.
-    fn nothing_left(&self, own: &Own) -> StopReason {
-        let names_no_model = own.model.as_ref().is_none_or(Model::is_nowhere);
-        let needs_model = self
-            .policy
-            .targets
-            .iter()
-            .any(|target| target.own_model().is_some());
+    /// Returns why no target is left.
+    fn nothing_left(&self, original: &OriginalRequest) -> StopReason {
+        let names_no_model = original.model.as_ref().is_none_or(Model::is_nowhere);
+        let mut targets = self.policy.targets.iter();
+        let needs_model = targets.any(|target| target.own_model().is_some());
         match names_no_model && needs_model {
             true => StopReason::NoModel,
             false => StopReason::NoFreeTarget,
         }
     }
 
-    /// Whether an untried target could be asked if the model were known.
-    fn lacks_model(&self, own: &Own) -> bool {
+    /// Returns whether more targets could be used if the model were known.
+    fn lacks_model(&self, original: &OriginalRequest) -> bool {
         let names_model = |target: &Target| target.own_model().is_some();
-        own.model.is_none() && self.policy.targets.iter().any(names_model)
+        original.model.is_none() && self.policy.targets.iter().any(names_model)
     }
 
-    /// Whether another target is worth it. A model that no key may use is one that the account has no quota
-    /// of.
+    /// Returns whether another target is worth it. A model that no key may use is one that the account has
+    /// no quota of.
     fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
         P: RetryOnError<E>,
@@ -112,68 +112,6 @@ impl<P> FallbackStrategy<P> {
         retry_on.acts_on(outcome)
             || (denies_model && retry_on.reasons.contains(&Reason::QuotaExhausted))
     }
-
-    /// Tells the memory what became of the request; whether it was limited.
-    fn remember<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
-        let Some(visit) = self.visit.take() else {
-            return false;
-        };
-        let own_key = self.own.as_ref().and_then(|own| own.key.as_ref());
-        // What is left for one of the keys that a layer further in has is not what is left of the target.
-        let told = |attempt: &Attempt| match attempt.key.as_ref() == own_key {
-            true => attempt.buckets.clone(),
-            false => Vec::new(),
-        };
-        let told = || outcome.of_attempt(told).unwrap_or_default();
-        match outcome.rejection {
-            // What is too large now may fit next time, and what one caller's key may not use another's may.
-            Some(rejection) if rejection.reason != Reason::TooLarge && !rejection.is_denial() => {
-                visit.refused(rejection, &told(), outcome.now(), self.policy.longest_guess);
-                true
-            }
-            None if outcome.is_success() => {
-                visit.succeeded(&told(), outcome.now());
-                false
-            }
-            _ => match self.waited_out(outcome) {
-                Some((rejection, at)) => {
-                    visit.refused(&rejection, &told(), at, self.policy.longest_guess);
-                    true
-                }
-                None => {
-                    visit.answered();
-                    false
-                }
-            },
-        }
-    }
-
-    /// What a layer further in was waiting out when it was cut off, by a time limit between, and when
-    /// that had come.
-    fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Rejection, Instant)> {
-        outcome.result.err()?;
-        outcome.of_sends(|sends| {
-            let is_waited_for = |send: &Sent| !sends.iter().any(|it| it.went_out_after(send));
-            let waited_for = sends.iter().filter(|send| is_waited_for(send));
-            waited_for
-                .filter_map(|send| self.wait_after(&send.attempt))
-                .last()
-        })
-    }
-
-    /// The rejection that an inner layer waits out, and when it came.
-    fn wait_after(&self, attempt: &Attempt) -> Option<(Rejection, Instant)> {
-        let step = attempt.steps.last()?;
-        let Action::Wait(_) = step.action else {
-            return None;
-        };
-        // A pool waits for the key that frees first, which need not be the one that was refused.
-        let rejection = step.awaited.as_ref().or(attempt.rejection.as_ref())?;
-        if !self.policy.retry_on.reasons.contains(&rejection.reason) {
-            return None;
-        }
-        Some((rejection.clone(), attempt.rejected_at?))
-    }
 }
 
 impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
@@ -181,25 +119,52 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        if self.own.is_none() && !draft.call.is_without_fallback() {
-            let mut own = Own::new(&draft.head, &draft.route);
-            // A body that is still being uploaded is waited for only if it is to be changed now.
-            let known = || self.policy.memory.lock();
-            let limited = || known().has_limited(own.origin(), draft.now());
-            if own.model.is_none() && (draft.recording.in_memory() || limited()) {
-                match read_model(draft, cx) {
-                    Poll::Ready(model) => own.model = model,
-                    Poll::Pending if draft.call.left(draft.now()).is_ok() => return Poll::Pending,
-                    // It goes out as it is.
-                    Poll::Pending => {}
-                }
-            }
-            self.own = Some(own);
+        if self.original.is_none() && !&draft.call.is_without_fallback() {
+            self.original = Some(ready!(self.read_original(draft, cx)));
         }
-        Poll::Ready(match self.choose(draft, cx.waker()) {
-            Ok(()) => Prepare::Send,
-            Err(at) => Prepare::WaitUntil(at),
-        })
+        let (call, now) = (&draft.call, draft.now());
+        loop {
+            match &mut self.stage {
+                Stage::Sent(_) => return Poll::Ready(Prepare::Send),
+                Stage::Choosing => {
+                    let end = self.max_wait(call, now);
+                    self.choose(end, draft.is_ready, now);
+                    if self.is_choosing() {
+                        return Poll::Ready(Prepare::Send);
+                    }
+                }
+                Stage::Reserved(_, at) if *at > now => return Poll::Ready(Prepare::WaitUntil(*at)),
+                // It may go stale until the service is ready.
+                Stage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
+                Stage::Reserved(..) => {
+                    if let Stage::Reserved(mut permit, _) = self.take_stage() {
+                        if permit.confirm(false, now) == Confirmed::Yes {
+                            self.stage = Stage::Sent(Some(permit));
+                        }
+                    }
+                }
+                Stage::Waiting(choices, waiter) => match waiter.poll_acquire(cx, now) {
+                    Ok((permit, at)) => {
+                        self.chosen = choices[*permit.candidate()];
+                        let end = self.max_wait(call, now).unwrap_or(now);
+                        self.stage = Stage::Reserved(permit, in_time(at, end, now));
+                    }
+                    Err(forecast) => {
+                        let end = self.max_wait(call, now);
+                        if let Some(end) = end.filter(|end| forecast.prospect.is_before(*end)) {
+                            let at = poll_again(forecast.free_at, end, now);
+                            return Poll::Ready(Prepare::WaitUntil(at));
+                        }
+                        // This gives up the place in the queue.
+                        self.stage = Stage::Choosing;
+                        self.choose(None, draft.is_ready, now);
+                        if self.is_choosing() {
+                            return Poll::Ready(Prepare::Send);
+                        }
+                    }
+                },
+            }
+        }
     }
 
     fn rewrite(
@@ -208,13 +173,19 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
         route: &mut Route,
         call: &CallState,
     ) -> Option<Bytes> {
-        let own = self.own.as_ref()?;
+        if let Stage::Sent(Some(permit)) = &mut self.stage {
+            permit.mark_sent();
+        }
+        let original = self.original.as_ref()?;
         match self.chosen {
-            Choice::Own => {
-                route.model = own.model_name().or(route.model.take());
+            Choice::Original => {
+                route.model = original.model_name().or(route.model.take());
                 None
             }
-            Choice::Target(index) => own.turn_into(&self.policy.targets[index], head, route, call),
+            Choice::Target(index) => {
+                let target = &self.policy.targets[index];
+                original.rewrite_for(target, head, route, call)
+            }
         }
     }
 
@@ -228,11 +199,11 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
         B: Body<Data = Bytes> + Unpin,
     {
         let acts = self.acts_on(outcome) && outcome.left().is_ok();
-        let lacks_model = self.own.as_ref().is_some_and(|own| self.lacks_model(own));
-        if acts && lacks_model {
+        let original = self.original.as_ref();
+        if acts && original.is_some_and(|original| self.lacks_model(original)) {
             let model = ready!(read_model(draft, cx));
-            if let Some(own) = &mut self.own {
-                own.model = model;
+            if let Some(original) = &mut self.original {
+                original.model = model;
             }
         }
         Poll::Ready(())
@@ -243,86 +214,103 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
     }
 
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
+        let permit = match self.take_stage() {
+            Stage::Sent(permit) => permit,
+            _ => None,
+        };
         if !self.acts_on(outcome) {
-            if outcome.rejection.is_none() {
-                self.remember(outcome);
-            }
-            if let Some(visit) = self.visit.take() {
-                visit.answered();
+            if let Some(permit) = permit {
+                self.record(permit, outcome);
             }
             return Decision::Ignore;
         }
-        if self.own.is_none() {
+        if self.original.is_none() {
             return Decision::Stop(StopReason::FallbackOff);
         }
-        let limited = self.remember_late(outcome);
-        if let Err(why) = outcome.left() {
-            return Decision::Stop(why);
+        let left = outcome.left();
+        let (is_limited, next) = self.record_and_choose(permit, left.is_ok(), outcome);
+        match left {
+            Err(why) => Decision::Stop(why),
+            Ok(_) => self.next(next, is_limited, outcome),
         }
-        self.tried.push(self.chosen);
-        self.next(outcome, limited)
     }
 }
 
 impl<P> FallbackStrategy<P> {
-    /// As [`remember`](Self::remember), of a request whose model may have become known only now.
-    fn remember_late<E>(&mut self, outcome: &Outcome<'_, E>) -> bool {
-        if let (None, Some(own)) = (&self.visit, &self.own) {
-            let chosen = own.model.as_ref().map(|_| self.candidate(own, self.chosen));
-            let memory = &self.policy.memory;
-            self.visit = chosen.map(|it| memory.visit(&mut memory.lock(), it, outcome.now()));
-        }
-        self.remember(outcome)
+    fn take_stage(&mut self) -> Stage {
+        mem::replace(&mut self.stage, Stage::Choosing)
     }
 
-    /// Reads a body to its end before it is changed. No lock is held, because the body may be long.
-    fn verify_model(&mut self) {
-        if let Some(model) = self.own.as_mut().and_then(|own| own.model.as_mut()) {
-            model.verify();
-        }
+    fn is_choosing(&self) -> bool {
+        matches!(self.stage, Stage::Choosing)
     }
 
-    /// Asks the next target, waits for one, or gives up.
-    fn next<E>(&mut self, outcome: &Outcome<'_, E>, limited: bool) -> Decision {
-        self.verify_model();
-        let (call, now) = (outcome.call, outcome.now());
-        let end = self.max_wait(call, now);
-        let Some(own) = &self.own else {
-            return Decision::Ignore;
+    /// Reads the original request. A body that is still being uploaded is waited for only if it may be
+    /// changed now.
+    fn read_original<B>(
+        &self,
+        draft: &RequestView<B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<OriginalRequest>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let mut original = OriginalRequest::new(&draft.head, &draft.route);
+        let scheduler = &self.policy.scheduler;
+        let is_limited = || {
+            let origin = original.origin();
+            scheduler.with(|inner| inner.candidates.has_limited(origin, draft.now()))
         };
-        let pick = self.pick(own, &mut self.policy.memory.lock(), end, now);
-        if let Pick::Ask(_) | Pick::Hold(..) = pick {
-            return Decision::retry(Action::NextTarget);
+        if original.model.is_none() && (draft.recording.in_memory() || is_limited()) {
+            match read_model(draft, cx) {
+                Poll::Ready(model) => original.model = model,
+                Poll::Pending if draft.call.left(draft.now()).is_ok() => return Poll::Pending,
+                // It is sent as it is.
+                Poll::Pending => {}
+            }
         }
-        let may_wait = end.is_some() && self.waits < MAX_WAITS;
+        Poll::Ready(original)
+    }
+
+    /// Sends to the next target, waits for one, or gives up.
+    fn next<E>(&mut self, next: Next, is_limited: bool, outcome: &Outcome<'_, E>) -> Decision {
+        let again = |action| Decision::retry(action);
+        let now = outcome.now();
+        let (Next::Limited(first_end), Some(original)) = (next, &self.original) else {
+            return again(Action::NextTarget);
+        };
+        let nothing_left = self.nothing_left(original);
+        let end = self.max_wait(outcome.call, now);
+        let may_wait = end.is_some() && !self.waits.is_used_up();
         let why = match end {
             Some(_) if !may_wait => StopReason::AttemptsUsedUp,
-            _ => self.nothing_left(own),
+            _ => nothing_left,
         };
-        let first_end = match self.first_end(own, now) {
-            // One that was tried is free again, for the answer of another has taken long.
-            None if limited && may_wait => {
-                self.tried.clear();
-                self.waits += 1;
-                return Decision::retry(Action::Wait(Duration::ZERO));
+        let waits = match (&first_end, end) {
+            // A target that was tried is free again, because the response of another took long.
+            (None, _) => is_limited && may_wait,
+            (Some(first), Some(end)) => {
+                is_limited && may_wait && !first.is_unusable && first.at < end
             }
-            first_end => first_end.filter(|_| limited),
+            (Some(_), None) => false,
         };
-        match (first_end, end) {
-            (Some(first), Some(end)) if may_wait && !first.is_unusable && first.at < end => {
-                // What frees after a wait may be asked again.
-                self.tried.clear();
-                self.waits += 1;
-                let wait = first.at.saturating_duration_since(now);
-                Decision::queue(wait, first.rejection)
+        if waits {
+            // A target that frees after a wait may be tried again.
+            self.tried.clear();
+            self.waits.count_wait();
+        }
+        match first_end.filter(|_| is_limited) {
+            None if waits => again(Action::Wait(Duration::ZERO)),
+            None => Decision::Stop(why),
+            Some(first) if waits => {
+                Decision::queue(first.at.saturating_duration_since(now), first.rejection)
             }
-            (Some(first), _) => Decision::StopWith(why, first.rejection),
-            (None, _) => Decision::Stop(why),
+            Some(first) => Decision::StopWith(why, first.rejection),
         }
     }
 }
 
-/// Reads the model from the whole body; `None` if it cannot be had whole.
+/// Reads the model from the whole body; `None` if the body is not available.
 fn read_model<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Option<Model>>
 where
     B: Body<Data = Bytes> + Unpin,

@@ -3,9 +3,9 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{AsError, Fallback, IfError, NoErrors, ResponseHead, Target, memory::Memory};
+use super::{AsError, Fallback, IfError, NoErrors, ResponseHead, Target, targets::Targets};
 use crate::{
-    allowance,
+    quota::{Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
     retry::{RetryOn, Settings, setters},
 };
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct FallbackLayer<P = NoErrors> {
     pub(super) targets: Arc<[Target]>,
-    pub(super) memory: Memory,
+    pub(super) scheduler: Scheduler<Targets>,
     pub(super) retry_on: RetryOn<P>,
     pub(super) longest_guess: Duration,
     pub(super) max_wait: Option<Duration>,
@@ -54,13 +54,13 @@ impl FallbackLayer {
         }
         Self {
             targets: distinct.into(),
-            memory: Memory::default(),
+            scheduler: Scheduler::new(Targets::default()),
             retry_on: RetryOn::reasons([
                 Reason::RateLimited,
                 Reason::QuotaExhausted,
                 Reason::Overloaded,
             ]),
-            longest_guess: allowance::LONGEST_GUESS,
+            longest_guess: LONGEST_GUESS,
             max_wait: None,
             settings: Settings::default(),
         }
@@ -105,7 +105,7 @@ impl<P> FallbackLayer<P> {
     {
         FallbackLayer {
             targets: self.targets,
-            memory: self.memory,
+            scheduler: self.scheduler,
             retry_on: self.retry_on.on_error(error),
             longest_guess: self.longest_guess,
             max_wait: self.max_wait,

@@ -59,9 +59,9 @@
 
 mod decision;
 mod layer;
-mod memory;
-mod own;
+mod original;
 mod target;
+mod targets;
 
 pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
 pub use layer::FallbackLayer;

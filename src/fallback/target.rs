@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::request::{Origin, with_path};
 
-/// What a request is turned into: a model, at the request's own origin or elsewhere.
+/// A model that a request is sent to instead, at its own origin or at another.
 ///
 /// A `&str` or a `String` is a model at the request's own origin.
 ///
@@ -12,7 +12,7 @@ use crate::request::{Origin, with_path};
 /// use http::{HeaderValue, header};
 /// use tower_429::fallback::Target;
 ///
-/// let lesser = Target::model("gpt-4o-mini");
+/// let cheaper = Target::model("gpt-4o-mini");
 /// // `/v1/chat/completions` becomes `/v1beta/openai/chat/completions` there.
 /// let elsewhere = Target::model("gemini-2.5-flash")
 ///     .at("https://generativelanguage.googleapis.com/v1beta/openai")?
@@ -36,7 +36,7 @@ struct Base {
     origin: Origin,
 }
 
-/// Why a target cannot be built. It never contains the address, which may have a credential in it.
+/// The reason why a target cannot be built. It never contains the address, which may hold a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TargetError {
@@ -47,7 +47,7 @@ pub enum TargetError {
 // === impl Target ===
 
 impl Target {
-    /// Another model.
+    /// Returns a target with another model.
     pub fn model(model: impl Into<Arc<str>>) -> Self {
         Self {
             model: Some(model.into()),
@@ -58,9 +58,10 @@ impl Target {
         }
     }
 
-    /// The request's own model elsewhere: another region, a proxy, a second provider of the same.
+    /// Returns a target with the request's own model at another origin: another region, a proxy, a second
+    /// provider.
     ///
-    /// The request is not read for it, so it works for every body.
+    /// The request is not read, so this works for every body.
     ///
     /// # Errors
     ///
@@ -73,7 +74,7 @@ impl Target {
         target.at(address)
     }
 
-    /// Elsewhere: the origin, and what the path of the request is appended to.
+    /// Sets the origin, and the base path that the path of the request is appended to.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl Target {
         Ok(self)
     }
 
-    /// Takes this off the start of the request's path before it is appended to the address; `/v1` and
+    /// Removes this from the start of the request's path before that is appended to the address; `/v1` and
     /// `/v1/` are the same.
     #[must_use]
     pub fn strip_prefix(mut self, prefix: impl AsRef<str>) -> Self {
@@ -92,7 +93,7 @@ impl Target {
         self
     }
 
-    /// Sets a header on requests to this target, in place of the caller's; a credential of its own, say.
+    /// Sets a header on requests to this target, such as its own credential. It replaces the caller's.
     #[must_use]
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
@@ -100,7 +101,7 @@ impl Target {
         self
     }
 
-    /// The name in logs and trails; the model and the host, unless set.
+    /// Sets the name in logs and trails; the default is the model and the host.
     #[must_use]
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
@@ -119,7 +120,7 @@ impl Target {
         &self.headers
     }
 
-    /// The path that its requests start with.
+    /// Returns the path that its requests start with.
     pub(super) fn base_path(&self) -> &str {
         let path = self.base.as_ref().map_or("", |base| base.uri.path());
         path.trim_end_matches('/')
@@ -135,7 +136,7 @@ impl Target {
         }
     }
 
-    /// Where a request for `uri` goes; `None` if that is too long.
+    /// Returns the URI at the target; `None` if it is too long.
     pub(super) fn uri(&self, uri: &Uri) -> Option<Uri> {
         let Some(base) = &self.base else {
             return Some(uri.clone());
@@ -146,7 +147,7 @@ impl Target {
             .as_deref()
             .and_then(|prefix| path.strip_prefix(prefix))
         {
-            // A prefix ends where a segment does: `/v1` is none of `/v10/chat`.
+            // A prefix ends with a segment: `/v1` is not a prefix of `/v10/chat`.
             Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
             _ => path,
         };
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_of_the_request_is_appended_to_the_address() {
+    fn path_of_the_request_is_appended_to_the_address() {
         let at = |address| Target::model("m").at(address).unwrap();
         let request = "https://a.example/v1/chat?alt=sse";
         let table = [
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_absolute_and_has_neither_user_nor_query() {
+    fn address_is_absolute_and_has_neither_user_nor_query() {
         for address in [
             "",
             "/v1",
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_shows_neither_its_headers_nor_its_path() {
+    fn target_shows_neither_its_headers_nor_its_path() {
         let target = Target::model("m")
             .at("https://b.example/tenant-7")
             .unwrap()

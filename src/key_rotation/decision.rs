@@ -1,4 +1,4 @@
-//! Which key asks next: the pool's choice, and what the outcome says of the key that asked.
+//! Which key sends next: the pool's choice, and what the outcome says of the key that was used.
 
 mod next;
 mod report;
@@ -7,7 +7,6 @@ use std::{
     mem,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,13 +17,12 @@ use tokio::time::Instant;
 use super::{
     KeyPool, Session, WhenExhausted,
     layer::KeyRotationLayer,
-    pool::{Lease, Standing, Ticket, Want},
+    pool::{KeyRequest, Keys, Lease},
 };
 use crate::{
-    call::Head,
-    call::{CallState, Route},
+    call::{CallState, Head, Route},
     clock::after,
-    rejection::Rejection,
+    quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
     retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
     trail::{LayerKind, StopReason},
@@ -34,11 +32,8 @@ use report::{Last, report};
 pub(crate) struct KeyRotationStrategy<X> {
     policy: Arc<KeyRotationLayer<X>>,
     stage: Stage,
-    want: Want,
-    /// Until when the call waits for a key, once it is known.
-    max_wait: Option<Instant>,
-    /// How often it was refused and waits for a key since.
-    waits: u32,
+    request: KeyRequest,
+    waits: WaitBudget,
 }
 
 enum Stage {
@@ -47,13 +42,13 @@ enum Stage {
     /// No pool has a key for this request: it passes through.
     Keyless,
     /// In the queue for a key.
-    Waiting(KeyPool, Ticket),
-    /// A key was set aside, to go out at this moment.
-    Granted(Lease, Instant),
-    /// The key of the send that is under way.
-    Leased(Lease),
-    /// The key was refused, and the call is to wait for one.
-    Refused(KeyPool),
+    Waiting(KeyPool, Waiter<Keys>),
+    /// A key is reserved, and the request departs at this moment.
+    Reserved(KeyPool, Lease, Instant),
+    /// The key of the send that is in progress.
+    Leased(KeyPool, Lease),
+    /// The key was rejected, and the call is to wait for one.
+    Rejected(KeyPool),
 }
 
 impl<X> Config for KeyRotationLayer<X> {
@@ -74,38 +69,26 @@ impl<X> KeyRotationStrategy<X> {
         Self {
             policy,
             stage: Stage::New,
-            want: Want::default(),
-            max_wait: None,
-            waits: 0,
+            request: KeyRequest::default(),
+            waits: WaitBudget::default(),
         }
     }
 
     fn pool(&self, head: &Head, route: &Route) -> Option<KeyPool> {
         let (origin, addressed) = (head.origin.as_ref(), route.original_origin.as_ref());
         let mut pools = self.policy.pools.iter();
-        // A key that could not be put on the request would be blamed for the answer.
+        // A key that could not be put on the request would be blamed for the response.
         let serves = |pool: &&KeyPool| pool.fits(&head.uri) && pool.serves(origin, addressed);
         pools.find(serves).cloned()
     }
 
-    /// Until when this call may wait, if it may at all.
+    /// Returns until when this call may wait, if it may at all.
     fn max_wait<R>(&mut self, call: &CallState, now: Instant) -> Option<Instant>
     where
         X: WhenExhausted<R>,
     {
-        let max_wait = self.policy.max_wait?;
-        let end = *self.max_wait.get_or_insert(after(now, max_wait));
-        let left = call.left(now).ok()?;
-        Some(left.map_or(end, |left| end.min(now + left)))
-    }
-
-    /// The moment at which a key goes out, if that leaves the call half of its time; or else half-way.
-    fn in_time<R>(&mut self, at: Instant, call: &CallState, now: Instant) -> Instant
-    where
-        X: WhenExhausted<R>,
-    {
-        let end = self.max_wait::<R>(call, now).unwrap_or(now);
-        at.min(now + end.saturating_duration_since(now) / 2)
+        let end = after(now, self.policy.max_wait?);
+        Some(self.waits.end(end, call.left(now).ok()?, now))
     }
 }
 
@@ -114,56 +97,58 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let now = draft.now();
+        let (call, now) = (&draft.call, draft.now());
         loop {
             match &mut self.stage {
                 Stage::Keyless => return Poll::Ready(Prepare::Send),
-                Stage::Leased(lease) => {
-                    lease.goes_out(now);
+                Stage::Leased(_, lease) => {
+                    lease.set_sent(now);
                     return Poll::Ready(Prepare::Send);
                 }
-                Stage::Granted(_, at) if *at > now => return Poll::Ready(Prepare::WaitUntil(*at)),
-                // Until then it may go stale.
-                Stage::Granted(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
-                Stage::Granted(..) => {
-                    if let Stage::Granted(lease, _) = mem::replace(&mut self.stage, Stage::New) {
-                        match self.go_out::<R>(lease, &draft.call, now) {
-                            Ok(stage) => self.stage = stage,
-                            Err(answer) => return Poll::Ready(answer),
+                Stage::Reserved(_, _, at) if *at > now => {
+                    return Poll::Ready(Prepare::WaitUntil(*at));
+                }
+                // It may go stale until the service is ready.
+                Stage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
+                Stage::Reserved(..) => {
+                    let stage = mem::replace(&mut self.stage, Stage::New);
+                    if let Stage::Reserved(pool, lease, _) = stage {
+                        if let Some(answer) = self.confirm::<R>(pool, lease, call, now) {
+                            return Poll::Ready(answer);
                         }
                     }
                 }
                 Stage::New => match self.pool(&draft.head, &draft.route) {
                     None => self.stage = Stage::Keyless,
                     Some(pool) => {
-                        self.want = ready!(want(draft, cx));
-                        if let Some(answer) = self.first::<R>(pool, &draft.call, now) {
+                        self.request = ready!(key_request(draft, cx));
+                        if let Some(answer) = self.first::<R>(pool, call, now) {
                             return Poll::Ready(answer);
                         }
                     }
                 },
-                Stage::Refused(pool) => {
-                    let pool = pool.clone();
-                    let ticket = pool.join(self.want.clone(), true, now);
-                    self.stage = Stage::Waiting(pool, ticket);
+                Stage::Rejected(pool) => {
+                    let waiter = pool.enqueue(&self.request, Priority::Again, now);
+                    self.stage = Stage::Waiting(pool.clone(), waiter);
                 }
-                Stage::Waiting(pool, ticket) => match ticket.look(cx, now) {
-                    Standing::Served(lease, at) => {
-                        let at = self.in_time::<R>(at, &draft.call, now);
-                        self.stage = Stage::Granted(lease, at);
-                    }
-                    Standing::Waiting { prospect, look_at } => {
-                        let pool = pool.clone();
-                        let end = self.max_wait::<R>(&draft.call, now).unwrap_or(now);
-                        if end > now && prospect.is_before(end) {
-                            let at = look_at.map_or(end, |at| at.min(end));
-                            return Poll::Ready(Prepare::WaitUntil(at.max(now + TICK)));
+                Stage::Waiting(pool, waiter) => {
+                    let (pool, polled) = (pool.clone(), waiter.poll_acquire(cx, now));
+                    let end = self.max_wait::<R>(call, now).unwrap_or(now);
+                    match polled {
+                        Ok((lease, at)) => {
+                            self.stage = Stage::Reserved(pool, lease, in_time(at, end, now));
                         }
-                        if let Some(answer) = self.without_waiting::<R>(pool, &draft.call, now) {
-                            return Poll::Ready(answer);
+                        Err(forecast) if end > now && forecast.prospect.is_before(end) => {
+                            let at = poll_again(forecast.free_at, end, now);
+                            return Poll::Ready(Prepare::WaitUntil(at));
+                        }
+                        Err(_) => {
+                            if let Some(answer) = self.without_waiting::<R>(pool, call, now) {
+                                return Poll::Ready(answer);
+                            }
                         }
                     }
-                },
+                }
             }
         }
     }
@@ -174,49 +159,53 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         route: &mut Route,
         call: &CallState,
     ) -> Option<Bytes> {
-        if let Stage::Leased(lease) = &mut self.stage {
+        if let Stage::Leased(_, lease) = &mut self.stage {
             call.add_placed(lease.place(head));
-            route.key = Some(lease.label().clone());
+            route.key = Some(lease.candidate().label().clone());
         }
         None
     }
 
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
-        // The key is given back with the answer, however long the caller keeps the future.
-        let Stage::Leased(mut lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
-            return match outcome.rejection {
-                Some(rejection) if rejection.another_key_helps() => {
-                    Decision::Stop(StopReason::NoKeyForOrigin)
-                }
-                _ => Decision::Ignore,
+        let helps = outcome.rejection.filter(|it| it.another_key_helps());
+        // The key is released with the response, however long the caller keeps the future.
+        let Stage::Leased(pool, lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
+            return match helps {
+                Some(_) => Decision::Stop(StopReason::NoKeyForOrigin),
+                None => Decision::Ignore,
             };
         };
-        lease.is_answered(outcome.now());
-        let last = report(&lease, &self.want, outcome);
-        let rejection = outcome.rejection.filter(|_| last != Last::Without);
-        if !rejection.is_some_and(Rejection::another_key_helps) {
-            return Decision::Ignore;
+        let left = match helps {
+            Some(_) => outcome
+                .left()
+                .map(|_| self.max_wait::<R>(outcome.call, outcome.now())),
+            None => Ok(None),
+        };
+        let request = &mut self.request;
+        let (last, next) = lease.complete(outcome.now(), |inner, reservation| {
+            let last = report(inner, reservation, request, outcome);
+            let (Ok(end), true) = (left, helps.is_some() && last != Last::Without) else {
+                return (last, None);
+            };
+            request.tried.push(reservation.candidate.id());
+            let next = next::reserve(inner, request, last, end, outcome.now());
+            (last, Some(next))
+        });
+        match (left, next) {
+            (_, None) if helps.is_none() || last == Last::Without => Decision::Ignore,
+            (Err(why), _) => Decision::Stop(why),
+            (_, None) => Decision::Ignore,
+            (Ok(end), Some(next)) => self.next::<R>(pool, next, last, end, outcome.now()),
         }
-        if let Err(why) = outcome.left() {
-            return Decision::Stop(why);
-        }
-        self.want.tried.push(lease.id());
-        if last == Last::OfAnother {
-            return self.without_this(&lease, outcome.now());
-        }
-        self.next::<R>(lease.pool().clone(), outcome.call, outcome.now())
     }
 }
 
-/// The least time until a waiter looks again; a moment that is past is one that an answer will move.
-const TICK: Duration = Duration::from_millis(1);
-
-/// What the request asks of the pool.
-fn want<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Want>
+/// Returns what the request needs of the pool.
+fn key_request<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<KeyRequest>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    // What a layer further out has read is not read again.
+    // What an outer layer has read is not read again.
     let named = draft.route.model.clone();
     let named = named.or_else(|| Model::in_path(&draft.head.uri)?.name());
     let model = match named {
@@ -226,9 +215,9 @@ where
         }
         named => named,
     };
-    Poll::Ready(Want {
+    Poll::Ready(KeyRequest {
         model,
         tried: Vec::new(),
-        session: draft.extensions.get::<Session>().map(Session::hash),
+        session: draft.extensions.get::<Session>().map(Session::id),
     })
 }

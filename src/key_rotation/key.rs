@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc};
 
-/// An API key, named by a label wherever it is told of, and never shown.
+/// An API key. Logs and snapshots name it by its label and never show it.
 ///
 /// ```
 /// use tower_429::key_rotation::Key;
@@ -9,8 +9,8 @@ use std::{fmt, sync::Arc};
 /// assert_eq!(format!("{key:?}"), r#"Key { label: Some("team a"), group: Some("org 1"), .. }"#);
 /// ```
 ///
-/// A `&str` or a `String` is a key without label and group. A key without a label is named `key-1`,
-/// `key-2` and so on by its pool; one without a group shares its limits with nobody.
+/// A `&str` or a `String` is a key without label and group. The pool labels a key without a label `key-1`,
+/// `key-2` and so on. A key without a group shares its limits with no other.
 #[derive(Clone)]
 pub struct Key {
     pub(super) secret: String,
@@ -21,7 +21,7 @@ pub struct Key {
 // === impl Key ===
 
 impl Key {
-    /// A key that shares its limits with no other.
+    /// Returns a key that shares its limits with no other.
     pub fn new(secret: impl Into<String>) -> Self {
         Self {
             secret: secret.into(),
@@ -30,14 +30,14 @@ impl Key {
         }
     }
 
-    /// The name in logs, trails and snapshots.
+    /// Sets the name in logs, trails and snapshots.
     #[must_use]
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Names the organisation, project or account with which the key shares its limits.
+    /// Sets the organisation, project or account whose limits the key shares.
     #[must_use]
     pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
         self.group = Some(group.into());

@@ -1,16 +1,16 @@
-//! Ask again with another key.
+//! Retry with another key.
 //!
-//! 1. A [`KeyPool`] puts one of its [`Key`]s on each request: as `Authorization: Bearer`, in a header
-//!    of its own, or in the query; in place of whatever stood there.
-//! 2. A rejection that another key may cure (rate limited, quota exhausted, key rejected) cools the
-//!    key, and the same request goes out at once with the next key that is free, each at most once per
-//!    call, or per wait: a key that frees while the call waits may be asked again. An overloaded provider
-//!    is not a matter of keys: that answer is returned.
-//! 3. Keys of one [group](Key::group) share their limits, so a limit cools the whole group: rotating
-//!    inside it would be a second 429. A rejected key cools only itself.
-//! 4. A cooldown only grows, and ends by itself or by a success:
+//! 1. A [`KeyPool`] puts one of its [`Key`]s on each request: as `Authorization: Bearer`, in another
+//!    header, or in the query. The key replaces the credential that was there.
+//! 2. If another key may help (rate limited, quota exhausted, key rejected), the rejection puts the key on
+//!    cooldown and the layer sends the same request at once with the next free key. Each key is used at
+//!    most once per call, or per wait: a key that frees while the call waits may be used again. An
+//!    overloaded provider has nothing to do with keys: that response is returned.
+//! 3. Keys of one [group](Key::group) share their limits, so a limit puts the whole group on cooldown:
+//!    another key of the group would get a second 429. A rejected key affects only itself.
+//! 4. A cooldown only grows, and ends with time or with a success:
 //!
-//!    | rejection | cools | for |
+//!    | rejection | on cooldown | for |
 //!    |---|---|---|
 //!    | rate limited | the group | the hint, or else 1 s, doubling up to [`cooldown`](KeyPoolBuilder::cooldown) (60 s) |
 //!    | rate limited, by the day or a plan's hours | the group | the hint, or else an hour |
@@ -19,73 +19,71 @@
 //!    | key may not use this model | the key, for this model | 60 s, doubling |
 //!    | key may not send this request (a missing scope) | nothing | |
 //!
-//!    None is longer than 24 hours. Only requests that are sent after a cooldown's end double the next,
-//!    and a success begins at the first again. A hint is taken as it is, but if the request that is sent
-//!    right after its end is refused too, the next cooldown lasts 200 ms at least, and doubles.
-//! 5. A limit is the group's for the model that was asked, where that is known (from the path, from a
-//!    body in memory, or from [fallback](crate::fallback) around it if that has read the body): a limit
-//!    on one model leaves the key to the others. Of a body that still streams it is not known, so what
-//!    is refused then cools the key for every model; so does what an account has spent or owes.
-//! 6. When every key cools, the request is [tried anyway](KeyRotationLayer::new) with the key that
-//!    frees first, [answered at once](KeyRotationLayer::reject_when_exhausted), or
-//!    [waits](KeyRotationLayer::wait_when_exhausted) in turn. The
-//!    [`Rejection`](crate::rejection::Rejection) that leaves this layer is that of the *first* key that frees.
-//!    Its `retry_after` is what is left of the provider's hint. Where there is no more than a guess,
-//!    [backoff](crate::backoff) outside uses its own delays, and its retries probe keys before the end
-//!    of the guess.
-//! 7. A key never travels to an origin that it was not given for; see [`KeyPool`].
+//!    No cooldown is longer than 24 hours. Only requests that are sent after a cooldown's end double the
+//!    next, and after a success the first length applies again. A hint is used as it is. If the request that
+//!    is sent right after its end is rejected too, the next cooldown lasts at least 200 ms, and doubles.
+//! 5. A limit belongs to the group and the requested model, if the model is known: from the path, from a
+//!    body in memory, or from an outer [fallback](crate::fallback) that has read the body. A limit on one
+//!    model leaves the key to the others. The model of a streaming body is not known, so its rejection
+//!    puts the key on cooldown for every model. An exhausted or unpaid account does so too.
+//! 6. If every key is on cooldown, the request is [sent anyway](KeyRotationLayer::new) with the key that
+//!    frees first, [rejected at once](KeyRotationLayer::reject_when_exhausted), or
+//!    [queued](KeyRotationLayer::wait_when_exhausted). The [`Rejection`](crate::rejection::Rejection) that
+//!    leaves this layer is that of the *first* key that frees. Its `retry_after` is what is left of the
+//!    provider's hint. If there is only a guess, an outer [backoff](crate::backoff) uses its own delays,
+//!    and its retries probe keys before the end of the guess.
+//! 7. A key is never sent to an origin that it was not given for; see [`KeyPool`].
 //!
-//! Its place in a stack is inside backoff (another key first, then a wait) and inside fallback. Inside a
-//! fallback it waits a second at most and [responds](KeyRotationLayer::reject_when_exhausted) then, so
-//! that the call goes on to another model.
-//! Outside fallback it works too, but then a request that falls back to another origin goes there
-//! without a key, for this pool's keys are not that origin's; and what the answers of a lesser model
-//! tell of its limits is not heard, so its rejection is answered by another key or handed on, not waited for.
+//! Place it inside backoff (another key first, then a wait) and inside fallback. Inside a fallback, queue
+//! for a second at most and [reject](KeyRotationLayer::reject_when_exhausted) then, so that the call goes on
+//! to another model. Outside fallback the layer works with two limits. A request that falls back to another
+//! origin has no key there, because the keys of this pool are not for that origin. And the pool ignores what
+//! responses report about another model, so it does not wait for that model's limits.
 //!
-//! # How many go out with a key
+//! # How many requests a key gets
 //!
-//! A key is left before it is refused. How much it takes, the pool knows from three sources, and the
+//! The pool leaves a key before the provider rejects it. It knows the capacity from three sources, and the
 //! least of them counts:
 //!
 //! | source | what it says |
 //! |---|---|
-//! | rejections | nothing until the cooldown ends; if its end was a guess, one request goes first, and many when that was not refused |
-//! | [buckets](crate::rejection::buckets) of any answer | what is left, less what is in flight since; nothing until the reset once it is spent |
-//! | counting, where nothing is told | how many passed until the last rejection, and over which time; then one more, two, four |
+//! | rejections | nothing until the cooldown ends; after a guess one request first, and many if that is not rejected |
+//! | [buckets](crate::rejection::buckets) of any response | what is left, less what is in flight since; nothing until the reset once it is exhausted |
+//! | counting, if nothing is reported | how many passed until the last rejection, and in which time; then one more, two, four |
 //!
-//! A key of which nothing is known yet starts slowly: two requests, one more for every two answers,
-//! and twice as many every 250 ms, for answers may take long. What rejections have taught of one key is
-//! expected of the others. A call that may not wait goes out anyway; it only prefers keys with room.
+//! A key of which nothing is known starts slowly: two requests, one more for every two successes, and twice
+//! as many every 250 ms, because responses may take long. What rejections have shown of one key is expected
+//! of the others. A call that may not wait is sent anyway; it only prefers keys with capacity.
 //!
-//! What a provider tells is tested once: where the choice is to wait for a reset, one request is sent
-//! all the same. If it is refused, the provider is believed from then on; if four more pass than can
-//! be, what it tells of that is not heard for an hour. After a reset it is seen whether there is all
-//! of the limit again or, as where windows slide, only a little.
+//! Reports are verified once: if the choice is otherwise to wait for a reset, one request is sent all the
+//! same. If it is rejected, reports of this kind are trusted from then on. If four more requests succeed than
+//! the report allows, it is ignored for an hour. After a reset the pool observes whether the whole limit is
+//! available again or, as with sliding windows, only a part.
 //!
 //! # Who waits, and who is next
 //!
-//! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as
-//! many as there is room for, and up to 100 ms apart, so that they do not arrive as one. After a wait that
-//! ends at a provider's hint, they leave 20 to 100 ms after it, each at a random moment: at the hint's end
-//! itself, servers close idle connections. A call that finds a free key leaves at once. A call whose
-//! max_wait, or deadline, does not reach to when a key frees is told at once, and so it is if that
-//! moment moves away, or if only keys are left that are rejected or whose quota is spent. A call waits
-//! at most 16 times after it was refused. A call that waits holds nothing of the client, such as a permit of a limit on
-//! concurrency further in, and one that is dropped leaves no trace.
+//! Calls that [wait](KeyRotationLayer::wait_when_exhausted) are served first come first served, as many as
+//! there is capacity for, and up to 100 ms apart, so that their requests do not arrive as one. After a wait
+//! that ends at a provider's hint, each is sent at a random moment 20 to 100 ms later, because servers close
+//! idle connections at the hint's end. A call that finds a free key is sent at once. A call that cannot get
+//! a key before its max wait or deadline returns immediately, also if the estimate later moves past it, and
+//! if only keys are left that are rejected or whose quota is exhausted. A call waits at most 16 times after
+//! a rejection. A waiting call holds nothing of the client, such as a permit of an inner concurrency limit,
+//! and one that is dropped leaves no trace.
 //!
 //! | choice | takes | prompt caches, most often kept per organisation | tail latency |
 //! |---|---|---|---|
-//! | sticky (default) | the same key until it has no room | warm | one key's requests queue at the provider while others idle |
-//! | [`round_robin`](KeyPoolBuilder::round_robin) | the next key for each call | each conversation meets every cache cold | even |
-//! | [`least_loaded`](KeyPoolBuilder::least_loaded) | of two keys drawn, the one with more room | as round robin | the best where quotas or providers' speeds differ |
-//! | [`Session`] on the request | the session's own key; of a key that cools, only its sessions move, and come back | warm, whatever the pool's order | that of the key: a busy one is waited for |
+//! | fill first (default) | the same key until it has no capacity | warm | one key's requests queue at the provider while others idle |
+//! | [`round_robin`](KeyPoolBuilder::round_robin) | the next key for each call | each conversation finds every cache cold | even |
+//! | [`least_loaded`](KeyPoolBuilder::least_loaded) | of two keys drawn, the one with more capacity | as round robin | the best if quotas or providers' speeds differ |
+//! | [`Session`] on the request | the session's key; if it is on cooldown, only its sessions move, and come back | warm, with any order | a busy key is preferred for a second |
 //!
 //! # What rotation is not for
 //!
-//! Keys are one's own projects, teams, regions or tenants. Most providers count per organisation or
-//! project, and some forbid using several accounts to get round a limit: rotation does not help
-//! there, and evading a provider's terms is not what this layer is for. Tell the pool which keys
-//! belong together by their [group](Key::group).
+//! Keys are your own projects, teams, regions or tenants. Most providers count per organisation or project,
+//! and some forbid several accounts as a way around a limit. Rotation does not help there, and evading a
+//! provider's terms is not what this layer is for. Tell the pool by their [group](Key::group) which keys
+//! belong together.
 
 mod decision;
 mod key;

@@ -1,10 +1,10 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
-/// Keeps requests together: those of one session are asked with one key, as long as it is free.
+/// Keeps the requests of one session on one key, as long as that key is free.
 ///
 /// Put it into a request's extensions. A provider's prompt cache is most often per organisation, so a
-/// conversation that stays with its key finds its prompt there; and when a key cools, only its sessions
-/// move.
+/// conversation that stays with its key finds its prompt there. If a key is on cooldown, only its sessions
+/// move. If a key is busy, a call that may wait prefers it for a second and then takes another.
 ///
 /// ```
 /// use tower_429::key_rotation::Session;
@@ -20,13 +20,13 @@ pub struct Session(u64);
 // === impl Session ===
 
 impl Session {
-    /// A session, by whatever names it; the name itself is not kept.
+    /// Returns a session with this name. The name itself is not kept.
     pub fn new(name: impl Hash) -> Self {
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
         Self(hasher.hash_one(name))
     }
 
-    pub(super) fn hash(&self) -> u64 {
+    pub(super) fn id(&self) -> u64 {
         self.0
     }
 }

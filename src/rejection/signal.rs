@@ -144,7 +144,6 @@ impl Signal {
             Reason::TooLarge => matches!(status, 403 | 413 | 429),
             Reason::Custom => false,
             Reason::Overloaded => matches!(status, 429 | 498 | 500..),
-            Reason::Custom => false,
         }
     }
 }

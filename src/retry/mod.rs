@@ -88,7 +88,3 @@ impl<S: fmt::Debug, C: fmt::Debug> fmt::Debug for Retry<S, C> {
             .finish()
     }
 }
-
-/// How often a rejected call may wait in line for a key or a target. Cooldowns without a hint double,
-/// so 16 sends spread over eleven minutes. A provider with true hints lets the call pass long before.
-pub(crate) const MAX_WAITS: u32 = 16;

@@ -1,28 +1,51 @@
-//! Which key a call goes out with, or what it does in place of that.
+//! Which key a call is sent with, or what the layer does instead.
 
 use tokio::time::Instant;
 
-use super::{KeyRotationStrategy, Stage};
+use super::{KeyRotationStrategy, Last, Stage};
 use crate::{
     call::CallState,
     key_rotation::{
         KeyPool, WhenExhausted,
-        pool::{Exhausted, Lease, Prospect},
+        pool::{Exhausted, KeyRequest, KeyReservation, Keys, Lease},
     },
-    rejection::{Reason, Rejection},
-    retry::{Decision, MAX_WAITS, Prepare},
+    quota::{Confirmed, Inner, Priority, Prospect},
+    retry::{Decision, Prepare},
     trail::{Action, StopReason},
 };
 
-/// What is done for a call in place of sending with a key that cools.
+/// What the layer does for a call instead of sending it with a key that cools.
 enum Instead<R> {
     Answer(Prepare<R>),
-    /// A key that cools by a guess: the request finds out whether that is too long.
+    /// A key that cools by a guess: the request tests if the guess is too long.
     Probe(Lease),
 }
 
+/// Reserves the next key for a call that was rejected, which may wait until `end`, if at all.
+pub(super) fn reserve(
+    inner: &mut Inner<Keys>,
+    request: &KeyRequest,
+    last: Last,
+    end: Option<Instant>,
+    now: Instant,
+) -> Result<KeyReservation, Exhausted> {
+    if last == Last::OfAnother {
+        return inner.candidates.reserve(request, now);
+    }
+    if end.is_some() {
+        return inner.reserve_in_turn(request, now);
+    }
+    match inner.candidates.reserve(request, now) {
+        Err(exhausted) if exhausted.is_busy() => {
+            let keys = &mut inner.candidates;
+            Ok(keys.reserve_anyway(&exhausted, request, now))
+        }
+        reserved => reserved,
+    }
+}
+
 impl<X> KeyRotationStrategy<X> {
-    /// Takes a key for the first send, or a place in the queue; or gives the answer in their stead.
+    /// Reserves a key for the first send, or enters the queue; or returns the answer instead.
     pub(super) fn first<R>(
         &mut self,
         pool: KeyPool,
@@ -35,55 +58,56 @@ impl<X> KeyRotationStrategy<X> {
         let Some(end) = self.max_wait::<R>(call, now) else {
             return self.without_waiting(pool, call, now);
         };
-        self.stage = match pool.take_in_turn(&self.want, now) {
-            Ok(lease) => Stage::Leased(lease),
-            Err(exhausted) if exhausted.prospect().is_before(end) => {
-                let ticket = pool.join(self.want.clone(), false, now);
-                Stage::Waiting(pool, ticket)
+        self.stage = match pool.acquire_in_turn(&self.request, now) {
+            Ok(lease) => Stage::Leased(pool, lease),
+            Err(exhausted) if exhausted.forecast().prospect.is_before(end) => {
+                let waiter = pool.enqueue(&self.request, Priority::New, now);
+                Stage::Waiting(pool, waiter)
             }
             Err(_) => return self.without_waiting(pool, call, now),
         };
         None
     }
 
-    /// Sends with a key that was set aside. If it was refused to others since, another is better; or, for
-    /// a call that may wait, another place in the queue; or the answer in its stead.
-    pub(super) fn go_out<R>(
+    /// Sends with a reserved key. If the key was rejected for another call meanwhile, takes another one,
+    /// or enters the queue again if the call may wait; or returns the answer instead.
+    pub(super) fn confirm<R>(
         &mut self,
+        pool: KeyPool,
         mut lease: Lease,
         call: &CallState,
         now: Instant,
-    ) -> Result<Stage, Prepare<R>>
+    ) -> Option<Prepare<R>>
     where
         X: WhenExhausted<R>,
     {
-        if lease.is_stale(now) {
-            let pool = lease.pool().clone();
+        let confirmed = lease.confirm(false, now);
+        if confirmed != Confirmed::Yes {
             if self.max_wait::<R>(call, now).is_some_and(|end| now < end) {
-                return Ok(Stage::Refused(pool));
+                self.stage = Stage::Rejected(pool);
+                return None;
             }
-            match pool.take(&self.want, now) {
+            match pool.acquire(&self.request, now) {
                 Ok(other) => lease = other,
-                Err(exhausted) => {
-                    match self.instead(&pool, &exhausted, call, now) {
-                        Some(Instead::Answer(answer)) => return Err(answer),
-                        Some(Instead::Probe(other)) => return Ok(Stage::Leased(other)),
-                        None => {}
+                Err(exhausted) => match self.instead(&pool, &exhausted, call, now) {
+                    Some(Instead::Answer(answer)) => return Some(answer),
+                    Some(Instead::Probe(other)) => lease = other,
+                    None if confirmed == Confirmed::Removed => {
+                        lease = pool.acquire_anyway(&exhausted, &self.request, now);
                     }
-                    // This call has not asked with the one that it has, at least.
-                    if lease.is_of_removed() {
-                        lease = pool.take_anyway(&exhausted, &self.want, now);
-                    }
-                }
+                    // This call has not been sent with the key that it has, at least.
+                    None => drop(lease.confirm(true, now)),
+                },
             }
         }
-        Ok(Stage::Leased(lease))
+        self.stage = Stage::Leased(pool, lease);
+        None
     }
 
-    /// What the layer does for a call that finds every key cooling, in place of sending all the same.
+    /// Returns what the layer does for a call if every key cools; `None` to send it all the same.
     ///
-    /// A call that Backoff has waited for may find out whether a guess is too long. To answer it too
-    /// would be to hold it to a guess, which no wait of its own could outlast.
+    /// A call that Backoff has delayed may test if a guess is too long. To answer it would hold it to a
+    /// guess, which no wait of its own could outlast.
     fn instead<R>(
         &self,
         pool: &KeyPool,
@@ -99,7 +123,7 @@ impl<X> KeyRotationStrategy<X> {
         }
         let response = self.policy.when_exhausted.answer(exhausted.rejection())?;
         let probe = match call.has_backed_off() {
-            true => pool.take_early(&self.want, now),
+            true => pool.acquire_early(&self.request, now),
             false => None,
         };
         Some(match probe {
@@ -108,7 +132,7 @@ impl<X> KeyRotationStrategy<X> {
         })
     }
 
-    /// Takes a key for a call that may not wait, or not any more; or gives the answer in its stead.
+    /// Reserves a key for a call that may not wait, or no longer; or returns the answer instead.
     pub(super) fn without_waiting<R>(
         &mut self,
         pool: KeyPool,
@@ -118,84 +142,60 @@ impl<X> KeyRotationStrategy<X> {
     where
         X: WhenExhausted<R>,
     {
-        let lease = match pool.take(&self.want, now) {
+        let lease = match pool.acquire(&self.request, now) {
             Ok(lease) => lease,
             Err(exhausted) => match self.instead(&pool, &exhausted, call, now) {
                 Some(Instead::Answer(answer)) => return Some(answer),
                 Some(Instead::Probe(lease)) => lease,
-                None => pool.take_anyway(&exhausted, &self.want, now),
+                None => pool.acquire_anyway(&exhausted, &self.request, now),
             },
         };
-        // A place in the queue is given up by this.
-        self.stage = Stage::Leased(lease);
+        // This gives up the place in the queue.
+        self.stage = Stage::Leased(pool, lease);
         None
     }
 
-    /// Asks with another key. The one that was refused is free for what this call wants, so there is
-    /// nothing to wait for: to take it again would be to ask without end.
-    pub(super) fn without_this(&mut self, lease: &Lease, now: Instant) -> Decision {
-        match lease.pool().take(&self.want, now) {
-            Ok(mut other) => {
-                other.set_aside();
-                self.stage = Stage::Granted(other, now);
-                Decision::retry(Action::NextKey)
-            }
-            Err(_) => Decision::Ignore,
-        }
-    }
-
-    /// Asks with the next key, waits for one, or gives up.
-    pub(super) fn next<R>(&mut self, pool: KeyPool, call: &CallState, now: Instant) -> Decision
+    /// Sends with the next key, waits for one, or gives up.
+    pub(super) fn next<R>(
+        &mut self,
+        pool: KeyPool,
+        next: Result<KeyReservation, Exhausted>,
+        last: Last,
+        end: Option<Instant>,
+        now: Instant,
+    ) -> Decision
     where
         X: WhenExhausted<R>,
     {
-        let end = self.max_wait::<R>(call, now);
-        let taken = match end {
-            Some(_) => pool.take_in_turn(&self.want, now),
-            None => pool.take(&self.want, now),
-        };
-        let next_key = Decision::retry(Action::NextKey);
-        let exhausted = match taken {
-            Ok(mut lease) => {
-                lease.set_aside();
-                self.stage = Stage::Granted(lease, now);
-                return next_key;
+        let exhausted = match next {
+            Ok(reservation) => {
+                let lease = pool.reserved(reservation);
+                self.stage = Stage::Reserved(pool, lease, now);
+                return Decision::retry(Action::NextKey);
             }
+            // The rejected key is free for what this call needs, so there is nothing to wait for: to take
+            // it again would be to send without end.
+            Err(_) if last == Last::OfAnother => return Decision::Ignore,
             Err(exhausted) => exhausted,
         };
+        let forecast = exhausted.forecast();
         match end {
-            Some(_) if self.waits >= MAX_WAITS => {
+            Some(_) if self.waits.is_used_up() => {
                 Decision::StopWith(StopReason::AttemptsUsedUp, exhausted.rejection())
             }
-            Some(end) if exhausted.prospect().is_before(end) => {
-                self.waits += 1;
-                // What frees after a wait may be tried again.
-                self.want.tried.clear();
-                self.stage = Stage::Refused(pool);
-                let free_at = match exhausted.prospect() {
+            Some(end) if forecast.prospect.is_before(end) => {
+                self.waits.count_wait();
+                // A key that frees after a wait may be tried again.
+                self.request.tried.clear();
+                self.stage = Stage::Rejected(pool);
+                let free_at = match forecast.prospect {
                     Prospect::At(at) => at,
-                    Prospect::AnyTime | Prospect::Never => exhausted.free_at.unwrap_or(now),
+                    Prospect::AnyTime | Prospect::Never => forecast.free_at.unwrap_or(now),
                 };
                 let wait = free_at.saturating_duration_since(now);
                 Decision::queue(wait, exhausted.rejection())
             }
-            None if exhausted.is_busy() => {
-                let lease = pool.take_anyway(&exhausted, &self.want, now);
-                self.stage = Stage::Leased(lease);
-                next_key
-            }
             _ => Decision::StopWith(StopReason::NoFreeKey, exhausted.rejection()),
         }
-    }
-}
-
-// === impl Exhausted ===
-
-impl Exhausted {
-    /// What the pool as a whole says: that of the first key that frees, which tells when only if the
-    /// provider has said so.
-    fn rejection(&self) -> Rejection {
-        let rejection = self.rejection.clone();
-        rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
     }
 }

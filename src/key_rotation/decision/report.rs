@@ -1,4 +1,4 @@
-//! What the pool learns from the attempts that were made with a key, those of layers further in too.
+//! What the pool learns from the attempts that were made with a key, also by inner layers.
 
 use std::sync::Arc;
 
@@ -6,114 +6,124 @@ use tokio::time::Instant;
 
 use crate::{
     call::{Sends, Sent},
-    key_rotation::pool::{Lease, Want, denied_model, is_of_every_model},
+    key_rotation::pool::{KeyRequest, KeyReservation, Keys, closes_nothing, is_of_every_model},
+    quota::Inner,
     rejection::Rejection,
     retry::Outcome,
     trail::{Attempt, LayerKind},
 };
 
-/// An attempt, and what came of it.
-struct Answer<'a> {
+/// An attempt that has ended.
+struct Ended<'a> {
     send: &'a Sent,
     rejection: Option<&'a Rejection>,
     has_passed: bool,
     at: Instant,
 }
 
-/// What the last attempt was to a key.
+/// What the last attempt was to the key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
-    /// It went out without it.
+    /// It was sent without the key.
     Without,
-    /// The pool knows what came of it.
-    Told,
-    /// It concerns another model, or this request alone, and holds the key back for none of its calls.
+    /// Its outcome was reported.
+    Reported,
+    /// It concerns another model, or this request alone, and holds the key back for no other call.
     OfAnother,
 }
 
-/// Tells the pool what became of a key; says what the attempt was to it whose outcome the layer has got.
+/// Reports what became of a key, and returns what the attempt was to it whose outcome the layer has.
 ///
-/// A layer further in may have made several attempts with it, may have asked another model, or have
-/// taken it off. What an attempt that went out later has shown to be over is not told.
-pub(super) fn report<E>(lease: &Lease, want: &Want, outcome: &Outcome<'_, E>) -> Last {
+/// An inner layer may have made several attempts with the key, have sent to another model, or have removed
+/// the key. A rejection that a later success has shown to be over is not reported.
+pub(super) fn report<E>(
+    inner: &mut Inner<Keys>,
+    reservation: &KeyReservation,
+    request: &KeyRequest,
+    outcome: &Outcome<'_, E>,
+) -> Last {
+    outcome.of_sends(|sends| report_all(inner, reservation, request, sends, outcome))
+}
+
+fn report_all<E>(
+    inner: &mut Inner<Keys>,
+    reservation: &KeyReservation,
+    request: &KeyRequest,
+    sends: Sends<'_>,
+    outcome: &Outcome<'_, E>,
+) -> Last {
+    let label = reservation.candidate.label();
     let carries = |attempt: &Attempt| {
         let key = attempt.key.as_ref();
-        attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, lease.label()))
+        attempt.sent && key.is_some_and(|key| Arc::ptr_eq(key, label))
     };
-    outcome.of_sends(|sends| {
-        let answers = || answers(sends, outcome);
-        let mut last = Last::Without;
-        for answer in answers() {
-            let attempt = &answer.send.attempt;
-            let mut this = match carries(attempt) {
-                true => Last::Told,
-                false => Last::Without,
-            };
-            match answer.rejection {
-                Some(rejection) if carries(attempt) && rejection.another_key_helps() => {
-                    let of_all = is_of_every_model(rejection);
-                    let concerned = |attempt| carries(attempt) && (of_all || asks(attempt, want));
-                    let mut later = answers().filter(|it| it.send.went_out_after(answer.send));
-                    let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
-                    if concerned(attempt) && !is_over {
-                        // What another model's answer tells is left is left of that.
-                        let told = asks(attempt, want).then_some(&*attempt.buckets);
-                        let when = (sent(&answer, answers(), lease), answer.at);
-                        lease.refused(rejection, told.unwrap_or_default(), when);
-                        let model = want.model.as_ref();
-                        if rejection.is_denial() && denied_model(rejection, model).is_none() {
-                            this = Last::OfAnother;
-                        }
-                    } else {
-                        this = Last::OfAnother;
+    let all = || ended(sends, outcome);
+    let mut last = Last::Without;
+    for this in all() {
+        let attempt = &this.send.attempt;
+        let mut role = match carries(attempt) {
+            true => Last::Reported,
+            false => Last::Without,
+        };
+        let asks = asks(attempt, request);
+        let when = || (sent(&this, all(), reservation.sent), this.at);
+        match this.rejection {
+            Some(rejection) if carries(attempt) && rejection.another_key_helps() => {
+                let of_all = is_of_every_model(rejection);
+                let concerned =
+                    |attempt| carries(attempt) && (of_all || self::asks(attempt, request));
+                let mut later = all().filter(|it| it.send.went_out_after(this.send));
+                let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
+                if concerned(attempt) && !is_over {
+                    // What the response of another model reports is left of that model.
+                    let reports = if asks { &*attempt.buckets } else { &[] };
+                    let keys = &mut inner.candidates;
+                    keys.rejected(reservation, rejection, reports, when());
+                    if closes_nothing(rejection, request.model.is_some()) {
+                        role = Last::OfAnother;
                     }
+                } else {
+                    role = Last::OfAnother;
                 }
-                None if answer.has_passed && carries(attempt) && asks(attempt, want) => {
-                    let when = (sent(&answer, answers(), lease), answer.at);
-                    lease.succeeded(&attempt.buckets, when);
-                }
-                _ => {}
             }
-            if answer.send.id == outcome.entry {
-                last = this;
+            None if this.has_passed && carries(attempt) && asks => {
+                let keys = &mut inner.candidates;
+                keys.succeeded(reservation, &attempt.buckets, when());
             }
+            _ => {}
         }
-        last
-    })
+        if this.send.id == outcome.entry {
+            last = role;
+        }
+    }
+    last
 }
 
-/// The latest moment before which an attempt did not go out: when the key did, or when the last rejection
-/// came that was known by then.
-fn sent<'a>(
-    answer: &Answer<'a>,
-    answers: impl Iterator<Item = Answer<'a>>,
-    lease: &Lease,
-) -> Instant {
-    let known = answers.filter(|it| answer.send.went_out_after(it.send));
+/// Returns the latest moment before which an attempt was not sent: that of the key, or of the last rejection
+/// that was known by then.
+fn sent<'a>(this: &Ended<'a>, all: impl Iterator<Item = Ended<'a>>, with_key: Instant) -> Instant {
+    let known = all.filter(|it| this.send.went_out_after(it.send));
     let rejected_at = known.filter_map(|it| it.send.attempt.rejected_at).max();
-    rejected_at.map_or(lease.sent(), |at| at.max(lease.sent()))
+    rejected_at.map_or(with_key, |at| at.max(with_key))
 }
 
-fn answers<'a, E>(
-    sends: Sends<'a>,
-    outcome: &'a Outcome<'_, E>,
-) -> impl Iterator<Item = Answer<'a>> {
+fn ended<'a, E>(sends: Sends<'a>, outcome: &'a Outcome<'_, E>) -> impl Iterator<Item = Ended<'a>> {
     let now = outcome.now();
     let ended = sends.iter().filter(|send| !send.is_in_flight());
     ended.map(move |send| {
         let attempt = &send.attempt;
-        // What this answer means may have been read better by a layer between. It may also have been cut
-        // off by one, or stand for all targets of a fallback.
+        // A layer between may have read this response better, have cut it off, or have answered for all
+        // targets of a fallback.
         let mut steps = attempt.steps.iter();
         let by_fallback = steps.any(|step| step.layer == LayerKind::Fallback);
         match send.id == outcome.entry && outcome.result.is_ok() && !by_fallback {
-            true => Answer {
+            true => Ended {
                 send,
                 rejection: outcome.rejection,
                 has_passed: outcome.is_success(),
                 at: now,
             },
-            false => Answer {
+            false => Ended {
                 send,
                 rejection: attempt.rejection.as_ref(),
                 has_passed: attempt.rejection.is_none()
@@ -124,14 +134,14 @@ fn answers<'a, E>(
     })
 }
 
-/// Whether an attempt asked for what the key was taken for; a fallback further in may have asked another
-/// model.
-fn asks(attempt: &Attempt, want: &Want) -> bool {
-    match (&attempt.model, &want.model) {
-        (Some(asked), Some(wanted)) => asked == wanted,
+/// Returns whether an attempt was for the model that the key was reserved for. An inner fallback may have
+/// sent to another one.
+fn asks(attempt: &Attempt, request: &KeyRequest) -> bool {
+    match (&attempt.model, &request.model) {
+        (Some(sent), Some(requested)) => sent == requested,
         // Its model has become known on the way.
         (Some(_), None) => attempt.target.is_none(),
-        // Nobody has said that it is another.
+        // Nothing says that it is another one.
         (None, _) => true,
     }
 }

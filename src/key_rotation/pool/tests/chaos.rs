@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order: nobody waits in vain, and what is out comes to nothing again.
+//! Events in any order: no waiter is forgotten, and every reservation is released.
 
 use std::time::Duration;
 
@@ -8,23 +8,24 @@ use super::world::{Answer, Waiter, World, keys};
 use crate::{
     key_rotation::{
         Key,
-        pool::state::{Order, Want},
+        pool::{choice::KeyRequest, keys::Order},
     },
+    quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection, Scope, Window},
 };
 
 #[derive(Clone, Debug)]
 enum Event {
     /// A call that may wait, and waits if it must.
-    Call(Want),
+    Call(KeyRequest),
     /// One that may not.
-    TakeAnyway(Want),
+    TakeAnyway(KeyRequest),
     /// One that has waited before.
-    Rejoin(Want),
+    Rejoin(KeyRequest),
     /// All who are due look.
-    LookDue,
+    PollDue,
     /// One looks without a reason.
-    Look(usize),
+    Poll(usize),
     Leave(usize),
     Answer(usize, Answer),
     /// The call takes another key before it gives this one back.
@@ -35,9 +36,9 @@ enum Event {
     Pass(Duration),
 }
 
-fn want() -> impl Strategy<Value = Want> {
+fn request() -> impl Strategy<Value = KeyRequest> {
     let model = option::of(prop_oneof![Just("m"), Just("n")]);
-    (model, option::of(0..12_u64)).prop_map(|(model, session)| Want {
+    (model, option::of(0..12_u64)).prop_map(|(model, session)| KeyRequest {
         model: model.map(Into::into),
         tried: Vec::new(),
         session,
@@ -132,11 +133,11 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..30_u64).prop_map(|hours| Duration::from_secs(hours * 3_600)),
     ];
     prop_oneof![
-        8 => want().prop_map(Event::Call),
-        1 => want().prop_map(Event::TakeAnyway),
-        1 => want().prop_map(Event::Rejoin),
-        4 => Just(Event::LookDue),
-        1 => any().prop_map(Event::Look),
+        8 => request().prop_map(Event::Call),
+        1 => request().prop_map(Event::TakeAnyway),
+        1 => request().prop_map(Event::Rejoin),
+        4 => Just(Event::PollDue),
+        1 => any().prop_map(Event::Poll),
         1 => any().prop_map(Event::Leave),
         6 => (any(), answer()).prop_map(|(index, answer)| Event::Answer(index, answer)),
         2 => (any(), answer()).prop_map(|(index, answer)| Event::AnswerAndNext(index, answer)),
@@ -153,17 +154,17 @@ impl World {
         let now = self.now - clock_is_late;
         let pick = |index: usize, of: usize| (of > 0).then(|| index % of);
         match event {
-            Event::Call(want) => {
-                if !self.take_in_turn(want, now) {
-                    self.join(want.clone(), false);
+            Event::Call(request) => {
+                if !self.take_in_turn(request, now) {
+                    self.join(request.clone(), Priority::New);
                 }
             }
-            Event::TakeAnyway(want) => self.take_anyway(want, now),
-            Event::Rejoin(want) => self.join(want.clone(), true),
-            Event::LookDue => self.look_due(),
-            Event::Look(index) => {
+            Event::TakeAnyway(request) => self.take_anyway(request, now),
+            Event::Rejoin(request) => self.join(request.clone(), Priority::Again),
+            Event::PollDue => self.poll_due(),
+            Event::Poll(index) => {
                 if let Some(index) = pick(*index, self.waiters.len()) {
-                    self.look(index, now);
+                    self.poll(index, now);
                 }
             }
             Event::Leave(index) => {
@@ -178,9 +179,9 @@ impl World {
             }
             Event::AnswerAndNext(index, answer) => {
                 if let Some(index) = pick(*index, self.held.len()) {
-                    let tried = Want {
-                        tried: vec![self.held[index].id],
-                        ..Want::default()
+                    let tried = KeyRequest {
+                        tried: vec![self.held[index].candidate.id()],
+                        ..KeyRequest::default()
                     };
                     self.take_anyway(&tried, now);
                     self.answer(index, answer);
@@ -195,31 +196,29 @@ impl World {
 
     /// The first of each line was woken and is about to look, or looks by itself before the first
     /// moment at which it would get a key, or waits for an answer that is under way.
-    fn nobody_waits_in_vain(&self) -> Result<(), TestCaseError> {
-        let is_first = |waiter: &&Waiter| self.desk.state.queue.is_first(waiter.id);
+    fn no_waiter_is_forgotten(&self) -> Result<(), TestCaseError> {
+        let is_first = |waiter: &&Waiter| self.inner.is_head(waiter.id);
         let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
         // Whoever could have a key now is not alone in a line that nobody looks at: all are looked at together.
-        let mut now = self.desk.state.clone();
+        let mut keys = self.inner.candidates.clone();
         let someone_looks = heads
             .iter()
             .any(|waiter| waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= self.now));
         for waiter in self.waiters.iter().filter(|waiter| !waiter.is_woken()) {
             prop_assert!(
-                someone_looks || now.choose(&waiter.want, self.now).is_err(),
+                someone_looks || !self.has_key(&mut keys, waiter, self.now),
                 "there is a key for {:?}, and nobody looks",
                 waiter.id,
             );
         }
         // Time is all that passes for this one.
-        let mut state = self.desk.state.clone();
+        let mut keys = self.inner.candidates.clone();
         for after in LATER {
             let at = self.now + Duration::from_millis(after);
             for waiter in &heads {
-                let mut looks = waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at);
-                // A session waits for the answers of its own key, and is told by them that it closed.
-                looks |= waiter.want.session.is_some() && !self.held.is_empty();
+                let looks = waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at);
                 prop_assert!(
-                    looks || state.choose(&waiter.want, at).is_err(),
+                    looks || !self.has_key(&mut keys, waiter, at),
                     "there is a key in {after} ms for {:?}, which looks in {:?}",
                     waiter.id,
                     waiter.alarm.map(|alarm| alarm - self.now),
@@ -229,7 +228,7 @@ impl World {
         for waiter in heads {
             let looks = waiter.is_woken() || waiter.alarm.is_some();
             prop_assert!(
-                looks || self.desk.state.queue.has_granted() || !self.held.is_empty(),
+                looks || self.inner.has_granted() || !self.held.is_empty(),
                 "{:?} waits for an answer, and none is under way",
                 waiter.id,
             );
@@ -245,8 +244,8 @@ impl World {
         while !self.held.is_empty() {
             self.answer(0, &Answer::Dropped);
         }
-        prop_assert_eq!(self.desk.state.out(), 0);
-        prop_assert!(self.desk.is_empty());
+        prop_assert_eq!(self.out(), 0);
+        prop_assert!(self.inner.is_clean());
         Ok(())
     }
 }
@@ -281,7 +280,7 @@ const LATER: [u64; 24] = [
 
 fn order() -> impl Strategy<Value = Order> {
     prop_oneof![
-        Just(Order::Sticky),
+        Just(Order::FillFirst),
         Just(Order::RoundRobin),
         Just(Order::LeastLoaded),
     ]
@@ -289,7 +288,7 @@ fn order() -> impl Strategy<Value = Order> {
 
 proptest! {
     #[test]
-    fn nobody_waits_in_vain_and_nothing_stays_out_whatever_happens(
+    fn no_waiter_is_forgotten_and_every_reservation_is_released(
         order in order(),
         longest_guess in duration(),
         count in 1..=4_usize,
@@ -301,7 +300,7 @@ proptest! {
         for (number, event) in events.iter().enumerate() {
             let late = if number % 3 == 0 { late } else { 0 };
             world.happens(event, Duration::from_millis(late));
-            world.nobody_waits_in_vain()?;
+            world.no_waiter_is_forgotten()?;
         }
         world.nothing_is_left()?;
     }

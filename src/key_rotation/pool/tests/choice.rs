@@ -6,13 +6,13 @@ use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::state::{Order, Want},
+        pool::{choice::KeyRequest, keys::Order},
     },
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
 #[test]
-fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
+fn key_that_needs_a_probe_has_less_capacity_than_others() {
     let secs = Duration::from_secs;
     let mut world = World::new(Order::LeastLoaded, secs(60), &["a", "b"].map(Key::new));
     let told = Bucket {
@@ -23,14 +23,24 @@ fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
         remaining: Some(50),
         reset: Some(secs(3_600)),
     };
-    let want = Want::default();
-    let ids = [0, 1].map(|index| world.desk.state.keys()[index].id);
+    let request = KeyRequest::default();
+    let ids = [0, 1].map(|index| world.keys().entries[index].info.id());
     for id in ids {
-        while world.held.last().is_none_or(|loan| loan.id != id) {
-            world.take_anyway(&want, world.now);
+        while world
+            .held
+            .last()
+            .is_none_or(|reservation| reservation.candidate.id() != id)
+        {
+            world.take_anyway(&request, world.now);
         }
     }
-    let of = |world: &World, id| world.held.iter().position(|loan| loan.id == id).unwrap();
+    let of = |world: &World, id| {
+        world
+            .held
+            .iter()
+            .position(|reservation| reservation.candidate.id() == id)
+            .unwrap()
+    };
     let index = of(&world, ids[0]);
     world.answer(index, &Answer::Success(vec![told]));
     let index = of(&world, ids[1]);
@@ -40,8 +50,9 @@ fn a_key_that_is_to_be_probed_has_room_for_one_and_so_less_than_others() {
         world.answer(0, &Answer::Failed);
     }
     world.now += secs(61);
-    let state = &mut world.desk.state;
-    let chosen = (0..1_000).map(|_| state.choose(&want, world.now).unwrap());
+    let now = world.now;
+    let keys = world.keys();
+    let chosen = (0..1_000).map(|_| keys.choose(&request, None, now).unwrap());
     let probes = chosen.filter(|index| *index == 1).count();
     // Only where it is drawn twice.
     assert!((150..350).contains(&probes), "{probes} of a thousand");

@@ -8,7 +8,11 @@ use tokio::time::Instant;
 
 use super::world::{Answer, World, keys};
 use crate::{
-    key_rotation::pool::state::{KeyId, Order, Want},
+    key_rotation::pool::{
+        choice::KeyRequest,
+        keys::{KeyId, Order},
+    },
+    quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -95,8 +99,8 @@ impl Provider {
 /// Sends what was taken since.
 fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError> {
     while provider.answers.len() < world.held.len() {
-        let loan = &world.held[provider.answers.len()];
-        let (id, at) = (loan.id, loan.sent.max(world.now));
+        let reservation = &world.held[provider.answers.len()];
+        let (id, at) = (reservation.candidate.id(), reservation.sent.max(world.now));
         world.now = at;
         provider.send(id, at)?;
     }
@@ -105,8 +109,8 @@ fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError>
 
 proptest! {
     #[test]
-    fn no_more_go_out_than_the_provider_has_said(
-        order in prop_oneof![Just(Order::Sticky), Just(Order::RoundRobin), Just(Order::LeastLoaded)],
+    fn pool_sends_no_more_than_the_provider_has_reported(
+        order in prop_oneof![Just(Order::FillFirst), Just(Order::RoundRobin), Just(Order::LeastLoaded)],
         limit in 1..12_u64,
         count in 1..=4_usize,
         told_on_rejections in any::<bool>(),
@@ -124,9 +128,9 @@ proptest! {
         for event in &events {
             match event {
                 Event::Call(session) => {
-                    let want = Want { session: *session, ..Want::default() };
-                    if !world.take_in_turn(&want, world.now) {
-                        world.join(want, false);
+                    let request = KeyRequest { session: *session, ..KeyRequest::default() };
+                    if !world.take_in_turn(&request, world.now) {
+                        world.join(request, Priority::New);
                     }
                 }
                 Event::Answer(index) if !world.held.is_empty() => {
@@ -149,7 +153,7 @@ proptest! {
                 Event::Pass(time) => world.now += *time,
             }
             // Tasks that were woken run before the next answer comes.
-            world.look_due();
+            world.poll_due();
             send(&mut world, &mut provider)?;
         }
     }

@@ -5,6 +5,7 @@
 mod chaos;
 mod choice;
 mod honest;
+mod locks;
 mod queue;
 mod threads;
 mod world;

@@ -1,14 +1,18 @@
-//! Who is told what, and when.
+//! Which waiters are woken, and when.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::state::{KeyId, Order, Want, score},
+        pool::{
+            choice::KeyRequest,
+            keys::{KeyId, Order},
+        },
     },
-    rejection::{Bucket, Dimension, Reason, Rejection, Scope},
+    quota::Priority,
+    rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
 fn secs(secs: u64) -> Duration {
@@ -17,8 +21,8 @@ fn secs(secs: u64) -> Duration {
 
 /// One key, of which the provider has said that so much is left, but not for how long.
 fn one_key(left: u64) -> World {
-    let mut world = World::new(Order::Sticky, secs(60), &[Key::new("a")]);
-    world.take_anyway(&Want::default(), world.now);
+    let mut world = World::new(Order::FillFirst, secs(60), &[Key::new("a")]);
+    world.take_anyway(&KeyRequest::default(), world.now);
     let told = Bucket {
         dimension: Dimension::Requests,
         window: None,
@@ -32,11 +36,11 @@ fn one_key(left: u64) -> World {
 }
 
 #[test]
-fn all_who_wait_are_told_when_an_answer_says_that_they_wait_for_long() {
+fn all_waiters_are_woken_if_the_wait_becomes_long() {
     let mut world = one_key(1);
-    assert!(world.take_in_turn(&Want::default(), world.now));
+    assert!(world.take_in_turn(&KeyRequest::default(), world.now));
     for _ in 0..3 {
-        world.join(Want::default(), false);
+        world.join(KeyRequest::default(), Priority::New);
     }
     let alarms = |world: &World| {
         world
@@ -55,90 +59,118 @@ fn all_who_wait_are_told_when_an_answer_says_that_they_wait_for_long() {
 }
 
 #[test]
-fn a_key_that_was_busy_and_is_removed_is_not_taken() {
+fn busy_key_that_is_removed_is_not_reserved() {
     let mut world = one_key(1);
     world.add(Key::new("b"));
-    let want = Want::default();
-    while world.take_in_turn(&want, world.now) {}
-    let exhausted = world
-        .desk
-        .state
-        .take(&want, world.now)
-        .map(|_| ())
-        .unwrap_err();
+    let request = KeyRequest::default();
+    while world.take_in_turn(&request, world.now) {}
+    let now = world.now;
+    let exhausted = world.keys().reserve(&request, now).unwrap_err();
     assert!(exhausted.is_busy());
     world.remove(1);
     world.remove(0);
-    let (loan, _) = world.desk.state.take_anyway(&exhausted, &want, world.now);
-    assert!(world.desk.state.entry_of(&loan).is_some());
+    let reservation = world.keys().reserve_anyway(&exhausted, &request, now);
+    assert!(world.contains(&reservation));
 }
 
 #[test]
-fn sessions_wait_in_as_many_lines_as_there_are_keys_however_many_they_are() {
+fn sessions_wait_in_one_line_per_key_however_many_they_are() {
     let keys = ["a", "b", "c"].map(Key::new);
-    let mut world = World::new(Order::Sticky, secs(60), &keys);
-    while world.take_in_turn(&Want::default(), world.now) {}
+    let mut world = World::new(Order::FillFirst, secs(60), &keys);
+    while world.take_in_turn(&KeyRequest::default(), world.now) {}
     for session in 0..1_000 {
-        world.join(of_session(session), false);
+        world.join(of_session(session), Priority::New);
     }
-    assert_eq!(world.desk.state.queue.lines(), 3);
+    assert_eq!(world.inner.lines(), 3);
 }
 
-fn of_session(session: u64) -> Want {
-    Want {
+fn of_session(session: u64) -> KeyRequest {
+    KeyRequest {
         session: Some(session),
-        ..Want::default()
+        ..KeyRequest::default()
     }
+}
+
+/// Two keys of which enough requests are out, and the one that session 0 prefers.
+fn two_busy_keys() -> (World, KeyId) {
+    let keys = ["a", "b"].map(Key::new);
+    let mut world = World::new(Order::FillFirst, secs(60), &keys);
+    let now = world.now;
+    let preferred = world.keys().choose(&of_session(0), None, now).unwrap();
+    let preferred = world.keys().entries[preferred].info.id();
+    while world.take_in_turn(&KeyRequest::default(), now) {}
+    (world, preferred)
+}
+
+fn hold_of(world: &World, is_preferred: bool, preferred: KeyId) -> usize {
+    let mut held = world.held.iter();
+    let is = |id| (id == preferred) == is_preferred;
+    held.position(|it| is(it.candidate.id())).unwrap()
 }
 
 #[test]
-fn a_session_that_waits_goes_to_another_key_when_its_own_closes_and_back_when_that_opens() {
-    let keys = ["a", "b"].map(Key::new);
-    let mut world = World::new(Order::Sticky, secs(60), &keys);
-    let own = world.desk.state.choose(&of_session(0), world.now).unwrap();
-    let own = world.desk.state.keys()[own].id;
-    // Enough are out with both.
-    while world.take_in_turn(&Want::default(), world.now) {}
-    let waits_for = |world: &World| {
-        world
-            .desk
-            .state
-            .queue
-            .own(world.waiters[0].id, &of_session(0))
-    };
-    world.join(of_session(0), false);
-    assert_eq!(waits_for(&world), Some(own));
-    let of_own = |world: &World| world.held.iter().position(|loan| loan.id == own);
+fn waiting_session_takes_another_key_if_its_own_closes() {
+    let (mut world, preferred) = two_busy_keys();
+    world.join(of_session(0), Priority::New);
     let hint = Rejection {
-        retry_after: Some(Duration::from_millis(100)),
+        retry_after: Some(secs(600)),
         ..Rejection::new(Reason::RateLimited)
     };
-    let refused = of_own(&world).unwrap();
-    world.answer(refused, &Answer::Rejection(hint, vec![]));
-    assert!(waits_for(&world).is_some_and(|other| other != own));
-    world.look_due();
-    // Before more may go out with the other.
-    while let Some(waiter) = world.waiters.first() {
-        world.now = waiter.alarm.unwrap();
-        world.look_due();
-    }
-    assert_eq!(world.held.last().unwrap().id, own);
+    let rejected = hold_of(&world, true, preferred);
+    world.answer(rejected, &Answer::Rejection(hint, vec![]));
+    let other = hold_of(&world, false, preferred);
+    world.answer(other, &Answer::Success(vec![]));
+    world.poll_due();
+    assert!(world.waiters.is_empty(), "the other key has capacity");
+    assert_ne!(world.held.last().unwrap().candidate.id(), preferred);
 }
 
 #[test]
-fn what_is_known_of_a_group_is_forgotten_with_its_last_key() {
+fn waiting_session_prefers_its_key_for_a_second() {
+    let (mut world, preferred) = two_busy_keys();
+    let two_left = Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(100),
+        remaining: Some(2),
+        reset: Some(secs(600)),
+    };
+    // Of the preferred key all that is left is in flight; of the other one much is left.
+    world.take_anyway(&of_session(0), world.now);
+    for is_preferred in [true, false] {
+        let index = hold_of(&world, is_preferred, preferred);
+        let remaining = if is_preferred { 2 } else { 50 };
+        let bucket = Bucket {
+            remaining: Some(remaining),
+            ..two_left
+        };
+        world.answer(index, &Answer::Success(vec![bucket]));
+    }
+    let began = world.now;
+    world.join(of_session(0), Priority::New);
+    while let Some(waiter) = world.waiters.first() {
+        world.now = waiter.alarm.unwrap();
+        world.poll_due();
+    }
+    assert_ne!(world.held.last().unwrap().candidate.id(), preferred);
+    assert_eq!(world.now - began, secs(1));
+}
+
+#[test]
+fn limits_of_a_group_are_forgotten_with_its_last_key() {
     let grouped = |key: &str| Key::new(key).group("a");
     let mut world = World::new(Order::RoundRobin, secs(60), &[grouped("a1"), grouped("a2")]);
     world.add(Key::new("b"));
-    let want = Want {
+    let request = KeyRequest {
         model: Some("m".into()),
-        ..Want::default()
+        ..KeyRequest::default()
     };
     for _ in 0..3 {
-        assert!(world.take_in_turn(&want, world.now));
+        assert!(world.take_in_turn(&request, world.now));
         world.answer(0, &Answer::Success(vec![]));
     }
-    let known = |world: &World| world.desk.state.known_groups();
+    let known = |world: &World| world.inner.candidates.limits.known_groups();
     assert_eq!(
         known(&world),
         4,
@@ -150,73 +182,4 @@ fn what_is_known_of_a_group_is_forgotten_with_its_last_key() {
     assert_eq!(known(&world), 2);
     world.replace(0, Key::new("c"));
     assert_eq!(known(&world), 0);
-}
-
-#[test]
-fn who_comes_back_into_a_line_as_its_first_looks_in_time() {
-    let keys = ["a", "b", "c"].map(Key::new);
-    let mut world = World::new(Order::Sticky, secs(60), &keys);
-    let ids: Vec<_> = world
-        .desk
-        .state
-        .keys()
-        .iter()
-        .map(|entry| entry.id)
-        .collect();
-    let prefers = |order: [KeyId; 2]| {
-        let mut sessions = 0..;
-        let found = sessions.find(|session| {
-            let mut ids = ids.clone();
-            ids.sort_by_key(|id| Reverse(score(*session, *id)));
-            ids[..2] == order
-        });
-        found.unwrap()
-    };
-    let (who_returns, other) = (prefers([ids[2], ids[0]]), prefers([ids[0], ids[2]]));
-    let limited = |millis| Rejection {
-        retry_after: Some(Duration::from_millis(millis)),
-        scope: Some(Scope::Key),
-        ..Rejection::new(Reason::RateLimited)
-    };
-    let two_left = Bucket {
-        dimension: Dimension::Requests,
-        window: None,
-        scope: None,
-        limit: Some(100),
-        remaining: Some(2),
-        reset: None,
-    };
-    // The third key: what is left is in flight, so that only an answer can tell of more; then it closes.
-    world.take_anyway(&of_session(who_returns), world.now);
-    world.answer(0, &Answer::Success(vec![two_left]));
-    for _ in 0..3 {
-        world.take_anyway(&of_session(who_returns), world.now);
-    }
-    world.answer(0, &Answer::Rejection(limited(1_000), vec![]));
-    // The first key starts slowly: it is full, and takes more each 250 ms.
-    for _ in 0..40 {
-        world.take_anyway(&of_session(other), world.now);
-    }
-    let opens = world.now + secs(1);
-    world.join(of_session(who_returns), false);
-    world.join(of_session(other), false);
-    let alarm = |world: &World| world.waiters.iter().filter_map(|waiter| waiter.alarm).min();
-    while let Some(next) = alarm(&world).filter(|at| *at < opens) {
-        world.now = next;
-        world.look_due();
-    }
-    // The third key opens, and who prefers it waits for it; then it is refused once more.
-    world.now = opens;
-    world.look(0, opens);
-    let third = ids[2];
-    let of_third = world.held.iter().position(|loan| loan.id == third);
-    let refused = Answer::Rejection(limited(50_000), vec![]);
-    world.answer(of_third.unwrap(), &refused);
-    // The other, who is to look, is dropped before it does.
-    world.leave(1);
-    let later = opens + secs(2);
-    let waiter = &world.waiters[0];
-    let looks = waiter.is_woken() || waiter.alarm.is_some_and(|at| at <= later);
-    assert!(world.desk.state.clone().choose(&waiter.want, later).is_ok());
-    assert!(looks, "there is a key by then");
 }

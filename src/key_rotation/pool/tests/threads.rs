@@ -13,8 +13,9 @@ use crate::{
     clock,
     key_rotation::{
         Key, KeyPool, PoolError,
-        pool::{Lease, Standing, Ticket, Want},
+        pool::{KeyRequest, Keys, Lease},
     },
+    quota::{Priority, Waiter},
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -43,26 +44,24 @@ fn one_key(left: u64) -> KeyPool {
         remaining: Some(left),
         reset: Some(Duration::from_secs(3_600)),
     };
-    lease.succeeded(&[told], (lease.sent(), clock::now()));
-    drop(lease);
+    let now = clock::now();
+    lease.complete(now, |inner, it| {
+        inner.candidates.succeeded(it, &[told], (it.sent, now))
+    });
     pool
 }
 
 fn take(pool: &KeyPool) -> Option<Lease> {
-    pool.take_in_turn(&Want::default(), clock::now()).ok()
+    pool.acquire_in_turn(&KeyRequest::default(), clock::now())
+        .ok()
 }
 
 /// Waits for a key; `None` if there is none for a long while.
-async fn served(mut ticket: Ticket, max_wait: Duration) -> Option<Lease> {
-    poll_fn(|cx| match ticket.look(cx, clock::now()) {
-        Standing::Served(lease, _) => Poll::Ready(Some(lease)),
-        Standing::Waiting { prospect, .. } => {
-            let end = clock::now() + max_wait;
-            match prospect.is_before(end) {
-                true => Poll::Pending,
-                false => Poll::Ready(None),
-            }
-        }
+async fn served(mut waiter: Waiter<Keys>, max_wait: Duration) -> Option<Lease> {
+    poll_fn(|cx| match waiter.poll_acquire(cx, clock::now()) {
+        Ok((lease, _)) => Poll::Ready(Some(lease)),
+        Err(forecast) if forecast.prospect.is_before(clock::now() + max_wait) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
     })
     .await
 }
@@ -72,8 +71,8 @@ const PATIENT: Duration = Duration::from_secs(86_400);
 /// As a call does that may wait.
 fn call(pool: &KeyPool) -> Lease {
     take(pool).unwrap_or_else(|| {
-        let ticket = pool.join(Want::default(), false, clock::now());
-        block_on(served(ticket, PATIENT)).expect("a key")
+        let waiter = enqueue(pool);
+        block_on(served(waiter, PATIENT)).expect("a key")
     })
 }
 
@@ -87,9 +86,10 @@ fn all(threads: Vec<thread::JoinHandle<()>>) {
 fn assert_nothing_is_out(pool: &KeyPool) {
     let keys = pool.snapshot();
     assert!(keys.iter().all(|key| key.in_flight == 0), "{keys:?}");
-    let desk = pool.lock();
-    assert_eq!(desk.state.out(), 0);
-    assert!(desk.is_empty(), "somebody has left something behind");
+    pool.0.scheduler.with(|inner| {
+        assert_eq!(inner.candidates.limits.out().max(), Some(0));
+        assert!(inner.is_clean(), "somebody has left something behind");
+    });
 }
 
 #[test]
@@ -112,18 +112,18 @@ fn every_call_gets_a_key_and_no_more_are_out_than_are_left() {
 }
 
 #[test]
-fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
+fn dropped_waiter_leaves_its_place_and_its_key_to_others() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
         // Queued, granted or served when it is dropped, as it comes.
         let gone = pool.clone();
         let gone = thread::spawn(move || {
-            let mut ticket = pool_join(&gone);
-            let once = poll_fn(|cx| Poll::Ready(ticket.look(cx, clock::now())));
+            let mut waiter = enqueue(&gone);
+            let once = poll_fn(|cx| Poll::Ready(waiter.poll_acquire(cx, clock::now())));
             drop(block_on(once));
             thread::yield_now();
-            drop(ticket);
+            drop(waiter);
         });
         let stays = pool.clone();
         let stays = thread::spawn(move || drop(call(&stays)));
@@ -133,12 +133,12 @@ fn a_waiter_that_goes_leaves_its_place_and_its_key_to_the_others() {
     });
 }
 
-fn pool_join(pool: &KeyPool) -> Ticket {
-    pool.join(Want::default(), false, clock::now())
+fn enqueue(pool: &KeyPool) -> Waiter<Keys> {
+    pool.enqueue(&KeyRequest::default(), Priority::New, clock::now())
 }
 
 #[test]
-fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
+fn added_or_replaced_key_serves_a_waiter() {
     type Change = fn(&KeyPool) -> Result<(), PoolError>;
     let changes: [Change; 2] = [
         |pool| pool.add(Key::new("b")),
@@ -160,7 +160,7 @@ fn a_key_that_comes_in_addition_or_in_place_of_another_serves_who_waits() {
 }
 
 #[test]
-fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
+fn replaced_or_removed_key_leaves_nobody_waiting() {
     in_every_order(|| {
         let pool = one_key(1);
         pool.add(Key::new("b").label("b")).expect("added");
@@ -183,16 +183,16 @@ fn a_key_that_is_replaced_or_removed_leaves_nobody_waiting() {
 }
 
 #[test]
-fn all_who_wait_hear_of_a_rejection_that_makes_it_too_long() {
+fn rejection_that_makes_the_wait_too_long_wakes_all_waiters() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
         let waits = (0..3).map(|_| {
             let pool = pool.clone();
             thread::spawn(move || {
-                let ticket = pool_join(&pool);
+                let waiter = enqueue(&pool);
                 // An hour is all that the first is told, and that is less.
-                let lease = block_on(served(ticket, Duration::from_secs(4_000)));
+                let lease = block_on(served(waiter, Duration::from_secs(4_000)));
                 assert!(lease.is_none(), "nobody may be served");
             })
         });
@@ -201,8 +201,11 @@ fn all_who_wait_hear_of_a_rejection_that_makes_it_too_long() {
             retry_after: Some(Duration::from_secs(40_000)),
             ..Rejection::new(Reason::RateLimited)
         };
-        lease.refused(&rejection, &[], (lease.sent(), clock::now()));
-        drop(lease);
+        let now = clock::now();
+        lease.complete(now, |inner, it| {
+            let when = (it.sent, now);
+            inner.candidates.rejected(it, &rejection, &[], when);
+        });
         all(waits);
         assert_nothing_is_out(&pool);
     });

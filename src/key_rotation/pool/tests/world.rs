@@ -1,4 +1,4 @@
-//! A pool's desk and its customers, driven by events at moments that the test gives.
+//! A pool's scheduler and its callers, driven by events at moments that the test gives.
 
 use std::{
     sync::{
@@ -15,16 +15,16 @@ use crate::{
     key_rotation::{
         Key,
         pool::{
-            builder::Scheme,
-            desk::{Desk, Wakers},
-            queue::{Turn, WaiterId},
-            state::{Loan, Order, State, Want},
+            choice::{KeyClass, KeyRequest},
+            keys::{KeyReservation, Keys, Order},
+            placement::Placement,
         },
     },
+    quota::{Candidates, Inner, Priority, WaiterId},
     rejection::{Bucket, Rejection},
 };
 
-/// Whether a waiter was woken since it looked last.
+/// Whether a waiter was woken since it polled last.
 #[derive(Default)]
 pub(super) struct Bell(AtomicBool);
 
@@ -36,8 +36,8 @@ impl Wake for Bell {
 
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
-    pub(super) want: Want,
-    /// When it looks by itself.
+    pub(super) class: KeyClass,
+    /// When it polls by itself.
     pub(super) alarm: Option<Instant>,
     bell: Arc<Bell>,
 }
@@ -49,22 +49,22 @@ impl Waiter {
 }
 
 pub(super) struct World {
-    pub(super) desk: Desk,
+    pub(super) inner: Inner<Keys>,
     pub(super) now: Instant,
     pub(super) waiters: Vec<Waiter>,
     /// The keys that are out.
-    pub(super) held: Vec<Loan>,
-    scheme: Scheme,
+    pub(super) held: Vec<KeyReservation>,
+    placement: Placement,
 }
 
-/// How an answer ends.
+/// How an attempt ends.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
-    /// None: the request did not go out.
+    /// The request was not sent.
     Unsent,
-    /// None: the call failed.
+    /// The call failed.
     Failed,
-    /// None: the call was dropped.
+    /// The call was dropped.
     Dropped,
     Success(Vec<Bucket>),
     Rejection(Rejection, Vec<Bucket>),
@@ -73,11 +73,11 @@ pub(super) enum Answer {
 impl World {
     pub(super) fn new(order: Order, longest_guess: Duration, keys: &[Key]) -> Self {
         let mut world = Self {
-            desk: Desk::new(State::new(order, longest_guess, 7)),
+            inner: Inner::new(Keys::new(order, longest_guess, 7)),
             now: Instant::now(),
             waiters: Vec::new(),
             held: Vec::new(),
-            scheme: Scheme::bearer(),
+            placement: Placement::bearer(),
         };
         for key in keys {
             world.add(key.clone());
@@ -85,95 +85,121 @@ impl World {
         world
     }
 
+    pub(super) fn keys(&mut self) -> &mut Keys {
+        &mut self.inner.candidates
+    }
+
+    /// Does this under the lock.
+    fn act<T>(&mut self, act: impl FnOnce(&mut Inner<Keys>) -> T) -> T {
+        let result = act(&mut self.inner);
+        self.inner.take_wakeups().wake();
+        result
+    }
+
     pub(super) fn add(&mut self, key: Key) {
-        let label = self.desk.state.default_label();
-        let key = self.scheme.entry(key, label).expect("a usable key");
-        if let Ok(wakers) = self.desk.add(key, self.now) {
-            wakers.wake();
-        }
+        let label = self.keys().default_label();
+        let key = self.placement.prepare(key, label).expect("a usable key");
+        let now = self.now;
+        self.act(|inner| {
+            if inner.candidates.add(key).is_ok() {
+                inner.serve(now);
+            }
+        });
     }
 
     pub(super) fn remove(&mut self, index: usize) {
-        let label = self.label(index);
-        if let Ok(wakers) = self.desk.remove(&label, self.now) {
-            wakers.wake();
-        }
+        let (label, now) = (self.label(index), self.now);
+        self.act(|inner| {
+            if inner.candidates.remove(&label).is_ok() {
+                inner.serve(now);
+            }
+        });
     }
 
     pub(super) fn replace(&mut self, index: usize, key: Key) {
-        let label = self.label(index);
-        let key = self.scheme.entry(key, label.clone()).expect("a usable key");
-        if let Ok(wakers) = self.desk.replace(&label, key, self.now) {
-            wakers.wake();
-        }
+        let (label, now) = (self.label(index), self.now);
+        let key = self.placement.prepare(key, label.clone());
+        let key = key.expect("a usable key");
+        self.act(|inner| {
+            if inner.candidates.replace(&label, key).is_ok() {
+                inner.serve(now);
+            }
+        });
     }
 
-    fn label(&self, index: usize) -> Arc<str> {
-        let keys = self.desk.state.keys();
-        keys[index % keys.len()].badge.label.clone()
+    fn label(&mut self, index: usize) -> Arc<str> {
+        let entries = &self.keys().entries;
+        entries[index % entries.len()].info.label().clone()
     }
 
     /// As a call that may wait does; whether it got a key.
-    pub(super) fn take_in_turn(&mut self, want: &Want, now: Instant) -> bool {
-        match self.desk.take_in_turn(want, now) {
-            Ok((loan, _)) => self.held.push(loan),
-            Err(_) => return false,
-        }
+    pub(super) fn take_in_turn(&mut self, request: &KeyRequest, now: Instant) -> bool {
+        let Ok(reservation) = self.act(|inner| inner.reserve_in_turn(request, now)) else {
+            return false;
+        };
+        self.hold(reservation, now);
         true
     }
 
     /// As a call that may not wait does.
-    pub(super) fn take_anyway(&mut self, want: &Want, now: Instant) {
-        let taken = self.desk.state.take(want, now).map(|(loan, _)| loan);
-        let loan = taken.unwrap_or_else(|exhausted| {
-            let is_past = exhausted.free_at.is_some_and(|at| at <= now);
-            assert!(!is_past || !want.tried.is_empty(), "{exhausted:?}");
-            self.desk.state.take_anyway(&exhausted, want, now).0
+    pub(super) fn take_anyway(&mut self, request: &KeyRequest, now: Instant) {
+        let reserved = self.keys().reserve(request, now);
+        let reservation = reserved.unwrap_or_else(|exhausted| {
+            let free_at = exhausted.forecast().free_at;
+            let is_past = free_at.is_some_and(|at| at <= now);
+            assert!(!is_past || !request.tried.is_empty(), "{exhausted:?}");
+            self.keys().reserve_anyway(&exhausted, request, now)
         });
-        self.held.push(loan);
+        self.hold(reservation, now);
     }
 
-    /// Takes a place in the queue and looks.
-    pub(super) fn join(&mut self, want: Want, first: bool) {
-        let id = self.desk.state.join(&want, first, self.now);
+    fn hold(&mut self, mut reservation: KeyReservation, now: Instant) {
+        self.inner.mark_sent(&mut reservation, now);
+        self.held.push(reservation);
+    }
+
+    /// Takes a place in the queue and polls.
+    pub(super) fn join(&mut self, request: KeyRequest, priority: Priority) {
+        let now = self.now;
+        let class = self.keys().class(&request, now);
+        let id = self.act(|inner| inner.enqueue(&class, priority, now));
         self.waiters.push(Waiter {
             id,
-            want,
+            class,
             alarm: None,
             bell: Arc::default(),
         });
-        self.look(self.waiters.len() - 1, self.now);
+        self.poll(self.waiters.len() - 1, now);
     }
 
-    /// The waiter at this place looks; it leaves with a key if there is one for it.
-    pub(super) fn look(&mut self, index: usize, now: Instant) {
-        let waiter = &mut self.waiters[index];
+    /// The waiter at this place polls; it leaves with a key if there is one for it.
+    pub(super) fn poll(&mut self, index: usize, now: Instant) {
+        let waiter = &self.waiters[index];
         waiter.bell.0.store(false, Ordering::Relaxed);
         let waker = Waker::from(waiter.bell.clone());
-        let (turn, wakers) = self.desk.look(waiter.id, &waiter.want, &waker, now);
-        wakers.wake();
-        match turn {
-            Turn::Granted(loan, at) => {
-                self.desk.state.goes_out(&loan, at.max(now));
-                self.held.push(loan);
+        let (id, class) = (waiter.id, waiter.class.clone());
+        match self.act(|inner| inner.poll(id, &class, &waker, now)) {
+            Ok((reservation, at)) => {
+                self.hold(reservation, at.max(now));
                 self.waiters.swap_remove(index);
             }
-            Turn::Later { look_at, .. } => {
-                let at = look_at.map(|at| at.saturating_duration_since(now));
-                assert_ne!(at, Some(Duration::ZERO), "it would look again and again");
-                waiter.alarm = look_at;
+            Err(forecast) => {
+                let at = forecast.free_at;
+                let after = at.map(|at| at.saturating_duration_since(now));
+                assert_ne!(after, Some(Duration::ZERO), "it would poll again and again");
+                self.waiters[index].alarm = at;
             }
         }
     }
 
-    /// Those who were woken, or whose alarm has gone off, look until nobody is due.
-    pub(super) fn look_due(&mut self) {
+    /// Those who were woken, or whose alarm has gone off, poll until nobody is due.
+    pub(super) fn poll_due(&mut self) {
         for _ in 0..10_000 {
             let is_due = |waiter: &Waiter| {
                 waiter.is_woken() || waiter.alarm.is_some_and(|at| at <= self.now)
             };
             match self.waiters.iter().position(is_due) {
-                Some(index) => self.look(index, self.now),
+                Some(index) => self.poll(index, self.now),
                 None => return,
             }
         }
@@ -181,27 +207,43 @@ impl World {
     }
 
     pub(super) fn leave(&mut self, index: usize) {
-        let waiter = self.waiters.swap_remove(index);
-        self.desk.leave(waiter.id, &waiter.want, self.now).wake();
+        let (waiter, now) = (self.waiters.swap_remove(index), self.now);
+        self.act(|inner| inner.leave(waiter.id, &waiter.class, now));
     }
 
-    /// The answer to what went out with this key; time passes until it has gone out.
+    /// The answer to the request with this key; time passes until it was sent.
     pub(super) fn answer(&mut self, index: usize, answer: &Answer) {
-        let loan = self.held.swap_remove(index);
-        self.now = self.now.max(loan.sent);
-        let state = &mut self.desk.state;
-        let when = (loan.sent, self.now);
-        match answer {
-            Answer::Unsent | Answer::Failed => {}
-            Answer::Dropped => state.given_up(&loan),
-            Answer::Success(told) => state.succeeded(&loan, told, when),
-            Answer::Rejection(rejection, told) => state.refused(&loan, rejection, told, when),
-        }
-        self.give_back(&loan).wake();
+        let reservation = self.held.swap_remove(index);
+        self.now = self.now.max(reservation.sent);
+        let (when, now) = ((reservation.sent, self.now), self.now);
+        self.act(|inner| {
+            let keys = &mut inner.candidates;
+            match answer {
+                Answer::Unsent | Answer::Failed | Answer::Dropped => {}
+                Answer::Success(told) => keys.succeeded(&reservation, told, when),
+                Answer::Rejection(rejection, told) => {
+                    keys.rejected(&reservation, rejection, told, when);
+                }
+            }
+            inner.release(&reservation, matches!(answer, Answer::Dropped), now);
+        });
     }
 
-    fn give_back(&mut self, loan: &Loan) -> Wakers {
-        self.desk.give_back(loan, self.now)
+    /// Returns whether there is a key for a waiter at that moment.
+    pub(super) fn has_key(&self, keys: &mut Keys, waiter: &Waiter, now: Instant) -> bool {
+        let since = self.inner.since(waiter.id).unwrap_or(now);
+        keys.reserve_for(&waiter.class, since, now).is_ok()
+    }
+
+    /// Returns how many requests are counted as out, by the limit that counts most.
+    pub(super) fn out(&self) -> u64 {
+        self.inner.candidates.limits.out().max().unwrap_or_default()
+    }
+
+    /// Returns whether the key of a reservation is in the pool.
+    pub(super) fn contains(&self, reservation: &KeyReservation) -> bool {
+        let id = reservation.candidate.id();
+        self.inner.candidates.index(id).is_some()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The request as it came to the layer, and what a target makes of it.
+//! The request as it came to the layer, and how it is rewritten for a target.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use http::{Uri, Version, request};
 
 use super::{
     Target,
-    memory::{Account, TargetId},
+    targets::{Account, TargetId},
 };
 use crate::{
     call::Head,
@@ -15,17 +15,16 @@ use crate::{
     request::{Model, Origin, credentials},
 };
 
-/// The request as it came to this layer.
-pub(super) struct Own {
+pub(super) struct OriginalRequest {
     head: Arc<Head>,
-    /// `None` while only a body that has not been read yet could tell.
+    /// `None` while only a body that has not been read yet could name it.
     pub(super) model: Option<Model>,
     pub(super) key: Option<Arc<str>>,
 }
 
-// === impl Own ===
+// === impl OriginalRequest ===
 
-impl Own {
+impl OriginalRequest {
     pub(super) fn new(head: &Arc<Head>, route: &Route) -> Self {
         Self {
             head: head.clone(),
@@ -55,13 +54,13 @@ impl Own {
         self.key.clone().map_or(Account::Any, Account::Key)
     }
 
-    /// The target at this place of the list.
+    /// Returns the limits of the target at this index of the list.
     pub(super) fn id_of(&self, index: usize, target: &Target) -> TargetId {
         let elsewhere = target.own_origin().cloned();
         let account = match (&elsewhere, target.headers().is_empty()) {
             (_, false) => Account::Target(index),
             (None, true) => self.account(),
-            // The key that the request came with does not go there.
+            // The key of the original request is not sent there.
             (Some(_), true) => Account::Any,
         };
         TargetId {
@@ -72,8 +71,8 @@ impl Own {
         }
     }
 
-    /// Whether the target can be asked, and is not what the request asks by itself.
-    pub(super) fn may_become(&self, target: &Target) -> bool {
+    /// Returns whether the request can be sent to the target, and differs there from the original.
+    pub(super) fn accepts(&self, target: &Target) -> bool {
         let named = self.model_name();
         let possible = target.own_model().is_none() || named.is_some();
         let same_model = target
@@ -85,7 +84,7 @@ impl Own {
         possible && !same && self.uri_at(target).is_some()
     }
 
-    /// Where the request goes at the target; `None` if that is too long.
+    /// Returns the URI at the target; `None` if it is too long.
     fn uri_at(&self, target: &Target) -> Option<Uri> {
         match (&self.model, target.own_model()) {
             (Some(own), Some(model)) => target.uri(&own.uri_with(&self.head.uri, model)?),
@@ -93,13 +92,20 @@ impl Own {
         }
     }
 
-    /// Whether it is known that the body can be changed for this target, if it is to be.
+    /// Returns whether the body is known to be fit for the change that this target needs.
     pub(super) fn is_verified_for(&self, target: &Target) -> bool {
         target.own_model().is_none() || self.model.as_ref().is_none_or(Model::is_verified)
     }
 
-    /// Makes the request one to the target.
-    pub(super) fn turn_into(
+    /// Returns whether it is not known yet if the body can be changed.
+    pub(super) fn is_unverified(&self) -> bool {
+        self.model
+            .as_ref()
+            .is_some_and(|model| !model.is_verified())
+    }
+
+    /// Rewrites the request for the target; returns the new body, if that changes.
+    pub(super) fn rewrite_for(
         &self,
         target: &Target,
         head: &mut request::Parts,
@@ -118,7 +124,7 @@ impl Own {
         }
         if leaves {
             credentials::strip(head, &call.placed());
-            // What was agreed on with one origin need not hold with another.
+            // The version that was agreed on with one origin need not suit another.
             head.version = Version::default();
         }
         for (name, value) in target.headers() {

@@ -1,14 +1,13 @@
-//! Hashes for numbers that the pool gives itself, or that are hashes already: nobody can choose them to
-//! collide, and a thousand are hashed to find a session's key.
+//! Hashes for numbers that this crate assigns itself: nobody can choose them to collide.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(super) type ByNumber = BuildHasherDefault<NumberHasher>;
+pub(crate) type IdState = BuildHasherDefault<IdHasher>;
 
 #[derive(Default)]
-pub(super) struct NumberHasher(u64);
+pub(crate) struct IdHasher(u64);
 
-impl Hasher for NumberHasher {
+impl Hasher for IdHasher {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
     }

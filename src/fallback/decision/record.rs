@@ -1,0 +1,156 @@
+//! What the outcome of an attempt says about its target.
+
+use tokio::time::Instant;
+
+use super::{FallbackStrategy, Next};
+use crate::{
+    call::Sent,
+    fallback::targets::Targets,
+    quota::Permit,
+    rejection::{Bucket, Reason, Rejection},
+    retry::Outcome,
+    trail::{Action, Attempt},
+};
+
+/// What is recorded of an attempt, and when its response came.
+enum Record {
+    Nothing,
+    Success(Instant),
+    Rejection(Rejection, Instant),
+}
+
+impl<P> FallbackStrategy<P> {
+    /// Records the outcome of an attempt that is no reason for another one.
+    pub(super) fn record<E>(&self, permit: Permit<Targets>, outcome: &Outcome<'_, E>) {
+        let record = match outcome.rejection {
+            Some(_) => Record::Nothing,
+            None => self.record_of(outcome),
+        };
+        let reports = self.reports(outcome);
+        permit.complete(outcome.now(), |inner, it| {
+            self.apply(
+                &record,
+                &reports,
+                &mut inner.candidates,
+                (it.scope, it.sent),
+            );
+        });
+    }
+
+    /// Records the outcome of an attempt; returns whether its target was limited, and what is next if the
+    /// request may be sent again.
+    pub(super) fn record_and_choose<E>(
+        &mut self,
+        permit: Option<Permit<Targets>>,
+        may_retry: bool,
+        outcome: &Outcome<'_, E>,
+    ) -> (bool, Next) {
+        let now = outcome.now();
+        // The model may have become known only now.
+        let permit = permit.or_else(|| self.permit_of_chosen(now));
+        let record = permit.as_ref().map(|_| self.record_of(outcome));
+        let is_limited = matches!(record, Some(Record::Rejection(..)));
+        let reports = self.reports(outcome);
+        let mut end = None;
+        if may_retry {
+            self.tried.push(self.chosen);
+            self.verify_model();
+            end = self.max_wait(outcome.call, now);
+        }
+        let next = |targets: &mut Targets| match may_retry {
+            true => self.next_target(targets, end, now),
+            false => Next::Target,
+        };
+        let next = match (permit, record) {
+            (Some(permit), Some(record)) => permit.complete(now, |inner, it| {
+                let targets = &mut inner.candidates;
+                self.apply(&record, &reports, targets, (it.scope, it.sent));
+                next(targets)
+            }),
+            _ => self
+                .policy
+                .scheduler
+                .with(|inner| next(&mut inner.candidates)),
+        };
+        (is_limited, next)
+    }
+
+    fn permit_of_chosen(&self, now: Instant) -> Option<Permit<Targets>> {
+        let original = self.original.as_ref()?;
+        original.model.as_ref()?;
+        let id = self.target_id(original, self.chosen);
+        let scheduler = &self.policy.scheduler;
+        let permit = scheduler.acquire(now, |inner| {
+            Ok::<_, ()>(inner.candidates.reserve_anyway(&id, now))
+        });
+        permit.ok()
+    }
+
+    fn apply(
+        &self,
+        record: &Record,
+        reports: &[Bucket],
+        targets: &mut Targets,
+        (slot, sent): (usize, Instant),
+    ) {
+        let longest_guess = self.policy.longest_guess;
+        match record {
+            Record::Nothing => {}
+            Record::Success(at) => targets.succeeded(slot, reports, (sent, *at)),
+            Record::Rejection(rejection, at) => {
+                targets.rejected(slot, rejection, reports, (sent, *at), longest_guess);
+            }
+        }
+    }
+
+    /// Returns what the response reports. What is left for a key of an inner layer is not what is left of
+    /// the target.
+    fn reports<E>(&self, outcome: &Outcome<'_, E>) -> Vec<Bucket> {
+        let key = self.original.as_ref().and_then(|it| it.key.as_ref());
+        let of_attempt = outcome.of_attempt(|attempt| match attempt.key.as_ref() == key {
+            true => attempt.buckets.clone(),
+            false => Vec::new(),
+        });
+        of_attempt.unwrap_or_default()
+    }
+
+    fn record_of<E>(&self, outcome: &Outcome<'_, E>) -> Record {
+        match outcome.rejection {
+            // A request that was too large says nothing of the next, nor does one caller's key of another's.
+            Some(rejection) if rejection.reason != Reason::TooLarge && !rejection.is_denial() => {
+                Record::Rejection(rejection.clone(), outcome.now())
+            }
+            None if outcome.is_success() => Record::Success(outcome.now()),
+            _ => match self.waited_out(outcome) {
+                Some((rejection, at)) => Record::Rejection(rejection, at),
+                None => Record::Nothing,
+            },
+        }
+    }
+
+    /// Returns the rejection that an inner layer was waiting out when a time limit between cut it off, and
+    /// when that rejection came.
+    fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Rejection, Instant)> {
+        outcome.result.err()?;
+        outcome.of_sends(|sends| {
+            let is_last = |send: &Sent| !sends.iter().any(|it| it.went_out_after(send));
+            let last = sends.iter().filter(|send| is_last(send));
+            last.filter_map(|send| self.wait_after(&send.attempt))
+                .last()
+        })
+    }
+
+    /// Returns the rejection that an inner layer waits out, and when it came.
+    fn wait_after(&self, attempt: &Attempt) -> Option<(Rejection, Instant)> {
+        let step = attempt.steps.last()?;
+        let Action::Wait(_) = step.action else {
+            return None;
+        };
+        // A pool waits for the key that frees first, which need not be the one that was rejected.
+        let rejection = step.awaited.as_ref().or(attempt.rejection.as_ref())?;
+        if !self.policy.retry_on.reasons.contains(&rejection.reason) {
+            return None;
+        }
+        Some((rejection.clone(), attempt.rejected_at?))
+    }
+}

@@ -1,0 +1,261 @@
+//! The keys of a pool, and what becomes of their requests. Pure.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    PoolError,
+    limits::{KeyLimits, KeyScope},
+    placement::PreparedKey,
+};
+use crate::{
+    quota::{End, IdState, LimitTable, Reservation},
+    rejection::{Bucket, Rejection},
+    request::credentials::Credential,
+};
+
+/// A key for as long as it is in the pool; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct KeyId(u64);
+
+/// Keys that share their limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GroupId(u64);
+
+/// The order in which keys are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// The same key until it is limited.
+    FillFirst,
+    RoundRobin,
+    /// The one with the most capacity, of two that are drawn.
+    LeastLoaded,
+}
+
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Keys {
+    /// Never empty once the pool is built.
+    pub(super) entries: Vec<Entry>,
+    pub(super) indexes: HashMap<KeyId, usize, IdState>,
+    groups: HashMap<Arc<str>, GroupId>,
+    pub(super) limits: KeyLimits,
+    pub(super) order: Order,
+    longest_guess: Duration,
+    pub(super) random: fastrand::Rng,
+    /// The index of the key that is used now.
+    pub(super) current: usize,
+    next_id: u64,
+}
+
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct Entry {
+    pub(super) info: Arc<KeyInfo>,
+    pub(super) group: Option<Arc<str>>,
+    pub(super) group_id: GroupId,
+    pub(super) rejections: u64,
+}
+
+/// The name of a key, and what it puts on requests.
+#[derive(Debug)]
+pub(crate) struct KeyInfo {
+    pub(super) id: KeyId,
+    pub(super) label: Arc<str>,
+    pub(super) credential: Arc<Credential>,
+    /// On how many requests it was put, which happens without the lock.
+    pub(super) uses: AtomicU64,
+}
+
+pub(crate) type KeyReservation = Reservation<Arc<KeyInfo>, KeyScope>;
+
+// === impl KeyInfo ===
+
+impl KeyInfo {
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    pub(crate) fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    pub(super) fn new(order: Order, longest_guess: Duration, seed: u64) -> Self {
+        Self {
+            entries: Vec::new(),
+            indexes: HashMap::default(),
+            groups: HashMap::new(),
+            limits: KeyLimits::default(),
+            order,
+            longest_guess,
+            random: fastrand::Rng::with_seed(seed),
+            current: 0,
+            next_id: 1,
+        }
+    }
+
+    /// Returns the label of the next key that has none of its own.
+    pub(super) fn default_label(&self) -> Arc<str> {
+        (self.next_id..)
+            .map(|number| Arc::from(format!("key-{number}")))
+            .find(|label| self.find(label).is_none())
+            .unwrap_or_else(|| "key".into())
+    }
+
+    pub(super) fn add(&mut self, key: PreparedKey) -> Result<(), PoolError> {
+        if self.find(&key.label).is_some() {
+            return Err(PoolError::DuplicateLabel { label: key.label });
+        }
+        let entry = self.entry(key);
+        self.indexes.insert(entry.info.id, self.entries.len());
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, label: &str) -> Result<(), PoolError> {
+        let label = Arc::from(label);
+        let Some(index) = self.find(&label) else {
+            return Err(PoolError::UnknownLabel { label });
+        };
+        if self.entries.len() == 1 {
+            return Err(PoolError::LastKey { label });
+        }
+        self.entries.remove(index);
+        if self.current > index {
+            self.current -= 1;
+        }
+        self.current %= self.entries.len();
+        self.forget_removed();
+        Ok(())
+    }
+
+    /// Replaces a key; what is known of the old one does not apply to the new one.
+    pub(super) fn replace(&mut self, label: &str, key: PreparedKey) -> Result<(), PoolError> {
+        let Some(index) = self.find(label) else {
+            let label = Arc::from(label);
+            return Err(PoolError::UnknownLabel { label });
+        };
+        if self.find(&key.label).is_some_and(|other| other != index) {
+            return Err(PoolError::DuplicateLabel { label: key.label });
+        }
+        self.entries[index] = self.entry(key);
+        self.forget_removed();
+        Ok(())
+    }
+
+    fn find(&self, label: &str) -> Option<usize> {
+        let mut entries = self.entries.iter();
+        entries.position(|entry| *entry.info.label == *label)
+    }
+
+    fn entry(&mut self, key: PreparedKey) -> Entry {
+        let number = self.next_id;
+        self.next_id += 1;
+        let own = GroupId(number);
+        let group_id = match &key.group {
+            Some(name) => *self.groups.entry(name.clone()).or_insert(own),
+            None => own,
+        };
+        self.limits.keys.get_or_insert(KeyId(number));
+        Entry {
+            info: Arc::new(KeyInfo {
+                id: KeyId(number),
+                label: key.label,
+                credential: Arc::new(key.credential),
+                uses: AtomicU64::new(0),
+            }),
+            group: key.group,
+            group_id,
+            rejections: 0,
+        }
+    }
+
+    fn forget_removed(&mut self) {
+        let entries = self.entries.iter().enumerate();
+        self.indexes = entries
+            .map(|(index, entry)| (entry.info.id, index))
+            .collect();
+        let entries = &self.entries;
+        let has_keys = |group| entries.iter().any(|entry| entry.group_id == group);
+        self.groups.retain(|_, group| has_keys(*group));
+        let indexes = &self.indexes;
+        self.limits
+            .retain(|key| indexes.contains_key(&key), has_keys);
+    }
+
+    pub(super) fn index(&self, id: KeyId) -> Option<usize> {
+        self.indexes.get(&id).copied()
+    }
+
+    /// Returns the limits of a key for a model, or for all.
+    pub(super) fn scope(&self, index: usize, model: Option<usize>) -> KeyScope {
+        let entry = &self.entries[index];
+        KeyScope {
+            key: entry.info.id,
+            group: entry.group_id,
+            model,
+        }
+    }
+
+    /// Returns until when a key cools for every model, and why.
+    pub(super) fn end_of_all(&self, index: usize, now: Instant) -> Option<End> {
+        self.limits.end(self.scope(index, None), now)
+    }
+
+    /// Records a success. One that comes after its key was removed says nothing about the other keys.
+    pub(crate) fn succeeded(
+        &mut self,
+        reservation: &KeyReservation,
+        reports: &[Bucket],
+        when: (Instant, Instant),
+    ) {
+        if self.indexes.contains_key(&reservation.candidate.id) {
+            self.limits.succeeded(reservation.scope, reports, when);
+        }
+    }
+
+    /// Records a rejection.
+    pub(crate) fn rejected(
+        &mut self,
+        reservation: &KeyReservation,
+        rejection: &Rejection,
+        reports: &[Bucket],
+        when: (Instant, Instant),
+    ) {
+        let Some(index) = self.index(reservation.candidate.id) else {
+            return;
+        };
+        self.entries[index].rejections += 1;
+        if let Some((limit, traits, is_reported)) =
+            self.limits.closed_by(reservation.scope, rejection)
+        {
+            let reports = if is_reported { reports } else { &[] };
+            limit.rejected(traits, rejection, reports, when, self.longest_guess);
+        }
+    }
+}
+
+#[cfg(test)]
+impl KeyId {
+    pub(super) fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+impl GroupId {
+    pub(super) fn new(number: u64) -> Self {
+        Self(number)
+    }
+}

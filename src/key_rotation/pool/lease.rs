@@ -1,0 +1,96 @@
+//! A key that is reserved for one attempt.
+
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+};
+
+use http::request;
+use tokio::time::Instant;
+
+use super::{
+    KeyPool,
+    choice::{Exhausted, KeyRequest},
+    keys::{KeyReservation, Keys},
+};
+use crate::{
+    quota::{Permit, Priority, Waiter},
+    request::credentials::Credential,
+};
+
+/// A key that is reserved for one attempt; released when it is dropped.
+pub(crate) type Lease = Permit<Keys>;
+
+// === impl KeyPool ===
+
+impl KeyPool {
+    /// Reserves a key that has capacity.
+    pub(crate) fn acquire(&self, request: &KeyRequest, now: Instant) -> Result<Lease, Exhausted> {
+        let scheduler = &self.0.scheduler;
+        scheduler.acquire(now, |inner| inner.candidates.reserve(request, now))
+    }
+
+    /// Reserves a key that has capacity, but not before the calls that wait.
+    pub(crate) fn acquire_in_turn(
+        &self,
+        request: &KeyRequest,
+        now: Instant,
+    ) -> Result<Lease, Exhausted> {
+        let scheduler = &self.0.scheduler;
+        scheduler.acquire(now, |inner| inner.reserve_in_turn(request, now))
+    }
+
+    /// Reserves a key that cools by a guess alone, to test if the guess is too long; `None` if there is
+    /// none, or each is tested already.
+    pub(crate) fn acquire_early(&self, request: &KeyRequest, now: Instant) -> Option<Lease> {
+        let scheduler = &self.0.scheduler;
+        let reserve = |keys: &mut Keys| keys.reserve_early(request, now).ok_or(());
+        let lease = scheduler.acquire(now, |inner| reserve(&mut inner.candidates));
+        lease.ok()
+    }
+
+    /// Reserves the key that frees first, or of which enough requests are out, whatever is known of it.
+    pub(crate) fn acquire_anyway(
+        &self,
+        exhausted: &Exhausted,
+        request: &KeyRequest,
+        now: Instant,
+    ) -> Lease {
+        let reserve = |keys: &mut Keys| keys.reserve_anyway(exhausted, request, now);
+        let scheduler = &self.0.scheduler;
+        let lease = scheduler.acquire(now, |inner| Ok(reserve(&mut inner.candidates)));
+        match lease {
+            Ok(lease) => lease,
+            Err::<_, Infallible>(never) => match never {},
+        }
+    }
+
+    /// Holds a key whose request is sent later.
+    pub(crate) fn reserved(&self, reservation: KeyReservation) -> Lease {
+        self.0.scheduler.reserved(reservation)
+    }
+
+    /// Takes a place in the queue.
+    pub(crate) fn enqueue(
+        &self,
+        request: &KeyRequest,
+        priority: Priority,
+        now: Instant,
+    ) -> Waiter<Keys> {
+        let scheduler = &self.0.scheduler;
+        scheduler.enqueue(priority, now, |keys| keys.class(request, now))
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    /// Puts the key on a request that is sent, in place of the credential that it had.
+    pub(crate) fn place(&mut self, head: &mut request::Parts) -> &Arc<Credential> {
+        self.mark_sent();
+        let info = self.candidate();
+        info.uses.fetch_add(1, Ordering::Relaxed);
+        info.credential.put(head);
+        &info.credential
+    }
+}

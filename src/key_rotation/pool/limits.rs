@@ -1,0 +1,293 @@
+//! The limits of keys: of a key, of its group, and of both for one model. Pure.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::keys::{GroupId, KeyId};
+use crate::{
+    quota::{BoundedMap, Capacity, End, Evictable, Family, LimitState, LimitTable, ProviderTraits},
+    rejection::{Bucket, Reason, Rejection, Scope},
+};
+
+#[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct KeyLimits {
+    pub(super) keys: Family<KeyId>,
+    /// Keys of one group share their limits.
+    pub(super) groups: Family<GroupId>,
+    pub(super) models: BoundedMap<Arc<str>, ModelLimits>,
+}
+
+/// The limits for one model.
+#[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct ModelLimits {
+    pub(super) groups: Family<GroupId>,
+    /// The keys that may not use the model.
+    denied: Family<KeyId>,
+}
+
+/// Which limits a request runs on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyScope {
+    pub(super) key: KeyId,
+    pub(super) group: GroupId,
+    /// The slot of the model, which is known if the path or a body in memory names it.
+    pub(super) model: Option<usize>,
+}
+
+/// One of the limits that a request runs on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Key,
+    Group,
+    Model,
+    KeyOnModel,
+}
+
+// === impl KeyLimits ===
+
+impl KeyLimits {
+    /// Returns the slot of a model, with a new entry if nothing is known of it.
+    pub(super) fn slot(&mut self, model: Option<&Arc<str>>, now: Instant) -> Option<usize> {
+        model.map(|model| self.models.slot_or_insert(model, now))
+    }
+
+    pub(super) fn capacity(&mut self, scope: KeyScope, now: Instant) -> Capacity {
+        let KeyScope { key, group, model } = scope;
+        let of_all = self.groups.capacity(group, model.is_none(), now);
+        let capacity = self.keys.capacity(key, false, now).min(of_all);
+        match model.and_then(|slot| self.models.get_mut(slot)) {
+            Some(ModelLimits { groups, denied }) => capacity
+                .min(groups.capacity(group, true, now))
+                .min(denied.capacity(key, false, now)),
+            None => capacity,
+        }
+    }
+
+    /// Returns the models for which a key is limited, while it may be free for others.
+    pub(super) fn limited_models(
+        &self,
+        key: KeyId,
+        group: GroupId,
+        now: Instant,
+    ) -> impl Iterator<Item = (Arc<str>, End)> {
+        self.models.iter().filter_map(move |(name, model)| {
+            let limits = model
+                .groups
+                .get(group)
+                .into_iter()
+                .chain(model.denied.get(key));
+            let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
+            Some((name.clone(), ends.reduce(End::later)?))
+        })
+    }
+
+    pub(super) fn succeeded(
+        &mut self,
+        scope: KeyScope,
+        reports: &[Bucket],
+        when: (Instant, Instant),
+    ) {
+        for (level, limit, traits) in self.levels_mut(scope) {
+            let is_of_level = |bucket: &&Bucket| match level {
+                Level::Key | Level::KeyOnModel => false,
+                // What an account reports is the group's, whatever the model.
+                Level::Group => scope.model.is_none() || is_reported_of_group(bucket),
+                Level::Model => !is_reported_of_group(bucket),
+            };
+            limit.succeeded(traits, reports.iter().filter(is_of_level), when);
+        }
+    }
+
+    /// Returns the limit that a rejection closes, and whether what its response reports is of that limit;
+    /// `None` if it closes none.
+    pub(super) fn closed_by(
+        &mut self,
+        scope: KeyScope,
+        rejection: &Rejection,
+    ) -> Option<(&mut LimitState, &mut ProviderTraits, bool)> {
+        let level = level(rejection, scope.model.is_some())?;
+        if let (Level::KeyOnModel, Some(slot)) = (level, scope.model) {
+            self.models.get_mut(slot)?.denied.get_or_insert(scope.key);
+        }
+        let (_, limit, traits) = self.levels_mut(scope).find(|(of, ..)| *of == level)?;
+        Some((limit, traits, matches!(level, Level::Group | Level::Model)))
+    }
+
+    fn levels_mut(
+        &mut self,
+        scope: KeyScope,
+    ) -> impl Iterator<Item = (Level, &mut LimitState, &mut ProviderTraits)> {
+        let model = scope.model.and_then(|slot| self.models.get_mut(slot));
+        let of_model = model.map(|it| {
+            let group = (Level::Model, it.groups.get_mut(scope.group));
+            [group, (Level::KeyOnModel, it.denied.get_mut(scope.key))]
+        });
+        let group = (Level::Group, self.groups.get_mut(scope.group));
+        let of_all = [(Level::Key, self.keys.get_mut(scope.key)), group];
+        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
+        limits.filter_map(|(level, limit)| limit.map(|(limit, traits)| (level, limit, traits)))
+    }
+
+    /// Forgets the keys that were removed, and the groups that have no keys any more.
+    pub(super) fn retain(
+        &mut self,
+        keep: impl Fn(KeyId) -> bool,
+        has_keys: impl Fn(GroupId) -> bool,
+    ) {
+        self.keys.retain(&keep);
+        self.groups.retain(&has_keys);
+        for model in self.models.values_mut() {
+            model.groups.retain(&has_keys);
+            model.denied.retain(&keep);
+        }
+    }
+}
+
+impl LimitTable for KeyLimits {
+    type Scope = KeyScope;
+
+    fn limits(&self, scope: KeyScope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
+        let model = scope.model.and_then(|slot| self.models.get(slot));
+        let of_all = [self.keys.get(scope.key), self.groups.get(scope.group)];
+        let of_model = model.map(|it| [it.groups.get(scope.group), it.denied.get(scope.key)]);
+        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
+        limits.flatten()
+    }
+
+    fn limits_mut(
+        &mut self,
+        scope: KeyScope,
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
+        self.levels_mut(scope)
+            .map(|(_, limit, traits)| (limit, traits))
+    }
+
+    fn prepare(&mut self, scope: KeyScope) {
+        self.groups.get_or_insert(scope.group);
+        if let Some(model) = scope.model.and_then(|slot| self.models.get_mut(slot)) {
+            model.groups.get_or_insert(scope.group);
+        }
+    }
+}
+
+#[cfg(test)]
+impl KeyLimits {
+    /// Returns of how many groups anything is known, each counted once for each model.
+    pub(super) fn known_groups(&self) -> usize {
+        let models = self.models.iter().map(|(_, model)| model.groups.len());
+        self.groups.len() + models.sum::<usize>()
+    }
+
+    /// Returns how many requests are counted as out by each limit.
+    pub(super) fn out(&self) -> impl Iterator<Item = u64> {
+        let models = self.models.iter().flat_map(|(_, model)| model.groups.out());
+        self.keys.out().chain(self.groups.out()).chain(models)
+    }
+}
+
+// === impl ModelLimits ===
+
+impl Evictable for ModelLimits {
+    fn is_unused(&self) -> bool {
+        self.groups.is_unused()
+    }
+
+    fn frees_at(&self, now: Instant) -> Option<Instant> {
+        self.groups.frees_at(now).max(self.denied.frees_at(now))
+    }
+}
+
+// === what a rejection says of keys ===
+
+/// Returns which limit a rejection closes; `None` if the request itself was at fault, or an unknown model.
+fn level(rejection: &Rejection, has_model: bool) -> Option<Level> {
+    Some(match rejection {
+        _ if rejection.is_denial() => {
+            return (has_model && rejection.may_deny_model()).then_some(Level::KeyOnModel);
+        }
+        _ if is_of_key(rejection) => Level::Key,
+        _ if has_model && !is_of_group(rejection) => Level::Model,
+        _ => Level::Group,
+    })
+}
+
+/// Returns whether a rejection leaves the key usable for the next call.
+pub(crate) fn closes_nothing(rejection: &Rejection, has_model: bool) -> bool {
+    level(rejection, has_model).is_none()
+}
+
+/// Returns whether a rejection limits the key, or its group, for every model.
+pub(crate) fn is_of_every_model(rejection: &Rejection) -> bool {
+    let is_of_model = rejection.remedies.model == Some(true);
+    !is_of_model && !rejection.is_denial() && (is_of_key(rejection) || is_of_group(rejection))
+}
+
+fn is_of_key(rejection: &Rejection) -> bool {
+    rejection.reason == Reason::KeyRejected || rejection.scope == Some(Scope::Key)
+}
+
+/// Returns whether a rejection limits a group for every model. If another model helps, it does not.
+fn is_of_group(rejection: &Rejection) -> bool {
+    if rejection.remedies.model == Some(true) {
+        return false;
+    }
+    match rejection.scope {
+        Some(Scope::Account | Scope::Project) => true,
+        Some(_) => false,
+        // Most providers count per model, and all of them bill per account.
+        None => rejection.reason == Reason::QuotaExhausted,
+    }
+}
+
+fn is_reported_of_group(bucket: &Bucket) -> bool {
+    let scope = bucket.scope;
+    matches!(scope, Some(Scope::Account | Scope::Project | Scope::Key))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::quota::MAX_ENTRIES;
+
+    #[test]
+    fn models_are_bounded_though_each_is_limited() {
+        let (mut limits, now) = (KeyLimits::default(), Instant::now());
+        let (key, group) = (KeyId::new(1), GroupId::new(1));
+        let name = |number: usize| Arc::<str>::from(number.to_string());
+        let rejection = Rejection {
+            retry_after: Some(Duration::from_secs(60)),
+            ..Rejection::new(Reason::RateLimited)
+        };
+        for number in 0..MAX_ENTRIES + 10 {
+            let at = now + Duration::from_millis(number as u64);
+            let model = limits.slot(Some(&name(number)), at);
+            let reservation = limits.reserve(KeyScope { key, group, model }, (), at);
+            let closed = limits.closed_by(reservation.scope, &rejection);
+            let (limit, traits, _) = closed.expect("a limit");
+            limit.rejected(traits, &rejection, &[], (at, at), Duration::from_secs(60));
+            // The first is still in flight.
+            if number > 0 {
+                limits.release(&reservation, false);
+            }
+        }
+        assert_eq!(limits.models.iter().count(), MAX_ENTRIES);
+        let later = now + Duration::from_secs(2);
+        let end = |number| {
+            let model = Some(limits.models.slot(&name(number))?);
+            limits.end(KeyScope { key, group, model }, later)
+        };
+        assert!(end(0).is_some(), "its request is in flight");
+        assert!(
+            end(1).is_none(),
+            "the model that frees first is evicted first"
+        );
+        assert!(end(MAX_ENTRIES + 9).is_some());
+    }
+}

@@ -1,0 +1,698 @@
+//! Until when nothing is sent to a limit that has rejected a request. Pure: `now` is an argument.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::End;
+use crate::{
+    quota::timing::{
+        FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
+        REJECTION_LATENCY,
+    },
+    rejection::{Reason, Rejection, Window},
+};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cooldown {
+    period: Option<Period>,
+    /// The end of the provider's last hint, which may come before that of a guess. A success that ends the
+    /// period leaves it if it has been waited for.
+    hint: Option<Instant>,
+    /// How many requests are out that test if a guess is too long.
+    early_probes: u32,
+}
+
+/// The last cooldown. It may be over, and still counts when the next one is doubled.
+#[derive(Clone, Debug)]
+struct Period {
+    rejection: Rejection,
+    began: Instant,
+    /// The latest moment at which the provider may have decided on the last rejected request.
+    decided: Instant,
+    until: Instant,
+    term: Term,
+    /// When a window of the length of the longest guess ends that began with the first of these guesses.
+    window_end: Instant,
+}
+
+/// How long a cooldown lasts.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    length: Duration,
+    basis: Basis,
+    /// The least cooldown after the next hint; zero unless a hint has proved false.
+    floor: Duration,
+}
+
+/// How the end of a cooldown is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// The provider has reported it.
+    Hint,
+    Guess,
+    /// Time alone does not end it, as with a rejected key or an exhausted quota: it is checked then.
+    Recheck,
+}
+
+/// What a cooldown lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// It ended then at a guess: one request should find out if that was right before many are sent.
+    Unproven(Instant),
+    Closed(Instant),
+    /// Closed, and time alone does not open it: checked again then.
+    Unusable(Instant),
+}
+
+// === impl Cooldown ===
+
+impl Cooldown {
+    /// Returns when it ends; `None` if it is over.
+    pub(super) fn ends_at(&self, now: Instant) -> Option<Instant> {
+        self.lasting(now).map(|period| period.until)
+    }
+
+    /// Returns when it ends and why it began, with what is left of the hint; `None` if it is over.
+    pub(super) fn end(&self, now: Instant) -> Option<End> {
+        self.lasting(now).map(|period| End {
+            at: period.until,
+            is_unusable: period.term.basis == Basis::Recheck,
+            rejection: Rejection {
+                // A guess must not pass for what the provider has reported, nor hide it.
+                retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),
+                ..period.rejection.clone()
+            },
+        })
+    }
+
+    fn lasting(&self, now: Instant) -> Option<&Period> {
+        self.period.as_ref().filter(|period| period.until > now)
+    }
+
+    /// Returns the end of the provider's last hint.
+    pub(super) fn hint(&self) -> Option<Instant> {
+        self.hint
+    }
+
+    /// Returns whether a rejection that came since `moment` forbids to send now.
+    pub(super) fn began_since(&self, moment: Instant, now: Instant) -> bool {
+        self.lasting(now)
+            .is_some_and(|period| period.began >= moment)
+    }
+
+    pub(super) fn gate(&self, now: Instant) -> Gate {
+        let Some(period) = &self.period else {
+            return Gate::Open;
+        };
+        match period.term.basis {
+            Basis::Recheck if period.until > now => Gate::Unusable(period.until),
+            _ if period.until > now => Gate::Closed(period.until),
+            Basis::Recheck | Basis::Guess => Gate::Unproven(period.until),
+            Basis::Hint => Gate::Open,
+        }
+    }
+
+    /// Returns the end of the last period, whether it is over or not.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.period.as_ref().map(|period| period.until)
+    }
+
+    /// Returns whether a request may test now if a guess is too long: one at a time.
+    pub(super) fn allows_early_probe(&self, now: Instant) -> bool {
+        let may_probe = |period| self.is_guess(period, now) && self.early_probes == 0;
+        self.lasting(now).is_none_or(may_probe)
+    }
+
+    /// Returns whether only a guess closes the limit beyond `moment`.
+    fn is_guess(&self, period: &Period, moment: Instant) -> bool {
+        period.term.basis == Basis::Guess && self.hint.is_none_or(|end| end <= moment)
+    }
+
+    pub(super) fn begin_early_probe(&mut self) {
+        self.early_probes = self.early_probes.saturating_add(1);
+    }
+
+    pub(super) fn end_early_probe(&mut self) {
+        self.early_probes = self.early_probes.saturating_sub(1);
+    }
+
+    /// Records a rejection of a request that was sent at `sent`, which only ever prolongs a cooldown.
+    ///
+    /// `has_passed` if it was sent well after the first request since the last cooldown, which was not
+    /// rejected.
+    pub(super) fn reject(
+        &mut self,
+        rejection: &Rejection,
+        has_passed: bool,
+        (sent, now): (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
+        let guess = self
+            .period
+            .as_ref()
+            .filter(|it| it.term.basis == Basis::Guess);
+        let window_end = guess.map_or(now + longest_guess, |period| period.window_end);
+        let mut term = self.next_term(rejection, has_passed, sent, longest_guess);
+        if term.basis == Basis::Guess && now < window_end {
+            // A longer guess would only idle through the next window.
+            term.length = term.length.min(window_end - now).max(term.floor);
+        }
+        let (until, decided) = (now + term.length, decided(sent, now));
+        self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
+        // A request that was sent before the end proves nothing new, unless its rejection has new facts.
+        let is_of_period = |period: &Period| {
+            let is_old = period.term.basis != Basis::Hint && sent < period.until;
+            period.until >= until || (is_old && !says_more(rejection, &period.rejection))
+        };
+        if let Some(period) = self.period.as_mut().filter(|it| is_of_period(it)) {
+            period.began = now;
+            period.decided = period.decided.max(decided);
+            return;
+        }
+        self.period = Some(Period {
+            rejection: rejection.clone(),
+            began: now,
+            decided,
+            until,
+            term,
+            window_end,
+        });
+    }
+
+    /// Records a success of a request that was sent at `sent`. One that was sent before the rejection proves
+    /// nothing.
+    pub(super) fn succeed(&mut self, sent: Instant) {
+        let is_over = self.period.as_ref().is_some_and(|period| {
+            // A guess is also ended by a request that was admitted after the rejection was decided on,
+            // though the rejection had not come yet.
+            let since = match self.is_guess(period, sent) {
+                true => period.decided,
+                false => period.began,
+            };
+            sent > since
+        });
+        if is_over {
+            self.period = None;
+            // A hint that this has ended early was not waited for.
+            self.hint = self.hint.filter(|end| *end <= sent);
+        }
+    }
+
+    fn next_term(
+        &self,
+        rejection: &Rejection,
+        has_passed: bool,
+        sent: Instant,
+        longest_guess: Duration,
+    ) -> Term {
+        let doubled = |first| match has_passed {
+            true => first,
+            false => self.doubled(rejection.reason, sent, first),
+        };
+        let recheck = |after, hint: Option<Duration>| {
+            Term::new(doubled(after).max(hint.unwrap_or_default()), Basis::Recheck)
+        };
+        match (rejection.reason, hint(rejection)) {
+            // OpenRouter reports in how many seconds its budget in flight has more.
+            (Reason::QuotaExhausted, Some(hint)) if rejection.time_helps() => {
+                self.hinted(hint, sent, longest_guess)
+            }
+            (Reason::QuotaExhausted, hint) => recheck(QUOTA_RECHECK, hint),
+            (Reason::KeyRejected, hint) => recheck(KEY_RECHECK, hint),
+            (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
+            (_, None) if is_of_a_day(rejection) => Term::new(QUOTA_RECHECK, Basis::Recheck),
+            (_, None) => Term::new(doubled(FIRST_GUESS).min(longest_guess), Basis::Guess),
+        }
+    }
+
+    /// Returns the term of a hint. A rejected request that was sent right after the last hint's end, with
+    /// no success since, has proved that hint false: then the term is a guess that doubles.
+    fn hinted(&self, hint: Duration, sent: Instant, longest_guess: Duration) -> Term {
+        let mut term = Term::new(hint, Basis::Hint);
+        let Some(last) = self.period.as_ref().filter(|period| period.has_hint()) else {
+            return term;
+        };
+        if last.is_proved_false(sent) {
+            let floor = last.term.floor.saturating_mul(2);
+            term.floor = floor.max(FALSE_HINT_FLOOR).min(longest_guess);
+            if term.floor > hint {
+                (term.length, term.basis) = (term.floor.min(MAX_COOLDOWN), Basis::Guess);
+            }
+        } else if sent < last.until {
+            // The many requests that were in flight when the period began are one rejection.
+            term.floor = last.term.floor;
+        }
+        term
+    }
+
+    /// Returns `first`, or twice the last length if the request was sent after the end of that. The many
+    /// requests that were in flight when the period began are one rejection.
+    fn doubled(&self, reason: Reason, sent: Instant, first: Duration) -> Duration {
+        let is_same = |it: &&Period| it.term.basis != Basis::Hint && it.rejection.reason == reason;
+        match self.period.as_ref().filter(is_same) {
+            Some(period) if sent >= period.until => period.term.length.saturating_mul(2).max(first),
+            Some(period) => period.term.length,
+            None => first,
+        }
+    }
+}
+
+// === impl Period ===
+
+impl Period {
+    /// Returns whether the provider has reported after which time this limit ends.
+    fn has_hint(&self) -> bool {
+        hint(&self.rejection).is_some() && self.term.basis != Basis::Recheck
+    }
+
+    /// Returns whether the rejection of a request that was sent then proves that the period was too short. A
+    /// much later one may have met another limit.
+    fn is_proved_false(&self, sent: Instant) -> bool {
+        let soon = self.term.length.max(REJECTION_LATENCY);
+        self.until <= sent && sent < self.until + soon
+    }
+}
+
+// === impl Term ===
+
+impl Term {
+    fn new(length: Duration, basis: Basis) -> Self {
+        Self {
+            length: length.min(MAX_COOLDOWN),
+            basis,
+            floor: Duration::ZERO,
+        }
+    }
+}
+
+/// Returns the latest moment at which the provider may have decided on a rejected request. Half of the time
+/// of a rejection that comes at once is its way back.
+fn decided(sent: Instant, now: Instant) -> Instant {
+    match now.saturating_duration_since(sent) {
+        took if took < REJECTION_LATENCY => sent + took / 2,
+        _ => now,
+    }
+}
+
+/// Returns the provider's hint. Zero means "now", which was not true for this request.
+fn hint(rejection: &Rejection) -> Option<Duration> {
+    let hint = rejection.retry_after.filter(|hint| !hint.is_zero())?;
+    Some(hint.min(MAX_COOLDOWN))
+}
+
+/// Returns whether a rejection has facts that another lacks, whose end was guessed.
+fn says_more(rejection: &Rejection, than: &Rejection) -> bool {
+    rejection.reason != than.reason
+        || hint(rejection).is_some()
+        || (is_of_a_day(rejection) && !is_of_a_day(than))
+}
+
+/// Returns whether the window is too long to be waited for: a day, or the five hours of a plan.
+fn is_of_a_day(rejection: &Rejection) -> bool {
+    rejection.window.is_some_and(|window| window > Window::Hour)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+    use crate::quota::timing::LONGEST_GUESS;
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn limited(hint: Option<u64>) -> Rejection {
+        Rejection {
+            retry_after: hint.map(secs),
+            ..Rejection::new(Reason::RateLimited)
+        }
+    }
+
+    fn left(cooldown: &Cooldown, now: Instant) -> Duration {
+        cooldown
+            .ends_at(now)
+            .map_or(Duration::ZERO, |end| end - now)
+    }
+
+    #[test]
+    fn cooldown_lasts_for_the_hint_or_a_second_and_a_day_at_most() {
+        let now = Instant::now();
+        let day = Rejection {
+            window: Some(Window::Day),
+            ..limited(None)
+        };
+        let plan = Rejection {
+            window: Some(Window::FiveHours),
+            ..limited(None)
+        };
+        let mut soon = Rejection::new(Reason::QuotaExhausted);
+        (soon.retry_after, soon.remedies.time) = (Some(secs(3)), Some(true));
+        let table = [
+            (soon, secs(3)),
+            (limited(Some(7)), secs(7)),
+            (limited(Some(0)), secs(1)),
+            (limited(None), secs(1)),
+            (Rejection::new(Reason::Overloaded), secs(1)),
+            (limited(Some(100 * 24 * 60 * 60)), secs(24 * 60 * 60)),
+            (day, secs(60 * 60)),
+            (plan, secs(60 * 60)),
+            (Rejection::new(Reason::QuotaExhausted), secs(60 * 60)),
+            (Rejection::new(Reason::KeyRejected), secs(60)),
+        ];
+        for (rejection, expected) in table {
+            let mut cooldown = Cooldown::default();
+            cooldown.reject(&rejection, false, (now, now), LONGEST_GUESS);
+            assert_eq!(left(&cooldown, now), expected, "{rejection:?}");
+        }
+    }
+
+    #[test]
+    fn shorter_rejection_does_not_shorten_the_cooldown() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.reject(&limited(Some(60)), false, (now, now), LONGEST_GUESS);
+        cooldown.reject(
+            &limited(Some(5)),
+            false,
+            (now, now + secs(1)),
+            LONGEST_GUESS,
+        );
+        assert_eq!(left(&cooldown, now + secs(1)), secs(59));
+    }
+
+    #[test]
+    fn reservation_is_stale_after_a_rejection_while_its_cooldown_lasts() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.reject(
+            &limited(Some(5)),
+            false,
+            (now, now + secs(1)),
+            LONGEST_GUESS,
+        );
+        let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
+        assert!(is_stale(0, 2));
+        assert!(is_stale(1, 2));
+        assert!(!is_stale(2, 3), "it was set aside all the same");
+        assert!(!is_stale(0, 6), "it is over");
+    }
+
+    #[test]
+    fn success_ends_the_cooldown_only_if_sent_after_the_rejection() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        cooldown.reject(&limited(None), false, (now, now + secs(2)), LONGEST_GUESS);
+        cooldown.succeed(now + secs(1));
+        assert_eq!(left(&cooldown, now + secs(2)), secs(1));
+        cooldown.succeed(now + secs(3));
+        cooldown.reject(
+            &limited(None),
+            false,
+            (now + secs(4), now + secs(4)),
+            LONGEST_GUESS,
+        );
+        assert_eq!(
+            left(&cooldown, now + secs(4)),
+            secs(1),
+            "it does not double"
+        );
+    }
+
+    #[test]
+    fn guess_is_ended_by_a_success_admitted_after_the_rejection() {
+        let now = Instant::now();
+        let at = |millis| now + Duration::from_millis(millis);
+        for (hint, ends) in [(None, true), (Some(1), false)] {
+            let mut cooldown = Cooldown::default();
+            cooldown.reject(&limited(hint), false, (now, at(50)), LONGEST_GUESS);
+            cooldown.succeed(at(20));
+            assert!(cooldown.ends_at(at(350)).is_some(), "it was let in before");
+            cooldown.succeed(at(30));
+            assert_eq!(cooldown.ends_at(at(380)).is_none(), ends, "{hint:?}");
+        }
+    }
+
+    #[test]
+    fn cooldown_of_a_rejected_key_doubles_and_a_herd_counts_once() {
+        let rejected = Rejection::new(Reason::KeyRejected);
+        let mut now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for _ in 0..10 {
+            cooldown.reject(&rejected, false, (now, now + secs(1)), LONGEST_GUESS);
+        }
+        now += secs(1);
+        let mut lengths = vec![left(&cooldown, now).as_secs()];
+        for _ in 0..12 {
+            now += left(&cooldown, now) + secs(1);
+            cooldown.reject(&rejected, false, (now, now), LONGEST_GUESS);
+            lengths.push(left(&cooldown, now).as_secs());
+        }
+        assert_eq!(lengths[..5], [60, 120, 240, 480, 960]);
+        assert_eq!(lengths.last(), Some(&(24 * 60 * 60)));
+        cooldown.succeed(now + secs(1));
+        cooldown.reject(
+            &rejected,
+            false,
+            (now + secs(2), now + secs(2)),
+            LONGEST_GUESS,
+        );
+        assert_eq!(left(&cooldown, now + secs(2)), secs(60));
+    }
+
+    #[test]
+    fn rejections_during_a_cooldown_neither_double_nor_prolong_a_guess() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for tenth in 0..10 {
+            let at = now + Duration::from_millis(100) * tenth;
+            cooldown.reject(&limited(None), false, (at, at), LONGEST_GUESS);
+        }
+        let at = now + Duration::from_millis(900);
+        assert_eq!(left(&cooldown, at), Duration::from_millis(100));
+        cooldown.reject(&limited(Some(30)), false, (at, at), LONGEST_GUESS);
+        assert_eq!(
+            left(&cooldown, at),
+            secs(30),
+            "but the provider's word does"
+        );
+    }
+
+    #[test]
+    fn cooldown_needs_proof_only_if_it_ends_at_a_guess() {
+        let now = Instant::now();
+        let cooled = |hint| {
+            let mut cooldown = Cooldown::default();
+            cooldown.reject(&limited(hint), false, (now, now), LONGEST_GUESS);
+            cooldown
+        };
+        let (at, end) = (|secs_| now + secs(secs_), cooled(Some(5)));
+        assert_eq!(end.gate(at(1)), Gate::Closed(at(5)));
+        assert_eq!(end.gate(at(5)), Gate::Open);
+
+        let mut guessed = cooled(None);
+        assert_eq!(guessed.gate(at(1)), Gate::Unproven(at(1)));
+        guessed.reject(&limited(None), false, (at(1), at(2)), LONGEST_GUESS);
+        assert_eq!(guessed.gate(at(2)), Gate::Closed(at(4)));
+        assert_eq!(guessed.gate(at(4)), Gate::Unproven(at(4)));
+    }
+
+    /// How long it lasts each time that the request sent at its end is rejected at once.
+    fn lengths(rejection: &Rejection, longest_guess: Duration, count: usize) -> Vec<Duration> {
+        let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
+        let lengths = (0..count).map(|_| {
+            cooldown.reject(rejection, false, (now, now), longest_guess);
+            let length = left(&cooldown, now);
+            now += length;
+            length
+        });
+        lengths.collect()
+    }
+
+    #[test]
+    fn guess_begins_at_a_second_and_doubles_up_to_the_longest() {
+        for reason in [Reason::RateLimited, Reason::Overloaded] {
+            let lengths = lengths(&Rejection::new(reason), LONGEST_GUESS, 8);
+            assert_eq!(
+                lengths,
+                [1, 2, 4, 8, 16, 29, 58, 60].map(secs),
+                "{reason:?}: the sixth ends with a window of a minute"
+            );
+        }
+        let lengths_up_to = |longest| lengths(&limited(None), longest, 3);
+        let short = Duration::from_millis(800);
+        assert_eq!(lengths_up_to(short), [short; 3]);
+        assert_eq!(lengths_up_to(Duration::ZERO), [MIN_LONGEST_GUESS; 3]);
+    }
+
+    #[test]
+    fn hint_that_proves_false_doubles_from_200_ms() {
+        let millis = Duration::from_millis;
+        let tiny = Rejection {
+            retry_after: Some(millis(1)),
+            ..limited(None)
+        };
+        assert_eq!(
+            lengths(&tiny, secs(1), 7),
+            [1, 200, 400, 800, 1_000, 1_000, 1_000].map(millis)
+        );
+        assert_eq!(
+            lengths(&limited(Some(1)), secs(4), 8),
+            [1_000, 1_000, 1_000, 1_000, 1_600, 3_200, 4_000, 4_000].map(millis),
+            "never less than the hint"
+        );
+    }
+
+    #[test]
+    fn false_hint_is_forgotten_after_a_success_and_with_time() {
+        let now = Instant::now();
+        let tiny = Rejection {
+            retry_after: Some(Duration::from_millis(1)),
+            ..limited(None)
+        };
+        let mut twice = Cooldown::default();
+        twice.reject(&tiny, false, (now, now), LONGEST_GUESS);
+        let end = now + Duration::from_millis(1);
+        twice.reject(&tiny, false, (end, end), LONGEST_GUESS);
+        assert_eq!(left(&twice, end), FALSE_HINT_FLOOR);
+        let said = twice.end(end).unwrap().rejection.retry_after;
+        assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
+        let after = end + Duration::from_millis(1);
+        assert_eq!(twice.end(after).unwrap().rejection.retry_after, None);
+
+        let mut after_success = twice.clone();
+        after_success.succeed(end + FALSE_HINT_FLOOR);
+        let later = end + FALSE_HINT_FLOOR + Duration::from_millis(10);
+        after_success.reject(&tiny, false, (later, later), LONGEST_GUESS);
+        assert_eq!(left(&after_success, later), Duration::from_millis(1));
+
+        let later = end + secs(10);
+        twice.reject(&tiny, false, (later, later), LONGEST_GUESS);
+        assert_eq!(left(&twice, later), Duration::from_millis(1));
+    }
+
+    #[test]
+    fn requests_in_flight_when_a_hint_came_do_not_prove_it_false() {
+        let now = Instant::now();
+        let mut cooldown = Cooldown::default();
+        for answer in 1..=20 {
+            let when = (now, now + Duration::from_millis(answer));
+            cooldown.reject(&limited(Some(2)), false, when, LONGEST_GUESS);
+        }
+        let at = now + Duration::from_millis(20);
+        assert_eq!(left(&cooldown, at), secs(2));
+        assert_eq!(
+            cooldown.end(at).unwrap().rejection.retry_after,
+            Some(secs(2))
+        );
+    }
+
+    #[test]
+    fn early_probe_is_allowed_only_during_a_guess_and_one_at_a_time() {
+        let now = Instant::now();
+        let cooled = |rejection: Rejection| {
+            let mut cooldown = Cooldown::default();
+            cooldown.reject(&rejection, false, (now, now), LONGEST_GUESS);
+            cooldown
+        };
+        assert!(!cooled(limited(Some(5))).allows_early_probe(now));
+        for reason in [Reason::KeyRejected, Reason::QuotaExhausted] {
+            assert!(!cooled(Rejection::new(reason)).allows_early_probe(now));
+        }
+        let mut guessed = cooled(limited(None));
+        assert!(guessed.allows_early_probe(now));
+        guessed.begin_early_probe();
+        assert!(!guessed.allows_early_probe(now));
+        guessed.end_early_probe();
+        assert!(guessed.allows_early_probe(now));
+    }
+
+    /// What may befall a cooldown; moments are milliseconds.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Pass(u64),
+        /// A request that was sent so long ago was rejected.
+        Refuse(Rejection, u64),
+        Succeed(u64),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let hint = prop_oneof![
+            (0..200_000_u64).prop_map(Duration::from_millis),
+            Just(Duration::MAX),
+            Just(Duration::ZERO),
+        ];
+        let reason = prop_oneof![
+            4 => Just(Reason::RateLimited),
+            1 => Just(Reason::QuotaExhausted),
+            1 => Just(Reason::KeyRejected),
+            1 => Just(Reason::Overloaded),
+        ];
+        let window = option::weighted(0.2, Just(Window::Day));
+        let rejection = (reason, option::of(hint), window);
+        let rejection = rejection.prop_map(|(reason, retry_after, window)| Rejection {
+            retry_after,
+            window,
+            ..Rejection::new(reason)
+        });
+        prop_oneof![
+            2 => (0..400_000_u64).prop_map(Event::Pass),
+            1 => (0..100_000_000_u64).prop_map(Event::Pass),
+            3 => (rejection, 0..90_000_u64).prop_map(|(rejection, ago)| Event::Refuse(rejection, ago)),
+            1 => (0..90_000_u64).prop_map(Event::Succeed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn cooldown_only_grows_unless_a_later_success_ends_it(
+            longest_guess in prop_oneof![
+                (0..100_000_u64).prop_map(Duration::from_millis),
+                Just(Duration::MAX),
+            ],
+            events in vec(event(), 1..60),
+        ) {
+            let millis = Duration::from_millis;
+            let mut now = Instant::now() + secs(1_000);
+            let mut cooldown = Cooldown::default();
+            let mut rejected_at = None;
+            for event in events {
+                let before = cooldown.ends_at(now);
+                let is_guess = cooldown.allows_early_probe(now);
+                match event {
+                    Event::Pass(time) => now += millis(time),
+                    Event::Refuse(rejection, ago) => {
+                        cooldown.reject(&rejection, false, (now - millis(ago), now), longest_guess);
+                        rejected_at = Some(now);
+                    }
+                    Event::Succeed(ago) => {
+                        let sent = now - millis(ago);
+                        cooldown.succeed(sent);
+                        if rejected_at.is_none_or(|at| sent > at) {
+                            prop_assert!(cooldown.ends_at(now).is_none());
+                            continue;
+                        }
+                        if is_guess && cooldown.ends_at(now).is_none() {
+                            continue;
+                        }
+                    }
+                }
+                let after = cooldown.ends_at(now);
+                prop_assert!(after >= before.filter(|end| *end > now), "{before:?} {after:?}");
+                prop_assert!(after.is_none_or(|end| end <= now + MAX_COOLDOWN));
+                match cooldown.gate(now) {
+                    Gate::Closed(until) | Gate::Unusable(until) => {
+                        prop_assert_eq!(Some(until), after);
+                    }
+                    Gate::Open | Gate::Unproven(_) => prop_assert!(after.is_none()),
+                }
+            }
+        }
+    }
+}

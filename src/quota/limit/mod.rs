@@ -1,0 +1,261 @@
+//! One limit: what rejections forbid, what the provider reports, what was estimated, and what is in flight.
+//! Pure: `now` is an argument.
+
+mod capacity;
+mod cooldown;
+mod estimate;
+mod in_flight;
+mod provider_traits;
+mod reported;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    quota::timing::REJECTION_LATENCY,
+    rejection::{Bucket, Dimension, Reason, Rejection},
+};
+pub(crate) use capacity::{Capacity, End};
+use cooldown::{Cooldown, Gate};
+use estimate::{Estimate, Headroom};
+use in_flight::InFlight;
+pub(crate) use provider_traits::ProviderTraits;
+use reported::{Remaining, Reported};
+
+/// What is known of one limit.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LimitState {
+    cooldown: Cooldown,
+    reported: Reported,
+    estimate: Estimate,
+    in_flight: InFlight,
+}
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Returns how many more may be sent; with `slow_start`, few while nothing is known.
+    pub(crate) fn capacity(
+        &mut self,
+        traits: &ProviderTraits,
+        slow_start: bool,
+        now: Instant,
+    ) -> Capacity {
+        let probes = match self.cooldown.gate(now) {
+            Gate::Open => false,
+            Gate::Unproven(ended) => match self.probe_ends_at(ended, now) {
+                Some(at) if now < at => return Capacity::Probing(Some(at)),
+                probe => probe.is_none(),
+            },
+            Gate::Closed(until) => return Capacity::Closed(until),
+            Gate::Unusable(until) => return Capacity::Unusable(until),
+        };
+        let in_flight = &self.in_flight;
+        let remaining = self
+            .reported
+            .remaining(traits, |since| in_flight.since(since), now);
+        let (reported, more_at) = match remaining {
+            Remaining::None(window) => {
+                let tests = traits.tests(window.dimension, window.passed, now);
+                if tests > in_flight.since(window.since) {
+                    return Capacity::Verify(window.until);
+                }
+                let again = traits.next_test(window.dimension, now);
+                let until = again.map_or(window.until, |at| at.min(window.until));
+                return Capacity::Closed(until);
+            }
+            Remaining::Guessed(0, more_at) => return Capacity::Probing(Some(more_at)),
+            Remaining::Guessed(left, more_at) => (left, Some(more_at)),
+            Remaining::Requests(left, resets) => (left, resets),
+            Remaining::Unknown => (u64::MAX, None),
+        };
+        if probes {
+            // The probe finds out what past rejections have shown, but not where nothing is left.
+            return match reported {
+                0 => Capacity::Full(more_at),
+                _ => Capacity::Available(1),
+            };
+        }
+        let unknown = slow_start && remaining == Remaining::Unknown;
+        let headroom = self
+            .estimate
+            .headroom(in_flight, traits.typical, unknown, now);
+        match headroom {
+            Headroom::Some(more) if more.min(reported) > 0 => {
+                Capacity::Available(more.min(reported))
+            }
+            Headroom::Some(_) => Capacity::Full(more_at),
+            Headroom::Later(at) if unknown => Capacity::Probing(Some(at)),
+            Headroom::Later(at) => Capacity::Full(Some(at)),
+            Headroom::AfterResponse => Capacity::Full(None),
+        }
+    }
+
+    /// Returns when it opens again and why it is closed; `None` if it is open.
+    pub(crate) fn end(&self, traits: &ProviderTraits, now: Instant) -> Option<End> {
+        let exhausted = self.reported.exhausted(traits, now).map(|window| End {
+            at: window.until,
+            is_unusable: false,
+            rejection: Rejection {
+                retry_after: Some(window.until - now),
+                ..Rejection::new(Reason::RateLimited)
+            },
+        });
+        let ends = self.cooldown.end(now).into_iter().chain(exhausted);
+        ends.reduce(End::later)
+    }
+
+    /// Returns whether a request may test now if a guess is too long.
+    pub(crate) fn allows_early_probe(&self, traits: &ProviderTraits, now: Instant) -> bool {
+        self.cooldown.allows_early_probe(now) && self.reported.exhausted(traits, now).is_none()
+    }
+
+    /// Counts a request that tests if a guess is too long.
+    pub(crate) fn begin_early_probe(&mut self) {
+        self.cooldown.begin_early_probe();
+    }
+
+    /// That request has ended, with whatever outcome.
+    pub(crate) fn end_early_probe(&mut self) {
+        self.cooldown.end_early_probe();
+    }
+
+    /// Returns the ends of the provider's last hints, both to wait and to have more again.
+    pub(crate) fn hints(
+        &self,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> impl Iterator<Item = Instant> {
+        let exhausted = self.reported.exhausted(traits, now);
+        let hints = [
+            self.cooldown.hint(),
+            self.reported.ended(),
+            exhausted.map(|window| window.until),
+        ];
+        hints.into_iter().flatten()
+    }
+
+    /// Returns whether a rejection that came since `moment` forbids to send now.
+    pub(crate) fn was_rejected_since(&self, moment: Instant, now: Instant) -> bool {
+        self.cooldown.began_since(moment, now)
+    }
+
+    /// Returns until when a rejection of the first request after a cooldown would have come; `None` if there
+    /// is no such request, so that the next is the probe.
+    fn probe_ends_at(&self, ended: Instant, now: Instant) -> Option<Instant> {
+        match self.in_flight.first_since(ended) {
+            Some(sent) => Some(sent + REJECTION_LATENCY),
+            // It still waits to be sent.
+            None => (self.in_flight.reserved() > 0).then_some(now + REJECTION_LATENCY),
+        }
+    }
+
+    /// Reserves a place for a request that will be sent.
+    pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        if let Some(window) = self.reported.exhausted(traits, now) {
+            self.reported
+                .test(window.dimension, window.passed.unwrap_or(0));
+            traits.test(window.dimension, now);
+        }
+        self.in_flight.reserve();
+        self.estimate.sent(now);
+    }
+
+    /// Sends the request of a reservation.
+    pub(crate) fn mark_sent(&mut self, now: Instant) {
+        self.in_flight.send(now);
+    }
+
+    /// Releases the place of a request that was sent at `sent`, or was not.
+    pub(crate) fn release(&mut self, sent: Option<Instant>) {
+        self.in_flight.remove(sent);
+    }
+
+    /// Counts a sent request whose response nobody will see, because the provider counts it too.
+    pub(crate) fn abandon(&mut self, sent: Instant) {
+        self.reported.count_abandoned(sent);
+    }
+
+    /// Returns how many requests have a place.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.all()
+    }
+
+    /// Records a success, and what its response reports.
+    pub(crate) fn succeeded<'a>(
+        &mut self,
+        traits: &mut ProviderTraits,
+        reports: impl Iterator<Item = &'a Bucket> + Clone,
+        (sent, now): (Instant, Instant),
+    ) {
+        let is_cooling = self.cooldown.ends_at(now).is_some();
+        self.cooldown.succeed(sent);
+        self.estimate.passed(is_cooling);
+        let exhausted = self.reported.exhausted(traits, now);
+        if let Some(window) = exhausted.filter(|window| window.since <= sent) {
+            let of_this = |bucket: &&Bucket| bucket.dimension == window.dimension;
+            let mut left = reports.clone().filter(of_this);
+            // A report of more means that a new window has begun.
+            if left.all(|bucket| bucket.remaining == Some(0)) {
+                let passed = window.passed.unwrap_or(0) + 1;
+                self.reported.test(window.dimension, passed);
+                traits.count_passed(window.dimension, passed, window.refilled(now), now);
+            }
+        }
+        let counts =
+            |bucket: &Bucket| bucket.dimension == Dimension::Requests && bucket.remaining.is_some();
+        if !reports.clone().any(counts) {
+            self.reported.count_one();
+        }
+        self.reported.update(traits, reports, (sent, now));
+    }
+
+    /// Records a rejection, and what its response reports.
+    pub(crate) fn rejected(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        reports: &[Bucket],
+        (sent, now): (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        let was_cooling = self.cooldown.ends_at(now).is_some();
+        let remaining = self.reported.remaining(traits, |_| 0, now);
+        let probe = self
+            .cooldown
+            .ended()
+            .and_then(|ended| self.in_flight.first_since(ended));
+        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
+        self.cooldown
+            .reject(rejection, has_passed, (sent, now), longest_guess);
+        let until = self.cooldown.ends_at(now).unwrap_or(now);
+        if rejection.reason == Reason::RateLimited {
+            if let Some(dimension) = self.reported.was_tested(sent) {
+                traits.confirm(dimension);
+            }
+            match remaining {
+                Remaining::None(window) => traits.confirm(window.dimension),
+                Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
+                Remaining::Requests(..) | Remaining::Unknown if was_cooling => {}
+                Remaining::Requests(..) | Remaining::Unknown => {
+                    if let Some(passed) = self.estimate.rejected(until) {
+                        traits.typical = Some(passed);
+                    }
+                }
+            }
+        }
+        self.reported.update(traits, reports.iter(), (sent, now));
+    }
+}
+
+#[cfg(test)]
+impl LimitState {
+    /// Returns how many are counted as out, by either count.
+    pub(crate) fn out(&self) -> u64 {
+        self.in_flight.all().max(self.in_flight.of_all_times())
+    }
+}

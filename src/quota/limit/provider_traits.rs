@@ -1,0 +1,164 @@
+//! What responses have shown of a provider's limits, whatever the key. Pure.
+
+use tokio::time::Instant;
+
+use crate::{
+    quota::timing::{DISTRUST, VERIFY_TIMEOUT},
+    rejection::Dimension,
+};
+
+/// So many successes where nothing should be left disprove the report.
+const DISPROVED: u64 = 4;
+
+/// Shared by the limits of one kind, such as those of all keys of a pool for one model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProviderTraits {
+    /// How many passed on some limit until an unexpected rejection.
+    pub(super) typical: Option<u64>,
+    /// Whether the whole limit is available again when a window ends, unlike where windows slide.
+    pub(super) refills_at_once: Option<bool>,
+    /// Whether "nothing left" is true, by what is counted. What is missing here was not tested.
+    verifications: Vec<(Dimension, Verification)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verification {
+    /// A request was sent at that time though nothing should be left.
+    RunningSince(Instant),
+    /// It was rejected.
+    Confirmed,
+    /// Too many have passed: reports are ignored until then.
+    Disproved(Instant),
+}
+
+// === impl ProviderTraits ===
+
+impl ProviderTraits {
+    /// Returns whether limits of which nothing is known are expected to be like others.
+    pub(crate) fn is_typical_known(&self) -> bool {
+        self.typical.is_some()
+    }
+
+    fn get(&self, dimension: Dimension) -> Option<Verification> {
+        let mut known = self.verifications.iter();
+        known.find_map(|(of, it)| (*of == dimension).then_some(*it))
+    }
+
+    fn set(&mut self, dimension: Dimension, verification: Verification) {
+        self.verifications.retain(|(of, _)| *of != dimension);
+        self.verifications.push((dimension, verification));
+    }
+
+    /// Returns whether reports of this are used.
+    pub(super) fn trusts(&self, dimension: Dimension, now: Instant) -> bool {
+        !matches!(self.get(dimension), Some(Verification::Disproved(until)) if now < until)
+    }
+
+    /// Returns how many requests to have in flight where nothing should be left, to find out if that is
+    /// true. `passed` is how many have passed if it is tested there already.
+    pub(super) fn tests(&self, dimension: Dimension, passed: Option<u64>, now: Instant) -> u64 {
+        match (self.get(dimension), passed) {
+            (Some(Verification::Confirmed), _) => 0,
+            (_, Some(passed)) => passed + 1,
+            (Some(Verification::RunningSince(at)), None) => u64::from(now >= at + VERIFY_TIMEOUT),
+            (None | Some(Verification::Disproved(_)), None) => 1,
+        }
+    }
+
+    /// Returns when a test on another limit counts as lost, so that it is made again on this one.
+    pub(super) fn next_test(&self, dimension: Dimension, now: Instant) -> Option<Instant> {
+        match self.get(dimension)? {
+            Verification::RunningSince(at) => Some(at + VERIFY_TIMEOUT).filter(|at| *at > now),
+            Verification::Confirmed | Verification::Disproved(_) => None,
+        }
+    }
+
+    /// Notes that a request is sent where nothing should be left.
+    pub(super) fn test(&mut self, dimension: Dimension, now: Instant) {
+        if !matches!(self.get(dimension), Some(Verification::Confirmed)) {
+            self.set(dimension, Verification::RunningSince(now));
+        }
+    }
+
+    /// Notes that such a request was rejected.
+    pub(super) fn confirm(&mut self, dimension: Dimension) {
+        self.set(dimension, Verification::Confirmed);
+    }
+
+    /// Notes how many have passed where only what was `refilled` since should have.
+    pub(super) fn count_passed(
+        &mut self,
+        dimension: Dimension,
+        passed: u64,
+        refilled: u64,
+        now: Instant,
+    ) {
+        let is_confirmed = matches!(self.get(dimension), Some(Verification::Confirmed));
+        if passed >= DISPROVED.saturating_add(refilled) && !is_confirmed {
+            self.set(dimension, Verification::Disproved(now + DISTRUST));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods)]
+
+    use super::*;
+
+    const REQUESTS: Dimension = Dimension::Requests;
+
+    #[test]
+    fn nothing_left_is_tested_once_and_trusted_after_a_rejection() {
+        let (now, mut traits) = (Instant::now(), ProviderTraits::default());
+        assert_eq!(traits.tests(REQUESTS, None, now), 1);
+        traits.test(REQUESTS, now);
+        assert_eq!(
+            traits.tests(REQUESTS, None, now),
+            0,
+            "another key waits for the answer"
+        );
+        traits.confirm(REQUESTS);
+        for passed in [None, Some(3)] {
+            assert_eq!(traits.tests(REQUESTS, passed, now), 0);
+        }
+        traits.count_passed(REQUESTS, 100, 0, now);
+        assert!(traits.trusts(REQUESTS, now), "it was true once");
+    }
+
+    #[test]
+    fn test_without_a_response_is_made_again() {
+        let (now, mut traits) = (Instant::now(), ProviderTraits::default());
+        traits.test(REQUESTS, now);
+        assert_eq!(traits.tests(REQUESTS, None, now + VERIFY_TIMEOUT), 1);
+    }
+
+    #[test]
+    fn successes_where_nothing_is_left_disprove_it_for_an_hour() {
+        let (now, mut traits) = (Instant::now(), ProviderTraits::default());
+        traits.test(REQUESTS, now);
+        for passed in 1..DISPROVED {
+            traits.count_passed(REQUESTS, passed, 0, now);
+            assert!(traits.trusts(REQUESTS, now));
+            assert_eq!(traits.tests(REQUESTS, Some(passed), now), passed + 1);
+        }
+        traits.count_passed(REQUESTS, DISPROVED, 0, now);
+        assert!(!traits.trusts(REQUESTS, now));
+        assert!(
+            traits.trusts(Dimension::Tokens, now),
+            "tokens are counted by themselves"
+        );
+        let later = now + DISTRUST;
+        assert!(traits.trusts(REQUESTS, later));
+        assert_eq!(traits.tests(REQUESTS, None, later), 1, "it is tested again");
+    }
+
+    #[test]
+    fn successes_within_the_refill_disprove_nothing() {
+        let (now, mut traits) = (Instant::now(), ProviderTraits::default());
+        traits.count_passed(REQUESTS, DISPROVED + 2, 3, now);
+        assert!(traits.trusts(REQUESTS, now));
+        traits.count_passed(REQUESTS, DISPROVED + 3, 3, now);
+        assert!(!traits.trusts(REQUESTS, now));
+    }
+}

@@ -1,0 +1,312 @@
+#![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
+
+use super::*;
+use crate::{
+    quota::timing::{DOUBLING_INTERVAL, LONGEST_GUESS},
+    rejection::Window,
+};
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
+    Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(limit),
+        remaining: Some(remaining),
+        reset: Some(reset),
+    }
+}
+
+/// One limit, and the traits of its model.
+#[derive(Default)]
+struct Limit {
+    state: LimitState,
+    traits: ProviderTraits,
+}
+
+impl Limit {
+    fn capacity(&mut self, now: Instant) -> Capacity {
+        self.state.capacity(&self.traits, true, now)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.state.reserve(&mut self.traits, now);
+        self.state.mark_sent(now);
+    }
+
+    fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.state.succeeded(&mut self.traits, told.iter(), when);
+        self.state.release(Some(sent));
+    }
+
+    fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.state
+            .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
+        self.state.release(Some(sent));
+    }
+}
+
+#[test]
+fn limit_is_full_until_its_window_ends_if_the_rest_is_in_flight() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.take(now);
+    limit.succeeded(&[told(10, 1, secs(10))], now, now);
+    assert_eq!(limit.capacity(now), Capacity::Full(Some(now + secs(10))));
+    assert!(matches!(
+        limit.capacity(now + secs(10)),
+        Capacity::Available(_)
+    ));
+}
+
+#[test]
+fn smallest_remainder_counts_after_what_is_in_flight() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    let day = |remaining| Bucket {
+        window: Some(Window::Day),
+        ..told(100, remaining, secs(3_600))
+    };
+    // By the day four are left, and three have gone out since.
+    limit.take(now);
+    limit.succeeded(&[day(4)], now, now);
+    for _ in 0..3 {
+        limit.take(now + secs(3));
+    }
+    // By the minute three are left, but nobody knows of requests since.
+    let later = now + secs(10);
+    limit.take(later);
+    limit.succeeded(&[told(10, 3, secs(50))], later, later);
+    assert_eq!(limit.capacity(later), Capacity::Available(1));
+}
+
+#[test]
+fn requests_before_a_rejection_delay_later_ones_only_for_a_moment() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    let hint = Rejection {
+        retry_after: Some(secs(5)),
+        ..Rejection::new(Reason::RateLimited)
+    };
+    limit.rejected(&hint, &[], now, now);
+    let more_at = now + secs(5) + DOUBLING_INTERVAL;
+    assert_eq!(
+        limit.capacity(now + secs(5)),
+        Capacity::Probing(Some(more_at))
+    );
+    assert!(matches!(limit.capacity(more_at), Capacity::Available(_)));
+}
+
+#[test]
+fn exhausted_limit_is_tested_again_if_another_test_has_no_result() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 0, secs(3_600))], now, now);
+    // Another key of this model is tested.
+    limit.traits.test(Dimension::Requests, now);
+    assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(60)));
+    assert_eq!(
+        limit.capacity(now + secs(60)),
+        Capacity::Verify(now + secs(3_600))
+    );
+}
+
+#[test]
+fn probe_is_not_sent_while_nothing_is_left() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    let guess = Rejection::new(Reason::RateLimited);
+    limit.rejected(&guess, &[told(10, 0, secs(300))], now, now);
+    limit.traits.confirm(Dimension::Requests);
+    assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(1)));
+    assert_eq!(
+        limit.capacity(now + secs(1)),
+        Capacity::Closed(now + secs(300))
+    );
+    assert_eq!(limit.capacity(now + secs(300)), Capacity::Available(1));
+}
+
+#[test]
+fn reported_reset_closes_for_a_day_at_most() {
+    for reset in [Duration::MAX, secs(u64::MAX / 2 - 1_000_000), secs(1 << 40)] {
+        let (now, mut limit) = (Instant::now(), Limit::default());
+        limit.take(now);
+        limit.succeeded(&[told(10, 0, reset)], now, now);
+        limit.traits.confirm(Dimension::Requests);
+        let day = secs(24 * 60 * 60);
+        assert_eq!(
+            limit.capacity(now),
+            Capacity::Closed(now + day),
+            "{reset:?}"
+        );
+        assert!(
+            matches!(limit.capacity(now + day), Capacity::Available(_)),
+            "{reset:?}"
+        );
+    }
+}
+
+#[test]
+fn late_report_of_one_window_does_not_raise_the_remainder() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.take(now);
+    limit.succeeded(&[told(2, 0, secs(10))], now, now);
+    limit.succeeded(&[told(2, 1, secs(10))], now, now + secs(3));
+    limit.traits.confirm(Dimension::Requests);
+    assert!(matches!(limit.capacity(now + secs(3)), Capacity::Closed(_)));
+}
+
+#[test]
+fn first_report_of_a_window_counts_though_its_request_was_early() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    let at = |millis| now + Duration::from_millis(millis);
+    // By this the window ends at 11 s, while the provider's ends at 10 s.
+    limit.take(now);
+    limit.succeeded(&[told(8, 7, secs(10))], now, at(2_000));
+    limit.traits.refills_at_once = Some(true);
+    for _ in 0..2 {
+        limit.take(at(10_500));
+    }
+    assert!(matches!(limit.capacity(at(11_100)), Capacity::Available(_)));
+    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
+    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
+    assert_eq!(limit.capacity(at(11_100)), Capacity::Available(6));
+}
+
+#[test]
+fn nothing_left_without_a_reset_starts_low_and_doubles() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(50, 0, Duration::ZERO)], now, now);
+    assert_eq!(limit.capacity(now), Capacity::Available(2));
+    let later = now + 3 * DOUBLING_INTERVAL;
+    limit.take(later);
+    limit.succeeded(&[told(50, 0, Duration::ZERO)], later, later);
+    assert_eq!(limit.capacity(later), Capacity::Available(16));
+    limit.take(later);
+    limit.succeeded(&[told(50, 30, Duration::ZERO)], later, later);
+    assert_eq!(
+        limit.capacity(later),
+        Capacity::Available(30),
+        "a better word counts"
+    );
+}
+
+#[test]
+fn test_is_confirmed_by_a_rejection_after_the_window() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 0, secs(5))], now, now);
+    assert_eq!(limit.capacity(now), Capacity::Verify(now + secs(5)));
+    limit.take(now);
+    limit.rejected(
+        &Rejection::new(Reason::RateLimited),
+        &[],
+        now,
+        now + secs(6),
+    );
+    assert_eq!(
+        limit
+            .traits
+            .tests(Dimension::Requests, None, now + secs(600)),
+        0
+    );
+}
+
+#[test]
+fn response_that_reports_only_tokens_counts_as_a_request() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.succeeded(&[told(10, 5, secs(60))], now, now);
+    let tokens = Bucket {
+        dimension: Dimension::Tokens,
+        ..told(1_000, 900, secs(60))
+    };
+    let later = now + secs(5);
+    limit.take(later);
+    limit.succeeded(&[tokens], later, later);
+    assert_eq!(limit.capacity(later), Capacity::Available(4));
+}
+
+#[test]
+fn estimate_below_the_report_makes_the_limit_full() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    limit.succeeded(&[told(100, 99, secs(60))], now, now);
+    limit.succeeded(&[told(100, 98, secs(60))], now, now);
+    let hint = Rejection {
+        retry_after: Some(secs(10)),
+        ..Rejection::new(Reason::RateLimited)
+    };
+    limit.rejected(&hint, &[], now, now);
+    let open = now + secs(10);
+    // Two have passed; a third would find out whether there is more by now.
+    assert_eq!(limit.capacity(open), Capacity::Available(3));
+    for _ in 0..3 {
+        limit.take(open);
+    }
+    assert_eq!(limit.capacity(open), Capacity::Full(Some(open + secs(10))));
+}
+
+#[test]
+fn rejection_during_a_cooldown_changes_no_estimate() {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    for _ in 0..3 {
+        limit.take(now);
+    }
+    let guess = Rejection::new(Reason::RateLimited);
+    limit.rejected(&guess, &[], now, now);
+    // Who was let in before the others is heard of later.
+    limit.succeeded(&[], now, now + DOUBLING_INTERVAL);
+    limit.rejected(&guess, &[], now, now + 2 * DOUBLING_INTERVAL);
+    assert_eq!(limit.traits.typical, None);
+}
+
+/// A limit whose cooldown of a second, at a guess, has just ended.
+fn after_a_guess(reason: Reason) -> (Instant, Limit) {
+    let (now, mut limit) = (Instant::now(), Limit::default());
+    limit.take(now);
+    limit.rejected(&Rejection::new(reason), &[], now, now);
+    let end = limit.state.end(&limit.traits, now).expect("a cooldown");
+    (end.at, limit)
+}
+
+#[test]
+fn one_probe_is_sent_after_a_guess_or_a_rejected_key() {
+    for reason in [Reason::RateLimited, Reason::KeyRejected] {
+        let (end, mut limit) = after_a_guess(reason);
+        assert_eq!(limit.capacity(end), Capacity::Available(1));
+        limit.take(end);
+        let passed = end + secs(1);
+        assert_eq!(limit.capacity(end), Capacity::Probing(Some(passed)));
+        let later = limit.capacity(passed);
+        assert!(
+            matches!(later, Capacity::Available(more) if more > 1),
+            "{later:?}"
+        );
+    }
+}
+
+#[test]
+fn probe_that_was_not_sent_proves_nothing() {
+    let (end, mut limit) = after_a_guess(Reason::KeyRejected);
+    limit.state.reserve(&mut limit.traits, end);
+    let later = end + secs(5);
+    let is_probing = |capacity| matches!(capacity, Capacity::Probing(Some(_)));
+    assert!(
+        is_probing(limit.capacity(later)),
+        "it still waits to be sent"
+    );
+    limit.state.release(None);
+    assert_eq!(limit.capacity(later), Capacity::Available(1));
+}

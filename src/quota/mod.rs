@@ -1,0 +1,31 @@
+//! How much may be sent, for keys and for targets alike: choose a candidate that has capacity, hold a
+//! permit, report the outcome, wait in line for capacity.
+//!
+//! [`limit`] is one limit, [`table`] the limits that one request runs on, [`permit`] a place on them,
+//! [`queue`] the calls that wait for one, and [`scheduler`] the lock around all of them. Nothing here knows
+//! what a key or a target is.
+
+mod bounded_map;
+mod departures;
+mod hash;
+mod limit;
+mod permit;
+mod queue;
+mod scheduler;
+mod sync;
+mod table;
+pub(crate) mod timing;
+mod wait_budget;
+
+#[cfg(test)]
+pub(crate) use bounded_map::MAX_ENTRIES;
+pub(crate) use bounded_map::{BoundedMap, Evictable};
+pub(crate) use hash::IdState;
+pub(crate) use limit::{Capacity, End, LimitState, ProviderTraits};
+pub(crate) use permit::{Confirmed, Permit, Reservation};
+#[cfg(test)]
+pub(crate) use queue::WaiterId;
+pub(crate) use queue::{Forecast, Priority, Prospect};
+pub(crate) use scheduler::{Candidates, Inner, Scheduler, Waiter};
+pub(crate) use table::{Family, LimitTable};
+pub(crate) use wait_budget::{WaitBudget, in_time, poll_again};

@@ -1,0 +1,343 @@
+//! The calls that wait, first come first served. Knows nothing of what they wait for. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    mem,
+    task::Waker,
+};
+
+use tokio::time::Instant;
+
+use super::timing::{HEAD_TIMEOUT, MAX_SLIP};
+
+/// A place in the queue; the smaller one came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WaiterId(i64);
+
+/// Which place a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// The last.
+    New,
+    /// In front of all calls that have not waited before.
+    Again,
+}
+
+/// When a call that waits may be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Prospect {
+    /// A response may show capacity at any time.
+    #[default]
+    AnyTime,
+    At(Instant),
+    /// Time alone does not help: the keys that are left are rejected, or their quota is exhausted.
+    Never,
+}
+
+/// What a call that cannot be served now may expect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Forecast {
+    /// When there may be capacity; `None` if only a response can tell.
+    pub(crate) free_at: Option<Instant>,
+    pub(crate) prospect: Prospect,
+}
+
+/// Waiters of one class are equivalent: what one cannot get, another cannot get either.
+#[cfg_attr(test, derive(Clone))]
+pub(super) struct WaitQueue<C, R> {
+    classes: HashMap<C, Line>,
+    /// Reservations for waiters that have not polled since, and when each departs.
+    granted: HashMap<WaiterId, (R, Instant)>,
+    wakers: HashMap<WaiterId, Waker>,
+    wakeups: Wakeups,
+    joined: i64,
+    rejoined: i64,
+}
+
+/// The waiters of one class.
+#[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
+struct Line {
+    /// Each with the moment since when it waits.
+    waiting: BTreeMap<WaiterId, Instant>,
+    forecast: Forecast,
+    /// The head that has a timer for the forecast, and until when.
+    notified: Option<(WaiterId, Option<Instant>)>,
+}
+
+/// Wakers that are used once the lock is released: to wake or to drop one may take the lock again.
+#[must_use]
+#[derive(Default)]
+#[cfg_attr(test, derive(Clone))]
+pub(crate) struct Wakeups {
+    woken: Vec<Waker>,
+    dropped: Vec<Waker>,
+}
+
+// === impl Prospect ===
+
+impl Prospect {
+    /// Returns whether a call that waits until `end` may be served by then.
+    pub(crate) fn is_before(self, end: Instant) -> bool {
+        match self {
+            Self::AnyTime => true,
+            Self::At(at) => at < end,
+            Self::Never => false,
+        }
+    }
+}
+
+// === impl Forecast ===
+
+impl Forecast {
+    /// Time alone brings nothing.
+    pub(crate) const NEVER: Self = Self {
+        free_at: None,
+        prospect: Prospect::Never,
+    };
+
+    /// There may be capacity at that moment.
+    pub(crate) fn at(at: Instant) -> Self {
+        Self {
+            free_at: Some(at),
+            prospect: Prospect::At(at),
+        }
+    }
+}
+
+// === impl WaitQueue ===
+
+impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// Returns how many have a place.
+    pub(super) fn len(&self) -> usize {
+        self.classes.values().map(|line| line.waiting.len()).sum()
+    }
+
+    pub(super) fn take_wakeups(&mut self) -> Wakeups {
+        mem::take(&mut self.wakeups)
+    }
+
+    pub(super) fn enqueue(&mut self, class: &C, priority: Priority, now: Instant) -> WaiterId {
+        let id = match priority {
+            Priority::New => {
+                self.joined += 1;
+                WaiterId(self.joined)
+            }
+            Priority::Again => {
+                self.rejoined += 1;
+                WaiterId(i64::MIN + self.rejoined)
+            }
+        };
+        self.insert(id, class, now);
+        id
+    }
+
+    /// Takes the place of a number.
+    pub(super) fn insert(&mut self, id: WaiterId, class: &C, now: Instant) {
+        let line = self.classes.entry(class.clone()).or_default();
+        line.waiting.insert(id, now);
+    }
+
+    /// Gives up a place; returns the reservation that was granted for it.
+    pub(super) fn remove(&mut self, id: WaiterId, class: &C) -> Option<R> {
+        self.forget_waker(id);
+        if let Some(line) = self.classes.get_mut(class) {
+            line.waiting.remove(&id);
+            if line.waiting.is_empty() {
+                self.classes.remove(class);
+            }
+        }
+        self.take_granted(id)
+    }
+
+    /// Stores a reservation for a waiter that has left its line.
+    pub(super) fn grant(&mut self, id: WaiterId, reservation: R, at: Instant) {
+        self.granted.insert(id, (reservation, at));
+        self.wake(id);
+    }
+
+    pub(super) fn granted(&self, id: WaiterId) -> Option<&R> {
+        self.granted.get(&id).map(|(reservation, _)| reservation)
+    }
+
+    pub(super) fn take_granted(&mut self, id: WaiterId) -> Option<R> {
+        self.granted.remove(&id).map(|(reservation, _)| reservation)
+    }
+
+    /// Returns whether this waiter has to find out who can be served.
+    pub(super) fn is_due(&self, id: WaiterId, class: &C, now: Instant) -> bool {
+        self.classes.get(class).is_some_and(|line| {
+            let free_at = line.forecast.free_at;
+            let is_overdue = free_at.is_some_and(|at| at + HEAD_TIMEOUT <= now);
+            let is_time = free_at.is_none_or(|at| at <= now);
+            (is_time && line.head() == Some(id)) || is_overdue
+        })
+    }
+
+    /// Returns the reservation of a waiter and when it departs, or when to poll again; it is woken before
+    /// that if something changes.
+    pub(super) fn poll(
+        &mut self,
+        id: WaiterId,
+        class: &C,
+        waker: &Waker,
+    ) -> Result<(R, Instant), Forecast> {
+        if let Some(granted) = self.granted.remove(&id) {
+            return Ok(granted);
+        }
+        self.wakers.insert(id, waker.clone());
+        let Some(line) = self.classes.get_mut(class) else {
+            return Err(Forecast::default());
+        };
+        let mut forecast = line.forecast;
+        if line.head() == Some(id) {
+            line.notified = Some((id, forecast.free_at));
+        } else {
+            // It was the head when it was notified, and polls later now.
+            line.notified = line.notified.filter(|(notified, _)| *notified != id);
+            forecast.free_at = forecast.free_at.map(|at| at + HEAD_TIMEOUT);
+        }
+        Err(forecast)
+    }
+
+    /// Reserves for as many waiters as possible, in their order, and returns these. Wakes each head whose
+    /// timer is too late, and all of a line whose wait has become much longer.
+    pub(super) fn serve(
+        &mut self,
+        now: Instant,
+        mut reserve: impl FnMut(&C, Instant) -> Result<R, Forecast>,
+    ) -> Vec<(WaiterId, R)> {
+        let lines = self.classes.iter();
+        let mut heads: BTreeMap<_, _> = lines
+            .filter_map(|(class, line)| Some((line.head()?, class.clone())))
+            .collect();
+        let (mut served, mut to_wake) = (Vec::new(), Vec::new());
+        while let Some((id, class)) = heads.pop_first() {
+            let Some(line) = self.classes.get_mut(&class) else {
+                continue;
+            };
+            let since = line.since().unwrap_or(now);
+            match reserve(&class, since) {
+                Ok(reservation) => {
+                    served.push((id, reservation));
+                    line.waiting.remove(&id);
+                    match line.head() {
+                        Some(next) => drop(heads.insert(next, class)),
+                        None => drop(self.classes.remove(&class)),
+                    }
+                }
+                Err(forecast) => {
+                    let has_slipped = line.has_slipped(forecast.prospect, now);
+                    line.forecast = forecast;
+                    match has_slipped {
+                        true => to_wake.extend(line.waiting.keys().copied()),
+                        false => to_wake.extend((!line.head_is_notified(id)).then_some(id)),
+                    }
+                }
+            }
+        }
+        to_wake.into_iter().for_each(|id| self.wake(id));
+        served
+    }
+
+    fn wake(&mut self, id: WaiterId) {
+        self.wakeups.woken.extend(self.wakers.remove(&id));
+    }
+
+    /// Drops the waker of a call that is here, or gone.
+    pub(super) fn forget_waker(&mut self, id: WaiterId) {
+        self.wakeups.dropped.extend(self.wakers.remove(&id));
+    }
+}
+
+impl<C, R> Default for WaitQueue<C, R> {
+    fn default() -> Self {
+        Self {
+            classes: HashMap::new(),
+            granted: HashMap::new(),
+            wakers: HashMap::new(),
+            wakeups: Wakeups::default(),
+            joined: 0,
+            rejoined: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
+    pub(super) fn lines(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub(super) fn is_head(&self, id: WaiterId) -> bool {
+        self.classes.values().any(|line| line.head() == Some(id))
+    }
+
+    pub(super) fn since(&self, id: WaiterId) -> Option<Instant> {
+        let mut lines = self.classes.values();
+        lines.find(|line| line.waiting.contains_key(&id))?.since()
+    }
+
+    pub(super) fn has_granted(&self) -> bool {
+        !self.granted.is_empty()
+    }
+
+    /// Returns whether nobody has left anything behind.
+    pub(super) fn is_clean(&self) -> bool {
+        self.classes.is_empty() && self.granted.is_empty() && self.wakers.is_empty()
+    }
+}
+
+// === impl Line ===
+
+impl Line {
+    fn head(&self) -> Option<WaiterId> {
+        self.waiting.keys().next().copied()
+    }
+
+    /// Returns since when the line waits: who comes back goes first, and waits for less long than the others.
+    fn since(&self) -> Option<Instant> {
+        let first = self.waiting.values().next();
+        let first_new = self.waiting.range(WaiterId(0)..).next();
+        first
+            .into_iter()
+            .chain(first_new.map(|(_, since)| since))
+            .min()
+            .copied()
+    }
+
+    /// Returns whether the wait has become so much longer that some may not want to wait any more.
+    fn has_slipped(&self, prospect: Prospect, now: Instant) -> bool {
+        // While a response could show capacity it might have been now.
+        let before = match self.forecast.prospect {
+            Prospect::At(at) => at,
+            Prospect::AnyTime | Prospect::Never => now,
+        };
+        match prospect {
+            Prospect::AnyTime => false,
+            Prospect::At(after) => before + MAX_SLIP < after,
+            Prospect::Never => true,
+        }
+    }
+
+    /// Returns whether the head polls in time by itself.
+    fn head_is_notified(&self, head: WaiterId) -> bool {
+        self.notified.is_some_and(|(notified, at)| {
+            let in_time = |free_at| at.is_some_and(|at| at <= free_at);
+            notified == head && self.forecast.free_at.is_none_or(in_time)
+        })
+    }
+}
+
+// === impl Wakeups ===
+
+impl Wakeups {
+    pub(crate) fn wake(self) {
+        self.woken.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,308 @@
+//! The one lock: candidates with their limits, and the calls that wait for one.
+
+use std::{
+    hash::Hash,
+    mem,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    departures::{self, Departures},
+    permit::{Confirmed, Permit, Reservation, Stage},
+    queue::{Forecast, Priority, WaitQueue, WaiterId, Wakeups},
+    sync::Mutex,
+    table::LimitTable,
+};
+use crate::clock;
+
+/// What a scheduler chooses among.
+pub(crate) trait Candidates {
+    /// What a waiter waits for: calls of one class are equivalent.
+    type Class: Clone + Eq + Hash;
+    /// What a reservation is for.
+    type Candidate;
+    type Limits: LimitTable;
+
+    fn limits(&mut self) -> &mut Self::Limits;
+
+    fn random(&mut self) -> &mut fastrand::Rng;
+
+    /// Returns whether a candidate was not removed.
+    fn contains(&self, candidate: &Self::Candidate) -> bool;
+
+    /// Reserves for a waiter that has waited since then.
+    fn reserve_for(
+        &mut self,
+        class: &Self::Class,
+        since: Instant,
+        now: Instant,
+    ) -> Result<ReservationOf<Self>, Forecast>;
+}
+
+pub(crate) type ReservationOf<C> =
+    Reservation<<C as Candidates>::Candidate, <<C as Candidates>::Limits as LimitTable>::Scope>;
+
+/// A handle; a clone is the same scheduler.
+pub(crate) struct Scheduler<C: Candidates>(Arc<Mutex<Inner<C>>>);
+
+/// What the lock protects. It wakes nobody by itself, and `now` is an argument.
+pub(crate) struct Inner<C: Candidates> {
+    pub(crate) candidates: C,
+    pub(super) queue: WaitQueue<C::Class, ReservationOf<C>>,
+    departures: Departures,
+}
+
+/// A place in the queue; given up when it is dropped.
+pub(crate) struct Waiter<C: Candidates> {
+    scheduler: Scheduler<C>,
+    class: C::Class,
+    /// `None` once it was served.
+    id: Option<WaiterId>,
+}
+
+// === impl Scheduler ===
+
+impl<C: Candidates> Scheduler<C> {
+    pub(crate) fn new(candidates: C) -> Self {
+        Self(Arc::new(Mutex::new(Inner::new(candidates))))
+    }
+
+    /// Runs `act` under the lock, then wakes whom it has served.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner<C>) -> T) -> T {
+        let (result, wakeups) = self.0.with(|inner| (act(inner), inner.take_wakeups()));
+        wakeups.wake();
+        result
+    }
+
+    /// Reserves for a request that is sent at once.
+    pub(crate) fn acquire<E>(
+        &self,
+        now: Instant,
+        reserve: impl FnOnce(&mut Inner<C>) -> Result<ReservationOf<C>, E>,
+    ) -> Result<Permit<C>, E> {
+        let reservation = self.with(|inner| {
+            let mut reservation = reserve(inner)?;
+            inner.mark_sent(&mut reservation, now);
+            Ok(reservation)
+        })?;
+        Ok(self.sendable(reservation))
+    }
+
+    /// Makes a permit of a reservation whose request is sent at once.
+    pub(crate) fn sendable(&self, reservation: ReservationOf<C>) -> Permit<C> {
+        Permit::new(self, reservation, Stage::Sendable)
+    }
+
+    /// Makes a permit of a reservation whose request is sent later.
+    pub(crate) fn reserved(&self, reservation: ReservationOf<C>) -> Permit<C> {
+        Permit::new(self, reservation, Stage::Reserved)
+    }
+
+    /// Takes a place in the queue for what `class` says.
+    pub(crate) fn enqueue(
+        &self,
+        priority: Priority,
+        now: Instant,
+        class: impl FnOnce(&mut C) -> C::Class,
+    ) -> Waiter<C> {
+        let (class, id) = self.with(|inner| {
+            let class = class(&mut inner.candidates);
+            let id = inner.enqueue(&class, priority, now);
+            (class, id)
+        });
+        Waiter {
+            scheduler: self.clone(),
+            class,
+            id: Some(id),
+        }
+    }
+}
+
+impl<C: Candidates> Clone for Scheduler<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+#[cfg(test)]
+impl<C: Candidates> Scheduler<C> {
+    /// Returns how often the lock was taken.
+    pub(crate) fn locked(&self) -> usize {
+        self.0.locked()
+    }
+}
+
+// === impl Inner ===
+
+impl<C: Candidates> Inner<C> {
+    pub(crate) fn new(candidates: C) -> Self {
+        Self {
+            candidates,
+            queue: WaitQueue::default(),
+            departures: Departures::default(),
+        }
+    }
+
+    pub(crate) fn take_wakeups(&mut self) -> Wakeups {
+        self.queue.take_wakeups()
+    }
+
+    /// Returns whether a call waits, which no other should overtake.
+    pub(crate) fn has_waiters(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    pub(crate) fn enqueue(
+        &mut self,
+        class: &C::Class,
+        priority: Priority,
+        now: Instant,
+    ) -> WaiterId {
+        self.queue.enqueue(class, priority, now)
+    }
+
+    /// Gives up a place, and the reservation that was granted for it.
+    pub(crate) fn leave(&mut self, id: WaiterId, class: &C::Class, now: Instant) {
+        if let Some(reservation) = self.queue.remove(id, class) {
+            self.candidates.limits().release(&reservation, false);
+        }
+        self.serve(now);
+    }
+
+    /// Returns what a waiter has got, or when to poll again.
+    pub(crate) fn poll(
+        &mut self,
+        id: WaiterId,
+        class: &C::Class,
+        waker: &Waker,
+        now: Instant,
+    ) -> Result<(ReservationOf<C>, Instant), Forecast> {
+        self.queue.forget_waker(id);
+        let granted = self.queue.granted(id);
+        let is_removed =
+            granted.is_some_and(|reservation| !self.candidates.contains(&reservation.candidate));
+        if is_removed {
+            if let Some(reservation) = self.queue.take_granted(id) {
+                self.candidates.limits().release(&reservation, false);
+            }
+            self.queue.insert(id, class, now);
+        }
+        if is_removed || self.queue.is_due(id, class, now) {
+            self.serve(now);
+        }
+        self.queue.poll(id, class, waker)
+    }
+
+    pub(super) fn check(&mut self, reservation: &ReservationOf<C>, now: Instant) -> Confirmed {
+        let (scope, reserved) = (reservation.scope, reservation.reserved);
+        if !self.candidates.contains(&reservation.candidate) {
+            Confirmed::Removed
+        } else if self
+            .candidates
+            .limits()
+            .was_rejected_since(scope, reserved, now)
+        {
+            Confirmed::Stale
+        } else {
+            Confirmed::Yes
+        }
+    }
+
+    pub(crate) fn mark_sent(&mut self, reservation: &mut ReservationOf<C>, now: Instant) {
+        self.candidates.limits().mark_sent(reservation, now);
+    }
+
+    pub(crate) fn release(
+        &mut self,
+        reservation: &ReservationOf<C>,
+        is_abandoned: bool,
+        now: Instant,
+    ) {
+        self.candidates.limits().release(reservation, is_abandoned);
+        self.serve(now);
+    }
+
+    /// Grants reservations to as many waiters as there is capacity for.
+    pub(crate) fn serve(&mut self, now: Instant) {
+        if self.queue.is_empty() {
+            return;
+        }
+        let candidates = &mut self.candidates;
+        let served = self.queue.serve(now, |class, since| {
+            candidates.reserve_for(class, since, now)
+        });
+        let mut waiting = self.queue.len() + served.len();
+        let stagger = departures::stagger(served.len());
+        let mut after_last = Duration::ZERO;
+        for (id, mut reservation) in served {
+            let ended = self.candidates.limits().ended_hint(reservation.scope, now);
+            let random = self.candidates.random();
+            let departures = &mut self.departures;
+            let at = ended
+                .and_then(|end| departures.after_hint(end, waiting, random, now))
+                .unwrap_or_else(|| departures.plain(mem::replace(&mut after_last, stagger), now));
+            waiting -= 1;
+            reservation.sent = at;
+            self.queue.grant(id, reservation, at);
+        }
+    }
+}
+
+// === impl Waiter ===
+
+impl<C: Candidates> Waiter<C> {
+    /// Returns a permit and when it departs, or when to poll again unless the task is woken before.
+    pub(crate) fn poll_acquire(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<(Permit<C>, Instant), Forecast> {
+        let id = self.id.ok_or_else(Forecast::default)?;
+        let class = &self.class;
+        let (reservation, at) = self
+            .scheduler
+            .with(|inner| inner.poll(id, class, cx.waker(), now))?;
+        self.id = None;
+        Ok((self.scheduler.reserved(reservation), at))
+    }
+}
+
+impl<C: Candidates> Drop for Waiter<C> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            let now = clock::now();
+            self.scheduler
+                .with(|inner| inner.leave(id, &self.class, now));
+        }
+    }
+}
+
+#[cfg(test)]
+impl<C: Candidates> Inner<C> {
+    /// Returns in how many lines calls wait.
+    pub(crate) fn lines(&self) -> usize {
+        self.queue.lines()
+    }
+
+    pub(crate) fn is_head(&self, id: WaiterId) -> bool {
+        self.queue.is_head(id)
+    }
+
+    /// Returns since when the line of a waiter waits.
+    pub(crate) fn since(&self, id: WaiterId) -> Option<Instant> {
+        self.queue.since(id)
+    }
+
+    pub(crate) fn has_granted(&self) -> bool {
+        self.queue.has_granted()
+    }
+
+    /// Returns whether nobody has left anything behind.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.queue.is_clean()
+    }
+}
