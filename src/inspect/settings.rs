@@ -81,3 +81,22 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     let essence = kind.split(';').next().unwrap_or_default();
     Some(essence.trim().to_ascii_lowercase())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Response;
+
+    use super::{super::InspectLayer, *};
+
+    #[test]
+    fn error_is_read_unless_it_has_a_content_coding() {
+        for (coding, expected) in [("", true), ("identity", true), ("gzip", false)] {
+            let response = Response::builder()
+                .status(429)
+                .header(header::CONTENT_ENCODING, coding);
+            let (head, ()) = response.body(()).unwrap().into_parts();
+            let plan = InspectLayer::new().settings.plan(&head, None);
+            assert_eq!(plan.is_some(), expected, "{coding:?}");
+        }
+    }
+}

@@ -104,13 +104,12 @@ impl Evidence<'_> {
     }
 }
 
-/// Returns what a code means that `provider` sent. A code that its place identifies has no other meaning.
+/// Returns what a code means that `provider` sent. The place of a code may identify its owner.
 fn signal(provider: Provider, owner: Option<Provider>, code: &str) -> Option<Signal> {
-    let common = || codes::signal(code).or_else(|| plan::limit_of_code(code));
-    match owner {
-        Some(owner) => provider_codes::signal(owner, code),
-        None => provider_codes::signal(provider, code).or_else(common),
-    }
+    let common = || codes::signal(code).filter(|_| owner.is_none());
+    provider_codes::signal(owner.unwrap_or(provider), code)
+        .or_else(common)
+        .or_else(|| plan::limit_of_code(code))
 }
 
 fn of_status(status: u16) -> Option<Reason> {
