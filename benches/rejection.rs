@@ -1,4 +1,4 @@
-//! What it costs to read a response: `cargo bench --bench rejection`.
+//! The cost of reading a response: `cargo bench --bench rejection`.
 
 use std::time::{Duration, SystemTime};
 
@@ -52,13 +52,13 @@ fn buckets_of_openai(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn refused_head(bencher: Bencher<'_, '_>) {
+fn rejected_head(bencher: Bencher<'_, '_>) {
     let head = head(429, &[USUAL, LIMITS, &[("retry-after", "20")]]);
     bencher.bench_local(|| Rejection::from_head(black_box(&head), now()));
 }
 
 #[divan::bench]
-fn refused_with_a_body_of_2_kib(bencher: Bencher<'_, '_>) {
+fn rejection_with_a_body_of_2_kib(bencher: Bencher<'_, '_>) {
     let head = head(429, &[USUAL]);
     let body = body_of_two_kib();
     assert!((1_900..2_300).contains(&body.len()), "{}", body.len());
@@ -66,7 +66,7 @@ fn refused_with_a_body_of_2_kib(bencher: Bencher<'_, '_>) {
         .bench_local(|| Rejection::from_parts(black_box(&head), black_box(body.as_bytes()), now()));
 }
 
-/// What reading the JSON alone costs, to compare with.
+/// The cost of the JSON alone, for comparison.
 #[divan::bench]
 fn json_of_2_kib(bencher: Bencher<'_, '_>) {
     let body = body_of_two_kib();

@@ -10,7 +10,6 @@
 
 mod allowance;
 pub mod backoff;
-mod builder;
 mod call;
 pub mod client;
 mod clock;
@@ -32,7 +31,6 @@ pub mod trail {
 }
 
 pub use backoff::BackoffLayer;
-pub use builder::ServiceBuilderExt;
 pub use call::Call;
 pub use fallback::FallbackLayer;
 pub use inspect::InspectLayer;

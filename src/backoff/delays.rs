@@ -1,11 +1,11 @@
-//! How long to wait where the provider does not say: plain iterators, no clock, no future.
+//! The waits for rejections without a hint: plain iterators, without a clock or a future.
 
 use std::time::Duration;
 
 /// Makes the waits of one call.
 ///
-/// A closure from a seed to an iterator of durations is one; when the iterator ends, so do the
-/// attempts.
+/// A closure from a seed to an iterator of durations implements it. When the iterator ends, the layer
+/// returns the rejection.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,13 +19,13 @@ pub trait Delays {
     /// The waits of one call.
     type Iter: Iterator<Item = Duration>;
 
-    /// The waits of one call; each call has a seed of its own, so that calls do not wait alike.
+    /// Returns the waits of one call. Each call has its own seed, so that calls do not wait equally long.
     fn for_call(&self, seed: u64) -> Self::Iter;
 }
 
-/// Doubling waits with jitter: 1 s at first, at most 60 s, unless set otherwise.
+/// Doubling waits with jitter: by default 1 s at first and at most 60 s.
 ///
-/// Each wait lies between a step and one and a half times the step, so the steps of many callers
+/// Each wait lies between a step and one and a half times the step, so that the retries of many callers
 /// spread. No wait is longer than the maximum.
 ///
 /// ```
@@ -45,7 +45,7 @@ pub struct Exponential {
     max: Duration,
 }
 
-/// The waits of one call, from [`Exponential`]; it never ends.
+/// The endless waits of one call, from [`Exponential`].
 #[derive(Clone, Debug)]
 pub struct ExponentialIter {
     next: Duration,
@@ -70,7 +70,7 @@ where
 // === impl Exponential ===
 
 impl Exponential {
-    /// 1 s, doubling, at most 60 s.
+    /// Returns waits of 1 s, doubling to at most 60 s.
     pub const fn new() -> Self {
         Self {
             first: Duration::from_secs(1),
@@ -78,13 +78,13 @@ impl Exponential {
         }
     }
 
-    /// The first step.
+    /// Sets the first step.
     #[must_use]
     pub const fn first(self, first: Duration) -> Self {
         Self { first, ..self }
     }
 
-    /// The longest wait, jitter included.
+    /// Sets the longest wait, jitter included.
     #[must_use]
     pub const fn max(self, max: Duration) -> Self {
         Self { max, ..self }
@@ -116,15 +116,10 @@ impl Iterator for ExponentialIter {
         // Two thirds of the maximum leave room for the jitter, so that the longest waits spread too.
         let step = self.next.min(self.max / 3 * 2);
         self.next = self.next.saturating_mul(2);
-        let jitter = spread(step / 2, &mut self.random);
+        let most = u64::try_from((step / 2).as_nanos()).unwrap_or(u64::MAX);
+        let jitter = Duration::from_nanos(self.random.u64(0..=most));
         Some(step.saturating_add(jitter))
     }
-}
-
-/// Anything from zero to `most`.
-pub(super) fn spread(most: Duration, random: &mut fastrand::Rng) -> Duration {
-    let nanos = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
-    Duration::from_nanos(random.u64(0..=nanos))
 }
 
 #[cfg(test)]
@@ -132,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_maximum_and_never_pass_it() {
+    fn waits_double_up_to_the_maximum() {
         for seed in 0..200 {
             let mut step = 1.0_f64;
             for wait in Exponential::new().for_call(seed).take(80) {
@@ -148,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_do_not_wait_alike() {
+    fn calls_with_different_seeds_wait_differently() {
         let first = |seed| Exponential::new().for_call(seed).next();
         assert_ne!(first(1), first(2));
     }

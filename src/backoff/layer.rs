@@ -10,15 +10,11 @@ use std::{
 use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
-use super::{
-    AsError, Backoff, Delays, Exponential, IfError, NoErrors, ResponseHead,
-    strategy::BackoffStrategy,
-};
+use super::{AsError, Backoff, Exponential, IfError, NoErrors, ResponseHead};
 use crate::{
     jitter::Jitter,
     rejection::Reason,
-    retry::{Config, RetryOn, Settings, setters},
-    trail::LayerKind,
+    retry::{RetryOn, Settings, setters},
 };
 
 /// Waits and sends again; see the [module page](super).
@@ -61,7 +57,7 @@ pub(super) struct Options {
     pub(super) budget: Option<Arc<dyn Budget + Send + Sync>>,
     /// Counts up with every call, over all clones of the layer.
     seeds: Arc<AtomicU64>,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 // === impl BackoffLayer ===
@@ -189,19 +185,6 @@ impl<S, D: Clone, P: Clone> Layer<S> for BackoffLayer<D, P> {
 
     fn layer(&self, inner: S) -> Self::Service {
         Backoff::new(inner, self.clone())
-    }
-}
-
-impl<D: Delays, P> Config for BackoffLayer<D, P> {
-    const LAYER: LayerKind = LayerKind::Backoff;
-    type Strategy = BackoffStrategy<D, P>;
-
-    fn strategy(config: Arc<Self>) -> Self::Strategy {
-        BackoffStrategy::new(config)
-    }
-
-    fn settings(&self) -> Settings {
-        self.options.settings
     }
 }
 

@@ -7,8 +7,8 @@ use crate::{
     clock::TIMER_SLACK,
     jitter::Share,
     rejection::{Reason, Rejection},
-    retry::{Decision, Outcome, Strategy},
-    trail::StopReason,
+    retry::{Config, Decision, Outcome, Settings, Strategy},
+    trail::{LayerKind, StopReason},
 };
 
 pub(crate) struct BackoffStrategy<D: Delays, P> {
@@ -23,15 +23,24 @@ struct Waits<I> {
     random: fastrand::Rng,
 }
 
-impl<D: Delays, P> BackoffStrategy<D, P> {
-    pub(super) fn new(layer: Arc<BackoffLayer<D, P>>) -> Self {
-        Self {
-            layer,
+impl<D: Delays, P> Config for BackoffLayer<D, P> {
+    const LAYER: LayerKind = LayerKind::Backoff;
+    type Strategy = BackoffStrategy<D, P>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        BackoffStrategy {
+            layer: config,
             waits: None,
             attempts: 0,
         }
     }
 
+    fn settings(&self) -> Settings {
+        self.options.settings
+    }
+}
+
+impl<D: Delays, P> BackoffStrategy<D, P> {
     fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
         P: RetryOnError<E>,

@@ -39,8 +39,8 @@ impl Budget {
     /// Adds the limits of a layer. The tightest of all layers holds.
     pub(super) fn tighten(&mut self, layer: Limits) {
         let limits = &mut self.of_layers;
-        limits.deadline = min(limits.deadline, layer.deadline);
-        limits.max_sends = min(limits.max_sends, layer.max_sends);
+        limits.deadline = limits.deadline.into_iter().chain(layer.deadline).min();
+        limits.max_sends = limits.max_sends.into_iter().chain(layer.max_sends).min();
     }
 
     pub(super) fn max_sends(&self) -> Option<u32> {
@@ -66,8 +66,4 @@ impl Budget {
         let started = self.started.unwrap_or(now);
         now.saturating_duration_since(started)
     }
-}
-
-fn min<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
-    one.into_iter().chain(other).min()
 }

@@ -50,11 +50,6 @@ impl Head {
         }
     }
 
-    /// Whether the request is for the authority of `uri`.
-    pub(crate) fn is_for_authority_of(&self, uri: &Uri) -> bool {
-        authority(&self.uri) == authority(uri)
-    }
-
     /// Returns a copy of the head, with these extensions.
     pub(crate) fn with(&self, extensions: Extensions) -> request::Parts {
         let (mut parts, ()) = Request::new(()).into_parts();

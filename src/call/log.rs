@@ -99,7 +99,6 @@ impl Log {
     pub(super) fn mark_sent(&mut self, id: SendId) {
         if let Some(send) = self.get_mut(id).filter(|it| it.stage == Stage::Prepared) {
             send.stage = Stage::Entry;
-            self.number();
         }
     }
 
@@ -112,7 +111,6 @@ impl Log {
         let route = send.route();
         if send.is_in_flight() {
             send.stage = Stage::TakenOver;
-            self.number();
         }
         route
     }
@@ -131,7 +129,6 @@ impl Log {
             send.attempt.sent = false;
             send.attempt.key = None;
             send.stage = Stage::Entry;
-            self.number();
         }
     }
 
@@ -193,11 +190,12 @@ impl Log {
         self.events
     }
 
-    fn number(&mut self) {
-        let entries = self.sends.iter_mut().filter(|send| send.is_entry());
-        for (before, send) in entries.enumerate() {
-            send.attempt.number = u32::try_from(before + 1).unwrap_or(u32::MAX);
-        }
+    /// The attempt of an entry with its number, which changes while requests are in flight at once.
+    pub(super) fn numbered(&mut self, id: SendId) -> Option<&Attempt> {
+        let before = self.entries().take_while(|send| send.id != id).count();
+        let attempt = self.attempt_mut(id)?;
+        attempt.number = u32::try_from(before + 1).unwrap_or(u32::MAX);
+        Some(attempt)
     }
 
     fn is_under(&self, mut id: SendId, root: SendId) -> bool {

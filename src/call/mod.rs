@@ -24,7 +24,7 @@ pub(crate) use budget::Limits;
 pub(crate) use head::Head;
 pub(crate) use log::{SendId, Sends, Sent};
 pub(crate) use route::Route;
-pub(crate) use state::{CallState, Recorded};
+pub(crate) use state::{CallState, Entered, Recorded};
 pub use trail::Trail;
 
 /// The options of one request, in its extensions.
@@ -77,14 +77,6 @@ pub(crate) struct CallContext {
     pub(crate) parent: Option<SendId>,
     /// The end of the request whose upload an outer layer records.
     pub(crate) ending: Option<Ending>,
-}
-
-/// What a layer learns of the call when a request enters it.
-pub(crate) struct Entered {
-    pub(crate) context: CallContext,
-    pub(crate) head: Arc<Head>,
-    /// The route that the outer layers have chosen for the request.
-    pub(crate) route: Route,
 }
 
 /// In the extensions of a response whose body did not end in time: no layer waits for it again.
@@ -178,20 +170,15 @@ impl Call {
 impl CallContext {
     /// Adds a layer to the call of a request. The outermost layer makes the state of the call.
     pub(crate) fn enter(
-        parts: &mut request::Parts,
+        parts: &request::Parts,
         limits: Limits,
         replay_limit: u64,
         now: impl FnOnce() -> Instant,
-    ) -> Entered {
+    ) -> (Self, Entered) {
         let context = Self::of(&parts.extensions);
-        let (head, route) = context
-            .state
-            .enter(context.parent, parts, limits, replay_limit, now);
-        Entered {
-            context,
-            head,
-            route,
-        }
+        let state = &context.state;
+        let entered = state.enter(context.parent, parts, limits, replay_limit, now);
+        (context, entered)
     }
 
     /// Starts the time of the call, if the request carries one and no layer has started it.

@@ -40,11 +40,21 @@ struct Shared {
     head: Weak<Head>,
 }
 
+/// What a layer learns of the call when a request enters it.
+pub(crate) struct Entered {
+    pub(crate) head: Arc<Head>,
+    /// The route that the outer layers have chosen for the request.
+    pub(crate) route: Route,
+    pub(crate) replay_limit: u64,
+}
+
 /// The log entry to which an outcome belongs.
 pub(crate) struct Recorded {
     pub(crate) entry: SendId,
     /// Whether this layer sent the request, so that no inner layer has counted the outcome.
     pub(crate) is_new: bool,
+    /// The most that any layer that has seen the request keeps of its body.
+    pub(crate) replay_limit: u64,
 }
 
 // === impl CallState ===
@@ -75,7 +85,7 @@ impl CallState {
         limits: Limits,
         replay_limit: u64,
         now: impl FnOnce() -> Instant,
-    ) -> (Arc<Head>, Route) {
+    ) -> Entered {
         let mut shared = self.lock();
         let kept = shared.head.upgrade().filter(|kept| kept.is_of(parts));
         let head = kept.unwrap_or_else(|| {
@@ -93,7 +103,11 @@ impl CallState {
                 ..Route::default()
             },
         };
-        (head, route)
+        Entered {
+            head,
+            route,
+            replay_limit: shared.replay_limit,
+        }
     }
 
     /// Starts the time of the call, unless a layer has already started it.
@@ -103,11 +117,6 @@ impl CallState {
 
     pub(crate) fn is_without_fallback(&self) -> bool {
         self.lock().without_fallback
-    }
-
-    /// The largest body that is kept, in bytes: the most that any layer of the stack has set.
-    pub(crate) fn replay_limit(&self) -> u64 {
-        self.lock().replay_limit
     }
 
     /// What is left until the deadline, if there is one, or why no further send is allowed.
@@ -184,8 +193,11 @@ impl CallState {
 impl CallState {
     pub(super) fn attempts(&self) -> Vec<Attempt> {
         let shared = self.lock();
-        let entries = shared.log.entries();
-        entries.map(|send| send.attempt.clone()).collect()
+        let entries = shared.log.entries().map(|send| send.attempt.clone());
+        let numbered = (1..).zip(entries);
+        numbered
+            .map(|(number, attempt)| Attempt { number, ..attempt })
+            .collect()
     }
 
     /// Adds a request that is about to go out by this route, under the outer layer's send `parent`.
@@ -193,9 +205,12 @@ impl CallState {
         self.lock().log.open(parent, route)
     }
 
-    /// Records that the inner service has the request. It is in the trail from now on.
-    pub(crate) fn mark_sent(&self, send: SendId) {
-        self.lock().log.mark_sent(send);
+    /// Records that the inner service has the request. It is in the trail from now on. Returns the most
+    /// that any layer that has seen the request keeps of its body.
+    pub(crate) fn mark_sent(&self, send: SendId) -> u64 {
+        let mut shared = self.lock();
+        shared.log.mark_sent(send);
+        shared.replay_limit
     }
 
     /// Records the outcome of a send. `brought` is the entry that the response names, if it names one.
@@ -209,9 +224,13 @@ impl CallState {
         now: impl FnOnce() -> Instant,
     ) -> Recorded {
         let mut shared = self.lock();
+        let replay_limit = shared.replay_limit;
         if let Some(entry) = shared.log.entry_of(send, brought).filter(|it| *it != send) {
-            let is_new = false;
-            return Recorded { entry, is_new };
+            return Recorded {
+                entry,
+                is_new: false,
+                replay_limit,
+            };
         }
         // It is this layer's own, or the inner layers have sent nothing.
         shared.log.complete(send, |attempt| {
@@ -223,6 +242,7 @@ impl CallState {
         Recorded {
             entry: send,
             is_new: shared.log.get(send).is_some_and(|it| it.attempt.sent),
+            replay_limit,
         }
     }
 
@@ -279,8 +299,7 @@ impl CallState {
 
     /// Reads an entry. `read` must not use the call, because the lock is held.
     pub(crate) fn of_entry<T>(&self, entry: SendId, read: impl FnOnce(&Attempt) -> T) -> Option<T> {
-        let shared = self.lock();
-        shared.log.get(entry).map(|send| read(&send.attempt))
+        self.lock().log.numbered(entry).map(read)
     }
 
     /// Reads all entries of a send. `read` must not use the call, because the lock is held.

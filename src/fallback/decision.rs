@@ -25,8 +25,8 @@ use crate::{
     jitter::Share,
     rejection::{Reason, Rejection},
     request::Model,
-    retry::{Decision, MAX_WAITS, Outcome, Prepare, RequestView, Strategy},
-    trail::{Action, Attempt, StopReason},
+    retry::{Config, Decision, MAX_WAITS, Outcome, Prepare, RequestView, Settings, Strategy},
+    trail::{Action, Attempt, LayerKind, StopReason},
 };
 use choice::{Choice, Pick};
 
@@ -50,6 +50,19 @@ pub(crate) struct FallbackStrategy<P> {
     seat: Option<Seat>,
     /// How much later than a hint's end it goes out, and since when it waits.
     jitter: Option<(Share, Instant)>,
+}
+
+impl<P> Config for FallbackLayer<P> {
+    const LAYER: LayerKind = LayerKind::Fallback;
+    type Strategy = FallbackStrategy<P>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        FallbackStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
+    }
 }
 
 impl<P> FallbackStrategy<P> {

@@ -3,25 +3,21 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{
-    AsError, Fallback, IfError, NoErrors, ResponseHead, Target, decision::FallbackStrategy,
-    memory::Memory,
-};
+use super::{AsError, Fallback, IfError, NoErrors, ResponseHead, Target, memory::Memory};
 use crate::{
     allowance,
     rejection::Reason,
-    retry::{Config, RetryOn, Settings, setters},
-    trail::LayerKind,
+    retry::{RetryOn, Settings, setters},
 };
 
-/// Asks another model, or elsewhere; see the [module page](super).
+/// Sends a rejected request to another model or another origin; see the [module page](super).
 ///
 /// | setting | default |
 /// |---|---|
 /// | [`on`](Self::on) | rate limited, quota exhausted, overloaded |
 /// | [`cooldown`](Self::cooldown) | 1 s, doubling to 60 s |
 /// | [`replay_limit`](Self::replay_limit) | 2 MiB |
-/// | deadline, sends, other statuses, errors | none |
+/// | deadline, sends, other responses, errors | none |
 ///
 /// ```
 /// use tower_429::fallback::{FallbackLayer, Target};
@@ -48,7 +44,7 @@ pub struct FallbackLayer<P = NoErrors> {
 // === impl FallbackLayer ===
 
 impl FallbackLayer {
-    /// A layer that turns to these targets, in this order; one that is there twice counts once.
+    /// Returns a layer that falls back to these targets, in this order. A repeated target counts once.
     pub fn new<T: Into<Target>>(targets: impl IntoIterator<Item = T>) -> Self {
         let mut distinct: Vec<Target> = Vec::new();
         for target in targets.into_iter().map(Into::into) {
@@ -72,14 +68,14 @@ impl FallbackLayer {
 }
 
 impl<P> FallbackLayer<P> {
-    /// The reasons for which the next target is asked, in place of the default ones.
+    /// Sets the reasons after which the layer sends to the next target, in place of the default ones.
     #[must_use]
     pub fn on(mut self, reasons: impl IntoIterator<Item = Reason>) -> Self {
         self.retry_on.reasons = reasons.into_iter().collect();
         self
     }
 
-    /// Asks the next target on these statuses too. A request that ended in one may have been processed.
+    /// Also sends to the next target after these statuses. Such a request may have been processed.
     #[must_use]
     pub fn on_status(self, status: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
         self.retry_if(move |response| status(response.status))
@@ -98,9 +94,10 @@ impl<P> FallbackLayer<P> {
         self
     }
 
-    /// Asks the next target on these errors of the inner service too. Such a request may have been processed.
+    /// Also sends to the next target after these errors of the inner service. Such a request may have been
+    /// processed.
     ///
-    /// The log and the [trail](crate::trail::Attempt::error) then say what the error was.
+    /// The log and the [trail](crate::trail::Attempt::error) then describe the error.
     pub fn on_error<F, E, K>(self, error: F) -> FallbackLayer<IfError<F, E>>
     where
         F: Fn(&E) -> bool,
@@ -116,25 +113,27 @@ impl<P> FallbackLayer<P> {
         }
     }
 
-    /// Sets the longest cooldown of a limited target where the provider does not say how long; 60 s
-    /// unless set.
+    /// Sets the longest cooldown of a limited target if the provider gives no hint; 60 s unless set.
     ///
     /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
-    /// are sent after its end are refused, and begins again at 1 s after a success. A `cooldown` of
-    /// less than 1 s shortens the first one too; less than 500 ms counts as 500 ms. An exhausted quota
-    /// and a limit by the day are checked again after an hour, whatever is set here.
+    /// are sent after its end are rejected, and starts again at 1 s after a success. A `cooldown` below
+    /// 1 s shortens the first one too; a value below 500 ms counts as 500 ms. The layer probes an exhausted
+    /// quota and a limit by the day after an hour, whatever is set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.longest_guess = cooldown;
         self
     }
 
-    /// Lets a call that finds every target limited wait for the first that frees, in place of asking it
-    /// anyway, until `max_wait` is over, which begins when the call first looks for a target.
+    /// Lets a call that finds every target limited wait for the first that frees, until `max_wait` has
+    /// passed.
+    ///
+    /// `max_wait` begins when the call first looks for a target. A call that does not wait, or not any
+    /// longer, is sent anyway, to the target that frees first.
     ///
     /// A call does not wait if the quota of every target is spent, because time alone does not end that.
-    /// It waits at most 16 times after it was refused, and after each wait it is sent at most once to
-    /// each target.
+    /// It waits at most 16 times after a rejection, and after each wait it is sent at most once to each
+    /// target.
     #[must_use]
     pub fn wait_when_exhausted(mut self, max_wait: Duration) -> Self {
         self.max_wait = Some(max_wait);
@@ -149,18 +148,5 @@ impl<S, P: Clone> Layer<S> for FallbackLayer<P> {
 
     fn layer(&self, inner: S) -> Self::Service {
         Fallback::new(inner, self.clone())
-    }
-}
-
-impl<P> Config for FallbackLayer<P> {
-    const LAYER: LayerKind = LayerKind::Fallback;
-    type Strategy = FallbackStrategy<P>;
-
-    fn strategy(config: Arc<Self>) -> Self::Strategy {
-        FallbackStrategy::new(config)
-    }
-
-    fn settings(&self) -> Settings {
-        self.settings
     }
 }

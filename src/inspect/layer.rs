@@ -3,7 +3,7 @@ use std::time::Duration;
 use tower::Layer;
 
 use super::{Inspect, settings::InspectSettings};
-use crate::rejection::Provider;
+use crate::rejection::{MAX_BODY_BYTES, Provider};
 
 /// Parses the bodies of errors for the other layers; see the [module page](super).
 ///
@@ -25,7 +25,7 @@ impl InspectLayer {
     pub const fn new() -> Self {
         Self {
             settings: InspectSettings {
-                limit: 64 * 1024,
+                limit: MAX_BODY_BYTES,
                 max_wait: Duration::from_secs(1),
                 first_event: None,
                 provider: None,
@@ -40,8 +40,8 @@ impl InspectLayer {
         self
     }
 
-    /// Sets the longest wait for an error body. In a call with a [deadline](crate::Call::deadline) the wait is at
-    /// most half of the time left.
+    /// Sets the longest wait for an error body. In a call with a [deadline](crate::Call::deadline) the wait is
+    /// at most half of the time left.
     #[must_use]
     pub const fn max_wait(mut self, max_wait: Duration) -> Self {
         self.settings.max_wait = max_wait;
@@ -52,8 +52,8 @@ impl InspectLayer {
     /// `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of the time left.
     ///
     /// The layer reads `text/event-stream` (without comments and pings), Amazon's event stream, and JSON that
-    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON of
-    /// MiniMax and Baidu to its end, because their errors may stand behind other keys.
+    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON
+    /// of MiniMax and Baidu to its end, because their errors may stand behind other keys.
     ///
     /// ```
     /// use std::time::Duration;

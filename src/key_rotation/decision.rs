@@ -26,8 +26,8 @@ use crate::{
     clock::after,
     rejection::Rejection,
     request::Model,
-    retry::{Decision, Outcome, Prepare, RequestView, Strategy},
-    trail::StopReason,
+    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
 
@@ -56,6 +56,19 @@ enum Stage {
     Refused(KeyPool),
 }
 
+impl<X> Config for KeyRotationLayer<X> {
+    const LAYER: LayerKind = LayerKind::KeyRotation;
+    type Strategy = KeyRotationStrategy<X>;
+
+    fn strategy(config: Arc<Self>) -> Self::Strategy {
+        KeyRotationStrategy::new(config)
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings
+    }
+}
+
 impl<X> KeyRotationStrategy<X> {
     pub(super) fn new(policy: Arc<KeyRotationLayer<X>>) -> Self {
         Self {
@@ -80,7 +93,7 @@ impl<X> KeyRotationStrategy<X> {
     where
         X: WhenExhausted<R>,
     {
-        let max_wait = self.policy.when_exhausted.max_wait()?;
+        let max_wait = self.policy.max_wait?;
         let end = *self.max_wait.get_or_insert(after(now, max_wait));
         let left = call.left(now).ok()?;
         Some(left.map_or(end, |left| end.min(now + left)))

@@ -3,14 +3,13 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderValue, Response, StatusCode, header};
 use tower::Layer;
 
-use super::{KeyPool, KeyRotation, decision::KeyRotationStrategy};
+use super::{KeyPool, KeyRotation};
 use crate::{
     rejection::Rejection,
-    retry::{Config, Settings, setters},
-    trail::LayerKind,
+    retry::{Settings, setters},
 };
 
-/// Puts keys on requests, and asks again with another one; see the [module page](super).
+/// Puts keys on requests, and sends again with another key; see the [module page](super).
 ///
 /// ```
 /// use tower_429::key_rotation::{KeyPool, KeyRotationLayer};
@@ -27,43 +26,28 @@ use crate::{
 pub struct KeyRotationLayer<X = SendAnyway> {
     pub(super) pools: Arc<[KeyPool]>,
     pub(super) when_exhausted: X,
+    pub(super) max_wait: Option<Duration>,
     pub(super) settings: Settings,
 }
 
-/// What happens to a call that finds every key cooling.
+/// What happens to a call that finds every key on cooldown and does not wait, or not any longer.
 pub trait WhenExhausted<R>: sealed::Sealed<R> {
     #[doc(hidden)]
     fn answer(&self, rejection: Rejection) -> Option<Response<R>>;
-
-    /// How long to wait for a key; `None` for not at all.
-    #[doc(hidden)]
-    fn max_wait(&self) -> Option<Duration> {
-        None
-    }
 }
 
-/// The request is sent with the key that frees first: the default.
+/// The request is sent with the key whose cooldown ends first: the default.
 ///
-/// The answer is the provider's own, and a limit that ended early is noticed.
+/// The response is the provider's own, and the layer notices a limit that ended early.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SendAnyway;
 
-/// The call is answered at once with a 429 that says when the first key frees, if the provider has
-/// said so.
+/// The caller gets a 429 that says when the first cooldown ends, if the provider has said so.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Reject;
 
-/// The call waits for a key, first come first served, and goes on as `X` says when its max_wait ends
-/// or does not reach to when the first key frees.
-#[derive(Clone, Copy, Debug)]
-pub struct Queue<X = SendAnyway> {
-    max_wait: Duration,
-    then: X,
-}
-
 mod sealed {
     pub trait Sealed<R> {}
-    impl<R, X: Sealed<R>> Sealed<R> for super::Queue<X> {}
     impl<R> Sealed<R> for super::SendAnyway {}
     impl<R: Default> Sealed<R> for super::Reject {}
 }
@@ -71,18 +55,19 @@ mod sealed {
 // === impl KeyRotationLayer ===
 
 impl KeyRotationLayer {
-    /// A layer with the keys of one pool, that tries anyway when all of them cool.
+    /// Returns a layer with one pool. While every key is on cooldown, it sends requests anyway.
     pub fn new(pool: KeyPool) -> Self {
         Self {
             pools: [pool].into(),
             when_exhausted: SendAnyway,
+            max_wait: None,
             settings: Settings::default(),
         }
     }
 }
 
 impl<X> KeyRotationLayer<X> {
-    /// Adds a pool. A pool for a named origin goes before one that serves the first that comes.
+    /// Adds a pool. A pool for named origins takes precedence over one that binds to the first origin.
     #[must_use]
     pub fn pool(mut self, pool: KeyPool) -> Self {
         let pools = self.pools.iter().cloned().chain([pool]);
@@ -91,35 +76,41 @@ impl<X> KeyRotationLayer<X> {
         self
     }
 
-    /// Answers a call that finds every key cooling with a 429 of its own and sends nothing.
+    /// Returns a 429 of the layer's own to a call that finds every key on cooldown, and sends nothing.
     ///
-    /// It has an empty body and a [`Rejection`] in its extensions. If the provider has said when the first
-    /// key frees, the rejection has the exact time and the header `retry-after` has it in seconds. If that
-    /// is a guess of the pool, both are absent, and a [`BackoffLayer`](crate::BackoffLayer) outside uses
-    /// its own delays. A retry after such a delay is sent with a key that cools by a guess, one request
-    /// for each key at a time.
+    /// By default, such a call is sent with the key whose cooldown ends first. Either way the call waits
+    /// before, if [`wait_when_exhausted`](Self::wait_when_exhausted) lets it.
     ///
-    /// The type of the response body needs a [`Default`]. The body of hyper's client has
-    /// none, but the [`InspectedBody`](crate::inspect::InspectedBody) that
-    /// [`InspectLayer`](crate::InspectLayer) puts around it has one.
+    /// The response has an empty body and a [`Rejection`] in its extensions. If the provider has said when
+    /// the first cooldown ends, the rejection has the exact time and the header `retry-after` has it in
+    /// seconds. If the time is a guess of the pool, both are absent, and a
+    /// [`BackoffLayer`](crate::BackoffLayer) outside uses its own delays. A retry after such a delay is sent
+    /// with a key whose cooldown is a guess, one request per key at a time.
+    ///
+    /// The type of the response body needs a [`Default`]. The body of hyper's client has none, but the
+    /// [`InspectedBody`](crate::inspect::InspectedBody) of [`InspectLayer`](crate::InspectLayer) has one.
     pub fn reject_when_exhausted(self) -> KeyRotationLayer<Reject> {
         KeyRotationLayer {
             pools: self.pools,
             when_exhausted: Reject,
+            max_wait: self.max_wait,
             settings: self.settings,
         }
     }
 
-    /// Lets a call that finds no key with room wait for one until `max_wait` is over, which begins when
-    /// the call first looks for a key.
+    /// Lets a call that finds no key with capacity wait for one, until `max_wait` has passed.
     ///
-    /// Who came first is served first, and as many are served as there is room for, by what the
-    /// provider says is left and by what its rejections have taught; so hardly any request is sent to be
-    /// refused. A call whose max_wait does not reach to when the first key frees does not wait, nor does
-    /// one if only keys are left that are rejected or whose quota is spent. A call waits at most 16 times
-    /// after it was refused, and after each wait it is sent at most once with each key. What
-    /// becomes of it, or of one whose max_wait has ended, was said before: it is tried anyway, or after
-    /// [`reject_when_exhausted`](KeyRotationLayer::reject_when_exhausted) answered without a send.
+    /// `max_wait` begins when the call first looks for a key. Calls are served first come first served, as
+    /// many at a time as there is capacity. The pool estimates the capacity from the provider's headers
+    /// and from past rejections, so hardly any request is sent only to be rejected.
+    ///
+    /// A call does not wait if `max_wait` ends before the first key frees, or if only keys are left that are
+    /// rejected or whose quota is spent. It waits at most 16 times after a rejection, and after each wait it
+    /// is sent at most once with each key.
+    ///
+    /// A call that does not wait, or not any longer, is sent anyway, or gets a 429 if
+    /// [`reject_when_exhausted`](Self::reject_when_exhausted) is set. The order of the two settings does not
+    /// matter.
     ///
     /// ```
     /// use std::time::Duration;
@@ -127,19 +118,14 @@ impl<X> KeyRotationLayer<X> {
     ///
     /// let pool = KeyPool::new(["sk-one", "sk-two"])?;
     /// let layer = KeyRotationLayer::new(pool)
-    ///     .reject_when_exhausted()
-    ///     .wait_when_exhausted(Duration::from_secs(20));
+    ///     .wait_when_exhausted(Duration::from_secs(20))
+    ///     .reject_when_exhausted();
     /// # Ok::<(), tower_429::key_rotation::PoolError>(())
     /// ```
-    pub fn wait_when_exhausted(self, max_wait: Duration) -> KeyRotationLayer<Queue<X>> {
-        KeyRotationLayer {
-            pools: self.pools,
-            when_exhausted: Queue {
-                max_wait,
-                then: self.when_exhausted,
-            },
-            settings: self.settings,
-        }
+    #[must_use]
+    pub fn wait_when_exhausted(mut self, max_wait: Duration) -> Self {
+        self.max_wait = Some(max_wait);
+        self
     }
 
     setters!(settings);
@@ -153,34 +139,11 @@ impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
     }
 }
 
-impl<X> Config for KeyRotationLayer<X> {
-    const LAYER: LayerKind = LayerKind::KeyRotation;
-    type Strategy = KeyRotationStrategy<X>;
-
-    fn strategy(config: Arc<Self>) -> Self::Strategy {
-        KeyRotationStrategy::new(config)
-    }
-
-    fn settings(&self) -> Settings {
-        self.settings
-    }
-}
-
 // === impl WhenExhausted ===
 
 impl<R> WhenExhausted<R> for SendAnyway {
     fn answer(&self, _: Rejection) -> Option<Response<R>> {
         None
-    }
-}
-
-impl<R, X: WhenExhausted<R>> WhenExhausted<R> for Queue<X> {
-    fn answer(&self, rejection: Rejection) -> Option<Response<R>> {
-        self.then.answer(rejection)
-    }
-
-    fn max_wait(&self) -> Option<Duration> {
-        Some(self.max_wait)
     }
 }
 

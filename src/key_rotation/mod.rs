@@ -95,7 +95,7 @@ mod pool;
 mod session;
 
 pub use key::Key;
-pub use layer::{KeyRotationLayer, Queue, Reject, SendAnyway, WhenExhausted};
+pub use layer::{KeyRotationLayer, Reject, SendAnyway, WhenExhausted};
 pub use pool::{KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
 pub use session::Session;
 

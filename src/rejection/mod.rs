@@ -1,7 +1,7 @@
-//! What a response says when it says "not now" or "not with this key".
+//! Classify a response that reports "not now" or "not with this key".
 //!
 //! Status, headers and error body of a response, or one event of a stream, become a [`Rejection`]:
-//! why, what was counted over which time, whose limit it is, and how long to wait. All of it is pure
+//! the reason, what the limit counts over which time, its owner, and how long to wait. Everything here is pure
 //! and works without any layer:
 //!
 //! ```
@@ -26,34 +26,34 @@
 //! | a head alone | [`Rejection::from_head`] |
 //! | a head and its error body | [`Rejection::from_parts`] |
 //! | an event of a stream that began as a success | [`Rejection::from_event`] |
-//! | the rate limits that any response tells of | [`buckets`] |
-//! | any of these, where the provider is known | [`Provider`] |
+//! | the rate limits in the headers of any response | [`buckets`] |
+//! | any of these, if the provider is known | [`Provider`] |
 //!
 //! # The rules
 //!
-//! 1. **The status is not the reason.** It is one sign among others; codes, types and sentences of the
-//!    body are the rest, and the weightiest sign wins: quota, key, size, overload, rate.
-//! 2. **The kind decides first, the delay second.** Gemini asks for 22 s when the day is gone, Azure
-//!    for 86 400 s when a minute is. [`time_helps`](Rejection::time_helps) knows the difference.
-//! 3. **The first positive delay holds**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
+//! 1. **The status is not the reason.** It is one signal among others: codes, types and sentences of the body
+//!    are the rest. The signal with the highest precedence wins: quota, key, size, overload, rate.
+//! 2. **The window decides first, the delay second.** Gemini sends 22 s when the day's quota is spent, Azure
+//!    86 400 s when a minute's is. [`time_helps`](Rejection::time_helps) separates the two.
+//! 3. **The first positive delay counts**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
 //!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`, `resets_in_seconds`, `resets_at`),
 //!    a sentence of the body ("try again in 6m0s"), the reset of an exhausted bucket, `RateLimit`, a reset
-//!    that names no limit.
-//!    Zero is told only if nothing is positive: Azure sends `retry-after-ms: 0` next to `retry-after: 1`.
-//! 4. **Never early.** Every delay is rounded up to the millisecond; of two in the same place the longer holds,
-//!    also where a proxy has joined them with commas. A `retry-after` that has only the whole seconds of a
-//!    delay in the body yields to that.
-//! 5. **What cannot be read is not said.** A negative, infinite, exponential or overlong value (more than
-//!    366 days) is no hint, and neither is a date without a zone. A body that is compressed, cut off, nested
-//!    deeper than 128 levels, longer than 64 KiB, or in none of the [forms](#what-the-fields-come-in) that
-//!    are read leaves what the head says.
+//!    that names no limit. Zero counts only if nothing is positive: Azure sends `retry-after-ms: 0` next to
+//!    `retry-after: 1`.
+//! 4. **Never early.** Every delay is rounded up to the millisecond. Of two in the same place the longer counts,
+//!    also if a proxy has joined them with commas. If a `retry-after` has only the whole seconds of a delay in
+//!    the body, the delay in the body counts.
+//! 5. **A value that cannot be read counts as not sent.** That is a negative, infinite, exponential or overlong
+//!    value (more than 366 days), and a date without a zone. A body that is compressed, cut off, nested
+//!    deeper than 128 levels, longer than 64 KiB, or in none of the [forms](#what-the-fields-come-in) below
+//!    is ignored, and only the head counts.
 //! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.
-//! 7. **Only a bucket that refused gives its reset.** It is exhausted if its `remaining` is 0, its status is
+//! 7. **Only a bucket that rejected gives its reset.** It is exhausted if its `remaining` is 0, its status is
 //!    `rejected`, or all of it is used. A `remaining` that is negative or cannot be read is unknown. If no
 //!    bucket is reported as exhausted, one that reports only a reset may be the one.
-//! 8. **A number means something at one provider.** A numeric code counts by the host, or by the shape
-//!    that it stands in: `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
-//! 9. **A plan's window is no rate that a call can wait for.** Five hours, a session, a week or a billing
+//! 8. **A numeric code belongs to a provider.** It counts by the host, or by the shape that it stands in:
+//!    `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
+//! 9. **A plan's window is longer than a call can wait.** Five hours, a session, a week or a billing
 //!    cycle are read from words, digits and codes, in English and Chinese.
 //!
 //! # Without a body
@@ -66,7 +66,7 @@
 //! | 413 | [`TooLarge`](Reason::TooLarge) | RFC 9110, section 15.5.14; Groq |
 //! | 498, 503, 529 | [`Overloaded`](Reason::Overloaded) | Groq flex capacity; RFC 9110, section 15.6.4; Anthropic |
 //!
-//! Everything else, a 403 among it, is no rejection by its status: only the body or `x-amzn-errortype` can tell.
+//! No other status is a rejection by itself, not even 403: only the body or `x-amzn-errortype` makes it one.
 //!
 //! # What providers send
 //!
@@ -75,17 +75,17 @@
 //!
 //! ## Rejections whose status misleads
 //!
-//! | provider | answer | is | source |
+//! | provider | response | meaning | source |
 //! |---|---|---|---|
-//! | OpenAI | 429, type `insufficient_quota` with any code or none; code `billing_hard_limit_reached` | quota of the account; of the project with `project_spend_limit_exceeded` | NextChat#3123, help.openai.com 6614457 |
+//! | OpenAI | 429, type `insufficient_quota` with any code or none; code `billing_hard_limit_reached` | quota of the account, or of the project with `project_spend_limit_exceeded` | NextChat#3123, help.openai.com 6614457 |
 //! | OpenAI, Groq | 429 or 413 `rate_limit_exceeded`, "Request too large" | too large | shell_gpt#653, ha-groq#27 |
-//! | OpenAI | 429 `slow_down`, formerly 503 | rate, of which a key is no cure | developersdigest.tech, 2026 |
+//! | OpenAI | 429 `slow_down`, formerly 503 | rate; another key does not help | developersdigest.tech, 2026 |
 //! | Azure | 429 `no_capacity` | overload | learn.microsoft.com |
-//! | Azure | 429, "token rate limit", `retry-after: 86400` | rate per minute, whatever the delay says | azure-sdk-for-java#42696 |
+//! | Azure | 429, "token rate limit", `retry-after: 86400` | rate per minute, even with such a delay | azure-sdk-for-java#42696 |
 //! | Azure API Management | 403 "Out of call volume quota. Quota will be replenished in 00:30:02." | quota of the key | learn.microsoft.com |
-//! | Anthropic | 400 "Your credit balance is too low", "reached your specified API usage limits" | quota; of the workspace where it says so | claude-code#66314, #2127 |
-//! | Anthropic | 429 "This request would exceed your account's rate limit" | rate of the account; with its number ("rate limit of 30,000") of a model | claude-code#41956, #59993 |
-//! | Anthropic | 429 "Extra usage is required for long context requests." | too large: neither time nor a key remedies it | claude-code#50784 |
+//! | Anthropic | 400 "Your credit balance is too low", "reached your specified API usage limits" | quota, of the workspace if it is named | claude-code#66314, #2127 |
+//! | Anthropic | 429 "This request would exceed your account's rate limit" | rate of the account, or with its number ("rate limit of 30,000") of a model | claude-code#41956, #59993 |
+//! | Anthropic | 429 "Extra usage is required for long context requests." | too large: neither time nor a key helps | claude-code#50784 |
 //! | Anthropic | 429 without `retry-after`, `enforced_spend_limit_reached` | quota, with a date in [`available_at`](Rejection::available_at) | platform.claude.com api/errors, 2026 |
 //! | Anthropic, Groq | 400 "This organization has been disabled.", `organization_restricted` | key rejected | claude-code#19028 |
 //! | Anthropic | its OpenAI endpoint: 429, type and code swapped | rate | OpenManus#746, 2025 |
@@ -94,32 +94,32 @@
 //! | Bedrock, OpenAI, LiteLLM, Anthropic | 401 or 403, "You don't have access to the model", `team_model_access_denied`, 403 `model_not_found` | key rejected, for this model | AWS, platform.openai.com, docs.litellm.ai |
 //! | Gemini | 429, `quotaId` with `PerDay`, `retryDelay` of seconds or hours | rate per day | gemini-cli, 2025 to 2026 |
 //! | Gemini | 429, "exceeded your current quota", the sentence of OpenAI's billing | rate, by its `quotaId` | Roo-Code#3883, 2025 |
-//! | Gemini | 429, `quotaValue` or `limit:` 0 | quota: not in this plan, another model is | continue#9570 |
+//! | Gemini | 429, `quotaValue` or `limit:` 0 | quota: this plan contains only other models | continue#9570 |
 //! | Gemini, xAI | 400 `API_KEY_INVALID`, "Incorrect API key provided" | key rejected | continue#10530, #11412 |
-//! | Gemini Code Assist | 429, reason `MODEL_CAPACITY_EXHAUSTED`; `QUOTA_EXHAUSTED`, `INSUFFICIENT_G1_CREDITS_BALANCE` | overload; quota, of which a key is no cure | gemini-cli, gcli2api#416 |
-//! | Vertex | 429 "Resource exhausted. Please try again later." | rate of a pool that all share: a key is no cure | gemini-cli#14831 |
+//! | Gemini Code Assist | 429, reason `MODEL_CAPACITY_EXHAUSTED`; `QUOTA_EXHAUSTED`, `INSUFFICIENT_G1_CREDITS_BALANCE` | overload; quota; another key does not help | gemini-cli, gcli2api#416 |
+//! | Vertex | 429 "Resource exhausted. Please try again later." | rate of a pool that all projects share; another key does not help | gemini-cli#14831 |
 //! | Bedrock | 429 `ModelNotReadyException`; 400 `ServiceQuotaExceededException` | overload; quota | AWS API reference |
 //! | AWS | 503 `SlowDown`, `RequestLimitExceeded`, `Throttling` | rate | AWS SDK retry behavior |
 //! | Bedrock | 429 "Too many tokens per day" | rate per day | agent-book#29 |
 //! | Mistral | 429 or 503, code `3505`, "Service tier capacity exceeded" | overload | continue#6185 |
-//! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not in this plan | client-ts#169 |
+//! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not part of this plan | client-ts#169 |
 //! | DeepSeek | 429, code `invalid_request_error`, "concurrency limit of 25 based on your remaining balance" | rate, concurrency | api-docs.deepseek.com, jobfetcher#42 |
-//! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day, of which a key is no cure | OpenRouterTeam/docs limits.mdx, 2026 |
+//! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day; another key does not help | OpenRouterTeam/docs limits.mdx, 2026 |
 //! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
-//! | OpenRouter | 402 `openrouter_in_flight_budget` | quota that time remedies | errors-and-debugging.mdx, 2026 |
+//! | OpenRouter | 402 `openrouter_in_flight_budget` | quota; time helps | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
 //! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
 //! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
 //! | xAI | 429 (until early 2026) or 403, "used all available credits", with the code of a rate limit | quota | continue#10373, koan#2412 |
 //! | Cohere | 429 "1000 API calls / month" | quota | developer-experience#175 |
-//! | Perplexity | 401 | key rejected; documented for empty credits too | docs.perplexity.ai |
+//! | Perplexity | 401 | key rejected; also documented for empty credits | docs.perplexity.ai |
 //! | Cerebras | 429 `queue_exceeded` | overload | grammar-nazi-bot#954 |
 //! | Cloudflare | 429, code 3040; 3036 or 4006 | overload; neurons per day | developers.cloudflare.com, OmniRoute#6980 |
 //! | GitHub Models, until 2026-07-30 | 429 `RateLimitReached`, "50 per 86400s exceeded for UserByModelByDay" | rate per day | freecode, measured |
 //! | LiteLLM | 400 until 2026, 429 since, `budget_exceeded` | quota of the key | litellm#37000 |
-//! | LiteLLM | `budget_exceeded`, "exceeded budget for model=", "Exceeded budget for deployment" | quota of that model: another serves; of a deployment, for all keys | docs.litellm.ai, litellm#14144 |
-//! | Codex | 429 `usage_limit_reached` | rate of the plan; the delay or the full window of `x-codex-*` shows over which time | codex2api#9 |
+//! | LiteLLM | `budget_exceeded`, "exceeded budget for model=", "Exceeded budget for deployment" | quota of that model: another model helps; of a deployment, for all keys | docs.litellm.ai, litellm#14144 |
+//! | Codex | 429 `usage_limit_reached` | rate of the plan; the delay or the full window of `x-codex-*` shows its window | codex2api#9 |
 //! | Copilot | 429 "You've hit your session rate limit", `user_weekly_rate_limited` | rate of the plan | copilot-cli#2696 |
 //! | DashScope | 429 `insufficient_quota`, "exceeded your current quota" with a link to `error-code#token-limit`; `Throttling.AllocationQuota` | rate, tokens per minute unless the message names another | oh-my-pi#8476, opencode#23722, help.aliyun.com |
 //! | DashScope | 429 `limit_requests`, `Throttling.RateQuota`, `Throttling.BurstRate` | rate, requests per minute | help.aliyun.com model-studio rate-limit |
@@ -136,8 +136,8 @@
 //!
 //! ## Errors inside a success
 //!
-//! An answer that began with a 200 may still be a rejection. Read are ([`Rejection::from_event`],
-//! [`InspectLayer::first_event`](crate::InspectLayer::first_event)):
+//! A response with a 200 may still be a rejection. [`Rejection::from_event`] and
+//! [`InspectLayer::first_event`](crate::InspectLayer::first_event) read:
 //!
 //! | provider | form | source |
 //! |---|---|---|
@@ -146,7 +146,7 @@
 //! | OpenAI Chat, Azure | `data: {"error":{"type":"tokens","code":"rate_limit_exceeded",..}}`, `no_capacity` | codex#88, learn.microsoft.com |
 //! | OpenRouter | a chunk with `error` after `: OPENROUTER PROCESSING`; JSON `{"error":{"code":502,..}}` | errors-and-debugging.mdx, 2026 |
 //! | Bedrock | a message with `:exception-type: throttlingException` | AWS API reference |
-//! | DeepSeek | `: keep-alive` or empty lines before what it says, for ten minutes at most | api-docs.deepseek.com |
+//! | DeepSeek | `: keep-alive` or empty lines before the event, for at most ten minutes | api-docs.deepseek.com |
 //! | Gemini | `data: {"error":{..}}`, or `[{"error":{..}}]` | gemini-cli |
 //! | DashScope | `event:error`, `:HTTP_STATUS/429`, `{"code":"Throttling..","message":".."}` | opencode#23722 |
 //! | MiniMax | `base_resp.status_code` 1002 (requests), 1008 (balance), 1039 (tokens), 2056 (plan); 0 is none | platform.minimax.io errorcode, GoModel#640 |
@@ -157,10 +157,10 @@
 //! | form | source |
 //! |---|---|
 //! | JSON, in any nesting; behind a byte order mark, before NULs | proxies |
-//! | JSON in GBK, Big5 or Latin-1: codes, numbers and ASCII are read, other letters are not; UTF-16 is not read | proxies |
+//! | JSON in GBK, Big5 or Latin-1: codes, numbers and ASCII are read, other letters and UTF-16 are not | proxies |
 //! | one event as the body of an error: `event: error`, `data: {..}`; DashScope with `:HTTP_STATUS/429` | help.aliyun.com, DashScope API reference |
 //! | XML of AWS: `<ErrorResponse><Error><Code>Throttling</Code>`, `<Error>`, `<Response><Errors>`; mostly under 400 | AWS, query protocol; botocore's list of throttling codes |
-//! | JSON in a message, as it is or as Python's `b'..'` (LiteLLM), or in `upstreamResponse`, `metadata.raw` | litellm#14736, claude-relay-service#746 |
+//! | JSON in a message, plain or as Python's `b'..'` (LiteLLM), or in `upstreamResponse`, `metadata.raw` | litellm#14736, claude-relay-service#746 |
 //!
 //! ## Where the delay is
 //!
@@ -175,49 +175,49 @@
 //! | Groq | `retry-after`, whole seconds or `7.66`; the message | console.groq.com, eliza#4040 |
 //! | OpenRouter | `retry-after`, `x-ratelimit-reset` in headers or in `error.metadata.headers` | limits.mdx, 2026 |
 //! | Together | `x-ratelimit-reset` | docs.together.ai |
-//! | OpenAI Codex | `resets_in_seconds`, `resets_at`; `x-codex-{primary,secondary}-reset-after-seconds` of the window that is used up | codex2api#9, 2026 |
+//! | OpenAI Codex | `resets_in_seconds`, `resets_at`; `x-codex-{primary,secondary}-reset-after-seconds` of the exhausted window | codex2api#9, 2026 |
 //! | Replicate | `retry_after` beside the message | nodetool#5196, 2026 |
 //! | Volcengine, MiniMax | the message ("reset at 2026-08-03 23:59:59 +0800 CST", "resets at 2026-05-15T15:00:00Z") | MiniMax-M2.7#36, 2026 |
-//! | claude-relay-service | the fields of the upstream's answer in `upstreamResponse` | claude-relay-service#746, 2025 |
+//! | claude-relay-service | the fields of the upstream's response in `upstreamResponse` | claude-relay-service#746, 2025 |
 //! | Cerebras, GitHub Models | `retry-after` | inference-docs.cerebras.ai |
 //! | LiteLLM | the message ("Limit resets at: 2026-05-31 10:04:41 UTC", "Try again in 60 seconds"); `llm_provider-retry-after` | litellm#14736, #37754 |
 //! | Hugging Face, IETF draft | `RateLimit` | huggingface.co/docs/hub, draft of 2025-09 |
-//! | Mistral | nowhere; its minute is that of the wall clock | cline#9085 |
-//! | NVIDIA | nowhere; a minute | free-claude-code#690 |
+//! | Mistral | nowhere; its window is the minute of the wall clock | cline#9085 |
+//! | NVIDIA | nowhere; its window is a minute | free-claude-code#690 |
 //! | Bedrock, DeepSeek, xAI, Cohere, Perplexity | nowhere | |
 //!
 //! ## Buckets, on successes too
 //!
 //! | provider | headers | windows | reset | source |
 //! |---|---|---|---|---|
-//! | OpenAI | `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, since 2026-06 `-project-tokens` | minute; a low day limit hides behind `requests` | `6m0s` until *full* | developers.openai.com |
+//! | OpenAI | `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, since 2026-06 `-project-tokens` | minute; `requests` may be a low limit per day | `6m0s` until *full* | developers.openai.com |
 //! | Azure, GitHub Models | the same, and `x-ratelimit-renewalperiod-*` | that period | `12`, seconds | openai-dotnet#838 |
 //! | Groq | the same as OpenAI | **requests per day**, tokens per minute | `2m59.56s` until *full* | console.groq.com |
 //! | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-*` | minute | `2025-06-02T15:15:48Z` | platform.claude.com |
-//! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; over all of them `-unified-{status,reset,representative-claim}`; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
-//! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as told | seconds; epoch seconds | openai/codex |
+//! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; `-unified-{status,reset,representative-claim}` over all of them; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
+//! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as named | seconds; epoch seconds | openai/codex |
 //! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, not on streams | minute of the wall clock | none | client-ts#169 |
 //! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on rejections | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
 //! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds | docs.together.ai |
 //! | OpenRouter | `x-ratelimit-*`, on rejections only | minute or day | epoch milliseconds | limits.mdx, 2026 |
 //! | Fireworks | `x-ratelimit-{limit,remaining}-requests`, `x-ratelimit-limit-tokens-{prompt,generated}` | minute | none | docs.fireworks.ai |
 //! | Cohere | `x-trial-endpoint-call-*` | minute | none | clients |
-//! | LiteLLM | `x-ratelimit-*` of the virtual key; those of the provider behind it have `llm_provider-` in front and are not read | minute | none | docs.litellm.ai |
-//! | DigitalOcean, GitHub's API | `x-ratelimit-*` | not said | epoch seconds | clients |
+//! | LiteLLM | `x-ratelimit-*` of the virtual key; those of the upstream begin with `llm_provider-` and are not read | minute | none | docs.litellm.ai |
+//! | DigitalOcean, GitHub's API | `x-ratelimit-*` | unknown | epoch seconds | clients |
 //! | Hugging Face, IETF draft | `RateLimit`, `RateLimit-Policy` | `w` | `t`, seconds | huggingface.co/docs/hub, draft of 2025-09 |
-//! | older IETF drafts | `RateLimit-{Limit,Remaining,Reset}` | not said | seconds | drafts 00 to 06 |
+//! | older IETF drafts | `RateLimit-{Limit,Remaining,Reset}` | unknown | seconds | drafts 00 to 06 |
 //!
 //! DeepSeek, Gemini, NVIDIA and OpenRouter's successes have none. The same name means three things:
-//! `x-ratelimit-reset-requests` is a minute's at OpenAI, whole seconds at Azure and the day's at Groq;
+//! `x-ratelimit-reset-requests` is a minute's at OpenAI, whole seconds at Azure and the day's at Groq.
 //! `x-ratelimit-reset` is seconds at Together, epoch milliseconds at OpenRouter and epoch seconds
-//! elsewhere. The value tells its own form; what is counted over which time, only the [`Provider`] can tell.
+//! elsewhere. The value shows its own form, but only the [`Provider`] shows the window.
 //!
 //! # What it costs
 //!
-//! The lowest medians of four runs on two cores of a busy server, November 2026: the head of a
+//! These are the lowest medians of four runs on two cores of a busy server, November 2026: the head of a
 //! success 9 ns; buckets of twelve headers without any 130 ns and no allocation; six bucket headers of
 //! OpenAI 0.7 µs; the head of a 429 5.3 µs; a 429 with a body of 2 KiB 32 µs, a fifth of it for the
-//! JSON. To repeat: `cargo bench --bench rejection`.
+//! JSON. `cargo bench --bench rejection` repeats them.
 
 mod bucket;
 mod classify;
@@ -230,6 +230,7 @@ mod tables;
 mod types;
 
 pub(crate) use self::parse::{
+    framing::MAX_BODY_BYTES,
     retry_after::date,
     sse::{SseEvent, SseParser},
 };

@@ -5,12 +5,8 @@ use std::time::SystemTime;
 use http::{HeaderMap, StatusCode, response};
 
 use super::{
-    classify::{self, Evidence},
-    parse::{
-        error_body::{self, ErrorBody},
-        event, retry_after,
-        sse::SseEvent,
-    },
+    classify::{classify, trust},
+    parse::{error_body::ErrorBody, error_json, event, retry_after, sse::SseEvent},
     provider::Provider,
     types::Rejection,
 };
@@ -85,7 +81,7 @@ impl Rejection {
         }
         let provider = Provider::guess(host, headers);
         let body = ErrorBody::default();
-        Evidence::new(provider, Some(status.as_u16()), headers, body, now).classify()
+        classify(provider, Some(status.as_u16()), headers, body, now)
     }
 }
 
@@ -119,25 +115,25 @@ impl Provider {
         let status = Some(head.status.as_u16()).filter(|status| *status >= 400);
         let read = || match head.status.is_success() {
             true => event::read(None, None, body, clock),
-            false => error_body::read(body, classify::trust(status), clock),
+            false => error_json::read(body, trust(status), clock),
         };
         let body = is_plain.then(read).flatten();
         if status.is_none() && body.is_none() {
             return None;
         }
-        Evidence::new(self, status, headers, body.unwrap_or_default(), clock).classify()
+        classify(self, status, headers, body.unwrap_or_default(), clock)
     }
 
     /// As [`Rejection::from_event`], if the provider is known.
     pub fn event(self, name: Option<&str>, data: &[u8], now: SystemTime) -> Option<Rejection> {
         let body = event::read(name, None, data, now)?;
-        Evidence::new(self, None, &HeaderMap::new(), body, now).classify()
+        classify(self, None, &HeaderMap::new(), body, now)
     }
 
     /// As [`event`](Self::event), for an event that may have a status of its own.
     pub(crate) fn first_event(self, event: &SseEvent, now: SystemTime) -> Option<Rejection> {
         let body = event::read(event.name.as_deref(), event.status, &event.data, now)?;
-        Evidence::new(self, None, &HeaderMap::new(), body, now).classify()
+        classify(self, None, &HeaderMap::new(), body, now)
     }
 }
 

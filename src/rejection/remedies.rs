@@ -32,7 +32,7 @@ impl Rejection {
                 Some(_) => false,
                 None => self.retry_after.is_none_or(|wait| wait <= SOON),
             },
-            Reason::Overloaded => true,
+            Reason::Overloaded | Reason::Custom => true,
             Reason::QuotaExhausted | Reason::KeyRejected | Reason::TooLarge => false,
         };
         self.remedies.time.unwrap_or(by_reason)
@@ -53,7 +53,7 @@ impl Rejection {
                 Some(Scope::Model | Scope::Platform | Scope::Request)
             ),
             Reason::QuotaExhausted | Reason::KeyRejected => true,
-            Reason::Overloaded | Reason::TooLarge => false,
+            Reason::Overloaded | Reason::TooLarge | Reason::Custom => false,
         };
         self.remedies.key.unwrap_or(by_reason)
     }
@@ -73,6 +73,7 @@ impl Rejection {
         let by_reason = match self.reason {
             Reason::RateLimited => self.scope != Some(Scope::Platform),
             Reason::Overloaded | Reason::TooLarge => true,
+            Reason::Custom => false,
             Reason::QuotaExhausted | Reason::KeyRejected => is_of_one_model,
         };
         self.remedies.model.unwrap_or(by_reason)

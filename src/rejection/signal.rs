@@ -142,7 +142,9 @@ impl Signal {
             }
             Reason::KeyRejected => (400..=403).contains(&status),
             Reason::TooLarge => matches!(status, 403 | 413 | 429),
+            Reason::Custom => false,
             Reason::Overloaded => matches!(status, 429 | 498 | 500..),
+            Reason::Custom => false,
         }
     }
 }
@@ -154,6 +156,7 @@ fn precedence(reason: Reason) -> u8 {
         Reason::TooLarge => 3,
         Reason::Overloaded => 2,
         Reason::RateLimited => 1,
+        Reason::Custom => 0,
     }
 }
 

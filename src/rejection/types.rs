@@ -63,6 +63,48 @@ pub enum Reason {
     KeyRejected,
     /// This request is too large for the limit; neither time nor a key helps.
     TooLarge,
+    /// A condition of your own. The crate itself never reads it from a response.
+    ///
+    /// A service inside the layers puts a [`Rejection`](super::Rejection) with this reason into the extensions
+    /// of a response, whatever its status. No layer acts on it unless
+    /// [`BackoffLayer::on`](crate::BackoffLayer::on) or [`FallbackLayer::on`](crate::FallbackLayer::on) names
+    /// it, or, for key rotation, unless [`Remedies::key`](super::Remedies::key) is `Some(true)`.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, time::Duration};
+    /// use http::{Request, Response};
+    /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, rejection::{Reason, Rejection}, trail::Trail};
+    ///
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let sent = std::cell::Cell::new(0);
+    /// let provider = service_fn(|_: Request<String>| {
+    /// #   sent.set(sent.get() + 1);
+    ///     let body = if sent.get() == 1 { "not yet" } else { "done" };
+    ///     async move { Ok::<_, Infallible>(Response::new(body.to_owned())) }
+    /// });
+    /// let client = ServiceBuilder::new()
+    ///     .layer(BackoffLayer::new().on([Reason::RateLimited, Reason::Overloaded, Reason::Custom]))
+    ///     .map_response(|mut response: Response<String>| {
+    ///         if response.body() == "not yet" {
+    ///             let mut rejection = Rejection::new(Reason::Custom);
+    ///             rejection.retry_after = Some(Duration::from_secs(5));
+    ///             response.extensions_mut().insert(rejection);
+    ///         }
+    ///         response
+    ///     })
+    ///     .service(provider);
+    ///
+    /// let request = Request::get("https://api.example/v1/batches/1").body(String::new())?;
+    /// let response = client.oneshot(request).await?;
+    /// assert_eq!(response.body(), "done");
+    /// let trail = response.extensions().get::<Trail>().ok_or("no trail")?;
+    /// assert!(trail.waited() >= Duration::from_secs(5));
+    /// # Ok(())
+    /// # }
+    /// ```
+    Custom,
 }
 
 /// What a limit counts.

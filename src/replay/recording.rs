@@ -18,19 +18,19 @@ use super::{
 
 pub(crate) struct Recording<B: Body> {
     storage: Storage<B>,
+    /// The body of the first send. It holds its cursor from the start, because the buffer may overflow before
+    /// the reader is used.
+    first: Option<ReplayBody<B>>,
+    limit: u64,
     /// Ends the request, and with it the rejected attempts; `None` if an outer layer's recording does.
     ending: Option<Ending>,
 }
 
 enum Storage<B: Body> {
     Memory(Bytes),
-    Shared {
-        buffer: Arc<SharedBuffer<B>>,
-        /// Holds its cursor from the start, because the buffer may overflow before the reader is used.
-        first: Option<Reader<B>>,
-    },
-    /// Too large to keep: the body, until it is sent.
-    Once(Option<ReplayBody<B>>),
+    Shared(Arc<SharedBuffer<B>>),
+    /// Dropped, because the layer does not send it again.
+    Ended,
 }
 
 // === impl Recording ===
@@ -42,42 +42,58 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// The outermost layer that records the request while it streams sets `ending`.
     pub(crate) fn new(body: ReplayBody<B>, limit: u64, ending: &mut Option<Ending>) -> Self {
         let is_outermost = ending.is_none();
-        let storage = match body.content {
-            Content::Memory(bytes) if bytes.len() as u64 <= limit => Storage::Memory(bytes),
-            Content::Fresh(fresh) if fresh.size_hint().lower() <= limit => {
-                Storage::record(fresh, limit, ending)
-            }
-            Content::Shared(reader) => Storage::shared(reader, limit),
-            content => Storage::Once(Some(ReplayBody { content })),
+        let content = match body.content {
+            Content::Fresh(body) => record(body, ending),
+            content => content,
         };
-        let ending = ending.clone().filter(|_| is_outermost);
-        Self { storage, ending }
+        let storage = match &content {
+            Content::Shared(reader) => Storage::Shared(reader.start_recording(limit)),
+            Content::Memory(bytes) => Storage::Memory(bytes.clone()),
+            Content::Fresh(_) => Storage::Ended,
+        };
+        Self {
+            storage,
+            first: Some(ReplayBody { content }),
+            limit,
+            ending: ending.clone().filter(|_| is_outermost),
+        }
+    }
+
+    /// Keeps a body of up to `limit` bytes, if that is more than before.
+    pub(crate) fn raise_limit(&mut self, limit: u64) {
+        self.limit = self.limit.max(limit);
+        if let Storage::Shared(buffer) = &self.storage {
+            buffer.raise_limit(limit);
+        }
     }
 
     /// Returns the body for another send, or `None` if it cannot be sent again.
     pub(crate) fn reader(&mut self) -> Option<ReplayBody<B>> {
-        match &mut self.storage {
-            Storage::Memory(bytes) => Some(bytes.clone().into()),
-            Storage::Shared { buffer, first } => {
-                let content = Content::Shared(first.take().or_else(|| buffer.reader())?);
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        match &self.storage {
+            Storage::Memory(bytes) => self.in_memory().then(|| bytes.clone().into()),
+            Storage::Shared(buffer) => {
+                let content = Content::Shared(buffer.reader()?);
                 Some(ReplayBody { content })
             }
-            Storage::Once(body) => body.take(),
+            Storage::Ended => None,
         }
     }
 
     /// Returns why the body cannot be sent again; `None` if it can.
     pub(crate) fn not_replayable(&self) -> Option<NotReplayable> {
         match &self.storage {
-            Storage::Memory(_) => None,
-            Storage::Shared { buffer, .. } => buffer.not_replayable(),
-            Storage::Once(_) => Some(NotReplayable::TooLarge),
+            Storage::Memory(_) if self.in_memory() => None,
+            Storage::Shared(buffer) => buffer.not_replayable(),
+            Storage::Memory(_) | Storage::Ended => Some(NotReplayable::TooLarge),
         }
     }
 
     /// Whether [`poll_whole`](Self::poll_whole) does not wait for the caller.
     pub(crate) fn in_memory(&self) -> bool {
-        matches!(self.storage, Storage::Memory(_))
+        matches!(&self.storage, Storage::Memory(bytes) if bytes.len() as u64 <= self.limit)
     }
 
     /// Reads the body to its end and returns it.
@@ -85,9 +101,9 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
     /// Returns `None` if the body cannot be kept, or if it has trailers, which a changed body would lose.
     pub(crate) fn poll_whole(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match &self.storage {
-            Storage::Memory(bytes) => Poll::Ready(Some(bytes.clone())),
-            Storage::Shared { buffer, .. } => buffer.poll_whole(cx),
-            Storage::Once(_) => Poll::Ready(None),
+            Storage::Memory(bytes) => Poll::Ready(self.in_memory().then(|| bytes.clone())),
+            Storage::Shared(buffer) => buffer.poll_whole(cx),
+            Storage::Ended => Poll::Ready(None),
         }
     }
 }
@@ -98,8 +114,8 @@ impl<B: Body> Recording<B> {
         if let Some(ending) = self.ending.take() {
             ending.end();
         }
-        let storage = mem::replace(&mut self.storage, Storage::Once(None));
-        if let Storage::Shared { buffer, .. } = storage {
+        self.first = None;
+        if let Storage::Shared(buffer) = mem::replace(&mut self.storage, Storage::Ended) {
             buffer.stop_recording();
         }
     }
@@ -111,35 +127,23 @@ impl<B: Body> Drop for Recording<B> {
     }
 }
 
-// === impl Storage ===
-
-impl<B: Body<Data = Bytes> + Unpin> Storage<B> {
-    /// Polls `body` once, with a waker that wakes no task, because a body in memory is ready at once.
-    fn record(body: B, limit: u64, ending: &mut Option<Ending>) -> Self {
-        let mut source = SourceState::Open(body);
-        let mut cx = Context::from_waker(Waker::noop());
-        let first = match source.poll_frame(&mut cx) {
-            Poll::Ready(frame) => frame,
-            Poll::Pending => None,
-        };
-        let only = match &first {
-            Some(frame) => frame.data_ref().cloned(),
-            None => Some(Bytes::new()),
-        };
-        match only.filter(|only| source.is_read() && only.len() as u64 <= limit) {
-            Some(only) => Self::Memory(only),
-            None => {
-                let ending = ending.get_or_insert_default().clone();
-                Self::shared(Reader::new(source, first.as_ref(), ending), limit)
-            }
-        }
-    }
-
-    /// Shares the buffer of `reader`, which keeps its cursor and its lead.
-    fn shared(reader: Reader<B>, limit: u64) -> Self {
-        Self::Shared {
-            buffer: reader.start_recording(limit),
-            first: Some(reader),
+/// Polls `body` once, with a waker that wakes no task, because a body in memory is ready at once.
+fn record<B: Body<Data = Bytes> + Unpin>(body: B, ending: &mut Option<Ending>) -> Content<B> {
+    let mut source = SourceState::Open(body);
+    let mut cx = Context::from_waker(Waker::noop());
+    let first = match source.poll_frame(&mut cx) {
+        Poll::Ready(frame) => frame,
+        Poll::Pending => None,
+    };
+    let only = match &first {
+        Some(frame) => frame.data_ref().cloned(),
+        None => Some(Bytes::new()),
+    };
+    match only.filter(|_| source.is_read()) {
+        Some(only) => Content::Memory(only),
+        None => {
+            let ending = ending.get_or_insert_default().clone();
+            Content::Shared(Reader::new(source, first.as_ref(), ending))
         }
     }
 }

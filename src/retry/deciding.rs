@@ -12,8 +12,7 @@ use tower::Service;
 use super::{
     drain::Drain,
     future::{Answer, ResponseFuture, State, StateProj},
-    message::{put, read_buckets, read_rejection},
-    retry_on::ResponseHead,
+    message::{ResponseHead, put, read_buckets, read_rejection},
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
 use crate::{
@@ -23,7 +22,6 @@ use crate::{
     telemetry,
 };
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -48,7 +46,11 @@ where
         let response = result.as_ref().ok();
         let trail = response.and_then(|response| response.extensions().get::<Trail>());
         let buckets = || response.map(|response| read_buckets(response.headers(), host));
-        let Recorded { entry, is_new } = call.record(
+        let Recorded {
+            entry,
+            is_new,
+            replay_limit,
+        } = call.record(
             send,
             trail.and_then(|trail| trail.entry_in(call)),
             response.map(Response::status),
@@ -56,6 +58,8 @@ where
             || buckets().unwrap_or_default(),
             clock::now,
         );
+        // An inner layer may have got the request only after the inner service was called.
+        this.request.recording.raise_limit(replay_limit);
         if is_new {
             telemetry::record_outcome(call, entry, host);
         }

@@ -16,6 +16,7 @@ use tower::Service;
 
 use super::{
     drain::Drain,
+    settings::Settings,
     strategy::{Config, RequestView, Strategy},
 };
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
 
 pin_project! {
     /// The future of [`Retry`](super::Retry).
-    #[allow(private_bounds)]
     pub struct ResponseFuture<S, B, R, C>
     where
         S: Service<Request<B>>,
@@ -123,7 +123,6 @@ pub(super) struct Answer<R, E> {
 
 // === impl ResponseFuture ===
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>>,
@@ -132,41 +131,45 @@ where
 {
     /// `inner` must be ready.
     pub(super) fn new(inner: S, request: Request<B>, config: Arc<C>) -> Self {
-        let (mut parts, body) = request.into_parts();
-        let settings = config.settings();
-        let entered = CallContext::enter(
-            &mut parts,
-            settings.limits,
-            settings.replay_limit,
-            clock::now,
-        );
-        let CallContext {
-            state: call,
-            parent,
-            mut ending,
-        } = entered.context;
-        let mut recording = Recording::new(body.into_replay(), call.replay_limit(), &mut ending);
+        let (parts, body) = request.into_parts();
+        let Settings {
+            limits,
+            replay_limit,
+        } = config.settings();
+        let (context, entered) = CallContext::enter(&parts, limits, replay_limit, clock::now);
+        let mut ending = context.ending;
+        let mut recording = Recording::new(body.into_replay(), entered.replay_limit, &mut ending);
+        // A copy of no extensions costs nothing, and a copy of one as much as a copy of all headers.
+        let is_inner = parts.extensions.get::<CallContext>().is_some();
+        let extensions = match parts.extensions.len() - usize::from(is_inner) {
+            0 => Extensions::new(),
+            _ => parts.extensions.clone(),
+        };
+        let is_outermost = context.parent.is_none();
         Self {
             inner,
             readiness: Readiness::Ready,
             strategy: C::strategy(config),
             next: recording.reader(),
-            parent,
+            parent: context.parent,
             ending,
-            recorder: parent.is_none().then(|| CallRecorder::open(&entered.head)),
+            recorder: is_outermost.then(|| CallRecorder::open(&entered.head)),
             waiting: None,
             entry: None,
             rerouted_host: None,
             request: RequestView {
                 head: entered.head,
-                extensions: callers_extensions(&parts.extensions),
+                extensions,
                 recording,
-                call,
+                call: context.state,
                 route: entered.route,
                 now: LazyNow::default(),
                 is_ready: true,
             },
-            state: State::preparing(Some(parts)),
+            state: State::Preparing {
+                first: Some(parts),
+                timer: None,
+            },
         }
     }
 }
@@ -201,7 +204,6 @@ where
     }
 }
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -249,7 +251,8 @@ where
                             call.record_error(entry, error);
                         }
                     }));
-                    this.state.set(State::preparing(None));
+                    let (first, timer) = (None, None);
+                    this.state.set(State::Preparing { first, timer });
                     None
                 }
                 // Polled again after completion.
@@ -270,23 +273,5 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
-    }
-}
-
-/// What the caller put into the extensions. A copy of none costs nothing, and a copy of one allocates as
-/// much as a copy of all headers.
-fn callers_extensions(extensions: &Extensions) -> Extensions {
-    let ours = usize::from(extensions.get::<CallContext>().is_some());
-    match extensions.len() - ours {
-        0 => Extensions::new(),
-        _ => extensions.clone(),
-    }
-}
-
-// === impl State ===
-
-impl<F, R, E> State<F, R, E> {
-    pub(super) fn preparing(first: Option<request::Parts>) -> Self {
-        Self::Preparing { first, timer: None }
     }
 }

@@ -1,7 +1,7 @@
 //! What the layers read from responses, and what they change in requests.
 
 use http::{
-    Extensions, HeaderMap, Response,
+    Extensions, HeaderMap, Response, StatusCode,
     header::{self, Entry},
 };
 
@@ -9,6 +9,31 @@ use crate::{
     clock,
     rejection::{self, Bucket, Provider, Rejection},
 };
+
+/// A response without its body, as a predicate reads it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ResponseHead<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The extensions, such as a [`Rejection`](crate::rejection::Rejection) or what an inner service put
+    /// there.
+    pub extensions: &'a Extensions,
+}
+
+// === impl ResponseHead ===
+
+impl<'a> ResponseHead<'a> {
+    pub(super) fn of<R>(response: &'a Response<R>) -> Self {
+        Self {
+            status: response.status(),
+            headers: response.headers(),
+            extensions: response.extensions(),
+        }
+    }
+}
 
 /// As [`Extensions::insert`], but without an allocation if the value replaces another.
 pub(super) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions, value: T) {

@@ -4,6 +4,8 @@
 //! Each layer sends, classifies the outcome, decides, and may send again. The layers differ only in what
 //! they decide, so their service is one type with the layer as its configuration.
 
+#![allow(private_bounds)] // The traits are private, because only the layers of this crate implement them.
+
 mod deciding;
 mod drain;
 mod future;
@@ -25,8 +27,9 @@ use tower::Service;
 
 use crate::replay::RequestBody;
 pub use future::ResponseFuture;
+pub use message::ResponseHead;
 pub(crate) use retry_on::RetryOn;
-pub use retry_on::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
+pub use retry_on::{AsError, IfError, NoErrors, RetryOnError};
 pub(crate) use settings::{Settings, setters};
 pub(crate) use strategy::{Config, Decision, Outcome, Prepare, RequestView, Strategy};
 

@@ -24,7 +24,6 @@ use crate::{
     telemetry,
 };
 
-#[allow(private_bounds)]
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -111,7 +110,9 @@ where
     fn respond(self: Pin<&mut Self>, why: StopReason, mut response: Response<R>) -> Response<R> {
         let mut this = self.project();
         this.state.set(State::Done);
-        finish_wait::<C, _>(this.waiting, this.request);
+        if let Some(since) = this.waiting.take() {
+            finish_wait::<C, _>(since, this.request);
+        }
         let (call, layer) = (&this.request.call, C::LAYER);
         let rejection = response.extensions().get::<Rejection>();
         let route = this.request.route.clone();
@@ -129,7 +130,9 @@ where
     fn send(self: Pin<&mut Self>) {
         let mut this = self.project();
         let request = this.request;
-        finish_wait::<C, _>(this.waiting, request);
+        if let Some(since) = this.waiting.take() {
+            finish_wait::<C, _>(since, request);
+        }
         let first = match this.state.as_mut().project() {
             StateProj::Preparing { first, .. } => first.take(),
             _ => None,
@@ -154,23 +157,23 @@ where
             ending: this.ending.clone(),
         };
         put(&mut parts.extensions, context);
-        let is_rerouted = !request.head.is_for_authority_of(&parts.uri);
+        let is_rerouted = request.head.uri.authority() != parts.uri.authority();
         *this.rerouted_host = is_rerouted
             .then(|| Some(Origin::of(&parts.uri)?.host().into()))
             .flatten();
         let message = Request::from_parts(parts, B::from_replay(body));
         *this.readiness = Readiness::Unpolled;
         let future = this.inner.call(message);
-        request.call.mark_sent(send);
+        // The inner layers have the request now, and the client has not read its body yet.
+        let replay_limit = request.call.mark_sent(send);
+        request.recording.raise_limit(replay_limit);
         this.state.set(State::Calling { future, send });
     }
 }
 
-/// Records the wait before a send, if there was one.
-fn finish_wait<C: Config, B: Body>(waiting: &mut Option<Instant>, request: &RequestView<B>) {
-    if let Some(since) = waiting.take() {
-        let waited = clock::now().saturating_duration_since(since);
-        request.call.add_wait(waited);
-        telemetry::record_wait(C::LAYER, &request.head, waited);
-    }
+/// Records the wait before a send.
+fn finish_wait<C: Config, B: Body>(since: Instant, request: &RequestView<B>) {
+    let waited = clock::now().saturating_duration_since(since);
+    request.call.add_wait(waited);
+    telemetry::record_wait(C::LAYER, &request.head, waited);
 }

@@ -2,9 +2,7 @@
 
 use std::{error::Error, fmt, ops::Deref, sync::Arc};
 
-use http::{Extensions, HeaderMap, Response, StatusCode};
-
-use super::strategy::Outcome;
+use super::{message::ResponseHead, strategy::Outcome};
 use crate::rejection::Reason;
 
 /// The outcomes that a layer acts on: some reasons, and by opt-in other responses and errors.
@@ -16,19 +14,6 @@ pub(crate) struct RetryOn<P> {
 }
 
 type IfResponse = dyn Fn(ResponseHead<'_>) -> bool + Send + Sync;
-
-/// A response without its body, as a predicate reads it.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ResponseHead<'a> {
-    /// The status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The extensions, such as a [`Rejection`](crate::rejection::Rejection) or what an inner service put
-    /// there.
-    pub extensions: &'a Extensions,
-}
 
 /// The errors of the inner service that a layer acts on.
 pub trait RetryOnError<E>: sealed::Sealed<E> {
@@ -88,18 +73,6 @@ impl<E: Error + 'static> AsError<Itself> for E {
 impl<E: Deref<Target = dyn Error + Send + Sync>> AsError<InBox> for E {
     fn as_error(&self) -> &(dyn Error + 'static) {
         &**self
-    }
-}
-
-// === impl ResponseHead ===
-
-impl<'a> ResponseHead<'a> {
-    pub(super) fn of<R>(response: &'a Response<R>) -> Self {
-        Self {
-            status: response.status(),
-            headers: response.headers(),
-            extensions: response.extensions(),
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use http::{Extensions, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{retry_on::ResponseHead, settings::Settings};
+use super::{message::ResponseHead, settings::Settings};
 use crate::{
     call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
     clock::LazyNow,
@@ -138,14 +138,14 @@ pub(crate) enum Decision {
 // === impl RequestView ===
 
 impl<B: Body> RequestView<B> {
+    pub(crate) fn now(&self) -> Instant {
+        self.now.now()
+    }
+
     /// Begins a decision, which has a time of its own.
     pub(super) fn begin(&mut self, is_ready: bool) {
         self.now = LazyNow::default();
         self.is_ready = is_ready;
-    }
-
-    pub(crate) fn now(&self) -> Instant {
-        self.now.now()
     }
 }
 

@@ -133,6 +133,7 @@ fn message(attempt: &Attempt, layer: LayerKind, action: Option<Action>) -> Strin
         (Some(Reason::KeyRejected), _) => "key rejected",
         (Some(Reason::QuotaExhausted), _) => "credits spent",
         (Some(Reason::TooLarge), _) => "request too large",
+        (Some(Reason::Custom), _) => "rejected by a custom condition",
         // The caller may have told layers to act on other statuses and errors.
         (None, Some(status)) if status.is_success() => "answered",
         (None, _) => "failed",

@@ -132,5 +132,6 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::Overloaded => "overloaded",
         Reason::KeyRejected => "key_rejected",
         Reason::TooLarge => "too_large",
+        Reason::Custom => "custom",
     }
 }

@@ -315,3 +315,25 @@ async fn a_body_over_the_bound_is_sent_once_and_the_trail_says_why() {
         [(LayerKind::Backoff, StopReason::BodyTooLarge)]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn closures_on_status_and_head_may_capture_and_either_is_enough() {
+    let (status, header) = (502, String::from("x-try-again"));
+    let layer = BackoffLayer::new()
+        .on_status(move |it| it == status)
+        .retry_if(move |response| response.headers.contains_key(&header));
+    let again = || Answer::Response(200, vec![("x-try-again", "1".into())]);
+    let provider = Provider::script([refused_without_hint(502), again(), ok()]);
+    let response = call(&layer, &provider).await;
+    assert_eq!(
+        (response.status().as_u16(), provider.seen().len()),
+        (200, 3)
+    );
+
+    let provider = Provider::script([refused_without_hint(500), ok()]);
+    assert_eq!(call(&layer, &provider).await.status(), 500);
+}
+
+fn refused_without_hint(status: u16) -> Answer {
+    Answer::Response(status, Vec::new())
+}

@@ -3,7 +3,6 @@
 #![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
 
 mod backoff;
-mod builder;
 mod clients;
 mod concurrent;
 mod connections;

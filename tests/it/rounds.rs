@@ -11,9 +11,7 @@ use std::{
 use crate::script::*;
 use http::{HeaderValue, Request, Response};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_429::{
-    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Queue,
-};
+use tower_429::{BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer};
 
 fn backoff() -> BackoffLayer {
     BackoffLayer::new().jitter(0, Duration::ZERO)
@@ -127,7 +125,7 @@ async fn a_send_that_is_cut_off_between_two_layers_counts() {
 }
 
 /// A pool of one key, whose calls wait for it.
-fn waits(pool: &KeyPool) -> KeyRotationLayer<Queue> {
+fn waits(pool: &KeyPool) -> KeyRotationLayer {
     KeyRotationLayer::new(pool.clone()).wait_when_exhausted(secs(900))
 }
 

@@ -13,6 +13,7 @@ use tower_429::{
     BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer,
     fallback::Target,
     key_rotation::KeyState,
+    rejection::{Reason, Rejection},
     trail::{LayerKind, StopReason, Trail},
 };
 
@@ -114,11 +115,11 @@ async fn a_deadline_that_no_clock_reaches_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_outermost_layer_says_how_large_a_body_is_kept() {
-    for (outer, inner, sends) in [(1_000, 10, 2), (10, 1_000, 1)] {
+async fn largest_replay_limit_of_the_stack_holds() {
+    for (outer, inner, sends) in [(1_000, 10, 4), (10, 1_000, 4), (10, 10, 1)] {
         let provider = Provider::new(|_| limited(1));
         let service = ServiceBuilder::new()
-            .layer(FallbackLayer::new(["m"]).replay_limit(outer))
+            .layer(FallbackLayer::new(["lesser"]).replay_limit(outer))
             .layer(BackoffLayer::new().attempts(2).replay_limit(inner))
             .service(provider.clone());
         service.oneshot(chat("m")).await.unwrap();
@@ -487,4 +488,65 @@ async fn a_trail_reads_as_a_line_for_each_attempt() {
                     2. key-2, m: 429, key_rotation: returned, no key free; backoff: wait of 3.0 s\n\
                     3. key-1, m: 200";
     assert_eq!(trail, expected);
+}
+
+/// Puts a rejection of the caller's own into each response that is not a success.
+fn custom(key: Option<bool>) -> impl Fn(Response<String>) -> Response<String> + Clone {
+    move |mut response| {
+        if !response.status().is_success() {
+            let mut rejection = Rejection::new(Reason::Custom);
+            rejection.retry_after = Some(secs(5));
+            rejection.remedies.key = key;
+            response.extensions_mut().insert(rejection);
+        }
+        response
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn custom_reason_is_left_alone_unless_a_layer_is_set_to_act_on_it() {
+    let answers = || Provider::script([status(418), ok()]);
+    let custom_too = [Reason::RateLimited, Reason::Overloaded, Reason::Custom];
+    for (backoff, fallback, key, sends, waited) in [
+        (false, false, None, vec![("a", "m")], 0),
+        (true, false, None, vec![("a", "m"), ("a", "m")], 5),
+        (false, true, None, vec![("a", "m"), ("a", "lesser")], 0),
+        (false, false, Some(true), vec![("a", "m"), ("b", "m")], 0),
+    ] {
+        let pool = KeyPool::new(["a", "b"]).unwrap();
+        let mut waits = BackoffLayer::new().jitter(0, Duration::ZERO);
+        let mut targets = FallbackLayer::new(["lesser"]);
+        if backoff {
+            waits = waits.on(custom_too);
+        }
+        if fallback {
+            targets = targets.on(custom_too);
+        }
+        let provider = answers();
+        let service = ServiceBuilder::new()
+            .layer(waits)
+            .layer(targets)
+            .layer(KeyRotationLayer::new(pool.clone()))
+            .map_response(custom(key))
+            .service(provider.clone());
+        let start = Instant::now();
+        let response = service.clone().oneshot(chat("m")).await.unwrap();
+        let found: Vec<_> = provider
+            .seen()
+            .iter()
+            .map(|seen| (seen.key().to_owned(), seen.model()))
+            .collect();
+        let sends = sends
+            .iter()
+            .map(|(key, model)| (key.to_string(), model.to_string()));
+        assert_eq!(found, sends.collect::<Vec<_>>());
+        assert_eq!(start.elapsed().as_secs(), waited);
+        let acted = backoff || fallback || key.is_some();
+        assert_eq!(response.status(), if acted { 200 } else { 418 });
+        if key.is_none() {
+            let is_free =
+                |key: &KeyState| key.cooldown_until.is_none() && key.limited_models.is_empty();
+            assert!(pool.snapshot().iter().all(is_free), "no key is blamed");
+        }
+    }
 }

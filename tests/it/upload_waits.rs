@@ -293,6 +293,7 @@ async fn a_body_that_outgrows_the_bound_while_the_judgement_waits_ends_the_wait(
         }
     });
     let backoff = BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO);
+    let backoff = backoff.replay_limit(6);
     let service = FallbackLayer::new(["lesser"]).replay_limit(6);
     let service = service.layer(backoff.layer(server));
     let (feed, request) = upload();

@@ -89,7 +89,7 @@ impl<'a> BucketBuilder<'a> {
                 self.reset_is_duration |= value.ends_with('s');
             }
             HeaderPart::Period { seconds } => {
-                let period = decimal::hint(value, seconds * decimal::SECOND);
+                let period = decimal::hint(value, u64::from(seconds) * decimal::SECOND);
                 if let Some(window) = period.and_then(Window::covering) {
                     bucket.window = Some(window);
                     self.window_is_assumed = false;

@@ -40,8 +40,9 @@ const MAX_BUCKETS: usize = 32;
 /// # Ok::<(), http::header::InvalidHeaderValue>(())
 /// ```
 pub fn buckets(headers: &HeaderMap, provider: Provider, now: SystemTime) -> Vec<Bucket> {
-    let named = named(headers, provider, now).into_iter();
-    let mut buckets: Vec<_> = named.map(|reported| reported.bucket).collect();
+    let named = builders(headers, provider, now).into_iter();
+    let named = named.filter_map(|it| Some(it.finish(provider)?.bucket));
+    let mut buckets: Vec<_> = named.collect();
     if headers.contains_key("ratelimit") {
         buckets.append(&mut rate_limit::buckets(headers));
     }
@@ -54,6 +55,15 @@ pub(super) fn named(
     provider: Provider,
     now: SystemTime,
 ) -> Vec<ReportedBucket> {
+    let builders = builders(headers, provider, now).into_iter();
+    builders.filter_map(|it| it.finish(provider)).collect()
+}
+
+fn builders<'a>(
+    headers: &'a HeaderMap,
+    provider: Provider,
+    now: SystemTime,
+) -> Vec<BucketBuilder<'a>> {
     let mut builders: Vec<BucketBuilder<'_>> = Vec::new();
     let mut clock = None;
     for (name, value) in headers {
@@ -71,8 +81,7 @@ pub(super) fn named(
         }
     }
     unified::settle(&mut builders);
-    let builders = builders.into_iter();
-    builders.filter_map(|it| it.finish(provider)).collect()
+    builders
 }
 
 /// Returns the buckets of `RateLimit`.
@@ -95,10 +104,7 @@ impl Bucket {
 mod tests {
     use std::time::Duration;
 
-    use super::{
-        super::types::{Dimension, Window},
-        *,
-    };
+    use super::{super::types::Window, *};
 
     fn read(provider: Provider, pairs: &[(&'static str, &str)]) -> Vec<Bucket> {
         let mut headers = HeaderMap::new();

@@ -10,13 +10,13 @@ pub(super) enum HeaderPart {
     Reset,
     /// The window's length, and the seconds of its unit: seconds (Azure) or minutes (Codex).
     Period {
-        seconds: u64,
+        seconds: u8,
     },
     /// `allowed`, `allowed_warning` or `rejected` (Anthropic's subscriptions).
     Status,
     /// The used share of the limit, which is exhausted at this value.
     Used {
-        full: u64,
+        full: u8,
     },
     /// The window that binds: `five_hour`, `seven_day`, `seven_day_opus` (Anthropic's subscriptions).
     Claim,
@@ -49,35 +49,30 @@ pub(super) struct Family {
     pub(super) window: Option<Window>,
 }
 
-const fn family(
-    prefix: &'static str,
-    part_first: bool,
-    dimension: Dimension,
-    window: Option<Window>,
-) -> Family {
-    Family {
-        prefix,
-        part_first,
-        dimension,
-        window,
-    }
-}
-
 #[rustfmt::skip]
 static FAMILIES: &[Family] = &[
-    // OpenAI and all providers that use its names.
-    family("x-ratelimit-", true, Dimension::Requests, None),
-    // Azure in 2023.
-    family("x-rate-limit-", true, Dimension::Requests, None),
+    // OpenAI and all providers that use its names; Azure in 2023.
+    Family { prefix: "x-ratelimit-", part_first: true, dimension: Dimension::Requests, window: None },
+    Family { prefix: "x-rate-limit-", part_first: true, dimension: Dimension::Requests, window: None },
     // Together, whose windows are seconds.
-    family("x-tokenlimit-", true, Dimension::Tokens, Some(Window::Second)),
+    Family {
+        prefix: "x-tokenlimit-",
+        part_first: true,
+        dimension: Dimension::Tokens,
+        window: Some(Window::Second),
+    },
     // Cohere's trial keys.
-    family("x-trial-endpoint-call-", false, Dimension::Requests, Some(Window::Minute)),
-    family("anthropic-ratelimit-", false, Dimension::Requests, None),
+    Family {
+        prefix: "x-trial-endpoint-call-",
+        part_first: false,
+        dimension: Dimension::Requests,
+        window: Some(Window::Minute),
+    },
+    Family { prefix: "anthropic-ratelimit-", part_first: false, dimension: Dimension::Requests, window: None },
     // The plans of ChatGPT.
-    family("x-codex-", false, Dimension::Spend, None),
+    Family { prefix: "x-codex-", part_first: false, dimension: Dimension::Spend, window: None },
     // Drafts 00 to 06 of the IETF's field.
-    family("ratelimit-", true, Dimension::Requests, None),
+    Family { prefix: "ratelimit-", part_first: true, dimension: Dimension::Requests, window: None },
 ];
 
 /// What the subject of a name counts; a window may follow it (`tokens-minute`).
@@ -120,9 +115,11 @@ pub(super) struct HeaderSubject {
 /// Returns the family, part and subject of a header's name.
 pub(super) fn parts(name: &str) -> Option<(&'static Family, HeaderPart, &str)> {
     // Nearly every header of a success fails this check.
-    if !matches!(name.as_bytes().first(), Some(b'x' | b'a' | b'r')) {
-        return None;
-    }
+    let may_be_part = matches!(name.as_bytes().first(), Some(b'x' | b'a' | b'r'));
+    may_be_part.then(|| of_family(name))?
+}
+
+fn of_family(name: &str) -> Option<(&'static Family, HeaderPart, &str)> {
     let (family, rest) = FAMILIES
         .iter()
         .find_map(|family| Some((family, name.strip_prefix(family.prefix)?)))?;

@@ -5,15 +5,12 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use super::super::{
-    parse::{
-        error_body::{ErrorBody, Trust},
-        retry_after,
-    },
+    parse::{error_body::ErrorBody, error_json::Trust, retry_after},
     provider::Provider,
 };
 
 /// The head and the error body of a response, or an event in a stream, which has neither status nor headers.
-pub(crate) struct Evidence<'a> {
+pub(super) struct Evidence<'a> {
     pub(super) provider: Provider,
     /// An error in a success has no status.
     pub(super) status: Option<u16>,
@@ -28,7 +25,7 @@ pub(crate) struct Evidence<'a> {
 // === impl Evidence ===
 
 impl<'a> Evidence<'a> {
-    pub(crate) fn new(
+    pub(super) fn new(
         provider: Provider,
         status: Option<u16>,
         headers: &'a HeaderMap,

@@ -65,8 +65,10 @@ impl Evidence<'_> {
         if signal.dimension.is_some() || signal.window.is_some() {
             return;
         }
-        let mut codes = self.body.codes.iter();
-        let usual = codes.find_map(|code| provider_codes::usual_limit(code));
+        let usual = self
+            .body
+            .common_codes()
+            .find_map(provider_codes::usual_limit);
         let usual = usual.map(|dimension| (dimension, Window::Minute));
         if let Some((dimension, window)) = self.provider.only_limit().or(usual) {
             signal.complete(Some(dimension), Some(window));

@@ -8,33 +8,44 @@ mod plan;
 mod quotes;
 mod signals;
 
-use self::buckets::RejectionBuckets;
-pub(super) use self::evidence::{Evidence, trust};
-use super::{signal::Signal, types::Rejection};
+use std::time::SystemTime;
 
-// === impl Evidence ===
+use http::HeaderMap;
 
-impl Evidence<'_> {
-    /// Returns the rejection; `None` if nothing gives a reason.
-    pub(super) fn classify(&self) -> Option<Rejection> {
-        // OpenAI's 401 for an `openai-organization` that does not belong to the key (openai/codex#1000): the
-        // caller sent it, and it says nothing about the key.
-        if self.body.has_code("mismatched_organization") {
-            return None;
-        }
-        let mut signal = Signal::merge(&self.signals());
-        signal.reason?;
-        let buckets = RejectionBuckets::new(self);
-        self.name_limit(&mut signal, &buckets);
-        self.correct(&mut signal, &buckets);
-        let mut rejection = signal.rejection()?;
-        rejection.should_retry = match self.header("x-should-retry") {
-            Some("true") => Some(true),
-            Some("false") => Some(false),
-            _ => None,
-        };
-        rejection.retry_after = self.hint(&rejection, &buckets);
-        self.adjust(&mut rejection);
-        Some(rejection)
+pub(super) use self::evidence::trust;
+use self::{buckets::RejectionBuckets, evidence::Evidence};
+use super::{parse::error_body::ErrorBody, provider::Provider, signal::Signal, types::Rejection};
+
+/// Classifies a response, or an event in a stream, which has neither status nor headers; `None` if nothing
+/// gives a reason.
+pub(super) fn classify(
+    provider: Provider,
+    status: Option<u16>,
+    headers: &HeaderMap,
+    body: ErrorBody,
+    now: SystemTime,
+) -> Option<Rejection> {
+    // OpenAI's 401 for an `openai-organization` that does not belong to the key (openai/codex#1000): the
+    // caller sent it, and it says nothing about the key.
+    if body
+        .common_codes()
+        .any(|it| it == "mismatched_organization")
+    {
+        return None;
     }
+    let evidence = Evidence::new(provider, status, headers, body, now);
+    let mut signal = Signal::merge(&evidence.signals());
+    signal.reason?;
+    let buckets = RejectionBuckets::new(&evidence);
+    evidence.name_limit(&mut signal, &buckets);
+    evidence.correct(&mut signal, &buckets);
+    let mut rejection = signal.rejection()?;
+    rejection.should_retry = match evidence.header("x-should-retry") {
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        _ => None,
+    };
+    rejection.retry_after = evidence.hint(&rejection, &buckets);
+    evidence.adjust(&mut rejection);
+    Some(rejection)
 }

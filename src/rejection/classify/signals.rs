@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     super::{
-        parse::{
-            code::{self, BASE_RESP, ERROR_CODE},
-            error_body::Trust,
-        },
+        parse::{code, error_json::Trust},
         provider::Provider,
         signal::{NOTHING, Signal},
         tables::{codes, messages, provider_codes},
@@ -62,14 +59,15 @@ impl Evidence<'_> {
     fn code_signals(&self) -> Vec<Signal> {
         let by_header = CODE_HEADERS.iter().filter_map(|name| {
             let code = code::normal(self.header(name)?)?;
-            signal(self.provider, &code)
+            signal(self.provider, None, &code)
         });
         let mut signals: Vec<_> = by_header.collect();
         let provider = self.provider_of_codes();
         let codes = self.body.codes.iter();
-        signals.extend(codes.filter_map(|code| signal(provider, code)));
+        signals.extend(codes.filter_map(|(owner, code)| signal(provider, *owner, code)));
         // OpenAI reports a model that a project may not use as not found, but with 403.
-        if self.status == Some(403) && self.body.has_code("model_not_found") {
+        let mut codes = self.body.common_codes();
+        if self.status == Some(403) && codes.any(|code| code == "model_not_found") {
             signals.push(messages::MODEL_DENIED);
         }
         signals
@@ -106,16 +104,13 @@ impl Evidence<'_> {
     }
 }
 
-/// Returns what a code means that `provider` sent. A space of its own identifies its provider.
-fn signal(provider: Provider, code: &str) -> Option<Signal> {
-    match code.split_once('/') {
-        Some((BASE_RESP, code)) => return provider_codes::signal(Provider::MiniMax, code),
-        Some((ERROR_CODE, code)) => return provider_codes::signal(Provider::Baidu, code),
-        _ => {}
+/// Returns what a code means that `provider` sent. A code that its place identifies has no other meaning.
+fn signal(provider: Provider, owner: Option<Provider>, code: &str) -> Option<Signal> {
+    let common = || codes::signal(code).or_else(|| plan::limit_of_code(code));
+    match owner {
+        Some(owner) => provider_codes::signal(owner, code),
+        None => provider_codes::signal(provider, code).or_else(common),
     }
-    provider_codes::signal(provider, code)
-        .or_else(|| codes::signal(code))
-        .or_else(|| plan::limit_of_code(code))
 }
 
 fn of_status(status: u16) -> Option<Reason> {

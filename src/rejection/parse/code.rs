@@ -1,15 +1,5 @@
 //! The normal form of codes, types and names of errors.
 
-/// A place in a body whose codes are numbers of their own. Its name is put before them.
-pub(crate) type Space = &'static str;
-
-/// Elements of an `errors` list (Cloudflare).
-pub(super) const ERRORS: Space = "errors";
-/// MiniMax.
-pub(crate) const BASE_RESP: Space = "base_resp";
-/// Baidu, beside `error_msg`.
-pub(crate) const ERROR_CODE: Space = "error_code";
-
 /// Longer strings are not codes.
 const LONGEST: usize = 128;
 

@@ -8,7 +8,7 @@ use super::{
     timespan,
 };
 
-/// The longest unit of a delay; longer ones are windows.
+/// The longest unit of a delay; longer ones occur only in windows.
 const DAY: u64 = 24 * 3_600 * SECOND;
 
 /// The symbols of Go, the other names of a unit, and its nanoseconds. Go has no days.
@@ -25,7 +25,16 @@ const UNITS: &[(&[&str], &[&str], u64)] = &[
     (&["m"], &["min", "mins", "minute", "minutes"], 60 * SECOND),
     (&["h"], &["hr", "hrs", "hour", "hours"], 3_600 * SECOND),
     (&[], &["d", "day", "days"], DAY),
+    (&[], &["w", "wk", "week", "weeks"], 7 * DAY),
+    (&[], &["month", "months"], 31 * DAY),
 ];
+
+/// Returns the nanoseconds of a unit of a window, by any of its names.
+pub(super) fn unit(name: &str) -> Option<u64> {
+    let mut units = UNITS.iter().filter(|(.., unit)| *unit >= SECOND);
+    let (.., unit) = units.find(|(go, names, _)| go.contains(&name) || names.contains(&name))?;
+    Some(*unit)
+}
 
 /// Reads Go's form as a whole; `0` alone needs no unit, and there are no blanks, signs or days.
 pub(super) fn go(value: &str) -> Option<Duration> {
@@ -75,9 +84,9 @@ fn part(text: &str, is_go: bool) -> Option<(u128, &str)> {
     };
     let end = rest.find(|c: char| !c.is_alphabetic());
     let (name, rest) = rest.split_at(end.unwrap_or(rest.len()));
-    let (.., unit) = UNITS
-        .iter()
-        .find(|(symbols, names, _)| symbols.contains(&name) || (!is_go && names.contains(&name)))?;
+    let mut units = UNITS.iter().filter(|(.., unit)| *unit <= DAY);
+    let (.., unit) =
+        units.find(|(go, names, _)| go.contains(&name) || (!is_go && names.contains(&name)))?;
     // "2.12 days" is rounded to a quarter of an hour: a wait of that length could end early.
     if *unit == DAY && number.contains('.') {
         return None;

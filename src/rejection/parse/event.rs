@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use serde_json::{Map, Value};
 
 use super::{
-    code,
-    error_body::{self, ErrorBody, Trust},
+    error_body::ErrorBody,
+    error_json::{self, Trust},
     framing::{self, Framed},
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn read(
         event,
         status,
     };
-    Some(error_body::of_framed(framed, Trust::All, now))
+    Some(error_json::of_framed(framed, Trust::All, now))
 }
 
 fn is_error(value: &Value) -> bool {
@@ -50,9 +50,9 @@ fn is_error(value: &Value) -> bool {
 
 /// Whether MiniMax or Baidu mark it as an error; their successes have a zero there, or nothing.
 fn has_error_code(object: &Map<String, Value>) -> bool {
-    let base = object.get(code::BASE_RESP);
+    let base = object.get("base_resp");
     let code = match base.and_then(|base| base.get("status_code")) {
-        None if error_body::is_of_baidu(object) => object.get(code::ERROR_CODE),
+        None if error_json::is_of_baidu(object) => object.get("error_code"),
         code => code,
     };
     let number = |code: &Value| match code {

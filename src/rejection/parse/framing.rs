@@ -8,7 +8,7 @@ use super::{
 };
 
 /// A longer body is not read; the largest error seen is a few KiB.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The fields of an error, and what its event adds to them.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) fn json(body: &[u8]) -> Option<Value> {
 
 /// Returns a body of a credible length without the filler around its text.
 fn readable(body: &[u8]) -> Option<&[u8]> {
-    if body.len() > MAX_BYTES {
+    if body.len() > MAX_BODY_BYTES {
         return None;
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
@@ -123,7 +123,7 @@ mod tests {
     fn ascii_is_kept_of_every_encoding_that_contains_it() {
         let latin1 = b"{\"message\":\"d\xe9lai: \\\"20s\\\"\"}";
         assert_eq!(message(latin1).as_deref(), Some("d\u{fffd}lai: \"20s\""));
-        // The second byte of a pair is a backslash, a brace or a quotation mark of none.
+        // The second byte of a pair may look like a backslash or a brace.
         let gbk = b"{\"message\":\"\xd3\xe0\xb6\xee\x81\x5c\",\"code\":\"1113\"}";
         let value = error(gbk).unwrap().value;
         assert_eq!(value["code"], "1113");
@@ -136,7 +136,7 @@ mod tests {
     fn utf_16_and_cut_off_bodies_are_not_read() {
         let utf_16 = "\u{feff}{\"message\":\"no\"}".encode_utf16();
         let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();
-        let large = format!("{{\"message\":\"{}\"}}", "x".repeat(MAX_BYTES));
+        let large = format!("{{\"message\":\"{}\"}}", "x".repeat(MAX_BODY_BYTES));
         for body in [
             &utf_16[..],
             b"",

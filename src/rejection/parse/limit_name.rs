@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::super::types::{Dimension, Window};
+use super::{
+    super::types::{Dimension, Window},
+    duration,
+};
 
 /// What the name of a limit says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,17 +62,6 @@ static UNITS: &[(&[&str], &str, Window)] = &[
     (&["day"], "daily", Window::Day),
     (&["week"], "weekly", Window::Week),
     (&["month"], "monthly", Window::Month),
-];
-
-/// A unit behind a number, and its seconds.
-#[rustfmt::skip]
-static LENGTHS: &[(&[&str], u64)] = &[
-    (&["s", "sec", "second", "seconds"], 1),
-    (&["m", "min", "minute", "minutes"], 60),
-    (&["h", "hr", "hrs", "hour", "hours"], 3_600),
-    (&["d", "day", "days"], 86_400),
-    (&["w", "wk", "week", "weeks"], 7 * 86_400),
-    (&["month", "months"], 31 * 86_400),
 ];
 
 #[rustfmt::skip]
@@ -153,8 +145,8 @@ pub(crate) fn length_at(words: &[&str], at: usize) -> Option<(Duration, usize)> 
         "" => (*words.get(at + 1)?, at + 2),
         rest => (rest, at + 1),
     };
-    let (_, seconds) = LENGTHS.iter().find(|(names, _)| names.contains(&unit))?;
-    Some((Duration::from_secs(seconds.checked_mul(number)?), after))
+    let nanos = duration::unit(unit)?.checked_mul(number)?;
+    Some((Duration::from_nanos(nanos), after))
 }
 
 /// Returns lower-case words between single blanks, with a blank at both ends. `CamelCase` is split, as is

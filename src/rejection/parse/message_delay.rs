@@ -53,7 +53,8 @@ pub(crate) fn date(text: &str, now: SystemTime) -> Option<SystemTime> {
 
 /// Returns the text behind each of the `anchors` that begins a word.
 fn after<'a>(text: &'a str, anchors: &'static [&'static str]) -> impl Iterator<Item = &'a str> {
-    anchors.iter().flat_map(move |anchor| {
+    let anchors = anchors.iter().filter(|anchor| anchor.len() < text.len());
+    anchors.flat_map(move |anchor| {
         let places = text.match_indices(anchor);
         let places = places.filter(|(at, _)| !text[..*at].ends_with(char::is_alphanumeric));
         places.map(move |(at, _)| &text[at + anchor.len()..])

@@ -10,6 +10,7 @@ use super::{
 };
 
 /// The headers for this purpose and their unit, in order of precedence.
+#[rustfmt::skip]
 const FIELDS: [(HeaderName, u64); 6] = [
     // OpenAI and Azure; some Azure services add a prefix of their own.
     (HeaderName::from_static("retry-after-ms"), MILLISECOND),
@@ -18,10 +19,7 @@ const FIELDS: [(HeaderName, u64); 6] = [
     // GitHub Models, beside `retry-after`.
     (HeaderName::from_static("x-ratelimit-timeremaining"), SECOND),
     // LiteLLM, from the provider behind it.
-    (
-        HeaderName::from_static("llm_provider-retry-after-ms"),
-        MILLISECOND,
-    ),
+    (HeaderName::from_static("llm_provider-retry-after-ms"), MILLISECOND),
     (HeaderName::from_static("llm_provider-retry-after"), SECOND),
 ];
 

@@ -27,7 +27,7 @@ pub(super) fn fields(body: &[u8]) -> Option<Map<String, Value>> {
     let text = String::from_utf8_lossy(body);
     let mut fields = Map::new();
     let mut has_root = false;
-    // Of an element with only text, the text stands between its start tag and its end tag.
+    // The end tag of an element that holds only text is the next tag after its start tag.
     let mut tags = text.split('<').skip(1).peekable();
     while let Some(tag) = tags.next() {
         let Some((tag, value)) = tag.split_once('>') else {

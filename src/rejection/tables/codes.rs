@@ -47,7 +47,9 @@ static CODES: &[(Signal, &[&str])] = &[
     // Bedrock; more often than not a quota of one model.
     (QUOTA.of(Scope::Account).model_helps(true), &["servicequotaexceededexception"]),
     // OpenRouter: what the requests in flight have reserved is released when they end.
-    (QUOTA.of(Scope::Account).time_helps().model_helps(true), &["openrouter_in_flight_budget", "in_flight_budget"]),
+    (QUOTA.of(Scope::Account).time_helps().model_helps(true), &[
+        "openrouter_in_flight_budget", "in_flight_budget",
+    ]),
     // LiteLLM; the message names the owner of the budget.
     (QUOTA, &["budget_exceeded"]),
     // Plans, whose window is in the message, or only in the delay: Codex, MiniMax, Volcengine Ark.
@@ -60,11 +62,11 @@ static CODES: &[(Signal, &[&str])] = &[
         "expired_key",
         // Gemini, xAI, Fireworks
         "api_key_invalid", "api_key_expired", "unauthenticated", "unauthorized", "permission_denied",
-        // Bedrock, Cloudflare
+        // Bedrock
         "unrecognizedclientexception", "invalidclienttokenid", "invalidsignatureexception",
-        "expiredtokenexception", "errors/10000",
+        "expiredtokenexception",
     ]),
-    (KEY.of(Scope::Account), &["account_deactivated", "organization_restricted", "errors/3023"]),
+    (KEY.of(Scope::Account), &["account_deactivated", "organization_restricted"]),
     // A key that may not use one model may use another: Anthropic, Bedrock, Groq.
     (KEY.of(Scope::Key).model_helps(true), &[
         "permission_error", "forbidden", "accessdeniedexception", "permissions_error",
@@ -88,8 +90,8 @@ static CODES: &[(Signal, &[&str])] = &[
     (BUSY.of(Scope::Model), &[
         "overloaded", "engine_overloaded_error", "modelnotreadyexception", "no_capacity", "capacity_exceeded",
         "capacity_exhausted", "model_capacity_exhausted", "provider_overloaded", "provider_unavailable",
-        // Cerebras, Volcengine Ark, Cloudflare
-        "queue_exceeded", "serveroverloaded", "errors/3040",
+        // Cerebras, Volcengine Ark
+        "queue_exceeded", "serveroverloaded",
     ]),
     // The last is a problem type of the IETF draft (RFC 9457).
     (BUSY.of(Scope::Platform), &["overloaded_error", "server_is_overloaded", "temporary_reduced_capacity"]),
@@ -133,7 +135,9 @@ static CODES: &[(Signal, &[&str])] = &[
         "ratelimitexceeded_endpointtpmexceeded", "ratelimitexceeded_foundationmodeltpmexceeded",
         "modelaccounttpmratelimitexceeded", "tpm_rate_limit_exceeded",
     ]),
-    (LIMIT.counts(Dimension::Requests).per(Window::Minute).of(Scope::Account), &["apiaccountrpmratelimitexceeded"]),
+    (LIMIT.counts(Dimension::Requests).per(Window::Minute).of(Scope::Account), &[
+        "apiaccountrpmratelimitexceeded",
+    ]),
     (LIMIT.per(Window::Minute), &["modelaccountipmratelimitexceeded"]),
     // OpenAI: a rate that rose too fast; the account is slowed down as a whole.
     (LIMIT.counts(Dimension::Requests).per(Window::Minute).key_helps(false), &["slow_down"]),
@@ -141,7 +145,9 @@ static CODES: &[(Signal, &[&str])] = &[
     (LIMIT.counts(Dimension::Requests).per(Window::Second), &["dynamic_request_limited"]),
     (LIMIT.counts(Dimension::Tokens).per(Window::Second), &["dynamic_token_limited"]),
     // Perplexity.
-    (LIMIT.counts(Dimension::Requests).per(Window::Minute).model_helps(false), &["request_rate_limit_exceeded"]),
+    (LIMIT.counts(Dimension::Requests).per(Window::Minute).model_helps(false), &[
+        "request_rate_limit_exceeded",
+    ]),
     // OpenRouter's free tier, counted over all free models; "more keys or accounts do not help".
     (FREE_TIER.per(Window::Minute), &["openrouter_free_tier_per_minute", "free_tier_per_minute"]),
     (FREE_TIER.per(Window::Day), &[
@@ -149,10 +155,6 @@ static CODES: &[(Signal, &[&str])] = &[
     ]),
     // OpenCode Zen, counted per address and client.
     (LIMIT.of(Scope::Platform), &["freeusagelimiterror"]),
-    // Cloudflare's daily neurons, as documented and as seen.
-    (LIMIT.counts(Dimension::Neurons).per(Window::Day).of(Scope::Account).model_helps(false), &[
-        "errors/3036", "errors/4006",
-    ]),
 ];
 
 #[cfg(test)]

@@ -127,7 +127,9 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
     (LIMIT.of(Scope::Account).model_helps(false), &[&["api calls", "/ minute"]]),
     (FREE_TIER, &[&["free-models-per-"]]),
     // Vertex's pool, which all projects share; LiteLLM, when all deployments of a model are on cooldown.
-    (LIMIT.of(Scope::Model), &[&["resource exhausted. please try again later"], &["no deployments available"]]),
+    (LIMIT.of(Scope::Model), &[
+        &["resource exhausted. please try again later"], &["no deployments available"],
+    ]),
     // The limits of an API Management's subscription and of LiteLLM's virtual key.
     (LIMIT.of(Scope::Key), &[
         &["rate limit is exceeded. try again in"], &["max parallel request limit"],
@@ -139,17 +141,22 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
         &["exceeded", "token rate limit"], &["the token rate limit"],
     ]),
     (LIMIT.counts(Dimension::Requests).per(Window::Minute), &[&["call rate limit"]]),
-    // Phrases that say no more than a 429, for events without status and code; the last are DashScope's, Z.ai's.
+    // Phrases that say no more than a 429, for events without status and code; the last are DashScope's and
+    // Z.ai's.
     (LIMIT, &[
         &["rate limit exceeded"], &["rate limit reached"], &["would exceed your", "rate limit"],
         &["exceeded your", "rate limit"], &["too many requests"], &["resource exhausted"],
         &["resource has been exhausted"], &["quota exceeded for"], &["allocated quota exceeded"],
         &["request rate increased too quickly"], &["速率限制"],
     ]),
-    (LIMIT.counts(Dimension::Concurrency), &[&["concurrency limit"], &["concurrency usage"], &["并发", "过高"]]),
+    (LIMIT.counts(Dimension::Concurrency), &[
+        &["concurrency limit"], &["concurrency usage"], &["并发", "过高"],
+    ]),
     (LIMIT.counts(Dimension::Requests), &[&["frequency usage"], &["频率", "过高"]]),
     // Z.ai, Baidu.
-    (LIMIT.counts(Dimension::Requests).per(Window::Day), &[&["今日调用次数限额"], &["api daily request limit"]]),
+    (LIMIT.counts(Dimension::Requests).per(Window::Day), &[
+        &["今日调用次数限额"], &["api daily request limit"],
+    ]),
     (LIMIT.counts(Dimension::Requests).per(Window::Second), &[&["qps request limit"]]),
     // GitHub Models: counted over all models unless the name says "ByModel".
     (NOTHING.of(Scope::AccountModel).model_helps(true), &[&["userbymodelby"]]),
@@ -166,7 +173,9 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
     ]),
     (NOTHING.of(Scope::Project), &[&["your workspace's rate limit"]]),
     // Moonshot, whose models share their limits.
-    (NOTHING.of(Scope::Account).model_helps(false), &[&["reached organization "], &["reached max organization "]]),
+    (NOTHING.of(Scope::Account).model_helps(false), &[
+        &["reached organization "], &["reached max organization "],
+    ]),
 ];
 
 /// A valid key that may not use this model.

@@ -42,18 +42,6 @@ const fn profile(
     }
 }
 
-impl Profile {
-    const fn counting(mut self, requests: Option<Window>, tokens: Option<Window>) -> Self {
-        self.windows = [requests, tokens];
-        self
-    }
-
-    const fn only(mut self, dimension: Dimension, window: Window) -> Self {
-        self.only = Some((dimension, window));
-        self
-    }
-}
-
 /// In the order of precedence of their headers: those of a proxy count before those that it passes on.
 #[rustfmt::skip]
 static PROFILES: &[Profile] = &[
@@ -67,15 +55,22 @@ static PROFILES: &[Profile] = &[
     profile(Provider::Anthropic, Some(Scope::AccountModel), &["api.anthropic.com"], &["anthropic-"]),
     profile(Provider::Gemini, Some(Scope::ProjectModel), &["googleapis.com"], &[]),
     profile(Provider::Bedrock, Some(Scope::AccountModel), &["amazonaws.com"], &["x-amzn-"]),
-    profile(Provider::Groq, Some(Scope::AccountModel), &["api.groq.com"], &["x-groq-"])
-        .counting(Some(Window::Day), Some(Window::Minute)),
+    Profile {
+        windows: [Some(Window::Day), Some(Window::Minute)],
+        ..profile(Provider::Groq, Some(Scope::AccountModel), &["api.groq.com"], &["x-groq-"])
+    },
     profile(Provider::Mistral, Some(Scope::AccountModel), &["mistral.ai"],
         &["mistral-", "x-ratelimit-limit-req-minute", "x-ratelimit-remaining-req-minute"]),
     profile(Provider::DeepSeek, Some(Scope::AccountModel), &["api.deepseek.com"], &[]),
-    profile(Provider::OpenRouter, Some(Scope::Model), &["openrouter.ai"], &[])
-        .counting(None, None),
-    profile(Provider::Together, Some(Scope::AccountModel), &["together.xyz", "together.ai"], &["x-tokenlimit-"])
-        .counting(Some(Window::Second), Some(Window::Second)),
+    Profile {
+        windows: [None, None],
+        ..profile(Provider::OpenRouter, Some(Scope::Model), &["openrouter.ai"], &[])
+    },
+    Profile {
+        windows: [Some(Window::Second); 2],
+        ..profile(Provider::Together, Some(Scope::AccountModel), &["together.xyz", "together.ai"],
+            &["x-tokenlimit-"])
+    },
     profile(Provider::Fireworks, Some(Scope::AccountModel), &["fireworks.ai"],
         &["fireworks-", "x-ratelimit-over-limit"]),
     profile(Provider::Xai, Some(Scope::AccountModel), &["x.ai"], &[]),
@@ -83,8 +78,10 @@ static PROFILES: &[Profile] = &[
         &["x-trial-endpoint-call-", "x-endpoint-monthly-call-"]),
     profile(Provider::Perplexity, Some(Scope::Account), &["api.perplexity.ai"], &[]),
     profile(Provider::Cerebras, Some(Scope::AccountModel), &["api.cerebras.ai"], &[]),
-    profile(Provider::Nvidia, Some(Scope::Account), &["api.nvidia.com"], &[])
-        .only(Dimension::Requests, Window::Minute),
+    Profile {
+        only: Some((Dimension::Requests, Window::Minute)),
+        ..profile(Provider::Nvidia, Some(Scope::Account), &["api.nvidia.com"], &[])
+    },
     profile(Provider::HuggingFace, Some(Scope::Account), &["huggingface.co"], &["x-error-message"]),
     profile(Provider::Cloudflare, Some(Scope::Account), &["api.cloudflare.com"], &[]),
     profile(Provider::DashScope, Some(Scope::AccountModel), &["aliyuncs.com"], &[]),

@@ -7,6 +7,13 @@ use super::super::{
     types::{Dimension, Scope, Window},
 };
 
+/// A limit of Cloudflare's daily neurons.
+const NEURONS: Signal = LIMIT
+    .counts(Dimension::Neurons)
+    .per(Window::Day)
+    .of(Scope::Account)
+    .model_helps(false);
+
 #[rustfmt::skip]
 static CODES: &[(Provider, &[(&str, Signal)])] = &[
     // docs.bigmodel.cn api-code, docs.z.ai api-code
@@ -49,6 +56,14 @@ static CODES: &[(Provider, &[(&str, Signal)])] = &[
         ("111", KEY.of(Scope::Key)),
         ("336501", LIMIT.counts(Dimension::Requests).per(Window::Minute)),
         ("336502", LIMIT.counts(Dimension::Tokens).per(Window::Minute)),
+    ]),
+    // developers.cloudflare.com; neurons as documented and as seen
+    (Provider::Cloudflare, &[
+        ("10000", KEY.of(Scope::Key)),
+        ("3023", KEY.of(Scope::Account)),
+        ("3040", BUSY.of(Scope::Model)),
+        ("3036", NEURONS),
+        ("4006", NEURONS),
     ]),
     // OpenAI's word for billing is DashScope's for tokens per minute (help.aliyun.com model-studio
     // error-code, rate-limit; oh-my-pi#8476).

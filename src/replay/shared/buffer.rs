@@ -72,8 +72,18 @@ impl<B: Body> Buffer<B> {
         }
     }
 
+    pub(super) fn raise_limit(&mut self, limit: u64) {
+        self.limit = self.limit.max(limit);
+    }
+
+    /// The size of the body as far as it is known.
+    fn known_size(&self) -> u64 {
+        let rest = self.source.size_hint().lower();
+        self.recorded_bytes.saturating_add(rest)
+    }
+
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
-        if self.overflowed || self.recorded_bytes > self.limit || self.chunks.len() > MAX_CHUNKS {
+        if self.overflowed || self.known_size() > self.limit || self.chunks.len() > MAX_CHUNKS {
             Some(NotReplayable::TooLarge)
         } else if matches!(self.source, SourceState::Failed(_)) {
             Some(NotReplayable::BodyFailed)
@@ -113,7 +123,7 @@ impl<B: Body> Buffer<B> {
 
     pub(super) fn start_recording(&mut self, limit: u64) {
         self.recordings += 1;
-        self.limit = self.limit.max(limit);
+        self.raise_limit(limit);
     }
 
     pub(super) fn stop_recording(&mut self) {

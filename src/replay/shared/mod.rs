@@ -83,6 +83,10 @@ impl<B: Body> SharedBuffer<B> {
     pub(super) fn not_replayable(&self) -> Option<NotReplayable> {
         self.lock().not_replayable()
     }
+
+    pub(super) fn raise_limit(&self, limit: u64) {
+        self.lock().raise_limit(limit);
+    }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> SharedBuffer<B> {

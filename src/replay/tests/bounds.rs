@@ -68,3 +68,35 @@ fn body_too_large_to_read_whole_is_still_sent_once() {
     assert_eq!(read(&mut reader), ("abcdefg".into(), END));
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
 }
+
+#[test]
+fn body_is_kept_up_to_a_limit_that_an_inner_layer_raises() {
+    let fed = Fed::of_length(6);
+    let mut outer = record(ReplayBody::new(fed.clone()), 4);
+    assert_eq!(outer.not_replayable(), Some(NotReplayable::TooLarge));
+    let mut inner = record(outer.reader().unwrap(), 6);
+    let mut first = inner.reader().unwrap();
+    fed.chunk("abc");
+    fed.chunk("def");
+    fed.end();
+    assert_eq!(read(&mut first), ("abcdef".into(), END));
+    let mut second = outer.reader().unwrap();
+    assert_eq!(read(&mut second), ("abcdef".into(), END));
+}
+
+#[test]
+fn body_in_memory_is_kept_up_to_a_limit_that_is_raised() {
+    let mut recording = record(
+        ReplayBody::new(http_body_util::Full::new(Bytes::from("abcdef"))),
+        4,
+    );
+    assert!(recording.reader().is_some(), "for the first send");
+    assert!(recording.reader().is_none());
+    assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
+    assert_eq!(whole(&recording), Poll::Ready(None));
+    recording.raise_limit(6);
+    assert_eq!(recording.not_replayable(), None);
+    let (text, end) = read(&mut recording.reader().unwrap());
+    assert_eq!(text, "abcdef");
+    assert!(matches!(end, Poll::Ready(None)));
+}

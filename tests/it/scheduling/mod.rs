@@ -30,21 +30,14 @@ use futures::future::join_all;
 use http::{Request, Response};
 use tokio::time::{Sleep, sleep};
 use tower::{Layer as _, Service, ServiceExt};
-use tower_429::{
-    KeyPool, KeyRotationLayer,
-    key_rotation::{KeyRotation, Queue, SendAnyway},
-};
+use tower_429::{KeyPool, KeyRotationLayer, key_rotation::KeyRotation};
 
 fn in_flight(pool: &KeyPool) -> usize {
     pool.snapshot().iter().map(|key| key.in_flight).sum()
 }
 
 /// A service whose calls wait for a key.
-fn waits(
-    pool: &KeyPool,
-    provider: &Provider,
-    max_wait: Duration,
-) -> KeyRotation<Provider, Queue<SendAnyway>> {
+fn waits(pool: &KeyPool, provider: &Provider, max_wait: Duration) -> KeyRotation<Provider> {
     KeyRotationLayer::new(pool.clone())
         .wait_when_exhausted(max_wait)
         .layer(provider.clone())

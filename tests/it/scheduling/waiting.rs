@@ -256,3 +256,103 @@ async fn a_wait_that_ends_with_an_answer_of_the_layer_s_own_is_told() {
     let trail = response.extensions().get::<Trail>().unwrap();
     assert_eq!(trail.waited(), secs(4));
 }
+
+/// The settings of a key rotation, each in both orders: what they do when the key frees in time, and
+/// when it does not.
+#[tokio::test(start_paused = true)]
+async fn wait_and_what_follows_it_are_independent_settings() {
+    type Set = fn(KeyRotationLayer) -> BoxedService;
+    type BoxedService =
+        tower::util::BoxCloneService<http::Request<String>, http::Response<String>, std::io::Error>;
+    fn boxed<X>(layer: KeyRotationLayer<X>, provider: Provider) -> BoxedService
+    where
+        X: tower_429::key_rotation::WhenExhausted<String> + Clone + Send + Sync + 'static,
+    {
+        BoxedService::new(layer.layer(provider))
+    }
+    thread_local! {
+        static PROVIDER: std::cell::RefCell<Option<Provider>> = const { std::cell::RefCell::new(None) };
+    }
+    fn provider() -> Provider {
+        PROVIDER.with_borrow(|provider| provider.clone().unwrap())
+    }
+    // Seconds until the response, its status and the sends if the key frees after 10 s; and if after 60 s.
+    let settings: [(Set, (u64, u16, usize), (u64, u16, usize)); 5] = [
+        (|it| boxed(it, provider()), (0, 429, 2), (0, 429, 2)),
+        (
+            |it| boxed(it.reject_when_exhausted(), provider()),
+            (0, 429, 1),
+            (0, 429, 1),
+        ),
+        (
+            |it| boxed(it.wait_when_exhausted(secs(20)), provider()),
+            (10, 200, 2),
+            (0, 429, 2),
+        ),
+        (
+            |it| {
+                let layer = it.wait_when_exhausted(secs(20)).reject_when_exhausted();
+                boxed(layer, provider())
+            },
+            (10, 200, 2),
+            (0, 429, 1),
+        ),
+        (
+            |it| {
+                let layer = it.reject_when_exhausted().wait_when_exhausted(secs(20));
+                boxed(layer, provider())
+            },
+            (10, 200, 2),
+            (0, 429, 1),
+        ),
+    ];
+    for (number, (set, frees, does_not)) in settings.into_iter().enumerate() {
+        for (hint, expected) in [(10, frees), (60, does_not)] {
+            let limit = Instant::now() + secs(hint);
+            let provider = Provider::new(move |_| match Instant::now() < limit {
+                true => limited(hint),
+                false => ok(),
+            });
+            PROVIDER.set(Some(provider.clone()));
+            let pool = pool(&["a"]);
+            call(
+                &KeyRotationLayer::new(pool.clone()).layer(provider.clone()),
+                chat("m"),
+            )
+            .await;
+            let start = Instant::now();
+            let response = call(&set(KeyRotationLayer::new(pool)), chat("m")).await;
+            let found = (
+                start.elapsed().as_secs(),
+                response.status().as_u16(),
+                provider.seen().len(),
+            );
+            assert_eq!(found, expected, "setting {number}, hint of {hint} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fallback_waits_for_a_target_and_sends_anyway_if_none_frees_in_time() {
+    for (hint, expected) in [(10, (10, 200)), (60, (0, 429))] {
+        for max_wait in [None, Some(secs(20))] {
+            let limit = Instant::now() + secs(hint);
+            let provider = Provider::new(move |_| match Instant::now() < limit {
+                true => limited(hint),
+                false => ok(),
+            });
+            let layer = FallbackLayer::new(["lesser"]);
+            let fill = layer.clone().layer(provider.clone());
+            call(&fill, chat("m")).await;
+            let (layer, expected) = match max_wait {
+                Some(max_wait) => (layer.wait_when_exhausted(max_wait), expected),
+                None => (layer, (0, 429)),
+            };
+            let start = Instant::now();
+            let response = call(&layer.layer(provider.clone()), chat("m")).await;
+            let found = (start.elapsed().as_secs(), response.status().as_u16());
+            assert_eq!(found, expected, "hint of {hint} s, {max_wait:?}");
+            assert!(provider.seen().len() > 2, "it is sent in any case");
+        }
+    }
+}

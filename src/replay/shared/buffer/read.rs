@@ -150,7 +150,7 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
     /// Whether the recording would be too large with this frame.
     fn outgrows(&self, frame: &Frame<Bytes>) -> bool {
         let is_full = self.chunks.len() >= MAX_CHUNKS && frame.is_data();
-        is_full || self.recorded_bytes.saturating_add(length(frame)) > self.limit
+        is_full || self.known_size().saturating_add(length(frame)) > self.limit
     }
 
     /// Returns how much the reader `id` has not read yet.
