@@ -1,6 +1,9 @@
 //! The memory that an upload takes, counted by the allocator; a test binary of its own, for the
 //! allocator counts all threads.
 
+#[path = "it/sockets.rs"]
+mod sockets;
+
 use std::{iter, time::Duration};
 
 use crate::sockets::{hyper_client, upload};
@@ -49,7 +52,6 @@ async fn serve() -> (String, mpsc::UnboundedReceiver<usize>) {
 
 #[tokio::test(start_paused = true)]
 async fn an_upload_of_200_mib_takes_no_more_memory_than_the_bound_and_small_change() {
-    let _alone = crate::ONE_AT_A_TIME.lock().await;
     let (uri, mut received) = serve().await;
     let client = ServiceBuilder::new()
         .layer(FallbackLayer::new(["lesser"]))

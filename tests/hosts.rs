@@ -1,4 +1,7 @@
-//! Hosts come from strangers, through gateways: few become labels. The bound is per process.
+//! Hosts come from strangers, through gateways: few become labels. Alone, because the bound is per process.
+
+#[path = "it/script.rs"]
+mod script;
 
 use std::collections::BTreeSet;
 
@@ -10,7 +13,6 @@ use tower_429::{BackoffLayer, FallbackLayer};
 
 #[tokio::test(start_paused = true)]
 async fn a_thousand_hosts_and_models_make_few_series() {
-    let _alone = crate::ONE_AT_A_TIME.lock().await;
     let recorder = PrometheusBuilder::new().build_recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let service = ServiceBuilder::new()
