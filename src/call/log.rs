@@ -28,14 +28,14 @@ pub(crate) struct Sent {
     pub(crate) id: SendId,
     parent: Option<SendId>,
     original_origin: Option<Origin>,
-    stage: Stage,
+    stage: SendStage,
     opened: u32,
     ended: Option<u32>,
     pub(crate) attempt: Attempt,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum SendStage {
     /// The inner service does not have the request yet.
     Prepared,
     /// An entry of the trail.
@@ -74,7 +74,7 @@ impl Log {
             id,
             parent,
             original_origin,
-            stage: Stage::Prepared,
+            stage: SendStage::Prepared,
             opened,
             ended: None,
             attempt: Attempt {
@@ -97,8 +97,11 @@ impl Log {
 
     /// Records that the inner service has the request.
     pub(super) fn mark_sent(&mut self, id: SendId) {
-        if let Some(send) = self.get_mut(id).filter(|it| it.stage == Stage::Prepared) {
-            send.stage = Stage::Entry;
+        if let Some(send) = self
+            .get_mut(id)
+            .filter(|it| it.stage == SendStage::Prepared)
+        {
+            send.stage = SendStage::Entry;
         }
     }
 
@@ -110,7 +113,7 @@ impl Log {
         };
         let route = send.route();
         if send.is_in_flight() {
-            send.stage = Stage::TakenOver;
+            send.stage = SendStage::TakenOver;
         }
         route
     }
@@ -125,10 +128,10 @@ impl Log {
         send.ended = Some(ended);
         send.attempt.progress = Progress::Completed;
         fill(&mut send.attempt);
-        if send.stage != Stage::Entry {
+        if send.stage != SendStage::Entry {
             send.attempt.sent = false;
             send.attempt.key = None;
-            send.stage = Stage::Entry;
+            send.stage = SendStage::Entry;
         }
     }
 
@@ -229,7 +232,7 @@ impl Sent {
     }
 
     fn is_entry(&self) -> bool {
-        self.stage == Stage::Entry
+        self.stage == SendStage::Entry
     }
 
     /// Whether its outcome is not known yet.

@@ -2,10 +2,10 @@
 
 mod choice;
 mod record;
+mod state;
 
 use std::{
     error::Error,
-    mem,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,50 +14,18 @@ use std::{
 use bytes::Bytes;
 use http::request;
 use http_body::Body;
-use tokio::time::Instant;
 
-use super::{
-    RetryOnError, Target, layer::FallbackLayer, original::OriginalRequest, targets::Targets,
-};
+use super::{RetryOnError, Target, layer::FallbackLayer, original::OriginalRequest};
 use crate::{
     call::{CallState, Route},
-    quota::{Confirmed, End, Permit, WaitBudget, Waiter, in_time, poll_again},
+    quota::{Confirmed, in_time, poll_again},
     rejection::{Reason, Rejection},
     request::Model,
     retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
     trail::{Action, LayerKind, StopReason},
 };
-use choice::Choice;
-
-pub(crate) struct FallbackStrategy<P> {
-    policy: Arc<FallbackLayer<P>>,
-    /// `None` before the first send, and if the request wants no fallback.
-    original: Option<OriginalRequest>,
-    /// The target of the attempt that is in progress.
-    chosen: Choice,
-    stage: Stage,
-    tried: Vec<Choice>,
-    waits: WaitBudget,
-}
-
-enum Stage {
-    /// A target is to be chosen.
-    Choosing,
-    /// In the queue for one of these.
-    Waiting(Vec<Choice>, Waiter<Targets>),
-    /// A target is reserved, and the request departs at this moment.
-    Reserved(Permit<Targets>, Instant),
-    /// The target of the send that is in progress; `None` if nothing is known of its model.
-    Sent(Option<Permit<Targets>>),
-}
-
-/// What is next after a rejection.
-enum Next {
-    /// A target has capacity, or will in a moment.
-    Target,
-    /// All targets are limited; when the first frees, unless one is free that was tried.
-    Limited(Option<End>),
-}
+pub(super) use state::FallbackStrategy;
+use state::{Choice, Next, TargetStage};
 
 impl<P> Config for FallbackLayer<P> {
     const LAYER: LayerKind = LayerKind::Fallback;
@@ -73,17 +41,6 @@ impl<P> Config for FallbackLayer<P> {
 }
 
 impl<P> FallbackStrategy<P> {
-    pub(super) fn new(policy: Arc<FallbackLayer<P>>) -> Self {
-        Self {
-            policy,
-            original: None,
-            chosen: Choice::Original,
-            stage: Stage::Choosing,
-            tried: Vec::new(),
-            waits: WaitBudget::default(),
-        }
-    }
-
     /// Returns why no target is left.
     fn nothing_left(&self, original: &OriginalRequest) -> StopReason {
         let names_no_model = original.model.as_ref().is_none_or(Model::is_nowhere);
@@ -125,29 +82,31 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
         let (call, now) = (&draft.call, draft.now());
         loop {
             match &mut self.stage {
-                Stage::Sent(_) => return Poll::Ready(Prepare::Send),
-                Stage::Choosing => {
+                TargetStage::Sent(_) => return Poll::Ready(Prepare::Send),
+                TargetStage::Choosing => {
                     let end = self.max_wait(call, now);
                     self.choose(end, draft.is_ready, now);
                     if self.is_choosing() {
                         return Poll::Ready(Prepare::Send);
                     }
                 }
-                Stage::Reserved(_, at) if *at > now => return Poll::Ready(Prepare::WaitUntil(*at)),
+                TargetStage::Reserved(_, at) if *at > now => {
+                    return Poll::Ready(Prepare::WaitUntil(*at));
+                }
                 // It may go stale until the service is ready.
-                Stage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
-                Stage::Reserved(..) => {
-                    if let Stage::Reserved(mut permit, _) = self.take_stage() {
+                TargetStage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
+                TargetStage::Reserved(..) => {
+                    if let TargetStage::Reserved(mut permit, _) = self.take_stage() {
                         if permit.confirm(false, now) == Confirmed::Yes {
-                            self.stage = Stage::Sent(Some(permit));
+                            self.stage = TargetStage::Sent(Some(permit));
                         }
                     }
                 }
-                Stage::Waiting(choices, waiter) => match waiter.poll_acquire(cx, now) {
+                TargetStage::Waiting(choices, waiter) => match waiter.poll_acquire(cx, now) {
                     Ok((permit, at)) => {
                         self.chosen = choices[*permit.candidate()];
                         let end = self.max_wait(call, now).unwrap_or(now);
-                        self.stage = Stage::Reserved(permit, in_time(at, end, now));
+                        self.stage = TargetStage::Reserved(permit, in_time(at, end, now));
                     }
                     Err(forecast) => {
                         let end = self.max_wait(call, now);
@@ -156,7 +115,7 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
                             return Poll::Ready(Prepare::WaitUntil(at));
                         }
                         // This gives up the place in the queue.
-                        self.stage = Stage::Choosing;
+                        self.stage = TargetStage::Choosing;
                         self.choose(None, draft.is_ready, now);
                         if self.is_choosing() {
                             return Poll::Ready(Prepare::Send);
@@ -173,7 +132,7 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
         route: &mut Route,
         call: &CallState,
     ) -> Option<Bytes> {
-        if let Stage::Sent(Some(permit)) = &mut self.stage {
+        if let TargetStage::Sent(Some(permit)) = &mut self.stage {
             permit.mark_sent();
         }
         let original = self.original.as_ref()?;
@@ -215,7 +174,7 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
 
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         let permit = match self.take_stage() {
-            Stage::Sent(permit) => permit,
+            TargetStage::Sent(permit) => permit,
             _ => None,
         };
         if !self.acts_on(outcome) {
@@ -237,14 +196,6 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
 }
 
 impl<P> FallbackStrategy<P> {
-    fn take_stage(&mut self) -> Stage {
-        mem::replace(&mut self.stage, Stage::Choosing)
-    }
-
-    fn is_choosing(&self) -> bool {
-        matches!(self.stage, Stage::Choosing)
-    }
-
     /// Reads the original request. A body that is still being uploaded is waited for only if it may be
     /// changed now.
     fn read_original<B>(

@@ -31,12 +31,12 @@ use report::{Last, report};
 
 pub(crate) struct KeyRotationStrategy<X> {
     policy: Arc<KeyRotationLayer<X>>,
-    stage: Stage,
+    stage: KeyStage,
     request: KeyRequest,
     waits: WaitBudget,
 }
 
-enum Stage {
+enum KeyStage {
     /// Nothing was chosen yet.
     New,
     /// No pool has a key for this request: it passes through.
@@ -68,7 +68,7 @@ impl<X> KeyRotationStrategy<X> {
     pub(super) fn new(policy: Arc<KeyRotationLayer<X>>) -> Self {
         Self {
             policy,
-            stage: Stage::New,
+            stage: KeyStage::New,
             request: KeyRequest::default(),
             waits: WaitBudget::default(),
         }
@@ -100,26 +100,26 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         let (call, now) = (&draft.call, draft.now());
         loop {
             match &mut self.stage {
-                Stage::Keyless => return Poll::Ready(Prepare::Send),
-                Stage::Leased(_, lease) => {
+                KeyStage::Keyless => return Poll::Ready(Prepare::Send),
+                KeyStage::Leased(_, lease) => {
                     lease.set_sent(now);
                     return Poll::Ready(Prepare::Send);
                 }
-                Stage::Reserved(_, _, at) if *at > now => {
+                KeyStage::Reserved(_, _, at) if *at > now => {
                     return Poll::Ready(Prepare::WaitUntil(*at));
                 }
                 // It may go stale until the service is ready.
-                Stage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
-                Stage::Reserved(..) => {
-                    let stage = mem::replace(&mut self.stage, Stage::New);
-                    if let Stage::Reserved(pool, lease, _) = stage {
+                KeyStage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
+                KeyStage::Reserved(..) => {
+                    let stage = mem::replace(&mut self.stage, KeyStage::New);
+                    if let KeyStage::Reserved(pool, lease, _) = stage {
                         if let Some(answer) = self.confirm::<R>(pool, lease, call, now) {
                             return Poll::Ready(answer);
                         }
                     }
                 }
-                Stage::New => match self.pool(&draft.head, &draft.route) {
-                    None => self.stage = Stage::Keyless,
+                KeyStage::New => match self.pool(&draft.head, &draft.route) {
+                    None => self.stage = KeyStage::Keyless,
                     Some(pool) => {
                         self.request = ready!(key_request(draft, cx));
                         if let Some(answer) = self.first::<R>(pool, call, now) {
@@ -127,16 +127,16 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                         }
                     }
                 },
-                Stage::Rejected(pool) => {
+                KeyStage::Rejected(pool) => {
                     let waiter = pool.enqueue(&self.request, Priority::Again, now);
-                    self.stage = Stage::Waiting(pool.clone(), waiter);
+                    self.stage = KeyStage::Waiting(pool.clone(), waiter);
                 }
-                Stage::Waiting(pool, waiter) => {
+                KeyStage::Waiting(pool, waiter) => {
                     let (pool, polled) = (pool.clone(), waiter.poll_acquire(cx, now));
                     let end = self.max_wait::<R>(call, now).unwrap_or(now);
                     match polled {
                         Ok((lease, at)) => {
-                            self.stage = Stage::Reserved(pool, lease, in_time(at, end, now));
+                            self.stage = KeyStage::Reserved(pool, lease, in_time(at, end, now));
                         }
                         Err(forecast) if end > now && forecast.prospect.is_before(end) => {
                             let at = poll_again(forecast.free_at, end, now);
@@ -159,7 +159,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         route: &mut Route,
         call: &CallState,
     ) -> Option<Bytes> {
-        if let Stage::Leased(_, lease) = &mut self.stage {
+        if let KeyStage::Leased(_, lease) = &mut self.stage {
             call.add_placed(lease.place(head));
             route.key = Some(lease.candidate().label().clone());
         }
@@ -169,7 +169,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         let helps = outcome.rejection.filter(|it| it.another_key_helps());
         // The key is released with the response, however long the caller keeps the future.
-        let Stage::Leased(pool, lease) = mem::replace(&mut self.stage, Stage::Keyless) else {
+        let KeyStage::Leased(pool, lease) = mem::replace(&mut self.stage, KeyStage::Keyless) else {
             return match helps {
                 Some(_) => Decision::Stop(StopReason::NoKeyForOrigin),
                 None => Decision::Ignore,

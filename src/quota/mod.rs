@@ -11,21 +11,25 @@ mod hash;
 mod limit;
 mod permit;
 mod queue;
+mod reservation;
 mod scheduler;
 mod sync;
 mod table;
 pub(crate) mod timing;
 mod wait_budget;
+mod waiter;
 
 #[cfg(test)]
 pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
 pub(crate) use hash::IdState;
 pub(crate) use limit::{Capacity, End, LimitState, ProviderTraits};
-pub(crate) use permit::{Confirmed, Permit, Reservation};
+pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;
 pub(crate) use queue::{Forecast, Priority, Prospect};
-pub(crate) use scheduler::{Candidates, Inner, Scheduler, Waiter};
-pub(crate) use table::{Family, LimitTable};
+pub(crate) use reservation::{Confirmed, Reservation};
+pub(crate) use scheduler::{Candidates, Inner, Scheduler};
+pub(crate) use table::{LimitMap, LimitTable};
 pub(crate) use wait_budget::{WaitBudget, in_time, poll_again};
+pub(crate) use waiter::Waiter;

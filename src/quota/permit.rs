@@ -2,22 +2,11 @@
 
 use tokio::time::Instant;
 
-use super::scheduler::{Candidates, Inner, ReservationOf, Scheduler};
+use super::{
+    reservation::Confirmed,
+    scheduler::{Candidates, Inner, ReservationOf, Scheduler},
+};
 use crate::clock;
-
-/// What the limits need to know of a request to count and release it.
-#[derive(Clone, Debug)]
-pub(crate) struct Reservation<I, S> {
-    pub(crate) candidate: I,
-    pub(crate) scope: S,
-    pub(super) reserved: Instant,
-    /// When the limits counted it as sent, if they did.
-    pub(super) counted: Option<Instant>,
-    /// When the request is sent.
-    pub(crate) sent: Instant,
-    /// Whether it tests before the end of a guess if that is too long.
-    pub(super) is_early_probe: bool,
-}
 
 /// A reservation that is released when it is dropped.
 ///
@@ -28,11 +17,11 @@ pub(crate) struct Reservation<I, S> {
 pub(crate) struct Permit<C: Candidates> {
     scheduler: Scheduler<C>,
     reservation: ReservationOf<C>,
-    stage: Stage,
+    stage: PermitStage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+enum PermitStage {
     /// Another request may be rejected before this one is sent.
     Reserved,
     Sendable,
@@ -41,24 +30,38 @@ pub(super) enum Stage {
     Completed,
 }
 
-/// What became of a reservation before its request was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Confirmed {
-    Yes,
-    /// Another request was rejected by one of its limits meanwhile.
-    Stale,
-    /// Its candidate was removed.
-    Removed,
+// === impl Scheduler ===
+
+impl<C: Candidates> Scheduler<C> {
+    /// Reserves for a request that is sent at once.
+    pub(crate) fn acquire<E>(
+        &self,
+        now: Instant,
+        reserve: impl FnOnce(&mut Inner<C>) -> Result<ReservationOf<C>, E>,
+    ) -> Result<Permit<C>, E> {
+        let reservation = self.with(|inner| {
+            let mut reservation = reserve(inner)?;
+            inner.mark_sent(&mut reservation, now);
+            Ok(reservation)
+        })?;
+        Ok(self.sendable(reservation))
+    }
+
+    /// Makes a permit of a reservation whose request is sent at once.
+    pub(crate) fn sendable(&self, reservation: ReservationOf<C>) -> Permit<C> {
+        Permit::new(self, reservation, PermitStage::Sendable)
+    }
+
+    /// Makes a permit of a reservation whose request is sent later.
+    pub(crate) fn reserved(&self, reservation: ReservationOf<C>) -> Permit<C> {
+        Permit::new(self, reservation, PermitStage::Reserved)
+    }
 }
 
 // === impl Permit ===
 
 impl<C: Candidates> Permit<C> {
-    pub(super) fn new(
-        scheduler: &Scheduler<C>,
-        reservation: ReservationOf<C>,
-        stage: Stage,
-    ) -> Self {
+    fn new(scheduler: &Scheduler<C>, reservation: ReservationOf<C>, stage: PermitStage) -> Self {
         Self {
             scheduler: scheduler.clone(),
             reservation,
@@ -82,7 +85,7 @@ impl<C: Candidates> Permit<C> {
             confirmed
         });
         if confirmed == Confirmed::Yes || anyway {
-            self.stage = Stage::Sendable;
+            self.stage = PermitStage::Sendable;
         }
         confirmed
     }
@@ -94,7 +97,7 @@ impl<C: Candidates> Permit<C> {
 
     /// From now on the provider counts the request.
     pub(crate) fn mark_sent(&mut self) {
-        self.stage = Stage::Sent;
+        self.stage = PermitStage::Sent;
     }
 
     /// Reports the outcome, releases the place and serves the queue, all under one lock.
@@ -103,7 +106,7 @@ impl<C: Candidates> Permit<C> {
         now: Instant,
         report: impl FnOnce(&mut Inner<C>, &ReservationOf<C>) -> T,
     ) -> T {
-        self.stage = Stage::Completed;
+        self.stage = PermitStage::Completed;
         let reservation = &self.reservation;
         self.scheduler.with(|inner| {
             let reported = report(inner, reservation);
@@ -116,9 +119,9 @@ impl<C: Candidates> Permit<C> {
 impl<C: Candidates> Drop for Permit<C> {
     fn drop(&mut self) {
         let is_abandoned = match self.stage {
-            Stage::Completed => return,
-            Stage::Sent => true,
-            Stage::Reserved | Stage::Sendable => false,
+            PermitStage::Completed => return,
+            PermitStage::Sent => true,
+            PermitStage::Reserved | PermitStage::Sendable => false,
         };
         let now = clock::now();
         self.scheduler

@@ -1,23 +1,16 @@
 //! The one lock: candidates with their limits, and the calls that wait for one.
 
-use std::{
-    hash::Hash,
-    mem,
-    sync::Arc,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 
 use tokio::time::Instant;
 
 use super::{
     departures::{self, Departures},
-    permit::{Confirmed, Permit, Reservation, Stage},
     queue::{Forecast, Priority, WaitQueue, WaiterId, Wakeups},
+    reservation::{Confirmed, Reservation},
     sync::Mutex,
     table::LimitTable,
 };
-use crate::clock;
 
 /// What a scheduler chooses among.
 pub(crate) trait Candidates {
@@ -56,14 +49,6 @@ pub(crate) struct Inner<C: Candidates> {
     departures: Departures,
 }
 
-/// A place in the queue; given up when it is dropped.
-pub(crate) struct Waiter<C: Candidates> {
-    scheduler: Scheduler<C>,
-    class: C::Class,
-    /// `None` once it was served.
-    id: Option<WaiterId>,
-}
-
 // === impl Scheduler ===
 
 impl<C: Candidates> Scheduler<C> {
@@ -76,49 +61,6 @@ impl<C: Candidates> Scheduler<C> {
         let (result, wakeups) = self.0.with(|inner| (act(inner), inner.take_wakeups()));
         wakeups.wake();
         result
-    }
-
-    /// Reserves for a request that is sent at once.
-    pub(crate) fn acquire<E>(
-        &self,
-        now: Instant,
-        reserve: impl FnOnce(&mut Inner<C>) -> Result<ReservationOf<C>, E>,
-    ) -> Result<Permit<C>, E> {
-        let reservation = self.with(|inner| {
-            let mut reservation = reserve(inner)?;
-            inner.mark_sent(&mut reservation, now);
-            Ok(reservation)
-        })?;
-        Ok(self.sendable(reservation))
-    }
-
-    /// Makes a permit of a reservation whose request is sent at once.
-    pub(crate) fn sendable(&self, reservation: ReservationOf<C>) -> Permit<C> {
-        Permit::new(self, reservation, Stage::Sendable)
-    }
-
-    /// Makes a permit of a reservation whose request is sent later.
-    pub(crate) fn reserved(&self, reservation: ReservationOf<C>) -> Permit<C> {
-        Permit::new(self, reservation, Stage::Reserved)
-    }
-
-    /// Takes a place in the queue for what `class` says.
-    pub(crate) fn enqueue(
-        &self,
-        priority: Priority,
-        now: Instant,
-        class: impl FnOnce(&mut C) -> C::Class,
-    ) -> Waiter<C> {
-        let (class, id) = self.with(|inner| {
-            let class = class(&mut inner.candidates);
-            let id = inner.enqueue(&class, priority, now);
-            (class, id)
-        });
-        Waiter {
-            scheduler: self.clone(),
-            class,
-            id: Some(id),
-        }
     }
 }
 
@@ -248,35 +190,6 @@ impl<C: Candidates> Inner<C> {
             waiting -= 1;
             reservation.sent = at;
             self.queue.grant(id, reservation, at);
-        }
-    }
-}
-
-// === impl Waiter ===
-
-impl<C: Candidates> Waiter<C> {
-    /// Returns a permit and when it departs, or when to poll again unless the task is woken before.
-    pub(crate) fn poll_acquire(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Result<(Permit<C>, Instant), Forecast> {
-        let id = self.id.ok_or_else(Forecast::default)?;
-        let class = &self.class;
-        let (reservation, at) = self
-            .scheduler
-            .with(|inner| inner.poll(id, class, cx.waker(), now))?;
-        self.id = None;
-        Ok((self.scheduler.reserved(reservation), at))
-    }
-}
-
-impl<C: Candidates> Drop for Waiter<C> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            let now = clock::now();
-            self.scheduler
-                .with(|inner| inner.leave(id, &self.class, now));
         }
     }
 }

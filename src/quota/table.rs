@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     hash::IdState,
     limit::{Capacity, End, LimitState, ProviderTraits},
-    permit::Reservation,
+    reservation::Reservation,
 };
 
 /// All limits of a scheduler. A request runs on several at once, which its scope names.
@@ -105,14 +105,14 @@ pub(crate) trait LimitTable {
 
 /// Limits of one kind: what the provider's responses show of one is expected of the others.
 #[derive(Clone, Debug)]
-pub(crate) struct Family<K> {
+pub(crate) struct LimitMap<K> {
     traits: ProviderTraits,
     limits: HashMap<K, LimitState, IdState>,
 }
 
-// === impl Family ===
+// === impl LimitMap ===
 
-impl<K: Copy + Eq + Hash> Family<K> {
+impl<K: Copy + Eq + Hash> LimitMap<K> {
     pub(crate) fn get(&self, id: K) -> Option<(&LimitState, &ProviderTraits)> {
         Some((self.limits.get(&id)?, &self.traits))
     }
@@ -153,7 +153,7 @@ impl<K: Copy + Eq + Hash> Family<K> {
     }
 }
 
-impl<K> Default for Family<K> {
+impl<K> Default for LimitMap<K> {
     fn default() -> Self {
         Self {
             traits: ProviderTraits::default(),
@@ -163,7 +163,7 @@ impl<K> Default for Family<K> {
 }
 
 #[cfg(test)]
-impl<K> Family<K> {
+impl<K> LimitMap<K> {
     pub(crate) fn len(&self) -> usize {
         self.limits.len()
     }

@@ -176,7 +176,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 pub(crate) use self::metrics::keys;
-use self::span::{CallSpan, Entered};
+use self::span::{CallSpan, EnteredSpan};
 use crate::{
     call::{CallState, Head, SendId},
     clock,
@@ -210,11 +210,11 @@ impl CallRecorder {
     }
 
     /// Enters the span. The caller exits it before the poll ends.
-    pub(crate) fn enter(&mut self) -> Entered {
+    pub(crate) fn enter(&mut self) -> EnteredSpan {
         self.0.enter()
     }
 
-    pub(crate) fn exit(&mut self, entered: Entered) {
+    pub(crate) fn exit(&mut self, entered: EnteredSpan) {
         self.0.exit(entered);
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct CallSpan {
 }
 
 /// The span while the call is polled in it.
-pub(crate) struct Entered {
+pub(crate) struct EnteredSpan {
     #[cfg(feature = "tracing")]
     span: tracing::span::EnteredSpan,
 }
@@ -52,20 +52,20 @@ impl CallSpan {
         false
     }
 
-    pub(crate) fn enter(&mut self) -> Entered {
-        Entered {
+    pub(crate) fn enter(&mut self) -> EnteredSpan {
+        EnteredSpan {
             #[cfg(feature = "tracing")]
             span: std::mem::replace(&mut self.span, Span::none()).entered(),
         }
     }
 
-    pub(crate) fn exit(&mut self, entered: Entered) {
+    pub(crate) fn exit(&mut self, entered: EnteredSpan) {
         #[cfg(feature = "tracing")]
         {
             self.span = entered.span.exit();
         }
         #[cfg(not(feature = "tracing"))]
-        let Entered {} = entered;
+        let EnteredSpan {} = entered;
     }
 
     pub(crate) fn in_scope(&self, events: impl FnOnce()) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{FallbackStrategy, Next, Stage};
+use super::state::{Choice, FallbackStrategy, Next, TargetStage};
 use crate::{
     call::CallState,
     clock::after,
@@ -14,14 +14,6 @@ use crate::{
     },
     quota::{End, LimitTable, Priority, Reservation},
 };
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
-    /// The request as it is.
-    Original,
-    /// The target at this index of the list.
-    Target(usize),
-}
 
 /// What a look at the targets gives.
 enum Chosen {
@@ -87,14 +79,14 @@ impl<P> FallbackStrategy<P> {
     pub(super) fn choose(&mut self, end: Option<Instant>, is_ready: bool, now: Instant) {
         loop {
             let Some(original) = &self.original else {
-                self.stage = Stage::Sent(None);
+                self.stage = TargetStage::Sent(None);
                 return;
             };
             if original.model.is_none() {
                 // Nothing is recorded of an unknown model, because it cannot be told from others.
                 let first = self.untried(original).next();
                 self.chosen = first.unwrap_or(self.chosen);
-                self.stage = Stage::Sent(None);
+                self.stage = TargetStage::Sent(None);
                 return;
             }
             let scheduler = &self.policy.scheduler;
@@ -115,11 +107,11 @@ impl<P> FallbackStrategy<P> {
                         false => Priority::New,
                     };
                     let waiter = scheduler.enqueue(priority, now, |_| ids);
-                    self.stage = Stage::Waiting(choices, waiter);
+                    self.stage = TargetStage::Waiting(choices, waiter);
                     return;
                 }
                 Chosen::Send(choice, reservation) => {
-                    self.stage = Stage::Sent(Some(scheduler.sendable(reservation)));
+                    self.stage = TargetStage::Sent(Some(scheduler.sendable(reservation)));
                     self.chosen = choice;
                     return;
                 }

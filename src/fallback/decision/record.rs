@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{FallbackStrategy, Next};
+use super::state::{FallbackStrategy, Next};
 use crate::{
     call::Sent,
     fallback::targets::Targets,

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{KeyRotationStrategy, Last, Stage};
+use super::{KeyRotationStrategy, KeyStage, Last};
 use crate::{
     call::CallState,
     key_rotation::{
@@ -59,10 +59,10 @@ impl<X> KeyRotationStrategy<X> {
             return self.without_waiting(pool, call, now);
         };
         self.stage = match pool.acquire_in_turn(&self.request, now) {
-            Ok(lease) => Stage::Leased(pool, lease),
+            Ok(lease) => KeyStage::Leased(pool, lease),
             Err(exhausted) if exhausted.forecast().prospect.is_before(end) => {
                 let waiter = pool.enqueue(&self.request, Priority::New, now);
-                Stage::Waiting(pool, waiter)
+                KeyStage::Waiting(pool, waiter)
             }
             Err(_) => return self.without_waiting(pool, call, now),
         };
@@ -84,7 +84,7 @@ impl<X> KeyRotationStrategy<X> {
         let confirmed = lease.confirm(false, now);
         if confirmed != Confirmed::Yes {
             if self.max_wait::<R>(call, now).is_some_and(|end| now < end) {
-                self.stage = Stage::Rejected(pool);
+                self.stage = KeyStage::Rejected(pool);
                 return None;
             }
             match pool.acquire(&self.request, now) {
@@ -100,7 +100,7 @@ impl<X> KeyRotationStrategy<X> {
                 },
             }
         }
-        self.stage = Stage::Leased(pool, lease);
+        self.stage = KeyStage::Leased(pool, lease);
         None
     }
 
@@ -151,7 +151,7 @@ impl<X> KeyRotationStrategy<X> {
             },
         };
         // This gives up the place in the queue.
-        self.stage = Stage::Leased(pool, lease);
+        self.stage = KeyStage::Leased(pool, lease);
         None
     }
 
@@ -170,7 +170,7 @@ impl<X> KeyRotationStrategy<X> {
         let exhausted = match next {
             Ok(reservation) => {
                 let lease = pool.reserved(reservation);
-                self.stage = Stage::Reserved(pool, lease, now);
+                self.stage = KeyStage::Reserved(pool, lease, now);
                 return Decision::retry(Action::NextKey);
             }
             // The rejected key is free for what this call needs, so there is nothing to wait for: to take
@@ -187,7 +187,7 @@ impl<X> KeyRotationStrategy<X> {
                 self.waits.count_wait();
                 // A key that frees after a wait may be tried again.
                 self.request.tried.clear();
-                self.stage = Stage::Rejected(pool);
+                self.stage = KeyStage::Rejected(pool);
                 let free_at = match forecast.prospect {
                     Prospect::At(at) => at,
                     Prospect::AnyTime | Prospect::Never => forecast.free_at.unwrap_or(now),

@@ -5,7 +5,10 @@ use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::keys::{KeyId, KeyInfo, KeyReservation, Keys, Order};
+use super::{
+    keys::{KeyInfo, KeyReservation, Keys, Order},
+    limits::KeyId,
+};
 use crate::{
     quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect},
     rejection::{Reason, Rejection},

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     PoolError,
-    limits::{KeyLimits, KeyScope},
+    limits::{GroupId, KeyId, KeyLimits, KeyScope},
     placement::PreparedKey,
 };
 use crate::{
@@ -18,14 +18,6 @@ use crate::{
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
 };
-
-/// A key for as long as it is in the pool; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct KeyId(u64);
-
-/// Keys that share their limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GroupId(u64);
 
 /// The order in which keys are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,18 +4,27 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::keys::{GroupId, KeyId};
 use crate::{
-    quota::{BoundedMap, Capacity, End, Evictable, Family, LimitState, LimitTable, ProviderTraits},
+    quota::{
+        BoundedMap, Capacity, End, Evictable, LimitMap, LimitState, LimitTable, ProviderTraits,
+    },
     rejection::{Bucket, Reason, Rejection, Scope},
 };
+
+/// A key for as long as it is in the pool; never used again for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct KeyId(pub(super) u64);
+
+/// Keys that share their limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct GroupId(pub(super) u64);
 
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct KeyLimits {
-    pub(super) keys: Family<KeyId>,
+    pub(super) keys: LimitMap<KeyId>,
     /// Keys of one group share their limits.
-    pub(super) groups: Family<GroupId>,
+    pub(super) groups: LimitMap<GroupId>,
     pub(super) models: BoundedMap<Arc<str>, ModelLimits>,
 }
 
@@ -23,9 +32,9 @@ pub(crate) struct KeyLimits {
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct ModelLimits {
-    pub(super) groups: Family<GroupId>,
+    pub(super) groups: LimitMap<GroupId>,
     /// The keys that may not use the model.
-    denied: Family<KeyId>,
+    denied: LimitMap<KeyId>,
 }
 
 /// Which limits a request runs on.
@@ -39,7 +48,7 @@ pub(crate) struct KeyScope {
 
 /// One of the limits that a request runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Level {
+enum LimitLevel {
     Key,
     Group,
     Model,
@@ -92,10 +101,10 @@ impl KeyLimits {
     ) {
         for (level, limit, traits) in self.levels_mut(scope) {
             let is_of_level = |bucket: &&Bucket| match level {
-                Level::Key | Level::KeyOnModel => false,
+                LimitLevel::Key | LimitLevel::KeyOnModel => false,
                 // What an account reports is the group's, whatever the model.
-                Level::Group => scope.model.is_none() || is_reported_of_group(bucket),
-                Level::Model => !is_reported_of_group(bucket),
+                LimitLevel::Group => scope.model.is_none() || is_reported_of_group(bucket),
+                LimitLevel::Model => !is_reported_of_group(bucket),
             };
             limit.succeeded(traits, reports.iter().filter(is_of_level), when);
         }
@@ -109,24 +118,31 @@ impl KeyLimits {
         rejection: &Rejection,
     ) -> Option<(&mut LimitState, &mut ProviderTraits, bool)> {
         let level = level(rejection, scope.model.is_some())?;
-        if let (Level::KeyOnModel, Some(slot)) = (level, scope.model) {
+        if let (LimitLevel::KeyOnModel, Some(slot)) = (level, scope.model) {
             self.models.get_mut(slot)?.denied.get_or_insert(scope.key);
         }
         let (_, limit, traits) = self.levels_mut(scope).find(|(of, ..)| *of == level)?;
-        Some((limit, traits, matches!(level, Level::Group | Level::Model)))
+        Some((
+            limit,
+            traits,
+            matches!(level, LimitLevel::Group | LimitLevel::Model),
+        ))
     }
 
     fn levels_mut(
         &mut self,
         scope: KeyScope,
-    ) -> impl Iterator<Item = (Level, &mut LimitState, &mut ProviderTraits)> {
+    ) -> impl Iterator<Item = (LimitLevel, &mut LimitState, &mut ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get_mut(slot));
         let of_model = model.map(|it| {
-            let group = (Level::Model, it.groups.get_mut(scope.group));
-            [group, (Level::KeyOnModel, it.denied.get_mut(scope.key))]
+            let group = (LimitLevel::Model, it.groups.get_mut(scope.group));
+            [
+                group,
+                (LimitLevel::KeyOnModel, it.denied.get_mut(scope.key)),
+            ]
         });
-        let group = (Level::Group, self.groups.get_mut(scope.group));
-        let of_all = [(Level::Key, self.keys.get_mut(scope.key)), group];
+        let group = (LimitLevel::Group, self.groups.get_mut(scope.group));
+        let of_all = [(LimitLevel::Key, self.keys.get_mut(scope.key)), group];
         let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
         limits.filter_map(|(level, limit)| limit.map(|(limit, traits)| (level, limit, traits)))
     }
@@ -203,14 +219,14 @@ impl Evictable for ModelLimits {
 // === what a rejection says of keys ===
 
 /// Returns which limit a rejection closes; `None` if the request itself was at fault, or an unknown model.
-fn level(rejection: &Rejection, has_model: bool) -> Option<Level> {
+fn level(rejection: &Rejection, has_model: bool) -> Option<LimitLevel> {
     Some(match rejection {
         _ if rejection.is_denial() => {
-            return (has_model && rejection.may_deny_model()).then_some(Level::KeyOnModel);
+            return (has_model && rejection.may_deny_model()).then_some(LimitLevel::KeyOnModel);
         }
-        _ if is_of_key(rejection) => Level::Key,
-        _ if has_model && !is_of_group(rejection) => Level::Model,
-        _ => Level::Group,
+        _ if is_of_key(rejection) => LimitLevel::Key,
+        _ if has_model && !is_of_group(rejection) => LimitLevel::Model,
+        _ => LimitLevel::Group,
     })
 }
 

@@ -8,10 +8,7 @@ use tokio::time::Instant;
 
 use super::world::{Answer, World, keys};
 use crate::{
-    key_rotation::pool::{
-        choice::KeyRequest,
-        keys::{KeyId, Order},
-    },
+    key_rotation::pool::{choice::KeyRequest, keys::Order, limits::KeyId},
     quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection},
 };

@@ -6,10 +6,7 @@ use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::{
-            choice::KeyRequest,
-            keys::{KeyId, Order},
-        },
+        pool::{choice::KeyRequest, keys::Order, limits::KeyId},
     },
     quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection},

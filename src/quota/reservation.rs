@@ -1,0 +1,27 @@
+//! A place on the limits that a request runs on, as the limits see it.
+
+use tokio::time::Instant;
+
+/// What the limits need to know of a request to count and release it.
+#[derive(Clone, Debug)]
+pub(crate) struct Reservation<I, S> {
+    pub(crate) candidate: I,
+    pub(crate) scope: S,
+    pub(super) reserved: Instant,
+    /// When the limits counted it as sent, if they did.
+    pub(super) counted: Option<Instant>,
+    /// When the request is sent.
+    pub(crate) sent: Instant,
+    /// Whether it tests before the end of a guess if that is too long.
+    pub(super) is_early_probe: bool,
+}
+
+/// What became of a reservation before its request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmed {
+    Yes,
+    /// Another request was rejected by one of its limits meanwhile.
+    Stale,
+    /// Its candidate was removed.
+    Removed,
+}
