@@ -25,7 +25,7 @@ use crate::{
     jitter::Share,
     rejection::{Reason, Rejection},
     request::Model,
-    retry::{Config, Decision, MAX_WAITS, Outcome, Prepare, RequestView, Settings, Strategy},
+    retry::{CommonSettings, Config, Decision, MAX_WAITS, Outcome, Prepare, RequestView, Strategy},
     trail::{Action, Attempt, LayerKind, StopReason},
 };
 use choice::{Choice, Pick};
@@ -60,7 +60,7 @@ impl<P> Config for FallbackLayer<P> {
         FallbackStrategy::new(config)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> CommonSettings {
         self.settings
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     clock::after,
     rejection::Rejection,
     request::Model,
-    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
@@ -64,7 +64,7 @@ impl<X> Config for KeyRotationLayer<X> {
         KeyRotationStrategy::new(config)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> CommonSettings {
         self.settings
     }
 }
