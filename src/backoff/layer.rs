@@ -14,7 +14,7 @@ use super::{AsError, Backoff, Exponential, IfError, NoErrors, ResponseHead};
 use crate::{
     jitter::Jitter,
     rejection::Reason,
-    retry::{RetryOn, Settings, setters},
+    retry::{CommonSettings, RetryOn, setters},
 };
 
 /// Waits and sends again; see the [module page](super).
@@ -57,7 +57,7 @@ pub(super) struct Options {
     pub(super) budget: Option<Arc<dyn Budget + Send + Sync>>,
     /// Counts up with every call, over all clones of the layer.
     seeds: Arc<AtomicU64>,
-    pub(super) settings: Settings,
+    pub(super) settings: CommonSettings,
 }
 
 // === impl BackoffLayer ===
@@ -74,7 +74,7 @@ impl BackoffLayer {
                 max_wait: Duration::from_secs(60),
                 budget: None,
                 seeds: Arc::new(AtomicU64::new(fastrand::u64(..))),
-                settings: Settings::default(),
+                settings: CommonSettings::default(),
             },
         }
     }

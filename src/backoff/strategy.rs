@@ -7,7 +7,7 @@ use crate::{
     clock::TIMER_SLACK,
     jitter::Share,
     rejection::{Reason, Rejection},
-    retry::{Config, Decision, Outcome, Settings, Strategy},
+    retry::{CommonSettings, Config, Decision, Outcome, Strategy},
     trail::{LayerKind, StopReason},
 };
 
@@ -35,7 +35,7 @@ impl<D: Delays, P> Config for BackoffLayer<D, P> {
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> CommonSettings {
         self.options.settings
     }
 }

@@ -24,7 +24,7 @@ pub(crate) use budget::Limits;
 pub(crate) use head::Head;
 pub(crate) use log::{SendId, Sends, Sent};
 pub(crate) use route::Route;
-pub(crate) use state::{CallState, Entered, Recorded};
+pub(crate) use state::{CallState, EnteredCall, Recorded};
 pub use trail::Trail;
 
 /// The options of one request, in its extensions.
@@ -174,7 +174,7 @@ impl CallContext {
         limits: Limits,
         replay_limit: u64,
         now: impl FnOnce() -> Instant,
-    ) -> (Self, Entered) {
+    ) -> (Self, EnteredCall) {
         let context = Self::of(&parts.extensions);
         let state = &context.state;
         let entered = state.enter(context.parent, parts, limits, replay_limit, now);

@@ -24,10 +24,10 @@ use crate::{
 
 /// The state of one request, however many sends it takes. A clone is a handle to the same state.
 #[derive(Clone, Default)]
-pub(crate) struct CallState(Arc<Mutex<Shared>>);
+pub(crate) struct CallState(Arc<Mutex<CallData>>);
 
 #[derive(Default)]
-struct Shared {
+struct CallData {
     budget: Budget,
     without_fallback: bool,
     log: Log,
@@ -41,7 +41,7 @@ struct Shared {
 }
 
 /// What a layer learns of the call when a request enters it.
-pub(crate) struct Entered {
+pub(crate) struct EnteredCall {
     pub(crate) head: Arc<Head>,
     /// The route that the outer layers have chosen for the request.
     pub(crate) route: Route,
@@ -61,15 +61,15 @@ pub(crate) struct Recorded {
 
 impl CallState {
     pub(super) fn new(limits: Limits, without_fallback: bool) -> Self {
-        let shared = Shared {
+        let shared = CallData {
             budget: Budget::new(limits),
             without_fallback,
-            ..Shared::default()
+            ..CallData::default()
         };
         Self(Arc::new(Mutex::new(shared)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, CallData> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,7 +85,7 @@ impl CallState {
         limits: Limits,
         replay_limit: u64,
         now: impl FnOnce() -> Instant,
-    ) -> Entered {
+    ) -> EnteredCall {
         let mut shared = self.lock();
         let kept = shared.head.upgrade().filter(|kept| kept.is_of(parts));
         let head = kept.unwrap_or_else(|| {
@@ -103,7 +103,7 @@ impl CallState {
                 ..Route::default()
             },
         };
-        Entered {
+        EnteredCall {
             head,
             route,
             replay_limit: shared.replay_limit,

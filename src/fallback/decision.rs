@@ -21,7 +21,7 @@ use crate::{
     quota::{Confirmed, in_time, poll_again},
     rejection::{Reason, Rejection},
     request::Model,
-    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     trail::{Action, LayerKind, StopReason},
 };
 pub(super) use state::FallbackStrategy;
@@ -35,7 +35,7 @@ impl<P> Config for FallbackLayer<P> {
         FallbackStrategy::new(config)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> CommonSettings {
         self.settings
     }
 }

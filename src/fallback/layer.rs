@@ -7,7 +7,7 @@ use super::{AsError, Fallback, IfError, NoErrors, ResponseHead, Target, targets:
 use crate::{
     quota::{Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
-    retry::{RetryOn, Settings, setters},
+    retry::{CommonSettings, RetryOn, setters},
 };
 
 /// Sends a rejected request to another model or another origin; see the [module page](super).
@@ -38,7 +38,7 @@ pub struct FallbackLayer<P = NoErrors> {
     pub(super) retry_on: RetryOn<P>,
     pub(super) longest_guess: Duration,
     pub(super) max_wait: Option<Duration>,
-    pub(super) settings: Settings,
+    pub(super) settings: CommonSettings,
 }
 
 // === impl FallbackLayer ===
@@ -62,7 +62,7 @@ impl FallbackLayer {
             ]),
             longest_guess: LONGEST_GUESS,
             max_wait: None,
-            settings: Settings::default(),
+            settings: CommonSettings::default(),
         }
     }
 }

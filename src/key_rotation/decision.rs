@@ -24,7 +24,7 @@ use crate::{
     clock::after,
     quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
-    retry::{Config, Decision, Outcome, Prepare, RequestView, Settings, Strategy},
+    retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
@@ -59,7 +59,7 @@ impl<X> Config for KeyRotationLayer<X> {
         KeyRotationStrategy::new(config)
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> CommonSettings {
         self.settings
     }
 }

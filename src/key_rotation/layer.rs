@@ -6,7 +6,7 @@ use tower::Layer;
 use super::{KeyPool, KeyRotation};
 use crate::{
     rejection::Rejection,
-    retry::{Settings, setters},
+    retry::{CommonSettings, setters},
 };
 
 /// Puts keys on requests, and sends again with another key; see the [module page](super).
@@ -27,7 +27,7 @@ pub struct KeyRotationLayer<X = SendAnyway> {
     pub(super) pools: Arc<[KeyPool]>,
     pub(super) when_exhausted: X,
     pub(super) max_wait: Option<Duration>,
-    pub(super) settings: Settings,
+    pub(super) settings: CommonSettings,
 }
 
 /// What happens to a call that finds every key on cooldown and does not wait, or not any longer.
@@ -61,7 +61,7 @@ impl KeyRotationLayer {
             pools: [pool].into(),
             when_exhausted: SendAnyway,
             max_wait: None,
-            settings: Settings::default(),
+            settings: CommonSettings::default(),
         }
     }
 }

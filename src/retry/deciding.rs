@@ -11,7 +11,7 @@ use tower::Service;
 
 use super::{
     drain::Drain,
-    future::{Answer, ResponseFuture, State, StateProj},
+    future::{Completed, ResponseFuture, RetryState, StateProj},
     message::{ResponseHead, put, read_buckets, read_rejection},
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
@@ -34,9 +34,9 @@ where
         self: Pin<&mut Self>,
         send: SendId,
         mut result: Result<Response<R>, S::Error>,
-    ) -> Answer<R, S::Error> {
+    ) -> Completed<R, S::Error> {
         let mut this = self.project();
-        this.state.set(State::Done);
+        this.state.set(RetryState::Done);
         let (head, call) = (&this.request.head, &this.request.call);
         let host = this.rerouted_host.as_deref().or_else(|| head.host());
         let rejection = result
@@ -77,7 +77,7 @@ where
                 call.record_error(entry, error);
             }
         }
-        Answer {
+        Completed {
             result,
             rejection,
             send,
@@ -88,13 +88,13 @@ where
     /// Lets the strategy read what it needs of the request to decide.
     pub(super) fn poll_read_request(
         self: Pin<&mut Self>,
-        answer: &Answer<R, S::Error>,
+        completed: &Completed<R, S::Error>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let this = self.project();
         this.request.begin(false);
         let why = this.request.recording.not_replayable();
-        let outcome = answer.outcome(this.request, why.map(StopReason::from));
+        let outcome = completed.outcome(this.request, why.map(StopReason::from));
         this.strategy.poll_read_request(&outcome, this.request, cx)
     }
 
@@ -102,28 +102,28 @@ where
     pub(super) fn poll_deciding(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Answer<R, S::Error>> {
-        let StateProj::Deciding { answer, .. } = self.as_mut().project().state.project() else {
+    ) -> Poll<Completed<R, S::Error>> {
+        let StateProj::Deciding { completed, .. } = self.as_mut().project().state.project() else {
             return Poll::Pending;
         };
-        let Some(taken) = answer.take() else {
+        let Some(taken) = completed.take() else {
             return Poll::Pending;
         };
         let read = self.as_mut().poll_read_request(&taken, cx);
         if read.is_pending() && self.as_mut().poll_deadline(cx).is_pending() {
-            if let StateProj::Deciding { answer, .. } = self.project().state.project() {
-                *answer = Some(taken);
+            if let StateProj::Deciding { completed, .. } = self.project().state.project() {
+                *completed = Some(taken);
             }
             return Poll::Pending;
         }
-        self.project().state.set(State::Done);
+        self.project().state.set(RetryState::Done);
         Poll::Ready(taken)
     }
 
     /// Done => Draining, or returns the result to the caller.
     pub(super) fn decide(
         self: Pin<&mut Self>,
-        answer: Answer<R, S::Error>,
+        completed: Completed<R, S::Error>,
     ) -> Option<Result<Response<R>, S::Error>> {
         let mut this = self.project();
         let request = this.request;
@@ -139,9 +139,9 @@ where
                 not_replayable = why.or(Some(StopReason::BodyTooLarge));
             }
         }
-        let outcome = answer.outcome(request, not_replayable);
+        let outcome = completed.outcome(request, not_replayable);
         let decision = this.strategy.decide(&outcome);
-        let (call, entry, layer) = (&request.call, answer.entry, C::LAYER);
+        let (call, entry, layer) = (&request.call, completed.entry, C::LAYER);
         let action = decision.action();
         if let Some(action) = action {
             let host = this.rerouted_host.as_deref();
@@ -153,14 +153,14 @@ where
             }
         }
         telemetry::log_attempt(call, entry, layer, action, this.recorder.as_ref());
-        let Answer { mut result, .. } = answer;
+        let Completed { mut result, .. } = completed;
         match decision {
             Decision::Retry { wait, .. } => {
                 *this.next = next.or_else(|| request.recording.reader());
                 if let Some(next) = &*this.next {
                     next.reject_older();
                     let drain = Drain::new(result.ok(), wait, call, clock::now());
-                    this.state.set(State::Draining { drain });
+                    this.state.set(RetryState::Draining { drain });
                     return None;
                 }
             }
@@ -175,9 +175,9 @@ where
     }
 }
 
-// === impl Answer ===
+// === impl Completed ===
 
-impl<R, E> Answer<R, E> {
+impl<R, E> Completed<R, E> {
     fn outcome<'a, B: Body>(
         &'a self,
         request: &'a RequestView<B>,

@@ -16,7 +16,7 @@ use tower::Service;
 
 use super::{
     drain::Drain,
-    settings::Settings,
+    settings::CommonSettings,
     strategy::{Config, RequestView, Strategy},
 };
 use crate::{
@@ -54,7 +54,7 @@ pin_project! {
         // to different providers.
         pub(super) rerouted_host: Option<Arc<str>>,
         #[pin]
-        pub(super) state: State<S::Future, R, S::Error>,
+        pub(super) state: RetryState<S::Future, R, S::Error>,
     }
 
     impl<S, B, R, C> PinnedDrop for ResponseFuture<S, B, R, C>
@@ -78,7 +78,7 @@ pin_project! {
 
 pin_project! {
     #[project = StateProj]
-    pub(super) enum State<F, R, E> {
+    pub(super) enum RetryState<F, R, E> {
         // => Calling | Done
         Preparing {
             // The caller's head, until the first send takes it.
@@ -91,7 +91,7 @@ pin_project! {
         Calling { #[pin] future: F, send: SendId },
         // => Draining | Done. The decision waits for the caller's upload, but not past the deadline.
         Deciding {
-            answer: Option<Answer<R, E>>,
+            completed: Option<Completed<R, E>>,
             #[pin]
             timer: Option<Sleep>,
         },
@@ -113,7 +113,7 @@ pub(super) enum Readiness {
 }
 
 /// The outcome of one send.
-pub(super) struct Answer<R, E> {
+pub(super) struct Completed<R, E> {
     pub(super) result: Result<Response<R>, E>,
     pub(super) rejection: Option<Rejection>,
     pub(super) send: SendId,
@@ -132,7 +132,7 @@ where
     /// `inner` must be ready.
     pub(super) fn new(inner: S, request: Request<B>, config: Arc<C>) -> Self {
         let (parts, body) = request.into_parts();
-        let Settings {
+        let CommonSettings {
             limits,
             replay_limit,
         } = config.settings();
@@ -166,7 +166,7 @@ where
                 now: LazyNow::default(),
                 is_ready: true,
             },
-            state: State::Preparing {
+            state: RetryState::Preparing {
                 first: Some(parts),
                 timer: None,
             },
@@ -225,12 +225,12 @@ where
                 StateProj::Calling { future, send } => {
                     let send = *send;
                     let result = ready!(future.poll(cx));
-                    let answer = self.as_mut().on_response(send, result);
-                    match self.as_mut().poll_read_request(&answer, cx) {
-                        Poll::Ready(()) => self.as_mut().decide(answer),
+                    let completed = self.as_mut().on_response(send, result);
+                    match self.as_mut().poll_read_request(&completed, cx) {
+                        Poll::Ready(()) => self.as_mut().decide(completed),
                         Poll::Pending => {
-                            let state = State::Deciding {
-                                answer: Some(answer),
+                            let state = RetryState::Deciding {
+                                completed: Some(completed),
                                 timer: None,
                             };
                             self.as_mut().project().state.set(state);
@@ -239,8 +239,8 @@ where
                     }
                 }
                 StateProj::Deciding { .. } => {
-                    let answer = ready!(self.as_mut().poll_deciding(cx));
-                    self.as_mut().decide(answer)
+                    let completed = ready!(self.as_mut().poll_deciding(cx));
+                    self.as_mut().decide(completed)
                 }
                 StateProj::Draining { drain } => {
                     let (call, entry) = (&this.request.call, *this.entry);
@@ -252,7 +252,7 @@ where
                         }
                     }));
                     let (first, timer) = (None, None);
-                    this.state.set(State::Preparing { first, timer });
+                    this.state.set(RetryState::Preparing { first, timer });
                     None
                 }
                 // Polled again after completion.

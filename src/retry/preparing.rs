@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::Service;
 
 use super::{
-    future::{Readiness, ResponseFuture, State, StateProj},
+    future::{Readiness, ResponseFuture, RetryState, StateProj},
     message::{describe_replaced, put},
     strategy::{Config, Prepare, RequestView, Strategy},
 };
@@ -66,7 +66,7 @@ where
         let ready = ready!(this.inner.poll_ready(cx));
         match &ready {
             Ok(()) => *this.readiness = Readiness::Ready,
-            Err(_) => this.state.set(State::Done),
+            Err(_) => this.state.set(RetryState::Done),
         }
         Poll::Ready(ready)
     }
@@ -109,7 +109,7 @@ where
     /// Preparing => Done. Returns the strategy's own response.
     fn respond(self: Pin<&mut Self>, why: StopReason, mut response: Response<R>) -> Response<R> {
         let mut this = self.project();
-        this.state.set(State::Done);
+        this.state.set(RetryState::Done);
         if let Some(since) = this.waiting.take() {
             finish_wait::<C, _>(since, this.request);
         }
@@ -138,7 +138,7 @@ where
             _ => None,
         };
         let Some(next) = this.next.take() else {
-            return this.state.set(State::Done);
+            return this.state.set(RetryState::Done);
         };
         let mut parts = first.unwrap_or_else(|| request.head.with(request.extensions.clone()));
         let mut route = request.route.clone();
@@ -167,7 +167,7 @@ where
         // The inner layers have the request now, and the client has not read its body yet.
         let replay_limit = request.call.mark_sent(send);
         request.recording.raise_limit(replay_limit);
-        this.state.set(State::Calling { future, send });
+        this.state.set(RetryState::Calling { future, send });
     }
 }
 

@@ -3,14 +3,14 @@
 use crate::call::Limits;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct CommonSettings {
     pub(crate) replay_limit: u64,
     pub(crate) limits: Limits,
 }
 
-// === impl Settings ===
+// === impl CommonSettings ===
 
-impl Default for Settings {
+impl Default for CommonSettings {
     fn default() -> Self {
         Self {
             replay_limit: 2 * 1024 * 1024,
@@ -19,7 +19,7 @@ impl Default for Settings {
     }
 }
 
-/// The setters of all layers. The argument is the path to the layer's [`Settings`].
+/// The setters of all layers. The argument is the path to the layer's [`CommonSettings`].
 macro_rules! setters {
     ($($settings:ident).+) => {
         /// Sets the time from the start of a call after which the whole stack sends nothing again.

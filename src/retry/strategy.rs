@@ -12,7 +12,7 @@ use http::{Extensions, Response, request};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::{message::ResponseHead, settings::Settings};
+use super::{message::ResponseHead, settings::CommonSettings};
 use crate::{
     call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
     clock::LazyNow,
@@ -30,7 +30,7 @@ pub(crate) trait Config {
 
     fn strategy(config: Arc<Self>) -> Self::Strategy;
 
-    fn settings(&self) -> Settings;
+    fn settings(&self) -> CommonSettings;
 }
 
 /// The decisions about one request.
