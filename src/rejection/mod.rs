@@ -71,7 +71,7 @@
 //! # What providers send
 //!
 //! Collected from documentation, issue threads and client sources between 2023 and October 2026;
-//! `repo#1` is a public issue. Each line is tested (`tests/data/`, `tests/rejection_variants.rs`).
+//! `repo#1` is a public issue. Each line is tested (`tests/data/`).
 //!
 //! ## Rejections whose status misleads
 //!
