@@ -38,6 +38,7 @@ mod secrets;
 mod sockets;
 mod splice;
 mod stacks;
+mod structure;
 #[cfg(feature = "tracing")]
 mod subscriber;
 mod types;
