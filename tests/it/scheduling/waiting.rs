@@ -276,8 +276,10 @@ async fn wait_and_what_follows_it_are_independent_settings() {
     fn provider() -> Provider {
         PROVIDER.with_borrow(|provider| provider.clone().unwrap())
     }
-    // Seconds until the response, its status and the sends if the key frees after 10 s; and if after 60 s.
-    let settings: [(Set, (u64, u16, usize), (u64, u16, usize)); 5] = [
+    /// The seconds until the response, its status, and the number of sends.
+    type Seen = (u64, u16, usize);
+    // What is seen if the key frees after 10 s, and after 60 s.
+    let settings: [(Set, Seen, Seen); 5] = [
         (|it| boxed(it, provider()), (0, 429, 2), (0, 429, 2)),
         (
             |it| boxed(it.reject_when_exhausted(), provider()),
