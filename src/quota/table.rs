@@ -128,12 +128,13 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
 
     /// Returns the capacity of a limit, which need not be known; with `slow_start`, little in that case.
     pub(crate) fn capacity(&mut self, id: K, slow_start: bool, now: Instant) -> Capacity {
+        if !slow_start && !self.traits.is_limited() {
+            // A pool may have a thousand keys, so those are not looked up.
+            return Capacity::UNLIMITED;
+        }
         match self.limits.get_mut(&id) {
             Some(limit) => limit.capacity(&self.traits, slow_start, now),
-            None if slow_start || self.traits.is_typical_known() => {
-                LimitState::default().capacity(&self.traits, slow_start, now)
-            }
-            None => Capacity::UNLIMITED,
+            None => LimitState::default().capacity(&self.traits, slow_start, now),
         }
     }
 

@@ -134,16 +134,16 @@ impl KeyLimits {
         scope: KeyScope,
     ) -> impl Iterator<Item = (LimitLevel, &mut LimitState, &mut ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get_mut(slot));
-        let of_model = model.map(|it| {
-            let group = (LimitLevel::Model, it.groups.get_mut(scope.group));
-            [
-                group,
-                (LimitLevel::KeyOnModel, it.denied.get_mut(scope.key)),
-            ]
+        let (of_model, denied) = model.map_or((None, None), |ModelLimits { groups, denied }| {
+            (groups.get_mut(scope.group), denied.get_mut(scope.key))
         });
-        let group = (LimitLevel::Group, self.groups.get_mut(scope.group));
-        let of_all = [(LimitLevel::Key, self.keys.get_mut(scope.key)), group];
-        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
+        let limits = [
+            (LimitLevel::Key, self.keys.get_mut(scope.key)),
+            (LimitLevel::Group, self.groups.get_mut(scope.group)),
+            (LimitLevel::Model, of_model),
+            (LimitLevel::KeyOnModel, denied),
+        ];
+        let limits = limits.into_iter();
         limits.filter_map(|(level, limit)| limit.map(|(limit, traits)| (level, limit, traits)))
     }
 
@@ -167,10 +167,11 @@ impl LimitTable for KeyLimits {
 
     fn limits(&self, scope: KeyScope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get(slot));
-        let of_all = [self.keys.get(scope.key), self.groups.get(scope.group)];
-        let of_model = model.map(|it| [it.groups.get(scope.group), it.denied.get(scope.key)]);
-        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
-        limits.flatten()
+        let (of_model, denied) = model.map_or((None, None), |ModelLimits { groups, denied }| {
+            (groups.get(scope.group), denied.get(scope.key))
+        });
+        let (of_key, of_group) = (self.keys.get(scope.key), self.groups.get(scope.group));
+        [of_key, of_group, of_model, denied].into_iter().flatten()
     }
 
     fn limits_mut(

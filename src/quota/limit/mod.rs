@@ -195,6 +195,10 @@ impl LimitState {
         let is_cooling = self.cooldown.ends_at(now).is_some();
         self.cooldown.succeed(sent);
         self.estimate.passed(is_cooling);
+        if self.reported.is_empty() && reports.clone().next().is_none() {
+            return;
+        }
+        traits.is_limited = true;
         let exhausted = self.reported.exhausted(traits, now);
         if let Some(window) = exhausted.filter(|window| window.since <= sent) {
             let of_this = |bucket: &&Bucket| bucket.dimension == window.dimension;
@@ -223,6 +227,7 @@ impl LimitState {
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
     ) {
+        traits.is_limited = true;
         let was_cooling = self.cooldown.ends_at(now).is_some();
         let remaining = self.reported.remaining(traits, |_| 0, now);
         let probe = self

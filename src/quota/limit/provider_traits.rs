@@ -15,6 +15,8 @@ const DISPROVED: u64 = 4;
 pub(crate) struct ProviderTraits {
     /// How many passed on some limit until an unexpected rejection.
     pub(super) typical: Option<u64>,
+    /// Whether any limit has been met or reported. Most limits of keys and of groups never are.
+    pub(super) is_limited: bool,
     /// Whether the whole limit is available again when a window ends, unlike where windows slide.
     pub(super) refills_at_once: Option<bool>,
     /// Whether "nothing left" is true, by what is counted. What is missing here was not tested.
@@ -34,9 +36,9 @@ enum Verification {
 // === impl ProviderTraits ===
 
 impl ProviderTraits {
-    /// Returns whether limits of which nothing is known are expected to be like others.
-    pub(crate) fn is_typical_known(&self) -> bool {
-        self.typical.is_some()
+    /// Returns whether any limit has been met or reported.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.is_limited
     }
 
     fn get(&self, dimension: Dimension) -> Option<Verification> {

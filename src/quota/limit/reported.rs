@@ -70,6 +70,10 @@ pub(super) enum Remaining {
 // === impl Reported ===
 
 impl Reported {
+    pub(super) fn is_empty(&self) -> bool {
+        self.windows.is_empty()
+    }
+
     /// Records what the response reports to a request that was sent at `sent`.
     pub(super) fn update<'a>(
         &mut self,
