@@ -1,6 +1,6 @@
-// The README is the crate's page, beside which the files that it names by path are not. So these links,
-// which hold because they come before its own, lead to where docs.rs shows the files of a crate; and the
-// pictures, which it does not serve, are left out.
+// The README is also the crate's page on docs.rs, which does not serve the files that the README links by
+// path. So these link definitions come first and win: they point to where docs.rs shows a crate's files.
+// The pictures are hidden.
 #![doc = "[gateway.toml]: https://docs.rs/crate/tower-429/latest/source/examples/gateway.toml"]
 #![doc = "[benches]: https://docs.rs/crate/tower-429/latest/source/benches/README.md"]
 #![doc = ""]
