@@ -1,4 +1,4 @@
-//! Hashes for numbers that this crate assigns itself: nobody can choose them to collide.
+//! Hashes for numbers that this crate assigns itself, so a caller cannot make them collide.
 
 use std::hash::{BuildHasherDefault, Hasher};
 

@@ -25,7 +25,7 @@ enum PermitStage {
     /// Another request may be rejected before this one is sent.
     Reserved,
     Sendable,
-    /// The provider counts it, even if nobody sees its response.
+    /// The provider counts it, even if its response is not seen.
     Sent,
     Completed,
 }

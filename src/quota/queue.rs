@@ -287,7 +287,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         !self.granted.is_empty()
     }
 
-    /// Returns whether nobody has left anything behind.
+    /// Returns whether no call has left anything behind.
     pub(super) fn is_clean(&self) -> bool {
         self.classes.is_empty() && self.granted.is_empty() && self.wakers.is_empty()
     }

@@ -42,7 +42,7 @@ pub(crate) type ReservationOf<C> =
 /// A handle; a clone is the same scheduler.
 pub(crate) struct Scheduler<C: Candidates>(Arc<Mutex<Inner<C>>>);
 
-/// What the lock protects. It wakes nobody by itself, and `now` is an argument.
+/// What the lock protects. It wakes no task by itself, and `now` is an argument.
 pub(crate) struct Inner<C: Candidates> {
     pub(crate) candidates: C,
     pub(super) queue: WaitQueue<C::Class, ReservationOf<C>>,
@@ -214,7 +214,7 @@ impl<C: Candidates> Inner<C> {
         self.queue.has_granted()
     }
 
-    /// Returns whether nobody has left anything behind.
+    /// Returns whether no call has left anything behind.
     pub(crate) fn is_clean(&self) -> bool {
         self.queue.is_clean()
     }

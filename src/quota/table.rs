@@ -89,7 +89,7 @@ pub(crate) trait LimitTable {
         }
     }
 
-    /// Releases a place; `is_abandoned` if the request was sent and nobody will see its response.
+    /// Releases a place; `is_abandoned` if the request was sent and its response is not seen.
     fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
         for (limit, _) in self.limits_mut(reservation.scope) {
             if is_abandoned {

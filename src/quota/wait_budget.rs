@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::timing::MIN_SLEEP;
 
-/// How often a rejected call waits. Guesses double, so that what it sends in vain is spread over eleven
+/// How often a rejected call waits. Guesses double, so that its failed sends spread over eleven
 /// minutes. A provider with correct hints admits the call long before.
 const MAX_WAITS: u32 = 16;
 

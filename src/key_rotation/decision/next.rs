@@ -14,10 +14,10 @@ use crate::{
     trail::{Action, StopReason},
 };
 
-/// What the layer does for a call instead of sending it with a key that cools.
+/// What the layer does for a call instead of sending it with a key on cooldown.
 enum Instead<R> {
     Answer(Prepare<R>),
-    /// A key that cools by a guess: the request tests if the guess is too long.
+    /// A key on a guessed cooldown: the request tests if the guess is too long.
     Probe(Lease),
 }
 
@@ -104,7 +104,7 @@ impl<X> KeyRotationStrategy<X> {
         None
     }
 
-    /// Returns what the layer does for a call if every key cools; `None` to send it all the same.
+    /// Returns what the layer does for a call if every key is on cooldown; `None` to send it all the same.
     ///
     /// A call that Backoff has delayed may test if a guess is too long. To answer it would hold it to a
     /// guess, which no wait of its own could outlast.

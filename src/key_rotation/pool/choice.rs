@@ -120,7 +120,7 @@ impl Keys {
         self.reserve_key(index, model, now)
     }
 
-    /// Reserves the key that cools by guesses alone and frees first; `None` if there is none, or a request
+    /// Reserves the key whose cooldown is only guessed and ends first; `None` if there is none, or a request
     /// tests already if they are too long.
     pub(super) fn reserve_early(
         &mut self,
@@ -179,7 +179,7 @@ impl Keys {
     }
 
     /// Returns the key that the session prefers (rendezvous hashing): the first that is not closed, so that
-    /// only the sessions of a key that cools move.
+    /// only the sessions of a key on cooldown move.
     fn preferred(
         &mut self,
         request: &KeyRequest,

@@ -196,7 +196,7 @@ impl Keys {
         }
     }
 
-    /// Returns until when a key cools for every model, and why.
+    /// Returns until when a key is on cooldown for every model, and why.
     pub(super) fn end_of_all(&self, index: usize, now: Instant) -> Option<End> {
         self.limits.end(self.scope(index, None), now)
     }

@@ -40,7 +40,7 @@ impl KeyPool {
         scheduler.acquire(now, |inner| inner.reserve_in_turn(request, now))
     }
 
-    /// Reserves a key that cools by a guess alone, to test if the guess is too long; `None` if there is
+    /// Reserves a key whose cooldown is only guessed, to test if the guess is too long; `None` if there is
     /// none, or each is tested already.
     pub(crate) fn acquire_early(&self, request: &KeyRequest, now: Instant) -> Option<Lease> {
         let scheduler = &self.0.scheduler;

@@ -175,7 +175,7 @@ impl LimitState {
         self.in_flight.remove(sent);
     }
 
-    /// Counts a sent request whose response nobody will see, because the provider counts it too.
+    /// Counts a sent request without a visible response, because the provider counts it too.
     pub(crate) fn abandon(&mut self, sent: Instant) {
         self.reported.count_abandoned(sent);
     }

@@ -105,12 +105,12 @@ impl Reported {
     /// Counts a success whose response does not report what is left.
     pub(super) fn count_one(&mut self) {
         self.count_if(|_| true);
-        // Nothing is known of an ended window that nobody reports.
+        // Nothing is known of an ended window without a report.
         self.windows
             .retain(|window| !window.has_ended && window.is_known());
     }
 
-    /// Counts a request that was sent at `sent`, and whose response nobody will see.
+    /// Counts a request that was sent at `sent`, and whose response is not seen.
     pub(super) fn count_abandoned(&mut self, sent: Instant) {
         self.count_if(|window| !window.has_ended && window.sent <= sent);
         self.windows.retain(ReportedWindow::is_known);
