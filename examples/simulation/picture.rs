@@ -43,7 +43,7 @@ impl Picture<'_> {
 
     fn run(&self, f: &mut fmt::Formatter<'_>, run: &Run, name: &str, top: f64) -> fmt::Result {
         let limited = run.log.iter().filter(|entry| entry.status == 429).count();
-        let title = format!("{name}: {limited} of {} requests refused", run.log.len());
+        let title = format!("{name}: {limited} of {} requests rejected", run.log.len());
         text(f, LEFT, top - 14.0, "start", INK, 15, &title)?;
         let bottom = top + ROW * KEYS.len() as f64;
         let mut second = 0.0;
