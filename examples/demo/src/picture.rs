@@ -107,7 +107,7 @@ impl<'a> Picture<'a> {
             r#"<circle cx="{x:.1}" cy="{y:.1}" r="4.5" fill="{colour}"/>"#
         )?;
         if run.rejected > 0 {
-            let note = format!("{} rejected to the caller", run.rejected);
+            let note = format!("{} rejected", run.rejected);
             return text(f, x + 10.0, y + 19.0, "start", colour, 13, &note);
         }
         let took = format!("{:.1} s", run.took.as_secs_f64());
