@@ -39,7 +39,6 @@ mod sockets;
 mod splice;
 mod stacks;
 mod structure;
-#[cfg(feature = "tracing")]
 mod subscriber;
 mod types;
 mod upload_waits;
