@@ -134,17 +134,18 @@ impl KeyLimits {
         scope: KeyScope,
     ) -> impl Iterator<Item = (LimitLevel, &mut LimitState, &mut ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get_mut(slot));
-        let of_model = model.map(|it| {
-            let group = (LimitLevel::Model, it.groups.get_mut(scope.group));
-            [
-                group,
-                (LimitLevel::KeyOnModel, it.denied.get_mut(scope.key)),
-            ]
-        });
-        let group = (LimitLevel::Group, self.groups.get_mut(scope.group));
-        let of_all = [(LimitLevel::Key, self.keys.get_mut(scope.key)), group];
-        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
-        limits.filter_map(|(level, limit)| limit.map(|(limit, traits)| (level, limit, traits)))
+        let of_model =
+            model.map(|it| (it.groups.get_mut(scope.group), it.denied.get_mut(scope.key)));
+        let (of_model, denied) = of_model.unwrap_or_default();
+        let limits = [
+            (LimitLevel::Key, self.keys.get_mut(scope.key)),
+            (LimitLevel::Group, self.groups.get_mut(scope.group)),
+            (LimitLevel::Model, of_model),
+            (LimitLevel::KeyOnModel, denied),
+        ];
+        let known =
+            |(level, limit): (_, Option<_>)| limit.map(|(limit, traits)| (level, limit, traits));
+        limits.into_iter().filter_map(known)
     }
 
     /// Forgets the keys that were removed, and the groups that have no keys any more.
@@ -167,10 +168,13 @@ impl LimitTable for KeyLimits {
 
     fn limits(&self, scope: KeyScope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get(slot));
-        let of_all = [self.keys.get(scope.key), self.groups.get(scope.group)];
-        let of_model = model.map(|it| [it.groups.get(scope.group), it.denied.get(scope.key)]);
-        let limits = of_all.into_iter().chain(of_model.into_iter().flatten());
-        limits.flatten()
+        let limits = [
+            self.keys.get(scope.key),
+            self.groups.get(scope.group),
+            model.and_then(|model| model.groups.get(scope.group)),
+            model.and_then(|model| model.denied.get(scope.key)),
+        ];
+        limits.into_iter().flatten()
     }
 
     fn limits_mut(
