@@ -42,6 +42,11 @@ impl Head {
             && is_same_map(&self.headers, &parts.headers)
     }
 
+    /// Whether the URI has the same authority, as it is written.
+    pub(crate) fn has_authority_of(&self, uri: &Uri) -> bool {
+        authority(&self.uri) == authority(uri)
+    }
+
     /// Returns the host. A URI in authority form has a host, but no origin.
     pub(crate) fn host(&self) -> Option<&str> {
         match &self.origin {

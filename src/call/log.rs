@@ -67,7 +67,7 @@ impl Log {
         } = route;
         let id = SendId(u32::try_from(self.sends.len()).unwrap_or(u32::MAX));
         if self.sends.is_empty() {
-            self.sends.reserve(USUAL_SENDS);
+            self.sends.reserve_exact(USUAL_SENDS);
         }
         let opened = self.event();
         self.sends.push(Sent {

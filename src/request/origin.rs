@@ -27,7 +27,8 @@ impl Origin {
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
         let text = authority.as_str();
-        let bare = text.rsplit_once('@').map_or(text, |(_, bare)| bare);
+        let start = text.bytes().rposition(|byte| byte == b'@');
+        let bare = start.map_or(text, |at| &text[at + 1..]);
         let is_upper = |byte: u8| byte.is_ascii_uppercase();
         let authority = match bare.len() < text.len() || bare.bytes().any(is_upper) {
             true => bare.to_ascii_lowercase().parse().ok()?,
@@ -76,8 +77,9 @@ impl Origin {
 
 /// Returns the length of the host in `host:port`, and the port. A host in brackets contains colons.
 fn host_and_port(authority: &str) -> (usize, Option<&str>) {
-    let bracket = authority.find(']').unwrap_or(0);
-    match authority[bracket..].find(':') {
+    let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
+    let mut rest = authority.bytes().skip(bracket);
+    match rest.position(|byte| byte == b':') {
         Some(at) => (bracket + at, Some(&authority[bracket + at + 1..])),
         None => (authority.len(), None),
     }

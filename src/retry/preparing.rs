@@ -157,7 +157,7 @@ where
             ending: this.ending.clone(),
         };
         put(&mut parts.extensions, context);
-        let is_rerouted = request.head.uri.authority() != parts.uri.authority();
+        let is_rerouted = !request.head.has_authority_of(&parts.uri);
         *this.rerouted_host = is_rerouted
             .then(|| Some(Origin::of(&parts.uri)?.host().into()))
             .flatten();

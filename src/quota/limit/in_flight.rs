@@ -1,7 +1,5 @@
 //! The requests in flight, by when they were sent. Pure.
 
-use std::collections::VecDeque;
-
 use tokio::time::Instant;
 
 use crate::quota::timing::SEND_RESOLUTION;
@@ -11,7 +9,7 @@ pub(super) struct InFlight {
     /// How many have a place and were not sent yet.
     reserved: u64,
     /// How many were sent from each moment on, the oldest first.
-    sent: VecDeque<(Instant, u64)>,
+    sent: Vec<(Instant, u64)>,
     /// How many were sent.
     all_sent: u64,
 }
@@ -77,7 +75,7 @@ impl InFlight {
 
     /// Returns the index after those that were sent at `moment` or before.
     fn after(&self, moment: Instant) -> usize {
-        match self.sent.back() {
+        match self.sent.last() {
             Some((newest, _)) if moment < *newest => {
                 self.sent.partition_point(|(from, _)| *from <= moment)
             }

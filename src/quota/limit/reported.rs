@@ -131,6 +131,10 @@ impl Reported {
         out: impl Fn(Instant) -> u64,
         now: Instant,
     ) -> Remaining {
+        // Most limits are not reported.
+        if self.windows.is_empty() {
+            return Remaining::Unknown;
+        }
         self.roll(traits, now);
         let mut least = Remaining::Unknown;
         for window in self.trusted(traits, now) {
