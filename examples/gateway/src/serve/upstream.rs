@@ -1,4 +1,4 @@
-//! The stack: another key first, then max_wait, then a lesser model.
+//! The stack: another key first, then a wait, then another model.
 
 use std::{sync::Arc, time::Duration};
 
