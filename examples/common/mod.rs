@@ -1,4 +1,4 @@
-//! What the examples for each client share: a provider, and how a trail is told.
+//! What the examples for each client share: a provider, and a way to print a trail.
 
 use std::{io, time::Duration};
 

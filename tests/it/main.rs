@@ -1,4 +1,4 @@
-//! The integration tests: a module for each topic, in one binary, because each binary is linked anew.
+//! The integration tests: a module for each topic, in one binary, because linking each binary takes time.
 
 #![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
 

@@ -37,7 +37,7 @@ pub(crate) const MODELS: [Model; 2] = [
     },
 ];
 
-/// The projects that the keys belong to, each of which has limits of its own.
+/// The projects of the keys. Each project has its own limits.
 pub(crate) const PROJECTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
 /// What a hint may say before the lesser model is asked instead: a quarter of a "minute".

@@ -78,7 +78,7 @@ fn smallest_remainder_counts_after_what_is_in_flight() {
     for _ in 0..3 {
         limit.take(now + secs(3));
     }
-    // By the minute three are left, but nobody knows of requests since.
+    // By the minute three are left, but later requests are unknown.
     let later = now + secs(10);
     limit.take(later);
     limit.succeeded(&[told(10, 3, secs(50))], later, later);

@@ -33,7 +33,7 @@ const REPLACED: &[&str] = &[
     "respond_when_exhausted",
 ];
 
-/// The names that conventions give: tower's for a service's future, and Rust's for a trait that nobody else
+/// The names that conventions give: tower's for a service's future, and Rust's for a trait that no other crate
 /// implements.
 const CONVENTIONAL: &[&str] = &["ResponseFuture", "Sealed"];
 

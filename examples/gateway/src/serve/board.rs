@@ -29,7 +29,7 @@ struct State {
 /// How many calls with rejections are remembered.
 const RECENT: usize = 50;
 
-/// How many rejections are told.
+/// How many rejections the page shows.
 const TOLD: usize = 50;
 
 #[derive(Clone)]

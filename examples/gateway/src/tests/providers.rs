@@ -151,7 +151,7 @@ async fn what_each_provider_refuses_is_understood_and_cured_with_the_next_key() 
     let keys = gateway.json("/keys").await;
     for upstream in keys.as_array().unwrap() {
         for key in 0..2 {
-            // Nobody but the rejection has said for how long.
+            // Only the rejection says for how long.
             let left = upstream.pointer(&format!("/keys/{key}/limited_models/0/free_in_ms"));
             let left = left.unwrap().as_u64().unwrap();
             assert!((1_000_000..=1_800_000).contains(&left), "{upstream}");

@@ -74,7 +74,7 @@ async fn a_caller_that_is_gone_while_it_waits_for_a_key_frees_its_place() {
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     upstream.answer(&limited).await;
-    // The rejection is told while the call still waits.
+    // The rejection is reported while the call still waits.
     in_time("the rejection", async {
         while gateway
             .json("/rejections")

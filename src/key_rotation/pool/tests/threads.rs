@@ -160,7 +160,7 @@ fn added_or_replaced_key_serves_a_waiter() {
 }
 
 #[test]
-fn replaced_or_removed_key_leaves_nobody_waiting() {
+fn replaced_or_removed_key_leaves_no_call_waiting() {
     in_every_order(|| {
         let pool = one_key(1);
         pool.add(Key::new("b").label("b")).expect("added");

@@ -192,7 +192,7 @@ impl World {
         }
     }
 
-    /// Those who were woken, or whose alarm has gone off, poll until nobody is due.
+    /// The waiters that were woken, or whose timer has ended, poll until none is due.
     pub(super) fn poll_due(&mut self) {
         for _ in 0..10_000 {
             let is_due = |waiter: &Waiter| {
