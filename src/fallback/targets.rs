@@ -136,7 +136,7 @@ impl Targets {
     fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
         match slot.and_then(|slot| self.limits.get_mut(slot)) {
             Some(TargetLimit { limit, traits }) => limit.capacity(traits, true, now),
-            None => LimitState::default().capacity(&ProviderTraits::default(), true, now),
+            None => LimitState::default().capacity(&mut ProviderTraits::default(), true, now),
         }
     }
 

@@ -76,8 +76,8 @@ pub(crate) trait LimitTable {
     /// Notes that the request of a reservation is sent now.
     fn mark_sent<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>, now: Instant) {
         (reservation.counted, reservation.sent) = (Some(now), now);
-        for (limit, _) in self.limits_mut(reservation.scope) {
-            limit.mark_sent(now);
+        for (limit, traits) in self.limits_mut(reservation.scope) {
+            limit.mark_sent(traits, now);
         }
     }
 
@@ -133,8 +133,8 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
             return Capacity::UNLIMITED;
         }
         match self.limits.get_mut(&id) {
-            Some(limit) => limit.capacity(&self.traits, slow_start, now),
-            None => LimitState::default().capacity(&self.traits, slow_start, now),
+            Some(limit) => limit.capacity(&mut self.traits, slow_start, now),
+            None => LimitState::default().capacity(&mut self.traits, slow_start, now),
         }
     }
 

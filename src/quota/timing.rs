@@ -15,6 +15,17 @@ pub(crate) const KEY_RECHECK: Duration = Duration::from_secs(60);
 /// seconds: a minute at once would cost far more than a few probes.
 pub(crate) const FIRST_GUESS: Duration = Duration::from_secs(1);
 
+/// A guess is tested this early once, where much has passed before: a rejection that stood alone must not
+/// close a limit for a second.
+pub(crate) const EARLY_TEST: Duration = Duration::from_millis(250);
+
+/// The next window is awaited this much longer than it was seen to take, or a fiftieth if that is less:
+/// requests take longer on some ways than on others.
+pub(crate) const PERIOD_MARGIN: Duration = Duration::from_millis(25);
+
+/// The least time within which a rejection is expected.
+pub(crate) const LEAST_LATENCY: Duration = Duration::from_millis(100);
+
 /// The longest guess unless the caller sets another: a window of a minute.
 pub(crate) const LONGEST_GUESS: Duration = Duration::from_secs(60);
 
@@ -42,8 +53,11 @@ pub(crate) const ADMISSION_SLACK: Duration = Duration::from_secs(1);
 /// Window ends this close are one end: the admission is known to a second, and some resets are whole seconds.
 pub(crate) const SAME_WINDOW_SLACK: Duration = Duration::from_secs(2);
 
-/// Requests that are sent within this time are counted together.
+/// Requests that are sent within this time before another may arrive after it.
 pub(crate) const SEND_RESOLUTION: Duration = Duration::from_secs(1);
+
+/// Requests that are sent within this time are counted together.
+pub(crate) const COUNTED_TOGETHER: Duration = Duration::from_millis(100);
 
 /// Reports that have proved false are ignored for this long.
 pub(crate) const DISTRUST: Duration = Duration::from_secs(60 * 60);

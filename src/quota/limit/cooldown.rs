@@ -7,11 +7,14 @@ use tokio::time::Instant;
 use super::End;
 use crate::{
     quota::timing::{
-        FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
+        EARLY_TEST, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
         REJECTION_LATENCY,
     },
     rejection::{Reason, Rejection, Window},
 };
+
+/// A target that is overloaded is left alone for another part of the time that it has been so.
+const PART_OF_OUTAGE: u32 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cooldown {
@@ -32,8 +35,8 @@ struct Period {
     decided: Instant,
     until: Instant,
     term: Term,
-    /// When a window of the length of the longest guess ends that began with the first of these guesses.
-    window_end: Instant,
+    /// When the first of these guesses began.
+    first: Instant,
 }
 
 /// How long a cooldown lasts.
@@ -43,6 +46,8 @@ struct Term {
     basis: Basis,
     /// The least cooldown after the next hint; zero unless a hint has proved false.
     floor: Duration,
+    /// Whether it lasts to the end of a window whose length is known by what passed before.
+    is_learned: bool,
 }
 
 /// How the end of a cooldown is known.
@@ -114,6 +119,13 @@ impl Cooldown {
         }
     }
 
+    /// Returns whether a single guess of a second has lasted long enough to be tested.
+    pub(super) fn early_test_at(&self, now: Instant) -> Option<Instant> {
+        let period = self.lasting(now)?;
+        let is_first = period.term.length == FIRST_GUESS && self.is_guess(period, now);
+        is_first.then(|| period.first + EARLY_TEST)
+    }
+
     /// Returns the end of the last period, whether it is over or not.
     pub(super) fn ended(&self) -> Option<Instant> {
         self.period.as_ref().map(|period| period.until)
@@ -141,24 +153,26 @@ impl Cooldown {
     /// Records a rejection of a request that was sent at `sent`, which only ever prolongs a cooldown.
     ///
     /// `has_passed` if it was sent well after the first request since the last cooldown, which was not
-    /// rejected.
+    /// rejected. Without a hint it lasts to `window_end`, if that is known, or for a guess.
     pub(super) fn reject(
         &mut self,
         rejection: &Rejection,
         has_passed: bool,
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
+        window_end: Option<Instant>,
     ) {
         let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
         let guess = self
             .period
             .as_ref()
-            .filter(|it| it.term.basis == Basis::Guess);
-        let window_end = guess.map_or(now + longest_guess, |period| period.window_end);
+            .filter(|it| it.term.basis == Basis::Guess && !it.term.is_learned);
+        let first = guess.map_or(now, |period| period.first);
         let mut term = self.next_term(rejection, has_passed, sent, longest_guess);
-        if term.basis == Basis::Guess && now < window_end {
-            // A longer guess would only idle through the next window.
-            term.length = term.length.min(window_end - now).max(term.floor);
+        if term.basis == Basis::Guess {
+            let window_end = window_end.filter(|end| *end > now && term.floor.is_zero());
+            let until_end = window_end.map(|end| end - now);
+            term.bound(rejection.reason, until_end, now - first, longest_guess);
         }
         let (until, decided) = (now + term.length, decided(sent, now));
         self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
@@ -178,7 +192,7 @@ impl Cooldown {
             decided,
             until,
             term,
-            window_end,
+            first,
         });
     }
 
@@ -251,7 +265,9 @@ impl Cooldown {
     /// Returns `first`, or twice the last length if the request was sent after the end of that. The many
     /// requests that were in flight when the period began are one rejection.
     fn doubled(&self, reason: Reason, sent: Instant, first: Duration) -> Duration {
-        let is_same = |it: &&Period| it.term.basis != Basis::Hint && it.rejection.reason == reason;
+        let is_same = |it: &&Period| {
+            it.term.basis != Basis::Hint && it.rejection.reason == reason && !it.term.is_learned
+        };
         match self.period.as_ref().filter(is_same) {
             Some(period) if sent >= period.until => period.term.length.saturating_mul(2).max(first),
             Some(period) => period.term.length,
@@ -284,13 +300,34 @@ impl Term {
             length: length.min(MAX_COOLDOWN),
             basis,
             floor: Duration::ZERO,
+            is_learned: false,
+        }
+    }
+
+    /// Bounds a guess that is the last of some, the first of which began so long ago.
+    fn bound(
+        &mut self,
+        reason: Reason,
+        window_end: Option<Duration>,
+        since_first: Duration,
+        longest_guess: Duration,
+    ) {
+        if let Some(until_end) = window_end {
+            (self.length, self.is_learned) = (until_end.min(MAX_COOLDOWN), true);
+        } else if reason == Reason::Overloaded {
+            // An overload may end at any time, and a probe costs little while another target serves.
+            self.length = (since_first / PART_OF_OUTAGE).clamp(FIRST_GUESS, longest_guess.max(FIRST_GUESS));
+        } else if since_first < longest_guess {
+            // A longer guess would only idle through the next window.
+            let left = longest_guess - since_first;
+            self.length = self.length.min(left).max(self.floor);
         }
     }
 }
 
 /// Returns the latest moment at which the provider may have decided on a rejected request. Half of the time
 /// of a rejection that comes at once is its way back.
-fn decided(sent: Instant, now: Instant) -> Instant {
+pub(super) fn decided(sent: Instant, now: Instant) -> Instant {
     match now.saturating_duration_since(sent) {
         took if took < REJECTION_LATENCY => sent + took / 2,
         _ => now,
@@ -298,9 +335,27 @@ fn decided(sent: Instant, now: Instant) -> Instant {
 }
 
 /// Returns the provider's hint. Zero means "now", which was not true for this request.
-fn hint(rejection: &Rejection) -> Option<Duration> {
+pub(super) fn hint(rejection: &Rejection) -> Option<Duration> {
     let hint = rejection.retry_after.filter(|hint| !hint.is_zero())?;
     Some(hint.min(MAX_COOLDOWN))
+}
+
+/// Returns whether a rejection says neither when the limit ends nor that it lasts.
+pub(super) fn is_silent(rejection: &Rejection) -> bool {
+    let is_brief = matches!(rejection.reason, Reason::RateLimited | Reason::Overloaded);
+    is_brief && hint(rejection).is_none() && !is_of_a_day(rejection)
+}
+
+/// Returns the length of a window that is short enough to be waited for.
+pub(super) fn length_of(window: Window) -> Option<Duration> {
+    let secs = match window {
+        Window::Second => 1,
+        Window::Minute => 60,
+        Window::FiveMinutes => 5 * 60,
+        Window::Hour => 60 * 60,
+        _ => return None,
+    };
+    Some(Duration::from_secs(secs))
 }
 
 /// Returns whether a rejection has facts that another lacks, whose end was guessed.

@@ -1,39 +1,61 @@
-//! How much passes where the provider does not report it: slow start, and what rejections have shown. Pure.
+//! How much passes in a window where the provider does not report it: slow start, and what rejections have
+//! shown. Pure.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::in_flight::InFlight;
+use super::{ProviderTraits, in_flight::InFlight};
 use crate::quota::timing::doublings;
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
 
+/// So many are in flight after half a second even if no response has come.
+const START_WITHOUT_RESPONSES: u64 = 8;
+
+/// Of what has passed, one part in so many more may be in flight: what is out when the limit is met is wasted.
+const PART_IN_FLIGHT: u64 = 8;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
-    /// When the first request was sent since the last rejection, or since the count began again.
-    opened: Option<Instant>,
-    /// When the cooldown of the last rejection ended.
-    ended: Option<Instant>,
-    /// How many have passed since `opened`.
-    passed: u64,
-    /// How many have passed since the last rejection.
-    successes: u64,
-    /// How many passed before the last rejection.
+    window: Option<Window>,
+    /// How many pass in a window.
     capacity: Option<u64>,
-    /// From the first request of that time to when the next could pass.
-    window: Option<Duration>,
+    /// Whether two windows in a row have shown it.
+    is_confirmed: bool,
+    /// Whether rejections have shown it in both.
+    is_met_twice: bool,
+    /// How long a window of this limit lasts, by the provider's hints.
+    hinted: Option<Duration>,
+    /// When the cooldown of the last rejection ends.
+    ended: Option<Instant>,
+}
+
+/// What was sent since a window has begun.
+#[derive(Clone, Debug)]
+struct Window {
+    opened: Instant,
+    /// Whether the limit had been closed until then, so that the window did begin then.
+    is_exact: bool,
+    sent: u64,
+    rejected: u64,
+    /// When the first and the last rejected requests were sent, if the limit was met.
+    met: Option<(Instant, Instant)>,
+    /// Whether its end needs no proof, because the provider has told it.
+    is_told: bool,
+    /// The first request that was sent when the window seemed to be over, and how many since.
+    next: Option<(Instant, u64)>,
 }
 
 /// How many more may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Headroom {
     Some(u64),
-    /// None until a response comes, or until this moment.
-    Later(Instant),
-    /// None until a response comes.
-    AfterResponse,
+    /// Enough are out to find the limit; more at that time, or after a response.
+    Probing(Option<Instant>),
+    /// The window is used up until that time, or until a response shows more.
+    Full(Option<Instant>),
 }
 
 // === impl Estimate ===
@@ -44,85 +66,302 @@ impl Estimate {
     pub(super) fn headroom(
         &mut self,
         in_flight: &InFlight,
-        typical: Option<u64>,
-        slow_start: bool,
+        traits: &mut ProviderTraits,
+        (slow_start, is_noisy): (bool, bool),
         now: Instant,
     ) -> Headroom {
-        self.roll(now);
-        match self.capacity.or(typical) {
-            Some(capacity) => {
-                let in_flight = self
-                    .opened
-                    .map_or(in_flight.reserved(), |opened| in_flight.since(opened));
-                // One more than is known to pass finds out whether there is more by now, then two, then four.
-                let beyond = self.passed.saturating_sub(capacity);
-                let ceiling = self.passed.max(capacity).saturating_add(beyond + 1);
-                let used = self.passed.saturating_add(in_flight);
-                match ceiling.saturating_sub(used) {
-                    0 => self
-                        .window_end()
-                        .map_or(Headroom::AfterResponse, Headroom::Later),
-                    more => Headroom::Some(more),
+        self.roll(traits, now);
+        if is_noisy && !self.is_met_twice {
+            // Some rejections came by chance, so the last one shows no limit.
+            return Headroom::Some(u64::MAX);
+        }
+        let known = self.capacity.or(traits.typical);
+        let Some(capacity) = known else {
+            return match slow_start {
+                true => self.slow_start(in_flight, traits, now),
+                false => Headroom::Some(u64::MAX),
+            };
+        };
+        if self.is_over(traits, now) {
+            return self.next_window(capacity, in_flight, traits, now);
+        }
+        let waiting = in_flight.reserved();
+        let used = self.admitted().saturating_add(waiting);
+        let ceiling = self.ceiling(capacity, in_flight, traits, now);
+        let more = match ceiling.saturating_sub(used) {
+            0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
+            more => more,
+        };
+        if self.is_confirmed && self.capacity.is_some() || !slow_start {
+            return Headroom::Some(more);
+        }
+        match self.slow_start(in_flight, traits, now) {
+            Headroom::Some(other) => Headroom::Some(more.min(other)),
+            none => none,
+        }
+    }
+
+    /// Returns how many may be sent while it is not known that a new window has begun: one, unless the
+    /// provider has told its end or this was right before.
+    fn next_window(
+        &self,
+        capacity: u64,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Headroom {
+        let next = self.window.as_ref().and_then(|window| window.next);
+        let out = next.map_or(0, |(_, count)| count) + in_flight.reserved();
+        let allowed = match self.window.as_ref().is_some_and(|it| it.is_told) {
+            true if self.is_confirmed => capacity,
+            true => START,
+            false if self.is_confirmed => capacity,
+            false => 1,
+        };
+        match allowed.saturating_sub(out) {
+            0 => Headroom::Full(next.map(|(sent, _)| sent + traits.latency())),
+            more => Headroom::Some(more),
+        }
+    }
+
+    /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
+    /// finds out whether there is more by now, then two, then four.
+    fn ceiling(
+        &self,
+        capacity: u64,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> u64 {
+        let young = in_flight.younger(traits.latency(), now);
+        let passed = self.admitted().saturating_sub(young);
+        let beyond = passed.saturating_sub(capacity);
+        let tests = self.capacity.is_none() || beyond > 0 || traits.period.may_test(now);
+        let more = if tests { beyond + 1 } else { 0 };
+        passed.max(capacity).saturating_add(more)
+    }
+
+    /// Each success allows a part of a request more, so that few are in flight when the limit is met.
+    /// Responses may take long: what was not rejected within a second has passed.
+    fn slow_start(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Headroom {
+        let young = in_flight.younger(traits.latency(), now);
+        let out = young + in_flight.reserved();
+        let passed = self.admitted().saturating_sub(young);
+        let since = self.window.as_ref().map(|window| window.opened);
+        let since = since.or(self.ended);
+        let (doublings, next) = doublings(since.unwrap_or(now), now);
+        let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
+        let allowed = (START + passed / PART_IN_FLIGHT).max(by_time);
+        match allowed.saturating_sub(out) {
+            0 => Headroom::Probing(since.map(|_| next)),
+            more => Headroom::Some(more),
+        }
+    }
+
+    /// Returns how many were sent in this window and not rejected.
+    fn admitted(&self) -> u64 {
+        let window = self.window.as_ref();
+        window.map_or(0, |window| {
+            let next = window.next.map_or(0, |(_, count)| count);
+            (window.sent + next).saturating_sub(window.rejected)
+        })
+    }
+
+    /// Counts a request that is sent; returns whether it finds out if there is more by now.
+    pub(super) fn sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        self.roll(traits, now);
+        let is_over = self.is_over(traits, now);
+        let is_used_up = self.is_used_up();
+        let Some(window) = &mut self.window else {
+            self.window = Some(Window::new(now, false, 1));
+            return;
+        };
+        match &mut window.next {
+            Some((_, count)) => *count += 1,
+            None if is_over && is_used_up => window.next = Some((now, 1)),
+            None if is_over => *window = Window::new(now, false, 1),
+            None => {
+                if is_used_up {
+                    traits.period.test(now);
+                }
+                window.sent += 1;
+            }
+        }
+    }
+
+    /// Records that a request has passed.
+    pub(super) fn passed(&mut self, traits: &mut ProviderTraits, sent: Instant, now: Instant) {
+        let next = self.window.as_ref().and_then(|window| window.next);
+        if next.is_some_and(|(from, _)| from <= sent) {
+            self.begin_next(traits, now);
+        }
+        if self.capacity.is_some_and(|capacity| self.admitted() > capacity) {
+            traits.period.has_more(now);
+        }
+    }
+
+    /// Counts a rejection.
+    pub(super) fn count_rejected(&mut self, traits: &mut ProviderTraits, sent: Instant) {
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        if sent < window.opened {
+            // It was taken as passed.
+            let left = |capacity: u64| capacity.saturating_sub(1).max(1);
+            self.capacity = self.capacity.map(left);
+            return;
+        }
+        match window.next {
+            Some((from, count)) if from <= sent => {
+                // The window is not over.
+                window.next = Some((from, count - 1)).filter(|(_, count)| *count > 0);
+                if let Some((_, last)) = &mut window.met {
+                    *last = sent;
+                } else {
+                    window.met = Some((sent, sent));
+                }
+                if window.is_exact {
+                    traits.period.rejected_after(sent - window.opened);
                 }
             }
-            None if slow_start => self.slow_start(in_flight.all(), now),
-            None => Headroom::Some(u64::MAX),
+            _ => {
+                window.rejected += 1;
+                if let Some((_, last)) = &mut window.met {
+                    *last = (*last).max(sent);
+                }
+            }
         }
     }
 
-    /// Each success allows half a request more, so that few are in flight when the limit is met. Responses
-    /// may take long, so the allowance also doubles with time.
-    fn slow_start(&self, in_flight: u64, now: Instant) -> Headroom {
-        let since = self.opened.or(self.ended);
-        let (doublings, next) = doublings(since.unwrap_or(now), now);
-        let allowed = (START << doublings).saturating_add(self.successes / 2);
-        match (allowed.saturating_sub(in_flight), since) {
-            (0, Some(_)) => Headroom::Later(next),
-            (0, None) => Headroom::AfterResponse,
-            (more, _) => Headroom::Some(more),
-        }
-    }
-
-    pub(super) fn sent(&mut self, now: Instant) {
-        self.roll(now);
-        self.opened.get_or_insert(now);
-    }
-
-    /// Counts a success; `is_cooling` if it was sent before a rejection that has come already.
-    pub(super) fn passed(&mut self, is_cooling: bool) {
-        self.successes = self.successes.saturating_add(1);
-        match &mut self.capacity {
-            Some(capacity) if is_cooling => *capacity = capacity.saturating_add(1),
-            _ => self.passed = self.passed.saturating_add(1),
-        }
-    }
-
-    /// Records a rejection whose cooldown ends at `until`; returns how many had passed, if any.
-    pub(super) fn rejected(&mut self, until: Instant) -> Option<u64> {
-        let passed = Some(self.passed).filter(|passed| *passed > 0);
-        // If nothing has passed, somebody else uses the same limit, and its size is not known.
-        if passed.is_some() {
-            self.capacity = passed;
-            self.window = self
-                .opened
-                .map(|opened| until.saturating_duration_since(opened));
-        }
-        self.passed = 0;
-        self.successes = 0;
-        self.opened = None;
+    /// Records that the limit was met by a request that was sent at `sent`. It is closed until `until`,
+    /// which `hint` has told.
+    pub(super) fn meet(
+        &mut self,
+        traits: &mut ProviderTraits,
+        sent: Instant,
+        (until, hint): (Instant, Option<Duration>),
+        young: u64,
+    ) {
         self.ended = Some(until);
-        passed
+        let admitted = self.admitted();
+        let Some(window) = &mut self.window else {
+            return;
+        };
+        let (first, _) = *window.met.get_or_insert((sent, sent));
+        window.is_told = hint.is_some();
+        self.hinted = hint.map(|hint| window.elapsed(first, hint) + hint);
+        let passed = admitted.saturating_sub(young);
+        if passed > 0 {
+            traits.typical = Some(passed);
+        }
     }
 
-    fn window_end(&self) -> Option<Instant> {
-        self.opened?.checked_add(self.window?)
+    /// Returns when the window ends, as far as that is known.
+    pub(super) fn window_end(&self, traits: &ProviderTraits) -> Option<Instant> {
+        let length = self.hinted.or_else(|| traits.period.length())?;
+        self.window.as_ref()?.opened.checked_add(length)
     }
 
-    /// Counts again from zero once the window of the last count has ended.
-    fn roll(&mut self, now: Instant) {
-        if self.window_end().is_some_and(|end| end <= now) {
-            self.opened = None;
-            self.passed = 0;
+    /// Returns whether rejections have shown how many pass, and so many have been sent.
+    pub(super) fn is_used_up(&self) -> bool {
+        let is_met = self.window.as_ref().is_some_and(|it| it.met.is_some());
+        is_met || self.capacity.is_some_and(|capacity| self.admitted() >= capacity)
+    }
+
+    /// Returns whether a rejection is explained by what has been sent in this window.
+    pub(super) fn explains_rejection(&self) -> bool {
+        let admitted = self.admitted();
+        let capacity = self.capacity.filter(|_| self.is_met_twice);
+        capacity.is_some_and(|capacity| admitted >= capacity - capacity / 4)
+    }
+
+    fn is_over(&self, traits: &ProviderTraits, now: Instant) -> bool {
+        let Some(window) = &self.window else {
+            return false;
+        };
+        match (window.met, self.ended) {
+            (Some(_), Some(ended)) => ended <= now,
+            _ => self.window_end(traits).is_some_and(|end| end <= now),
+        }
+    }
+
+    /// Begins the next window if its first request was not rejected in time.
+    fn roll(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        let next = self.window.as_ref().and_then(|window| window.next);
+        if next.is_some_and(|(sent, _)| sent + traits.latency() <= now) {
+            self.begin_next(traits, now);
+        }
+    }
+
+    fn begin_next(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        let Some(window) = self.window.take() else {
+            return;
+        };
+        let (opened, sent) = window.next.unwrap_or((now, 0));
+        let passed = window.sent.saturating_sub(window.rejected);
+        if let Some((first, last)) = window.met {
+            if !window.is_told {
+                let closed = last.saturating_duration_since(first);
+                let elapsed = window.elapsed(first, opened - first);
+                traits
+                    .period
+                    .passed_after(elapsed + closed, elapsed + (opened - first));
+            }
+            // If nothing has passed, somebody else uses the same limit, and its size is not known.
+            if passed > 0 {
+                self.is_met_twice = self.confirm(passed, traits, now);
+            }
+        } else if passed > 0 {
+            self.confirm(passed, traits, now);
+        }
+        self.window = Some(Window::new(opened, true, sent));
+    }
+
+    /// Records how many have passed in a window; returns whether it was the same before.
+    fn confirm(&mut self, passed: u64, traits: &mut ProviderTraits, now: Instant) -> bool {
+        let is_same = |known: u64| known.abs_diff(passed) <= 1 + known / 8;
+        self.is_confirmed = self.capacity.is_some_and(is_same);
+        if !self.is_confirmed {
+            traits.period.test_soon(now);
+        }
+        self.capacity = Some(passed);
+        traits.typical = Some(passed);
+        self.is_confirmed
+    }
+
+    /// Returns whether enough has passed for a rejection to be chance.
+    pub(super) fn has_history(&self) -> bool {
+        self.admitted() >= START_WITHOUT_RESPONSES
+    }
+}
+
+// === impl Window ===
+
+impl Window {
+    fn new(opened: Instant, is_exact: bool, sent: u64) -> Self {
+        Self {
+            opened,
+            is_exact,
+            sent,
+            rejected: 0,
+            met: None,
+            is_told: false,
+            next: None,
+        }
+    }
+
+    /// Returns how long the window had lasted when the limit was met. Of one that began before anything was
+    /// known this counts only if it was soon, because it may have been several.
+    fn elapsed(&self, met: Instant, closed: Duration) -> Duration {
+        let elapsed = met.saturating_duration_since(self.opened);
+        match self.is_exact || elapsed <= closed {
+            true => elapsed,
+            false => Duration::ZERO,
         }
     }
 }

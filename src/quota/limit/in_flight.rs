@@ -1,8 +1,10 @@
 //! The requests in flight, by when they were sent. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use crate::quota::timing::SEND_RESOLUTION;
+use crate::quota::timing::{COUNTED_TOGETHER, SEND_RESOLUTION};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight {
@@ -33,10 +35,17 @@ impl InFlight {
         self.reserved + sent.map(|(_, count)| count).sum::<u64>()
     }
 
+    /// Returns how many may have been sent within the last `time`.
+    pub(super) fn younger(&self, time: Duration, now: Instant) -> u64 {
+        let sent = self.sent.iter().rev();
+        let young = sent.take_while(|(from, _)| *from + COUNTED_TOGETHER + time > now);
+        young.map(|(_, count)| count).sum()
+    }
+
     /// Returns when the first was sent of those that were not sent before `moment`.
     pub(super) fn first_since(&self, moment: Instant) -> Option<Instant> {
         let mut sent = self.sent.iter().map(|(from, _)| *from);
-        sent.find(|from| *from + SEND_RESOLUTION > moment)
+        sent.find(|from| *from + COUNTED_TOGETHER > moment)
     }
 
     pub(super) fn reserve(&mut self) {
@@ -50,7 +59,7 @@ impl InFlight {
         self.all_sent += 1;
         let after = self.after(now);
         match after.checked_sub(1).and_then(|at| self.sent.get_mut(at)) {
-            Some((from, count)) if now < *from + SEND_RESOLUTION => *count += 1,
+            Some((from, count)) if now < *from + COUNTED_TOGETHER => *count += 1,
             _ => self.sent.insert(after, (now, 1)),
         }
     }

@@ -5,7 +5,9 @@ mod capacity;
 mod cooldown;
 mod estimate;
 mod in_flight;
+mod period;
 mod provider_traits;
+mod refusals;
 mod reported;
 
 #[cfg(test)]
@@ -24,6 +26,7 @@ use cooldown::{Cooldown, Gate};
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
+use refusals::Refusals;
 use reported::{Remaining, Reported};
 
 /// What is known of one limit.
@@ -33,6 +36,7 @@ pub(crate) struct LimitState {
     reported: Reported,
     estimate: Estimate,
     in_flight: InFlight,
+    refusals: Refusals,
 }
 
 // === impl LimitState ===
@@ -41,18 +45,13 @@ impl LimitState {
     /// Returns how many more may be sent; with `slow_start`, few while nothing is known.
     pub(crate) fn capacity(
         &mut self,
-        traits: &ProviderTraits,
+        traits: &mut ProviderTraits,
         slow_start: bool,
         now: Instant,
     ) -> Capacity {
-        let probes = match self.cooldown.gate(now) {
-            Gate::Open => false,
-            Gate::Unproven(ended) => match self.probe_ends_at(ended, now) {
-                Some(at) if now < at => return Capacity::Probing(Some(at)),
-                probe => probe.is_none(),
-            },
-            Gate::Closed(until) => return Capacity::Closed(until),
-            Gate::Unusable(until) => return Capacity::Unusable(until),
+        let probes = match self.gate(traits, now) {
+            Ok(probes) => probes,
+            Err(capacity) => return capacity,
         };
         let in_flight = &self.in_flight;
         let remaining = self
@@ -81,18 +80,48 @@ impl LimitState {
             };
         }
         let unknown = slow_start && remaining == Remaining::Unknown;
+        let is_noisy = self.refusals.are_chance();
         let headroom = self
             .estimate
-            .headroom(in_flight, traits.typical, unknown, now);
+            .headroom(in_flight, traits, (unknown, is_noisy), now);
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
             }
             Headroom::Some(_) => Capacity::Full(more_at),
-            Headroom::Later(at) if unknown => Capacity::Probing(Some(at)),
-            Headroom::Later(at) => Capacity::Full(Some(at)),
-            Headroom::AfterResponse => Capacity::Full(None),
+            Headroom::Probing(at) => Capacity::Probing(at),
+            Headroom::Full(at) => Capacity::Full(at),
         }
+    }
+
+    /// Returns whether one request may find out if a guess was right, or else what keeps all from being sent.
+    fn gate(&self, traits: &ProviderTraits, now: Instant) -> Result<bool, Capacity> {
+        match self.cooldown.gate(now) {
+            Gate::Open => Ok(false),
+            Gate::Unproven(ended) => match self.probe_ends_at(ended, traits, now) {
+                Some(at) if now < at => Err(Capacity::Full(Some(at))),
+                Some(_) => Ok(false),
+                None => match traits.period.searches_until(traits.latency(), now) {
+                    Some(until) => Err(Capacity::Closed(until)),
+                    None => Ok(true),
+                },
+            },
+            Gate::Closed(until) => match self.early_test_at(traits, now) {
+                Some(at) if at <= now => Ok(true),
+                Some(at) => Err(Capacity::Closed(at.min(until))),
+                None => Err(Capacity::Closed(until)),
+            },
+            Gate::Unusable(until) => Err(Capacity::Unusable(until)),
+        }
+    }
+
+    /// Returns when a request may find out whether a rejection stood alone.
+    fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
+        let is_open_question = traits.period.is_unknown() && self.estimate.has_history();
+        let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
+        self.cooldown
+            .early_test_at(now)
+            .filter(|_| is_open_question && !is_out)
     }
 
     /// Returns when it opens again and why it is closed; `None` if it is open.
@@ -146,11 +175,17 @@ impl LimitState {
 
     /// Returns until when a rejection of the first request after a cooldown would have come; `None` if there
     /// is no such request, so that the next is the probe.
-    fn probe_ends_at(&self, ended: Instant, now: Instant) -> Option<Instant> {
+    fn probe_ends_at(
+        &self,
+        ended: Instant,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Option<Instant> {
+        let latency = traits.latency();
         match self.in_flight.first_since(ended) {
-            Some(sent) => Some(sent + REJECTION_LATENCY),
+            Some(sent) => Some(sent + latency),
             // It still waits to be sent.
-            None => (self.in_flight.reserved() > 0).then_some(now + REJECTION_LATENCY),
+            None => (self.in_flight.reserved() > 0).then_some(now + latency),
         }
     }
 
@@ -162,12 +197,15 @@ impl LimitState {
             traits.test(window.dimension, now);
         }
         self.in_flight.reserve();
-        self.estimate.sent(now);
     }
 
     /// Sends the request of a reservation.
-    pub(crate) fn mark_sent(&mut self, now: Instant) {
+    pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        if !matches!(self.cooldown.gate(now), Gate::Open) {
+            traits.period.probe(now);
+        }
         self.in_flight.send(now);
+        self.estimate.sent(traits, now);
     }
 
     /// Releases the place of a request that was sent at `sent`, or was not.
@@ -192,9 +230,11 @@ impl LimitState {
         reports: impl Iterator<Item = &'a Bucket> + Clone,
         (sent, now): (Instant, Instant),
     ) {
-        let is_cooling = self.cooldown.ends_at(now).is_some();
         self.cooldown.succeed(sent);
-        self.estimate.passed(is_cooling);
+        let soon = traits.period.length().map(|length| length / 2);
+        self.refusals.pass(sent, soon.unwrap_or(Duration::MAX));
+        traits.period.pass();
+        self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
             return;
         }
@@ -228,32 +268,70 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        let was_cooling = self.cooldown.ends_at(now).is_some();
-        let remaining = self.reported.remaining(traits, |_| 0, now);
-        let probe = self
-            .cooldown
-            .ended()
-            .and_then(|ended| self.in_flight.first_since(ended));
-        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
-        self.cooldown
-            .reject(rejection, has_passed, (sent, now), longest_guess);
-        let until = self.cooldown.ends_at(now).unwrap_or(now);
         if rejection.reason == Reason::RateLimited {
-            if let Some(dimension) = self.reported.was_tested(sent) {
-                traits.confirm(dimension);
-            }
-            match remaining {
-                Remaining::None(window) => traits.confirm(window.dimension),
-                Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
-                Remaining::Requests(..) | Remaining::Unknown if was_cooling => {}
-                Remaining::Requests(..) | Remaining::Unknown => {
-                    if let Some(passed) = self.estimate.rejected(until) {
-                        traits.typical = Some(passed);
-                    }
-                }
-            }
+            self.estimate.count_rejected(traits, sent);
+        }
+        let is_silent = cooldown::is_silent(rejection);
+        if is_silent {
+            traits.rejected_within(now.saturating_duration_since(sent));
+            self.refusals.reject(sent, cooldown::decided(sent, now), now);
+        }
+        if !(is_silent && self.may_be_chance(rejection)) {
+            self.close(traits, rejection, (sent, now), longest_guess);
         }
         self.reported.update(traits, reports.iter(), (sent, now));
+    }
+
+    /// Returns whether a rejection without a hint may concern its request alone.
+    fn may_be_chance(&self, rejection: &Rejection) -> bool {
+        let is_overload = rejection.reason == Reason::Overloaded;
+        let is_explained = !is_overload && self.estimate.explains_rejection();
+        !is_explained && !self.refusals.is_verdict(is_overload)
+    }
+
+    /// Closes the limit because of a rejection.
+    fn close(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        (sent, now): (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        let was_cooling = self.cooldown.ends_at(now).is_some();
+        let remaining = self.reported.remaining(traits, |_| 0, now);
+        let ended = self.cooldown.ended();
+        let probe = ended.and_then(|ended| self.in_flight.first_since(ended));
+        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
+        if let Some(window) = rejection.window.and_then(cooldown::length_of) {
+            traits.period.say(window);
+        }
+        let window_end = match rejection.reason {
+            Reason::RateLimited => self.estimate.window_end(traits),
+            _ => None,
+        };
+        let when = (sent, now);
+        self.cooldown
+            .reject(rejection, has_passed, when, longest_guess, window_end);
+        let until = self.cooldown.ends_at(now).unwrap_or(now);
+        if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
+            traits.period.search_until(until);
+        }
+        if rejection.reason != Reason::RateLimited {
+            return;
+        }
+        if let Some(dimension) = self.reported.was_tested(sent) {
+            traits.confirm(dimension);
+        }
+        match remaining {
+            Remaining::None(window) => traits.confirm(window.dimension),
+            Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
+            Remaining::Requests(..) | Remaining::Unknown if was_cooling => {}
+            Remaining::Requests(..) | Remaining::Unknown => {
+                let young = self.in_flight.younger(traits.latency(), now);
+                let told = (until, cooldown::hint(rejection));
+                self.estimate.meet(traits, sent, told, young);
+            }
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! What responses have shown of a provider's limits, whatever the key. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
+use super::period::WindowLength;
 use crate::{
-    quota::timing::{DISTRUST, VERIFY_TIMEOUT},
+    quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
     rejection::Dimension,
 };
 
@@ -15,6 +18,10 @@ const DISPROVED: u64 = 4;
 pub(crate) struct ProviderTraits {
     /// How many passed on some limit until an unexpected rejection.
     pub(super) typical: Option<u64>,
+    /// How long a window lasts.
+    pub(super) period: WindowLength,
+    /// How long the slowest rejection took, of those that came at once.
+    slowest_rejection: Option<Duration>,
     /// Whether any limit has been met or reported. Most limits of keys and of groups never are.
     pub(super) is_limited: bool,
     /// Whether the whole limit is available again when a window ends, unlike where windows slide.
@@ -39,6 +46,20 @@ impl ProviderTraits {
     /// Returns whether any limit has been met or reported.
     pub(crate) fn is_limited(&self) -> bool {
         self.is_limited
+    }
+
+    /// Returns after which time a request that was not rejected has passed, however long its response takes.
+    pub(super) fn latency(&self) -> Duration {
+        let slowest = self.slowest_rejection.map(|slowest| slowest * 3);
+        let latency = slowest.unwrap_or(REJECTION_LATENCY);
+        latency.clamp(LEAST_LATENCY, REJECTION_LATENCY)
+    }
+
+    /// Notes how long a rejection took.
+    pub(super) fn rejected_within(&mut self, took: Duration) {
+        if took < REJECTION_LATENCY {
+            self.slowest_rejection = self.slowest_rejection.max(Some(took));
+        }
     }
 
     fn get(&self, dimension: Dimension) -> Option<Verification> {

@@ -1,0 +1,172 @@
+//! How long a window lasts where the provider does not say: between which lengths it lies, by what was
+//! rejected and what passed. Shared by the limits of one kind. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::quota::timing::PERIOD_MARGIN;
+
+/// The lengths that providers use, in seconds (`docs/` of OpenAI, Anthropic, Mistral and Groq: per second, per
+/// minute, per hour; gateways count by five, ten or thirty of these).
+const USUAL: [u64; 16] = [
+    1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
+];
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct WindowLength {
+    /// What the provider has said in words.
+    said: Option<Duration>,
+    shown: Option<Bracket>,
+    search: Option<Search>,
+    /// Whether a rejection was seen to last a while, and not to stand alone.
+    lasts: bool,
+    /// When one more than usual is sent next, and how long after that again.
+    test: Option<(Instant, Duration)>,
+}
+
+/// A window lasts longer than one and at most as long as the other.
+#[derive(Clone, Copy, Debug)]
+struct Bracket {
+    longer_than: Duration,
+    at_most: Duration,
+}
+
+/// All limits of the kind are closed, and one request at a time finds out if that is over.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    /// Nothing is sent until then.
+    until: Instant,
+    /// When the last such request was sent.
+    probe: Option<Instant>,
+}
+
+// === impl WindowLength ===
+
+impl WindowLength {
+    /// Returns how long after the first request of a window the next one begins.
+    pub(super) fn length(&self) -> Option<Duration> {
+        let length = match self.shown {
+            Some(bracket) => bracket.best(),
+            None => self.said?,
+        };
+        Some(length.saturating_add(PERIOD_MARGIN.min(length / 50)))
+    }
+
+    /// Returns whether it is not even known if a rejection lasts.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.said.is_none() && self.shown.is_none() && !self.lasts
+    }
+
+    /// Records what the provider says of the length.
+    pub(super) fn say(&mut self, length: Duration) {
+        if self.said != Some(length) {
+            (self.said, self.shown) = (Some(length), None);
+        }
+    }
+
+    /// Records that a request was rejected this long after a window had begun.
+    pub(super) fn rejected_after(&mut self, elapsed: Duration) {
+        if let Some(bracket) = &mut self.shown {
+            if elapsed >= bracket.at_most {
+                // The windows are longer than it seemed: what passed then was of another window.
+                self.shown = None;
+            } else {
+                bracket.longer_than = bracket.longer_than.max(elapsed);
+            }
+        }
+    }
+
+    /// Records that, after a rejection, the first request passed this long after a window had begun.
+    pub(super) fn passed_after(&mut self, rejected: Duration, passed: Duration) {
+        let found = Bracket {
+            longer_than: rejected.min(passed),
+            at_most: passed,
+        };
+        self.shown = Some(match self.shown {
+            // It has become shorter than it was.
+            Some(known) if passed <= known.longer_than => found,
+            Some(known) => Bracket {
+                longer_than: known.longer_than.max(found.longer_than),
+                at_most: known.at_most.min(passed),
+            },
+            None => found,
+        });
+        self.search = None;
+    }
+
+    /// A request of the kind has passed, so that the silence of one limit is not that of all.
+    pub(super) fn pass(&mut self) {
+        self.search = None;
+    }
+
+    /// Nothing is sent to any limit of the kind until then, unless its period is known.
+    pub(super) fn search_until(&mut self, until: Instant) {
+        self.lasts = true;
+        if self.length().is_none() {
+            let before = self.search.map_or(until, |search| search.until);
+            self.search = Some(Search {
+                until: before.max(until),
+                probe: None,
+            });
+        }
+    }
+
+    /// Returns until when a search forbids to send: to its next try, or to the result of the last one.
+    pub(super) fn searches_until(&self, latency: Duration, now: Instant) -> Option<Instant> {
+        let search = self.search?;
+        let result = search.probe.map(|sent| sent + latency);
+        Some(search.until.max(result.unwrap_or(search.until))).filter(|until| *until > now)
+    }
+
+    /// A request is sent to a limit that a guess has closed.
+    pub(super) fn probe(&mut self, now: Instant) {
+        let until = self.search.map_or(now, |search| search.until);
+        self.search = Some(Search {
+            until,
+            probe: Some(now),
+        });
+    }
+
+    /// Returns whether one more than usual may be sent to find out if there is more by now.
+    pub(super) fn may_test(&self, now: Instant) -> bool {
+        self.test.is_none_or(|(at, _)| at <= now)
+    }
+
+    /// One more than usual is sent. It is done again after twice the time.
+    pub(super) fn test(&mut self, now: Instant) {
+        if !self.may_test(now) {
+            return;
+        }
+        let least = self.length().unwrap_or_default();
+        let after = self.test.map_or(least, |(_, after)| after * 2).max(least);
+        self.test = Some((now + after, after));
+    }
+
+    /// The next test is due one period from now, because what is known has changed.
+    pub(super) fn test_soon(&mut self, now: Instant) {
+        let after = self.length().unwrap_or_default();
+        self.test = Some((now + after, after));
+    }
+
+    /// More than usual has passed.
+    pub(super) fn has_more(&mut self, now: Instant) {
+        self.test = Some((now, Duration::ZERO));
+    }
+}
+
+// === impl Bracket ===
+
+impl Bracket {
+    /// Returns the shortest usual length within, or else one between, or the longest if both are close.
+    fn best(self) -> Duration {
+        let usual = USUAL.into_iter().map(Duration::from_secs);
+        let mut within = usual.filter(|it| *it > self.longer_than && *it <= self.at_most);
+        within.next().unwrap_or_else(|| {
+            match self.at_most <= self.longer_than + self.longer_than / 8 {
+                true => self.at_most,
+                false => (self.longer_than + self.at_most) / 2,
+            }
+        })
+    }
+}
