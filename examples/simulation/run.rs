@@ -19,6 +19,7 @@ use crate::{
 
 /// What became of a batch.
 pub(crate) struct Run {
+    pub(crate) seed: u64,
     pub(crate) failed: usize,
     pub(crate) took: Duration,
     /// How long each call took, the shortest first.
@@ -28,7 +29,10 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stack {
+    /// Backoff over KeyRotation, which waits.
     Ours,
+    /// Backoff alone, for one key.
+    Backoff,
     ByHand,
     Ordered(Order),
 }
@@ -44,7 +48,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
         let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
-        let run = batch(scenario, client, || provider.log()).await;
+        let run = batch(scenario, seed, client, || provider.log()).await;
         let keys = pool.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
@@ -57,6 +61,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
 /// Sends the batch, so many calls at once.
 pub(crate) async fn batch(
     scenario: &Scenario,
+    seed: u64,
     client: Client,
     log: impl FnOnce() -> Vec<Entry>,
 ) -> Run {
@@ -79,6 +84,7 @@ pub(crate) async fn batch(
     let mut latencies: Vec<_> = outcomes.iter().map(|(_, took)| *took).collect();
     latencies.sort();
     Run {
+        seed,
         failed: outcomes.len() - answered,
         took: now() - started,
         latencies,
@@ -132,23 +138,31 @@ impl Run {
     /// In what the run is worse than it may be.
     pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
         let bar = scenario.bar;
+        let named = format!("{}, seed {}", scenario.name, self.seed);
         let mut misses = Vec::new();
         let mut at_most = |what: &str, is: f64, most: f64| {
             if is > most {
-                misses.push(format!("{what} {is:.2} > {most:.2}"));
+                misses.push(format!("{named}: {what} {is:.2} > {most:.2}"));
             }
         };
         at_most("time over ideal", self.over_ideal(scenario), bar.over_ideal);
         at_most("wasted", self.wasted(scenario) as f64, bar.wasted as f64);
         at_most("dead keys", self.dead(scenario) as f64, bar.dead as f64);
         at_most("early", self.early() as f64, 0.0);
-        at_most("failed", self.failed as f64, 0.0);
-        misses.extend(bar.also.and_then(|also| also(self).err()));
+        at_most("failed", self.failed as f64, bar.failed as f64);
+        let exact = usize::try_from(self.seed).unwrap_or(usize::MAX);
+        if let Some(exact) = bar.exact.get(exact.wrapping_sub(1)) {
+            let took = self.took.as_millis();
+            if took != u128::from(*exact) {
+                misses.push(format!("{named}: took {took} ms, not {exact} ms"));
+            }
+        }
+        let also = bar.also.and_then(|also| also(self).err());
+        misses.extend(also.map(|miss| format!("{named}: {miss}")));
         misses
     }
 }
 
 fn is_dead(scenario: &Scenario, entry: &Entry) -> bool {
-    let dead = [scenario.plan.rejected, scenario.plan.out_of_quota];
-    dead.contains(&Some(&*entry.key))
+    scenario.plan.is_dead(&entry.key)
 }
