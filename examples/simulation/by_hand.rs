@@ -13,16 +13,16 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{Service, ServiceBuilder, retry};
+use tower::{Service, ServiceBuilder, ServiceExt, retry};
 
 use crate::{
     Error,
     provider::now,
-    stacks::{Client, Setup, boxed, put},
+    stacks::{Client, Setup, boxed, put, with_first_key},
 };
 
 /// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
-pub(crate) fn by_hand<S, R>(setup: Setup, provider: S) -> Client
+pub(crate) fn keys<S, R>(setup: Setup, provider: S) -> Client
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
@@ -46,6 +46,32 @@ where
             inner: provider,
         });
     boxed(client)
+}
+
+/// Sends to the preferred model, and after an error of any kind to the other one.
+pub(crate) fn fallback<S, R>(setup: Setup, provider: S) -> Client
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<Error> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+    R::Error: Into<Error>,
+{
+    let other = setup.fallback.unwrap_or_default();
+    let client = tower::service_fn(move |request: Request<Full<Bytes>>| {
+        let provider = provider.clone();
+        async move {
+            let mut again = request.clone();
+            let response = provider.clone().oneshot(request).await?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let body = serde_json::json!({ "model": other, "messages": [] });
+            *again.body_mut() = Full::from(body.to_string());
+            provider.oneshot(again).await
+        }
+    });
+    boxed(client.map_request(with_first_key(setup)))
 }
 
 /// The keys, and until when each cools.

@@ -16,11 +16,13 @@
 //! ends with an error if this crate's stack is worse than the bar of a scenario.
 
 mod arguments;
+mod bar;
 mod by_hand;
 mod golden;
 mod loopback;
 mod orders;
 mod picture;
+mod preferred;
 mod provider;
 mod run;
 mod scenarios;
@@ -73,12 +75,13 @@ fn simulations() -> Result<(), Error> {
     }
     let mut first: Option<[Run; 2]> = None;
     let mut misses = Vec::new();
-    println!("{}", table::HEADING);
+    let mut heading = "";
     for scenario in &scenarios {
+        print_new(&mut heading, table::heading(scenario));
         let ours = run(scenario, scenario.stack)?;
         println!("{}", table::Row(&scenario.name, scenario, &ours));
         misses.extend(ours.misses(scenario));
-        if let Some(stack) = scenario.by_hand() {
+        if let Some(stack) = scenario.by_hand {
             let by_hand = run(scenario, stack)?;
             println!("{}", table::Row("  by hand", scenario, &by_hand));
             first.get_or_insert([ours, by_hand]);
@@ -94,12 +97,13 @@ fn simulations() -> Result<(), Error> {
 /// Runs each scenario with several seeds, and prints the least and the most.
 fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(), Error> {
     let mut misses = Vec::new();
-    println!("{}", table::SPREAD_HEADING);
+    let mut heading = "";
     for scenario in scenarios {
+        print_new(&mut heading, table::spread_heading(scenario));
         let ours = golden::of_seeds(scenario, scenario.stack, seeds.clone())?;
         println!("{}", table::Spread(&scenario.name, scenario, &ours));
         misses.extend(ours.iter().flat_map(|run| run.misses(scenario)));
-        if let Some(stack) = scenario.by_hand() {
+        if let Some(stack) = scenario.by_hand {
             let by_hand = golden::of_seeds(scenario, stack, seeds.clone())?;
             println!("{}", table::Spread("  by hand", scenario, &by_hand));
         }
@@ -110,13 +114,21 @@ fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(
 /// Runs the scenario of two models with the layers in each order. Nothing is promised of most orders.
 fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Result<(), Error> {
     let scenario = scenarios::model_fallback();
-    println!("{}", table::HEADING);
+    println!("{}", table::heading(&scenario));
     for order in orders::all() {
         let outcome = run(&scenario, Stack::Ordered(order))?;
         let name = order.to_string();
         println!("{name}\n{}", table::Row("", &scenario, &outcome));
     }
     Ok(())
+}
+
+/// Prints a heading if it is another than that of the row before.
+fn print_new(last: &mut &'static str, heading: &'static str) {
+    if *last != heading {
+        println!("{heading}");
+        *last = heading;
+    }
 }
 
 fn no_misses(misses: &[String]) -> Result<(), Error> {

@@ -33,7 +33,10 @@ pub(crate) enum Stack {
     Ours,
     /// Backoff alone, for one key.
     Backoff,
+    /// Keys by turns, and a doubling delay.
     ByHand,
+    /// The preferred model, and the other one after an error.
+    ByHandFallback,
     Ordered(Order),
 }
 
@@ -114,7 +117,7 @@ impl Run {
         limited.filter(|entry| !is_dead(scenario, entry)).count()
     }
 
-    /// Calls with keys that can never work.
+    /// Requests with keys that do not work.
     pub(crate) fn dead(&self, scenario: &Scenario) -> usize {
         let dead = self.log.iter().filter(|entry| is_dead(scenario, entry));
         dead.count()
@@ -134,35 +137,8 @@ impl Run {
     pub(crate) fn over_ideal(&self, scenario: &Scenario) -> f64 {
         self.took.as_secs_f64() / scenario.ideal().as_secs_f64()
     }
-
-    /// In what the run is worse than it may be.
-    pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
-        let bar = scenario.bar;
-        let named = format!("{}, seed {}", scenario.name, self.seed);
-        let mut misses = Vec::new();
-        let mut at_most = |what: &str, is: f64, most: f64| {
-            if is > most {
-                misses.push(format!("{named}: {what} {is:.2} > {most:.2}"));
-            }
-        };
-        at_most("time over ideal", self.over_ideal(scenario), bar.over_ideal);
-        at_most("wasted", self.wasted(scenario) as f64, bar.wasted as f64);
-        at_most("dead keys", self.dead(scenario) as f64, bar.dead as f64);
-        at_most("early", self.early() as f64, 0.0);
-        at_most("failed", self.failed as f64, bar.failed as f64);
-        let exact = usize::try_from(self.seed).unwrap_or(usize::MAX);
-        if let Some(exact) = bar.exact.get(exact.wrapping_sub(1)) {
-            let took = self.took.as_millis();
-            if took != u128::from(*exact) {
-                misses.push(format!("{named}: took {took} ms, not {exact} ms"));
-            }
-        }
-        let also = bar.also.and_then(|also| also(self).err());
-        misses.extend(also.map(|miss| format!("{named}: {miss}")));
-        misses
-    }
 }
 
 fn is_dead(scenario: &Scenario, entry: &Entry) -> bool {
-    scenario.plan.is_dead(&entry.key)
+    entry.status == StatusCode::UNAUTHORIZED || scenario.plan.is_dead(&entry.key)
 }

@@ -12,7 +12,7 @@ use tower_429::{
     key_rotation::{Key, PoolError},
 };
 
-use crate::{Error, by_hand::by_hand, run::Stack};
+use crate::{Error, by_hand, run::Stack};
 
 pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
@@ -21,10 +21,20 @@ pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error
 pub(crate) struct Setup {
     /// Keys, each with the group whose limits it shares.
     pub(crate) keys: &'static [(&'static str, &'static str)],
+    /// How the pool chooses a key.
+    pub(crate) choice: Choice,
     /// The model that is asked where the preferred one is limited.
     pub(crate) fallback: Option<&'static str>,
     /// The first delay of the policy by hand where there is no hint.
     pub(crate) delay: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// The default.
+    FillFirst,
+    RoundRobin,
+    LeastLoaded,
 }
 
 /// A stack over a client, and its pool if it has one.
@@ -45,7 +55,24 @@ where
         Stack::Ours => ours(setup, client).map(with_pool),
         Stack::Ordered(order) => order.over(setup, client).map(with_pool),
         Stack::Backoff => Ok((backoff(setup, client), None)),
-        Stack::ByHand => Ok((by_hand(setup, client), None)),
+        Stack::ByHand => Ok((by_hand::keys(setup, client), None)),
+        Stack::ByHandFallback => Ok((by_hand::fallback(setup, client), None)),
+    }
+}
+
+// === impl Setup ===
+
+impl Setup {
+    pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
+        let keys = self.keys.iter();
+        let keys = keys.map(|(key, group)| Key::new(*key).label(*key).group(*group));
+        let pool = KeyPool::builder(keys);
+        match self.choice {
+            Choice::FillFirst => pool,
+            Choice::RoundRobin => pool.round_robin(),
+            Choice::LeastLoaded => pool.least_loaded(),
+        }
+        .build()
     }
 }
 
@@ -61,11 +88,7 @@ where
     R: Body<Data = Bytes> + Send + Unpin + 'static,
     R::Error: Into<Error> + Send,
 {
-    let keys = setup
-        .keys
-        .iter()
-        .map(|(key, group)| Key::new(*key).label(*key).group(*group));
-    let pool = KeyPool::builder(keys).build()?;
+    let pool = setup.pool()?;
     let rotation = KeyRotationLayer::new(pool.clone())
         .reject_when_exhausted()
         .wait_when_exhausted(MAX_WAIT);
@@ -94,7 +117,9 @@ where
 }
 
 /// Puts the key of a caller that has one on each request.
-pub(crate) fn with_first_key<B>(setup: Setup) -> impl Fn(Request<B>) -> Request<B> + Clone {
+pub(crate) fn with_first_key<B>(
+    setup: Setup,
+) -> impl Fn(Request<B>) -> Request<B> + Clone + Send + 'static {
     let key = setup.keys.first().map_or("", |(key, _)| *key);
     move |mut request| {
         put(&mut request, key);

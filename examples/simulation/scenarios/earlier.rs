@@ -66,21 +66,13 @@ fn headers_always() -> Scenario {
 /// One request in twenty is refused at random, without a hint, in unscaled time.
 fn accidents() -> Scenario {
     let limit = Limit::Bucket(100_000, MINUTE);
-    let bar = (1.05, 150);
-    // 30 a second for a minute, however many are under way.
-    let mut scenario = super::four_keys("5 % of 429s at random", silent(limit), 1_800, bar);
-    scenario.workers = 1_800;
+    let scenario = super::four_keys("5 % of 429s at random", silent(limit), 0, (1.05, 150));
+    let mut scenario = super::steady(scenario);
     scenario.plan.accidents = Some(Accidents {
         percent: 5,
         status: 429,
     });
-    let thinks = Duration::from_millis(300);
-    scenario.plan.thinks = (thinks, thinks);
-    scenario.apart = MINUTE / 1_800;
-    scenario.bar.also = Some(|run| match run.percentile(99) {
-        wait if wait <= Duration::from_millis(1_500) => Ok(()),
-        wait => Err(format!("one call in a hundred took {wait:?}")),
-    });
+    scenario.bar.p99 = Duration::from_millis(1_500);
     scenario
 }
 
@@ -155,6 +147,7 @@ fn slow_answers() -> Scenario {
 pub(crate) fn model_fallback() -> Scenario {
     let mut scenario = four_keys("fallback to a model", FIXED, Headers::Always, (1.05, 10));
     scenario.stack = Stack::Ordered(orders::RECOMMENDED);
+    scenario.by_hand = None;
     scenario.plan.models = vec![
         ("large", Limit::Fixed(20, WINDOW)),
         ("small", Limit::Fixed(200, WINDOW)),

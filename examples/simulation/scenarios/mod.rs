@@ -2,6 +2,8 @@
 
 mod backoff;
 mod earlier;
+mod fallback;
+mod keys;
 mod shapes;
 mod untold;
 
@@ -9,13 +11,14 @@ use std::time::Duration;
 
 pub(crate) use self::earlier::{WINDOW, model_fallback, over_loopback};
 use crate::{
+    bar::Bar,
     provider::{
         ROUND_TRIP,
         limits::Limit,
         plan::{Headers, Hint, Plan},
     },
-    run::{Run, Stack},
-    stacks::Setup,
+    run::Stack,
+    stacks::{Choice, Setup},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -36,25 +39,9 @@ pub(crate) struct Scenario {
     pub(crate) workers: usize,
     /// How long after a call the next comes; zero if it comes as soon as a worker is free.
     pub(crate) apart: Duration,
+    /// What a user would write without this crate, if that is to be seen beside it.
+    pub(crate) by_hand: Option<Stack>,
     pub(crate) bar: Bar,
-}
-
-/// What else must be true of a run, and what is wrong if it is not.
-type Check = fn(&Run) -> Result<(), String>;
-
-/// The worst that passes.
-#[derive(Clone, Copy)]
-pub(crate) struct Bar {
-    /// The time that all calls take, over the least that the limits allow.
-    pub(crate) over_ideal: f64,
-    /// 429s of limits.
-    pub(crate) wasted: usize,
-    /// Calls with keys that can never work.
-    pub(crate) dead: usize,
-    pub(crate) failed: usize,
-    /// The milliseconds that the calls of seed 1, 2, and so on take, to the millisecond.
-    pub(crate) exact: &'static [u64],
-    pub(crate) also: Option<Check>,
 }
 
 const FOUR: &[(&str, &str)] = &[("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")];
@@ -64,6 +51,8 @@ pub(crate) fn all() -> Vec<Scenario> {
     scenarios.extend(untold::all());
     scenarios.extend(shapes::all());
     scenarios.extend(backoff::all());
+    scenarios.extend(keys::all());
+    scenarios.extend(fallback::all());
     scenarios
 }
 
@@ -81,6 +70,7 @@ fn four_keys(
         plan,
         setup: Setup {
             keys: FOUR,
+            choice: Choice::FillFirst,
             fallback: None,
             delay: Duration::from_secs(1),
         },
@@ -90,15 +80,23 @@ fn four_keys(
         names_sessions: true,
         workers: 64,
         apart: Duration::ZERO,
+        by_hand: Some(Stack::ByHand),
         bar: Bar {
             over_ideal,
             wasted,
-            dead: 0,
-            failed: 0,
-            exact: &[],
-            also: None,
+            ..Bar::NONE
         },
     }
+}
+
+/// Calls that begin 30 a second for a minute, however many are under way, and last 0.35 s on average.
+fn steady(mut scenario: Scenario) -> Scenario {
+    scenario.calls = 1_800;
+    scenario.apart = MINUTE / 1_800;
+    scenario.workers = scenario.calls;
+    let thinks = Duration::from_millis(300);
+    scenario.plan.thinks = (thinks, thinks);
+    scenario
 }
 
 /// A provider that reports nothing.
@@ -109,11 +107,6 @@ fn silent(limit: Limit) -> Plan {
 // === impl Scenario ===
 
 impl Scenario {
-    /// The policy by hand, if it can do what the scenario needs. It knows no other model.
-    pub(crate) fn by_hand(&self) -> Option<Stack> {
-        self.setup.fallback.is_none().then_some(Stack::ByHand)
-    }
-
     /// The least time that the limits and the way to the provider allow.
     pub(crate) fn ideal(&self) -> Duration {
         let plan = &self.plan;
