@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::End;
 use crate::{
     quota::timing::{
-        EARLY_TEST, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
+        EARLY_TEST, PERIOD_MARGIN, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
         REJECTION_LATENCY,
     },
     rejection::{Reason, Rejection, Window},
@@ -153,14 +153,15 @@ impl Cooldown {
     /// Records a rejection of a request that was sent at `sent`, which only ever prolongs a cooldown.
     ///
     /// `has_passed` if it was sent well after the first request since the last cooldown, which was not
-    /// rejected. Without a hint it lasts to `window_end`, if that is known, or for a guess.
+    /// rejected. Without a hint it lasts to the end of the window that began at `opened`, if that is known,
+    /// or for a guess.
     pub(super) fn reject(
         &mut self,
         rejection: &Rejection,
         has_passed: bool,
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
-        window_end: Option<Instant>,
+        (opened, window_end): (Option<Instant>, Option<Instant>),
     ) {
         let longest_guess = longest_guess.clamp(MIN_LONGEST_GUESS, MAX_COOLDOWN);
         let guess = self
@@ -172,7 +173,8 @@ impl Cooldown {
         if term.basis == Basis::Guess {
             let window_end = window_end.filter(|end| *end > now && term.floor.is_zero());
             let until_end = window_end.map(|end| end - now);
-            term.bound(rejection.reason, until_end, now - first, longest_guess);
+            let began = opened.map_or(first, |opened| opened.min(first));
+            term.bound(rejection.reason, until_end, now - began, longest_guess);
         }
         let (until, decided) = (now + term.length, decided(sent, now));
         self.hint = self.hint.max(hint(rejection).map(|hint| now + hint));
@@ -317,9 +319,12 @@ impl Term {
         } else if reason == Reason::Overloaded {
             // An overload may end at any time, and a probe costs little while another target serves.
             self.length = (since_first / PART_OF_OUTAGE).clamp(FIRST_GUESS, longest_guess.max(FIRST_GUESS));
-        } else if since_first < longest_guess {
-            // A longer guess would only idle through the next window.
-            let left = longest_guess - since_first;
+        } else {
+            // A guess that ends after a window of the longest guess, or of a multiple, would idle through the
+            // next one.
+            let nanos = longest_guess.as_nanos();
+            let into = u64::try_from(since_first.as_nanos() % nanos).unwrap_or_default();
+            let left = longest_guess - Duration::from_nanos(into) + PERIOD_MARGIN;
             self.length = self.length.min(left).max(self.floor);
         }
     }

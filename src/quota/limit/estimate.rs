@@ -1,7 +1,7 @@
 //! How much passes in a window where the provider does not report it: slow start, and what rejections have
 //! shown. Pure.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -15,13 +15,15 @@ const START: u64 = 2;
 const START_WITHOUT_RESPONSES: u64 = 8;
 
 /// Of what has passed, one part in so many more may be in flight: what is out when the limit is met is wasted.
-const PART_IN_FLIGHT: u64 = 8;
+const PART_IN_FLIGHT: u64 = 12;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
     window: Option<Window>,
     /// How many pass in a window.
     capacity: Option<u64>,
+    /// How many have passed in the last window.
+    last_passed: u64,
     /// Whether two windows in a row have shown it.
     is_confirmed: bool,
     /// Whether rejections have shown it in both.
@@ -176,7 +178,7 @@ impl Estimate {
     pub(super) fn sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
         self.roll(traits, now);
         let is_over = self.is_over(traits, now);
-        let is_used_up = self.is_used_up();
+        let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let Some(window) = &mut self.window else {
             self.window = Some(Window::new(now, false, 1));
             return;
@@ -186,8 +188,8 @@ impl Estimate {
             None if is_over && is_used_up => window.next = Some((now, 1)),
             None if is_over => *window = Window::new(now, false, 1),
             None => {
-                if is_used_up {
-                    traits.period.test(now);
+                if let (true, Some(length)) = (is_used_up, length) {
+                    traits.period.test(length, now);
                 }
                 window.sent += 1;
             }
@@ -199,9 +201,6 @@ impl Estimate {
         let next = self.window.as_ref().and_then(|window| window.next);
         if next.is_some_and(|(from, _)| from <= sent) {
             self.begin_next(traits, now);
-        }
-        if self.capacity.is_some_and(|capacity| self.admitted() > capacity) {
-            traits.period.has_more(now);
         }
     }
 
@@ -216,6 +215,8 @@ impl Estimate {
             self.capacity = self.capacity.map(left);
             return;
         }
+        let passed = window.sent.saturating_sub(window.rejected);
+        let is_usual = self.capacity.is_some_and(|capacity| passed <= capacity);
         match window.next {
             Some((from, count)) if from <= sent => {
                 // The window is not over.
@@ -225,7 +226,7 @@ impl Estimate {
                 } else {
                     window.met = Some((sent, sent));
                 }
-                if window.is_exact {
+                if window.is_exact && is_usual {
                     traits.period.rejected_after(sent - window.opened);
                 }
             }
@@ -261,10 +262,21 @@ impl Estimate {
         }
     }
 
+    fn length(&self, traits: &ProviderTraits) -> Option<Duration> {
+        self.hinted.or_else(|| traits.period.length())
+    }
+
     /// Returns when the window ends, as far as that is known.
     pub(super) fn window_end(&self, traits: &ProviderTraits) -> Option<Instant> {
-        let length = self.hinted.or_else(|| traits.period.length())?;
+        let length = self.length(traits)?;
         self.window.as_ref()?.opened.checked_add(length)
+    }
+
+    /// Returns when the window began that is used up now.
+    pub(super) fn opened(&self, now: Instant) -> Option<Instant> {
+        let window = self.window.as_ref()?;
+        let (first, _) = window.met?;
+        Some(first - window.elapsed(first, now - first))
     }
 
     /// Returns whether rejections have shown how many pass, and so many have been sent.
@@ -305,7 +317,9 @@ impl Estimate {
         let (opened, sent) = window.next.unwrap_or((now, 0));
         let passed = window.sent.saturating_sub(window.rejected);
         if let Some((first, last)) = window.met {
-            if !window.is_told {
+            // What more than usual has passed is taken from the next window if the limit is a bucket.
+            let is_usual = self.capacity.is_none_or(|capacity| passed <= capacity);
+            if !window.is_told && is_usual {
                 let closed = last.saturating_duration_since(first);
                 let elapsed = window.elapsed(first, opened - first);
                 traits
@@ -319,19 +333,33 @@ impl Estimate {
         } else if passed > 0 {
             self.confirm(passed, traits, now);
         }
+        if std::env::var("DBG").is_ok() {
+            eprintln!("{:?} begin_next {:p} opened {:?} passed {passed} sent {sent} met {:?} -> cap {:?} conf {} P {:?} hinted {:?} test {:?}", now, self as *const _, opened, window.met, self.capacity, self.is_confirmed, traits.period, self.hinted, traits.period.may_test(now));
+        }
         self.window = Some(Window::new(opened, true, sent));
     }
 
     /// Records how many have passed in a window; returns whether it was the same before.
+    ///
+    /// One window in which more has passed than usual may have had what others have left. Two in a row have
+    /// more.
     fn confirm(&mut self, passed: u64, traits: &mut ProviderTraits, now: Instant) -> bool {
-        let is_same = |known: u64| known.abs_diff(passed) <= 1 + known / 8;
-        self.is_confirmed = self.capacity.is_some_and(is_same);
-        if !self.is_confirmed {
-            traits.period.test_soon(now);
+        let length = self.length(traits).unwrap_or_default();
+        let last = mem::replace(&mut self.last_passed, passed);
+        let known = self.capacity.unwrap_or_default();
+        let (capacity, is_same) = match passed {
+            more if more > known && self.capacity.is_some() => (known.max(last.min(more)), true),
+            less => (less, less == known),
+        };
+        match is_same {
+            true if passed > known => traits.period.has_more(now),
+            true => {}
+            false => traits.period.test_soon(length, now),
         }
-        self.capacity = Some(passed);
-        traits.typical = Some(passed);
-        self.is_confirmed
+        self.is_confirmed = is_same || known.abs_diff(capacity) <= known / 8;
+        self.capacity = Some(capacity);
+        traits.typical = Some(capacity);
+        is_same
     }
 
     /// Returns whether enough has passed for a rejection to be chance.

@@ -276,6 +276,9 @@ impl LimitState {
             traits.rejected_within(now.saturating_duration_since(sent));
             self.refusals.reject(sent, cooldown::decided(sent, now), now);
         }
+        if std::env::var("DBG").is_ok() {
+            eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
+        }
         if !(is_silent && self.may_be_chance(rejection)) {
             self.close(traits, rejection, (sent, now), longest_guess);
         }
@@ -309,12 +312,16 @@ impl LimitState {
             Reason::RateLimited => self.estimate.window_end(traits),
             _ => None,
         };
+        let window = (self.estimate.opened(now), window_end);
         let when = (sent, now);
         self.cooldown
-            .reject(rejection, has_passed, when, longest_guess, window_end);
+            .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
-        if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
-            traits.period.search_until(until);
+        if cooldown::is_silent(rejection) && ended.is_some() {
+            traits.period.lasts();
+            if ended.is_some_and(|ended| ended <= sent) {
+                traits.period.search_until(until);
+            }
         }
         if rejection.reason != Reason::RateLimited {
             return;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::quota::timing::PERIOD_MARGIN;
+use crate::quota::timing::{MAX_COOLDOWN, PERIOD_MARGIN};
 
 /// The lengths that providers use, in seconds (`docs/` of OpenAI, Anthropic, Mistral and Groq: per second, per
 /// minute, per hour; gateways count by five, ten or thirty of these).
@@ -100,9 +100,13 @@ impl WindowLength {
         self.search = None;
     }
 
+    /// A rejection was not the only one.
+    pub(super) fn lasts(&mut self) {
+        self.lasts = true;
+    }
+
     /// Nothing is sent to any limit of the kind until then, unless its period is known.
     pub(super) fn search_until(&mut self, until: Instant) {
-        self.lasts = true;
         if self.length().is_none() {
             let before = self.search.map_or(until, |search| search.until);
             self.search = Some(Search {
@@ -133,20 +137,18 @@ impl WindowLength {
         self.test.is_none_or(|(at, _)| at <= now)
     }
 
-    /// One more than usual is sent. It is done again after twice the time.
-    pub(super) fn test(&mut self, now: Instant) {
-        if !self.may_test(now) {
-            return;
+    /// One more than usual is sent in a window of this length. It is done again after twice the time.
+    pub(super) fn test(&mut self, length: Duration, now: Instant) {
+        if self.may_test(now) {
+            let after = self.test.map_or(length, |(_, after)| after * 2);
+            let after = after.max(length).min(MAX_COOLDOWN);
+            self.test = Some((now + after, after));
         }
-        let least = self.length().unwrap_or_default();
-        let after = self.test.map_or(least, |(_, after)| after * 2).max(least);
-        self.test = Some((now + after, after));
     }
 
-    /// The next test is due one period from now, because what is known has changed.
-    pub(super) fn test_soon(&mut self, now: Instant) {
-        let after = self.length().unwrap_or_default();
-        self.test = Some((now + after, after));
+    /// The next test is due one window from now, because what is known has changed.
+    pub(super) fn test_soon(&mut self, length: Duration, now: Instant) {
+        self.test = Some((now + length, length));
     }
 
     /// More than usual has passed.
