@@ -24,6 +24,8 @@ pub(super) struct Estimate {
     capacity: Option<u64>,
     /// How many have passed in the last window.
     last_passed: u64,
+    /// Whether more than that has passed in the last window.
+    has_more: bool,
     /// Whether two windows in a row have shown it.
     is_confirmed: bool,
     /// Whether rejections have shown it in both.
@@ -46,6 +48,9 @@ struct Window {
     met: Option<(Instant, Instant)>,
     /// Whether its end needs no proof, because the provider has told it.
     is_told: bool,
+    /// Whether one more than usual may be sent in this window. It is sent at the beginning: what a bucket takes
+    /// later is taken from the next window.
+    tests: bool,
     /// The first request that was sent when the window seemed to be over, and how many since.
     next: Option<(Instant, u64)>,
 }
@@ -138,8 +143,9 @@ impl Estimate {
         let young = in_flight.younger(traits.latency(), now);
         let passed = self.admitted().saturating_sub(young);
         let beyond = passed.saturating_sub(capacity);
-        let tests = self.capacity.is_none() || beyond > 0 || traits.period.may_test(now);
-        let more = if tests { beyond + 1 } else { 0 };
+        let is_due = || self.window.as_ref().is_some_and(|it| it.tests) && traits.period.may_test(now);
+        let tests = self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
+        let more = if tests { beyond.max(1) } else { 0 };
         passed.max(capacity).saturating_add(more)
     }
 
@@ -179,14 +185,15 @@ impl Estimate {
         self.roll(traits, now);
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
+        let tests = traits.period.may_test(now);
         let Some(window) = &mut self.window else {
-            self.window = Some(Window::new(now, false, 1));
+            self.window = Some(Window::new(now, false, 1, false));
             return;
         };
         match &mut window.next {
             Some((_, count)) => *count += 1,
             None if is_over && is_used_up => window.next = Some((now, 1)),
-            None if is_over => *window = Window::new(now, false, 1),
+            None if is_over => *window = Window::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
                     traits.period.test(length, now);
@@ -336,7 +343,8 @@ impl Estimate {
         if std::env::var("DBG").is_ok() {
             eprintln!("{:?} begin_next {:p} opened {:?} passed {passed} sent {sent} met {:?} -> cap {:?} conf {} P {:?} hinted {:?} test {:?}", now, self as *const _, opened, window.met, self.capacity, self.is_confirmed, traits.period, self.hinted, traits.period.may_test(now));
         }
-        self.window = Some(Window::new(opened, true, sent));
+        let tests = traits.period.may_test(now);
+        self.window = Some(Window::new(opened, true, sent, tests));
     }
 
     /// Records how many have passed in a window; returns whether it was the same before.
@@ -348,13 +356,15 @@ impl Estimate {
         let last = mem::replace(&mut self.last_passed, passed);
         let known = self.capacity.unwrap_or_default();
         let (capacity, is_same) = match passed {
-            more if more > known && self.capacity.is_some() => (known.max(last.min(more)), true),
+            more if more > known && self.capacity.is_some() => {
+                let capacity = known.max(last.min(more));
+                (capacity, capacity == known)
+            }
             less => (less, less == known),
         };
-        match is_same {
-            true if passed > known => traits.period.has_more(now),
-            true => {}
-            false => traits.period.test_soon(length, now),
+        self.has_more = passed > known && self.capacity.is_some();
+        if !is_same {
+            traits.period.test_soon(length, now);
         }
         self.is_confirmed = is_same || known.abs_diff(capacity) <= known / 8;
         self.capacity = Some(capacity);
@@ -371,7 +381,7 @@ impl Estimate {
 // === impl Window ===
 
 impl Window {
-    fn new(opened: Instant, is_exact: bool, sent: u64) -> Self {
+    fn new(opened: Instant, is_exact: bool, sent: u64, tests: bool) -> Self {
         Self {
             opened,
             is_exact,
@@ -379,6 +389,7 @@ impl Window {
             rejected: 0,
             met: None,
             is_told: false,
+            tests,
             next: None,
         }
     }

@@ -46,10 +46,8 @@ struct Search {
 impl WindowLength {
     /// Returns how long after the first request of a window the next one begins.
     pub(super) fn length(&self) -> Option<Duration> {
-        let length = match self.shown {
-            Some(bracket) => bracket.best(),
-            None => self.said?,
-        };
+        let said = self.said.filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
+        let length = said.or(self.shown.map(Bracket::best))?;
         Some(length.saturating_add(PERIOD_MARGIN.min(length / 50)))
     }
 
@@ -150,24 +148,25 @@ impl WindowLength {
     pub(super) fn test_soon(&mut self, length: Duration, now: Instant) {
         self.test = Some((now + length, length));
     }
-
-    /// More than usual has passed.
-    pub(super) fn has_more(&mut self, now: Instant) {
-        self.test = Some((now, Duration::ZERO));
-    }
 }
 
 // === impl Bracket ===
 
 impl Bracket {
-    /// Returns the shortest usual length within, or else one between, or the longest if both are close.
+    fn contains(self, length: Duration) -> bool {
+        self.longer_than < length && length <= self.at_most
+    }
+
+    /// Returns the shortest usual length within, or else one between, or the longest if both are close. It is
+    /// not less than half of the longest: shorter ones are tried when that has proved right.
     fn best(self) -> Duration {
+        let longer_than = self.longer_than.max(self.at_most / 2);
         let usual = USUAL.into_iter().map(Duration::from_secs);
-        let mut within = usual.filter(|it| *it > self.longer_than && *it <= self.at_most);
+        let mut within = usual.filter(|it| *it > longer_than && *it <= self.at_most);
         within.next().unwrap_or_else(|| {
-            match self.at_most <= self.longer_than + self.longer_than / 8 {
+            match self.at_most <= longer_than + longer_than / 8 {
                 true => self.at_most,
-                false => (self.longer_than + self.at_most) / 2,
+                false => (longer_than + self.at_most) / 2,
             }
         })
     }
