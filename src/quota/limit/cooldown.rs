@@ -325,7 +325,11 @@ impl Term {
             let nanos = longest_guess.as_nanos();
             let into = u64::try_from(since_first.as_nanos() % nanos).unwrap_or_default();
             let left = longest_guess - Duration::from_nanos(into) + PERIOD_MARGIN;
-            self.length = self.length.min(left).max(self.floor);
+            let guess = match since_first < longest_guess {
+                true => self.length.min(left),
+                false => left,
+            };
+            self.length = guess.max(self.floor);
         }
     }
 }

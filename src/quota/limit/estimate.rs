@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{ProviderTraits, in_flight::InFlight};
+use super::{ProviderTraits, in_flight::InFlight, period};
 use crate::quota::timing::doublings;
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
@@ -262,7 +262,7 @@ impl Estimate {
         };
         let (first, _) = *window.met.get_or_insert((sent, sent));
         window.is_told = hint.is_some();
-        self.hinted = hint.map(|hint| window.elapsed(first, hint) + hint);
+        self.hinted = hint.map(|hint| period::hinted(window.elapsed(first, hint), hint));
         let passed = admitted.saturating_sub(young);
         if passed > 0 {
             traits.typical = Some(passed);

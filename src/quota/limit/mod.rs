@@ -197,13 +197,13 @@ impl LimitState {
             traits.test(window.dimension, now);
         }
         self.in_flight.reserve();
+        if !matches!(self.cooldown.gate(now), Gate::Open) {
+            traits.period.probe(now);
+        }
     }
 
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
-        if !matches!(self.cooldown.gate(now), Gate::Open) {
-            traits.period.probe(now);
-        }
         self.in_flight.send(now);
         self.estimate.sent(traits, now);
     }

@@ -48,7 +48,7 @@ impl WindowLength {
     pub(super) fn length(&self) -> Option<Duration> {
         let said = self.said.filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
         let length = said.or(self.shown.map(Bracket::best))?;
-        Some(length.saturating_add(PERIOD_MARGIN.min(length / 50)))
+        Some(with_margin(length))
     }
 
     /// Returns whether it is not even known if a rejection lasts.
@@ -148,6 +148,22 @@ impl WindowLength {
     pub(super) fn test_soon(&mut self, length: Duration, now: Instant) {
         self.test = Some((now + length, length));
     }
+}
+
+/// Returns the length of a window that ends by a hint, which came so long after its beginning. A hint of whole
+/// seconds may have been rounded up.
+pub(super) fn hinted(elapsed: Duration, hint: Duration) -> Duration {
+    let length = elapsed.saturating_add(hint);
+    if hint.subsec_nanos() > 0 {
+        return length;
+    }
+    let usual = USUAL.into_iter().map(Duration::from_secs);
+    let mut within = usual.filter(|it| *it <= length && *it + Duration::from_secs(1) > length);
+    within.next().map_or(length, with_margin)
+}
+
+fn with_margin(length: Duration) -> Duration {
+    length.saturating_add(PERIOD_MARGIN.min(length / 50))
 }
 
 // === impl Bracket ===
