@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::{
     quota::{
         BoundedMap, Candidates, Capacity, End, Evictable, Forecast, LimitState, LimitTable,
-        ProviderTraits, Reservation, Scheduler, timing::MAX_COOLDOWN,
+        ProviderTraits, Reservation, Scheduler, SlowStart, timing::MAX_COOLDOWN,
     },
     rejection::{Bucket, Rejection},
     request::Origin,
@@ -135,8 +135,8 @@ impl Targets {
 
     fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
         match slot.and_then(|slot| self.limits.get_mut(slot)) {
-            Some(TargetLimit { limit, traits }) => limit.capacity(traits, true, now),
-            None => LimitState::default().capacity(&mut ProviderTraits::default(), true, now),
+            Some(TargetLimit { limit, traits }) => limit.capacity(traits, SlowStart::Quick, now),
+            None => LimitState::default().capacity(&mut ProviderTraits::default(), SlowStart::Quick, now),
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     hash::IdState,
-    limit::{Capacity, End, LimitState, ProviderTraits},
+    limit::{Capacity, End, LimitState, ProviderTraits, SlowStart},
     reservation::Reservation,
 };
 
@@ -126,9 +126,9 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
         (self.limits.entry(id).or_default(), &mut self.traits)
     }
 
-    /// Returns the capacity of a limit, which need not be known; with `slow_start`, little in that case.
-    pub(crate) fn capacity(&mut self, id: K, slow_start: bool, now: Instant) -> Capacity {
-        if !slow_start && !self.traits.is_limited() {
+    /// Returns the capacity of a limit, which need not be known; as `slow_start` says in that case.
+    pub(crate) fn capacity(&mut self, id: K, slow_start: SlowStart, now: Instant) -> Capacity {
+        if slow_start == SlowStart::Off && !self.traits.is_limited() {
             // A pool may have a thousand keys, so those are not looked up.
             return Capacity::UNLIMITED;
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::{
     quota::{
         BoundedMap, Capacity, End, Evictable, LimitMap, LimitState, LimitTable, ProviderTraits,
+        SlowStart,
     },
     rejection::{Bucket, Reason, Rejection, Scope},
 };
@@ -65,12 +66,16 @@ impl KeyLimits {
 
     pub(super) fn capacity(&mut self, scope: KeyScope, now: Instant) -> Capacity {
         let KeyScope { key, group, model } = scope;
-        let of_all = self.groups.capacity(group, model.is_none(), now);
-        let capacity = self.keys.capacity(key, false, now).min(of_all);
+        let of_all = match model {
+            Some(_) => SlowStart::Off,
+            None => SlowStart::Careful,
+        };
+        let of_all = self.groups.capacity(group, of_all, now);
+        let capacity = self.keys.capacity(key, SlowStart::Off, now).min(of_all);
         match model.and_then(|slot| self.models.get_mut(slot)) {
             Some(ModelLimits { groups, denied }) => capacity
-                .min(groups.capacity(group, true, now))
-                .min(denied.capacity(key, false, now)),
+                .min(groups.capacity(group, SlowStart::Careful, now))
+                .min(denied.capacity(key, SlowStart::Off, now)),
             None => capacity,
         }
     }

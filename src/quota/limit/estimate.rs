@@ -11,11 +11,11 @@ use crate::quota::timing::doublings;
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
 
-/// So many are in flight after half a second even if no response has come.
-const START_WITHOUT_RESPONSES: u64 = 8;
+/// So many are in flight after a second even if no response has come.
+const START_WITHOUT_RESPONSES: u64 = 12;
 
-/// Of what has passed, one part in so many more may be in flight: what is out when the limit is met is wasted.
-const PART_IN_FLIGHT: u64 = 12;
+/// So many have to pass before it is a question whether a rejection came by chance.
+const HISTORY: u64 = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
@@ -55,6 +55,17 @@ struct Window {
     next: Option<(Instant, u64)>,
 }
 
+/// How many may be in flight while nothing is known: what is out when the limit is met is wasted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlowStart {
+    /// Any number.
+    Off,
+    /// As many as a twelfth of what has passed: who is rejected has to wait.
+    Careful,
+    /// As many as half of what has passed: who is rejected goes elsewhere.
+    Quick,
+}
+
 /// How many more may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Headroom {
@@ -69,25 +80,22 @@ pub(super) enum Headroom {
 
 impl Estimate {
     /// Returns how many may be sent by what rejections have shown, of this limit or else of `typical` ones;
-    /// with `slow_start`, few if neither is known.
+    /// few if neither is known.
     pub(super) fn headroom(
         &mut self,
         in_flight: &InFlight,
         traits: &mut ProviderTraits,
-        (slow_start, is_noisy): (bool, bool),
+        (slow_start, is_noisy): (SlowStart, bool),
         now: Instant,
     ) -> Headroom {
         self.roll(traits, now);
-        if is_noisy && !self.is_met_twice {
+        if is_noisy {
             // Some rejections came by chance, so the last one shows no limit.
             return Headroom::Some(u64::MAX);
         }
         let known = self.capacity.or(traits.typical);
         let Some(capacity) = known else {
-            return match slow_start {
-                true => self.slow_start(in_flight, traits, now),
-                false => Headroom::Some(u64::MAX),
-            };
+            return self.slow_start(slow_start, in_flight, traits, now);
         };
         if self.is_over(traits, now) {
             return self.next_window(capacity, in_flight, traits, now);
@@ -99,10 +107,10 @@ impl Estimate {
             0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
             more => more,
         };
-        if self.is_confirmed && self.capacity.is_some() || !slow_start {
+        if self.is_confirmed && self.capacity.is_some() {
             return Headroom::Some(more);
         }
-        match self.slow_start(in_flight, traits, now) {
+        match self.slow_start(slow_start, in_flight, traits, now) {
             Headroom::Some(other) => Headroom::Some(more.min(other)),
             none => none,
         }
@@ -153,10 +161,16 @@ impl Estimate {
     /// Responses may take long: what was not rejected within a second has passed.
     fn slow_start(
         &self,
+        slow_start: SlowStart,
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
     ) -> Headroom {
+        let part = match slow_start {
+            SlowStart::Off => return Headroom::Some(u64::MAX),
+            SlowStart::Careful => 12,
+            SlowStart::Quick => 2,
+        };
         let young = in_flight.younger(traits.latency(), now);
         let out = young + in_flight.reserved();
         let passed = self.admitted().saturating_sub(young);
@@ -164,7 +178,7 @@ impl Estimate {
         let since = since.or(self.ended);
         let (doublings, next) = doublings(since.unwrap_or(now), now);
         let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
-        let allowed = (START + passed / PART_IN_FLIGHT).max(by_time);
+        let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
             0 => Headroom::Probing(since.map(|_| next)),
             more => Headroom::Some(more),
@@ -211,8 +225,13 @@ impl Estimate {
         }
     }
 
-    /// Counts a rejection.
-    pub(super) fn count_rejected(&mut self, traits: &mut ProviderTraits, sent: Instant) {
+    /// Counts a rejection, which may concern its request alone.
+    pub(super) fn count_rejected(
+        &mut self,
+        traits: &mut ProviderTraits,
+        sent: Instant,
+        is_chance: bool,
+    ) {
         let Some(window) = &mut self.window else {
             return;
         };
@@ -228,6 +247,9 @@ impl Estimate {
             Some((from, count)) if from <= sent => {
                 // The window is not over.
                 window.next = Some((from, count - 1)).filter(|(_, count)| *count > 0);
+                if is_chance {
+                    return;
+                }
                 if let Some((_, last)) = &mut window.met {
                     *last = sent;
                 } else {
@@ -299,6 +321,11 @@ impl Estimate {
         capacity.is_some_and(|capacity| admitted >= capacity - capacity / 4)
     }
 
+    /// Returns whether rejections have shown in two windows in a row how many pass.
+    pub(super) fn is_met_twice(&self) -> bool {
+        self.is_met_twice
+    }
+
     fn is_over(&self, traits: &ProviderTraits, now: Instant) -> bool {
         let Some(window) = &self.window else {
             return false;
@@ -335,7 +362,8 @@ impl Estimate {
             }
             // If nothing has passed, somebody else uses the same limit, and its size is not known.
             if passed > 0 {
-                self.is_met_twice = self.confirm(passed, traits, now);
+                self.is_met_twice = self.capacity == Some(passed);
+                self.confirm(passed, traits, now);
             }
         } else if passed > 0 {
             self.confirm(passed, traits, now);
@@ -374,7 +402,7 @@ impl Estimate {
 
     /// Returns whether enough has passed for a rejection to be chance.
     pub(super) fn has_history(&self) -> bool {
-        self.admitted() >= START_WITHOUT_RESPONSES
+        self.admitted() >= HISTORY
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
 };
 pub(crate) use capacity::{Capacity, End};
 use cooldown::{Cooldown, Gate};
+pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
@@ -42,11 +43,11 @@ pub(crate) struct LimitState {
 // === impl LimitState ===
 
 impl LimitState {
-    /// Returns how many more may be sent; with `slow_start`, few while nothing is known.
+    /// Returns how many more may be sent: few while nothing is known, as `slow_start` says.
     pub(crate) fn capacity(
         &mut self,
         traits: &mut ProviderTraits,
-        slow_start: bool,
+        slow_start: SlowStart,
         now: Instant,
     ) -> Capacity {
         let probes = match self.gate(traits, now) {
@@ -79,11 +80,14 @@ impl LimitState {
                 _ => Capacity::Available(1),
             };
         }
-        let unknown = slow_start && remaining == Remaining::Unknown;
-        let is_noisy = self.refusals.are_chance();
+        let slow_start = match remaining {
+            Remaining::Unknown => slow_start,
+            _ => SlowStart::Off,
+        };
+        let is_noisy = self.is_noisy();
         let headroom = self
             .estimate
-            .headroom(in_flight, traits, (unknown, is_noisy), now);
+            .headroom(in_flight, traits, (slow_start, is_noisy), now);
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
@@ -117,7 +121,8 @@ impl LimitState {
 
     /// Returns when a request may find out whether a rejection stood alone.
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
-        let is_open_question = traits.period.is_unknown() && self.estimate.has_history();
+        let is_open_question =
+            traits.period.may_test_early(self.refusals.alone()) && self.estimate.has_history();
         let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
         self.cooldown
             .early_test_at(now)
@@ -268,9 +273,6 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        if rejection.reason == Reason::RateLimited {
-            self.estimate.count_rejected(traits, sent);
-        }
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
             traits.rejected_within(now.saturating_duration_since(sent));
@@ -279,7 +281,11 @@ impl LimitState {
         if std::env::var("DBG").is_ok() {
             eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
         }
-        if !(is_silent && self.may_be_chance(rejection)) {
+        let is_chance = is_silent && self.may_be_chance(rejection);
+        if rejection.reason == Reason::RateLimited {
+            self.estimate.count_rejected(traits, sent, is_chance);
+        }
+        if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
         }
         self.reported.update(traits, reports.iter(), (sent, now));
@@ -290,6 +296,11 @@ impl LimitState {
         let is_overload = rejection.reason == Reason::Overloaded;
         let is_explained = !is_overload && self.estimate.explains_rejection();
         !is_explained && !self.refusals.is_verdict(is_overload)
+    }
+
+    /// Returns whether most rejections come by chance, and show no limit.
+    fn is_noisy(&self) -> bool {
+        self.refusals.are_chance() && !self.estimate.is_met_twice()
     }
 
     /// Closes the limit because of a rejection.
@@ -308,20 +319,21 @@ impl LimitState {
         if let Some(window) = rejection.window.and_then(cooldown::length_of) {
             traits.period.say(window);
         }
-        let window_end = match rejection.reason {
-            Reason::RateLimited => self.estimate.window_end(traits),
-            _ => None,
+        let is_window = rejection.reason == Reason::RateLimited && !self.is_noisy();
+        let window_end = match is_window {
+            true => self.estimate.window_end(traits),
+            false => None,
         };
+        if cooldown::is_silent(rejection) && self.cooldown.began_before(sent, now) {
+            traits.period.lasts();
+        }
         let window = (self.estimate.opened(now), window_end);
         let when = (sent, now);
         self.cooldown
             .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
-        if cooldown::is_silent(rejection) && ended.is_some() {
-            traits.period.lasts();
-            if ended.is_some_and(|ended| ended <= sent) {
-                traits.period.search_until(until);
-            }
+        if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
+            traits.period.search_until(until);
         }
         if rejection.reason != Reason::RateLimited {
             return;

@@ -19,8 +19,8 @@ pub(super) struct WindowLength {
     said: Option<Duration>,
     shown: Option<Bracket>,
     search: Option<Search>,
-    /// Whether a rejection was seen to last a while, and not to stand alone.
-    lasts: bool,
+    /// How often a rejection was tested early and was not the only one.
+    lasted: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
 }
@@ -51,9 +51,9 @@ impl WindowLength {
         Some(with_margin(length))
     }
 
-    /// Returns whether it is not even known if a rejection lasts.
-    pub(super) fn is_unknown(&self) -> bool {
-        self.said.is_none() && self.shown.is_none() && !self.lasts
+    /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
+    pub(super) fn may_test_early(&self, alone: u32) -> bool {
+        self.said.is_none() && self.lasted <= alone
     }
 
     /// Records what the provider says of the length.
@@ -98,9 +98,9 @@ impl WindowLength {
         self.search = None;
     }
 
-    /// A rejection was not the only one.
+    /// A request that was sent early was rejected too.
     pub(super) fn lasts(&mut self) {
-        self.lasts = true;
+        self.lasted = self.lasted.saturating_add(1);
     }
 
     /// Nothing is sent to any limit of the kind until then, unless its period is known.

@@ -93,6 +93,11 @@ impl Refusals {
         self.alone > self.repeated
     }
 
+    /// Returns how many rejections stood alone.
+    pub(super) fn alone(&self) -> u32 {
+        self.alone
+    }
+
     fn needed(&self) -> u32 {
         if !self.are_chance() {
             return 1;
