@@ -236,8 +236,7 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         self.cooldown.succeed(sent);
-        let soon = traits.period.length().map(|length| length / 2);
-        self.refusals.pass(sent, soon.unwrap_or(Duration::MAX));
+        self.refusals.pass(sent);
         traits.period.pass();
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
@@ -276,7 +275,9 @@ impl LimitState {
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
             traits.rejected_within(now.saturating_duration_since(sent));
-            self.refusals.reject(sent, cooldown::decided(sent, now), now);
+            let decided = cooldown::decided(sent, now);
+            let window_end = self.estimate.window_end(traits);
+            self.refusals.reject((sent, now), decided, window_end);
         }
         if std::env::var("DBG").is_ok() {
             eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);

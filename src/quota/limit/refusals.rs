@@ -24,56 +24,75 @@ const LONGEST_RUN: u32 = 7;
 /// An overload is no limit, and passes: one rejection alone says little.
 const OVERLOADED_RUN: u32 = 3;
 
+/// So many requests in a row that pass right after a rejection show that it stood alone. Fewer may be what a
+/// bucket has been filled with since.
+const STREAK: u32 = 3;
+
 /// What is remembered of the past: older requests count half, a quarter and so on.
 const MEMORY: u32 = 256;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refusals {
-    /// How many of the last requests were rejected one after the other.
+    /// How many rejections came one after the other. Those of requests that were in flight together are one.
     run: u32,
-    /// When the last rejection came, and the latest moment at which it was decided.
     last: Option<Last>,
     passed: u32,
-    /// After how many rejections the next request passed, and after how many it was rejected too.
+    /// After how many rejections the next requests passed, and after how many they did not.
     alone: u32,
     repeated: u32,
 }
 
+/// The last rejection.
 #[derive(Clone, Copy, Debug)]
 struct Last {
+    /// When the first came of those that are one.
     came: Instant,
+    /// The latest moment at which it was decided.
     decided: Instant,
-    /// Whether it is known what became of the next request.
-    has_next: bool,
+    /// What passes later may pass because the limit has opened again.
+    until: Instant,
+    /// How many have passed since, one after the other.
+    streak: u32,
 }
 
 // === impl Refusals ===
 
 impl Refusals {
-    /// Records a rejection; one of a request that was sent before the last one came is the same.
-    pub(super) fn reject(&mut self, sent: Instant, decided: Instant, now: Instant) {
-        if self.last.is_none_or(|last| sent >= last.came) {
-            self.run = self.run.saturating_add(1);
+    /// Records a rejection of a request that was sent in a window that ends at `window_end`.
+    pub(super) fn reject(
+        &mut self,
+        (sent, now): (Instant, Instant),
+        decided: Instant,
+        window_end: Option<Instant>,
+    ) {
+        let is_new = |last: &Last| sent >= last.came;
+        if let Some(last) = self.last.as_mut().filter(|last| !is_new(last)) {
+            last.decided = last.decided.max(decided);
+            last.streak = 0;
+            return;
         }
-        let is_next = |last: &Last| !last.has_next && sent > last.decided;
-        self.repeated += u32::from(self.last.as_ref().is_some_and(is_next));
+        if self.last.is_some_and(|last| last.streak < STREAK && sent < last.until) {
+            self.repeated += 1;
+        }
+        self.run = self.run.saturating_add(1);
+        let soon = decided + REJECTION_LATENCY * 9 / 10;
+        let window_end = window_end.filter(|end| *end > now);
         self.last = Some(Last {
             came: now,
             decided,
-            has_next: false,
+            until: window_end.map_or(soon, |end| end.min(soon)),
+            streak: 0,
         });
     }
 
-    /// Records a success. A rejection stood alone if a request passed that was sent right afterwards, and
-    /// sooner than any window ends: `soon`.
-    pub(super) fn pass(&mut self, sent: Instant, soon: Duration) {
+    /// Records a success. A rejection stood alone if requests pass that were sent right afterwards.
+    pub(super) fn pass(&mut self, sent: Instant) {
         self.passed += 1;
-        let soon = soon.min(REJECTION_LATENCY * 9 / 10);
         if let Some(last) = self.last.as_mut().filter(|last| sent > last.decided) {
             self.run = 0;
-            let is_next = !last.has_next && sent < last.decided + soon;
-            self.alone += u32::from(is_next);
-            last.has_next = true;
+            let was_alone = last.streak >= STREAK;
+            last.streak += u32::from(sent < last.until);
+            self.alone += u32::from(!was_alone && last.streak >= STREAK);
         }
         if self.passed > MEMORY {
             for count in [&mut self.passed, &mut self.alone, &mut self.repeated] {
@@ -88,9 +107,9 @@ impl Refusals {
         self.run >= self.needed().max(least)
     }
 
-    /// Returns whether most rejections stood alone.
+    /// Returns whether most rejections stood alone. One alone proves nothing yet.
     pub(super) fn are_chance(&self) -> bool {
-        self.alone > self.repeated
+        self.alone > self.repeated.max(1)
     }
 
     /// Returns how many rejections stood alone.
@@ -98,6 +117,7 @@ impl Refusals {
         self.alone
     }
 
+    /// Returns how many in a row chance brings less often than once in [`CHANCE`].
     fn needed(&self) -> u32 {
         if !self.are_chance() {
             return 1;
