@@ -72,6 +72,9 @@ fn simulations() -> Result<(), Error> {
         false => scenarios::all(),
     };
     scenarios.retain(|scenario| scenario.name.contains(&arguments.only));
+    if scenarios.is_empty() {
+        return Err(format!("no scenario has {:?} in its name", arguments.only).into());
+    }
     if last > seed {
         return compare_seeds(&scenarios, arguments.seeds);
     }
