@@ -13,7 +13,8 @@
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
-//! ends with an error if this crate's stack is worse than the bar of a scenario.
+//! ends with an error if this crate's stack is worse than the bar of a scenario. In the names `B` is
+//! Backoff, `K` KeyRotation and `F` Fallback, from the outside in; `.w` waits for capacity.
 
 mod arguments;
 mod bar;

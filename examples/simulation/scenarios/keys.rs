@@ -23,7 +23,6 @@ const CHOICES: [(&str, Choice); 3] = [
     ("least loaded", Choice::LeastLoaded),
 ];
 
-/// `B` is Backoff, `K` KeyRotation, and `.w` waits.
 const STACKS: [(&str, Order); 3] = [("K", ALONE), ("K.w", WAITING), ("B > K.w", INSIDE_BACKOFF)];
 const ALONE: Order = Order(&[KeyRotation], Waits::Neither);
 const WAITING: Order = Order(&[KeyRotation], Waits::Keys);
