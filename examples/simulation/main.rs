@@ -9,11 +9,12 @@
 //! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
-//! cargo run --release --example simulation -- --golden              # the rows of seeds 1 to 20, as golden.txt
+//! cargo run --release --example simulation -- --golden              # the rows of the first seeds, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
-//! ends with an error if this crate's stack is worse than the bar of a scenario.
+//! ends with an error if this crate's stack is worse than the bar of a scenario. In the names `B` is
+//! Backoff, `K` KeyRotation and `F` Fallback, from the outside in; `.w` waits for capacity.
 
 mod arguments;
 mod bar;
@@ -21,6 +22,7 @@ mod by_hand;
 mod golden;
 mod loopback;
 mod orders;
+mod parallel;
 mod picture;
 mod preferred;
 mod provider;
@@ -34,6 +36,7 @@ mod table;
 use std::{fs, ops::RangeInclusive, process::ExitCode};
 
 use arguments::Arguments;
+use parallel::run_all;
 use picture::Picture;
 use run::{Run, Stack, simulate};
 use scenarios::Scenario;
@@ -70,6 +73,9 @@ fn simulations() -> Result<(), Error> {
         false => scenarios::all(),
     };
     scenarios.retain(|scenario| scenario.name.contains(&arguments.only));
+    if scenarios.is_empty() {
+        return Err(format!("no scenario has {:?} in its name", arguments.only).into());
+    }
     if last > seed {
         return compare_seeds(&scenarios, arguments.seeds);
     }
@@ -99,13 +105,19 @@ fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(
     let mut misses = Vec::new();
     let mut heading = "";
     for scenario in scenarios {
+        let of_seeds = |stack| {
+            let jobs = seeds.clone().map(|seed| (scenario, stack, seed));
+            run_all(&jobs.collect::<Vec<_>>())
+        };
         print_new(&mut heading, table::spread_heading(scenario));
-        let ours = golden::of_seeds(scenario, scenario.stack, seeds.clone())?;
+        let ours = of_seeds(scenario.stack)?;
         println!("{}", table::Spread(&scenario.name, scenario, &ours));
         misses.extend(ours.iter().flat_map(|run| run.misses(scenario)));
         if let Some(stack) = scenario.by_hand {
-            let by_hand = golden::of_seeds(scenario, stack, seeds.clone())?;
-            println!("{}", table::Spread("  by hand", scenario, &by_hand));
+            println!(
+                "{}",
+                table::Spread("  by hand", scenario, &of_seeds(stack)?)
+            );
         }
     }
     no_misses(&misses)

@@ -1,5 +1,4 @@
-//! A preferred model that fails now and then, beside an ample one. The names of the stacks, from the outside:
-//! `F` is Fallback, `B` Backoff, `K` KeyRotation, and `.w` waits.
+//! A preferred model that fails now and then, beside an ample one.
 
 use std::time::Duration;
 
@@ -18,6 +17,7 @@ use crate::{
     run::Stack,
 };
 
+/// `K.w` waits a second for a key, so that a call does not stay with a model that is limited.
 const STACKS: [(&str, Order); 5] = [
     ("F", Order(&[Fallback], Waits::Neither)),
     ("B > F", Order(&[Backoff, Fallback], Waits::Neither)),
