@@ -57,7 +57,7 @@ pub(crate) const SAME_WINDOW_SLACK: Duration = Duration::from_secs(2);
 pub(crate) const SEND_RESOLUTION: Duration = Duration::from_secs(1);
 
 /// Requests that are sent within this time are counted together.
-pub(crate) const COUNTED_TOGETHER: Duration = Duration::from_millis(100);
+pub(crate) const COUNTED_TOGETHER: Duration = Duration::from_millis(20);
 
 /// Reports that have proved false are ignored for this long.
 pub(crate) const DISTRUST: Duration = Duration::from_secs(60 * 60);

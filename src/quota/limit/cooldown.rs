@@ -101,11 +101,6 @@ impl Cooldown {
         self.hint
     }
 
-    /// Returns whether a request was sent during the cooldown that lasts now.
-    pub(super) fn began_before(&self, sent: Instant, now: Instant) -> bool {
-        self.lasting(now).is_some_and(|period| period.began < sent)
-    }
-
     /// Returns whether a rejection that came since `moment` forbids to send now.
     pub(super) fn began_since(&self, moment: Instant, now: Instant) -> bool {
         self.lasting(now)

@@ -15,7 +15,7 @@ const START: u64 = 2;
 const START_WITHOUT_RESPONSES: u64 = 12;
 
 /// So many have to pass before it is a question whether a rejection came by chance.
-const HISTORY: u64 = 8;
+const HISTORY: u64 = 4;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
@@ -91,7 +91,7 @@ impl Estimate {
         self.roll(traits, now);
         if is_noisy {
             // Some rejections came by chance, so the last one shows no limit.
-            return Headroom::Some(u64::MAX);
+            return self.slow_start(slow_start, in_flight, traits, now);
         }
         let known = self.capacity.or(traits.typical);
         let Some(capacity) = known else {
@@ -151,7 +151,11 @@ impl Estimate {
         let young = in_flight.younger(traits.latency(), now);
         let passed = self.admitted().saturating_sub(young);
         let beyond = passed.saturating_sub(capacity);
-        let is_due = || self.window.as_ref().is_some_and(|it| it.tests) && traits.period.may_test(now);
+        let is_due = || {
+            let length = self.length(traits).unwrap_or_default();
+            let is_early = |it: &Window| it.tests && now < it.opened + length * 3 / 4;
+            self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
+        };
         let tests = self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
         let more = if tests { beyond.max(1) } else { 0 };
         passed.max(capacity).saturating_add(more)
@@ -301,6 +305,13 @@ impl Estimate {
         self.window.as_ref()?.opened.checked_add(length)
     }
 
+    /// Returns when more may pass for another reason than chance, if that is known.
+    pub(super) fn opens_again(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
+        let length = self.length(traits)?;
+        let end = self.window_end(traits).filter(|end| *end > now);
+        Some(end.unwrap_or(now + length / 2))
+    }
+
     /// Returns when the window began that is used up now.
     pub(super) fn opened(&self, now: Instant) -> Option<Instant> {
         let window = self.window.as_ref()?;
@@ -319,6 +330,11 @@ impl Estimate {
         let admitted = self.admitted();
         let capacity = self.capacity.filter(|_| self.is_met_twice);
         capacity.is_some_and(|capacity| admitted >= capacity - capacity / 4)
+    }
+
+    /// Forgets what rejections have shown.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
     }
 
     /// Returns whether rejections have shown in two windows in a row how many pass.

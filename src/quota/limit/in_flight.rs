@@ -42,10 +42,20 @@ impl InFlight {
         young.map(|(_, count)| count).sum()
     }
 
+    /// Returns how many were sent after one moment and before another.
+    pub(super) fn between(&self, from: Instant, to: Instant) -> u64 {
+        let first = self.sent.partition_point(|(sent, _)| *sent <= from);
+        let sent = self.sent.iter().skip(first);
+        let before = sent.take_while(|(sent, _)| *sent + COUNTED_TOGETHER < to);
+        before.map(|(_, count)| count).sum()
+    }
+
     /// Returns when the first was sent of those that were not sent before `moment`.
     pub(super) fn first_since(&self, moment: Instant) -> Option<Instant> {
-        let mut sent = self.sent.iter().map(|(from, _)| *from);
-        sent.find(|from| *from + COUNTED_TOGETHER > moment)
+        let first = self
+            .sent
+            .partition_point(|(from, _)| *from + COUNTED_TOGETHER <= moment);
+        self.sent.get(first).map(|(from, _)| *from)
     }
 
     pub(super) fn reserve(&mut self) {

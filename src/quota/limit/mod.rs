@@ -122,7 +122,7 @@ impl LimitState {
     /// Returns when a request may find out whether a rejection stood alone.
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
-            traits.period.may_test_early(self.refusals.alone()) && self.estimate.has_history();
+            traits.period.may_test_early(self.refusals.by_chance()) && self.estimate.has_history();
         let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
         self.cooldown
             .early_test_at(now)
@@ -202,14 +202,18 @@ impl LimitState {
             traits.test(window.dimension, now);
         }
         self.in_flight.reserve();
-        if !matches!(self.cooldown.gate(now), Gate::Open) {
-            traits.period.probe(now);
+        match self.cooldown.gate(now) {
+            Gate::Open => return,
+            Gate::Closed(_) => traits.period.test_early(),
+            Gate::Unproven(_) | Gate::Unusable(_) => {}
         }
+        traits.period.probe(now);
     }
 
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
         self.in_flight.send(now);
+        self.refusals.send(now);
         self.estimate.sent(traits, now);
     }
 
@@ -236,7 +240,9 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         self.cooldown.succeed(sent);
-        self.refusals.pass(sent);
+        let was_noisy = self.refusals.are_chance();
+        self.refusals.pass(sent, now);
+        self.forget_chance(traits, was_noisy);
         traits.period.pass();
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
@@ -275,9 +281,12 @@ impl LimitState {
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
             traits.rejected_within(now.saturating_duration_since(sent));
-            let decided = cooldown::decided(sent, now);
-            let window_end = self.estimate.window_end(traits);
-            self.refusals.reject((sent, now), decided, window_end);
+            let window_end = self.estimate.opens_again(traits, now);
+            let was_noisy = self.refusals.are_chance();
+            let last = self.refusals.last();
+            let between = last.map_or(0, |last| self.in_flight.between(last, sent));
+            self.refusals.reject((sent, now), between, window_end);
+            self.forget_chance(traits, was_noisy);
         }
         if std::env::var("DBG").is_ok() {
             eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
@@ -304,6 +313,15 @@ impl LimitState {
         self.refusals.are_chance() && !self.estimate.is_met_twice()
     }
 
+    /// Forgets what rejections have shown once they have turned out to be chance.
+    fn forget_chance(&mut self, traits: &mut ProviderTraits, was_noisy: bool) {
+        if self.refusals.are_chance() && !was_noisy {
+            self.estimate.forget();
+            traits.typical = None;
+            traits.period.forget();
+        }
+    }
+
     /// Closes the limit because of a rejection.
     fn close(
         &mut self,
@@ -325,9 +343,6 @@ impl LimitState {
             true => self.estimate.window_end(traits),
             false => None,
         };
-        if cooldown::is_silent(rejection) && self.cooldown.began_before(sent, now) {
-            traits.period.lasts();
-        }
         let window = (self.estimate.opened(now), window_end);
         let when = (sent, now);
         self.cooldown
@@ -345,7 +360,7 @@ impl LimitState {
         match remaining {
             Remaining::None(window) => traits.confirm(window.dimension),
             Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
-            Remaining::Requests(..) | Remaining::Unknown if was_cooling => {}
+            _ if was_cooling || self.is_noisy() => {}
             Remaining::Requests(..) | Remaining::Unknown => {
                 let young = self.in_flight.younger(traits.latency(), now);
                 let told = (until, cooldown::hint(rejection));

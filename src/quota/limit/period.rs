@@ -19,8 +19,8 @@ pub(super) struct WindowLength {
     said: Option<Duration>,
     shown: Option<Bracket>,
     search: Option<Search>,
-    /// How often a rejection was tested early and was not the only one.
-    lasted: u32,
+    /// How often it was tested early if a rejection lasts.
+    early_tests: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
 }
@@ -53,7 +53,7 @@ impl WindowLength {
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
     pub(super) fn may_test_early(&self, alone: u32) -> bool {
-        self.said.is_none() && self.lasted <= alone
+        self.said.is_none() && self.early_tests <= 2 * alone
     }
 
     /// Records what the provider says of the length.
@@ -93,14 +93,19 @@ impl WindowLength {
         self.search = None;
     }
 
+    /// Forgets what was shown.
+    pub(super) fn forget(&mut self) {
+        (self.shown, self.search) = (None, None);
+    }
+
     /// A request of the kind has passed, so that the silence of one limit is not that of all.
     pub(super) fn pass(&mut self) {
         self.search = None;
     }
 
-    /// A request that was sent early was rejected too.
-    pub(super) fn lasts(&mut self) {
-        self.lasted = self.lasted.saturating_add(1);
+    /// A request is sent early.
+    pub(super) fn test_early(&mut self) {
+        self.early_tests = self.early_tests.saturating_add(1);
     }
 
     /// Nothing is sent to any limit of the kind until then, unless its period is known.

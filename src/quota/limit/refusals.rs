@@ -1,19 +1,17 @@
 //! Whether a rejection without a hint is a verdict on the limit, or on that request alone. Pure.
 //!
 //! A limit that is met rejects everything until it opens again; a server that sheds load rejects some. One
-//! rejection looks the same in both. What tells them apart is what was sent right afterwards: if that passes,
-//! the rejection stood alone. The share of those among all says how many rejections in a row are too many to
-//! be chance.
+//! rejection looks the same in both. What tells them apart is what becomes of the requests that are sent
+//! right afterwards: if most pass, the rejection came by chance. The share of such rejections among all
+//! responses says how many in a row are too many to be chance.
 //!
 //! Others do the same with fixed numbers. Linkerd's failure accrual takes seven failures in a row
 //! (<https://linkerd.io/2/reference/circuit-breaking/>), Envoy's outlier detection five
 //! (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier>).
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use crate::quota::timing::REJECTION_LATENCY;
+use crate::quota::timing::FIRST_GUESS;
 
 /// A run of rejections that chance would bring less often than once in so many.
 const CHANCE: f64 = 1_000.0;
@@ -24,9 +22,8 @@ const LONGEST_RUN: u32 = 7;
 /// An overload is no limit, and passes: one rejection alone says little.
 const OVERLOADED_RUN: u32 = 3;
 
-/// So many requests in a row that pass right after a rejection show that it stood alone. Fewer may be what a
-/// bucket has been filled with since.
-const STREAK: u32 = 3;
+/// So many requests have to pass right after a rejection. Fewer may be what a bucket has been filled with.
+const FEW: u32 = 3;
 
 /// What is remembered of the past: older requests count half, a quarter and so on.
 const MEMORY: u32 = 256;
@@ -35,70 +32,105 @@ const MEMORY: u32 = 256;
 pub(super) struct Refusals {
     /// How many rejections came one after the other. Those of requests that were in flight together are one.
     run: u32,
-    last: Option<Last>,
+    /// When the last of these came.
+    last: Option<Instant>,
+    observation: Option<Observation>,
     passed: u32,
-    /// After how many rejections the next requests passed, and after how many they did not.
-    alone: u32,
-    repeated: u32,
+    rejected: u32,
+    /// How many rejections came by chance, and how many did not.
+    by_chance: u32,
+    by_limit: u32,
 }
 
-/// The last rejection.
+/// What becomes of the requests that are sent right after a rejection.
 #[derive(Clone, Copy, Debug)]
-struct Last {
-    /// When the first came of those that are one.
-    came: Instant,
-    /// The latest moment at which it was decided.
-    decided: Instant,
+struct Observation {
+    from: Instant,
     /// What passes later may pass because the limit has opened again.
     until: Instant,
-    /// How many have passed since, one after the other.
-    streak: u32,
+    sent: u32,
+    passed: u32,
+    rejected: u32,
 }
 
 // === impl Refusals ===
 
 impl Refusals {
-    /// Records a rejection of a request that was sent in a window that ends at `window_end`.
+    /// Notes that a request is sent.
+    pub(super) fn send(&mut self, now: Instant) {
+        if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(now)) {
+            observation.sent += 1;
+        }
+    }
+
+    /// Returns when the last rejection came of those that are counted.
+    pub(super) fn last(&self) -> Option<Instant> {
+        self.last
+    }
+
+    /// Records a rejection of a request that was sent in a window that ends at `window_end`. So many requests
+    /// that were sent between this one and the last rejection have not been rejected.
     pub(super) fn reject(
         &mut self,
         (sent, now): (Instant, Instant),
-        decided: Instant,
+        between: u64,
         window_end: Option<Instant>,
     ) {
-        let is_new = |last: &Last| sent >= last.came;
-        if let Some(last) = self.last.as_mut().filter(|last| !is_new(last)) {
-            last.decided = last.decided.max(decided);
-            last.streak = 0;
-            return;
+        self.rejected += 1;
+        if self.last.is_none_or(|last| sent >= last) {
+            self.run = if between > 0 { 1 } else { self.run.saturating_add(1) };
+            self.last = Some(now);
         }
-        if self.last.is_some_and(|last| last.streak < STREAK && sent < last.until) {
-            self.repeated += 1;
-        }
-        self.run = self.run.saturating_add(1);
-        let soon = decided + REJECTION_LATENCY * 9 / 10;
-        let window_end = window_end.filter(|end| *end > now);
-        self.last = Some(Last {
-            came: now,
-            decided,
-            until: window_end.map_or(soon, |end| end.min(soon)),
-            streak: 0,
-        });
-    }
-
-    /// Records a success. A rejection stood alone if requests pass that were sent right afterwards.
-    pub(super) fn pass(&mut self, sent: Instant) {
-        self.passed += 1;
-        if let Some(last) = self.last.as_mut().filter(|last| sent > last.decided) {
-            self.run = 0;
-            let was_alone = last.streak >= STREAK;
-            last.streak += u32::from(sent < last.until);
-            self.alone += u32::from(!was_alone && last.streak >= STREAK);
-        }
-        if self.passed > MEMORY {
-            for count in [&mut self.passed, &mut self.alone, &mut self.repeated] {
-                *count /= 2;
+        if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {
+            observation.rejected += 1;
+            let passed = observation.passed.max(u32::try_from(between).unwrap_or(u32::MAX));
+            if observation.rejected > 2 * passed {
+                self.by_limit += 1;
+                self.observation = None;
             }
         }
+        self.judge(now);
+        if self.observation.is_none() {
+            let until = now + FIRST_GUESS;
+            self.observation = Some(Observation {
+                from: now,
+                until: window_end.map_or(until, |end| end.min(until)),
+                sent: 0,
+                passed: 0,
+                rejected: 0,
+            });
+        }
+    }
+
+    /// Records a success.
+    pub(super) fn pass(&mut self, sent: Instant, now: Instant) {
+        self.passed += 1;
+        if self.last.is_none_or(|last| sent > last) {
+            self.run = 0;
+        }
+        if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {
+            observation.passed += 1;
+        }
+        self.judge(now);
+        if self.passed > MEMORY {
+            self.passed /= 2;
+            self.rejected /= 2;
+            self.by_chance /= 2;
+            self.by_limit /= 2;
+        }
+    }
+
+    fn judge(&mut self, now: Instant) {
+        let Some(observation) = self.observation else {
+            return;
+        };
+        match observation.is_chance(now) {
+            Some(true) => self.by_chance += 1,
+            Some(false) => self.by_limit += 1,
+            None if observation.until > now => return,
+            None => {}
+        }
+        self.observation = None;
     }
 
     /// Returns whether so many rejections in a row are more than chance.
@@ -107,14 +139,14 @@ impl Refusals {
         self.run >= self.needed().max(least)
     }
 
-    /// Returns whether most rejections stood alone. One alone proves nothing yet.
+    /// Returns whether most rejections come by chance.
     pub(super) fn are_chance(&self) -> bool {
-        self.alone > self.repeated.max(1)
+        self.by_chance > self.by_limit
     }
 
-    /// Returns how many rejections stood alone.
-    pub(super) fn alone(&self) -> u32 {
-        self.alone
+    /// Returns how many rejections came by chance.
+    pub(super) fn by_chance(&self) -> u32 {
+        self.by_chance
     }
 
     /// Returns how many in a row chance brings less often than once in [`CHANCE`].
@@ -122,7 +154,7 @@ impl Refusals {
         if !self.are_chance() {
             return 1;
         }
-        let share = f64::from(self.alone) / f64::from(self.alone + self.passed);
+        let share = f64::from(self.rejected) / f64::from(self.rejected + self.passed);
         let mut run = 1;
         let mut chance = share;
         while chance * CHANCE > 1.0 && run < LONGEST_RUN {
@@ -130,5 +162,24 @@ impl Refusals {
             run += 1;
         }
         run
+    }
+}
+
+// === impl Observation ===
+
+impl Observation {
+    fn covers(&self, sent: Instant) -> bool {
+        self.from <= sent && sent < self.until
+    }
+
+    /// Returns whether the rejection came by chance, as soon as that is known.
+    fn is_chance(&self, now: Instant) -> Option<bool> {
+        let most_of = |passed: u32| passed >= FEW && passed > 2 * self.rejected;
+        if most_of(self.passed) {
+            return Some(true);
+        }
+        // Responses may take long, and rejections do not.
+        let is_over = self.until <= now && self.sent > 0;
+        is_over.then(|| most_of(self.sent.saturating_sub(self.rejected)))
     }
 }
