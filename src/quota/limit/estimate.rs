@@ -5,8 +5,8 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{ProviderTraits, in_flight::InFlight, period};
-use crate::quota::timing::doublings;
+use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
+use crate::quota::timing::{COUNTED_TOGETHER, doublings};
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
@@ -32,6 +32,7 @@ pub(super) struct Estimate {
     is_met_twice: bool,
     /// How long a window of this limit lasts, by the provider's hints.
     hinted: Option<Duration>,
+    recent: Recent,
     /// When the cooldown of the last rejection ends.
     ended: Option<Instant>,
 }
@@ -107,6 +108,14 @@ impl Estimate {
             0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
             more => more,
         };
+        let guessed = traits.period.length().filter(|_| self.hinted.is_none());
+        if let (Some(capacity), Some(length)) = (self.capacity, guessed) {
+            let (recent, until) = self.recent.count(length, now);
+            let beyond = ceiling.saturating_sub(capacity);
+            if recent.saturating_add(waiting) >= capacity.saturating_add(beyond) {
+                return Headroom::Full(until);
+            }
+        }
         if self.is_confirmed && self.capacity.is_some() {
             return Headroom::Some(more);
         }
@@ -204,6 +213,9 @@ impl Estimate {
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let tests = traits.period.may_test(now);
+        if let (Some(_), Some(length)) = (self.capacity, length) {
+            self.recent.send(length, now);
+        }
         let Some(window) = &mut self.window else {
             self.window = Some(Window::new(now, false, 1, false));
             return;
@@ -233,9 +245,15 @@ impl Estimate {
     pub(super) fn count_rejected(
         &mut self,
         traits: &mut ProviderTraits,
-        sent: Instant,
+        (sent, now): (Instant, Instant),
         is_chance: bool,
     ) {
+        self.recent.reject(sent);
+        let next = self.window.as_ref().and_then(|window| window.next);
+        if next.is_some_and(|(from, count)| count > 1 && from + COUNTED_TOGETHER < sent) {
+            // The first would have been rejected before, so the next window has begun.
+            self.begin_next(traits, now);
+        }
         let Some(window) = &mut self.window else {
             return;
         };
@@ -325,6 +343,22 @@ impl Estimate {
         is_met || self.capacity.is_some_and(|capacity| self.admitted() >= capacity)
     }
 
+    /// Returns whether a rejection comes though much less was sent in this window than passed in others.
+    pub(super) fn contradicts_rejection(&self) -> bool {
+        let Some(window) = &self.window else {
+            return false;
+        };
+        // The rejected request is counted.
+        let used = match window.next {
+            Some((_, count)) => count,
+            None => window.sent.saturating_sub(window.rejected),
+        };
+        self.capacity.is_some_and(|capacity| match self.is_confirmed {
+            true => used.saturating_sub(1) < capacity - capacity / 4,
+            false => used.saturating_sub(1) < capacity / 4,
+        })
+    }
+
     /// Returns whether a rejection is explained by what has been sent in this window.
     pub(super) fn explains_rejection(&self) -> bool {
         let admitted = self.admitted();
@@ -402,6 +436,11 @@ impl Estimate {
         let (capacity, is_same) = match passed {
             more if more > known && self.capacity.is_some() => {
                 let capacity = known.max(last.min(more));
+                (capacity, capacity == known)
+            }
+            // Somebody else may have used the rest this time.
+            less if less < known && self.is_confirmed => {
+                let capacity = less.max(last.min(known));
                 (capacity, capacity == known)
             }
             less => (less, less == known),

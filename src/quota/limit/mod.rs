@@ -7,6 +7,7 @@ mod estimate;
 mod in_flight;
 mod period;
 mod provider_traits;
+mod recent;
 mod refusals;
 mod reported;
 
@@ -27,7 +28,7 @@ pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
-use refusals::Refusals;
+use refusals::{CONTRADICTED_RUN, FEW, OVERLOADED_RUN, Refusals};
 use reported::{Remaining, Reported};
 
 /// What is known of one limit.
@@ -285,7 +286,8 @@ impl LimitState {
             let was_noisy = self.refusals.are_chance();
             let last = self.refusals.last();
             let between = last.map_or(0, |last| self.in_flight.between(last, sent));
-            self.refusals.reject((sent, now), between, window_end);
+            let few = if self.estimate.contradicts_rejection() { 1 } else { FEW };
+            self.refusals.reject((sent, now), between, few, window_end);
             self.forget_chance(traits, was_noisy);
         }
         if std::env::var("DBG").is_ok() {
@@ -293,7 +295,7 @@ impl LimitState {
         }
         let is_chance = is_silent && self.may_be_chance(rejection);
         if rejection.reason == Reason::RateLimited {
-            self.estimate.count_rejected(traits, sent, is_chance);
+            self.estimate.count_rejected(traits, (sent, now), is_chance);
         }
         if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
@@ -305,7 +307,12 @@ impl LimitState {
     fn may_be_chance(&self, rejection: &Rejection) -> bool {
         let is_overload = rejection.reason == Reason::Overloaded;
         let is_explained = !is_overload && self.estimate.explains_rejection();
-        !is_explained && !self.refusals.is_verdict(is_overload)
+        let least = match () {
+            () if is_overload => OVERLOADED_RUN,
+            () if self.estimate.contradicts_rejection() => CONTRADICTED_RUN,
+            () => 1,
+        };
+        !is_explained && !self.refusals.is_verdict(least)
     }
 
     /// Returns whether most rejections come by chance, and show no limit.

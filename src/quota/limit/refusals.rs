@@ -20,10 +20,13 @@ const CHANCE: f64 = 1_000.0;
 const LONGEST_RUN: u32 = 7;
 
 /// An overload is no limit, and passes: one rejection alone says little.
-const OVERLOADED_RUN: u32 = 3;
+pub(super) const OVERLOADED_RUN: u32 = 3;
+
+/// Nor does one alone where as many as before have not been sent.
+pub(super) const CONTRADICTED_RUN: u32 = 2;
 
 /// So many requests have to pass right after a rejection. Fewer may be what a bucket has been filled with.
-const FEW: u32 = 3;
+pub(super) const FEW: u32 = 3;
 
 /// What is remembered of the past: older requests count half, a quarter and so on.
 const MEMORY: u32 = 256;
@@ -48,6 +51,8 @@ struct Observation {
     from: Instant,
     /// What passes later may pass because the limit has opened again.
     until: Instant,
+    /// So many have to pass.
+    few: u32,
     sent: u32,
     passed: u32,
     rejected: u32,
@@ -74,6 +79,7 @@ impl Refusals {
         &mut self,
         (sent, now): (Instant, Instant),
         between: u64,
+        few: u32,
         window_end: Option<Instant>,
     ) {
         self.rejected += 1;
@@ -95,6 +101,7 @@ impl Refusals {
             self.observation = Some(Observation {
                 from: now,
                 until: window_end.map_or(until, |end| end.min(until)),
+                few,
                 sent: 0,
                 passed: 0,
                 rejected: 0,
@@ -133,9 +140,8 @@ impl Refusals {
         self.observation = None;
     }
 
-    /// Returns whether so many rejections in a row are more than chance.
-    pub(super) fn is_verdict(&self, is_overload: bool) -> bool {
-        let least = if is_overload { OVERLOADED_RUN } else { 1 };
+    /// Returns whether so many rejections in a row are more than chance; fewer than `least` are not.
+    pub(super) fn is_verdict(&self, least: u32) -> bool {
         self.run >= self.needed().max(least)
     }
 
@@ -174,7 +180,7 @@ impl Observation {
 
     /// Returns whether the rejection came by chance, as soon as that is known.
     fn is_chance(&self, now: Instant) -> Option<bool> {
-        let most_of = |passed: u32| passed >= FEW && passed > 2 * self.rejected;
+        let most_of = |passed: u32| passed >= self.few && passed > 2 * self.rejected;
         if most_of(self.passed) {
             return Some(true);
         }
