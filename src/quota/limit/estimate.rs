@@ -99,7 +99,8 @@ impl Estimate {
             return self.slow_start(slow_start, in_flight, traits, now);
         };
         if self.is_over(traits, now) {
-            return self.next_window(capacity, in_flight, traits, now);
+            let headroom = self.next_window(capacity, in_flight, traits, now);
+            return self.bound_by_recent(headroom, capacity, in_flight, traits, now);
         }
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
@@ -108,20 +109,31 @@ impl Estimate {
             0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
             more => more,
         };
-        let guessed = traits.period.length().filter(|_| self.hinted.is_none());
-        if let (Some(capacity), Some(length)) = (self.capacity, guessed) {
-            let (recent, until) = self.recent.count(length, now);
-            let beyond = ceiling.saturating_sub(capacity);
-            if recent.saturating_add(waiting) >= capacity.saturating_add(beyond) {
-                return Headroom::Full(until);
-            }
-        }
-        if self.is_confirmed && self.capacity.is_some() {
-            return Headroom::Some(more);
-        }
-        match self.slow_start(slow_start, in_flight, traits, now) {
+        let headroom = match self.slow_start(slow_start, in_flight, traits, now) {
+            _ if self.is_confirmed && self.capacity.is_some() => Headroom::Some(more),
             Headroom::Some(other) => Headroom::Some(more.min(other)),
             none => none,
+        };
+        self.bound_by_recent(headroom, ceiling, in_flight, traits, now)
+    }
+
+    /// Bounds what may be sent by what was sent within the time of a window, wherever windows begin.
+    fn bound_by_recent(
+        &mut self,
+        headroom: Headroom,
+        ceiling: u64,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Headroom {
+        let length = traits.period.length().filter(|_| self.hinted.is_none());
+        let (Headroom::Some(more), Some(_), Some(length)) = (headroom, self.capacity, length) else {
+            return headroom;
+        };
+        let (recent, until) = self.recent.count(length, now);
+        match ceiling.saturating_sub(recent.saturating_add(in_flight.reserved())) {
+            0 => Headroom::Full(until),
+            left => Headroom::Some(more.min(left)),
         }
     }
 

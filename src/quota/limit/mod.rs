@@ -51,6 +51,7 @@ impl LimitState {
         slow_start: SlowStart,
         now: Instant,
     ) -> Capacity {
+        self.forget_chance(traits);
         let probes = match self.gate(traits, now) {
             Ok(probes) => probes,
             Err(capacity) => return capacity,
@@ -85,7 +86,7 @@ impl LimitState {
             Remaining::Unknown => slow_start,
             _ => SlowStart::Off,
         };
-        let is_noisy = self.is_noisy();
+        let is_noisy = self.is_noisy(traits);
         let headroom = self
             .estimate
             .headroom(in_flight, traits, (slow_start, is_noisy), now);
@@ -123,7 +124,7 @@ impl LimitState {
     /// Returns when a request may find out whether a rejection stood alone.
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
-            traits.period.may_test_early(self.refusals.by_chance()) && self.estimate.has_history();
+            traits.period.may_test_early(traits.chance.count()) && self.estimate.has_history();
         let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
         self.cooldown
             .early_test_at(now)
@@ -241,9 +242,8 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         self.cooldown.succeed(sent);
-        let was_noisy = self.refusals.are_chance();
-        self.refusals.pass(sent, now);
-        self.forget_chance(traits, was_noisy);
+        self.refusals.pass(&mut traits.chance, sent, now);
+        self.forget_chance(traits);
         traits.period.pass();
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
@@ -281,19 +281,23 @@ impl LimitState {
         traits.is_limited = true;
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
+            if let Some(window) = rejection.window.and_then(cooldown::length_of) {
+                traits.period.say(window);
+            }
             traits.rejected_within(now.saturating_duration_since(sent));
             let window_end = self.estimate.opens_again(traits, now);
-            let was_noisy = self.refusals.are_chance();
             let last = self.refusals.last();
             let between = last.map_or(0, |last| self.in_flight.between(last, sent));
             let few = if self.estimate.contradicts_rejection() { 1 } else { FEW };
-            self.refusals.reject((sent, now), between, few, window_end);
-            self.forget_chance(traits, was_noisy);
+            let when = (sent, now);
+            self.refusals
+                .reject(&mut traits.chance, when, between, few, window_end);
+            self.forget_chance(traits);
         }
         if std::env::var("DBG").is_ok() {
-            eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
+            eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(traits, rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
         }
-        let is_chance = is_silent && self.may_be_chance(rejection);
+        let is_chance = is_silent && self.may_be_chance(traits, rejection);
         if rejection.reason == Reason::RateLimited {
             self.estimate.count_rejected(traits, (sent, now), is_chance);
         }
@@ -304,7 +308,7 @@ impl LimitState {
     }
 
     /// Returns whether a rejection without a hint may concern its request alone.
-    fn may_be_chance(&self, rejection: &Rejection) -> bool {
+    fn may_be_chance(&self, traits: &ProviderTraits, rejection: &Rejection) -> bool {
         let is_overload = rejection.reason == Reason::Overloaded;
         let is_explained = !is_overload && self.estimate.explains_rejection();
         let least = match () {
@@ -312,17 +316,17 @@ impl LimitState {
             () if self.estimate.contradicts_rejection() => CONTRADICTED_RUN,
             () => 1,
         };
-        !is_explained && !self.refusals.is_verdict(least)
+        !is_explained && !self.refusals.is_verdict(&traits.chance, least)
     }
 
     /// Returns whether most rejections come by chance, and show no limit.
-    fn is_noisy(&self) -> bool {
-        self.refusals.are_chance() && !self.estimate.is_met_twice()
+    fn is_noisy(&self, traits: &ProviderTraits) -> bool {
+        traits.chance.is_likely() && !self.estimate.is_met_twice()
     }
 
     /// Forgets what rejections have shown once they have turned out to be chance.
-    fn forget_chance(&mut self, traits: &mut ProviderTraits, was_noisy: bool) {
-        if self.refusals.are_chance() && !was_noisy {
+    fn forget_chance(&mut self, traits: &mut ProviderTraits) {
+        if self.refusals.take_turn(&traits.chance) {
             self.estimate.forget();
             traits.typical = None;
             traits.period.forget();
@@ -342,10 +346,7 @@ impl LimitState {
         let ended = self.cooldown.ended();
         let probe = ended.and_then(|ended| self.in_flight.first_since(ended));
         let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
-        if let Some(window) = rejection.window.and_then(cooldown::length_of) {
-            traits.period.say(window);
-        }
-        let is_window = rejection.reason == Reason::RateLimited && !self.is_noisy();
+        let is_window = rejection.reason == Reason::RateLimited && !self.is_noisy(traits);
         let window_end = match is_window {
             true => self.estimate.window_end(traits),
             false => None,
@@ -355,6 +356,7 @@ impl LimitState {
         self.cooldown
             .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
+        self.refusals.observe_until(until);
         if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
             traits.period.search_until(until);
         }
@@ -367,7 +369,7 @@ impl LimitState {
         match remaining {
             Remaining::None(window) => traits.confirm(window.dimension),
             Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
-            _ if was_cooling || self.is_noisy() => {}
+            _ if was_cooling || self.is_noisy(traits) => {}
             Remaining::Requests(..) | Remaining::Unknown => {
                 let young = self.in_flight.younger(traits.latency(), now);
                 let told = (until, cooldown::hint(rejection));

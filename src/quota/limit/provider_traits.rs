@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::period::WindowLength;
+use super::{period::WindowLength, refusals::Chance};
 use crate::{
     quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
     rejection::Dimension,
@@ -20,6 +20,7 @@ pub(crate) struct ProviderTraits {
     pub(super) typical: Option<u64>,
     /// How long a window lasts.
     pub(super) period: WindowLength,
+    pub(super) chance: Chance,
     /// How long the slowest rejection took, of those that came at once.
     slowest_rejection: Option<Duration>,
     /// Whether any limit has been met or reported. Most limits of keys and of groups never are.

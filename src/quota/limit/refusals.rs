@@ -9,6 +9,8 @@
 //! (<https://linkerd.io/2/reference/circuit-breaking/>), Envoy's outlier detection five
 //! (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier>).
 
+use std::mem;
+
 use tokio::time::Instant;
 
 use crate::quota::timing::FIRST_GUESS;
@@ -31,18 +33,28 @@ pub(super) const FEW: u32 = 3;
 /// What is remembered of the past: older requests count half, a quarter and so on.
 const MEMORY: u32 = 256;
 
+/// How often rejections without a hint came by chance. Shared by the limits of one kind.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refusals {
-    /// How many rejections came one after the other. Those of requests that were in flight together are one.
-    run: u32,
-    /// When the last of these came.
-    last: Option<Instant>,
-    observation: Option<Observation>,
+pub(super) struct Chance {
     passed: u32,
     rejected: u32,
     /// How many rejections came by chance, and how many did not.
     by_chance: u32,
     by_limit: u32,
+    /// How often it turned out that most came by chance.
+    turns: u32,
+}
+
+/// The last rejections without a hint of one limit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals {
+    /// How many came one after the other. Those of requests that were in flight together are one.
+    run: u32,
+    /// When the last of these came.
+    last: Option<Instant>,
+    observation: Option<Observation>,
+    /// What has turned out by when this was last asked.
+    turns: u32,
 }
 
 /// What becomes of the requests that are sent right after a rejection.
@@ -56,6 +68,54 @@ struct Observation {
     sent: u32,
     passed: u32,
     rejected: u32,
+}
+
+// === impl Chance ===
+
+impl Chance {
+    /// Returns whether most rejections come by chance.
+    pub(super) fn is_likely(&self) -> bool {
+        self.by_chance > self.by_limit
+    }
+
+    /// Returns how many rejections came by chance.
+    pub(super) fn count(&self) -> u32 {
+        self.by_chance
+    }
+
+    fn judge(&mut self, is_chance: bool) {
+        let was_likely = self.is_likely();
+        match is_chance {
+            true => self.by_chance += 1,
+            false => self.by_limit += 1,
+        }
+        self.turns += u32::from(self.is_likely() && !was_likely);
+    }
+
+    fn pass(&mut self) {
+        self.passed += 1;
+        if self.passed > MEMORY {
+            self.passed /= 2;
+            self.rejected /= 2;
+            self.by_chance /= 2;
+            self.by_limit /= 2;
+        }
+    }
+
+    /// Returns how many in a row chance brings less often than once in [`CHANCE`].
+    fn needed(&self) -> u32 {
+        if !self.is_likely() {
+            return 1;
+        }
+        let share = f64::from(self.rejected) / f64::from(self.rejected + self.passed);
+        let mut run = 1;
+        let mut chance = share;
+        while chance * CHANCE > 1.0 && run < LONGEST_RUN {
+            chance *= share;
+            run += 1;
+        }
+        run
+    }
 }
 
 // === impl Refusals ===
@@ -74,15 +134,17 @@ impl Refusals {
     }
 
     /// Records a rejection of a request that was sent in a window that ends at `window_end`. So many requests
-    /// that were sent between this one and the last rejection have not been rejected.
+    /// that were sent between this one and the last rejection have not been rejected. If as `few` as that
+    /// pass right afterwards, it came by chance.
     pub(super) fn reject(
         &mut self,
+        chance: &mut Chance,
         (sent, now): (Instant, Instant),
         between: u64,
         few: u32,
         window_end: Option<Instant>,
     ) {
-        self.rejected += 1;
+        chance.rejected += 1;
         if self.last.is_none_or(|last| sent >= last) {
             self.run = if between > 0 { 1 } else { self.run.saturating_add(1) };
             self.last = Some(now);
@@ -91,11 +153,11 @@ impl Refusals {
             observation.rejected += 1;
             let passed = observation.passed.max(u32::try_from(between).unwrap_or(u32::MAX));
             if observation.rejected > 2 * passed {
-                self.by_limit += 1;
+                chance.judge(false);
                 self.observation = None;
             }
         }
-        self.judge(now);
+        self.judge(chance, now);
         if self.observation.is_none() {
             let until = now + FIRST_GUESS;
             self.observation = Some(Observation {
@@ -109,31 +171,31 @@ impl Refusals {
         }
     }
 
+    /// What passes after that moment may pass because a cooldown has ended.
+    pub(super) fn observe_until(&mut self, end: Instant) {
+        if let Some(observation) = &mut self.observation {
+            observation.until = observation.until.min(end);
+        }
+    }
+
     /// Records a success.
-    pub(super) fn pass(&mut self, sent: Instant, now: Instant) {
-        self.passed += 1;
+    pub(super) fn pass(&mut self, chance: &mut Chance, sent: Instant, now: Instant) {
+        chance.pass();
         if self.last.is_none_or(|last| sent > last) {
             self.run = 0;
         }
         if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {
             observation.passed += 1;
         }
-        self.judge(now);
-        if self.passed > MEMORY {
-            self.passed /= 2;
-            self.rejected /= 2;
-            self.by_chance /= 2;
-            self.by_limit /= 2;
-        }
+        self.judge(chance, now);
     }
 
-    fn judge(&mut self, now: Instant) {
+    fn judge(&mut self, chance: &mut Chance, now: Instant) {
         let Some(observation) = self.observation else {
             return;
         };
         match observation.is_chance(now) {
-            Some(true) => self.by_chance += 1,
-            Some(false) => self.by_limit += 1,
+            Some(is_chance) => chance.judge(is_chance),
             None if observation.until > now => return,
             None => {}
         }
@@ -141,33 +203,13 @@ impl Refusals {
     }
 
     /// Returns whether so many rejections in a row are more than chance; fewer than `least` are not.
-    pub(super) fn is_verdict(&self, least: u32) -> bool {
-        self.run >= self.needed().max(least)
+    pub(super) fn is_verdict(&self, chance: &Chance, least: u32) -> bool {
+        self.run >= chance.needed().max(least)
     }
 
-    /// Returns whether most rejections come by chance.
-    pub(super) fn are_chance(&self) -> bool {
-        self.by_chance > self.by_limit
-    }
-
-    /// Returns how many rejections came by chance.
-    pub(super) fn by_chance(&self) -> u32 {
-        self.by_chance
-    }
-
-    /// Returns how many in a row chance brings less often than once in [`CHANCE`].
-    fn needed(&self) -> u32 {
-        if !self.are_chance() {
-            return 1;
-        }
-        let share = f64::from(self.rejected) / f64::from(self.rejected + self.passed);
-        let mut run = 1;
-        let mut chance = share;
-        while chance * CHANCE > 1.0 && run < LONGEST_RUN {
-            chance *= share;
-            run += 1;
-        }
-        run
+    /// Returns whether it has turned out since the last time that most rejections come by chance.
+    pub(super) fn take_turn(&mut self, chance: &Chance) -> bool {
+        mem::replace(&mut self.turns, chance.turns) != chance.turns
     }
 }
 
