@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    quota::timing::REJECTION_LATENCY,
+    quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 pub(crate) use capacity::{Capacity, End};
@@ -286,16 +286,19 @@ impl LimitState {
             }
             traits.rejected_within(now.saturating_duration_since(sent));
             let window_end = self.estimate.opens_again(traits, now);
-            let last = self.refusals.last();
+            let (last, from) = self.refusals.since();
             let between = last.map_or(0, |last| self.in_flight.between(last, sent));
+            // The rejected one is still counted.
+            let pending = from.map_or(0, |from| self.in_flight.between(from, now + COUNTED_TOGETHER));
+            let others = (between, pending.saturating_sub(1));
             let few = if self.estimate.contradicts_rejection() { 1 } else { FEW };
             let when = (sent, now);
             self.refusals
-                .reject(&mut traits.chance, when, between, few, window_end);
+                .reject(&mut traits.chance, when, others, few, window_end);
             self.forget_chance(traits);
         }
         if std::env::var("DBG").is_ok() {
-            eprintln!("{:?} rejected {:p} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, sent, is_silent && self.may_be_chance(traits, rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
+            eprintln!("{:?} rejected {:p} bc {:?} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, traits.chance, sent, is_silent && self.may_be_chance(traits, rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
         }
         let is_chance = is_silent && self.may_be_chance(traits, rejection);
         if rejection.reason == Reason::RateLimited {

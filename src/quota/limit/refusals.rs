@@ -128,19 +128,20 @@ impl Refusals {
         }
     }
 
-    /// Returns when the last rejection came of those that are counted.
-    pub(super) fn last(&self) -> Option<Instant> {
-        self.last
+    /// Returns when the last rejection came of those that are counted, and since when it is observed what
+    /// follows.
+    pub(super) fn since(&self) -> (Option<Instant>, Option<Instant>) {
+        (self.last, self.observation.map(|observation| observation.from))
     }
 
     /// Records a rejection of a request that was sent in a window that ends at `window_end`. So many requests
-    /// that were sent between this one and the last rejection have not been rejected. If as `few` as that
-    /// pass right afterwards, it came by chance.
+    /// that were sent between this one and the last rejection have not been rejected, and so many that were
+    /// sent since then are in flight. If as `few` as that pass right afterwards, it came by chance.
     pub(super) fn reject(
         &mut self,
         chance: &mut Chance,
         (sent, now): (Instant, Instant),
-        between: u64,
+        (between, pending): (u64, u64),
         few: u32,
         window_end: Option<Instant>,
     ) {
@@ -151,8 +152,8 @@ impl Refusals {
         }
         if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {
             observation.rejected += 1;
-            let passed = observation.passed.max(u32::try_from(between).unwrap_or(u32::MAX));
-            if observation.rejected > 2 * passed {
+            let pending = u32::try_from(pending).unwrap_or(u32::MAX);
+            if observation.rejected > observation.passed.saturating_add(pending).saturating_mul(2) {
                 chance.judge(false);
                 self.observation = None;
             }
