@@ -6,7 +6,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
-use crate::quota::timing::{COUNTED_TOGETHER, doublings};
+use crate::quota::timing::{COUNTED_TOGETHER, LONG_WINDOW, doublings};
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
@@ -47,6 +47,10 @@ struct Window {
     rejected: u64,
     /// When the first and the last rejected requests were sent, if the limit was met.
     met: Option<(Instant, Instant)>,
+    /// Whether a response to one of these has come.
+    is_answered: bool,
+    /// Whether the first request of the next window is sent early, to find out if windows have become shorter.
+    is_early: bool,
     /// Whether its end needs no proof, because the provider has told it.
     is_told: bool,
     /// Whether one more than usual may be sent in this window. It is sent at the beginning: what a bucket takes
@@ -106,7 +110,11 @@ impl Estimate {
         let used = self.admitted().saturating_add(waiting);
         let ceiling = self.ceiling(capacity, in_flight, traits, now);
         let more = match ceiling.saturating_sub(used) {
-            0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
+            0 => match self.early_try(in_flight, traits, now) {
+                Some(at) if at <= now => return Headroom::Some(1),
+                Some(at) => return Headroom::Full(Some(at)),
+                None => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
+            },
             more => more,
         };
         let headroom = match self.slow_start(slow_start, in_flight, traits, now) {
@@ -160,6 +168,21 @@ impl Estimate {
         }
     }
 
+    /// Returns when one request may find out in this window if windows have become shorter.
+    fn early_try(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Option<Instant> {
+        let window = self.window.as_ref()?;
+        let is_free = window.next.is_none() && window.met.is_none() && in_flight.reserved() == 0;
+        let is_long = |length: &Duration| is_free && self.hinted.is_none() && *length >= LONG_WINDOW;
+        let length = traits.period.length().filter(is_long)?;
+        let at = window.opened + length / 2;
+        traits.period.may_try_early(now).then_some(at)
+    }
+
     /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
     /// finds out whether there is more by now, then two, then four.
     fn ceiling(
@@ -202,7 +225,11 @@ impl Estimate {
         let since = self.window.as_ref().map(|window| window.opened);
         let since = since.or(self.ended);
         let (doublings, next) = doublings(since.unwrap_or(now), now);
-        let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
+        let is_answered = self.window.as_ref().is_some_and(|it| it.is_answered);
+        let by_time = match is_answered {
+            true => START,
+            false => (START << doublings).min(START_WITHOUT_RESPONSES),
+        };
         let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
             0 => Headroom::Probing(since.map(|_| next)),
@@ -225,6 +252,8 @@ impl Estimate {
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let tests = traits.period.may_test(now);
+        let early = self.early_try(&InFlight::default(), traits, now);
+        let is_early = is_used_up && early.is_some_and(|at| at <= now);
         if let (Some(_), Some(length)) = (self.capacity, length) {
             self.recent.send(length, now);
         }
@@ -235,6 +264,12 @@ impl Estimate {
         match &mut window.next {
             Some((_, count)) => *count += 1,
             None if is_over && is_used_up => window.next = Some((now, 1)),
+            None if is_early => {
+                if let Some(length) = length {
+                    traits.period.try_early(length, now);
+                }
+                (window.next, window.is_early) = (Some((now, 1)), true);
+            }
             None if is_over => *window = Window::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
@@ -250,6 +285,9 @@ impl Estimate {
         let next = self.window.as_ref().and_then(|window| window.next);
         if next.is_some_and(|(from, _)| from <= sent) {
             self.begin_next(traits, now);
+        }
+        if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
+            window.is_answered = true;
         }
     }
 
@@ -418,7 +456,7 @@ impl Estimate {
                 let elapsed = window.elapsed(first, opened - first);
                 traits
                     .period
-                    .passed_after(elapsed + closed, elapsed + (opened - first));
+                    .passed_after(elapsed + closed, elapsed + (opened - first), now);
             }
             // If nothing has passed, somebody else uses the same limit, and its size is not known.
             if passed > 0 {
@@ -426,6 +464,9 @@ impl Estimate {
                 self.confirm(passed, traits, now);
             }
         } else if passed > 0 {
+            if window.is_early {
+                traits.period.passed_after(Duration::ZERO, opened - window.opened, now);
+            }
             self.confirm(passed, traits, now);
         }
         if std::env::var("DBG").is_ok() {
@@ -481,6 +522,8 @@ impl Window {
             sent,
             rejected: 0,
             met: None,
+            is_answered: false,
+            is_early: false,
             is_told: false,
             tests,
             next: None,
@@ -491,7 +534,7 @@ impl Window {
     /// known this counts only if it was soon, because it may have been several.
     fn elapsed(&self, met: Instant, closed: Duration) -> Duration {
         let elapsed = met.saturating_duration_since(self.opened);
-        match self.is_exact || elapsed <= closed {
+        match self.is_exact || elapsed <= closed / 2 {
             true => elapsed,
             false => Duration::ZERO,
         }

@@ -23,6 +23,8 @@ pub(super) struct WindowLength {
     early_tests: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
+    /// When a request is sent next in the middle of a window, and how long after that again.
+    early_try: Option<(Instant, Duration)>,
 }
 
 /// A window lasts longer than one and at most as long as the other.
@@ -76,7 +78,7 @@ impl WindowLength {
     }
 
     /// Records that, after a rejection, the first request passed this long after a window had begun.
-    pub(super) fn passed_after(&mut self, rejected: Duration, passed: Duration) {
+    pub(super) fn passed_after(&mut self, rejected: Duration, passed: Duration, now: Instant) {
         let found = Bracket {
             longer_than: rejected.min(passed),
             at_most: passed,
@@ -91,6 +93,9 @@ impl WindowLength {
             None => found,
         });
         self.search = None;
+        if self.early_try.is_none() {
+            self.early_try = Some((now + 4 * passed, 4 * passed));
+        }
     }
 
     /// Forgets what was shown.
@@ -147,6 +152,19 @@ impl WindowLength {
             let after = after.max(length).min(MAX_COOLDOWN);
             self.test = Some((now + after, after));
         }
+    }
+
+    /// Returns whether a request may be sent in the middle of a window that is used up, to find out if windows
+    /// have become shorter.
+    pub(super) fn may_try_early(&self, now: Instant) -> bool {
+        self.early_try.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// Such a request is sent. It is done again after twice the time.
+    pub(super) fn try_early(&mut self, length: Duration, now: Instant) {
+        let after = self.early_try.map_or(length, |(_, after)| after * 2);
+        let after = after.max(4 * length).min(MAX_COOLDOWN);
+        self.early_try = Some((now + after, after));
     }
 
     /// The next test is due one window from now, because what is known has changed.
