@@ -244,7 +244,7 @@ impl LimitState {
         self.cooldown.succeed(sent);
         self.refusals.pass(&mut traits.chance, sent, now);
         self.forget_chance(traits);
-        traits.period.pass();
+        traits.period.pass(sent);
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
             return;
@@ -361,7 +361,7 @@ impl LimitState {
         let until = self.cooldown.ends_at(now).unwrap_or(now);
         self.refusals.observe_until(until);
         if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
-            traits.period.search_until(until);
+            traits.period.search_until(until, now);
         }
         if rejection.reason != Reason::RateLimited {
             return;

@@ -37,6 +37,7 @@ struct Bracket {
 /// All limits of the kind are closed, and one request at a time finds out if that is over.
 #[derive(Clone, Copy, Debug)]
 struct Search {
+    since: Instant,
     /// Nothing is sent until then.
     until: Instant,
     /// When the last such request was sent.
@@ -103,9 +104,10 @@ impl WindowLength {
         (self.shown, self.search) = (None, None);
     }
 
-    /// A request of the kind has passed, so that the silence of one limit is not that of all.
-    pub(super) fn pass(&mut self) {
-        self.search = None;
+    /// A request of the kind has passed that was sent then, so that the silence of one limit is not that of
+    /// all.
+    pub(super) fn pass(&mut self, sent: Instant) {
+        self.search = self.search.filter(|search| sent < search.since);
     }
 
     /// A request is sent early.
@@ -114,11 +116,12 @@ impl WindowLength {
     }
 
     /// Nothing is sent to any limit of the kind until then, unless its period is known.
-    pub(super) fn search_until(&mut self, until: Instant) {
+    pub(super) fn search_until(&mut self, until: Instant, now: Instant) {
         if self.length().is_none() {
-            let before = self.search.map_or(until, |search| search.until);
+            let before = self.search.map_or((now, until), |it| (it.since, it.until));
             self.search = Some(Search {
-                until: before.max(until),
+                since: before.0,
+                until: before.1.max(until),
                 probe: None,
             });
         }
@@ -133,8 +136,9 @@ impl WindowLength {
 
     /// A request is sent to a limit that a guess has closed.
     pub(super) fn probe(&mut self, now: Instant) {
-        let until = self.search.map_or(now, |search| search.until);
+        let (since, until) = self.search.map_or((now, now), |it| (it.since, it.until));
         self.search = Some(Search {
+            since,
             until,
             probe: Some(now),
         });
