@@ -407,6 +407,11 @@ impl Estimate {
         self.capacity.is_some_and(is_less)
     }
 
+    /// Returns how many rejections in a row outweigh what is known to pass.
+    pub(super) fn run_against(&self) -> u32 {
+        if self.is_confirmed { 3 } else { 2 }
+    }
+
     /// Returns whether a rejection is explained by what has been sent in this window.
     pub(super) fn explains_rejection(&self) -> bool {
         let admitted = self.admitted();

@@ -28,7 +28,7 @@ pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
-use refusals::{CONTRADICTED_RUN, FEW, OVERLOADED_RUN, Refusals};
+use refusals::{FEW, OVERLOADED_RUN, Refusals};
 use reported::{Remaining, Reported};
 
 /// What is known of one limit.
@@ -316,7 +316,7 @@ impl LimitState {
         let is_explained = !is_overload && self.estimate.explains_rejection();
         let least = match () {
             () if is_overload => OVERLOADED_RUN,
-            () if self.estimate.contradicts_rejection() => CONTRADICTED_RUN,
+            () if self.estimate.contradicts_rejection() => self.estimate.run_against(),
             () => 1,
         };
         !is_explained && !self.refusals.is_verdict(&traits.chance, least)
