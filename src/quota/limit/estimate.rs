@@ -65,7 +65,7 @@ struct Window {
 pub(crate) enum SlowStart {
     /// Any number.
     Off,
-    /// As many as a twelfth of what has passed: who is rejected has to wait.
+    /// As many as a sixteenth of what has passed: who is rejected has to wait.
     Careful,
     /// As many as half of what has passed: who is rejected goes elsewhere.
     Quick,
@@ -216,7 +216,7 @@ impl Estimate {
     ) -> Headroom {
         let part = match slow_start {
             SlowStart::Off => return Headroom::Some(u64::MAX),
-            SlowStart::Careful => 12,
+            SlowStart::Careful => 16,
             SlowStart::Quick => 2,
         };
         let young = in_flight.younger(traits.latency(), now);
