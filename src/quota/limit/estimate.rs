@@ -6,7 +6,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
-use crate::quota::timing::{COUNTED_TOGETHER, LONG_WINDOW, doublings};
+use crate::quota::timing::{COUNTED_TOGETHER, LONG_WINDOW, QUICK, doublings};
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
@@ -47,8 +47,8 @@ struct Window {
     rejected: u64,
     /// When the first and the last rejected requests were sent, if the limit was met.
     met: Option<(Instant, Instant)>,
-    /// Whether a response to one of these has come.
-    is_answered: bool,
+    /// Whether a response has come so quickly that these show how many to send.
+    is_quick: bool,
     /// Whether the first request of the next window is sent early, to find out if windows have become shorter.
     is_early: bool,
     /// Whether its end needs no proof, because the provider has told it.
@@ -225,8 +225,8 @@ impl Estimate {
         let since = self.window.as_ref().map(|window| window.opened);
         let since = since.or(self.ended);
         let (doublings, next) = doublings(since.unwrap_or(now), now);
-        let is_answered = self.window.as_ref().is_some_and(|it| it.is_answered);
-        let by_time = match is_answered {
+        let is_quick = self.window.as_ref().is_some_and(|it| it.is_quick);
+        let by_time = match is_quick {
             true => START,
             false => (START << doublings).min(START_WITHOUT_RESPONSES),
         };
@@ -287,7 +287,7 @@ impl Estimate {
             self.begin_next(traits, now);
         }
         if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
-            window.is_answered = true;
+            window.is_quick |= now.saturating_duration_since(sent) < QUICK;
         }
     }
 
@@ -527,7 +527,7 @@ impl Window {
             sent,
             rejected: 0,
             met: None,
-            is_answered: false,
+            is_quick: false,
             is_early: false,
             is_told: false,
             tests,

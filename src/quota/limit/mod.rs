@@ -310,6 +310,25 @@ impl LimitState {
         self.reported.update(traits, reports.iter(), (sent, now));
     }
 
+    /// Records that an inner layer, which keeps limits of its own, had nothing to send with. That shows no
+    /// limit, so the limit is closed only if it happens several times in a row, and for a guess.
+    pub(crate) fn was_without(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        traits.is_limited = true;
+        self.refusals
+            .reject(&mut traits.chance, when, (0, u64::MAX), FEW, None);
+        if self.refusals.is_verdict(&traits.chance, OVERLOADED_RUN) {
+            let window = (None, None);
+            self.cooldown
+                .reject(rejection, false, when, longest_guess, window);
+        }
+    }
+
     /// Returns whether a rejection without a hint may concern its request alone.
     fn may_be_chance(&self, traits: &ProviderTraits, rejection: &Rejection) -> bool {
         let is_overload = rejection.reason == Reason::Overloaded;
