@@ -94,7 +94,7 @@ mod session;
 
 pub use key::Key;
 pub use layer::{KeyRotationLayer, Reject, SendAnyway, WhenExhausted};
-pub use pool::{KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
+pub use pool::{GroupSource, KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
 pub use session::Session;
 
 /// The service of a [`KeyRotationLayer`].

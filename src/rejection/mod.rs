@@ -219,6 +219,7 @@
 //! OpenAI 0.7 µs; the head of a 429 5.3 µs; a 429 with a body of 2 KiB 32 µs, a fifth of it for the
 //! JSON. `cargo bench --bench rejection` repeats them.
 
+mod account;
 mod bucket;
 mod classify;
 mod parse;
@@ -229,10 +230,13 @@ mod signal;
 mod tables;
 mod types;
 
-pub(crate) use self::parse::{
-    framing::MAX_BODY_BYTES,
-    retry_after::date,
-    sse::{SseEvent, SseParser},
+pub(crate) use self::{
+    account::{Account, is_same_organization},
+    parse::{
+        framing::MAX_BODY_BYTES,
+        retry_after::date,
+        sse::{SseEvent, SseParser},
+    },
 };
 pub use self::{
     bucket::{Bucket, buckets},

@@ -175,8 +175,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub(crate) use self::metrics::keys;
 use self::span::{CallSpan, EnteredSpan};
+pub(crate) use self::{events::SharedLimits, metrics::keys};
 use crate::{
     call::{CallState, Head, SendId},
     clock,
@@ -307,6 +307,11 @@ pub(crate) fn log_attempt(
 /// Logs that the body of a discarded response ended in an error.
 pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     events::drain_failed(call, entry, error);
+}
+
+/// Logs keys that turned out to share their limits.
+pub(crate) fn log_shared_limits(shared: &[SharedLimits]) {
+    shared.iter().for_each(events::shared_limits);
 }
 
 /// Returns why the attempt reaches the caller, and the layer that says so; `None` if there was nothing to act on.

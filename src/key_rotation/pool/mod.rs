@@ -1,12 +1,15 @@
 //! The keys of one provider, shared by all layers that use them.
 
+mod accounts;
 mod builder;
 mod choice;
 mod error;
 mod keys;
 mod lease;
 mod limits;
+mod merged;
 mod placement;
+mod reported_counts;
 mod snapshot;
 
 #[cfg(test)]
@@ -21,6 +24,7 @@ use http::Uri;
 
 use super::Key;
 use crate::{clock, quota::Scheduler, request::Origin};
+pub use accounts::GroupSource;
 pub use builder::KeyPoolBuilder;
 pub(super) use choice::{Exhausted, KeyRequest};
 pub use error::PoolError;
