@@ -120,7 +120,6 @@ impl KeyLimits {
             };
             limit.succeeded(traits, reports.iter().filter(is_of_level), when);
         }
-        self.merged_succeeded(scope, when);
     }
 
     /// Returns the limit that a rejection closes, and whether what its response reports is of that limit;

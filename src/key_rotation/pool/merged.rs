@@ -1,7 +1,8 @@
 //! Groups that turned out to share their limits with another. Pure.
 //!
 //! A request is counted by the group that it was reserved on, and is released there. So the old group stays
-//! until its requests have ended and what closes it is over, and both hold the new group back as well.
+//! until its requests have ended and what closes it is over, and both hold the new group back as well. Nothing
+//! more is learned of it, so a guess that closes it ends with its time.
 
 use std::iter;
 
@@ -130,23 +131,6 @@ impl KeyLimits {
             .flatten()
             .filter_map(|(limit, traits)| limit.end(traits, now));
         ends.reduce(End::later)
-    }
-
-    /// Notes a success on a group for those that were merged into it: it may show that a guess is over.
-    pub(super) fn merged_succeeded(&mut self, scope: KeyScope, when: (Instant, Instant)) {
-        let Self {
-            groups,
-            models,
-            merged,
-            ..
-        } = self;
-        for old in merged.into_group(scope.group) {
-            let model = scope.model.and_then(|slot| models.get_mut(slot));
-            let of_model = model.and_then(|model| model.groups.get_mut(old));
-            for (limit, traits) in groups.get_mut(old).into_iter().chain(of_model) {
-                limit.succeeded(traits, [].iter(), when);
-            }
-        }
     }
 
     /// Returns the limit of a group that counts only this model, or all if it is not known.
