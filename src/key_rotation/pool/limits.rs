@@ -86,7 +86,7 @@ impl KeyLimits {
                 .min(denied.capacity(key, false, now)),
             None => capacity,
         };
-        self.less_merged(capacity, scope, now)
+        self.with_merged(capacity, scope, now)
     }
 
     /// Returns the models for which a key is limited, while it may be free for others.
@@ -209,6 +209,10 @@ impl LimitTable for KeyLimits {
         let mut limits = self.limits(scope);
         let is_merged_open = self.end_of_merged(scope, now).is_none();
         is_merged_open && limits.all(|(limit, traits)| limit.allows_early_probe(traits, now))
+    }
+
+    fn released(&mut self, scope: KeyScope) {
+        self.release_merged(scope);
     }
 
     fn prepare(&mut self, scope: KeyScope) {

@@ -1,23 +1,26 @@
 //! Groups that turned out to share their limits with another. Pure.
 //!
 //! A request is counted by the group that it was reserved on, and is released there. So the old group stays
-//! until its requests have ended and what closes it is over, and both hold the new group back as well. Nothing
-//! more is learned of it, so a guess that closes it ends with its time.
+//! until its requests have ended and what closes it is over. Until then its requests count on the new group
+//! too, and what closes it closes the new group. Nothing more is learned of it, so a guess that closes it
+//! ends with its time.
 
 use std::iter;
 
 use tokio::time::Instant;
 
 use super::limits::{GroupId, KeyLimits, KeyScope};
-use crate::quota::{Capacity, End, LimitState, ProviderTraits};
+use crate::quota::{Capacity, End, LimitMap};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct MergedGroups(Vec<MergedGroup>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct MergedGroup {
     old: GroupId,
     new: GroupId,
+    /// When they were merged, from which on the new group counts the requests of the old one.
+    at: Instant,
     /// When nothing that was known at the merge closes the old group any more.
     opens_at: Instant,
 }
@@ -26,27 +29,36 @@ struct MergedGroup {
 
 impl MergedGroups {
     pub(super) fn contains(&self, group: GroupId) -> bool {
-        self.0.iter().any(|merged| merged.old == group)
+        self.get(group).is_some()
+    }
+
+    fn get(&self, old: GroupId) -> Option<MergedGroup> {
+        self.0.iter().find(|merged| merged.old == old).copied()
+    }
+
+    /// Returns the group into which this one was merged in the end, or itself.
+    fn last(&self, group: GroupId) -> GroupId {
+        let next = |group: &GroupId| self.get(*group).map(|merged| merged.new);
+        let groups = iter::successors(Some(group), next);
+        groups.last().unwrap_or(group)
     }
 
     /// Returns the groups that were merged into this one.
     fn into_group(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
-        let merged = self.0.iter().filter(move |merged| merged.new == group);
-        merged.map(|merged| merged.old)
+        let old = self.0.iter().map(|merged| merged.old);
+        old.filter(move |old| self.last(*old) == group)
     }
 
     /// Returns the group into which this one was merged, or itself, and all that were merged into it.
     pub(super) fn with_merged(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
-        let mut merged = self.0.iter();
-        let group = merged
-            .find(|merged| merged.old == group)
-            .map_or(group, |merged| merged.new);
+        let group = self.last(group);
         iter::once(group).chain(self.into_group(group))
     }
 
     /// Forgets the groups that were merged into one that has no keys any more.
     pub(super) fn retain(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        self.0.retain(|merged| has_keys(merged.new));
+        let before = self.clone();
+        self.0.retain(|merged| has_keys(before.last(merged.old)));
     }
 }
 
@@ -59,13 +71,34 @@ impl KeyLimits {
         let of_models = models.filter_map(|(_, model)| model.groups.get(old));
         let limits = of_models.chain(self.groups.get(old));
         let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
-        let opens_at = ends.map(|end| end.at).max().unwrap_or(now);
-        for merged in &mut self.merged.0 {
-            if merged.new == old {
-                merged.new = new;
+        let before = self.merged.0.iter();
+        let before = before.filter(|merged| self.merged.last(merged.old) == old);
+        let opens_at = ends.map(|end| end.at);
+        let opens_at = opens_at.chain(before.map(|merged| merged.opens_at)).max();
+        self.merged.0.push(MergedGroup {
+            old,
+            new,
+            at: now,
+            opens_at: opens_at.unwrap_or(now),
+        });
+        let models = self.models.values_mut();
+        let of_models = models.map(|model| &mut model.groups);
+        for limits in iter::once(&mut self.groups).chain(of_models) {
+            count_too(limits, old, new, now);
+        }
+    }
+
+    /// A request of a group has ended: it ends on the groups into which that was merged, too.
+    pub(super) fn release_merged(&mut self, scope: KeyScope) {
+        let mut group = scope.group;
+        while let Some(merged) = self.merged.get(group) {
+            group = merged.new;
+            let model = scope.model.and_then(|slot| self.models.get_mut(slot));
+            let of_model = model.and_then(|model| model.groups.get_mut(group));
+            for (limit, _) in self.groups.get_mut(group).into_iter().chain(of_model) {
+                limit.release(Some(merged.at));
             }
         }
-        self.merged.0.push(MergedGroup { old, new, opens_at });
     }
 
     /// Forgets the merged groups of which nothing is left.
@@ -76,72 +109,57 @@ impl KeyLimits {
         let groups = &self.groups;
         // Each request is counted on the group for all models too.
         let in_flight = |group| groups.get(group).map_or(0, |(limit, _)| limit.in_flight());
-        let (left, over): (Vec<_>, Vec<_>) = self
-            .merged
-            .0
-            .drain(..)
-            .partition(|merged| merged.opens_at > now || in_flight(merged.old) > 0);
-        self.merged.0 = left;
-        let is_over = |group: GroupId| over.iter().any(|merged| merged.old == group);
-        if over.is_empty() {
+        let before = self.merged.clone();
+        let is_left = |it: &MergedGroup| it.opens_at > now || in_flight(it.old) > 0;
+        self.merged.0.retain(is_left);
+        if self.merged.0.len() == before.0.len() {
             return;
         }
+        let kept = &self.merged;
+        let is_over = |group| before.contains(group) && !kept.contains(group);
         self.groups.retain(|group| !is_over(group));
         for model in self.models.values_mut() {
             model.groups.retain(|group| !is_over(group));
         }
     }
 
-    /// Returns a group's capacity as far as the groups allow that were merged into it.
-    pub(super) fn less_merged(
+    /// Returns a group's capacity if what closes the groups that were merged into it applies too.
+    pub(super) fn with_merged(
         &self,
         capacity: Capacity,
         scope: KeyScope,
         now: Instant,
     ) -> Capacity {
-        if self.merged.0.is_empty() {
-            return capacity;
-        }
-        let closed = match self.end_of_merged(scope, now) {
-            Some(end) if end.is_unusable => Capacity::Unusable(end.at),
-            Some(end) => Capacity::Closed(end.at),
-            None => Capacity::UNLIMITED,
-        };
-        let groups = self.merged.into_group(scope.group);
-        let in_flight = groups.filter_map(|group| {
-            let (limit, _) = self.innermost(group, scope.model)?;
-            Some(limit.in_flight())
-        });
-        let in_flight = in_flight.sum::<u64>();
-        match capacity.min(closed) {
-            Capacity::Available(more) if more <= in_flight => Capacity::Full(None),
-            Capacity::Available(more) => Capacity::Available(more - in_flight),
-            capacity => capacity,
+        match self.end_of_merged(scope, now) {
+            Some(end) if end.is_unusable => capacity.min(Capacity::Unusable(end.at)),
+            Some(end) => capacity.min(Capacity::Closed(end.at)),
+            None => capacity,
         }
     }
 
     /// Returns what closes the groups that were merged into the one of a scope.
     pub(super) fn end_of_merged(&self, scope: KeyScope, now: Instant) -> Option<End> {
+        if self.merged.0.is_empty() {
+            return None;
+        }
+        let model = scope.model.and_then(|slot| self.models.get(slot));
         let groups = self.merged.into_group(scope.group);
         let limits = groups.flat_map(|group| {
-            let of_model = scope.model.and_then(|_| self.innermost(group, scope.model));
+            let of_model = model.and_then(|model| model.groups.get(group));
             [self.groups.get(group), of_model]
         });
-        let ends = limits
-            .flatten()
-            .filter_map(|(limit, traits)| limit.end(traits, now));
+        let limits = limits.flatten();
+        let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
         ends.reduce(End::later)
     }
+}
 
-    /// Returns the limit of a group that counts only this model, or all if it is not known.
-    fn innermost(
-        &self,
-        group: GroupId,
-        model: Option<usize>,
-    ) -> Option<(&LimitState, &ProviderTraits)> {
-        match model {
-            Some(slot) => self.models.get(slot)?.groups.get(group),
-            None => self.groups.get(group),
-        }
+/// Counts the requests of one group on another too, as if they were sent now.
+fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: Instant) {
+    let in_flight = limits.get(old).map_or(0, |(limit, _)| limit.in_flight());
+    for _ in 0..in_flight {
+        let (limit, traits) = limits.get_or_insert(new);
+        limit.reserve(traits, now);
+        limit.mark_sent(now);
     }
 }
