@@ -1,10 +1,13 @@
 //! What may be said on the command line.
 
-use std::path::PathBuf;
+use std::{ops::RangeInclusive, path::PathBuf};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arguments {
-    pub(crate) seed: u64,
+    /// `--seed N` or `--seeds A..B`, the last included.
+    pub(crate) seeds: RangeInclusive<u64>,
+    /// Part of the names of the scenarios to run.
+    pub(crate) only: String,
     pub(crate) picture: Option<PathBuf>,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,
@@ -14,29 +17,43 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut arguments = Self {
-            seed: 7,
-            ..Self::default()
+            seeds: 7..=7,
+            only: String::new(),
+            picture: None,
+            loopback: false,
+            orders: false,
+            golden: false,
         };
         while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--loopback" => arguments.loopback = true,
                 "--orders" => arguments.orders = true,
                 "--golden" => arguments.golden = true,
-                "--picture" => {
-                    let path = words.next().ok_or("--picture needs the name of a file")?;
-                    arguments.picture = Some(path.into());
-                }
+                "--picture" => arguments.picture = Some(value()?.into()),
+                "--only" => arguments.only = value()?,
                 "--seed" => {
-                    let seed = words.next().and_then(|seed| seed.parse().ok());
-                    arguments.seed = seed.ok_or("--seed needs a whole number")?;
+                    let seed = number(&value()?)?;
+                    arguments.seeds = seed..=seed;
+                }
+                "--seeds" => {
+                    let seeds = value()?;
+                    let (first, last) = seeds.split_once("..").ok_or("--seeds needs A..B")?;
+                    arguments.seeds = number(first)?..=number(last)?;
                 }
                 other => {
                     return Err(format!(
-                        "{other:?} is unknown: use --seed, --picture, --loopback, --orders or --golden"
+                        "{other:?} is unknown: use --seed, --seeds, --only, --picture, --loopback, \
+                         --orders or --golden"
                     ));
                 }
             }
         }
         Ok(arguments)
     }
+}
+
+fn number(word: &str) -> Result<u64, String> {
+    let number = word.parse();
+    number.map_err(|_| format!("{word:?} is not a whole number"))
 }

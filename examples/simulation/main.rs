@@ -3,22 +3,27 @@
 //! ```sh
 //! cargo run --release --example simulation                          # the table, in some seconds
 //! cargo run --release --example simulation -- --seed 8              # with other accidents
+//! cargo run --release --example simulation -- --seeds 1..20         # the least and the most of many seeds
+//! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
 //! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
-//! cargo run --release --example simulation -- --golden              # the rows of seeds 1 to 20, as golden.txt
+//! cargo run --release --example simulation -- --golden              # the rows of the first seeds, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
 //! ends with an error if this crate's stack is worse than the bar of a scenario.
 
 mod arguments;
+mod bar;
+mod by_hand;
 mod golden;
-mod limits;
 mod loopback;
 mod orders;
+mod parallel;
 mod picture;
+mod preferred;
 mod provider;
 mod run;
 mod scenarios;
@@ -27,42 +32,62 @@ mod stacks;
 mod svg;
 mod table;
 
-use std::fs;
+use std::{fs, ops::RangeInclusive, process::ExitCode};
 
 use arguments::Arguments;
+use parallel::run_all;
 use picture::Picture;
 use run::{Run, Stack, simulate};
 use scenarios::Scenario;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match simulations() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn simulations() -> Result<(), Error> {
     let arguments = Arguments::parse(std::env::args().skip(1))?;
+    let (seed, last) = (*arguments.seeds.start(), *arguments.seeds.end());
     let run = |scenario: &Scenario, stack| match arguments.loopback {
-        true => loopback::run(scenario, stack, arguments.seed),
-        false => simulate(scenario, stack, arguments.seed),
+        true => loopback::run(scenario, stack, seed),
+        false => simulate(scenario, stack, seed),
     };
     if arguments.golden {
-        print!("{}", golden::rows()?);
-        return Ok(());
+        let (rows, misses) = golden::rows()?;
+        print!("{rows}");
+        return no_misses(&misses);
     }
     if arguments.orders {
         return compare_orders(run);
     }
-    let scenarios = match arguments.loopback {
+    let mut scenarios = match arguments.loopback {
         true => scenarios::over_loopback(),
         false => scenarios::all(),
     };
+    scenarios.retain(|scenario| scenario.name.contains(&arguments.only));
+    if scenarios.is_empty() {
+        return Err(format!("no scenario has {:?} in its name", arguments.only).into());
+    }
+    if last > seed {
+        return compare_seeds(&scenarios, arguments.seeds);
+    }
     let mut first: Option<[Run; 2]> = None;
     let mut misses = Vec::new();
-    println!("{}", table::HEADING);
+    let mut heading = "";
     for scenario in &scenarios {
+        print_new(&mut heading, table::heading(scenario));
         let ours = run(scenario, scenario.stack)?;
-        println!("{}", table::Row(scenario.name, scenario, &ours));
-        misses.extend(misses_of(scenario, &ours));
-        // The policy by hand knows no other model.
-        if scenario.setup.fallback.is_none() {
-            let by_hand = run(scenario, Stack::ByHand)?;
+        println!("{}", table::Row(&scenario.name, scenario, &ours));
+        misses.extend(ours.misses(scenario));
+        if let Some(stack) = scenario.by_hand {
+            let by_hand = run(scenario, stack)?;
             println!("{}", table::Row("  by hand", scenario, &by_hand));
             first.get_or_insert([ours, by_hand]);
         }
@@ -71,16 +96,36 @@ fn main() -> Result<(), Error> {
         fs::write(&path, Picture(runs).to_string())?;
         println!("The first scenario over time: {}", path.display());
     }
-    match misses.is_empty() {
-        true => Ok(()),
-        false => Err(misses.join("; ").into()),
+    no_misses(&misses)
+}
+
+/// Runs each scenario with several seeds, and prints the least and the most.
+fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(), Error> {
+    let mut misses = Vec::new();
+    let mut heading = "";
+    for scenario in scenarios {
+        let of_seeds = |stack| {
+            let jobs = seeds.clone().map(|seed| (scenario, stack, seed));
+            run_all(&jobs.collect::<Vec<_>>())
+        };
+        print_new(&mut heading, table::spread_heading(scenario));
+        let ours = of_seeds(scenario.stack)?;
+        println!("{}", table::Spread(&scenario.name, scenario, &ours));
+        misses.extend(ours.iter().flat_map(|run| run.misses(scenario)));
+        if let Some(stack) = scenario.by_hand {
+            println!(
+                "{}",
+                table::Spread("  by hand", scenario, &of_seeds(stack)?)
+            );
+        }
     }
+    no_misses(&misses)
 }
 
 /// Runs the scenario of two models with the layers in each order. Nothing is promised of most orders.
 fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Result<(), Error> {
     let scenario = scenarios::model_fallback();
-    println!("{}", table::HEADING);
+    println!("{}", table::heading(&scenario));
     for order in orders::all() {
         let outcome = run(&scenario, Stack::Ordered(order))?;
         let name = order.to_string();
@@ -89,9 +134,17 @@ fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Resul
     Ok(())
 }
 
-fn misses_of(scenario: &Scenario, run: &Run) -> Vec<String> {
-    let misses = run.misses(scenario).into_iter();
-    misses
-        .map(|miss| format!("{}: {miss}", scenario.name))
-        .collect()
+/// Prints a heading if it is another than that of the row before.
+fn print_new(last: &mut &'static str, heading: &'static str) {
+    if *last != heading {
+        println!("{heading}");
+        *last = heading;
+    }
+}
+
+fn no_misses(misses: &[String]) -> Result<(), Error> {
+    match misses.is_empty() {
+        true => Ok(()),
+        false => Err(misses.join("\n").into()),
+    }
 }

@@ -76,11 +76,14 @@ impl Order {
         R: Body<Data = Bytes> + Send + Unpin + 'static,
         R::Error: Into<Error> + Send,
     {
-        let pool = KeyPool::new(setup.keys.iter().map(|(key, _)| *key))?;
+        let pool = setup.pool()?;
         let client = InspectLayer::new().layer(client.map_err(Into::into));
         let mut stack: Stack<R> = BoxCloneService::new(client);
         for part in self.0.iter().rev() {
             stack = self.add(*part, setup, &pool, stack);
+        }
+        if !self.0.contains(&Part::KeyRotation) {
+            stack = BoxCloneService::new(stack.map_request(stacks::with_first_key(setup)));
         }
         Ok((stacks::boxed(stack), pool))
     }

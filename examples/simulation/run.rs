@@ -19,6 +19,7 @@ use crate::{
 
 /// What became of a batch.
 pub(crate) struct Run {
+    pub(crate) seed: u64,
     pub(crate) failed: usize,
     pub(crate) took: Duration,
     /// How long each call took, the shortest first.
@@ -28,8 +29,14 @@ pub(crate) struct Run {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stack {
+    /// Backoff over KeyRotation, which waits.
     Ours,
+    /// Backoff alone, for one key.
+    Backoff,
+    /// Keys by turns, and a doubling delay.
     ByHand,
+    /// The preferred model, and the other one after an error.
+    ByHandFallback,
     Ordered(Order),
 }
 
@@ -44,7 +51,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
         let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
-        let run = batch(scenario, client, || provider.log()).await;
+        let run = batch(scenario, seed, client, || provider.log()).await;
         let keys = pool.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
@@ -57,6 +64,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
 /// Sends the batch, so many calls at once.
 pub(crate) async fn batch(
     scenario: &Scenario,
+    seed: u64,
     client: Client,
     log: impl FnOnce() -> Vec<Entry>,
 ) -> Run {
@@ -79,6 +87,7 @@ pub(crate) async fn batch(
     let mut latencies: Vec<_> = outcomes.iter().map(|(_, took)| *took).collect();
     latencies.sort();
     Run {
+        seed,
         failed: outcomes.len() - answered,
         took: now() - started,
         latencies,
@@ -108,7 +117,7 @@ impl Run {
         limited.filter(|entry| !is_dead(scenario, entry)).count()
     }
 
-    /// Calls with keys that can never work.
+    /// Requests with keys that do not work.
     pub(crate) fn dead(&self, scenario: &Scenario) -> usize {
         let dead = self.log.iter().filter(|entry| is_dead(scenario, entry));
         dead.count()
@@ -128,27 +137,8 @@ impl Run {
     pub(crate) fn over_ideal(&self, scenario: &Scenario) -> f64 {
         self.took.as_secs_f64() / scenario.ideal().as_secs_f64()
     }
-
-    /// In what the run is worse than it may be.
-    pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
-        let bar = scenario.bar;
-        let mut misses = Vec::new();
-        let mut at_most = |what: &str, is: f64, most: f64| {
-            if is > most {
-                misses.push(format!("{what} {is:.2} > {most:.2}"));
-            }
-        };
-        at_most("time over ideal", self.over_ideal(scenario), bar.over_ideal);
-        at_most("wasted", self.wasted(scenario) as f64, bar.wasted as f64);
-        at_most("dead keys", self.dead(scenario) as f64, bar.dead as f64);
-        at_most("early", self.early() as f64, 0.0);
-        at_most("failed", self.failed as f64, 0.0);
-        misses.extend(bar.also.and_then(|also| also(self).err()));
-        misses
-    }
 }
 
 fn is_dead(scenario: &Scenario, entry: &Entry) -> bool {
-    let dead = [scenario.plan.rejected, scenario.plan.out_of_quota];
-    dead.contains(&Some(&*entry.key))
+    entry.status == StatusCode::UNAUTHORIZED || scenario.plan.is_dead(&entry.key)
 }

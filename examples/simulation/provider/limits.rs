@@ -42,6 +42,20 @@ impl Limit {
         size
     }
 
+    pub(crate) fn window(self) -> Duration {
+        let (Self::Fixed(_, window) | Self::Sliding(_, window) | Self::Bucket(_, window)) = self;
+        window
+    }
+
+    /// The same with another number of requests.
+    pub(crate) fn of_size(self, size: u32) -> Self {
+        match self {
+            Self::Fixed(_, window) => Self::Fixed(size, window),
+            Self::Sliding(_, window) => Self::Sliding(size, window),
+            Self::Bucket(_, window) => Self::Bucket(size, window),
+        }
+    }
+
     /// The least time in which `calls` can be admitted, the first at once.
     pub(crate) fn least_time(self, calls: f64) -> f64 {
         let size = f64::from(self.size());
@@ -73,11 +87,11 @@ impl Meter {
                 let number = now.as_nanos() / window.as_nanos();
                 let end = window * (number as u32 + 1);
                 let opened = end - window;
-                self.admitted.retain(|at| *at >= opened);
+                self.forget(|at| at < opened);
                 self.count(size, now, end - now, end - now)
             }
             Limit::Sliding(size, window) => {
-                self.admitted.retain(|at| now - *at < window);
+                self.forget(|at| now - at >= window);
                 let oldest = self.admitted.front().copied().unwrap_or(now);
                 let frees = oldest + window - now;
                 self.count(size, now, frees, frees)
@@ -97,6 +111,13 @@ impl Meter {
                     reset: missing(f64::from(size)),
                 }
             }
+        }
+    }
+
+    /// Forgets the oldest requests that are over.
+    fn forget(&mut self, is_over: impl Fn(Duration) -> bool) {
+        while self.admitted.front().is_some_and(|at| is_over(*at)) {
+            self.admitted.pop_front();
         }
     }
 

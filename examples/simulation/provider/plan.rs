@@ -1,0 +1,138 @@
+//! What a simulated provider is like.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use super::limits::Limit;
+
+/// What the provider reports of its limits in headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Headers {
+    Always,
+    OnRejections,
+    Never,
+    /// A full bucket, whatever is left.
+    TooMuchLeft,
+    /// Nothing left until the window ends, whatever is left.
+    NothingLeft,
+    /// Nothing left, and more in a moment, whatever is left.
+    NothingForAMoment,
+    /// Twenty less than are left.
+    TooLittleLeft,
+    /// What is left, and a window that is over already.
+    PastReset,
+}
+
+/// How a rejection reports when the next request would pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hint {
+    None,
+    /// `retry-after-ms`.
+    Exact,
+    /// `retry-after`, rounded up.
+    WholeSeconds,
+}
+
+/// Rejections at random.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accidents {
+    pub(crate) percent: u32,
+    pub(crate) status: u16,
+}
+
+/// A time in which every request is rejected.
+#[derive(Clone, Debug)]
+pub(crate) struct Outage {
+    /// Since the start.
+    pub(crate) during: Range<Duration>,
+    pub(crate) status: u16,
+}
+
+/// One account behind all keys, which the caller has not grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// Responses name it in `openai-organization`.
+    Named,
+    Unnamed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The limit of each key for each model; other models do not exist. The first is the preferred one.
+    pub(crate) models: Vec<(&'static str, Limit)>,
+    /// Keys with another limit than that, as requests per window.
+    pub(crate) sizes: Vec<(&'static str, u32)>,
+    pub(crate) headers: Headers,
+    pub(crate) hint: Hint,
+    /// Whether the message of a rejection names the limit and its window.
+    pub(crate) names_window: bool,
+    /// Keys that share their limits with another, and the caller knows.
+    pub(crate) shared: Vec<(&'static str, &'static str)>,
+    /// All keys share their limits, and the caller does not know.
+    pub(crate) account: Option<Account>,
+    pub(crate) rejected: Option<&'static str>,
+    pub(crate) out_of_quota: Option<&'static str>,
+    /// A key that is rejected from this moment on.
+    pub(crate) revoked: Option<(&'static str, Duration)>,
+    /// The shortest and the longest time from a request's admission to its response.
+    pub(crate) thinks: (Duration, Duration),
+    /// That time if the last request of the session came with the same key, whose prompt cache is warm.
+    pub(crate) thinks_warm: Option<Duration>,
+    /// Rejections of the preferred model that its limit does not explain.
+    pub(crate) accidents: Option<Accidents>,
+    /// An outage of the preferred model.
+    pub(crate) outage: Option<Outage>,
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// A provider with one model that answers at once and never fails.
+    pub(crate) fn new(limit: Limit, headers: Headers, hint: Hint) -> Self {
+        Self {
+            models: vec![("large", limit)],
+            sizes: Vec::new(),
+            headers,
+            hint,
+            names_window: false,
+            shared: Vec::new(),
+            account: None,
+            rejected: None,
+            out_of_quota: None,
+            revoked: None,
+            thinks: (Duration::ZERO, Duration::ZERO),
+            thinks_warm: None,
+            accidents: None,
+            outage: None,
+        }
+    }
+
+    /// The account whose limits a key uses.
+    pub(super) fn account_of(&self, key: &Arc<str>) -> Arc<str> {
+        if self.account.is_some() {
+            return "all".into();
+        }
+        self.known_account_of(key)
+    }
+
+    /// The same as far as the caller knows, who can obey no more than that.
+    pub(super) fn known_account_of(&self, key: &Arc<str>) -> Arc<str> {
+        let shared = self.shared.iter().find(|(one, _)| *one == &**key);
+        shared.map_or_else(|| key.clone(), |(_, other)| (*other).into())
+    }
+
+    /// The limit of a key for a model, if there is such a model.
+    pub(crate) fn limit(&self, key: &str, model: &str) -> Option<Limit> {
+        let (_, limit) = self.models.iter().find(|(name, _)| *name == model)?;
+        let size = self.sizes.iter().find(|(name, _)| *name == key);
+        Some(size.map_or(*limit, |(_, size)| limit.of_size(*size)))
+    }
+
+    pub(super) fn is_preferred(&self, model: &str) -> bool {
+        self.models.first().is_some_and(|(name, _)| *name == model)
+    }
+
+    /// Whether a key can never work, whatever the time is.
+    pub(crate) fn is_dead(&self, key: &str) -> bool {
+        [self.rejected, self.out_of_quota].contains(&Some(key))
+    }
+}
