@@ -16,11 +16,11 @@ use crate::{
 
 /// A key shares a limit if the chance is this small that with a limit of its own it would have reported no
 /// count of the others, over all windows without a contradiction.
-const MAX_CHANCE: f64 = 1e-5;
+const MAX_CHANCE: f64 = 1e-4;
 
-/// The same for a key where two others share their limits already: the rest of the pool most likely does too,
-/// and would otherwise send another window's requests in vain.
-const MAX_CHANCE_OF_THIRD: f64 = 0.02;
+/// The same for a key where two others share their limits already: without a contradiction the rest of the
+/// pool most likely does too, and would send another window's requests in vain until it is proven.
+const MAX_CHANCE_OF_THIRD: f64 = 0.5;
 
 /// How many reports are kept of one window.
 const MAX_REPORTS: usize = 64;
