@@ -39,6 +39,8 @@ struct CountedWindow {
     reports: VecDeque<ReportedCount>,
     /// For each key, the chance in the windows before.
     chances: Vec<(KeyId, f64)>,
+    /// The keys that are known to share the limit.
+    shared: Vec<KeyId>,
     /// Until when it is known that the keys do not share the limit.
     separate_until: Option<Instant>,
 }
@@ -83,6 +85,7 @@ impl ReportedCounts {
             ends_at: report.ends_at,
             reports: VecDeque::from([report]),
             chances: Vec::new(),
+            shared: Vec::new(),
             separate_until: None,
         });
         Proof::None
@@ -93,6 +96,7 @@ impl ReportedCounts {
         for window in &mut self.0 {
             window.reports.retain(|report| keep(report.key));
             window.chances.retain(|(key, _)| keep(*key));
+            window.shared.retain(|key| keep(*key));
         }
     }
 }
@@ -115,6 +119,7 @@ impl CountedWindow {
         if let Some(other) = reports.find(|other| other.contradicts(&report)) {
             let proof = Proof::Separate(other.key, report.key);
             self.chances.clear();
+            self.shared.clear();
             if other.key == report.key {
                 // This limit refills within its window, so its counts prove nothing.
                 self.reports = VecDeque::from([report]);
@@ -128,11 +133,17 @@ impl CountedWindow {
             self.reports.pop_front();
         }
         self.reports.push_back(report);
+        if self.shared.contains(&report.key) {
+            return Proof::None;
+        }
         let chances = self.chances();
         let below = |most: f64| chances.iter().filter(move |(_, chance)| *chance <= most);
         match below(MAX_CHANCE).count() {
             0 | 1 => Proof::None,
-            _ => Proof::Shared(below(MAX_CHANCE_OF_THIRD).map(|(key, _)| *key).collect()),
+            _ => {
+                self.shared = below(MAX_CHANCE_OF_THIRD).map(|(key, _)| *key).collect();
+                Proof::Shared(self.shared.clone())
+            }
         }
     }
 
