@@ -170,10 +170,10 @@ impl KeyLimits {
         self.merged.retain(&has_keys);
         let merged = &self.merged;
         let has_keys = |group| has_keys(group) || merged.contains(group);
-        self.groups.retain(&has_keys);
+        self.groups.retain(has_keys);
         self.counts.retain(&keep);
         for model in self.models.values_mut() {
-            model.groups.retain(&has_keys);
+            model.groups.retain(has_keys);
             model.denied.retain(&keep);
             model.counts.retain(&keep);
         }

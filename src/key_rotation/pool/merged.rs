@@ -44,7 +44,7 @@ impl MergedGroups {
     }
 
     /// Returns the groups that were merged into this one.
-    fn into_group(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
+    fn merged_into(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
         let old = self.0.iter().map(|merged| merged.old);
         old.filter(move |old| self.last(*old) == group)
     }
@@ -52,7 +52,7 @@ impl MergedGroups {
     /// Returns the group into which this one was merged, or itself, and all that were merged into it.
     pub(super) fn with_merged(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
         let group = self.last(group);
-        iter::once(group).chain(self.into_group(group))
+        iter::once(group).chain(self.merged_into(group))
     }
 
     /// Forgets the groups that were merged into one that has no keys any more.
@@ -143,7 +143,7 @@ impl KeyLimits {
             return None;
         }
         let model = scope.model.and_then(|slot| self.models.get(slot));
-        let groups = self.merged.into_group(scope.group);
+        let groups = self.merged.merged_into(scope.group);
         let limits = groups.flat_map(|group| {
             let of_model = model.and_then(|model| model.groups.get(group));
             [self.groups.get(group), of_model]
