@@ -18,7 +18,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    rejection::{Account, Bucket, Rejection},
+    rejection::{Bucket, NamedAccount, Rejection},
     request::credentials::{Credential, CredentialLocation, Placed},
 };
 
@@ -220,7 +220,7 @@ impl CallState {
         brought: Option<SendId>,
         status: Option<StatusCode>,
         rejection: Option<&Rejection>,
-        limits: impl FnOnce() -> (Vec<Bucket>, Option<Account>),
+        limits: impl FnOnce() -> (Vec<Bucket>, Option<NamedAccount>),
         now: impl FnOnce() -> Instant,
     ) -> Recorded {
         let mut shared = self.lock();

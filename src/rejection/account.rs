@@ -22,14 +22,14 @@ const SEPARATOR: char = '/';
 /// OpenAI sets limits per project, which are by default those of its organization ("List project rate
 /// limits"). So two projects are two accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Account {
+pub(crate) struct NamedAccount {
     organization: HeaderValue,
     project: Option<HeaderValue>,
 }
 
-// === impl Account ===
+// === impl NamedAccount ===
 
-impl Account {
+impl NamedAccount {
     /// Returns the account that the headers name. The values are shared with the headers, not copied.
     pub(crate) fn named_in(headers: &HeaderMap) -> Option<Self> {
         HEADERS.iter().find_map(|(organization, project)| {
@@ -62,7 +62,7 @@ impl Account {
 }
 
 #[cfg(test)]
-impl Account {
+impl NamedAccount {
     pub(crate) fn of(organization: &'static str, project: Option<&'static str>) -> Self {
         Self {
             organization: HeaderValue::from_static(organization),
@@ -94,7 +94,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
         }
-        Account::named_in(&headers).map(|account| account.name())
+        NamedAccount::named_in(&headers).map(|account| account.name())
     }
 
     #[test]
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn response_without_a_project_does_not_contradict_one() {
         let (whole, part) = (
-            Account::of("org-1", Some("proj_2")),
-            Account::of("org-1", None),
+            NamedAccount::of("org-1", Some("proj_2")),
+            NamedAccount::of("org-1", None),
         );
         assert!(whole.is_named("org-1/proj_2") && part.is_named("org-1/proj_2"));
         assert!(!whole.is_named("org-1") && part.is_named("org-1"));

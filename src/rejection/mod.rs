@@ -109,7 +109,7 @@
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
 //! | OpenRouter | 402 `openrouter_in_flight_budget` | quota; time helps | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
-//! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
+//! | Fireworks | 412 "NamedAccount is suspended" | quota | docs.fireworks.ai |
 //! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
 //! | xAI | 429 (until early 2026) or 403, "used all available credits", with the code of a rate limit | quota | continue#10373, koan#2412 |
 //! | Cohere | 429 "1000 API calls / month" | quota | developer-experience#175 |
@@ -231,7 +231,7 @@ mod tables;
 mod types;
 
 pub(crate) use self::{
-    account::{Account, is_same_organization},
+    account::{NamedAccount, is_same_organization},
     parse::{
         framing::MAX_BODY_BYTES,
         retry_after::date,

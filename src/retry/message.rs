@@ -7,7 +7,7 @@ use http::{
 
 use crate::{
     clock,
-    rejection::{self, Account, Bucket, Provider, Rejection},
+    rejection::{self, Bucket, NamedAccount, Provider, Rejection},
 };
 
 /// A response without its body, as a predicate reads it.
@@ -82,10 +82,10 @@ pub(super) fn read_rejection<R>(
 pub(super) fn read_limits(
     headers: &HeaderMap,
     host: Option<&str>,
-) -> (Vec<Bucket>, Option<Account>) {
+) -> (Vec<Bucket>, Option<NamedAccount>) {
     let buckets = match Bucket::may_be_in(headers) {
         true => rejection::buckets(headers, Provider::guess(host, headers), clock::wall()),
         false => Vec::new(),
     };
-    (buckets, Account::named_in(headers))
+    (buckets, NamedAccount::named_in(headers))
 }

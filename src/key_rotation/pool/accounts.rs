@@ -6,54 +6,19 @@ use std::{collections::HashMap, mem, sync::Arc};
 use tokio::time::Instant;
 
 use super::{
+    group::{GroupSource, KeyAccount},
+    ids::GroupId,
     keys::{Entry, KeyReservation, Keys},
-    limits::GroupId,
     reported_counts::{Proof, ReportedCount},
 };
 use crate::{
-    rejection::{Account, Bucket, Dimension, is_same_organization},
+    rejection::{Bucket, Dimension, NamedAccount, is_same_organization},
     telemetry::SharedLimits,
 };
 
 /// A key whose responses name another account more often than this is behind a proxy with several, so that
 /// their names say nothing of the key.
 const MAX_RENAMED: u8 = 4;
-
-/// How it is known that keys share their limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum GroupSource {
-    /// By [`Key::group`](crate::key_rotation::Key::group).
-    Given,
-    /// By headers of responses that name the account.
-    Named,
-    /// By the remaining counts that responses report.
-    Inferred,
-}
-
-/// What is known of the account of a key without a given group.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KeyAccount {
-    /// The account that its responses name.
-    name: Option<Arc<str>>,
-    /// How often that has changed.
-    renamed: u8,
-    /// Whether its counts have shown that it shares its limits with other keys.
-    is_inferred: bool,
-}
-
-// === impl GroupSource ===
-
-impl GroupSource {
-    /// Returns its name: `given`, `named` or `inferred`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Given => "given",
-            Self::Named => "named",
-            Self::Inferred => "inferred",
-        }
-    }
-}
 
 // === impl Keys ===
 
@@ -90,7 +55,12 @@ impl Keys {
 
     /// Notes the account that a response to a key's request names. Keys of one account share their limits
     /// from then on.
-    pub(crate) fn named(&mut self, reservation: &KeyReservation, account: &Account, now: Instant) {
+    pub(crate) fn named(
+        &mut self,
+        reservation: &KeyReservation,
+        account: &NamedAccount,
+        now: Instant,
+    ) {
         let Some(index) = self.index(reservation.candidate.id) else {
             return;
         };

@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     PoolError,
-    accounts::KeyAccount,
-    limits::{GroupId, KeyId, KeyLimits, KeyScope},
+    group::KeyAccount,
+    ids::{GroupId, KeyId, KeyScope},
+    limits::KeyLimits,
     placement::PreparedKey,
 };
 use crate::{
@@ -255,16 +256,5 @@ impl Keys {
             let reports = if is_reported { reports } else { &[] };
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
         }
-    }
-}
-
-#[cfg(test)]
-impl KeyId {
-    pub(super) fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    pub(super) fn number(self) -> u64 {
-        self.0
     }
 }

@@ -4,21 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{merged::MergedGroups, reported_counts::ReportedCounts};
+use super::{
+    ids::{GroupId, KeyId, KeyScope},
+    merged_groups::MergedGroups,
+    reported_counts::ReportedCounts,
+};
 use crate::{
     quota::{
         BoundedMap, Capacity, End, Evictable, LimitMap, LimitState, LimitTable, ProviderTraits,
     },
     rejection::{Bucket, Reason, Rejection, Scope},
 };
-
-/// A key for as long as it is in the pool; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct KeyId(pub(super) u64);
-
-/// Keys that share their limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct GroupId(u64);
 
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
@@ -42,15 +38,6 @@ pub(super) struct ModelLimits {
     pub(super) counts: ReportedCounts,
 }
 
-/// Which limits a request runs on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyScope {
-    pub(super) key: KeyId,
-    pub(super) group: GroupId,
-    /// The slot of the model, which is known if the path or a body in memory names it.
-    pub(super) model: Option<usize>,
-}
-
 /// One of the limits that a request runs on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LimitLevel {
@@ -58,14 +45,6 @@ enum LimitLevel {
     Group,
     Model,
     KeyOnModel,
-}
-
-// === impl GroupId ===
-
-impl GroupId {
-    pub(super) fn new(number: u64) -> Self {
-        Self(number)
-    }
 }
 
 // === impl KeyLimits ===

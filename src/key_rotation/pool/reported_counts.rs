@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::limits::KeyId;
+use super::ids::KeyId;
 use crate::{
     quota::timing::{ADMISSION_SLACK, DISTRUST, MAX_COOLDOWN, SAME_WINDOW_SLACK},
     rejection::Bucket,

@@ -2,7 +2,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
 
-use super::{accounts::GroupSource, keys::Keys};
+use super::{group::GroupSource, keys::Keys};
 use crate::rejection::Reason;
 
 /// The state of a key, for operators.

@@ -11,7 +11,7 @@ use crate::{
         pool::{GroupSource, choice::KeyRequest, keys::Order},
     },
     quota::Priority,
-    rejection::{Account, Bucket, Dimension, Reason, Rejection},
+    rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection},
 };
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -175,7 +175,7 @@ impl Scenario {
                 let number = world.held[index].candidate.id().number();
                 let account = self.accounts[usize::try_from(number).expect("few keys") - 1];
                 let name = ["org-1", "org-2", "org-3", "org-4"][account];
-                world.name(index, &Account::of(name, None));
+                world.name(index, &NamedAccount::of(name, None));
             }
             world.answer(index, &answer);
             joined += world.keys().take_shared().len();
@@ -285,7 +285,7 @@ impl Answers {
     /// The next key's response names an account.
     fn name(&mut self, organization: &'static str, project: Option<&'static str>) {
         self.0.take_anyway(&KeyRequest::default(), self.0.now);
-        self.0.name(0, &Account::of(organization, project));
+        self.0.name(0, &NamedAccount::of(organization, project));
         self.0.answer(0, &Answer::Success(Vec::new()));
     }
 
@@ -373,7 +373,7 @@ fn what_closes_one_key_closes_those_of_its_account_from_then_on() {
         retry_after: Some(Duration::from_secs(20)),
         ..Rejection::new(Reason::RateLimited)
     };
-    let account = Account::of("org-1", None);
+    let account = NamedAccount::of("org-1", None);
     world.name(1, &account);
     world.answer(1, &Answer::Rejection(rejection, Vec::new()));
     let is_free = |world: &mut World| {

@@ -11,7 +11,7 @@ use crate::{
         pool::{choice::KeyRequest, keys::Order},
     },
     quota::Priority,
-    rejection::{Account, Bucket, Dimension, Reason, Rejection, Scope, Window},
+    rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection, Scope, Window},
 };
 
 #[derive(Clone, Debug)]
@@ -192,7 +192,7 @@ impl World {
             }
             Event::Named(index, account) => {
                 if let Some(index) = pick(*index, self.held.len()) {
-                    let account = Account::of(["one", "two", "three"][account % 3], None);
+                    let account = NamedAccount::of(["one", "two", "three"][account % 3], None);
                     self.name(index, &account);
                 }
             }

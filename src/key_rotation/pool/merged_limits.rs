@@ -1,4 +1,4 @@
-//! Groups that turned out to share their limits with another. Pure.
+//! The limits of groups that turned out to share them with another. Pure.
 //!
 //! A request is counted by the group that it was reserved on, and is released there. So the old group stays
 //! until its requests have ended and what closes it is over. Until then its requests count on the new group
@@ -9,58 +9,11 @@ use std::iter;
 
 use tokio::time::Instant;
 
-use super::limits::{GroupId, KeyLimits, KeyScope};
+use super::{
+    ids::{GroupId, KeyScope},
+    limits::KeyLimits,
+};
 use crate::quota::{Capacity, End, LimitMap};
-
-#[derive(Clone, Debug, Default)]
-pub(super) struct MergedGroups(Vec<MergedGroup>);
-
-#[derive(Clone, Copy, Debug)]
-struct MergedGroup {
-    old: GroupId,
-    new: GroupId,
-    /// When they were merged, from which on the new group counts the requests of the old one.
-    at: Instant,
-    /// When nothing that was known at the merge closes the old group any more.
-    opens_at: Instant,
-}
-
-// === impl MergedGroups ===
-
-impl MergedGroups {
-    pub(super) fn contains(&self, group: GroupId) -> bool {
-        self.get(group).is_some()
-    }
-
-    fn get(&self, old: GroupId) -> Option<MergedGroup> {
-        self.0.iter().find(|merged| merged.old == old).copied()
-    }
-
-    /// Returns the group into which this one was merged in the end, or itself.
-    fn last(&self, group: GroupId) -> GroupId {
-        let next = |group: &GroupId| self.get(*group).map(|merged| merged.new);
-        let groups = iter::successors(Some(group), next);
-        groups.last().unwrap_or(group)
-    }
-
-    /// Returns the groups that were merged into this one.
-    fn merged_into(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
-        let old = self.0.iter().map(|merged| merged.old);
-        old.filter(move |old| self.last(*old) == group)
-    }
-
-    /// Returns the group into which this one was merged, or itself, and all that were merged into it.
-    pub(super) fn with_merged(&self, group: GroupId) -> impl Iterator<Item = GroupId> {
-        let group = self.last(group);
-        iter::once(group).chain(self.merged_into(group))
-    }
-
-    /// Forgets the groups that were merged into one that has no keys any more.
-    pub(super) fn retain(&mut self, has_keys: impl Fn(GroupId) -> bool) {
-        let before = self.clone();
-        self.0.retain(|merged| has_keys(before.last(merged.old)));
-    }
-}
 
 // === impl KeyLimits ===
 
@@ -71,16 +24,8 @@ impl KeyLimits {
         let of_models = models.filter_map(|(_, model)| model.groups.get(old));
         let limits = of_models.chain(self.groups.get(old));
         let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
-        let before = self.merged.0.iter();
-        let before = before.filter(|merged| self.merged.last(merged.old) == old);
-        let opens_at = ends.map(|end| end.at);
-        let opens_at = opens_at.chain(before.map(|merged| merged.opens_at)).max();
-        self.merged.0.push(MergedGroup {
-            old,
-            new,
-            at: now,
-            opens_at: opens_at.unwrap_or(now),
-        });
+        let opens_at = ends.map(|end| end.at).max().unwrap_or(now);
+        self.merged.add(old, new, opens_at, now);
         let models = self.models.values_mut();
         let of_models = models.map(|model| &mut model.groups);
         for limits in iter::once(&mut self.groups).chain(of_models) {
@@ -91,35 +36,31 @@ impl KeyLimits {
     /// A request of a group has ended: it ends on the groups into which that was merged, too.
     pub(super) fn release_merged(&mut self, scope: KeyScope) {
         let mut group = scope.group;
-        while let Some(merged) = self.merged.get(group) {
-            group = merged.new;
+        while let Some((next, at)) = self.merged.next(group) {
+            group = next;
             let model = scope.model.and_then(|slot| self.models.get_mut(slot));
             let of_model = model.and_then(|model| model.groups.get_mut(group));
             for (limit, _) in self.groups.get_mut(group).into_iter().chain(of_model) {
-                limit.release(Some(merged.at));
+                limit.release(Some(at));
             }
         }
     }
 
     /// Forgets the merged groups of which nothing is left.
     pub(super) fn forget_merged(&mut self, now: Instant) {
-        if self.merged.0.is_empty() {
+        if self.merged.is_empty() {
             return;
         }
         let groups = &self.groups;
         // Each request is counted on the group for all models too.
         let in_flight = |group| groups.get(group).map_or(0, |(limit, _)| limit.in_flight());
-        let before = self.merged.clone();
-        let is_left = |it: &MergedGroup| it.opens_at > now || in_flight(it.old) > 0;
-        self.merged.0.retain(is_left);
-        if self.merged.0.len() == before.0.len() {
+        let over = self.merged.take_over(in_flight, now);
+        if over.is_empty() {
             return;
         }
-        let kept = &self.merged;
-        let is_over = |group| before.contains(group) && !kept.contains(group);
-        self.groups.retain(|group| !is_over(group));
+        self.groups.retain(|group| !over.contains(&group));
         for model in self.models.values_mut() {
-            model.groups.retain(|group| !is_over(group));
+            model.groups.retain(|group| !over.contains(&group));
         }
     }
 
@@ -139,7 +80,7 @@ impl KeyLimits {
 
     /// Returns what closes the groups that were merged into the one of a scope.
     pub(super) fn end_of_merged(&self, scope: KeyScope, now: Instant) -> Option<End> {
-        if self.merged.0.is_empty() {
+        if self.merged.is_empty() {
             return None;
         }
         let model = scope.model.and_then(|slot| self.models.get(slot));
