@@ -39,7 +39,9 @@
 //!  INFO POST{otel.kind="client" server.address="api.example"}: failed, waiting attempt=1 wait_ms=1200 key="alpha" model="large" error_kind="ConnectionReset" error="client error (SendRequest): connection error: connection reset by peer (os error 104)"
 //! ```
 //!
-//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
+//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection. The event
+//! `key shares its limits with another` (`INFO`) names both keys, and says whether responses name their account
+//! (`named`) or their counts show it (`inferred`).
 //!
 //! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) a timeout around the
 //! layers has cut it off, which is a `WARN`; otherwise the caller has dropped it, which is a `DEBUG`:

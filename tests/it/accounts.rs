@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::script::*;
+#[cfg(feature = "tracing")]
+use crate::subscriber::subscribe;
 use tower::{Layer as _, ServiceExt};
 use tower_429::{
     KeyPool, KeyRotationLayer,
@@ -130,6 +132,45 @@ async fn key_in_place_of_another_is_of_no_account_until_an_answer_names_it() {
     assert_eq!(provider.keys(), ["a", "b", "a", "c"]);
     pool.remove("key-1").unwrap();
     assert_eq!(groups(&pool), [by_name("org-2")]);
+}
+
+#[cfg(feature = "tracing")]
+#[tokio::test(start_paused = true)]
+async fn keys_that_turn_out_to_share_an_account_are_logged_once() {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = subscribe(subscriber);
+    let provider = Provider::new(|_| named(ok(), "org-1"));
+    let pool = pool(["a", "b"]);
+    for _ in 0..4 {
+        call(&pool, &provider).await;
+    }
+    drop(guard);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let told = "tower_429: key shares its limits with another key=\"key-2\" \
+                with=\"key-1\" source=\"named\"";
+    assert_eq!(text.matches("shares its limits").count(), 1, "{text}");
+    assert!(text.contains("INFO") && text.contains(told), "{text}");
+}
+
+/// What was logged.
+#[cfg(feature = "tracing")]
+#[derive(Clone, Default)]
+struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+#[cfg(feature = "tracing")]
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test(start_paused = true)]
