@@ -101,6 +101,6 @@ fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: In
     for _ in 0..in_flight {
         let (limit, traits) = limits.get_or_insert(new);
         limit.reserve(traits, now);
-        limit.mark_sent(now);
+        limit.mark_sent(traits, now);
     }
 }
