@@ -90,7 +90,7 @@ impl Estimate {
         &mut self,
         in_flight: &InFlight,
         traits: &mut ProviderTraits,
-        (slow_start, is_noisy): (SlowStart, bool),
+        (slow_start, is_noisy, is_told_of_more): (SlowStart, bool, bool),
         now: Instant,
     ) -> Headroom {
         self.roll(traits, now);
@@ -108,7 +108,7 @@ impl Estimate {
         }
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
-        let ceiling = self.ceiling(capacity, in_flight, traits, now);
+        let ceiling = self.ceiling(capacity, is_told_of_more, in_flight, traits, now);
         let more = match ceiling.saturating_sub(used) {
             0 => match self.early_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
@@ -191,6 +191,7 @@ impl Estimate {
     fn ceiling(
         &self,
         capacity: u64,
+        is_told_of_more: bool,
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
@@ -203,7 +204,7 @@ impl Estimate {
             let is_early = |it: &Window| it.tests && now < it.opened + length * 3 / 4;
             self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
         };
-        let tests = self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
+        let tests = is_told_of_more || self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
         let more = if tests { beyond.max(1) } else { 0 };
         passed.max(capacity).saturating_add(more)
     }
