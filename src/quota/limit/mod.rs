@@ -125,7 +125,7 @@ impl LimitState {
     /// Returns when a request may find out whether a rejection stood alone.
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
-            traits.period.may_test_early(traits.chance.count()) && self.estimate.has_history();
+            traits.period.may_test_early(traits.chance.counts()) && self.estimate.has_history();
         let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
         self.cooldown
             .early_test_at(now)
