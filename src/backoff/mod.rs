@@ -24,7 +24,9 @@
 
 mod delays;
 mod layer;
+mod limits;
 mod strategy;
+mod turn;
 
 pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
 pub use delays::{Delays, Exponential, ExponentialIter};

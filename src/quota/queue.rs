@@ -118,6 +118,12 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         self.classes.values().map(|line| line.waiting.len()).sum()
     }
 
+    /// Returns how many have a place in this line.
+    pub(super) fn waiting(&self, class: &C) -> usize {
+        let line = self.classes.get(class);
+        line.map_or(0, |line| line.waiting.len())
+    }
+
     pub(super) fn take_wakeups(&mut self) -> Wakeups {
         mem::take(&mut self.wakeups)
     }

@@ -1,0 +1,215 @@
+//! The limits of the callers' own credentials, shared by all calls of a layer. Pure.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    call::Head,
+    quota::{
+        BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
+        ProviderTraits, Reservation,
+    },
+    rejection::{Bucket, Rejection},
+    request::credentials,
+};
+
+/// What is limited, as a hash: a model at an origin for some credentials.
+///
+/// It is keyed, so that nobody who sees it can try out which key it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct LimitId(u64);
+
+/// Makes the ids of one layer.
+#[derive(Clone, Default)]
+pub(super) struct LimitIds(RandomState);
+
+#[derive(Default)]
+pub(super) struct CredentialLimits {
+    limits: BoundedMap<LimitId, CredentialLimit>,
+    random: fastrand::Rng,
+}
+
+#[derive(Default)]
+struct CredentialLimit {
+    state: LimitState,
+    traits: ProviderTraits,
+    /// Whether a request was rejected. Before that there is nothing to be careful about.
+    was_rejected: bool,
+    /// The end of the provider's last hint.
+    hint: Option<Instant>,
+}
+
+pub(super) type LimitReservation = Reservation<(), usize>;
+
+// === impl LimitIds ===
+
+impl LimitIds {
+    pub(super) fn id(&self, head: &Head, model: Option<&str>) -> LimitId {
+        let Self(state) = self;
+        let credentials = credentials::hash(&head.uri, &head.headers, state);
+        LimitId(state.hash_one((&head.origin, credentials, model)))
+    }
+}
+
+// === impl CredentialLimits ===
+
+impl CredentialLimits {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            ..Self::default()
+        }
+    }
+
+    /// Reserves a place, whatever is known of the limit.
+    pub(super) fn reserve_anyway(&mut self, id: LimitId, now: Instant) -> LimitReservation {
+        let slot = self.limits.slot_or_insert(&id, now);
+        self.reserve(slot, (), now)
+    }
+
+    /// Returns the slot of a limit that has capacity.
+    fn open_slot(&mut self, id: LimitId, now: Instant) -> Result<usize, Forecast> {
+        let slot = self.limits.slot_or_insert(&id, now);
+        let capacity = self.limits.get_mut(slot).map(|limit| {
+            let CredentialLimit { state, traits, .. } = limit;
+            state.capacity(traits, limit.was_rejected, now)
+        });
+        match capacity.unwrap_or(Capacity::UNLIMITED) {
+            Capacity::Available(_) | Capacity::Verify(_) => Ok(slot),
+            Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {
+                free_at: at,
+                ..Forecast::default()
+            }),
+            Capacity::Closed(at) => Err(Forecast::at(at)),
+            Capacity::Unusable(_) => Err(Forecast::NEVER),
+        }
+    }
+
+    fn in_flight(&self, id: LimitId) -> u64 {
+        let limit = self.limits.slot(&id).and_then(|slot| self.limits.get(slot));
+        limit.map_or(0, |limit| limit.state.in_flight())
+    }
+
+    fn is_hinted(&self, id: LimitId, now: Instant) -> bool {
+        let limit = self.limits.slot(&id).and_then(|slot| self.limits.get(slot));
+        limit.is_some_and(|limit| limit.hint.is_some_and(|end| now < end))
+    }
+
+    pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
+        if let Some(limit) = self.limits.get_mut(slot) {
+            let CredentialLimit { state, traits, .. } = limit;
+            state.succeeded(traits, reports.iter(), when);
+        }
+    }
+
+    pub(super) fn rejected(
+        &mut self,
+        slot: usize,
+        rejection: &Rejection,
+        reports: &[Bucket],
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        if let Some(limit) = self.limits.get_mut(slot) {
+            let CredentialLimit { state, traits, .. } = limit;
+            state.rejected(traits, rejection, reports, when, longest_guess);
+            let hint = rejection
+                .retry_after
+                .and_then(|hint| when.1.checked_add(hint));
+            limit.hint = limit.hint.max(hint);
+            limit.was_rejected = true;
+        }
+    }
+}
+
+/// Reserves a place for a call that wants to be sent now, or returns what it may expect if it waits.
+///
+/// A call that has the limit for itself is sent as if nothing were known, but for a hint: nobody else can
+/// make it wait, and a guess is no reason to.
+pub(super) fn reserve_in_turn(
+    inner: &mut Inner<CredentialLimits>,
+    id: LimitId,
+    now: Instant,
+) -> Result<LimitReservation, Forecast> {
+    let is_alone = is_alone(inner, id);
+    let has_waiters = inner.waiting(&id) > 0;
+    let limits = &mut inner.candidates;
+    if is_alone && !limits.is_hinted(id, now) {
+        return Ok(limits.reserve_anyway(id, now));
+    }
+    let slot = limits.open_slot(id, now)?;
+    match has_waiters {
+        true => Err(Forecast::default()),
+        false => Ok(limits.reserve(slot, (), now)),
+    }
+}
+
+/// Returns whether no call has a place on a limit or waits for one.
+fn is_alone(inner: &Inner<CredentialLimits>, id: LimitId) -> bool {
+    inner.waiting(&id) == 0 && inner.candidates.in_flight(id) == 0
+}
+
+/// Returns whether one call has a limit for itself that has a place on it or waits for one.
+pub(super) fn has_no_siblings(inner: &Inner<CredentialLimits>, id: LimitId) -> bool {
+    let waiting = u64::try_from(inner.waiting(&id)).unwrap_or(u64::MAX);
+    inner.candidates.in_flight(id).saturating_add(waiting) <= 1
+}
+
+impl Candidates for CredentialLimits {
+    type Class = LimitId;
+    type Candidate = ();
+    type Limits = Self;
+
+    fn limits(&mut self) -> &mut Self {
+        self
+    }
+
+    fn random(&mut self) -> &mut fastrand::Rng {
+        &mut self.random
+    }
+
+    fn contains(&self, (): &()) -> bool {
+        true
+    }
+
+    fn reserve_for(
+        &mut self,
+        id: &LimitId,
+        _: Instant,
+        now: Instant,
+    ) -> Result<LimitReservation, Forecast> {
+        let slot = self.open_slot(*id, now)?;
+        Ok(self.reserve(slot, (), now))
+    }
+}
+
+impl LimitTable for CredentialLimits {
+    type Scope = usize;
+
+    fn limits(&self, slot: usize) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
+        let limit = self.limits.get(slot).into_iter();
+        limit.map(|limit| (&limit.state, &limit.traits))
+    }
+
+    fn limits_mut(
+        &mut self,
+        slot: usize,
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
+        let limit = self.limits.get_mut(slot).into_iter();
+        limit.map(|limit| (&mut limit.state, &mut limit.traits))
+    }
+}
+
+impl Evictable for CredentialLimit {
+    fn is_unused(&self) -> bool {
+        self.state.in_flight() == 0
+    }
+
+    fn frees_at(&self, now: Instant) -> Option<Instant> {
+        self.state.end(&self.traits, now).map(|end| end.at)
+    }
+}
