@@ -39,6 +39,8 @@ struct CredentialLimit {
     traits: ProviderTraits,
     /// Whether a request was rejected. Before that there is nothing to be careful about.
     was_rejected: bool,
+    /// Whether a request has passed since the last rejection.
+    has_passed: bool,
     /// The end of the provider's last hint.
     hint: Option<Instant>,
 }
@@ -94,6 +96,12 @@ impl CredentialLimits {
         limit.map_or(0, |limit| limit.state.in_flight())
     }
 
+    /// Returns whether nothing has passed since the last rejection, and nothing else is out.
+    pub(super) fn is_probe(&self, slot: usize) -> bool {
+        let limit = self.limits.get(slot);
+        limit.is_some_and(|limit| !limit.has_passed && limit.state.in_flight() <= 1)
+    }
+
     fn is_hinted(&self, id: LimitId, now: Instant) -> bool {
         let limit = self.limits.slot(&id).and_then(|slot| self.limits.get(slot));
         limit.is_some_and(|limit| limit.hint.is_some_and(|end| now < end))
@@ -101,6 +109,7 @@ impl CredentialLimits {
 
     pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
         if let Some(limit) = self.limits.get_mut(slot) {
+            limit.has_passed = true;
             let CredentialLimit { state, traits, .. } = limit;
             state.succeeded(traits, reports.iter(), when);
         }
@@ -115,6 +124,7 @@ impl CredentialLimits {
         longest_guess: Duration,
     ) {
         if let Some(limit) = self.limits.get_mut(slot) {
+            limit.has_passed = false;
             let CredentialLimit { state, traits, .. } = limit;
             state.rejected(traits, rejection, reports, when, longest_guess);
             let hint = rejection

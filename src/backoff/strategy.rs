@@ -123,8 +123,10 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
         let options = &self.layer.options;
         let longest_guess = LONGEST_GUESS.min(options.max_wait);
         let now = outcome.now();
+        let mut is_probe = false;
         let is_shared = self.turn.complete(now, |inner, it| {
             let limits = &mut inner.candidates;
+            is_probe = limits.is_probe(it.scope);
             let when = (it.sent, now);
             outcome.of_attempt(|attempt| match outcome.rejection {
                 _ if is_of_inner_layer || !attempt.sent => {}
@@ -137,6 +139,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
                 _ => {}
             });
         });
+        self.turn.set_priority(is_probe);
         if is_shared {
             options.note_inner_layer(is_of_inner_layer);
         }

@@ -32,6 +32,8 @@ pub(super) struct Turn {
     own: Option<Instant>,
     /// The end of the hint that the call itself has got.
     hint: Option<Instant>,
+    /// Which place the call takes when it waits.
+    priority: Priority,
     line: WaitBudget,
 }
 
@@ -56,6 +58,7 @@ impl Turn {
             stage: TurnStage::New,
             own: None,
             hint: None,
+            priority: Priority::New,
             line: WaitBudget::default(),
         }
     }
@@ -137,6 +140,17 @@ impl Turn {
         }
     }
 
+    /// Sets which place a rejected call takes. It keeps the one that it had, or goes in front of those that
+    /// have come after it; but one that has tested the limit for all goes behind them, so that another tests
+    /// it next and none uses up its attempts.
+    pub(super) fn set_priority(&mut self, was_probe: bool) {
+        self.priority = match self.priority {
+            _ if was_probe => Priority::New,
+            Priority::New => Priority::Again,
+            kept => kept,
+        };
+    }
+
     /// Sets when the call is sent again if it is alone, and the end of the hint that it has got.
     pub(super) fn wait_until(&mut self, own: Instant, hint: Option<Instant>) {
         (self.own, self.hint) = (Some(own), hint);
@@ -161,11 +175,8 @@ impl Turn {
                 Err(_) => {}
             }
         }
-        let priority = match self.own {
-            Some(_) => Priority::Again,
-            None => Priority::New,
-        };
-        let waiter = options.limits.enqueue(priority, now, |_| id);
+        let waiter = options.limits.enqueue(self.priority, now, |_| id);
+        self.priority = waiter.place().map_or(self.priority, Priority::Kept);
         self.stage = TurnStage::Waiting(id, waiter);
     }
 
@@ -212,7 +223,6 @@ impl Turn {
             if anyway || confirmed == Confirmed::Yes {
                 self.stage = TurnStage::Sent(permit);
             } else {
-                self.own = self.own.or(Some(now));
                 self.stage = TurnStage::Asking(id);
             }
         }

@@ -22,6 +22,8 @@ pub(crate) enum Priority {
     New,
     /// In front of all calls that have not waited before.
     Again,
+    /// The one that it had before it was sent in vain.
+    Kept(WaiterId),
 }
 
 /// When a call that waits may be served.
@@ -138,6 +140,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
                 self.rejoined += 1;
                 WaiterId(i64::MIN + self.rejoined)
             }
+            Priority::Kept(id) => id,
         };
         self.insert(id, class, now);
         id

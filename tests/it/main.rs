@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
 
 mod backoff;
+mod backoff_line;
 mod clients;
 mod concurrent;
 mod connections;
