@@ -11,11 +11,17 @@ use crate::{
     call::Head,
     quota::{
         BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
-        ProviderTraits, Reservation,
+        ProviderTraits, Reservation, timing::doublings,
     },
     rejection::{Bucket, Rejection},
     request::credentials,
 };
+
+/// So many requests go out at once to a limit of which nothing is known.
+///
+/// Few calls ever wait for that: the number doubles with each round trip, and every quarter of a second. A
+/// limit of a few requests a second refuses no more of a thousand calls that start at one moment.
+const FIRST_BURST: u64 = 16;
 
 /// What is limited, as a hash: a model at an origin for some credentials.
 ///
@@ -37,8 +43,11 @@ pub(super) struct CredentialLimits {
 struct CredentialLimit {
     state: LimitState,
     traits: ProviderTraits,
-    /// Whether a request was rejected. Before that there is nothing to be careful about.
     was_rejected: bool,
+    /// When the first request was sent.
+    opened: Option<Instant>,
+    /// How many have passed.
+    successes: u64,
     /// Whether a request has passed since the last rejection.
     has_passed: bool,
     /// The end of the provider's last hint.
@@ -76,11 +85,9 @@ impl CredentialLimits {
     /// Returns the slot of a limit that has capacity.
     fn open_slot(&mut self, id: LimitId, now: Instant) -> Result<usize, Forecast> {
         let slot = self.limits.slot_or_insert(&id, now);
-        let capacity = self.limits.get_mut(slot).map(|limit| {
-            let CredentialLimit { state, traits, .. } = limit;
-            state.capacity(traits, limit.was_rejected, now)
-        });
-        match capacity.unwrap_or(Capacity::UNLIMITED) {
+        let limit = self.limits.get_mut(slot);
+        let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(now));
+        match capacity {
             Capacity::Available(_) | Capacity::Verify(_) => Ok(slot),
             Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {
                 free_at: at,
@@ -110,6 +117,7 @@ impl CredentialLimits {
     pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
         if let Some(limit) = self.limits.get_mut(slot) {
             limit.has_passed = true;
+            limit.successes += 1;
             let CredentialLimit { state, traits, .. } = limit;
             state.succeeded(traits, reports.iter(), when);
         }
@@ -132,6 +140,27 @@ impl CredentialLimits {
                 .and_then(|hint| when.1.checked_add(hint));
             limit.hint = limit.hint.max(hint);
             limit.was_rejected = true;
+        }
+    }
+}
+
+// === impl CredentialLimit ===
+
+impl CredentialLimit {
+    fn capacity(&mut self, now: Instant) -> Capacity {
+        let opened = *self.opened.get_or_insert(now);
+        let Self { state, traits, .. } = self;
+        match state.capacity(traits, self.was_rejected, now) {
+            // Nothing is known. Each success, and time, let more out.
+            Capacity::UNLIMITED => {
+                let (doublings, more_at) = doublings(opened, now);
+                let most = (FIRST_BURST << doublings).saturating_add(self.successes);
+                match most.saturating_sub(state.in_flight()) {
+                    0 => Capacity::Probing(Some(more_at)),
+                    more => Capacity::Available(more),
+                }
+            }
+            capacity => capacity,
         }
     }
 }
