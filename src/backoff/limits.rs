@@ -46,8 +46,6 @@ struct CredentialLimit {
     was_rejected: bool,
     /// When the first request was sent.
     opened: Option<Instant>,
-    /// How many have passed.
-    successes: u64,
     /// Whether a request has passed since the last rejection.
     has_passed: bool,
     /// The end of the provider's last hint.
@@ -117,7 +115,6 @@ impl CredentialLimits {
     pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
         if let Some(limit) = self.limits.get_mut(slot) {
             limit.has_passed = true;
-            limit.successes += 1;
             let CredentialLimit { state, traits, .. } = limit;
             state.succeeded(traits, reports.iter(), when);
         }
@@ -151,11 +148,10 @@ impl CredentialLimit {
         let opened = *self.opened.get_or_insert(now);
         let Self { state, traits, .. } = self;
         match state.capacity(traits, self.was_rejected, now) {
-            // Nothing is known. Each success, and time, let more out.
+            // Nothing is known.
             Capacity::UNLIMITED => {
                 let (doublings, more_at) = doublings(opened, now);
-                let most = (FIRST_BURST << doublings).saturating_add(self.successes);
-                match most.saturating_sub(state.in_flight()) {
+                match (FIRST_BURST << doublings).saturating_sub(state.in_flight()) {
                     0 => Capacity::Probing(Some(more_at)),
                     more => Capacity::Available(more),
                 }
