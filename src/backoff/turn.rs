@@ -25,6 +25,9 @@ use crate::{
     retry::RequestView,
 };
 
+/// So many calls take turns to test if a limit is open again.
+const PROBERS: usize = 4;
+
 /// The place of one call among those that share its limit.
 pub(super) struct Turn {
     stage: TurnStage,
@@ -140,12 +143,12 @@ impl Turn {
         }
     }
 
-    /// Sets which place a rejected call takes. It keeps the one that it had, or goes in front of those that
-    /// have come after it; but one that has tested the limit for all goes behind them, so that another tests
-    /// it next and none uses up its attempts.
+    /// Sets which place a rejected call takes: the one that it had, or one in front of those that have come
+    /// after it. A call that has tested the limit for all lets others test it next, so that none uses up its
+    /// attempts.
     pub(super) fn set_priority(&mut self, was_probe: bool) {
         self.priority = match self.priority {
-            _ if was_probe => Priority::New,
+            _ if was_probe => Priority::Behind(PROBERS),
             Priority::New => Priority::Again,
             kept => kept,
         };
