@@ -29,6 +29,15 @@ const FIRST_BURST: u64 = 16;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LimitId(u64);
 
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum WaitsFor {
+    /// Its turn on a limit.
+    Turn(LimitId),
+    /// The end of a delay of its own, in which it goes before the others if it is alone.
+    OwnDelay(LimitId),
+}
+
 /// Makes the ids of one layer.
 #[derive(Clone, Default)]
 pub(super) struct LimitIds(RandomState);
@@ -170,8 +179,8 @@ pub(super) fn reserve_in_turn(
     id: LimitId,
     now: Instant,
 ) -> Result<LimitReservation, Forecast> {
-    let is_alone = is_alone(inner, id);
-    let has_waiters = inner.waiting(&id) > 0;
+    let has_waiters = inner.waiting(&WaitsFor::Turn(id)) > 0;
+    let is_alone = count_present(inner, id) == 0;
     let limits = &mut inner.candidates;
     if is_alone && !limits.is_hinted(id, now) {
         return Ok(limits.reserve_anyway(id, now));
@@ -183,19 +192,16 @@ pub(super) fn reserve_in_turn(
     }
 }
 
-/// Returns whether no call has a place on a limit or waits for one.
-fn is_alone(inner: &Inner<CredentialLimits>, id: LimitId) -> bool {
-    inner.waiting(&id) == 0 && inner.candidates.in_flight(id) == 0
-}
-
-/// Returns whether one call has a limit for itself that has a place on it or waits for one.
-pub(super) fn has_no_siblings(inner: &Inner<CredentialLimits>, id: LimitId) -> bool {
-    let waiting = u64::try_from(inner.waiting(&id)).unwrap_or(u64::MAX);
-    inner.candidates.in_flight(id).saturating_add(waiting) <= 1
+/// Returns how many calls have a place on a limit or wait.
+pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
+    let waiting = [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)].map(|class| inner.waiting(&class));
+    let waiting = waiting.iter().sum::<usize>();
+    let in_flight = inner.candidates.in_flight(id);
+    in_flight.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
 }
 
 impl Candidates for CredentialLimits {
-    type Class = LimitId;
+    type Class = WaitsFor;
     type Candidate = ();
     type Limits = Self;
 
@@ -213,11 +219,14 @@ impl Candidates for CredentialLimits {
 
     fn reserve_for(
         &mut self,
-        id: &LimitId,
+        class: &WaitsFor,
         _: Instant,
         now: Instant,
     ) -> Result<LimitReservation, Forecast> {
-        let slot = self.open_slot(*id, now)?;
+        let WaitsFor::Turn(id) = *class else {
+            return Err(Forecast::default());
+        };
+        let slot = self.open_slot(id, now)?;
         Ok(self.reserve(slot, (), now))
     }
 }

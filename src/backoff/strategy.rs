@@ -143,23 +143,30 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
         if is_shared {
             options.note_inner_layer(is_of_inner_layer);
         }
+        if is_of_inner_layer {
+            self.turn.leave();
+        }
         is_shared && holds && !is_of_inner_layer
     }
 
-    /// Sends again after the call's own wait. After a hint the call waits in the line, because others may
-    /// have the same hint.
+    /// Sends again after the call's own wait. After a hint the call waits in line, because others may have the
+    /// same hint.
     fn retry<E>(&mut self, own: &OwnWait, is_shared: bool, outcome: &Outcome<'_, E>) -> Decision {
         let OwnWait { wait, hint } = *own;
         let now = outcome.now();
-        let hint_end = hint.map(|hint| after(now, hint));
-        self.turn.wait_until(after(now, wait), hint_end);
         match hint {
-            Some(_) if is_shared => Decision::Retry {
-                action: Action::Wait(wait),
-                wait: Duration::ZERO,
-                awaited: None,
-            },
-            _ => Decision::retry_after(wait),
+            Some(hint) if is_shared => {
+                self.turn.wait_in_line(after(now, wait), after(now, hint));
+                Decision::Retry {
+                    action: Action::Wait(wait),
+                    wait: Duration::ZERO,
+                    awaited: None,
+                }
+            }
+            _ => {
+                self.turn.rest(after(now, wait), &self.layer.options, now);
+                Decision::retry_after(wait)
+            }
         }
     }
 }

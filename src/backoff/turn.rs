@@ -13,13 +13,16 @@ use tokio::time::Instant;
 
 use super::{
     layer::Options,
-    limits::{CredentialLimits, LimitId, LimitReservation, has_no_siblings, reserve_in_turn},
+    limits::{
+        CredentialLimits, LimitId, LimitReservation, WaitsFor, count_present, reserve_in_turn,
+    },
 };
 use crate::{
+    call::CallState,
     clock::after,
     quota::{
-        Confirmed, Forecast, Inner, LimitTable, Permit, Priority, Prospect, WaitBudget, Waiter,
-        in_time, poll_again,
+        Confirmed, Forecast, Inner, Permit, Priority, Prospect, WaitBudget, Waiter, in_time,
+        poll_again,
     },
     request::Model,
     retry::RequestView,
@@ -31,6 +34,8 @@ const PROBERS: usize = 4;
 /// The place of one call among those that share its limit.
 pub(super) struct Turn {
     stage: TurnStage,
+    /// The limit that its requests run on, once it is known.
+    id: Option<LimitId>,
     /// When the call is sent again if no other call shares its limit.
     own: Option<Instant>,
     /// The end of the hint that the call itself has got.
@@ -41,16 +46,26 @@ pub(super) struct Turn {
 }
 
 enum TurnStage {
-    /// The limit is not known yet, or does not matter.
-    New,
     /// The call wants to be sent.
-    Asking(LimitId),
+    Asking,
+    /// In a delay of its own, which the others see.
+    Resting(#[allow(dead_code)] Waiter<CredentialLimits>),
     /// In the line.
-    Waiting(LimitId, Waiter<CredentialLimits>),
+    Waiting(Waiter<CredentialLimits>),
     /// A place is reserved, and the request departs at this moment.
-    Reserved(LimitId, Permit<CredentialLimits>, Instant),
+    Reserved(Permit<CredentialLimits>, Instant),
     /// The send that is in progress.
     Sent(Permit<CredentialLimits>),
+}
+
+/// What a decision depends on.
+struct Moment<'a> {
+    options: &'a Options,
+    call: &'a CallState,
+    id: LimitId,
+    /// Whether the request goes out now if it is to be sent.
+    is_ready: bool,
+    now: Instant,
 }
 
 // === impl Turn ===
@@ -58,7 +73,8 @@ enum TurnStage {
 impl Turn {
     pub(super) fn new() -> Self {
         Self {
-            stage: TurnStage::New,
+            stage: TurnStage::Asking,
+            id: None,
             own: None,
             hint: None,
             priority: Priority::New,
@@ -76,44 +92,51 @@ impl Turn {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let now = request.now();
+        let id = match self.id {
+            Some(id) => id,
+            None if options.shares_limits(request.is_outermost()) => {
+                let model = ready!(poll_model(request, cx));
+                let id = options.ids.id(&request.head, model.as_deref());
+                *self.id.insert(id)
+            }
+            None => return Poll::Ready(None),
+        };
+        let moment = Moment {
+            options,
+            call: &request.call,
+            id,
+            is_ready: request.is_ready,
+            now: request.now(),
+        };
+        Poll::Ready(self.step(&moment, cx))
+    }
+
+    fn step(&mut self, moment: &Moment<'_>, cx: &mut Context<'_>) -> Option<Instant> {
+        let now = moment.now;
         loop {
             match &mut self.stage {
-                TurnStage::New if !options.shares_limits(request.is_outermost()) => {
-                    return Poll::Ready(None);
-                }
-                TurnStage::New => {
-                    let model = ready!(poll_model(request, cx));
-                    let id = options.ids.id(&request.head, model.as_deref());
-                    self.stage = TurnStage::Asking(id);
-                }
-                TurnStage::Asking(id) => {
-                    let id = *id;
-                    self.ask(id, options, request);
-                }
-                TurnStage::Waiting(id, waiter) => {
-                    let id = *id;
-                    match waiter.poll_acquire(cx, now) {
-                        Ok((permit, at)) => {
-                            let at = self.departure(id, at, options, request);
-                            self.stage = TurnStage::Reserved(id, permit, at);
-                        }
-                        Err(forecast) => {
-                            let until = self.waits_until(id, forecast.prospect, options, request);
-                            if now < until {
-                                let at = poll_again(forecast.free_at, until, now);
-                                return Poll::Ready(Some(at));
-                            }
-                            // This gives up the place in the line.
-                            self.reserve_anyway(id, options, request);
-                        }
+                TurnStage::Asking => self.ask(moment),
+                // The delay is over.
+                TurnStage::Resting(_) => self.stage = TurnStage::Asking,
+                TurnStage::Waiting(waiter) => match waiter.poll_acquire(cx, now) {
+                    Ok((permit, at)) => {
+                        let at = self.departure(at, moment);
+                        self.stage = TurnStage::Reserved(permit, at);
                     }
-                }
-                TurnStage::Reserved(_, _, at) if now < *at => return Poll::Ready(Some(*at)),
+                    Err(forecast) => {
+                        let until = self.waits_until(forecast.prospect, moment);
+                        if now < until {
+                            return Some(poll_again(forecast.free_at, until, now));
+                        }
+                        // This gives up the place in the line.
+                        self.reserve_anyway(moment);
+                    }
+                },
+                TurnStage::Reserved(_, at) if now < *at => return Some(*at),
                 // It may go stale until the service is ready.
-                TurnStage::Reserved(..) if !request.is_ready => return Poll::Ready(None),
-                TurnStage::Reserved(..) => self.confirm(options, request),
-                TurnStage::Sent(..) => return Poll::Ready(None),
+                TurnStage::Reserved(..) if !moment.is_ready => return None,
+                TurnStage::Reserved(..) => self.confirm(moment),
+                TurnStage::Sent(_) => return None,
             }
         }
     }
@@ -131,15 +154,12 @@ impl Turn {
         now: Instant,
         report: impl FnOnce(&mut Inner<CredentialLimits>, &LimitReservation),
     ) -> bool {
-        match mem::replace(&mut self.stage, TurnStage::New) {
+        match mem::replace(&mut self.stage, TurnStage::Asking) {
             TurnStage::Sent(permit) => {
                 permit.complete(now, report);
                 true
             }
-            stage => {
-                self.stage = stage;
-                false
-            }
+            _ => false,
         }
     }
 
@@ -154,144 +174,135 @@ impl Turn {
         };
     }
 
-    /// Sets when the call is sent again if it is alone, and the end of the hint that it has got.
-    pub(super) fn wait_until(&mut self, own: Instant, hint: Option<Instant>) {
-        (self.own, self.hint) = (Some(own), hint);
+    /// The call shares no limit from now on.
+    pub(super) fn leave(&mut self) {
+        self.id = None;
+    }
+
+    /// Lets the call wait until its own moment, `own`, or until the line serves it after its hint.
+    pub(super) fn wait_in_line(&mut self, own: Instant, hint: Instant) {
+        (self.own, self.hint) = (Some(own), Some(hint));
+    }
+
+    /// Lets the call wait until its own moment before it asks again.
+    pub(super) fn rest(&mut self, own: Instant, options: &Options, now: Instant) {
+        (self.own, self.hint) = (Some(own), None);
+        if let Some(id) = self.id {
+            let limits = &options.limits;
+            let waiter = limits.enqueue(Priority::New, now, |_| WaitsFor::OwnDelay(id));
+            self.stage = TurnStage::Resting(waiter);
+        }
     }
 
     /// Asking => Waiting | Reserved | Sent
-    fn ask<B: Body>(&mut self, id: LimitId, options: &Options, request: &RequestView<B>) {
-        let now = request.now();
+    fn ask(&mut self, moment: &Moment<'_>) {
+        let now = moment.now;
         if self.own.is_none_or(|own| own <= now) {
-            let reserved = options.limits.with(|inner| {
-                let mut reservation = reserve_in_turn(inner, id, now)?;
-                if request.is_ready {
+            let reserved = moment.options.limits.with(|inner| {
+                let mut reservation = reserve_in_turn(inner, moment.id, now)?;
+                if moment.is_ready {
                     inner.mark_sent(&mut reservation, now);
                 }
                 Ok::<_, Forecast>(reservation)
             });
             match reserved {
-                Ok(reservation) => return self.reserved(id, reservation, options, request),
-                Err(forecast) if !self.is_in_time(forecast.prospect, options, request) => {
-                    return self.reserve_anyway(id, options, request);
+                Ok(reservation) => return self.reserved(reservation, moment),
+                Err(forecast) if !self.is_in_time(forecast.prospect, moment) => {
+                    return self.reserve_anyway(moment);
                 }
                 Err(_) => {}
             }
         }
-        let waiter = options.limits.enqueue(self.priority, now, |_| id);
+        let limits = &moment.options.limits;
+        let waiter = limits.enqueue(self.priority, now, |_| WaitsFor::Turn(moment.id));
         self.priority = waiter.place().map_or(self.priority, Priority::Kept);
-        self.stage = TurnStage::Waiting(id, waiter);
+        self.stage = TurnStage::Waiting(waiter);
     }
 
     /// Reserves a place, whatever is known of the limit: the provider's own response is what the caller gets.
-    fn reserve_anyway<B: Body>(
-        &mut self,
-        id: LimitId,
-        options: &Options,
-        request: &RequestView<B>,
-    ) {
-        let now = request.now();
-        let reservation = options.limits.with(|inner| {
-            let limits = &mut inner.candidates;
-            let mut reservation = limits.reserve_anyway(id, now);
-            if request.is_ready {
-                limits.mark_sent(&mut reservation, now);
+    fn reserve_anyway(&mut self, moment: &Moment<'_>) {
+        let reservation = moment.options.limits.with(|inner| {
+            let mut reservation = inner.candidates.reserve_anyway(moment.id, moment.now);
+            if moment.is_ready {
+                inner.mark_sent(&mut reservation, moment.now);
             }
             reservation
         });
-        self.reserved(id, reservation, options, request);
+        self.reserved(reservation, moment);
     }
 
-    fn reserved<B: Body>(
-        &mut self,
-        id: LimitId,
-        reservation: LimitReservation,
-        options: &Options,
-        request: &RequestView<B>,
-    ) {
-        self.stage = match request.is_ready {
-            true => TurnStage::Sent(options.limits.sendable(reservation)),
-            false => TurnStage::Reserved(id, options.limits.reserved(reservation), request.now()),
+    fn reserved(&mut self, reservation: LimitReservation, moment: &Moment<'_>) {
+        let limits = &moment.options.limits;
+        self.stage = match moment.is_ready {
+            true => TurnStage::Sent(limits.sendable(reservation)),
+            false => TurnStage::Reserved(limits.reserved(reservation), moment.now),
         };
     }
 
     /// Reserved => Sent, or Asking if another call was rejected meanwhile.
-    fn confirm<B: Body>(&mut self, options: &Options, request: &RequestView<B>) {
-        let now = request.now();
-        let anyway = self.end(options, request) <= now;
-        if let TurnStage::Reserved(id, mut permit, _) =
-            mem::replace(&mut self.stage, TurnStage::New)
+    fn confirm(&mut self, moment: &Moment<'_>) {
+        let anyway = self.end(moment) <= moment.now;
+        if let TurnStage::Reserved(mut permit, _) = mem::replace(&mut self.stage, TurnStage::Asking)
         {
-            let confirmed = permit.confirm(anyway, now);
-            if anyway || confirmed == Confirmed::Yes {
+            if permit.confirm(anyway, moment.now) == Confirmed::Yes || anyway {
                 self.stage = TurnStage::Sent(permit);
-            } else {
-                self.stage = TurnStage::Asking(id);
             }
         }
     }
 
-    /// Returns until when the call stays in the line, if it does.
-    fn waits_until<B: Body>(
-        &mut self,
-        id: LimitId,
-        prospect: Prospect,
-        options: &Options,
-        request: &RequestView<B>,
-    ) -> Instant {
-        let is_in_time = self.is_in_time(prospect, options, request);
+    /// Returns until when the call stays in the line.
+    fn waits_until(&mut self, prospect: Prospect, moment: &Moment<'_>) -> Instant {
+        let is_in_time = self.is_in_time(prospect, moment);
         match self.own {
-            own if !is_in_time => own.unwrap_or(request.now()),
-            Some(own) if options.limits.with(|inner| has_no_siblings(inner, id)) => own,
+            own if !is_in_time => own.unwrap_or(moment.now),
+            Some(own) if moment.is_alone() => own,
             own => {
-                let end = self.end(options, request);
+                let end = self.end(moment);
                 own.map_or(end, |own| own.max(end))
             }
         }
     }
 
     /// Returns whether the line may serve the call as early as the layer and the call allow.
-    fn is_in_time<B: Body>(
-        &mut self,
-        prospect: Prospect,
-        options: &Options,
-        request: &RequestView<B>,
-    ) -> bool {
-        let (now, end) = (request.now(), self.end(options, request));
-        now < end
-            && match prospect {
-                Prospect::AnyTime => true,
-                Prospect::At(at) => at <= after(now, options.max_wait) && at < end,
-                Prospect::Never => false,
-            }
+    fn is_in_time(&mut self, prospect: Prospect, moment: &Moment<'_>) -> bool {
+        let (now, end) = (moment.now, self.end(moment));
+        let may_be_by = |at| at <= after(now, moment.options.max_wait) && at < end;
+        match prospect {
+            Prospect::AnyTime => now < end,
+            Prospect::At(at) => now < end && may_be_by(at),
+            Prospect::Never => false,
+        }
     }
 
     /// Returns when the request of a place departs that was granted for `at`.
-    fn departure<B: Body>(
-        &mut self,
-        id: LimitId,
-        at: Instant,
-        options: &Options,
-        request: &RequestView<B>,
-    ) -> Instant {
+    fn departure(&mut self, at: Instant, moment: &Moment<'_>) -> Instant {
         match self.own {
-            Some(own) if options.limits.with(|inner| has_no_siblings(inner, id)) => own,
+            Some(own) if moment.is_alone() => own,
             _ => {
-                let now = request.now();
-                let at = in_time(at, self.end(options, request), now);
+                let at = in_time(at, self.end(moment), moment.now);
                 self.hint.map_or(at, |hint| at.max(hint))
             }
         }
     }
 
-    /// Returns until when this call may wait in lines, all such waits together.
-    fn end<B: Body>(&mut self, options: &Options, request: &RequestView<B>) -> Instant {
-        let now = request.now();
+    /// Returns until when this call may wait in line, all such waits together.
+    fn end(&mut self, moment: &Moment<'_>) -> Instant {
+        let Moment { options, now, .. } = *moment;
         let most = options.max_wait.saturating_mul(options.attempts.max(1));
-        match request.call.left(now) {
+        match moment.call.left(now) {
             Ok(left) => self.line.end(after(now, most), left, now),
             Err(_) => now,
         }
+    }
+}
+
+// === impl Moment ===
+
+impl Moment<'_> {
+    /// Returns whether the call, which is present, has the limit for itself.
+    fn is_alone(&self) -> bool {
+        let limits = &self.options.limits;
+        limits.with(|inner| count_present(inner, self.id)) <= 1
     }
 }
 
@@ -300,8 +311,8 @@ fn poll_model<B>(request: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Option<
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let in_path = Model::in_path(&request.head.uri);
-    let named = request.route.model.clone().or_else(|| in_path?.name());
+    let in_path = || Model::in_path(&request.head.uri)?.name();
+    let named = request.route.model.clone().or_else(in_path);
     if named.is_some() || !request.recording.in_memory() {
         return Poll::Ready(named);
     }

@@ -147,31 +147,34 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     }
 
     pub(super) fn enqueue(&mut self, class: &C, priority: Priority, now: Instant) -> WaiterId {
-        let place = match priority {
-            Priority::Kept(id) => {
-                self.insert(id, class, now);
-                return id;
-            }
-            Priority::Behind(count) => self.place_of(class, count),
-            Priority::New | Priority::Again => None,
-        };
-        let place = place.unwrap_or_else(|| match priority {
+        let id = match priority {
+            Priority::Kept(id) => id,
             Priority::New => {
                 self.joined += 1;
-                self.joined
+                self.id_at(self.joined)
             }
-            _ => {
-                self.rejoined += 1;
-                i64::MIN + self.rejoined
-            }
-        });
-        self.numbers += 1;
-        let id = WaiterId {
-            place,
-            number: self.numbers,
+            Priority::Again => self.first_id(),
+            Priority::Behind(count) => match self.place_of(class, count) {
+                Some(place) => self.id_at(place),
+                None => self.first_id(),
+            },
         };
         self.insert(id, class, now);
         id
+    }
+
+    fn first_id(&mut self) -> WaiterId {
+        self.rejoined += 1;
+        self.id_at(i64::MIN + self.rejoined)
+    }
+
+    /// Returns a new id behind all that have the same place.
+    fn id_at(&mut self, place: i64) -> WaiterId {
+        self.numbers += 1;
+        WaiterId {
+            place,
+            number: self.numbers,
+        }
     }
 
     /// Returns the place of the last of so many in a line.
