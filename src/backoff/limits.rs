@@ -110,10 +110,11 @@ impl CredentialLimits {
         limit.map_or(0, |limit| limit.state.in_flight())
     }
 
-    /// Returns whether nothing has passed since the last rejection, and nothing else is out.
-    pub(super) fn is_probe(&self, slot: usize) -> bool {
-        let limit = self.limits.get(slot);
-        limit.is_some_and(|limit| !limit.has_passed && limit.state.in_flight() <= 1)
+    /// Returns whether nothing has passed since the last rejection, and only one request is out.
+    pub(super) fn is_probed(&self, slot: usize) -> bool {
+        self.limits.get(slot).is_some_and(|limit| {
+            limit.was_rejected && !limit.has_passed && limit.state.in_flight() <= 1
+        })
     }
 
     fn is_hinted(&self, id: LimitId, now: Instant) -> bool {

@@ -126,7 +126,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
         let mut is_probe = false;
         let is_shared = self.turn.complete(now, |inner, it| {
             let limits = &mut inner.candidates;
-            is_probe = limits.is_probe(it.scope);
+            is_probe = limits.is_probed(it.scope);
             let when = (it.sent, now);
             outcome.of_attempt(|attempt| match outcome.rejection {
                 _ if is_of_inner_layer || !attempt.sent => {}

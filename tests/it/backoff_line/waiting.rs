@@ -73,10 +73,13 @@ async fn a_limit_that_opens_too_late_holds_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn the_deadline_of_a_call_ends_its_wait() {
-    let provider = once(limited(20));
+    let provider = Provider::new(|seen| match seen.at < secs(20) {
+        true => limited(20),
+        false => ok(),
+    });
     let service = BackoffLayer::new().layer(provider.clone());
     let requests = [chat("m"), with_deadline(secs(10)), with_deadline(secs(30))];
-    assert_eq!(each(&service, requests).await, [200; 3]);
+    assert_eq!(each(&service, requests).await, [200, 429, 200]);
     let sent = times(&provider);
     assert_eq!(sent[1], millis(1), "the line cannot serve it in time");
     assert!(sent[2] >= secs(20) && sent[3] >= secs(20), "{sent:?}");
@@ -124,6 +127,7 @@ async fn other_keys_and_other_models_are_not_held() {
     let mut of_other_model = with_key("Bearer one");
     *of_other_model.body_mut() = r#"{"model": "n"}"#.into();
     let mut on_path = with_key("Bearer one");
+    *on_path.body_mut() = "{}".into();
     *on_path.uri_mut() = "https://api.example/v1/models/n:generate".parse().unwrap();
     let mut elsewhere = with_key("Bearer three");
     *elsewhere.uri_mut() = "https://other.example/".parse().unwrap();
