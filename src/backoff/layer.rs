@@ -31,6 +31,7 @@ use crate::{
 /// | [`max_wait`](Self::max_wait) | 60 s |
 /// | [`on`](Self::on) | rate limited, overloaded |
 /// | [`replay_limit`](Self::replay_limit) | 2 MiB |
+/// | [`independent`](Self::independent) | no: calls that share a limit wait in line |
 /// | deadline, sends, budget, other responses, errors | none |
 ///
 /// ```
@@ -100,7 +101,8 @@ impl<D, P> BackoffLayer<D, P> {
         self
     }
 
-    /// Sets the longest single wait, without jitter.
+    /// Sets the longest single wait, without jitter. It also bounds the waits
+    /// [in line](super#calls-that-share-a-limit).
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.options.max_wait = max_wait;
@@ -129,6 +131,31 @@ impl<D, P> BackoffLayer<D, P> {
     ///
     /// By default, the calls of a layer and its clones that share a limit wait in line; see the
     /// [module page](super#calls-that-share-a-limit).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tokio::time::timeout;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, Call};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let limited = service_fn(|_: Request<String>| async {
+    ///     Response::builder().status(429).header("retry-after", "5").body(String::new())
+    /// });
+    /// let client = BackoffLayer::new().independent().layer(limited);
+    /// for _ in 0..2 {
+    ///     let call = Call::new();
+    ///     let request = Request::get("https://api.example/").extension(call.clone());
+    ///     let request = request.body(String::new())?;
+    ///     assert!(timeout(Duration::from_secs(1), client.clone().oneshot(request)).await.is_err());
+    ///     assert_eq!(call.trail().attempts().len(), 1, "it was sent at once");
+    /// }
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn independent(mut self) -> Self {
         self.options.is_independent = true;

@@ -1,5 +1,8 @@
 //! The limits of the callers' own credentials, shared by all calls of a layer. Pure.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
