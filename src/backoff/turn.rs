@@ -49,7 +49,7 @@ enum TurnStage {
     /// The call wants to be sent.
     Asking,
     /// In a delay of its own, which the others see.
-    Resting(#[allow(dead_code)] Waiter<CredentialLimits>),
+    Resting { _place: Waiter<CredentialLimits> },
     /// In the line.
     Waiting(Waiter<CredentialLimits>),
     /// A place is reserved, and the request departs at this moment.
@@ -117,7 +117,7 @@ impl Turn {
             match &mut self.stage {
                 TurnStage::Asking => self.ask(moment),
                 // The delay is over.
-                TurnStage::Resting(_) => self.stage = TurnStage::Asking,
+                TurnStage::Resting { .. } => self.stage = TurnStage::Asking,
                 TurnStage::Waiting(waiter) => match waiter.poll_acquire(cx, now) {
                     Ok((permit, at)) => {
                         let at = self.departure(at, moment);
@@ -189,8 +189,8 @@ impl Turn {
         (self.own, self.hint) = (Some(own), None);
         if let Some(id) = self.id {
             let limits = &options.limits;
-            let waiter = limits.enqueue(Priority::New, now, |_| WaitsFor::OwnDelay(id));
-            self.stage = TurnStage::Resting(waiter);
+            let place = limits.enqueue(Priority::New, now, |_| WaitsFor::OwnDelay(id));
+            self.stage = TurnStage::Resting { _place: place };
         }
     }
 

@@ -180,7 +180,11 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     /// Returns the place of the last of so many in a line.
     fn place_of(&self, class: &C, count: usize) -> Option<i64> {
         let line = self.classes.get(class)?;
-        line.waiting.keys().take(count).last().map(|id| id.place)
+        line.waiting
+            .keys()
+            .take(count)
+            .next_back()
+            .map(|id| id.place)
     }
 
     /// Takes the place of a number.
