@@ -92,13 +92,12 @@ impl CredentialLimits {
         self.reserve(slot, (), now)
     }
 
-    /// Returns the slot of a limit that has capacity.
-    fn open_slot(&mut self, id: LimitId, now: Instant) -> Result<usize, Forecast> {
-        let slot = self.limits.slot_or_insert(&id, now);
+    /// Returns what a limit lets through.
+    fn capacity(&mut self, slot: usize, now: Instant) -> Result<(), Forecast> {
         let limit = self.limits.get_mut(slot);
         let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(now));
         match capacity {
-            Capacity::Available(_) | Capacity::Verify(_) => Ok(slot),
+            Capacity::Available(_) | Capacity::Verify(_) => Ok(()),
             Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {
                 free_at: at,
                 ..Forecast::default()
@@ -108,8 +107,8 @@ impl CredentialLimits {
         }
     }
 
-    fn in_flight(&self, id: LimitId) -> u64 {
-        let limit = self.limits.slot(&id).and_then(|slot| self.limits.get(slot));
+    fn in_flight(&self, slot: usize) -> u64 {
+        let limit = self.limits.get(slot);
         limit.map_or(0, |limit| limit.state.in_flight())
     }
 
@@ -120,8 +119,8 @@ impl CredentialLimits {
         })
     }
 
-    fn is_hinted(&self, id: LimitId, now: Instant) -> bool {
-        let limit = self.limits.slot(&id).and_then(|slot| self.limits.get(slot));
+    fn is_hinted(&self, slot: usize, now: Instant) -> bool {
+        let limit = self.limits.get(slot);
         limit.is_some_and(|limit| limit.hint.is_some_and(|end| now < end))
     }
 
@@ -183,25 +182,33 @@ pub(super) fn reserve_in_turn(
     id: LimitId,
     now: Instant,
 ) -> Result<LimitReservation, Forecast> {
-    let has_waiters = inner.waiting(&WaitsFor::Turn(id)) > 0;
-    let is_alone = count_present(inner, id) == 0;
+    let [in_line, resting] = waiting(inner, id);
     let limits = &mut inner.candidates;
-    if is_alone && !limits.is_hinted(id, now) {
-        return Ok(limits.reserve_anyway(id, now));
+    let slot = limits.limits.slot_or_insert(&id, now);
+    let is_alone = in_line + resting == 0 && limits.in_flight(slot) == 0;
+    if !is_alone || limits.is_hinted(slot, now) {
+        limits.capacity(slot, now)?;
+        if in_line > 0 {
+            return Err(Forecast::default());
+        }
     }
-    let slot = limits.open_slot(id, now)?;
-    match has_waiters {
-        true => Err(Forecast::default()),
-        false => Ok(limits.reserve(slot, (), now)),
-    }
+    Ok(limits.reserve(slot, (), now))
 }
 
 /// Returns how many calls have a place on a limit or wait.
 pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
-    let waiting = [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)].map(|class| inner.waiting(&class));
-    let waiting = waiting.iter().sum::<usize>();
-    let in_flight = inner.candidates.in_flight(id);
+    let waiting = waiting(inner, id).into_iter().sum::<usize>();
+    let limits = &inner.candidates;
+    let in_flight = limits
+        .limits
+        .slot(&id)
+        .map_or(0, |slot| limits.in_flight(slot));
     in_flight.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
+}
+
+/// Returns how many calls wait for their turn, and how many for the end of a delay of their own.
+fn waiting(inner: &Inner<CredentialLimits>, id: LimitId) -> [usize; 2] {
+    [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)].map(|class| inner.waiting(&class))
 }
 
 impl Candidates for CredentialLimits {
@@ -230,7 +237,8 @@ impl Candidates for CredentialLimits {
         let WaitsFor::Turn(id) = *class else {
             return Err(Forecast::default());
         };
-        let slot = self.open_slot(id, now)?;
+        let slot = self.limits.slot_or_insert(&id, now);
+        self.capacity(slot, now)?;
         Ok(self.reserve(slot, (), now))
     }
 }

@@ -27,7 +27,7 @@ pub(crate) enum Credential {
 }
 
 /// Headers that carry credentials, and `host`, which names the origin.
-const KNOWN_HEADERS: [HeaderName; 7] = [
+static KNOWN_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
