@@ -22,7 +22,7 @@ use crate::{
     clock::after,
     quota::{
         Confirmed, Forecast, Inner, Permit, Priority, Prospect, WaitBudget, Waiter, in_time,
-        poll_again,
+        poll_again, timing::REJECTION_LATENCY,
     },
     request::Model,
     retry::RequestView,
@@ -42,6 +42,8 @@ pub(super) struct Turn {
     hint: Option<Instant>,
     /// Which place the call takes when it waits.
     priority: Priority,
+    /// Whether the next attempt is the last of several.
+    is_last: bool,
     line: WaitBudget,
 }
 
@@ -78,6 +80,7 @@ impl Turn {
             own: None,
             hint: None,
             priority: Priority::New,
+            is_last: false,
             line: WaitBudget::default(),
         }
     }
@@ -166,7 +169,8 @@ impl Turn {
     /// Sets which place a rejected call takes: the one that it had, or one in front of those that have come
     /// after it. A call that has tested the limit for all lets others test it next, so that none uses up its
     /// attempts.
-    pub(super) fn set_priority(&mut self, was_probe: bool) {
+    pub(super) fn set_priority(&mut self, was_probe: bool, is_last: bool) {
+        self.is_last = is_last;
         self.priority = match self.priority {
             _ if was_probe => Priority::Behind(PROBERS),
             Priority::New => Priority::Again,
@@ -279,6 +283,12 @@ impl Turn {
         match self.own {
             Some(own) if moment.is_alone() => own,
             _ => {
+                // If another is rejected meanwhile, the call goes back to the line with its attempt.
+                let at = if self.is_last {
+                    at + REJECTION_LATENCY
+                } else {
+                    at
+                };
                 let at = in_time(at, self.end(moment), moment.now);
                 self.hint.map_or(at, |hint| at.max(hint))
             }

@@ -61,6 +61,16 @@ async fn a_wait_in_line_is_no_attempt_and_the_trail_counts_it_as_waited() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_does_not_use_up_its_last_attempt_to_find_out_for_others() {
+    let provider = Provider::new(|seen| match seen.at < millis(2_500) {
+        true => limited(1),
+        false => ok(),
+    });
+    let service = BackoffLayer::new().attempts(3).layer(provider.clone());
+    assert_eq!(calls(&service, 2).await, [200; 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_that_opens_too_late_holds_nobody() {
     for (hint, max_wait) in [(61, 60), (11, 10)] {
         let provider = Provider::new(move |_| limited(hint));
