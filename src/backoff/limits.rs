@@ -14,7 +14,7 @@ use crate::{
     call::Head,
     quota::{
         BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
-        ProviderTraits, Reservation, timing::doublings,
+        ProviderTraits, SlowStart, Reservation, timing::doublings,
     },
     rejection::{Bucket, Rejection},
     request::credentials,
@@ -159,7 +159,11 @@ impl CredentialLimit {
     fn capacity(&mut self, now: Instant) -> Capacity {
         let opened = *self.opened.get_or_insert(now);
         let Self { state, traits, .. } = self;
-        match state.capacity(traits, self.was_rejected, now) {
+        let slow_start = match self.was_rejected {
+            true => SlowStart::Quick,
+            false => SlowStart::Off,
+        };
+        match state.capacity(traits, slow_start, now) {
             // Nothing is known.
             Capacity::UNLIMITED => {
                 let (doublings, more_at) = doublings(opened, now);
