@@ -160,7 +160,7 @@ impl CredentialLimit {
         let opened = *self.opened.get_or_insert(now);
         let Self { state, traits, .. } = self;
         let slow_start = match self.was_rejected {
-            true => SlowStart::Quick,
+            true => SlowStart::Careful,
             false => SlowStart::Off,
         };
         match state.capacity(traits, slow_start, now) {
