@@ -79,6 +79,8 @@ pub(super) enum Headroom {
     Probing(Option<Instant>),
     /// The window is used up until that time, or until a response shows more.
     Full(Option<Instant>),
+    /// The window is used up until that time.
+    UsedUp(Instant),
 }
 
 // === impl Estimate ===
@@ -113,7 +115,7 @@ impl Estimate {
             0 => match self.early_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
                 Some(at) => return Headroom::Full(Some(at)),
-                None => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
+                None => return self.used_up(traits, now),
             },
             more => more,
         };
@@ -168,6 +170,13 @@ impl Estimate {
         match allowed.saturating_sub(out) {
             0 => Headroom::Full(next.map(|(sent, _)| sent + traits.latency())),
             more => Headroom::Some(more),
+        }
+    }
+
+    fn used_up(&self, traits: &ProviderTraits, now: Instant) -> Headroom {
+        match self.window_end(traits).filter(|end| *end > now) {
+            Some(end) if self.is_confirmed => Headroom::UsedUp(end),
+            end => Headroom::Full(end),
         }
     }
 

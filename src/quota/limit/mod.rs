@@ -98,6 +98,7 @@ impl LimitState {
             Headroom::Some(_) => Capacity::Full(more_at),
             Headroom::Probing(at) => Capacity::Probing(at),
             Headroom::Full(at) => Capacity::Full(at),
+            Headroom::UsedUp(at) => Capacity::Closed(at),
         }
     }
 
