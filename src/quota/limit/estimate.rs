@@ -115,7 +115,7 @@ impl Estimate {
             0 => match self.early_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
                 Some(at) => return Headroom::Full(Some(at)),
-                None => return self.used_up(traits, now),
+                None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
             },
             more => more,
         };
@@ -173,9 +173,9 @@ impl Estimate {
         }
     }
 
-    fn used_up(&self, traits: &ProviderTraits, now: Instant) -> Headroom {
+    fn used_up(&self, may_have_more: bool, traits: &ProviderTraits, now: Instant) -> Headroom {
         match self.window_end(traits).filter(|end| *end > now) {
-            Some(end) if self.is_confirmed => Headroom::UsedUp(end),
+            Some(end) if self.is_confirmed && !may_have_more => Headroom::UsedUp(end),
             end => Headroom::Full(end),
         }
     }
