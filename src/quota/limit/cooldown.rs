@@ -123,7 +123,9 @@ impl Cooldown {
     pub(super) fn early_test_at(&self, now: Instant) -> Option<Instant> {
         let period = self.lasting(now)?;
         let is_first = period.term.length == FIRST_GUESS && self.is_guess(period, now);
-        is_first.then(|| period.first + EARLY_TEST)
+        let at = period.first + EARLY_TEST;
+        // Not if it has been tested.
+        (is_first && period.began < at).then_some(at)
     }
 
     /// Returns the end of the last period, whether it is over or not.

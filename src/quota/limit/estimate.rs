@@ -365,10 +365,8 @@ impl Estimate {
             Some((_, count)) => count,
             None => window.sent.saturating_sub(window.rejected),
         };
-        self.capacity.is_some_and(|capacity| match self.is_confirmed {
-            true => used.saturating_sub(1) < capacity - capacity / 4,
-            false => used.saturating_sub(1) < capacity / 4,
-        })
+        let is_less = |capacity: u64| used.saturating_sub(1) < capacity - capacity / 4;
+        self.capacity.is_some_and(is_less)
     }
 
     /// Returns whether a rejection is explained by what has been sent in this window.

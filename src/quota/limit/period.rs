@@ -53,7 +53,7 @@ impl WindowLength {
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
     pub(super) fn may_test_early(&self, alone: u32) -> bool {
-        self.said.is_none() && self.early_tests <= 2 * alone
+        self.said.is_none() && self.early_tests < 2 + 2 * alone
     }
 
     /// Records what the provider says of the length.

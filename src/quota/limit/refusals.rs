@@ -75,7 +75,7 @@ struct Observation {
 impl Chance {
     /// Returns whether most rejections come by chance.
     pub(super) fn is_likely(&self) -> bool {
-        self.by_chance > self.by_limit
+        self.by_chance > 2 * self.by_limit
     }
 
     /// Returns how many rejections came by chance.
@@ -153,7 +153,8 @@ impl Refusals {
         if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {
             observation.rejected += 1;
             let pending = u32::try_from(pending).unwrap_or(u32::MAX);
-            if observation.rejected > observation.passed.saturating_add(pending).saturating_mul(2) {
+            let others = observation.passed.saturating_add(pending);
+            if observation.rejected > others.saturating_mul(2).max(1) {
                 chance.judge(false);
                 self.observation = None;
             }
@@ -228,7 +229,11 @@ impl Observation {
             return Some(true);
         }
         // Responses may take long, and rejections do not.
-        let is_over = self.until <= now && self.sent > 0;
-        is_over.then(|| most_of(self.sent.saturating_sub(self.rejected)))
+        let passed = self.sent.saturating_sub(self.rejected);
+        match self.until <= now {
+            true if most_of(passed) => Some(true),
+            true if self.rejected > passed => Some(false),
+            _ => None,
+        }
     }
 }
