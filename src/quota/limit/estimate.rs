@@ -106,7 +106,12 @@ impl Estimate {
         let used = self.admitted().saturating_add(waiting);
         let ceiling = self.ceiling(capacity, in_flight, traits, now);
         let more = match ceiling.saturating_sub(used) {
-            0 => return Headroom::Full(self.window_end(traits).filter(|end| *end > now)),
+            0 => {
+                let end = self.window_end(traits).filter(|end| *end > now);
+                // What is out shows more when it was not rejected in time.
+                let passed = in_flight.grown_at(traits.latency(), now);
+                return Headroom::Full(end.into_iter().chain(passed).min());
+            }
             more => more,
         };
         let headroom = match self.slow_start(slow_start, in_flight, traits, now) {
@@ -205,7 +210,7 @@ impl Estimate {
         let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
         let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
-            0 => Headroom::Probing(since.map(|_| next)),
+            0 => Headroom::Probing(Some(next)),
             more => Headroom::Some(more),
         }
     }

@@ -42,6 +42,13 @@ impl InFlight {
         young.map(|(_, count)| count).sum()
     }
 
+    /// Returns when the first of these was sent longer ago.
+    pub(super) fn grown_at(&self, time: Duration, now: Instant) -> Option<Instant> {
+        let grown = |from: Instant| from + COUNTED_TOGETHER + time;
+        let first = self.sent.partition_point(|(from, _)| grown(*from) <= now);
+        self.sent.get(first).map(|(from, _)| grown(*from))
+    }
+
     /// Returns how many were sent after one moment and before another.
     pub(super) fn between(&self, from: Instant, to: Instant) -> u64 {
         let first = self.sent.partition_point(|(sent, _)| *sent <= from);

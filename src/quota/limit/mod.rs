@@ -90,13 +90,15 @@ impl LimitState {
         let headroom = self
             .estimate
             .headroom(in_flight, traits, (slow_start, is_noisy), now);
+        // Nobody is notified when a request is sent that has a place.
+        let soon = (in_flight.reserved() > 0).then(|| now + traits.latency());
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
             }
             Headroom::Some(_) => Capacity::Full(more_at),
-            Headroom::Probing(at) => Capacity::Probing(at),
-            Headroom::Full(at) => Capacity::Full(at),
+            Headroom::Probing(at) => Capacity::Probing(at.into_iter().chain(soon).min()),
+            Headroom::Full(at) => Capacity::Full(at.into_iter().chain(soon).min()),
         }
     }
 
