@@ -100,17 +100,20 @@ impl Estimate {
         };
         if self.is_over(traits, now) {
             let headroom = self.next_window(capacity, in_flight, traits, now);
-            return self.bound_by_recent(headroom, capacity, in_flight, traits, now);
+            return self.bound_by_recent(headroom, (capacity, None), in_flight, traits, now);
         }
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
-        let ceiling = self.ceiling(capacity, in_flight, traits, now);
+        let young = in_flight.younger(traits.latency(), now);
+        let ceiling = self.ceiling(capacity, young, traits, now);
+        // What is out shows more if it is not rejected in time.
+        let rises = (self.ceiling(capacity, 0, traits, now) > ceiling)
+            .then(|| in_flight.grown_at(traits.latency(), now))
+            .flatten();
         let more = match ceiling.saturating_sub(used) {
             0 => {
                 let end = self.window_end(traits).filter(|end| *end > now);
-                // What is out shows more when it was not rejected in time.
-                let passed = in_flight.grown_at(traits.latency(), now);
-                return Headroom::Full(end.into_iter().chain(passed).min());
+                return Headroom::Full(end.into_iter().chain(rises).min());
             }
             more => more,
         };
@@ -119,14 +122,14 @@ impl Estimate {
             Headroom::Some(other) => Headroom::Some(more.min(other)),
             none => none,
         };
-        self.bound_by_recent(headroom, ceiling, in_flight, traits, now)
+        self.bound_by_recent(headroom, (ceiling, rises), in_flight, traits, now)
     }
 
     /// Bounds what may be sent by what was sent within the time of a window, wherever windows begin.
     fn bound_by_recent(
         &mut self,
         headroom: Headroom,
-        ceiling: u64,
+        (ceiling, rises): (u64, Option<Instant>),
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
@@ -137,7 +140,7 @@ impl Estimate {
         };
         let (recent, until) = self.recent.count(length, now);
         match ceiling.saturating_sub(recent.saturating_add(in_flight.reserved())) {
-            0 => Headroom::Full(until),
+            0 => Headroom::Full(until.into_iter().chain(rises).min()),
             left => Headroom::Some(more.min(left)),
         }
     }
@@ -170,11 +173,10 @@ impl Estimate {
     fn ceiling(
         &self,
         capacity: u64,
-        in_flight: &InFlight,
+        young: u64,
         traits: &ProviderTraits,
         now: Instant,
     ) -> u64 {
-        let young = in_flight.younger(traits.latency(), now);
         let passed = self.admitted().saturating_sub(young);
         let beyond = passed.saturating_sub(capacity);
         let is_due = || {
@@ -210,7 +212,7 @@ impl Estimate {
         let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
         let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
-            0 => Headroom::Probing(Some(next)),
+            0 => Headroom::Probing(since.map(|_| next)),
             more => Headroom::Some(more),
         }
     }

@@ -90,15 +90,13 @@ impl LimitState {
         let headroom = self
             .estimate
             .headroom(in_flight, traits, (slow_start, is_noisy), now);
-        // Nobody is notified when a request is sent that has a place.
-        let soon = (in_flight.reserved() > 0).then(|| now + traits.latency());
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
             }
             Headroom::Some(_) => Capacity::Full(more_at),
-            Headroom::Probing(at) => Capacity::Probing(at.into_iter().chain(soon).min()),
-            Headroom::Full(at) => Capacity::Full(at.into_iter().chain(soon).min()),
+            Headroom::Probing(at) => Capacity::Probing(at),
+            Headroom::Full(at) => Capacity::Full(at),
         }
     }
 
@@ -127,10 +125,12 @@ impl LimitState {
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
             traits.period.may_test_early(traits.chance.count()) && self.estimate.has_history();
-        let is_out = self.in_flight.reserved() > 0 || traits.period.searches_until(traits.latency(), now).is_some();
-        self.cooldown
+        let at = self
+            .cooldown
             .early_test_at(now)
-            .filter(|_| is_open_question && !is_out)
+            .filter(|_| is_open_question && self.in_flight.reserved() == 0)?;
+        let searches_until = traits.period.searches_until(traits.latency(), now);
+        Some(searches_until.map_or(at, |until| at.max(until)))
     }
 
     /// Returns when it opens again and why it is closed; `None` if it is open.

@@ -189,6 +189,6 @@ fn estimate_below_the_report_makes_the_limit_full() {
     assert!(matches!(limit.capacity(open), Capacity::Full(Some(at)) if at <= open + secs(1)));
     // They were not rejected, so that the next window has begun.
     let end = open + secs(10);
-    let capacity = limit.capacity(open + secs(1));
+    let capacity = limit.capacity(open + secs(2));
     assert!(matches!(capacity, Capacity::Full(Some(at)) if at >= end && at <= end + secs(1)));
 }
