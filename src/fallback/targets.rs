@@ -195,6 +195,19 @@ impl Targets {
             limit.rejected(traits, rejection, reports, when, longest_guess);
         }
     }
+
+    /// Records that an inner layer had no key for a target.
+    pub(super) fn was_without_key(
+        &mut self,
+        slot: usize,
+        rejection: &Rejection,
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
+            limit.was_without(traits, rejection, when, longest_guess);
+        }
+    }
 }
 
 impl Candidates for Targets {

@@ -19,6 +19,12 @@ pub(crate) const FIRST_GUESS: Duration = Duration::from_secs(1);
 /// close a limit for a second.
 pub(crate) const EARLY_TEST: Duration = Duration::from_millis(250);
 
+/// It is tried if windows this long have become shorter. The others cost little if they are too long.
+pub(crate) const LONG_WINDOW: Duration = Duration::from_secs(5);
+
+/// Responses that come within this time show soon enough how many requests pass.
+pub(crate) const QUICK: Duration = Duration::from_millis(150);
+
 /// The next window is awaited this much longer than it was seen to take, or a fiftieth if that is less:
 /// requests take longer on some ways than on others.
 pub(crate) const PERIOD_MARGIN: Duration = Duration::from_millis(25);

@@ -9,7 +9,7 @@ use crate::{
     quota::Permit,
     rejection::{Bucket, Reason, Rejection},
     retry::Outcome,
-    trail::{Action, Attempt},
+    trail::{Action, Attempt, LayerKind},
 };
 
 /// What is recorded of an attempt, and when its response came.
@@ -17,6 +17,8 @@ enum Record {
     Nothing,
     Success(Instant),
     Rejection(Rejection, Instant),
+    /// An inner layer had no key.
+    WithoutKey(Rejection, Instant),
 }
 
 impl<P> FallbackStrategy<P> {
@@ -49,7 +51,10 @@ impl<P> FallbackStrategy<P> {
         // The model may have become known only now.
         let permit = permit.or_else(|| self.permit_of_chosen(now));
         let record = permit.as_ref().map(|_| self.record_of(outcome));
-        let is_limited = matches!(record, Some(Record::Rejection(..)));
+        let is_limited = matches!(
+            record,
+            Some(Record::Rejection(..) | Record::WithoutKey(..))
+        );
         let reports = self.reports(outcome);
         let mut end = None;
         if may_retry {
@@ -100,6 +105,9 @@ impl<P> FallbackStrategy<P> {
             Record::Rejection(rejection, at) => {
                 targets.rejected(slot, rejection, reports, (sent, *at), longest_guess);
             }
+            Record::WithoutKey(rejection, at) => {
+                targets.was_without_key(slot, rejection, (sent, *at), longest_guess);
+            }
         }
     }
 
@@ -118,7 +126,10 @@ impl<P> FallbackStrategy<P> {
         match outcome.rejection {
             // A request that was too large says nothing of the next, nor does one caller's key of another's.
             Some(rejection) if rejection.reason != Reason::TooLarge && !rejection.is_denial() => {
-                Record::Rejection(rejection.clone(), outcome.now())
+                match self.was_without_key(outcome) && rejection.retry_after.is_none() {
+                    true => Record::WithoutKey(rejection.clone(), outcome.now()),
+                    false => Record::Rejection(rejection.clone(), outcome.now()),
+                }
             }
             None if outcome.is_success() => Record::Success(outcome.now()),
             _ => match self.waited_out(outcome) {
@@ -126,6 +137,15 @@ impl<P> FallbackStrategy<P> {
                 None => Record::Nothing,
             },
         }
+    }
+
+    /// Returns whether an inner layer had no key for the attempt, so that the provider may not have been asked.
+    fn was_without_key<E>(&self, outcome: &Outcome<'_, E>) -> bool {
+        let by_keys = |attempt: &Attempt| {
+            let last = attempt.steps.last();
+            last.is_some_and(|step| step.layer == LayerKind::KeyRotation)
+        };
+        outcome.of_attempt(by_keys).unwrap_or_default()
     }
 
     /// Returns the rejection that an inner layer was waiting out when a time limit between cut it off, and

@@ -6,7 +6,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
-use crate::quota::timing::{COUNTED_TOGETHER, doublings};
+use crate::quota::timing::{COUNTED_TOGETHER, LONG_WINDOW, QUICK, doublings};
 
 /// So many requests start a limit of which nothing is known; a dead key wastes no more.
 const START: u64 = 2;
@@ -47,6 +47,10 @@ struct Window {
     rejected: u64,
     /// When the first and the last rejected requests were sent, if the limit was met.
     met: Option<(Instant, Instant)>,
+    /// Whether a response has come so quickly that these show how many to send.
+    is_quick: bool,
+    /// Whether the first request of the next window is sent early, to find out if windows have become shorter.
+    is_early: bool,
     /// Whether its end needs no proof, because the provider has told it.
     is_told: bool,
     /// Whether one more than usual may be sent in this window. It is sent at the beginning: what a bucket takes
@@ -61,7 +65,7 @@ struct Window {
 pub(crate) enum SlowStart {
     /// Any number.
     Off,
-    /// As many as a twelfth of what has passed: who is rejected has to wait.
+    /// As many as a sixteenth of what has passed: who is rejected has to wait.
     Careful,
     /// As many as half of what has passed: who is rejected goes elsewhere.
     Quick,
@@ -111,10 +115,13 @@ impl Estimate {
             .then(|| in_flight.grown_at(traits.latency(), now))
             .flatten();
         let more = match ceiling.saturating_sub(used) {
-            0 => {
-                let end = self.window_end(traits).filter(|end| *end > now);
-                return Headroom::Full(end.into_iter().chain(rises).min());
-            }
+            0 => match self.early_try(in_flight, traits, now) {
+                Some(at) if at <= now => return Headroom::Some(1),
+                at => {
+                    let end = self.window_end(traits).filter(|end| *end > now);
+                    return Headroom::Full(at.or(end).into_iter().chain(rises).min());
+                }
+            },
             more => more,
         };
         let headroom = match self.slow_start(slow_start, in_flight, traits, now) {
@@ -168,6 +175,21 @@ impl Estimate {
         }
     }
 
+    /// Returns when one request may find out in this window if windows have become shorter.
+    fn early_try(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Option<Instant> {
+        let window = self.window.as_ref()?;
+        let is_free = window.next.is_none() && window.met.is_none() && in_flight.reserved() == 0;
+        let is_long = |length: &Duration| is_free && self.hinted.is_none() && *length >= LONG_WINDOW;
+        let length = traits.period.length().filter(is_long)?;
+        let at = window.opened + length / 2;
+        traits.period.may_try_early(now).then_some(at)
+    }
+
     /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
     /// finds out whether there is more by now, then two, then four.
     fn ceiling(
@@ -200,7 +222,7 @@ impl Estimate {
     ) -> Headroom {
         let part = match slow_start {
             SlowStart::Off => return Headroom::Some(u64::MAX),
-            SlowStart::Careful => 12,
+            SlowStart::Careful => 16,
             SlowStart::Quick => 2,
         };
         let young = in_flight.younger(traits.latency(), now);
@@ -209,7 +231,11 @@ impl Estimate {
         let since = self.window.as_ref().map(|window| window.opened);
         let since = since.or(self.ended);
         let (doublings, next) = doublings(since.unwrap_or(now), now);
-        let by_time = (START << doublings).min(START_WITHOUT_RESPONSES);
+        let is_quick = self.window.as_ref().is_some_and(|it| it.is_quick);
+        let by_time = match is_quick {
+            true => START,
+            false => (START << doublings).min(START_WITHOUT_RESPONSES),
+        };
         let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
             0 => Headroom::Probing(since.map(|_| next)),
@@ -232,6 +258,8 @@ impl Estimate {
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let tests = traits.period.may_test(now);
+        let early = self.early_try(&InFlight::default(), traits, now);
+        let is_early = is_used_up && early.is_some_and(|at| at <= now);
         if let (Some(_), Some(length)) = (self.capacity, length) {
             self.recent.send(length, now);
         }
@@ -242,6 +270,12 @@ impl Estimate {
         match &mut window.next {
             Some((_, count)) => *count += 1,
             None if is_over && is_used_up => window.next = Some((now, 1)),
+            None if is_early => {
+                if let Some(length) = length {
+                    traits.period.try_early(length, now);
+                }
+                (window.next, window.is_early) = (Some((now, 1)), true);
+            }
             None if is_over => *window = Window::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
@@ -257,6 +291,9 @@ impl Estimate {
         let next = self.window.as_ref().and_then(|window| window.next);
         if next.is_some_and(|(from, _)| from <= sent) {
             self.begin_next(traits, now);
+        }
+        if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
+            window.is_quick |= now.saturating_duration_since(sent) < QUICK;
         }
     }
 
@@ -376,6 +413,11 @@ impl Estimate {
         self.capacity.is_some_and(is_less)
     }
 
+    /// Returns how many rejections in a row outweigh what is known to pass.
+    pub(super) fn run_against(&self) -> u32 {
+        if self.is_confirmed { 3 } else { 2 }
+    }
+
     /// Returns whether a rejection is explained by what has been sent in this window.
     pub(super) fn explains_rejection(&self) -> bool {
         let admitted = self.admitted();
@@ -425,7 +467,7 @@ impl Estimate {
                 let elapsed = window.elapsed(first, opened - first);
                 traits
                     .period
-                    .passed_after(elapsed + closed, elapsed + (opened - first));
+                    .passed_after(elapsed + closed, elapsed + (opened - first), now);
             }
             // If nothing has passed, somebody else uses the same limit, and its size is not known.
             if passed > 0 {
@@ -433,6 +475,9 @@ impl Estimate {
                 self.confirm(passed, traits, now);
             }
         } else if passed > 0 {
+            if window.is_early {
+                traits.period.passed_after(Duration::ZERO, opened - window.opened, now);
+            }
             self.confirm(passed, traits, now);
         }
         if std::env::var("DBG").is_ok() {
@@ -488,6 +533,8 @@ impl Window {
             sent,
             rejected: 0,
             met: None,
+            is_quick: false,
+            is_early: false,
             is_told: false,
             tests,
             next: None,
@@ -498,7 +545,7 @@ impl Window {
     /// known this counts only if it was soon, because it may have been several.
     fn elapsed(&self, met: Instant, closed: Duration) -> Duration {
         let elapsed = met.saturating_duration_since(self.opened);
-        match self.is_exact || elapsed <= closed {
+        match self.is_exact || elapsed <= closed / 2 {
             true => elapsed,
             false => Duration::ZERO,
         }

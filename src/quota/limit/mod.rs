@@ -28,7 +28,7 @@ pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
-use refusals::{CONTRADICTED_RUN, FEW, OVERLOADED_RUN, Refusals};
+use refusals::{FEW, OVERLOADED_RUN, Refusals};
 use reported::{Remaining, Reported};
 
 /// What is known of one limit.
@@ -246,7 +246,7 @@ impl LimitState {
         self.cooldown.succeed(sent);
         self.refusals.pass(&mut traits.chance, sent, now);
         self.forget_chance(traits);
-        traits.period.pass();
+        traits.period.pass(sent);
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {
             return;
@@ -312,13 +312,32 @@ impl LimitState {
         self.reported.update(traits, reports.iter(), (sent, now));
     }
 
+    /// Records that an inner layer, which keeps limits of its own, had nothing to send with. That shows no
+    /// limit, so the limit is closed only if it happens several times in a row, and for a guess.
+    pub(crate) fn was_without(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        traits.is_limited = true;
+        self.refusals
+            .reject(&mut traits.chance, when, (0, u64::MAX), FEW, None);
+        if self.refusals.is_verdict(&traits.chance, OVERLOADED_RUN) {
+            let window = (None, None);
+            self.cooldown
+                .reject(rejection, false, when, longest_guess, window);
+        }
+    }
+
     /// Returns whether a rejection without a hint may concern its request alone.
     fn may_be_chance(&self, traits: &ProviderTraits, rejection: &Rejection) -> bool {
         let is_overload = rejection.reason == Reason::Overloaded;
         let is_explained = !is_overload && self.estimate.explains_rejection();
         let least = match () {
             () if is_overload => OVERLOADED_RUN,
-            () if self.estimate.contradicts_rejection() => CONTRADICTED_RUN,
+            () if self.estimate.contradicts_rejection() => self.estimate.run_against(),
             () => 1,
         };
         !is_explained && !self.refusals.is_verdict(&traits.chance, least)
@@ -363,7 +382,7 @@ impl LimitState {
         let until = self.cooldown.ends_at(now).unwrap_or(now);
         self.refusals.observe_until(until);
         if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
-            traits.period.search_until(until);
+            traits.period.search_until(until, now);
         }
         if rejection.reason != Reason::RateLimited {
             return;

@@ -23,6 +23,8 @@ pub(super) struct WindowLength {
     early_tests: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
+    /// When a request is sent next in the middle of a window, and how long after that again.
+    early_try: Option<(Instant, Duration)>,
 }
 
 /// A window lasts longer than one and at most as long as the other.
@@ -35,6 +37,7 @@ struct Bracket {
 /// All limits of the kind are closed, and one request at a time finds out if that is over.
 #[derive(Clone, Copy, Debug)]
 struct Search {
+    since: Instant,
     /// Nothing is sent until then.
     until: Instant,
     /// When the last such request was sent.
@@ -53,7 +56,7 @@ impl WindowLength {
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
     pub(super) fn may_test_early(&self, alone: u32) -> bool {
-        self.said.is_none() && self.early_tests < 2 + 2 * alone
+        self.said.is_none() && self.early_tests < 3 + 2 * alone
     }
 
     /// Records what the provider says of the length.
@@ -76,7 +79,7 @@ impl WindowLength {
     }
 
     /// Records that, after a rejection, the first request passed this long after a window had begun.
-    pub(super) fn passed_after(&mut self, rejected: Duration, passed: Duration) {
+    pub(super) fn passed_after(&mut self, rejected: Duration, passed: Duration, now: Instant) {
         let found = Bracket {
             longer_than: rejected.min(passed),
             at_most: passed,
@@ -91,6 +94,9 @@ impl WindowLength {
             None => found,
         });
         self.search = None;
+        if self.early_try.is_none() {
+            self.early_try = Some((now + 4 * passed, 4 * passed));
+        }
     }
 
     /// Forgets what was shown.
@@ -98,9 +104,10 @@ impl WindowLength {
         (self.shown, self.search) = (None, None);
     }
 
-    /// A request of the kind has passed, so that the silence of one limit is not that of all.
-    pub(super) fn pass(&mut self) {
-        self.search = None;
+    /// A request of the kind has passed that was sent then, so that the silence of one limit is not that of
+    /// all.
+    pub(super) fn pass(&mut self, sent: Instant) {
+        self.search = self.search.filter(|search| sent < search.since);
     }
 
     /// A request is sent early.
@@ -109,11 +116,12 @@ impl WindowLength {
     }
 
     /// Nothing is sent to any limit of the kind until then, unless its period is known.
-    pub(super) fn search_until(&mut self, until: Instant) {
+    pub(super) fn search_until(&mut self, until: Instant, now: Instant) {
         if self.length().is_none() {
-            let before = self.search.map_or(until, |search| search.until);
+            let before = self.search.map_or((now, until), |it| (it.since, it.until));
             self.search = Some(Search {
-                until: before.max(until),
+                since: before.0,
+                until: before.1.max(until),
                 probe: None,
             });
         }
@@ -128,8 +136,9 @@ impl WindowLength {
 
     /// A request is sent to a limit that a guess has closed.
     pub(super) fn probe(&mut self, now: Instant) {
-        let until = self.search.map_or(now, |search| search.until);
+        let (since, until) = self.search.map_or((now, now), |it| (it.since, it.until));
         self.search = Some(Search {
+            since,
             until,
             probe: Some(now),
         });
@@ -147,6 +156,19 @@ impl WindowLength {
             let after = after.max(length).min(MAX_COOLDOWN);
             self.test = Some((now + after, after));
         }
+    }
+
+    /// Returns whether a request may be sent in the middle of a window that is used up, to find out if windows
+    /// have become shorter.
+    pub(super) fn may_try_early(&self, now: Instant) -> bool {
+        self.early_try.is_some_and(|(at, _)| at <= now)
+    }
+
+    /// Such a request is sent. It is done again after twice the time.
+    pub(super) fn try_early(&mut self, length: Duration, now: Instant) {
+        let after = self.early_try.map_or(length, |(_, after)| after * 2);
+        let after = after.max(4 * length).min(MAX_COOLDOWN);
+        self.early_try = Some((now + after, after));
     }
 
     /// The next test is due one window from now, because what is known has changed.

@@ -24,9 +24,6 @@ const LONGEST_RUN: u32 = 7;
 /// An overload is no limit, and passes: one rejection alone says little.
 pub(super) const OVERLOADED_RUN: u32 = 3;
 
-/// Nor does one alone where as many as before have not been sent.
-pub(super) const CONTRADICTED_RUN: u32 = 2;
-
 /// So many requests have to pass right after a rejection. Fewer may be what a bucket has been filled with.
 pub(super) const FEW: u32 = 3;
 
