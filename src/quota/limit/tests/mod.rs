@@ -1,10 +1,15 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
+mod dialogue;
 mod probes;
 mod reported;
+mod windows;
 
 use super::*;
-use crate::{quota::timing::LONGEST_GUESS, rejection::Window};
+use crate::{
+    quota::timing::{LONGEST_GUESS, MAX_COOLDOWN},
+    rejection::Window,
+};
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
