@@ -65,7 +65,14 @@ where
 impl Setup {
     pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
         let keys = self.keys.iter();
-        let keys = keys.map(|(key, group)| Key::new(*key).label(*key).group(*group));
+        // A key that is alone in its group has none given.
+        let keys = keys.map(|(key, group)| {
+            let with_label = Key::new(*key).label(*key);
+            match key == group {
+                true => with_label,
+                false => with_label.group(*group),
+            }
+        });
         let pool = KeyPool::builder(keys);
         match self.choice {
             Choice::FillFirst => pool,

@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::attempt_error::AttemptError;
-use crate::rejection::{Bucket, Rejection};
+use crate::rejection::{Bucket, NamedAccount, Rejection};
 
 /// One send to the innermost service, and what the layers did about its outcome.
 ///
@@ -37,6 +37,8 @@ pub struct Attempt {
     pub steps: Vec<Step>,
     /// What the response reports of the provider's limits.
     pub(crate) buckets: Vec<Bucket>,
+    /// The account that the response names.
+    pub(crate) account: Option<NamedAccount>,
     /// When the rejection arrived. An outer layer may read it much later.
     pub(crate) rejected_at: Option<Instant>,
 }

@@ -89,6 +89,7 @@ impl Log {
                 target,
                 steps: Vec::new(),
                 buckets: Vec::new(),
+                account: None,
                 rejected_at: None,
             },
         });

@@ -18,7 +18,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    rejection::{Bucket, Rejection},
+    rejection::{Bucket, NamedAccount, Rejection},
     request::credentials::{Credential, CredentialLocation, Placed},
 };
 
@@ -220,7 +220,7 @@ impl CallState {
         brought: Option<SendId>,
         status: Option<StatusCode>,
         rejection: Option<&Rejection>,
-        buckets: impl FnOnce() -> Vec<Bucket>,
+        limits: impl FnOnce() -> (Vec<Bucket>, Option<NamedAccount>),
         now: impl FnOnce() -> Instant,
     ) -> Recorded {
         let mut shared = self.lock();
@@ -236,7 +236,7 @@ impl CallState {
         shared.log.complete(send, |attempt| {
             attempt.status = status;
             attempt.rejection = rejection.cloned();
-            attempt.buckets = buckets();
+            (attempt.buckets, attempt.account) = limits();
             attempt.rejected_at = rejection.map(|_| now());
         });
         Recorded {

@@ -115,7 +115,11 @@ impl Targets {
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
-                Capacity::Full(_) if now < full_until && may_wait(full_until) => {
+                Capacity::Full(at)
+                    if now < full_until
+                        && may_wait(full_until)
+                        && at.is_none_or(|at| at <= full_until) =>
+                {
                     return preferred(full_until);
                 }
                 Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),

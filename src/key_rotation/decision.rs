@@ -25,6 +25,7 @@ use crate::{
     quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
+    telemetry,
     trail::{LayerKind, StopReason},
 };
 use report::{Last, report};
@@ -182,8 +183,10 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
             None => Ok(None),
         };
         let request = &mut self.request;
+        let mut shared = Vec::new();
         let (last, next) = lease.complete(outcome.now(), |inner, reservation| {
             let last = report(inner, reservation, request, outcome);
+            shared = inner.candidates.take_shared();
             let (Ok(end), true) = (left, helps.is_some() && last != Last::Without) else {
                 return (last, None);
             };
@@ -191,6 +194,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
             let next = next::reserve(inner, request, last, end, outcome.now());
             (last, Some(next))
         });
+        telemetry::log_shared_limits(&shared);
         match (left, next) {
             (_, None) if helps.is_none() || last == Last::Without => Decision::Ignore,
             (Err(why), _) => Decision::Stop(why),

@@ -10,7 +10,8 @@ use std::{fmt, sync::Arc};
 /// ```
 ///
 /// A `&str` or a `String` is a key without label and group. The pool labels a key without a label `key-1`,
-/// `key-2` and so on. A key without a group shares its limits with no other.
+/// `key-2` and so on. A key without a group shares its limits with no other, until [responses show](Self::group)
+/// that it does.
 #[derive(Clone)]
 pub struct Key {
     pub(super) secret: String,
@@ -21,7 +22,7 @@ pub struct Key {
 // === impl Key ===
 
 impl Key {
-    /// Returns a key that shares its limits with no other.
+    /// Returns a key without a label and a group.
     pub fn new(secret: impl Into<String>) -> Self {
         Self {
             secret: secret.into(),
@@ -38,6 +39,12 @@ impl Key {
     }
 
     /// Sets the organisation, project or account whose limits the key shares.
+    ///
+    /// Without a group, the pool finds out which keys share their limits where responses show it: by the
+    /// account that they name (`openai-organization` with `openai-project`, `anthropic-organization-id`), or
+    /// by remaining counts that fall together in one window. Until then it sends requests that are rejected.
+    /// A given group goes first: its key never moves to another. [`KeyState`](super::KeyState) says for each
+    /// key how its group is known.
     #[must_use]
     pub fn group(mut self, group: impl Into<Arc<str>>) -> Self {
         self.group = Some(group.into());

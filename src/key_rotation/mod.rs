@@ -83,7 +83,8 @@
 //! Keys are your own projects, teams, regions or tenants. Most providers count per organisation or project,
 //! and some forbid several accounts as a way around a limit. Rotation does not help there, and evading a
 //! provider's terms is not what this layer is for. Tell the pool by their [group](Key::group) which keys
-//! belong together.
+//! belong together. What it is not told it finds out, where responses name the account or where their counts
+//! fall together.
 
 mod decision;
 mod key;
@@ -94,7 +95,7 @@ mod session;
 
 pub use key::Key;
 pub use layer::{KeyRotationLayer, Reject, SendAnyway, WhenExhausted};
-pub use pool::{KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
+pub use pool::{GroupSource, KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
 pub use session::Session;
 
 /// The service of a [`KeyRotationLayer`].

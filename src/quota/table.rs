@@ -26,6 +26,9 @@ pub(crate) trait LimitTable {
     /// Creates the limits of a scope that a request is counted on from the start.
     fn prepare(&mut self, _scope: Self::Scope) {}
 
+    /// Notes that a place was released on the limits of a scope.
+    fn released(&mut self, _scope: Self::Scope) {}
+
     /// Returns when the scope opens again and why it is closed; `None` if it is open.
     fn end(&self, scope: Self::Scope, now: Instant) -> Option<End> {
         let limits = self.limits(scope);
@@ -100,6 +103,7 @@ pub(crate) trait LimitTable {
                 limit.end_early_probe();
             }
         }
+        self.released(reservation.scope);
     }
 }
 

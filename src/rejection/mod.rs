@@ -109,7 +109,7 @@
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
 //! | OpenRouter | 402 `openrouter_in_flight_budget` | quota; time helps | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
-//! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
+//! | Fireworks | 412 "NamedAccount is suspended" | quota | docs.fireworks.ai |
 //! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
 //! | xAI | 429 (until early 2026) or 403, "used all available credits", with the code of a rate limit | quota | continue#10373, koan#2412 |
 //! | Cohere | 429 "1000 API calls / month" | quota | developer-experience#175 |
@@ -219,6 +219,7 @@
 //! OpenAI 0.7 µs; the head of a 429 5.3 µs; a 429 with a body of 2 KiB 32 µs, a fifth of it for the
 //! JSON. `cargo bench --bench rejection` repeats them.
 
+mod account;
 mod bucket;
 mod classify;
 mod parse;
@@ -229,10 +230,13 @@ mod signal;
 mod tables;
 mod types;
 
-pub(crate) use self::parse::{
-    framing::MAX_BODY_BYTES,
-    retry_after::date,
-    sse::{SseEvent, SseParser},
+pub(crate) use self::{
+    account::{NamedAccount, is_same_organization},
+    parse::{
+        framing::MAX_BODY_BYTES,
+        retry_after::date,
+        sse::{SseEvent, SseParser},
+    },
 };
 pub use self::{
     bucket::{Bucket, buckets},

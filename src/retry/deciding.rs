@@ -12,7 +12,7 @@ use tower::Service;
 use super::{
     drain::Drain,
     future::{Completed, ResponseFuture, RetryState, StateProj},
-    message::{ResponseHead, put, read_buckets, read_rejection},
+    message::{ResponseHead, put, read_limits, read_rejection},
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
 use crate::{
@@ -45,7 +45,7 @@ where
             .and_then(|response| read_rejection(response, host));
         let response = result.as_ref().ok();
         let trail = response.and_then(|response| response.extensions().get::<Trail>());
-        let buckets = || response.map(|response| read_buckets(response.headers(), host));
+        let limits = || response.map(|response| read_limits(response.headers(), host));
         let Recorded {
             entry,
             is_new,
@@ -55,7 +55,7 @@ where
             trail.and_then(|trail| trail.entry_in(call)),
             response.map(Response::status),
             rejection.as_ref(),
-            || buckets().unwrap_or_default(),
+            || limits().unwrap_or_default(),
             clock::now,
         );
         // An inner layer may have got the request only after the inner service was called.

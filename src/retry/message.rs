@@ -7,7 +7,7 @@ use http::{
 
 use crate::{
     clock,
-    rejection::{self, Bucket, Provider, Rejection},
+    rejection::{self, Bucket, NamedAccount, Provider, Rejection},
 };
 
 /// A response without its body, as a predicate reads it.
@@ -78,9 +78,14 @@ pub(super) fn read_rejection<R>(
     Some(rejection)
 }
 
-pub(super) fn read_buckets(headers: &HeaderMap, host: Option<&str>) -> Vec<Bucket> {
-    if !Bucket::may_be_in(headers) {
-        return Vec::new();
-    }
-    rejection::buckets(headers, Provider::guess(host, headers), clock::wall())
+/// Returns what a response reports of limits, and the account that it names.
+pub(super) fn read_limits(
+    headers: &HeaderMap,
+    host: Option<&str>,
+) -> (Vec<Bucket>, Option<NamedAccount>) {
+    let buckets = match Bucket::may_be_in(headers) {
+        true => rejection::buckets(headers, Provider::guess(host, headers), clock::wall()),
+        false => Vec::new(),
+    };
+    (buckets, NamedAccount::named_in(headers))
 }

@@ -1,6 +1,6 @@
 //! The log events, one for each attempt. They never have a key's secret, a body or an address.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "tracing")]
 use super::span::whole;
@@ -100,6 +100,29 @@ pub(crate) fn dropped(
             false => event!(debug, "dropped by the caller"),
         }
     }
+}
+
+/// A key that turned out to share its limits with another.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
+pub(crate) struct SharedLimits {
+    pub(crate) key: Arc<str>,
+    pub(crate) with: Arc<str>,
+    /// From where that is known.
+    pub(crate) source: &'static str,
+}
+
+/// Logs that a key shares its limits with another. It may surprise a person, and is rare.
+#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
+pub(crate) fn shared_limits(shared: &SharedLimits) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(
+        target: "tower_429",
+        key = &*shared.key,
+        with = &*shared.with,
+        source = shared.source,
+        "key shares its limits with another"
+    );
 }
 
 /// Logs that the body of a discarded response ended in an error, so its connection is not reused.

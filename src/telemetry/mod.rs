@@ -39,7 +39,9 @@
 //!  INFO POST{otel.kind="client" server.address="api.example"}: failed, waiting attempt=1 wait_ms=1200 key="alpha" model="large" error_kind="ConnectionReset" error="client error (SendRequest): connection error: connection reset by peer (os error 104)"
 //! ```
 //!
-//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
+//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection. The event
+//! `key shares its limits with another` (`INFO`) names both keys, and says whether responses name their account
+//! (`named`) or their counts show it (`inferred`).
 //!
 //! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) a timeout around the
 //! layers has cut it off, which is a `WARN`; otherwise the caller has dropped it, which is a `DEBUG`:
@@ -175,8 +177,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-pub(crate) use self::metrics::keys;
 use self::span::{CallSpan, EnteredSpan};
+pub(crate) use self::{events::SharedLimits, metrics::keys};
 use crate::{
     call::{CallState, Head, SendId},
     clock,
@@ -307,6 +309,11 @@ pub(crate) fn log_attempt(
 /// Logs that the body of a discarded response ended in an error.
 pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &AttemptError) {
     events::drain_failed(call, entry, error);
+}
+
+/// Logs keys that turned out to share their limits.
+pub(crate) fn log_shared_limits(shared: &[SharedLimits]) {
+    shared.iter().for_each(events::shared_limits);
 }
 
 /// Returns why the attempt reaches the caller, and the layer that says so; `None` if there was nothing to act on.

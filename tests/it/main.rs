@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
 
+mod accounts;
 mod backoff;
 mod clients;
 mod concurrent;

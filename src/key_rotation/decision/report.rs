@@ -61,6 +61,9 @@ fn report_all<E>(
     let mut last = Last::Without;
     for this in all() {
         let attempt = &this.send.attempt;
+        if let (Some(account), true) = (&attempt.account, carries(attempt)) {
+            inner.candidates.named(reservation, account, this.at);
+        }
         let mut role = match carries(attempt) {
             true => Last::Reported,
             false => Last::Without,

@@ -6,8 +6,8 @@ use std::{hash::BuildHasher, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
-    limits::KeyId,
 };
 use crate::{
     quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect},

@@ -10,13 +10,16 @@ use tokio::time::Instant;
 
 use super::{
     PoolError,
-    limits::{GroupId, KeyId, KeyLimits, KeyScope},
+    group::KeyAccount,
+    ids::{GroupId, KeyId, KeyScope},
+    limits::KeyLimits,
     placement::PreparedKey,
 };
 use crate::{
     quota::{End, IdState, LimitTable, Reservation},
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
+    telemetry::SharedLimits,
 };
 
 /// The order in which keys are used.
@@ -35,6 +38,10 @@ pub(crate) struct Keys {
     pub(super) entries: Vec<Entry>,
     pub(super) indexes: HashMap<KeyId, usize, IdState>,
     groups: HashMap<Arc<str>, GroupId>,
+    /// The accounts that responses name.
+    pub(super) accounts: HashMap<Arc<str>, GroupId>,
+    /// What has become known of keys that share their limits, until it is logged.
+    pub(super) shared: Vec<SharedLimits>,
     pub(super) limits: KeyLimits,
     pub(super) order: Order,
     longest_guess: Duration,
@@ -42,6 +49,7 @@ pub(crate) struct Keys {
     /// The index of the key that is used now.
     pub(super) current: usize,
     next_id: u64,
+    pub(super) next_group: u64,
 }
 
 #[cfg_attr(test, derive(Clone))]
@@ -49,6 +57,7 @@ pub(super) struct Entry {
     pub(super) info: Arc<KeyInfo>,
     pub(super) group: Option<Arc<str>>,
     pub(super) group_id: GroupId,
+    pub(super) account: KeyAccount,
     pub(super) rejections: u64,
 }
 
@@ -84,12 +93,15 @@ impl Keys {
             entries: Vec::new(),
             indexes: HashMap::default(),
             groups: HashMap::new(),
+            accounts: HashMap::new(),
+            shared: Vec::new(),
             limits: KeyLimits::default(),
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),
             current: 0,
             next_id: 1,
+            next_group: 0,
         }
     }
 
@@ -150,7 +162,7 @@ impl Keys {
     fn entry(&mut self, key: PreparedKey) -> Entry {
         let number = self.next_id;
         self.next_id += 1;
-        let own = GroupId(number);
+        let own = self.new_group();
         let group_id = match &key.group {
             Some(name) => *self.groups.entry(name.clone()).or_insert(own),
             None => own,
@@ -165,11 +177,12 @@ impl Keys {
             }),
             group: key.group,
             group_id,
+            account: KeyAccount::default(),
             rejections: 0,
         }
     }
 
-    fn forget_removed(&mut self) {
+    pub(super) fn forget_removed(&mut self) {
         let entries = self.entries.iter().enumerate();
         self.indexes = entries
             .map(|(index, entry)| (entry.info.id, index))
@@ -177,6 +190,7 @@ impl Keys {
         let entries = &self.entries;
         let has_keys = |group| entries.iter().any(|entry| entry.group_id == group);
         self.groups.retain(|_, group| has_keys(*group));
+        self.accounts.retain(|_, group| has_keys(*group));
         let indexes = &self.indexes;
         self.limits
             .retain(|key| indexes.contains_key(&key), has_keys);
@@ -196,6 +210,14 @@ impl Keys {
         }
     }
 
+    /// Returns the limits of a reservation as they are now: its key may share others since.
+    fn scope_now(&mut self, reservation: &KeyReservation) -> Option<KeyScope> {
+        let index = self.index(reservation.candidate.id)?;
+        let scope = self.scope(index, reservation.scope.model);
+        self.limits.prepare(scope);
+        Some(scope)
+    }
+
     /// Returns until when a key is on cooldown for every model, and why.
     pub(super) fn end_of_all(&self, index: usize, now: Instant) -> Option<End> {
         self.limits.end(self.scope(index, None), now)
@@ -208,8 +230,10 @@ impl Keys {
         reports: &[Bucket],
         when: (Instant, Instant),
     ) {
-        if self.indexes.contains_key(&reservation.candidate.id) {
-            self.limits.succeeded(reservation.scope, reports, when);
+        self.observe_counts(reservation, reports, when);
+        if let Some(scope) = self.scope_now(reservation) {
+            self.limits.succeeded(scope, reports, when);
+            self.limits.forget_merged(when.1);
         }
     }
 
@@ -225,29 +249,12 @@ impl Keys {
             return;
         };
         self.entries[index].rejections += 1;
-        if let Some((limit, traits, is_reported)) =
-            self.limits.closed_by(reservation.scope, rejection)
-        {
+        let Some(scope) = self.scope_now(reservation) else {
+            return;
+        };
+        if let Some((limit, traits, is_reported)) = self.limits.closed_by(scope, rejection) {
             let reports = if is_reported { reports } else { &[] };
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
         }
-    }
-}
-
-#[cfg(test)]
-impl KeyId {
-    pub(super) fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    pub(super) fn number(self) -> u64 {
-        self.0
-    }
-}
-
-#[cfg(test)]
-impl GroupId {
-    pub(super) fn new(number: u64) -> Self {
-        Self(number)
     }
 }

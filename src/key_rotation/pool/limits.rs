@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::{
+    ids::{GroupId, KeyId, KeyScope},
+    merged_groups::MergedGroups,
+    reported_counts::ReportedCounts,
+};
 use crate::{
     quota::{
         BoundedMap, Capacity, End, Evictable, LimitMap, LimitState, LimitTable, ProviderTraits,
@@ -12,14 +17,6 @@ use crate::{
     rejection::{Bucket, Reason, Rejection, Scope},
 };
 
-/// A key for as long as it is in the pool; never used again for another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct KeyId(pub(super) u64);
-
-/// Keys that share their limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct GroupId(pub(super) u64);
-
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 pub(crate) struct KeyLimits {
@@ -27,6 +24,9 @@ pub(crate) struct KeyLimits {
     /// Keys of one group share their limits.
     pub(super) groups: LimitMap<GroupId>,
     pub(super) models: BoundedMap<Arc<str>, ModelLimits>,
+    pub(super) merged: MergedGroups,
+    /// What was reported without a known model.
+    pub(super) counts: ReportedCounts,
 }
 
 /// The limits for one model.
@@ -36,15 +36,7 @@ pub(super) struct ModelLimits {
     pub(super) groups: LimitMap<GroupId>,
     /// The keys that may not use the model.
     denied: LimitMap<KeyId>,
-}
-
-/// Which limits a request runs on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct KeyScope {
-    pub(super) key: KeyId,
-    pub(super) group: GroupId,
-    /// The slot of the model, which is known if the path or a body in memory names it.
-    pub(super) model: Option<usize>,
+    pub(super) counts: ReportedCounts,
 }
 
 /// One of the limits that a request runs on.
@@ -72,12 +64,13 @@ impl KeyLimits {
         };
         let of_all = self.groups.capacity(group, of_all, now);
         let capacity = self.keys.capacity(key, SlowStart::Off, now).min(of_all);
-        match model.and_then(|slot| self.models.get_mut(slot)) {
-            Some(ModelLimits { groups, denied }) => capacity
+        let capacity = match model.and_then(|slot| self.models.get_mut(slot)) {
+            Some(ModelLimits { groups, denied, .. }) => capacity
                 .min(groups.capacity(group, SlowStart::Careful, now))
                 .min(denied.capacity(key, SlowStart::Off, now)),
             None => capacity,
-        }
+        };
+        self.with_merged(capacity, scope, now)
     }
 
     /// Returns the models for which a key is limited, while it may be free for others.
@@ -88,11 +81,9 @@ impl KeyLimits {
         now: Instant,
     ) -> impl Iterator<Item = (Arc<str>, End)> {
         self.models.iter().filter_map(move |(name, model)| {
-            let limits = model
-                .groups
-                .get(group)
-                .into_iter()
-                .chain(model.denied.get(key));
+            let groups = self.merged.with_merged(group);
+            let limits = groups.filter_map(|group| model.groups.get(group));
+            let limits = limits.chain(model.denied.get(key));
             let ends = limits.filter_map(|(limit, traits)| limit.end(traits, now));
             Some((name.clone(), ends.reduce(End::later)?))
         })
@@ -139,9 +130,10 @@ impl KeyLimits {
         scope: KeyScope,
     ) -> impl Iterator<Item = (LimitLevel, &mut LimitState, &mut ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get_mut(slot));
-        let (of_model, denied) = model.map_or((None, None), |ModelLimits { groups, denied }| {
-            (groups.get_mut(scope.group), denied.get_mut(scope.key))
-        });
+        let (of_model, denied) =
+            model.map_or((None, None), |ModelLimits { groups, denied, .. }| {
+                (groups.get_mut(scope.group), denied.get_mut(scope.key))
+            });
         let limits = [
             (LimitLevel::Key, self.keys.get_mut(scope.key)),
             (LimitLevel::Group, self.groups.get_mut(scope.group)),
@@ -159,10 +151,15 @@ impl KeyLimits {
         has_keys: impl Fn(GroupId) -> bool,
     ) {
         self.keys.retain(&keep);
-        self.groups.retain(&has_keys);
+        self.merged.retain(&has_keys);
+        let merged = &self.merged;
+        let has_keys = |group| has_keys(group) || merged.contains(group);
+        self.groups.retain(has_keys);
+        self.counts.retain(&keep);
         for model in self.models.values_mut() {
-            model.groups.retain(&has_keys);
+            model.groups.retain(has_keys);
             model.denied.retain(&keep);
+            model.counts.retain(&keep);
         }
     }
 }
@@ -172,11 +169,14 @@ impl LimitTable for KeyLimits {
 
     fn limits(&self, scope: KeyScope) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
         let model = scope.model.and_then(|slot| self.models.get(slot));
-        let (of_model, denied) = model.map_or((None, None), |ModelLimits { groups, denied }| {
-            (groups.get(scope.group), denied.get(scope.key))
+        let of_key = self.keys.get(scope.key);
+        let denied = model.and_then(|model| model.denied.get(scope.key));
+        let groups = self.merged.with_merged(scope.group);
+        let of_groups = groups.flat_map(move |group| {
+            let of_model = model.and_then(|model| model.groups.get(group));
+            [self.groups.get(group), of_model]
         });
-        let (of_key, of_group) = (self.keys.get(scope.key), self.groups.get(scope.group));
-        [of_key, of_group, of_model, denied].into_iter().flatten()
+        [of_key, denied].into_iter().chain(of_groups).flatten()
     }
 
     fn limits_mut(
@@ -185,6 +185,18 @@ impl LimitTable for KeyLimits {
     ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
         self.levels_mut(scope)
             .map(|(_, limit, traits)| (limit, traits))
+    }
+
+    /// As for other limits, but a group that was merged into another is not tested: no request is counted on
+    /// it that would show a test in progress.
+    fn allows_early_probe(&self, scope: KeyScope, now: Instant) -> bool {
+        let mut limits = self.limits(scope);
+        let is_merged_open = self.end_of_merged(scope, now).is_none();
+        is_merged_open && limits.all(|(limit, traits)| limit.allows_early_probe(traits, now))
+    }
+
+    fn released(&mut self, scope: KeyScope) {
+        self.release_merged(scope);
     }
 
     fn prepare(&mut self, scope: KeyScope) {

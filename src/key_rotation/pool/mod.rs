@@ -1,12 +1,18 @@
 //! The keys of one provider, shared by all layers that use them.
 
+mod accounts;
 mod builder;
 mod choice;
 mod error;
+mod group;
+mod ids;
 mod keys;
 mod lease;
 mod limits;
+mod merged_groups;
+mod merged_limits;
 mod placement;
+mod reported_counts;
 mod snapshot;
 
 #[cfg(test)]
@@ -24,6 +30,7 @@ use crate::{clock, quota::Scheduler, request::Origin};
 pub use builder::KeyPoolBuilder;
 pub(super) use choice::{Exhausted, KeyRequest};
 pub use error::PoolError;
+pub use group::GroupSource;
 pub(super) use keys::{KeyReservation, Keys};
 pub(super) use lease::Lease;
 pub(super) use limits::{closes_nothing, is_of_every_model};

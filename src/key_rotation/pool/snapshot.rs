@@ -2,7 +2,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
 
-use super::keys::Keys;
+use super::{group::GroupSource, keys::Keys};
 use crate::rejection::Reason;
 
 /// The state of a key, for operators.
@@ -11,8 +11,11 @@ use crate::rejection::Reason;
 pub struct KeyState {
     /// Its label.
     pub label: Arc<str>,
-    /// The group whose limits it shares.
+    /// The group whose limits it shares: the given name, or else the account that responses name, or else the
+    /// label of the first key that it is inferred to share its limits with.
     pub group: Option<Arc<str>>,
+    /// From where the group is known; `None` without a group.
+    pub group_source: Option<GroupSource>,
     /// Why the key, or its group, is on cooldown for every model; `None` if it is free.
     pub cooldown_reason: Option<Reason>,
     /// Until when the key is on cooldown for every model; `None` if it is free.
@@ -44,13 +47,15 @@ pub struct LimitedModel {
 impl KeyState {
     pub(super) fn of(keys: &Keys, index: usize, now: Instant) -> Self {
         let entry = &keys.entries[index];
+        let (group, group_source) = keys.group_of(index).unzip();
         let end = keys.end_of_all(index, now);
         let models = keys
             .limits
             .limited_models(entry.info.id, entry.group_id, now);
         Self {
             label: entry.info.label.clone(),
-            group: entry.group.clone(),
+            group,
+            group_source,
             cooldown_until: end.as_ref().map(|end| end.at),
             cooldown_reason: end.map(|end| end.rejection.reason),
             limited_models: models

@@ -103,7 +103,7 @@ impl Estimate {
             return self.slow_start(slow_start, in_flight, traits, now);
         };
         if self.is_over(traits, now) {
-            let headroom = self.next_window(capacity, in_flight, traits, now);
+            let headroom = self.next_window(capacity, slow_start, in_flight, traits, now);
             return self.bound_by_recent(headroom, (capacity, None), in_flight, traits, now);
         }
         let waiting = in_flight.reserved();
@@ -126,6 +126,7 @@ impl Estimate {
         };
         let headroom = match self.slow_start(slow_start, in_flight, traits, now) {
             _ if self.is_confirmed && self.capacity.is_some() => Headroom::Some(more),
+            _ if slow_start == SlowStart::Quick && self.hinted.is_some() => Headroom::Some(more),
             Headroom::Some(other) => Headroom::Some(more.min(other)),
             none => none,
         };
@@ -157,17 +158,19 @@ impl Estimate {
     fn next_window(
         &self,
         capacity: u64,
+        slow_start: SlowStart,
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
     ) -> Headroom {
         let next = self.window.as_ref().and_then(|window| window.next);
         let out = next.map_or(0, |(_, count)| count) + in_flight.reserved();
-        let allowed = match self.window.as_ref().is_some_and(|it| it.is_told) {
-            true if self.is_confirmed => capacity,
-            true => START,
-            false if self.is_confirmed => capacity,
-            false => 1,
+        let is_told = self.window.as_ref().is_some_and(|it| it.is_told);
+        let allowed = match slow_start {
+            _ if self.is_confirmed => capacity,
+            SlowStart::Careful if is_told => START,
+            _ if is_told => capacity,
+            _ => 1,
         };
         match allowed.saturating_sub(out) {
             0 => Headroom::Full(next.map(|(sent, _)| sent + traits.latency())),

@@ -29,7 +29,7 @@ impl InFlight {
 
     /// Returns how many are sent after `moment`, or so shortly before that they may arrive after it.
     pub(super) fn since(&self, moment: Instant) -> u64 {
-        let after = |from: &Instant| *from + SEND_RESOLUTION * 2 > moment;
+        let after = |from: &Instant| *from + SEND_RESOLUTION > moment;
         let sent = self.sent.iter().rev();
         let sent = sent.take_while(|(from, _)| after(from));
         self.reserved + sent.map(|(_, count)| count).sum::<u64>()

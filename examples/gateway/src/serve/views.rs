@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tower_429::key_rotation::KeyState;
+use tower_429::key_rotation::{GroupSource, KeyState};
 
 use super::{Gateway, board::millis, metrics, now, shortened};
 
@@ -65,7 +65,8 @@ fn key(state: &KeyState, now: Instant) -> Value {
         .collect();
     json!({
         "label": &*state.label,
-        "group": state.group.as_deref(),
+        "group": state.group.as_deref().map(shortened),
+        "group_source": state.group_source.map(GroupSource::as_str),
         "cooldown_reason": state.cooldown_reason.map(|reason| format!("{reason:?}")),
         "free_in_ms": state.cooldown_until.map(left),
         "limited_models": models,

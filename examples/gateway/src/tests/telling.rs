@@ -39,6 +39,7 @@ async fn keys_and_rejections_are_told_by_label_and_no_key_is() {
     assert_eq!(keys[1]["cooldown_reason"], "KeyRejected");
     assert_eq!(keys[2]["cooldown_reason"], json!(null));
     assert_eq!(keys[2]["group"], "team");
+    assert_eq!(keys[2]["group_source"], "given");
     assert_eq!(
         (&keys[2]["uses"], &keys[2]["in_flight"]),
         (&json!(1), &json!(0))

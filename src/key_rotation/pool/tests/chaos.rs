@@ -11,7 +11,7 @@ use crate::{
         pool::{choice::KeyRequest, keys::Order},
     },
     quota::Priority,
-    rejection::{Bucket, Dimension, Reason, Rejection, Scope, Window},
+    rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection, Scope, Window},
 };
 
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ enum Event {
     Answer(usize, Answer),
     /// The call takes another key before it gives this one back.
     AnswerAndNext(usize, Answer),
+    /// A response names an account.
+    Named(usize, usize),
     Add(Key),
     Remove(usize),
     Replace(usize, Key),
@@ -141,6 +143,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any().prop_map(Event::Leave),
         6 => (any(), answer()).prop_map(|(index, answer)| Event::Answer(index, answer)),
         2 => (any(), answer()).prop_map(|(index, answer)| Event::AnswerAndNext(index, answer)),
+        2 => (any(), any()).prop_map(|(index, account)| Event::Named(index, account)),
         1 => key().prop_map(Event::Add),
         1 => any().prop_map(Event::Remove),
         1 => (any(), key()).prop_map(|(index, key)| Event::Replace(index, key)),
@@ -185,6 +188,12 @@ impl World {
                     };
                     self.take_anyway(&tried, now);
                     self.answer(index, answer);
+                }
+            }
+            Event::Named(index, account) => {
+                if let Some(index) = pick(*index, self.held.len()) {
+                    let account = NamedAccount::of(["one", "two", "three"][account % 3], None);
+                    self.name(index, &account);
                 }
             }
             Event::Add(key) => self.add(key.clone()),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::world::{Answer, World, keys};
 use crate::{
-    key_rotation::pool::{choice::KeyRequest, keys::Order, limits::KeyId},
+    key_rotation::pool::{choice::KeyRequest, ids::KeyId, keys::Order},
     quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection},
 };

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
+mod accounts;
 mod chaos;
 mod choice;
 mod honest;

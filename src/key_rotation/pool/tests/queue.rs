@@ -6,7 +6,7 @@ use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::{choice::KeyRequest, keys::Order, limits::KeyId},
+        pool::{choice::KeyRequest, ids::KeyId, keys::Order},
     },
     quota::Priority,
     rejection::{Bucket, Dimension, Reason, Rejection},

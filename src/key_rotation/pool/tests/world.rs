@@ -21,7 +21,7 @@ use crate::{
         },
     },
     quota::{Candidates, Inner, Priority, WaiterId},
-    rejection::{Bucket, Rejection},
+    rejection::{Bucket, NamedAccount, Rejection},
 };
 
 /// Whether a waiter was woken since it polled last.
@@ -228,6 +228,15 @@ impl World {
                 }
             }
             inner.release(&reservation, matches!(answer, Answer::Dropped), now);
+        });
+    }
+
+    /// A response to the request with this key names its account.
+    pub(super) fn name(&mut self, index: usize, account: &NamedAccount) {
+        let (reservation, now) = (self.held[index].clone(), self.now);
+        self.act(|inner| {
+            inner.candidates.named(&reservation, account, now);
+            inner.serve(now);
         });
     }
 

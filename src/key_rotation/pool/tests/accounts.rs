@@ -1,0 +1,406 @@
+//! Keys of one account, which a modelled provider names or not, and keys of accounts of their own.
+
+use std::{collections::HashMap, time::Duration};
+
+use tokio::time::Instant;
+
+use super::world::{Answer, World};
+use crate::{
+    key_rotation::{
+        Key,
+        pool::{GroupSource, choice::KeyRequest, keys::Order},
+    },
+    quota::Priority,
+    rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection},
+};
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How the pool can know the accounts of its keys.
+#[derive(Clone, Copy, Debug)]
+enum Told {
+    Given,
+    Named,
+    Counts,
+}
+
+const ORDERS: [Order; 3] = [Order::FillFirst, Order::RoundRobin, Order::LeastLoaded];
+
+/// What is counted where, and by whom.
+#[derive(Clone, Copy)]
+struct Scenario {
+    order: Order,
+    seed: u64,
+    told: Told,
+    /// The account of each key.
+    accounts: [usize; 4],
+    limit: u64,
+    /// How many requests others send with each account, for each of ours.
+    others: f64,
+    workers: usize,
+    calls: usize,
+    /// The longest time between a request and its response.
+    slowest: Duration,
+}
+
+struct Result {
+    wasted: usize,
+    took: Duration,
+    /// How many groups the keys are in.
+    groups: usize,
+    /// How often keys were found to share their limits.
+    joined: usize,
+}
+
+enum Flight {
+    ArrivesAt(Instant),
+    Ends(Instant, Answer),
+}
+
+impl Flight {
+    fn at(&self) -> Instant {
+        match self {
+            Self::ArrivesAt(at) | Self::Ends(at, _) => *at,
+        }
+    }
+}
+
+impl Scenario {
+    fn of(accounts: [usize; 4], order: Order, seed: u64) -> Self {
+        Self {
+            order,
+            seed,
+            told: Told::Counts,
+            accounts,
+            limit: 60,
+            others: 0.0,
+            workers: 64,
+            calls: 240,
+            slowest: Duration::from_millis(500),
+        }
+    }
+
+    fn answer(
+        &self,
+        number: u64,
+        counts: &mut HashMap<(usize, u128), u64>,
+        since: Duration,
+    ) -> Answer {
+        let account = self.accounts[usize::try_from(number).expect("few keys") - 1];
+        let count = counts.entry((account, since.as_nanos() / WINDOW.as_nanos()));
+        let count = count.or_default();
+        let into = u64::try_from(since.as_nanos() % WINDOW.as_nanos()).expect("a minute");
+        let reset = WINDOW - Duration::from_nanos(into);
+        if *count >= self.limit {
+            return Answer::Rejection(
+                Rejection {
+                    retry_after: Some(reset),
+                    ..Rejection::new(Reason::RateLimited)
+                },
+                Vec::new(),
+            );
+        }
+        *count += 1;
+        Answer::Success(vec![Bucket {
+            dimension: Dimension::Requests,
+            window: None,
+            scope: None,
+            limit: Some(self.limit),
+            remaining: Some(self.limit - *count),
+            reset: Some(reset),
+        }])
+    }
+
+    fn run(self) -> Result {
+        let keys = ["1", "2", "3", "4"].map(Key::new);
+        let keys = match self.told {
+            Told::Given => keys.map(|key| key.group("given")),
+            Told::Named | Told::Counts => keys,
+        };
+        let mut world = World::new(self.order, Duration::from_secs(60), &keys);
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let start = world.now;
+        let (mut flights, mut counts) = (Vec::new(), HashMap::new());
+        let (mut wasted, mut left, mut unsent, mut joined) = (0, self.calls, self.calls, 0);
+        for key in (1..=4).filter(|_| self.others > 0.0) {
+            for _ in 0..random.u64(..8) {
+                drop(self.answer(key, &mut counts, Duration::ZERO));
+            }
+        }
+        let request = KeyRequest::default();
+        let start_call = |world: &mut World, priority| {
+            let is_first = priority == Priority::New;
+            if !is_first || !world.take_in_turn(&request, world.now) {
+                world.join(request.clone(), priority);
+            }
+        };
+        for _ in 0..self.workers.min(self.calls) {
+            unsent -= 1;
+            start_call(&mut world, Priority::New);
+        }
+        while left > 0 {
+            world.poll_due();
+            while flights.len() < world.held.len() {
+                let sent = world.held[flights.len()].sent.max(world.now);
+                let travel = Duration::from_millis(random.u64(1..30));
+                flights.push(Flight::ArrivesAt(sent + travel));
+            }
+            let next = (0..flights.len()).min_by_key(|index| flights[*index].at());
+            let alarm = world.waiters.iter().filter_map(|it| it.alarm).min();
+            let Some(index) =
+                next.filter(|index| alarm.is_none_or(|at| flights[*index].at() <= at))
+            else {
+                world.now = alarm.expect("somebody waits for something").max(world.now);
+                continue;
+            };
+            world.now = world.now.max(flights[index].at());
+            if let Flight::ArrivesAt(at) = flights[index] {
+                let number = world.held[index].candidate.id().number();
+                let answer = self.answer(number, &mut counts, at - start);
+                while random.f64() < self.others / (1.0 + self.others) {
+                    drop(self.answer(number, &mut counts, at - start));
+                }
+                let slowest = u64::try_from(self.slowest.as_millis()).expect("short");
+                let latency = match answer {
+                    Answer::Rejection(..) => Duration::from_millis(random.u64(20..60)),
+                    _ => Duration::from_millis(random.u64(slowest / 4..slowest)),
+                };
+                flights[index] = Flight::Ends(at + latency, answer);
+                continue;
+            }
+            let Flight::Ends(_, answer) = flights.swap_remove(index) else {
+                unreachable!("it has arrived");
+            };
+            if let Told::Named = self.told {
+                let number = world.held[index].candidate.id().number();
+                let account = self.accounts[usize::try_from(number).expect("few keys") - 1];
+                let name = ["org-1", "org-2", "org-3", "org-4"][account];
+                world.name(index, &NamedAccount::of(name, None));
+            }
+            world.answer(index, &answer);
+            joined += world.keys().take_shared().len();
+            match answer {
+                Answer::Success(_) => {
+                    left -= 1;
+                    if unsent > 0 {
+                        unsent -= 1;
+                        start_call(&mut world, Priority::New);
+                    }
+                }
+                _ => {
+                    wasted += 1;
+                    start_call(&mut world, Priority::Again);
+                }
+            }
+        }
+        let mut groups: Vec<_> = world.keys().entries.iter().map(|it| it.group_id).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        assert_eq!(world.out(), 0, "every reservation is released");
+        Result {
+            wasted,
+            took: world.now - start,
+            groups: groups.len(),
+            joined,
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_account_share_its_limit_however_that_is_known() {
+    for told in [Told::Given, Told::Named, Told::Counts] {
+        for order in ORDERS {
+            for seed in 0..20 {
+                let result = Scenario {
+                    told,
+                    ..Scenario::of([0; 4], order, seed)
+                }
+                .run();
+                assert_eq!(result.groups, 1, "{told:?} {order:?} {seed}");
+                let (wasted, took) = (result.wasted, result.took);
+                let most = match told {
+                    Told::Given => 3,
+                    Told::Named => 20,
+                    Told::Counts => 50,
+                };
+                assert!(wasted <= most, "{told:?} {order:?} {seed}: {wasted} wasted");
+                assert!(took < WINDOW * 3 + Duration::from_secs(5), "{took:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_of_one_account_are_found_though_others_use_it() {
+    for order in ORDERS {
+        for seed in 0..10 {
+            let result = Scenario {
+                others: 0.5,
+                ..Scenario::of([0; 4], order, seed)
+            }
+            .run();
+            assert!(result.groups <= 2, "{order:?} {seed}: {}", result.groups);
+        }
+    }
+}
+
+#[test]
+fn keys_of_separate_accounts_are_never_taken_for_one() {
+    for order in ORDERS {
+        for (others, slowest) in [(0.0, 500), (0.3, 500), (1.0, 500), (0.5, 20_000)] {
+            for seed in 0..50 {
+                let result = Scenario {
+                    others,
+                    slowest: Duration::from_millis(slowest),
+                    ..Scenario::of([0, 1, 2, 3], order, seed)
+                }
+                .run();
+                assert_eq!(result.joined, 0, "{order:?} {others} {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_are_not_joined_if_only_some_share_a_limit() {
+    for order in ORDERS {
+        for accounts in [[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]] {
+            for seed in 0..10 {
+                let result = Scenario::of(accounts, order, seed).run();
+                assert_eq!(result.joined, 0, "{order:?} {accounts:?} {seed}");
+            }
+        }
+    }
+}
+
+/// A pool of keys without groups, and one response after the other.
+struct Answers(World);
+
+impl Answers {
+    fn new(keys: &[Key]) -> Self {
+        let order = Order::RoundRobin;
+        Self(World::new(order, Duration::from_secs(60), keys))
+    }
+
+    /// The next key's response names an account.
+    fn name(&mut self, organization: &'static str, project: Option<&'static str>) {
+        self.0.take_anyway(&KeyRequest::default(), self.0.now);
+        self.0.name(0, &NamedAccount::of(organization, project));
+        self.0.answer(0, &Answer::Success(Vec::new()));
+    }
+
+    fn groups(&mut self) -> Vec<Option<(String, GroupSource)>> {
+        let keys = self.0.keys();
+        let groups = (0..keys.entries.len()).map(|index| keys.group_of(index));
+        groups
+            .map(|group| group.map(|(name, source)| (name.to_string(), source)))
+            .collect()
+    }
+
+    fn share(&mut self) -> bool {
+        let entries = &self.0.keys().entries;
+        entries[0].group_id == entries[1].group_id
+    }
+}
+
+fn named(name: &str) -> Option<(String, GroupSource)> {
+    Some((name.into(), GroupSource::Named))
+}
+
+#[test]
+fn keys_of_one_organization_and_project_share_their_limits() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    answers.name("org-1", Some("proj_1"));
+    answers.name("org-1", Some("proj_2"));
+    assert!(!answers.share(), "limits are per project");
+    assert_eq!(
+        answers.groups(),
+        [named("org-1/proj_1"), named("org-1/proj_2")]
+    );
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    for _ in 0..2 {
+        answers.name("org-1", Some("proj_1"));
+    }
+    assert!(answers.share());
+    let shared = answers.0.keys().take_shared();
+    assert_eq!((&*shared[0].key, &*shared[0].with), ("key-2", "key-1"));
+    answers.name("org-1", None);
+    assert!(answers.share(), "a response may not name the project");
+    assert!(answers.0.keys().take_shared().is_empty());
+}
+
+#[test]
+fn given_group_goes_first() {
+    let mut answers = Answers::new(&[Key::new("a").group("team"), "b".into()]);
+    for _ in 0..2 {
+        answers.name("org-1", None);
+    }
+    let given = Some(("team".into(), GroupSource::Given));
+    assert_eq!(answers.groups(), [given, named("org-1")]);
+    assert!(!answers.share());
+}
+
+#[test]
+fn key_follows_the_account_that_it_names_now() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    for organization in ["org-1", "org-1", "org-2"] {
+        answers.name(organization, None);
+    }
+    assert_eq!(answers.groups(), [named("org-2"), named("org-1")]);
+    assert!(!answers.share());
+    answers.name("org-2", None);
+    assert!(answers.share());
+}
+
+#[test]
+fn names_that_change_all_the_time_say_nothing_of_a_key() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    for number in 0..40 {
+        answers.name(["org-1", "org-2", "org-3"][number % 3], None);
+    }
+    assert_eq!(answers.groups(), [None, None]);
+    assert!(!answers.share());
+}
+
+#[test]
+fn what_closes_one_key_closes_those_of_its_account_from_then_on() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    let world = &mut answers.0;
+    for _ in 0..2 {
+        world.take_anyway(&KeyRequest::default(), world.now);
+    }
+    let rejection = Rejection {
+        retry_after: Some(Duration::from_secs(20)),
+        ..Rejection::new(Reason::RateLimited)
+    };
+    let account = NamedAccount::of("org-1", None);
+    world.name(1, &account);
+    world.answer(1, &Answer::Rejection(rejection, Vec::new()));
+    let is_free = |world: &mut World| {
+        let request = KeyRequest::default();
+        let now = world.now;
+        world.keys().reserve(&request, now).is_ok()
+    };
+    // Its request was reserved before it was known that both keys share a limit.
+    world.name(0, &account);
+    assert!(!is_free(world), "both are closed");
+    world.answer(0, &Answer::Failed);
+    world.now += Duration::from_secs(21);
+    assert!(is_free(world));
+    assert_eq!(world.out(), 1, "by this last question");
+}
+
+#[test]
+fn replaced_key_is_of_no_known_account() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    for _ in 0..2 {
+        answers.name("org-1", None);
+    }
+    answers.0.replace(1, "c".into());
+    assert_eq!(answers.groups(), [named("org-1"), None]);
+    answers.0.remove(0);
+    for _ in 0..2 {
+        answers.name("org-1", None);
+    }
+    assert_eq!(answers.groups(), [named("org-1")]);
+}
