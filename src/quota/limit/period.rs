@@ -214,3 +214,6 @@ impl Bracket {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

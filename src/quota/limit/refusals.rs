@@ -234,3 +234,6 @@ impl Observation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

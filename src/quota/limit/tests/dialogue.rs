@@ -55,6 +55,15 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
         Self { answers_in, ..self }
     }
 
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// Several limits need one clock.
+    pub(super) fn start_at(&mut self, start: Instant) {
+        (self.start, self.now) = (start, start);
+    }
+
     /// Sends and answers until so long after the start.
     pub(super) fn run_until(&mut self, end: Duration) {
         let end = self.start + end;

@@ -1,8 +1,11 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
+mod chance;
 mod dialogue;
+mod passing;
 mod probes;
 mod reported;
+mod shared;
 mod windows;
 
 use super::*;

@@ -182,13 +182,18 @@ fn estimate_below_the_report_makes_the_limit_full() {
     };
     limit.rejected(&hint, &[], now, now);
     let open = now + secs(10);
-    // Two have passed, and are sent first.
-    assert_eq!(limit.capacity(open), Capacity::Available(2));
-    limit.take(open);
-    limit.take(open);
-    assert!(matches!(limit.capacity(open), Capacity::Full(Some(at)) if at <= open + secs(1)));
-    // They were not rejected, so that the next window has begun.
-    let end = open + secs(10);
-    let capacity = limit.capacity(open + secs(2));
-    assert!(matches!(capacity, Capacity::Full(Some(at)) if at >= end && at <= end + secs(1)));
+    // Two have passed, and little more finds out whether there is more by now.
+    let mut more = 0;
+    for second in 0..5 {
+        while let Capacity::Available(_) = limit.capacity(open + secs(second)) {
+            limit.take(open + secs(second));
+            more += 1;
+        }
+    }
+    assert!((2..=3).contains(&more), "{more}");
+    let full = limit.capacity(open + secs(5));
+    assert!(
+        matches!(full, Capacity::Full(Some(at)) if at >= open + secs(10)),
+        "{full:?}"
+    );
 }
