@@ -161,6 +161,8 @@ impl<C: Candidates> Inner<C> {
 
     pub(crate) fn mark_sent(&mut self, reservation: &mut ReservationOf<C>, now: Instant) {
         self.candidates.limits().mark_sent(reservation, now);
+        // What is sent also shows how much more may be.
+        self.serve(now);
     }
 
     pub(crate) fn release(

@@ -123,14 +123,12 @@ impl LimitState {
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
             traits.period.may_test_early(traits.chance.counts()) && self.estimate.has_history();
-        let is_out = self.in_flight.reserved() > 0
-            || traits
-                .period
-                .searches_until(traits.latency(), now)
-                .is_some();
-        self.cooldown
+        let at = self
+            .cooldown
             .early_test_at(now)
-            .filter(|_| is_open_question && !is_out)
+            .filter(|_| is_open_question && self.in_flight.reserved() == 0)?;
+        let searches_until = traits.period.searches_until(traits.latency(), now);
+        Some(searches_until.map_or(at, |until| at.max(until)))
     }
 
     /// Returns when it opens again and why it is closed; `None` if it is open.

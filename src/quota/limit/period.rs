@@ -218,3 +218,6 @@ impl Bracket {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -241,3 +241,6 @@ impl Observation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,7 +154,7 @@ impl World {
     }
 
     fn hold(&mut self, mut reservation: KeyReservation, now: Instant) {
-        self.inner.mark_sent(&mut reservation, now);
+        self.act(|inner| inner.mark_sent(&mut reservation, now));
         self.held.push(reservation);
     }
 
@@ -180,6 +180,8 @@ impl World {
         let (id, class) = (waiter.id, waiter.class.clone());
         match self.act(|inner| inner.poll(id, &class, &waker, now)) {
             Ok((reservation, at)) => {
+                // Time passes until it departs.
+                self.now = self.now.max(at);
                 self.hold(reservation, at.max(now));
                 self.waiters.swap_remove(index);
             }

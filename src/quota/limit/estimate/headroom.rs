@@ -62,15 +62,25 @@ impl Estimate {
         };
         if self.is_over(traits, now) {
             let headroom = self.next_window(capacity, slow_start, in_flight, traits);
-            return self.bound_by_recent(headroom, capacity, in_flight, traits, now);
+            return self.bound_by_recent(headroom, (capacity, None), in_flight, traits, now);
         }
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
-        let ceiling = self.ceiling(capacity, is_told_of_more, in_flight, traits, now);
+        let young = in_flight.younger(traits.latency(), now);
+        let ceiling = |young| self.ceiling(capacity, is_told_of_more, young, traits, now);
+        // What is out shows more if it is not rejected in time.
+        let rises = (ceiling(0) > ceiling(young))
+            .then(|| in_flight.grown_at(traits.latency(), now))
+            .flatten();
+        let ceiling = ceiling(young);
         let more = match ceiling.saturating_sub(used) {
             0 => match self.early_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
-                Some(at) => return Headroom::Full(Some(at)),
+                Some(at) => return Headroom::Full(Some(at).into_iter().chain(rises).min()),
+                None if rises.is_some() => {
+                    let end = self.window_end(traits).filter(|end| *end > now);
+                    return Headroom::Full(end.into_iter().chain(rises).min());
+                }
                 None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
             },
             more => more,
@@ -81,14 +91,14 @@ impl Estimate {
             Headroom::Some(other) => Headroom::Some(more.min(other)),
             none => none,
         };
-        self.bound_by_recent(headroom, ceiling, in_flight, traits, now)
+        self.bound_by_recent(headroom, (ceiling, rises), in_flight, traits, now)
     }
 
     /// Bounds what may be sent by what was sent within the time of a window, wherever windows begin.
     fn bound_by_recent(
         &mut self,
         headroom: Headroom,
-        ceiling: u64,
+        (ceiling, rises): (u64, Option<Instant>),
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
@@ -100,7 +110,7 @@ impl Estimate {
         };
         let (recent, until) = self.recent.count(length, now);
         match ceiling.saturating_sub(recent.saturating_add(in_flight.reserved())) {
-            0 => Headroom::Full(until),
+            0 => Headroom::Full(until.into_iter().chain(rises).min()),
             left => Headroom::Some(more.min(left)),
         }
     }
@@ -158,11 +168,10 @@ impl Estimate {
         &self,
         capacity: u64,
         is_told_of_more: bool,
-        in_flight: &InFlight,
+        young: u64,
         traits: &ProviderTraits,
         now: Instant,
     ) -> u64 {
-        let young = in_flight.younger(traits.latency(), now);
         let passed = self.admitted().saturating_sub(young);
         let beyond = passed.saturating_sub(capacity);
         let is_due = || {

@@ -1,0 +1,153 @@
+#![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
+
+use std::time::Duration;
+
+use super::*;
+
+/// Responses of one limit that come at once, each a tenth of a second after the other.
+struct Responses {
+    refusals: Refusals,
+    chance: Chance,
+    now: Instant,
+}
+
+// === impl Responses ===
+
+impl Responses {
+    fn new() -> Self {
+        Self {
+            refusals: Refusals::default(),
+            chance: Chance::default(),
+            now: Instant::now(),
+        }
+    }
+
+    fn pass(&mut self) {
+        self.now += Duration::from_millis(100);
+        self.refusals.send(self.now);
+        self.refusals.pass(&mut self.chance, self.now, self.now);
+    }
+
+    fn reject(&mut self) {
+        self.now += Duration::from_millis(100);
+        self.refusals.send(self.now);
+        let when = (self.now, self.now);
+        self.refusals
+            .reject(&mut self.chance, when, (0, 0), FEW, None);
+    }
+
+    fn is_verdict(&self, least: u32) -> bool {
+        self.refusals.is_verdict(&self.chance, least)
+    }
+
+    /// One in so many is rejected.
+    fn share(&mut self, one_in: u32, rounds: u32) {
+        for _ in 0..rounds {
+            self.reject();
+            (1..one_in).for_each(|_| self.pass());
+        }
+    }
+
+    /// Returns how many in a row are a verdict.
+    fn run(mut self) -> u32 {
+        for run in 1..=20 {
+            self.reject();
+            if self.is_verdict(1) {
+                return run;
+            }
+        }
+        panic!("twenty in a row are no chance");
+    }
+}
+
+#[test]
+fn first_rejection_is_a_verdict_unless_more_are_needed() {
+    let mut responses = Responses::new();
+    responses.reject();
+    assert!(responses.is_verdict(1));
+    assert!(!responses.is_verdict(OVERLOADED_RUN));
+    responses.reject();
+    responses.reject();
+    assert!(responses.is_verdict(OVERLOADED_RUN));
+}
+
+#[test]
+fn success_in_between_ends_a_run() {
+    let mut responses = Responses::new();
+    responses.reject();
+    responses.reject();
+    responses.pass();
+    responses.reject();
+    assert!(!responses.is_verdict(2));
+}
+
+#[test]
+fn more_in_a_row_are_needed_where_more_are_rejected_by_chance() {
+    let needed = |one_in| {
+        let mut responses = Responses::new();
+        responses.share(one_in, 12);
+        responses.run()
+    };
+    let (twentieth, fifth) = (needed(20), needed(5));
+    assert!((2..=3).contains(&twentieth), "{twentieth}");
+    assert!((4..=6).contains(&fifth), "{fifth}");
+    assert!(needed(4) <= LONGEST_RUN);
+}
+
+#[test]
+fn rejections_that_are_followed_by_more_are_no_chance() {
+    let mut responses = Responses::new();
+    for _ in 0..5 {
+        (0..10).for_each(|_| responses.pass());
+        (0..10).for_each(|_| responses.reject());
+    }
+    assert!(!responses.chance.is_likely());
+    (0..3).for_each(|_| responses.pass());
+    assert_eq!(responses.run(), 1);
+}
+
+#[test]
+fn chance_is_forgotten_once_it_has_ended() {
+    let mut responses = Responses::new();
+    responses.share(20, 20);
+    assert!(responses.chance.is_likely());
+    for _ in 0..60 {
+        (0..10).for_each(|_| responses.pass());
+        (0..10).for_each(|_| responses.reject());
+    }
+    assert!(!responses.chance.is_likely());
+}
+
+#[test]
+fn turn_is_seen_once() {
+    let mut responses = Responses::new();
+    assert!(!responses.refusals.take_turn(&responses.chance));
+    responses.share(10, 3);
+    assert!(responses.refusals.take_turn(&responses.chance));
+    assert!(!responses.refusals.take_turn(&responses.chance));
+}
+
+#[test]
+fn rejections_of_requests_in_flight_together_are_one() {
+    let mut responses = Responses::new();
+    responses.reject();
+    let (sent, now) = (responses.now - Duration::from_millis(50), responses.now);
+    for _ in 0..9 {
+        let chance = &mut responses.chance;
+        responses
+            .refusals
+            .reject(chance, (sent, now), (0, 0), FEW, None);
+    }
+    assert!(!responses.is_verdict(2));
+}
+
+#[test]
+fn request_between_two_rejections_that_is_not_rejected_ends_a_run() {
+    let mut responses = Responses::new();
+    responses.reject();
+    responses.now += Duration::from_secs(1);
+    let when = (responses.now, responses.now);
+    let chance = &mut responses.chance;
+    responses.refusals.reject(chance, when, (1, 0), FEW, None);
+    assert!(!responses.is_verdict(2));
+}

@@ -1,0 +1,64 @@
+#![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
+
+mod chance;
+mod dialogue;
+mod passing;
+mod probes;
+mod reported;
+mod shared;
+mod windows;
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    quota::timing::{LONGEST_GUESS, MAX_COOLDOWN, REJECTION_LATENCY},
+    rejection::Window,
+};
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
+    Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(limit),
+        remaining: Some(remaining),
+        reset: Some(reset),
+    }
+}
+
+/// One limit, and the traits of its model.
+#[derive(Default)]
+struct Limit {
+    state: LimitState,
+    traits: ProviderTraits,
+}
+
+impl Limit {
+    fn capacity(&mut self, now: Instant) -> Capacity {
+        self.state
+            .capacity(&mut self.traits, SlowStart::Careful, now)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.state.reserve(&mut self.traits, now);
+        self.state.mark_sent(&mut self.traits, now);
+    }
+
+    fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.state.succeeded(&mut self.traits, told.iter(), when);
+        self.state.release(Some(sent));
+    }
+
+    fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
+        let when = (sent, now);
+        self.state
+            .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
+        self.state.release(Some(sent));
+    }
+}
