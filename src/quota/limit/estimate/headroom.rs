@@ -74,7 +74,7 @@ impl Estimate {
             .flatten();
         let ceiling = ceiling(young);
         let more = match ceiling.saturating_sub(used) {
-            0 => match self.early_try(in_flight, traits, now) {
+            0 => match self.shorter_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
                 Some(at) => return Headroom::Full(Some(at).into_iter().chain(rises).min()),
                 None if rises.is_some() => {
@@ -147,7 +147,7 @@ impl Estimate {
     }
 
     /// Returns when one request may find out in this window if windows have become shorter.
-    pub(super) fn early_try(
+    pub(super) fn shorter_try(
         &self,
         in_flight: &InFlight,
         traits: &ProviderTraits,
@@ -159,7 +159,7 @@ impl Estimate {
             |length: &Duration| is_free && self.hinted.is_none() && *length >= LONG_WINDOW;
         let length = traits.period.length().filter(is_long)?;
         let at = window.opened + length / 2;
-        traits.period.may_try_early(now).then_some(at)
+        traits.period.may_try_shorter(now).then_some(at)
     }
 
     /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
