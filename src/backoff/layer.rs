@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -10,9 +10,13 @@ use std::{
 use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
-use super::{AsError, Backoff, Exponential, IfError, NoErrors, ResponseHead};
+use super::{
+    AsError, Backoff, Exponential, IfError, NoErrors, ResponseHead,
+    limits::{CredentialLimits, LimitIds},
+};
 use crate::{
     jitter::Jitter,
+    quota::Scheduler,
     rejection::Reason,
     retry::{CommonSettings, RetryOn, setters},
 };
@@ -27,6 +31,7 @@ use crate::{
 /// | [`max_wait`](Self::max_wait) | 60 s |
 /// | [`on`](Self::on) | rate limited, overloaded |
 /// | [`replay_limit`](Self::replay_limit) | 2 MiB |
+/// | [`independent`](Self::independent) | no: calls that share a limit wait in line |
 /// | deadline, sends, budget, other responses, errors | none |
 ///
 /// ```
@@ -58,7 +63,16 @@ pub(super) struct Options {
     /// Counts up with every call, over all clones of the layer.
     seeds: Arc<AtomicU64>,
     pub(super) settings: CommonSettings,
+    is_independent: bool,
+    /// Shared by all clones of the layer.
+    pub(super) limits: Scheduler<CredentialLimits>,
+    pub(super) ids: LimitIds,
+    inner: InnerLayers,
 }
+
+/// Whether a layer inside this one decides which sends are made. It is known after the first response.
+#[derive(Default)]
+struct InnerLayers(AtomicBool);
 
 // === impl BackoffLayer ===
 
@@ -68,14 +82,7 @@ impl BackoffLayer {
         Self {
             delays: Exponential::new(),
             retry_on: RetryOn::reasons([Reason::RateLimited, Reason::Overloaded]),
-            options: Options {
-                attempts: 5,
-                jitter: Jitter::DEFAULT,
-                max_wait: Duration::from_secs(60),
-                budget: None,
-                seeds: Arc::new(AtomicU64::new(fastrand::u64(..))),
-                settings: CommonSettings::default(),
-            },
+            options: Options::new(),
         }
     }
 }
@@ -94,7 +101,8 @@ impl<D, P> BackoffLayer<D, P> {
         self
     }
 
-    /// Sets the longest single wait, without jitter.
+    /// Sets the longest single wait, without jitter. It also bounds the waits
+    /// [in line](super#calls-that-share-a-limit).
     #[must_use]
     pub fn max_wait(mut self, max_wait: Duration) -> Self {
         self.options.max_wait = max_wait;
@@ -114,6 +122,43 @@ impl<D, P> BackoffLayer<D, P> {
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seeds = Arc::new(AtomicU64::new(seed));
+        self.options.limits = Scheduler::new(CredentialLimits::new(seed));
+        self
+    }
+
+    /// Lets calls know nothing of each other: each is sent at once, and waits only after a rejection of its
+    /// own.
+    ///
+    /// By default, the calls of a layer and its clones that share a limit wait in line; see the
+    /// [module page](super#calls-that-share-a-limit).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use http::{Request, Response};
+    /// use tokio::time::timeout;
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, Call};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let limited = service_fn(|_: Request<String>| async {
+    ///     Response::builder().status(429).header("retry-after", "5").body(String::new())
+    /// });
+    /// let client = BackoffLayer::new().independent().layer(limited);
+    /// for _ in 0..2 {
+    ///     let call = Call::new();
+    ///     let request = Request::get("https://api.example/").extension(call.clone());
+    ///     let request = request.body(String::new())?;
+    ///     assert!(timeout(Duration::from_secs(1), client.clone().oneshot(request)).await.is_err());
+    ///     assert_eq!(call.trail().attempts().len(), 1, "it was sent at once");
+    /// }
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn independent(mut self) -> Self {
+        self.options.is_independent = true;
         self
     }
 
@@ -195,8 +240,12 @@ impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BackoffLayer<D, P> {
             jitter,
             max_wait,
             budget,
-            seeds: _,
             settings,
+            is_independent,
+            seeds: _,
+            limits: _,
+            ids: _,
+            inner: _,
         } = &self.options;
         f.debug_struct("BackoffLayer")
             .field("attempts", attempts)
@@ -206,6 +255,7 @@ impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BackoffLayer<D, P> {
             .field("retry_on", &self.retry_on)
             .field("budget", &budget.is_some())
             .field("settings", settings)
+            .field("is_independent", is_independent)
             .finish_non_exhaustive()
     }
 }
@@ -213,7 +263,54 @@ impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BackoffLayer<D, P> {
 // === impl Options ===
 
 impl Options {
+    fn new() -> Self {
+        let seed = fastrand::u64(..);
+        Self {
+            attempts: 5,
+            jitter: Jitter::DEFAULT,
+            max_wait: Duration::from_secs(60),
+            budget: None,
+            seeds: Arc::new(AtomicU64::new(seed)),
+            settings: CommonSettings::default(),
+            is_independent: false,
+            limits: Scheduler::new(CredentialLimits::new(seed)),
+            ids: LimitIds::default(),
+            inner: InnerLayers::default(),
+        }
+    }
+
+    /// Whether calls wait for each other. Another layer decides better when to send with which key, and to
+    /// which target.
+    pub(super) fn shares_limits(&self, is_outermost: bool) -> bool {
+        is_outermost && !self.is_independent && !self.inner.decide()
+    }
+
+    pub(super) fn note_inner_layer(&self, decides: bool) {
+        self.inner.note(decides);
+    }
+
     pub(super) fn next_seed(&self) -> u64 {
         self.seeds.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+// === impl InnerLayers ===
+
+impl InnerLayers {
+    fn decide(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, decides: bool) {
+        if self.decide() != decides {
+            self.0.store(decides, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Clone for InnerLayers {
+    /// A clone of the layer may be put around another service.
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }

@@ -15,6 +15,58 @@
 //! Place it outside key rotation and fallback, so that the stack tries another key first, then another
 //! model, and waits last.
 //!
+//! # Calls that share a limit
+//!
+//! All calls that pass through a layer, its clones and their services know of each other. Calls with the same
+//! origin, credentials and model share a limit. While a rejection of one is in force, the others wait in line
+//! instead of being sent to be rejected too. So they do if the provider reports that nothing is left. First
+//! come, first served; a rejected call keeps its place. As many go at a time as the limit is expected to let
+//! through. A wait in line is no attempt.
+//!
+//! ```
+//! use std::time::Duration;
+//! use http::{Request, Response};
+//! use tokio::time::Instant;
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_429::BackoffLayer;
+//!
+//! # let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! # runtime.enable_time().start_paused(true).build()?.block_on(async {
+//! let start = Instant::now();
+//! let provider = service_fn(move |_: Request<String>| async move {
+//!     let is_limited = start.elapsed() < Duration::from_secs(5);
+//!     let response = Response::builder().status(if is_limited { 429 } else { 200 });
+//!     response.header("retry-after", "5").body(String::new())
+//! });
+//! let client = BackoffLayer::new().layer(provider);
+//! let request = || Request::get("https://api.example/").body(String::new());
+//!
+//! let first = tokio::spawn(client.clone().oneshot(request()?));
+//! tokio::time::sleep(Duration::from_secs(1)).await; // The first call was rejected.
+//! let second = client.oneshot(request()?).await?;
+//! assert_eq!(second.status(), 200);
+//! let trail = second.extensions().get::<tower_429::trail::Trail>().expect("a trail");
+//! assert_eq!(trail.to_string(), "1. 200", "it was sent once, when the limit had ended");
+//! assert_eq!(first.await??.status(), 200);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! 1. A call that has the limit for itself waits as if there were no line: 1, 2, 4 s without a hint.
+//! 2. A call waits in line only if the limit is expected to open within [`max_wait`](BackoffLayer::max_wait)
+//!    and before the deadline. All its waits in line together last at most
+//!    [`attempts`](BackoffLayer::attempts) times `max_wait`. A call that does not wait, or not any longer, is
+//!    sent, so that the caller gets the provider's own response.
+//! 3. Nobody waits for what time does not remedy, nor for an overload without a hint.
+//! 4. Before anything is known of a limit, 16 requests go out at once, and twice as many with each quarter of
+//!    a second.
+//! 5. Under or over key rotation, fallback or another Backoff there is no line, because those layers know
+//!    better when to send with which key.
+//! 6. The layer stores a keyed hash of the credentials, never the credentials.
+//!
+//! [`independent`](BackoffLayer::independent) switches the line off.
+//!
 //! # Conditions of your own
 //!
 //! [`on_status`](BackoffLayer::on_status), [`retry_if`](BackoffLayer::retry_if) and
@@ -24,7 +76,9 @@
 
 mod delays;
 mod layer;
+mod limits;
 mod strategy;
+mod turn;
 
 pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
 pub use delays::{Delays, Exponential, ExponentialIter};

@@ -1,14 +1,25 @@
 //! Whether to wait, and for how long: a function of the outcome and of what is left.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use super::{BackoffLayer, Delays, RetryOnError};
+use bytes::Bytes;
+use http::request;
+use http_body::Body;
+
+use super::{BackoffLayer, Delays, RetryOnError, turn::Turn};
 use crate::{
-    clock::TIMER_SLACK,
+    call::{CallState, Route},
+    clock::{TIMER_SLACK, after},
     jitter::Share,
+    quota::timing::LONGEST_GUESS,
     rejection::{Reason, Rejection},
-    retry::{CommonSettings, Config, Decision, Outcome, Strategy},
-    trail::{LayerKind, StopReason},
+    retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
+    trail::{Action, LayerKind, StopReason},
 };
 
 pub(crate) struct BackoffStrategy<D: Delays, P> {
@@ -16,6 +27,14 @@ pub(crate) struct BackoffStrategy<D: Delays, P> {
     /// Made for the first wait.
     waits: Option<Waits<D::Iter>>,
     attempts: u32,
+    turn: Turn,
+}
+
+/// How long a rejected call waits if it is alone.
+struct OwnWait {
+    wait: Duration,
+    /// The provider's hint, without jitter.
+    hint: Option<Duration>,
 }
 
 struct Waits<I> {
@@ -32,6 +51,7 @@ impl<D: Delays, P> Config for BackoffLayer<D, P> {
             layer: config,
             waits: None,
             attempts: 0,
+            turn: Turn::new(),
         }
     }
 
@@ -56,7 +76,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
     }
 
     /// Returns the wait, or why the layer does not wait.
-    fn wait<E>(&mut self, outcome: &Outcome<'_, E>) -> Result<Duration, StopReason> {
+    fn wait<E>(&mut self, outcome: &Outcome<'_, E>) -> Result<OwnWait, StopReason> {
         let left = outcome.left()?;
         if outcome.rejection.is_some_and(time_does_not_help) {
             return Err(StopReason::TimeDoesNotHelp);
@@ -88,17 +108,95 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
             }
             None => Duration::ZERO,
         };
-        Ok(least.saturating_add(jitter))
+        let wait = least.saturating_add(jitter);
+        Ok(OwnWait { wait, hint })
+    }
+
+    /// Reports the outcome to the limit that the request runs on. Returns whether the calls of that limit
+    /// wait for its end.
+    fn report<E>(&mut self, outcome: &Outcome<'_, E>) -> bool
+    where
+        P: RetryOnError<E>,
+    {
+        let is_of_inner_layer = outcome.is_of_inner_layer();
+        let holds = self.acts_on(outcome) && outcome.rejection.is_some_and(closes_limit);
+        let options = &self.layer.options;
+        let longest_guess = LONGEST_GUESS.min(options.max_wait);
+        let now = outcome.now();
+        let mut is_probe = false;
+        let is_shared = self.turn.complete(now, |inner, it| {
+            let limits = &mut inner.candidates;
+            is_probe = limits.is_probed(it.scope);
+            let when = (it.sent, now);
+            outcome.of_attempt(|attempt| match outcome.rejection {
+                _ if is_of_inner_layer || !attempt.sent => {}
+                Some(rejection) if holds => {
+                    limits.rejected(it.scope, rejection, &attempt.buckets, when, longest_guess);
+                }
+                None if outcome.is_success() => {
+                    limits.succeeded(it.scope, &attempt.buckets, when);
+                }
+                _ => {}
+            });
+        });
+        let is_last = self.attempts > 1 && self.attempts.saturating_add(1) >= options.attempts;
+        self.turn.set_priority(is_probe, is_last);
+        if is_shared {
+            options.note_inner_layer(is_of_inner_layer);
+        }
+        if is_of_inner_layer {
+            self.turn.leave();
+        }
+        is_shared && holds && !is_of_inner_layer
+    }
+
+    /// Sends again after the call's own wait. After a hint the call waits in line, because others may have the
+    /// same hint.
+    fn retry<E>(&mut self, own: &OwnWait, is_shared: bool, outcome: &Outcome<'_, E>) -> Decision {
+        let OwnWait { wait, hint } = *own;
+        let now = outcome.now();
+        match hint {
+            Some(hint) if is_shared => {
+                self.turn.wait_in_line(after(now, wait), after(now, hint));
+                Decision::Retry {
+                    action: Action::Wait(wait),
+                    wait: Duration::ZERO,
+                    awaited: None,
+                }
+            }
+            _ => {
+                self.turn.rest(after(now, wait), &self.layer.options, now);
+                Decision::retry_after(wait)
+            }
+        }
     }
 }
 
 impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, P> {
+    fn poll_prepare<B>(
+        &mut self,
+        request: &RequestView<B>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Prepare<R>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let wait = ready!(self.turn.poll(&self.layer.options, request, cx));
+        Poll::Ready(wait.map_or(Prepare::Send, Prepare::WaitUntil))
+    }
+
+    fn rewrite(&mut self, _: &mut request::Parts, _: &mut Route, _: &CallState) -> Option<Bytes> {
+        self.turn.mark_sent();
+        None
+    }
+
     fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
         self.layer.retry_on.error.as_error(error)
     }
 
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         self.attempts += 1;
+        let is_shared = self.report(outcome);
         if !self.acts_on(outcome) {
             if let Some(budget) = self.layer.options.budget.as_ref() {
                 if outcome.is_success() {
@@ -107,13 +205,13 @@ impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, 
             }
             return Decision::Ignore;
         }
-        let wait = match self.wait(outcome) {
-            Ok(wait) => wait,
+        let own = match self.wait(outcome) {
+            Ok(own) => own,
             Err(why) => return Decision::Stop(why),
         };
         match &self.layer.options.budget {
             Some(budget) if !budget.withdraw() => Decision::Stop(StopReason::BudgetEmpty),
-            _ => Decision::retry_after(wait),
+            _ => self.retry(&own, is_shared, outcome),
         }
     }
 }
@@ -136,4 +234,16 @@ fn time_does_not_help(rejection: &Rejection) -> bool {
         Reason::RateLimited | Reason::Overloaded => !rejection.time_helps(),
         _ => rejection.should_retry == Some(false),
     }
+}
+
+/// Returns whether a rejection says that the next request would be rejected too. An overload without a hint
+/// says nothing of the next request.
+fn closes_limit(rejection: &Rejection) -> bool {
+    let has_hint = rejection.retry_after.is_some_and(|hint| !hint.is_zero());
+    rejection.time_helps()
+        && match rejection.reason {
+            Reason::RateLimited | Reason::QuotaExhausted => true,
+            Reason::Overloaded => has_hint,
+            _ => false,
+        }
 }

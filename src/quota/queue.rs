@@ -11,9 +11,12 @@ use tokio::time::Instant;
 
 use super::timing::{HEAD_TIMEOUT, MAX_SLIP};
 
-/// A place in the queue; the smaller one came first.
+/// A place in the queue; the smaller one came first. No two calls have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WaiterId(i64);
+pub(crate) struct WaiterId {
+    place: i64,
+    number: u64,
+}
 
 /// Which place a call takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub(crate) enum Priority {
     New,
     /// In front of all calls that have not waited before.
     Again,
+    /// The one that it had before it was rejected.
+    Kept(WaiterId),
+    /// Behind so many of the first.
+    Behind(usize),
 }
 
 /// When a call that waits may be served.
@@ -53,6 +60,7 @@ pub(super) struct WaitQueue<C, R> {
     wakeups: Wakeups,
     joined: i64,
     rejoined: i64,
+    numbers: u64,
 }
 
 /// The waiters of one class.
@@ -73,6 +81,16 @@ struct Line {
 pub(crate) struct Wakeups {
     woken: Vec<Waker>,
     dropped: Vec<Waker>,
+}
+
+// === impl WaiterId ===
+
+impl WaiterId {
+    /// No call that has not waited before comes before this.
+    const FIRST_NEW: Self = Self {
+        place: 0,
+        number: 0,
+    };
 }
 
 // === impl Prospect ===
@@ -118,23 +136,55 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         self.classes.values().map(|line| line.waiting.len()).sum()
     }
 
+    /// Returns how many have a place in this line.
+    pub(super) fn waiting(&self, class: &C) -> usize {
+        let line = self.classes.get(class);
+        line.map_or(0, |line| line.waiting.len())
+    }
+
     pub(super) fn take_wakeups(&mut self) -> Wakeups {
         mem::take(&mut self.wakeups)
     }
 
     pub(super) fn enqueue(&mut self, class: &C, priority: Priority, now: Instant) -> WaiterId {
         let id = match priority {
+            Priority::Kept(id) => id,
             Priority::New => {
                 self.joined += 1;
-                WaiterId(self.joined)
+                self.id_at(self.joined)
             }
-            Priority::Again => {
-                self.rejoined += 1;
-                WaiterId(i64::MIN + self.rejoined)
-            }
+            Priority::Again => self.first_id(),
+            Priority::Behind(count) => match self.place_of(class, count) {
+                Some(place) => self.id_at(place),
+                None => self.first_id(),
+            },
         };
         self.insert(id, class, now);
         id
+    }
+
+    fn first_id(&mut self) -> WaiterId {
+        self.rejoined += 1;
+        self.id_at(i64::MIN + self.rejoined)
+    }
+
+    /// Returns a new id behind all that have the same place.
+    fn id_at(&mut self, place: i64) -> WaiterId {
+        self.numbers += 1;
+        WaiterId {
+            place,
+            number: self.numbers,
+        }
+    }
+
+    /// Returns the place of the last of so many in a line.
+    fn place_of(&self, class: &C, count: usize) -> Option<i64> {
+        let line = self.classes.get(class)?;
+        line.waiting
+            .keys()
+            .take(count)
+            .next_back()
+            .map(|id| id.place)
     }
 
     /// Takes the place of a number.
@@ -264,6 +314,7 @@ impl<C, R> Default for WaitQueue<C, R> {
             wakeups: Wakeups::default(),
             joined: 0,
             rejoined: 0,
+            numbers: 0,
         }
     }
 }
@@ -303,7 +354,7 @@ impl Line {
     /// Returns since when the line waits: who comes back goes first, and waits for less long than the others.
     fn since(&self) -> Option<Instant> {
         let first = self.waiting.values().next();
-        let first_new = self.waiting.range(WaiterId(0)..).next();
+        let first_new = self.waiting.range(WaiterId::FIRST_NEW..).next();
         first
             .into_iter()
             .chain(first_new.map(|(_, since)| since))

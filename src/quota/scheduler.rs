@@ -98,6 +98,11 @@ impl<C: Candidates> Inner<C> {
         !self.queue.is_empty()
     }
 
+    /// Returns how many calls of one class wait.
+    pub(crate) fn waiting(&self, class: &C::Class) -> usize {
+        self.queue.waiting(class)
+    }
+
     pub(crate) fn enqueue(
         &mut self,
         class: &C::Class,

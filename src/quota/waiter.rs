@@ -45,6 +45,11 @@ impl<C: Candidates> Scheduler<C> {
 // === impl Waiter ===
 
 impl<C: Candidates> Waiter<C> {
+    /// Returns its place; `None` once it was served.
+    pub(crate) fn place(&self) -> Option<WaiterId> {
+        self.id
+    }
+
     /// Returns a permit and when it departs, or when to poll again unless the task is woken before.
     pub(crate) fn poll_acquire(
         &mut self,

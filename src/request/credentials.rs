@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::BuildHasher,
     sync::{Arc, Weak},
 };
 
@@ -26,7 +27,7 @@ pub(crate) enum Credential {
 }
 
 /// Headers that carry credentials, and `host`, which names the origin.
-const KNOWN_HEADERS: [HeaderName; 7] = [
+static KNOWN_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
@@ -146,6 +147,29 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
+/// Returns a hash of the credentials of a request, in whichever order it carries them.
+pub(crate) fn hash(uri: &Uri, headers: &HeaderMap, state: &impl BuildHasher) -> u64 {
+    let in_headers = headers
+        .iter()
+        .filter(|(name, value)| is_known_header(name) || value.is_sensitive())
+        .map(|(name, value)| state.hash_one((name, value.as_bytes())));
+    let in_query = parameters(uri)
+        .filter(|(name, _)| is_known_parameter(&decoded(name)))
+        .map(|parameter| state.hash_one(parameter));
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let user = authority.and_then(|authority| authority.rsplit_once('@'));
+    let user = user.map(|(user, _)| state.hash_one(user));
+    in_headers
+        .chain(in_query)
+        .chain(user)
+        .fold(0, u64::wrapping_add)
+}
+
+fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = uri.query().into_iter().flat_map(|query| query.split('&'));
+    pairs.filter_map(|pair| pair.split_once('='))
+}
+
 /// Returns the texts of a request that must not be printed: credentials in headers and parameters, and the
 /// user information of the authority.
 pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
@@ -155,10 +179,8 @@ pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
             add_secrets_of_header(name, value, &mut secrets);
         }
     }
-    for pair in uri.query().into_iter().flat_map(|query| query.split('&')) {
-        if let Some((name, value)) = pair.split_once('=')
-            && is_known_parameter(&decoded(name))
-        {
+    for (name, value) in parameters(uri) {
+        if is_known_parameter(&decoded(name)) {
             add_encoded(value, &mut secrets);
         }
     }
@@ -189,6 +211,8 @@ fn add_encoded(value: &str, secrets: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::RandomState;
+
     use super::*;
 
     #[test]
@@ -215,5 +239,33 @@ mod tests {
         assert_eq!(head.uri, "https://a.example/m?alt=sse");
         let names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["accept"]);
+    }
+
+    #[test]
+    fn hash_is_of_the_credentials_alone_and_of_all_of_them() {
+        let state = RandomState::new();
+        let hash = |uri: &'static str, headers: &[(&'static str, &'static str)]| {
+            let headers = headers.iter().map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            hash(&Uri::from_static(uri), &headers.collect(), &state)
+        };
+        let one = ("authorization", "Bearer 1");
+        let own = hash("https://a.example/m", &[one, ("accept", "*/*")]);
+        assert_eq!(own, hash("https://a.example/n?alt=sse", &[one]));
+        for other in [
+            hash("https://a.example/m", &[]),
+            hash("https://a.example/m", &[("authorization", "Bearer 2")]),
+            hash("https://a.example/m", &[("api-key", "Bearer 1")]),
+            hash("https://a.example/m?key=1", &[one]),
+            hash("https://me:secret@a.example/m", &[one]),
+            hash("https://a.example/m", &[one, ("cookie", "a=1")]),
+        ] {
+            assert_ne!(own, other);
+        }
+        let two = ("api-key", "2");
+        let in_order = hash("https://a.example/", &[one, two]);
+        assert_eq!(in_order, hash("https://a.example/", &[two, one]));
     }
 }

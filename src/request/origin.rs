@@ -1,6 +1,9 @@
 //! The origin of a request: scheme, host and port (RFC 6454, section 4). Credentials never cross origins.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use http::{
     Uri,
@@ -92,6 +95,14 @@ impl PartialEq for Origin {
 }
 
 impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.scheme.hash(state);
+        self.host().hash(state);
+        self.port().hash(state);
+    }
+}
 
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -41,8 +41,6 @@ pin_project! {
         pub(super) request: RequestView<B::Source>,
         // The body of the next send.
         pub(super) next: Option<ReplayBody<B::Source>>,
-        // The outer layer's send that carries the request.
-        pub(super) parent: Option<SendId>,
         pub(super) ending: Option<Ending>,
         // Only the outermost layer records the call.
         pub(super) recorder: Option<CallRecorder>,
@@ -151,7 +149,6 @@ where
             readiness: Readiness::Ready,
             strategy: C::strategy(config),
             next: recording.reader(),
-            parent: context.parent,
             ending,
             recorder: is_outermost.then(|| CallRecorder::open(&entered.head)),
             waiting: None,
@@ -163,6 +160,7 @@ where
                 recording,
                 call: context.state,
                 route: entered.route,
+                parent: context.parent,
                 now: LazyNow::default(),
                 is_ready: true,
             },

@@ -116,7 +116,7 @@ where
         let (call, layer) = (&this.request.call, C::LAYER);
         let rejection = response.extensions().get::<Rejection>();
         let route = this.request.route.clone();
-        let entry = call.record_unsent(*this.parent, route, response.status(), rejection);
+        let entry = call.record_unsent(this.request.parent, route, response.status(), rejection);
         *this.entry = Some(entry);
         let action = Action::Return(why);
         call.record_step(entry, Step::new(layer, action));
@@ -150,7 +150,7 @@ where
             }
             None => next,
         };
-        let send = request.call.open(*this.parent, route);
+        let send = request.call.open(request.parent, route);
         let context = CallContext {
             state: request.call.clone(),
             parent: Some(send),

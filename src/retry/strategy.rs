@@ -93,6 +93,8 @@ pub(crate) struct RequestView<B: Body> {
     pub(crate) call: CallState,
     /// The route that the outer layers have chosen. Each send starts from it.
     pub(crate) route: Route,
+    /// The outer layer's send that carries the request.
+    pub(super) parent: Option<SendId>,
     pub(super) now: LazyNow,
     /// Whether the inner service is ready, so that the request goes out now if it is to be sent.
     pub(crate) is_ready: bool,
@@ -142,6 +144,11 @@ impl<B: Body> RequestView<B> {
         self.now.now()
     }
 
+    /// Whether no other layer is outside this one.
+    pub(crate) fn is_outermost(&self) -> bool {
+        self.parent.is_none()
+    }
+
     /// Begins a decision, which has a time of its own.
     pub(super) fn begin(&mut self, is_ready: bool) {
         self.now = LazyNow::default();
@@ -164,6 +171,11 @@ impl<E> Outcome<'_, E> {
     /// Reads all attempts that were made for this send. `read` must not use the call.
     pub(crate) fn of_sends<T>(&self, read: impl FnOnce(Sends<'_>) -> T) -> T {
         self.call.of_sends(self.send, read)
+    }
+
+    /// Whether an inner layer has the request, and decides which sends are made for it.
+    pub(crate) fn is_of_inner_layer(&self) -> bool {
+        self.entry != self.send
     }
 
     /// What is left until the deadline, if there is one, or why the request cannot be sent again.

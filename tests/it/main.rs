@@ -4,6 +4,7 @@
 
 mod accounts;
 mod backoff;
+mod backoff_line;
 mod clients;
 mod concurrent;
 mod connections;

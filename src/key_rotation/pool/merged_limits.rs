@@ -98,6 +98,10 @@ impl KeyLimits {
 /// Counts the requests of one group on another too, as if they were sent now.
 fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: Instant) {
     let in_flight = limits.get(old).map_or(0, |(limit, _)| limit.in_flight());
+    if let Some((limit, _)) = limits.get_mut(new) {
+        // It was the share of one key.
+        limit.forget_estimate();
+    }
     for _ in 0..in_flight {
         let (limit, traits) = limits.get_or_insert(new);
         limit.reserve(traits, now);

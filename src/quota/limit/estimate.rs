@@ -79,6 +79,8 @@ pub(super) enum Headroom {
     Probing(Option<Instant>),
     /// The window is used up until that time, or until a response shows more.
     Full(Option<Instant>),
+    /// The window is used up until that time.
+    UsedUp(Instant),
 }
 
 // === impl Estimate ===
@@ -90,7 +92,7 @@ impl Estimate {
         &mut self,
         in_flight: &InFlight,
         traits: &mut ProviderTraits,
-        (slow_start, is_noisy): (SlowStart, bool),
+        (slow_start, is_noisy, is_told_of_more): (SlowStart, bool, bool),
         now: Instant,
     ) -> Headroom {
         self.roll(traits, now);
@@ -109,17 +111,18 @@ impl Estimate {
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
         let young = in_flight.younger(traits.latency(), now);
-        let ceiling = self.ceiling(capacity, young, traits, now);
+        let ceiling = self.ceiling(capacity, is_told_of_more, young, traits, now);
         // What is out shows more if it is not rejected in time.
-        let rises = (self.ceiling(capacity, 0, traits, now) > ceiling)
+        let rises = (self.ceiling(capacity, is_told_of_more, 0, traits, now) > ceiling)
             .then(|| in_flight.grown_at(traits.latency(), now))
             .flatten();
         let more = match ceiling.saturating_sub(used) {
             0 => match self.early_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
-                at => {
-                    let end = self.window_end(traits).filter(|end| *end > now);
-                    return Headroom::Full(at.or(end).into_iter().chain(rises).min());
+                Some(at) => return Headroom::Full(rises.into_iter().chain([at]).min()),
+                None => {
+                    let is_told = is_told_of_more || self.hinted.is_some();
+                    return self.used_up(is_told, rises, traits, now);
                 }
             },
             more => more,
@@ -178,6 +181,21 @@ impl Estimate {
         }
     }
 
+    fn used_up(
+        &self,
+        may_have_more: bool,
+        rises: Option<Instant>,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Headroom {
+        match self.window_end(traits).filter(|end| *end > now) {
+            Some(end) if self.is_confirmed && !may_have_more && rises.is_none() => {
+                Headroom::UsedUp(end)
+            }
+            end => Headroom::Full(end.into_iter().chain(rises).min()),
+        }
+    }
+
     /// Returns when one request may find out in this window if windows have become shorter.
     fn early_try(
         &self,
@@ -198,6 +216,7 @@ impl Estimate {
     fn ceiling(
         &self,
         capacity: u64,
+        is_told_of_more: bool,
         young: u64,
         traits: &ProviderTraits,
         now: Instant,
@@ -209,7 +228,7 @@ impl Estimate {
             let is_early = |it: &Window| it.tests && now < it.opened + length * 3 / 4;
             self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
         };
-        let tests = self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
+        let tests = is_told_of_more || self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
         let more = if tests { beyond.max(1) } else { 0 };
         passed.max(capacity).saturating_add(more)
     }

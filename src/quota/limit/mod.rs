@@ -86,10 +86,11 @@ impl LimitState {
             Remaining::Unknown => slow_start,
             _ => SlowStart::Off,
         };
+        let has_more = matches!(remaining, Remaining::Requests(left, _) if left > 0);
         let is_noisy = self.is_noisy(traits);
         let headroom = self
             .estimate
-            .headroom(in_flight, traits, (slow_start, is_noisy), now);
+            .headroom(in_flight, traits, (slow_start, is_noisy, has_more), now);
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
@@ -97,6 +98,7 @@ impl LimitState {
             Headroom::Some(_) => Capacity::Full(more_at),
             Headroom::Probing(at) => Capacity::Probing(at),
             Headroom::Full(at) => Capacity::Full(at),
+            Headroom::UsedUp(at) => Capacity::Closed(at),
         }
     }
 
@@ -124,7 +126,7 @@ impl LimitState {
     /// Returns when a request may find out whether a rejection stood alone.
     fn early_test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let is_open_question =
-            traits.period.may_test_early(traits.chance.count()) && self.estimate.has_history();
+            traits.period.may_test_early(traits.chance.counts()) && self.estimate.has_history();
         let at = self
             .cooldown
             .early_test_at(now)
@@ -224,6 +226,11 @@ impl LimitState {
     /// Releases the place of a request that was sent at `sent`, or was not.
     pub(crate) fn release(&mut self, sent: Option<Instant>) {
         self.in_flight.remove(sent);
+    }
+
+    /// Forgets how many pass in a window.
+    pub(crate) fn forget_estimate(&mut self) {
+        self.estimate.forget();
     }
 
     /// Counts a sent request without a visible response, because the provider counts it too.

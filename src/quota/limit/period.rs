@@ -55,8 +55,8 @@ impl WindowLength {
     }
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
-    pub(super) fn may_test_early(&self, alone: u32) -> bool {
-        self.said.is_none() && self.early_tests < 3 + 2 * alone
+    pub(super) fn may_test_early(&self, (by_chance, by_limit): (u32, u32)) -> bool {
+        self.said.is_none() && self.early_tests + 2 * by_limit < 3 + 2 * by_chance
     }
 
     /// Records what the provider says of the length.
@@ -186,7 +186,7 @@ pub(super) fn hinted(elapsed: Duration, hint: Duration) -> Duration {
     }
     let usual = USUAL.into_iter().map(Duration::from_secs);
     let mut within = usual.filter(|it| *it <= length && *it + Duration::from_secs(1) > length);
-    within.next().map_or(length, with_margin)
+    within.next().map_or(length, |it| it + PERIOD_MARGIN.min(it / 100))
 }
 
 fn with_margin(length: Duration) -> Duration {

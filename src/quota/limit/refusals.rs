@@ -75,9 +75,9 @@ impl Chance {
         self.by_chance > 2 * self.by_limit
     }
 
-    /// Returns how many rejections came by chance.
-    pub(super) fn count(&self) -> u32 {
-        self.by_chance
+    /// Returns how many rejections came by chance, and how many did not.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        (self.by_chance, self.by_limit)
     }
 
     fn judge(&mut self, is_chance: bool) {

@@ -4,6 +4,7 @@ mod chance;
 mod dialogue;
 mod passing;
 mod probes;
+mod properties;
 mod reported;
 mod shared;
 mod windows;

@@ -1,0 +1,275 @@
+//! The limits of the callers' own credentials, shared by all calls of a layer. Pure.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::{
+    call::Head,
+    quota::{
+        BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
+        ProviderTraits, SlowStart, Reservation, timing::doublings,
+    },
+    rejection::{Bucket, Rejection},
+    request::credentials,
+};
+
+/// So many requests go out at once to a limit of which nothing is known.
+///
+/// Few calls ever wait for that: the number doubles with each round trip, and every quarter of a second. A
+/// limit of a few requests a second refuses no more of a thousand calls that start at one moment.
+const FIRST_BURST: u64 = 16;
+
+/// What is limited, as a hash: a model at an origin for some credentials.
+///
+/// It is keyed, so that nobody who sees it can try out which key it is of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct LimitId(u64);
+
+/// What a call waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum WaitsFor {
+    /// Its turn on a limit.
+    Turn(LimitId),
+    /// The end of a delay of its own, in which it goes before the others if it is alone.
+    OwnDelay(LimitId),
+}
+
+/// Makes the ids of one layer.
+#[derive(Clone, Default)]
+pub(super) struct LimitIds(RandomState);
+
+#[derive(Default)]
+pub(super) struct CredentialLimits {
+    limits: BoundedMap<LimitId, CredentialLimit>,
+    random: fastrand::Rng,
+}
+
+#[derive(Default)]
+struct CredentialLimit {
+    state: LimitState,
+    traits: ProviderTraits,
+    was_rejected: bool,
+    /// When the first request was sent.
+    opened: Option<Instant>,
+    /// Whether a request has passed since the last rejection.
+    has_passed: bool,
+    /// The end of the provider's last hint.
+    hint: Option<Instant>,
+}
+
+pub(super) type LimitReservation = Reservation<(), usize>;
+
+// === impl LimitIds ===
+
+impl LimitIds {
+    pub(super) fn id(&self, head: &Head, model: Option<&str>) -> LimitId {
+        let Self(state) = self;
+        let credentials = credentials::hash(&head.uri, &head.headers, state);
+        LimitId(state.hash_one((&head.origin, credentials, model)))
+    }
+}
+
+// === impl CredentialLimits ===
+
+impl CredentialLimits {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            random: fastrand::Rng::with_seed(seed),
+            ..Self::default()
+        }
+    }
+
+    /// Reserves a place, whatever is known of the limit.
+    pub(super) fn reserve_anyway(&mut self, id: LimitId, now: Instant) -> LimitReservation {
+        let slot = self.limits.slot_or_insert(&id, now);
+        self.reserve(slot, (), now)
+    }
+
+    /// Returns what a limit lets through.
+    fn capacity(&mut self, slot: usize, now: Instant) -> Result<(), Forecast> {
+        let limit = self.limits.get_mut(slot);
+        let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(now));
+        match capacity {
+            Capacity::Available(_) | Capacity::Verify(_) => Ok(()),
+            Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {
+                free_at: at,
+                ..Forecast::default()
+            }),
+            Capacity::Closed(at) => Err(Forecast::at(at)),
+            Capacity::Unusable(_) => Err(Forecast::NEVER),
+        }
+    }
+
+    fn in_flight(&self, slot: usize) -> u64 {
+        let limit = self.limits.get(slot);
+        limit.map_or(0, |limit| limit.state.in_flight())
+    }
+
+    /// Returns whether nothing has passed since the last rejection, and only one request is out.
+    pub(super) fn is_probed(&self, slot: usize) -> bool {
+        self.limits.get(slot).is_some_and(|limit| {
+            limit.was_rejected && !limit.has_passed && limit.state.in_flight() <= 1
+        })
+    }
+
+    fn is_hinted(&self, slot: usize, now: Instant) -> bool {
+        let limit = self.limits.get(slot);
+        limit.is_some_and(|limit| limit.hint.is_some_and(|end| now < end))
+    }
+
+    pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
+        if let Some(limit) = self.limits.get_mut(slot) {
+            limit.has_passed = true;
+            let CredentialLimit { state, traits, .. } = limit;
+            state.succeeded(traits, reports.iter(), when);
+        }
+    }
+
+    pub(super) fn rejected(
+        &mut self,
+        slot: usize,
+        rejection: &Rejection,
+        reports: &[Bucket],
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        if let Some(limit) = self.limits.get_mut(slot) {
+            limit.has_passed = false;
+            let CredentialLimit { state, traits, .. } = limit;
+            state.rejected(traits, rejection, reports, when, longest_guess);
+            let hint = rejection
+                .retry_after
+                .and_then(|hint| when.1.checked_add(hint));
+            limit.hint = limit.hint.max(hint);
+            limit.was_rejected = true;
+        }
+    }
+}
+
+// === impl CredentialLimit ===
+
+impl CredentialLimit {
+    fn capacity(&mut self, now: Instant) -> Capacity {
+        let opened = *self.opened.get_or_insert(now);
+        let Self { state, traits, .. } = self;
+        let slow_start = match self.was_rejected {
+            true => SlowStart::Careful,
+            false => SlowStart::Off,
+        };
+        match state.capacity(traits, slow_start, now) {
+            // Nothing is known.
+            Capacity::UNLIMITED => {
+                let (doublings, more_at) = doublings(opened, now);
+                match (FIRST_BURST << doublings).saturating_sub(state.in_flight()) {
+                    0 => Capacity::Probing(Some(more_at)),
+                    more => Capacity::Available(more),
+                }
+            }
+            capacity => capacity,
+        }
+    }
+}
+
+/// Reserves a place for a call that wants to be sent now, or returns what it may expect if it waits.
+///
+/// A call that has the limit for itself is sent as if nothing were known, but for a hint: nobody else can
+/// make it wait, and a guess is no reason to.
+pub(super) fn reserve_in_turn(
+    inner: &mut Inner<CredentialLimits>,
+    id: LimitId,
+    now: Instant,
+) -> Result<LimitReservation, Forecast> {
+    let [in_line, resting] = waiting(inner, id);
+    let limits = &mut inner.candidates;
+    let slot = limits.limits.slot_or_insert(&id, now);
+    let is_alone = in_line + resting == 0 && limits.in_flight(slot) == 0;
+    if !is_alone || limits.is_hinted(slot, now) {
+        limits.capacity(slot, now)?;
+        if in_line > 0 {
+            return Err(Forecast::default());
+        }
+    }
+    Ok(limits.reserve(slot, (), now))
+}
+
+/// Returns how many calls have a place on a limit or wait.
+pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
+    let waiting = waiting(inner, id).into_iter().sum::<usize>();
+    let limits = &inner.candidates;
+    let in_flight = limits
+        .limits
+        .slot(&id)
+        .map_or(0, |slot| limits.in_flight(slot));
+    in_flight.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
+}
+
+/// Returns how many calls wait for their turn, and how many for the end of a delay of their own.
+fn waiting(inner: &Inner<CredentialLimits>, id: LimitId) -> [usize; 2] {
+    [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)].map(|class| inner.waiting(&class))
+}
+
+impl Candidates for CredentialLimits {
+    type Class = WaitsFor;
+    type Candidate = ();
+    type Limits = Self;
+
+    fn limits(&mut self) -> &mut Self {
+        self
+    }
+
+    fn random(&mut self) -> &mut fastrand::Rng {
+        &mut self.random
+    }
+
+    fn contains(&self, (): &()) -> bool {
+        true
+    }
+
+    fn reserve_for(
+        &mut self,
+        class: &WaitsFor,
+        _: Instant,
+        now: Instant,
+    ) -> Result<LimitReservation, Forecast> {
+        let WaitsFor::Turn(id) = *class else {
+            return Err(Forecast::default());
+        };
+        let slot = self.limits.slot_or_insert(&id, now);
+        self.capacity(slot, now)?;
+        Ok(self.reserve(slot, (), now))
+    }
+}
+
+impl LimitTable for CredentialLimits {
+    type Scope = usize;
+
+    fn limits(&self, slot: usize) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
+        let limit = self.limits.get(slot).into_iter();
+        limit.map(|limit| (&limit.state, &limit.traits))
+    }
+
+    fn limits_mut(
+        &mut self,
+        slot: usize,
+    ) -> impl Iterator<Item = (&mut LimitState, &mut ProviderTraits)> {
+        let limit = self.limits.get_mut(slot).into_iter();
+        limit.map(|limit| (&mut limit.state, &mut limit.traits))
+    }
+}
+
+impl Evictable for CredentialLimit {
+    fn is_unused(&self) -> bool {
+        self.state.in_flight() == 0
+    }
+
+    fn frees_at(&self, now: Instant) -> Option<Instant> {
+        self.state.end(&self.traits, now).map(|end| end.at)
+    }
+}

@@ -1,0 +1,82 @@
+//! BackoffLayer alone: the calls that share a limit wait in line, on a paused clock.
+
+mod alone;
+mod chaos;
+mod herds;
+mod stacked;
+mod waiting;
+
+use std::{io, time::Duration};
+
+use futures::future::join_all;
+use http::{HeaderValue, Request, Response};
+use tower::{Service, ServiceExt};
+use tower_429::Call;
+
+use crate::script::*;
+
+async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    service.clone().oneshot(request).await.unwrap()
+}
+
+/// So many calls, one a millisecond; the statuses of their answers.
+async fn calls<S>(service: &S, count: u64) -> Vec<u16>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    let numbered = (0..count).map(|number| async move {
+        tokio::time::sleep(millis(number)).await;
+        let mut request = chat("m");
+        request.headers_mut().insert("number", number.into());
+        call(service, request).await.status().as_u16()
+    });
+    join_all(numbered).await
+}
+
+/// Calls with these requests, one a millisecond; the statuses of their answers.
+async fn each<S, const N: usize>(service: &S, requests: [Request<String>; N]) -> Vec<u16>
+where
+    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
+{
+    let numbered = (0..).zip(requests).map(|(number, request)| async move {
+        tokio::time::sleep(millis(number)).await;
+        call(service, request).await.status().as_u16()
+    });
+    join_all(numbered).await
+}
+
+fn with_key(key: &'static str) -> Request<String> {
+    let mut request = chat("m");
+    let value = HeaderValue::from_static(key);
+    request.headers_mut().insert("authorization", value);
+    request
+}
+
+fn with_deadline(deadline: Duration) -> Request<String> {
+    let mut request = chat("m");
+    let call = Call::new().deadline(deadline);
+    request.extensions_mut().insert(call);
+    request
+}
+
+/// When the requests came.
+fn times(provider: &Provider) -> Vec<Duration> {
+    provider.seen().iter().map(|seen| seen.at).collect()
+}
+
+/// Which calls the requests were of.
+fn numbers(provider: &Provider) -> Vec<String> {
+    let seen = provider.seen();
+    seen.iter()
+        .map(|seen| seen.header("number").to_owned())
+        .collect()
+}
+
+/// Rejects the first request in this way, and none after it.
+fn once(rejection: Answer) -> Provider {
+    let mut rejections = [rejection].into_iter();
+    Provider::new(move |_| rejections.next().unwrap_or_else(ok))
+}
