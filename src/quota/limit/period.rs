@@ -51,7 +51,7 @@ impl WindowLength {
     pub(super) fn length(&self) -> Option<Duration> {
         let said = self.said.filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
         let length = said.or(self.shown.map(Bracket::best))?;
-        Some(with_margin(length))
+        Some(with_margin(length).min(MAX_COOLDOWN))
     }
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
