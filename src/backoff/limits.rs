@@ -14,7 +14,7 @@ use crate::{
     call::Head,
     quota::{
         BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
-        ProviderTraits, SlowStart, Reservation, timing::doublings,
+        ProviderTraits, Reservation, SlowStart, timing::doublings,
     },
     rejection::{Bucket, Rejection},
     request::credentials,

@@ -140,7 +140,11 @@ impl Targets {
     fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
         match slot.and_then(|slot| self.limits.get_mut(slot)) {
             Some(TargetLimit { limit, traits }) => limit.capacity(traits, SlowStart::Quick, now),
-            None => LimitState::default().capacity(&mut ProviderTraits::default(), SlowStart::Quick, now),
+            None => LimitState::default().capacity(
+                &mut ProviderTraits::default(),
+                SlowStart::Quick,
+                now,
+            ),
         }
     }
 

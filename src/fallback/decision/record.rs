@@ -51,10 +51,7 @@ impl<P> FallbackStrategy<P> {
         // The model may have become known only now.
         let permit = permit.or_else(|| self.permit_of_chosen(now));
         let record = permit.as_ref().map(|_| self.record_of(outcome));
-        let is_limited = matches!(
-            record,
-            Some(Record::Rejection(..) | Record::WithoutKey(..))
-        );
+        let is_limited = matches!(record, Some(Record::Rejection(..) | Record::WithoutKey(..)));
         let reports = self.reports(outcome);
         let mut end = None;
         if may_retry {

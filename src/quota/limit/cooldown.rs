@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::End;
 use crate::{
     quota::timing::{
-        EARLY_TEST, PERIOD_MARGIN, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS, QUOTA_RECHECK,
-        REJECTION_LATENCY,
+        EARLY_TEST, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS,
+        PERIOD_MARGIN, QUOTA_RECHECK, REJECTION_LATENCY,
     },
     rejection::{Reason, Rejection, Window},
 };
@@ -320,7 +320,8 @@ impl Term {
             (self.length, self.is_learned) = (until_end.min(MAX_COOLDOWN), true);
         } else if reason == Reason::Overloaded {
             // An overload may end at any time, and a probe costs little while another target serves.
-            self.length = (since_first / PART_OF_OUTAGE).clamp(FIRST_GUESS, longest_guess.max(FIRST_GUESS));
+            self.length =
+                (since_first / PART_OF_OUTAGE).clamp(FIRST_GUESS, longest_guess.max(FIRST_GUESS));
         } else {
             // A guess that ends after a window of the longest guess, or of a multiple, would idle through the
             // next one.

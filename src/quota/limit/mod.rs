@@ -9,26 +9,22 @@ mod period;
 mod provider_traits;
 mod recent;
 mod refusals;
+mod rejected;
 mod reported;
 
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
-use crate::{
-    quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},
-    rejection::{Bucket, Dimension, Reason, Rejection},
-};
+use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 pub(crate) use capacity::{Capacity, End};
 use cooldown::{Cooldown, Gate};
 pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
-use refusals::{FEW, OVERLOADED_RUN, Refusals};
+use refusals::Refusals;
 use reported::{Remaining, Reported};
 
 /// What is known of one limit.
@@ -88,9 +84,9 @@ impl LimitState {
         };
         let has_more = matches!(remaining, Remaining::Requests(left, _) if left > 0);
         let is_noisy = self.is_noisy(traits);
-        let headroom = self
-            .estimate
-            .headroom(in_flight, traits, (slow_start, is_noisy, has_more), now);
+        let headroom =
+            self.estimate
+                .headroom(in_flight, traits, (slow_start, is_noisy, has_more), now);
         match headroom {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
@@ -276,137 +272,6 @@ impl LimitState {
             self.reported.count_one();
         }
         self.reported.update(traits, reports, (sent, now));
-    }
-
-    /// Records a rejection, and what its response reports.
-    pub(crate) fn rejected(
-        &mut self,
-        traits: &mut ProviderTraits,
-        rejection: &Rejection,
-        reports: &[Bucket],
-        (sent, now): (Instant, Instant),
-        longest_guess: Duration,
-    ) {
-        traits.is_limited = true;
-        let is_silent = cooldown::is_silent(rejection);
-        if is_silent {
-            if let Some(window) = rejection.window.and_then(cooldown::length_of) {
-                traits.period.say(window);
-            }
-            traits.rejected_within(now.saturating_duration_since(sent));
-            let window_end = self.estimate.opens_again(traits, now);
-            let (last, from) = self.refusals.since();
-            let between = last.map_or(0, |last| self.in_flight.between(last, sent));
-            // The rejected one is still counted.
-            let pending = from.map_or(0, |from| self.in_flight.between(from, now + COUNTED_TOGETHER));
-            let others = (between, pending.saturating_sub(1));
-            let few = if self.estimate.contradicts_rejection() { 1 } else { FEW };
-            let when = (sent, now);
-            self.refusals
-                .reject(&mut traits.chance, when, others, few, window_end);
-            self.forget_chance(traits);
-        }
-        if std::env::var("DBG").is_ok() {
-            eprintln!("{:?} rejected {:p} bc {:?} sent {:?} chance {} ref {:?} young {} window {:?}", now, &self.estimate as *const _, traits.chance, sent, is_silent && self.may_be_chance(traits, rejection), self.refusals, self.in_flight.younger(traits.latency(), now), self.estimate);
-        }
-        let is_chance = is_silent && self.may_be_chance(traits, rejection);
-        if rejection.reason == Reason::RateLimited {
-            self.estimate.count_rejected(traits, (sent, now), is_chance);
-        }
-        if !is_chance {
-            self.close(traits, rejection, (sent, now), longest_guess);
-        }
-        self.reported.update(traits, reports.iter(), (sent, now));
-    }
-
-    /// Records that an inner layer, which keeps limits of its own, had nothing to send with. That shows no
-    /// limit, so the limit is closed only if it happens several times in a row, and for a guess.
-    pub(crate) fn was_without(
-        &mut self,
-        traits: &mut ProviderTraits,
-        rejection: &Rejection,
-        when: (Instant, Instant),
-        longest_guess: Duration,
-    ) {
-        traits.is_limited = true;
-        self.refusals
-            .reject(&mut traits.chance, when, (0, u64::MAX), FEW, None);
-        if self.refusals.is_verdict(&traits.chance, OVERLOADED_RUN) {
-            let window = (None, None);
-            self.cooldown
-                .reject(rejection, false, when, longest_guess, window);
-        }
-    }
-
-    /// Returns whether a rejection without a hint may concern its request alone.
-    fn may_be_chance(&self, traits: &ProviderTraits, rejection: &Rejection) -> bool {
-        let is_overload = rejection.reason == Reason::Overloaded;
-        let is_explained = !is_overload && self.estimate.explains_rejection();
-        let least = match () {
-            () if is_overload => OVERLOADED_RUN,
-            () if self.estimate.contradicts_rejection() => self.estimate.run_against(),
-            () => 1,
-        };
-        !is_explained && !self.refusals.is_verdict(&traits.chance, least)
-    }
-
-    /// Returns whether most rejections come by chance, and show no limit.
-    fn is_noisy(&self, traits: &ProviderTraits) -> bool {
-        traits.chance.is_likely() && !self.estimate.is_met_twice()
-    }
-
-    /// Forgets what rejections have shown once they have turned out to be chance.
-    fn forget_chance(&mut self, traits: &mut ProviderTraits) {
-        if self.refusals.take_turn(&traits.chance) {
-            self.estimate.forget();
-            traits.typical = None;
-            traits.period.forget();
-        }
-    }
-
-    /// Closes the limit because of a rejection.
-    fn close(
-        &mut self,
-        traits: &mut ProviderTraits,
-        rejection: &Rejection,
-        (sent, now): (Instant, Instant),
-        longest_guess: Duration,
-    ) {
-        let was_cooling = self.cooldown.ends_at(now).is_some();
-        let remaining = self.reported.remaining(traits, |_| 0, now);
-        let ended = self.cooldown.ended();
-        let probe = ended.and_then(|ended| self.in_flight.first_since(ended));
-        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
-        let is_window = rejection.reason == Reason::RateLimited && !self.is_noisy(traits);
-        let window_end = match is_window {
-            true => self.estimate.window_end(traits),
-            false => None,
-        };
-        let window = (self.estimate.opened(now), window_end);
-        let when = (sent, now);
-        self.cooldown
-            .reject(rejection, has_passed, when, longest_guess, window);
-        let until = self.cooldown.ends_at(now).unwrap_or(now);
-        self.refusals.observe_until(until);
-        if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
-            traits.period.search_until(until, now);
-        }
-        if rejection.reason != Reason::RateLimited {
-            return;
-        }
-        if let Some(dimension) = self.reported.was_tested(sent) {
-            traits.confirm(dimension);
-        }
-        match remaining {
-            Remaining::None(window) => traits.confirm(window.dimension),
-            Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
-            _ if was_cooling || self.is_noisy(traits) => {}
-            Remaining::Requests(..) | Remaining::Unknown => {
-                let young = self.in_flight.younger(traits.latency(), now);
-                let told = (until, cooldown::hint(rejection));
-                self.estimate.meet(traits, sent, told, young);
-            }
-        }
     }
 }
 

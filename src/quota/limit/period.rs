@@ -49,7 +49,9 @@ struct Search {
 impl WindowLength {
     /// Returns how long after the first request of a window the next one begins.
     pub(super) fn length(&self) -> Option<Duration> {
-        let said = self.said.filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
+        let said = self
+            .said
+            .filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
         let length = said.or(self.shown.map(Bracket::best))?;
         Some(with_margin(length).min(MAX_COOLDOWN))
     }
@@ -180,13 +182,15 @@ impl WindowLength {
 /// Returns the length of a window that ends by a hint, which came so long after its beginning. A hint of whole
 /// seconds may have been rounded up.
 pub(super) fn hinted(elapsed: Duration, hint: Duration) -> Duration {
-    let length = elapsed.saturating_add(hint);
+    let length = elapsed.saturating_add(hint).min(MAX_COOLDOWN);
     if hint.subsec_nanos() > 0 {
         return length;
     }
     let usual = USUAL.into_iter().map(Duration::from_secs);
     let mut within = usual.filter(|it| *it <= length && *it + Duration::from_secs(1) > length);
-    within.next().map_or(length, |it| it + PERIOD_MARGIN.min(it / 100))
+    within
+        .next()
+        .map_or(length, |it| it + PERIOD_MARGIN.min(it / 100))
 }
 
 fn with_margin(length: Duration) -> Duration {
@@ -206,12 +210,12 @@ impl Bracket {
         let longer_than = self.longer_than.max(self.at_most / 2);
         let usual = USUAL.into_iter().map(Duration::from_secs);
         let mut within = usual.filter(|it| *it > longer_than && *it <= self.at_most);
-        within.next().unwrap_or_else(|| {
-            match self.at_most <= longer_than + longer_than / 8 {
+        within
+            .next()
+            .unwrap_or_else(|| match self.at_most <= longer_than + longer_than / 8 {
                 true => self.at_most,
                 false => (longer_than + self.at_most) / 2,
-            }
-        })
+            })
     }
 }
 

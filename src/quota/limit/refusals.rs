@@ -128,7 +128,10 @@ impl Refusals {
     /// Returns when the last rejection came of those that are counted, and since when it is observed what
     /// follows.
     pub(super) fn since(&self) -> (Option<Instant>, Option<Instant>) {
-        (self.last, self.observation.map(|observation| observation.from))
+        (
+            self.last,
+            self.observation.map(|observation| observation.from),
+        )
     }
 
     /// Records a rejection of a request that was sent in a window that ends at `window_end`. So many requests
@@ -144,7 +147,11 @@ impl Refusals {
     ) {
         chance.rejected += 1;
         if self.last.is_none_or(|last| sent >= last) {
-            self.run = if between > 0 { 1 } else { self.run.saturating_add(1) };
+            self.run = if between > 0 {
+                1
+            } else {
+                self.run.saturating_add(1)
+            };
             self.last = Some(now);
         }
         if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(sent)) {

@@ -9,10 +9,14 @@ mod reported;
 mod shared;
 mod windows;
 
-use super::*;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Capacity, LimitState, ProviderTraits, SlowStart};
 use crate::{
-    quota::timing::{LONGEST_GUESS, MAX_COOLDOWN},
-    rejection::Window,
+    quota::timing::{LONGEST_GUESS, MAX_COOLDOWN, REJECTION_LATENCY},
+    rejection::{Bucket, Dimension, Reason, Rejection, Window},
 };
 
 fn secs(secs: u64) -> Duration {

@@ -1,0 +1,153 @@
+//! What a rejection does to a limit: it may come by chance, or close the limit. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    LimitState, ProviderTraits, cooldown,
+    refusals::{FEW, OVERLOADED_RUN},
+    reported::Remaining,
+};
+use crate::{
+    quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},
+    rejection::{Bucket, Reason, Rejection},
+};
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Records a rejection, and what its response reports.
+    pub(crate) fn rejected(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        reports: &[Bucket],
+        (sent, now): (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        traits.is_limited = true;
+        let is_silent = cooldown::is_silent(rejection);
+        if is_silent {
+            if let Some(window) = rejection.window.and_then(cooldown::length_of) {
+                traits.period.say(window);
+            }
+            traits.rejected_within(now.saturating_duration_since(sent));
+            let window_end = self.estimate.opens_again(traits, now);
+            let (last, from) = self.refusals.since();
+            let between = last.map_or(0, |last| self.in_flight.between(last, sent));
+            // The rejected one is still counted.
+            let pending = from.map_or(0, |from| {
+                self.in_flight.between(from, now + COUNTED_TOGETHER)
+            });
+            let others = (between, pending.saturating_sub(1));
+            let few = if self.estimate.contradicts_rejection() {
+                1
+            } else {
+                FEW
+            };
+            let when = (sent, now);
+            self.refusals
+                .reject(&mut traits.chance, when, others, few, window_end);
+            self.forget_chance(traits);
+        }
+        let is_chance = is_silent && self.may_be_chance(traits, rejection);
+        if rejection.reason == Reason::RateLimited {
+            self.estimate.count_rejected(traits, (sent, now), is_chance);
+        }
+        if !is_chance {
+            self.close(traits, rejection, (sent, now), longest_guess);
+        }
+        self.reported.update(traits, reports.iter(), (sent, now));
+    }
+
+    /// Records that an inner layer, which keeps limits of its own, had nothing to send with. That shows no
+    /// limit, so the limit is closed only if it happens several times in a row, and for a guess.
+    pub(crate) fn was_without(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        traits.is_limited = true;
+        self.refusals
+            .reject(&mut traits.chance, when, (0, u64::MAX), FEW, None);
+        if self.refusals.is_verdict(&traits.chance, OVERLOADED_RUN) {
+            let window = (None, None);
+            self.cooldown
+                .reject(rejection, false, when, longest_guess, window);
+        }
+    }
+
+    /// Returns whether a rejection without a hint may concern its request alone.
+    fn may_be_chance(&self, traits: &ProviderTraits, rejection: &Rejection) -> bool {
+        let is_overload = rejection.reason == Reason::Overloaded;
+        let is_explained = !is_overload && self.estimate.explains_rejection();
+        let least = match () {
+            () if is_overload => OVERLOADED_RUN,
+            () if self.estimate.contradicts_rejection() => self.estimate.run_against(),
+            () => 1,
+        };
+        !is_explained && !self.refusals.is_verdict(&traits.chance, least)
+    }
+
+    /// Returns whether most rejections come by chance, and show no limit.
+    pub(super) fn is_noisy(&self, traits: &ProviderTraits) -> bool {
+        traits.chance.is_likely() && !self.estimate.is_met_twice()
+    }
+
+    /// Forgets what rejections have shown once they have turned out to be chance.
+    pub(super) fn forget_chance(&mut self, traits: &mut ProviderTraits) {
+        if self.refusals.take_turn(&traits.chance) {
+            self.estimate.forget();
+            traits.typical = None;
+            traits.period.forget();
+        }
+    }
+
+    /// Closes the limit because of a rejection.
+    fn close(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        (sent, now): (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        let was_cooling = self.cooldown.ends_at(now).is_some();
+        let remaining = self.reported.remaining(traits, |_| 0, now);
+        let ended = self.cooldown.ended();
+        let probe = ended.and_then(|ended| self.in_flight.first_since(ended));
+        let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);
+        let is_window = rejection.reason == Reason::RateLimited && !self.is_noisy(traits);
+        let window_end = match is_window {
+            true => self.estimate.window_end(traits),
+            false => None,
+        };
+        let window = (self.estimate.opened(now), window_end);
+        let when = (sent, now);
+        self.cooldown
+            .reject(rejection, has_passed, when, longest_guess, window);
+        let until = self.cooldown.ends_at(now).unwrap_or(now);
+        self.refusals.observe_until(until);
+        if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
+            traits.period.search_until(until, now);
+        }
+        if rejection.reason != Reason::RateLimited {
+            return;
+        }
+        if let Some(dimension) = self.reported.was_tested(sent) {
+            traits.confirm(dimension);
+        }
+        match remaining {
+            Remaining::None(window) => traits.confirm(window.dimension),
+            Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
+            _ if was_cooling || self.is_noisy(traits) => {}
+            Remaining::Requests(..) | Remaining::Unknown => {
+                let young = self.in_flight.younger(traits.latency(), now);
+                let told = (until, cooldown::hint(rejection));
+                self.estimate.meet(traits, sent, told, young);
+            }
+        }
+    }
+}
