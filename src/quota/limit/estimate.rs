@@ -52,7 +52,7 @@ impl Estimate {
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let tests = traits.period.may_test(now);
-        let early = self.early_try(&InFlight::default(), traits, now);
+        let early = self.shorter_try(&InFlight::default(), traits, now);
         let is_early = is_used_up && early.is_some_and(|at| at <= now);
         if let (Some(_), Some(length)) = (self.capacity, length) {
             self.recent.send(length, now);
@@ -66,9 +66,9 @@ impl Estimate {
             None if is_over && is_used_up => window.next = Some((now, 1)),
             None if is_early => {
                 if let Some(length) = length {
-                    traits.period.try_early(length, now);
+                    traits.period.try_shorter(length, now);
                 }
-                (window.next, window.is_early) = (Some((now, 1)), true);
+                (window.next, window.tries_shorter) = (Some((now, 1)), true);
             }
             None if is_over => *window = Window::new(now, false, 1, tests),
             None => {
@@ -236,7 +236,7 @@ impl Estimate {
                 self.confirm(passed, traits, now);
             }
         } else if passed > 0 {
-            if window.is_early {
+            if window.tries_shorter {
                 traits
                     .period
                     .passed_after(Duration::ZERO, opened - window.opened, now);

@@ -24,7 +24,7 @@ pub(super) struct WindowLength {
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
     /// When a request is sent next in the middle of a window, and how long after that again.
-    early_try: Option<(Instant, Duration)>,
+    shorter_try: Option<(Instant, Duration)>,
 }
 
 /// A window lasts longer than one and at most as long as the other.
@@ -96,8 +96,8 @@ impl WindowLength {
             None => found,
         });
         self.search = None;
-        if self.early_try.is_none() {
-            self.early_try = Some((now + 4 * passed, 4 * passed));
+        if self.shorter_try.is_none() {
+            self.shorter_try = Some((now + 4 * passed, 4 * passed));
         }
     }
 
@@ -162,15 +162,15 @@ impl WindowLength {
 
     /// Returns whether a request may be sent in the middle of a window that is used up, to find out if windows
     /// have become shorter.
-    pub(super) fn may_try_early(&self, now: Instant) -> bool {
-        self.early_try.is_some_and(|(at, _)| at <= now)
+    pub(super) fn may_try_shorter(&self, now: Instant) -> bool {
+        self.shorter_try.is_some_and(|(at, _)| at <= now)
     }
 
     /// Such a request is sent. It is done again after twice the time.
-    pub(super) fn try_early(&mut self, length: Duration, now: Instant) {
-        let after = self.early_try.map_or(length, |(_, after)| after * 2);
+    pub(super) fn try_shorter(&mut self, length: Duration, now: Instant) {
+        let after = self.shorter_try.map_or(length, |(_, after)| after * 2);
         let after = after.max(4 * length).min(MAX_COOLDOWN);
-        self.early_try = Some((now + after, after));
+        self.shorter_try = Some((now + after, after));
     }
 
     /// The next test is due one window from now, because what is known has changed.

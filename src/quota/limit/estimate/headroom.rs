@@ -69,19 +69,21 @@ impl Estimate {
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
         let young = in_flight.younger(traits.latency(), now);
-        let ceiling = self.ceiling(capacity, is_told_of_more, young, traits, now);
+        let ceiling = |young| self.ceiling(capacity, is_told_of_more, young, traits, now);
         // What is out shows more if it is not rejected in time.
-        let rises = (self.ceiling(capacity, is_told_of_more, 0, traits, now) > ceiling)
+        let rises = (ceiling(0) > ceiling(young))
             .then(|| in_flight.grown_at(traits.latency(), now))
             .flatten();
+        let ceiling = ceiling(young);
         let more = match ceiling.saturating_sub(used) {
-            0 => match self.early_try(in_flight, traits, now) {
+            0 => match self.shorter_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
-                Some(at) => return Headroom::Full(rises.into_iter().chain([at]).min()),
-                None => {
-                    let is_told = is_told_of_more || self.hinted.is_some();
-                    return self.used_up(is_told, rises, traits, now);
+                Some(at) => return Headroom::Full(Some(at).into_iter().chain(rises).min()),
+                None if rises.is_some() => {
+                    let end = self.over_at(traits).filter(|end| *end > now);
+                    return Headroom::Full(end.into_iter().chain(rises).min());
                 }
+                None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
             },
             more => more,
         };
@@ -139,23 +141,15 @@ impl Estimate {
         }
     }
 
-    fn used_up(
-        &self,
-        may_have_more: bool,
-        rises: Option<Instant>,
-        traits: &ProviderTraits,
-        now: Instant,
-    ) -> Headroom {
+    fn used_up(&self, may_have_more: bool, traits: &ProviderTraits, now: Instant) -> Headroom {
         match self.over_at(traits).filter(|end| *end > now) {
-            Some(end) if self.is_confirmed && !may_have_more && rises.is_none() => {
-                Headroom::UsedUp(end)
-            }
-            end => Headroom::Full(end.into_iter().chain(rises).min()),
+            Some(end) if self.is_confirmed && !may_have_more => Headroom::UsedUp(end),
+            end => Headroom::Full(end),
         }
     }
 
     /// Returns when one request may find out in this window if windows have become shorter.
-    pub(super) fn early_try(
+    pub(super) fn shorter_try(
         &self,
         in_flight: &InFlight,
         traits: &ProviderTraits,
@@ -167,7 +161,7 @@ impl Estimate {
             |length: &Duration| is_free && self.hinted.is_none() && *length >= LONG_WINDOW;
         let length = traits.period.length().filter(is_long)?;
         let at = window.opened + length / 2;
-        traits.period.may_try_early(now).then_some(at)
+        traits.period.may_try_shorter(now).then_some(at)
     }
 
     /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
