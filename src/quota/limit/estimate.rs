@@ -9,7 +9,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
-use crate::quota::timing::{COUNTED_TOGETHER, QUICK};
+use crate::quota::timing::{COUNTED_TOGETHER, FIRST_GUESS, QUICK};
 pub(super) use headroom::Headroom;
 pub(crate) use headroom::SlowStart;
 use window::Window;
@@ -163,7 +163,7 @@ impl Estimate {
         }
     }
 
-    fn length(&self, traits: &ProviderTraits) -> Option<Duration> {
+    pub(super) fn length(&self, traits: &ProviderTraits) -> Option<Duration> {
         self.hinted.or_else(|| traits.period.length())
     }
 
@@ -195,12 +195,14 @@ impl Estimate {
     }
 
     fn is_over(&self, traits: &ProviderTraits, now: Instant) -> bool {
-        let Some(window) = &self.window else {
-            return false;
-        };
-        match (window.met, self.ended) {
-            (Some(_), Some(ended)) => ended <= now,
-            _ => self.window_end(traits).is_some_and(|end| end <= now),
+        self.over_at(traits).is_some_and(|end| end <= now)
+    }
+
+    /// Returns when the next request finds out if a new window has begun.
+    fn over_at(&self, traits: &ProviderTraits) -> Option<Instant> {
+        match (self.window.as_ref()?.met, self.ended) {
+            (Some(_), Some(ended)) => Some(ended),
+            _ => self.window_end(traits),
         }
     }
 
@@ -221,7 +223,7 @@ impl Estimate {
         if let Some((first, last)) = window.met {
             // What more than usual has passed is taken from the next window if the limit is a bucket.
             let is_usual = self.capacity.is_none_or(|capacity| passed <= capacity);
-            if !window.is_told && is_usual {
+            if !window.is_told && is_usual && !self.was_idle(last, opened) {
                 let closed = last.saturating_duration_since(first);
                 let elapsed = window.elapsed(first, opened - first);
                 traits
@@ -243,6 +245,15 @@ impl Estimate {
         }
         let tests = traits.period.may_test(now);
         self.window = Some(Window::new(opened, true, sent, tests));
+    }
+
+    /// Returns whether nothing was sent for so long after the cooldown that the time until `opened` says
+    /// nothing of when the window ended.
+    fn was_idle(&self, rejected: Instant, opened: Instant) -> bool {
+        let closed = self.ended.map_or(Duration::ZERO, |ended| {
+            ended.saturating_duration_since(rejected)
+        });
+        opened > rejected + 2 * closed + FIRST_GUESS
     }
 
     /// Records how many have passed in a window; returns whether it was the same before.

@@ -53,7 +53,7 @@ impl WindowLength {
             .said
             .filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
         let length = said.or(self.shown.map(Bracket::best))?;
-        Some(with_margin(length))
+        Some(with_margin(length).min(MAX_COOLDOWN))
     }
 
     /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
@@ -182,7 +182,7 @@ impl WindowLength {
 /// Returns the length of a window that ends by a hint, which came so long after its beginning. A hint of whole
 /// seconds may have been rounded up.
 pub(super) fn hinted(elapsed: Duration, hint: Duration) -> Duration {
-    let length = elapsed.saturating_add(hint);
+    let length = elapsed.saturating_add(hint).min(MAX_COOLDOWN);
     if hint.subsec_nanos() > 0 {
         return length;
     }

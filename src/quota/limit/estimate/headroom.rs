@@ -56,7 +56,9 @@ impl Estimate {
             // Some rejections came by chance, so the last one shows no limit.
             return self.slow_start(slow_start, in_flight, traits, now);
         }
-        let known = self.capacity.or(traits.typical);
+        // How many pass in a window says nothing while it is not known when the window ends.
+        let has_end = self.capacity.is_none() || self.length(traits).is_some();
+        let known = self.capacity.or(traits.typical).filter(|_| has_end);
         let Some(capacity) = known else {
             return self.slow_start(slow_start, in_flight, traits, now);
         };
@@ -78,7 +80,7 @@ impl Estimate {
                 Some(at) if at <= now => return Headroom::Some(1),
                 Some(at) => return Headroom::Full(Some(at).into_iter().chain(rises).min()),
                 None if rises.is_some() => {
-                    let end = self.window_end(traits).filter(|end| *end > now);
+                    let end = self.over_at(traits).filter(|end| *end > now);
                     return Headroom::Full(end.into_iter().chain(rises).min());
                 }
                 None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
@@ -140,7 +142,7 @@ impl Estimate {
     }
 
     fn used_up(&self, may_have_more: bool, traits: &ProviderTraits, now: Instant) -> Headroom {
-        match self.window_end(traits).filter(|end| *end > now) {
+        match self.over_at(traits).filter(|end| *end > now) {
             Some(end) if self.is_confirmed && !may_have_more => Headroom::UsedUp(end),
             end => Headroom::Full(end),
         }
