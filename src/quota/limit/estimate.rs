@@ -12,11 +12,11 @@ use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
 use crate::quota::timing::{COUNTED_TOGETHER, FIRST_GUESS, QUICK};
 pub(super) use headroom::Headroom;
 pub(crate) use headroom::SlowStart;
-use window::Window;
+use window::CountedWindow;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
-    window: Option<Window>,
+    window: Option<CountedWindow>,
     /// How many pass in a window.
     capacity: Option<u64>,
     /// How many have passed in the last window.
@@ -58,7 +58,7 @@ impl Estimate {
             self.recent.send(length, now);
         }
         let Some(window) = &mut self.window else {
-            self.window = Some(Window::new(now, false, 1, false));
+            self.window = Some(CountedWindow::new(now, false, 1, false));
             return;
         };
         match &mut window.next {
@@ -70,7 +70,7 @@ impl Estimate {
                 }
                 (window.next, window.tries_shorter) = (Some((now, 1)), true);
             }
-            None if is_over => *window = Window::new(now, false, 1, tests),
+            None if is_over => *window = CountedWindow::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
                     traits.period.test(length, now);
@@ -88,6 +88,15 @@ impl Estimate {
         }
         if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
             window.is_quick |= now.saturating_duration_since(sent) < QUICK;
+        }
+    }
+
+    /// Notes that a request has ended. If it was to find out if a new window has begun, and is not known to have
+    /// passed, the next one does.
+    pub(super) fn end(&mut self, sent: Instant) {
+        if let Some(window) = &mut self.window {
+            let is_of_next = |(from, count): &(Instant, u64)| *from == sent && *count == 1;
+            window.next = window.next.filter(|next| !is_of_next(next));
         }
     }
 
@@ -244,7 +253,7 @@ impl Estimate {
             self.confirm(passed, traits, now);
         }
         let tests = traits.period.may_test(now);
-        self.window = Some(Window::new(opened, true, sent, tests));
+        self.window = Some(CountedWindow::new(opened, true, sent, tests));
     }
 
     /// Returns whether nothing was sent for so long after the cooldown that the time until `opened` says

@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use crate::quota::timing::{MAX_COOLDOWN, PERIOD_MARGIN};
 
-/// The lengths that providers use, in seconds (`docs/` of OpenAI, Anthropic, Mistral and Groq: per second, per
-/// minute, per hour; gateways count by five, ten or thirty of these).
+/// The lengths that are usual, in seconds. Providers count by the second, the minute, the hour and the day, as
+/// their pages on rate limits say, and some count by five minutes (Hugging Face). Gateways let their owner
+/// choose, who chooses round numbers.
 const USUAL: [u64; 16] = [
     1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
 ];
@@ -19,7 +20,7 @@ pub(super) struct WindowLength {
     said: Option<Duration>,
     shown: Option<Bracket>,
     search: Option<Search>,
-    /// How often it was tested early if a rejection lasts.
+    /// How often a request was sent soon after a rejection, to find out if that lasts.
     early_tests: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
@@ -56,7 +57,8 @@ impl WindowLength {
         Some(with_margin(length).min(MAX_COOLDOWN))
     }
 
-    /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
+    /// Returns whether it is worth a request to find out if a rejection lasts, after so many that came by
+    /// chance and so many that did not.
     pub(super) fn may_test_early(&self, (by_chance, by_limit): (u32, u32)) -> bool {
         self.said.is_none() && self.early_tests + 2 * by_limit < 3 + 2 * by_chance
     }
@@ -112,7 +114,7 @@ impl WindowLength {
         self.search = self.search.filter(|search| sent < search.since);
     }
 
-    /// A request is sent early.
+    /// A request is sent soon after a rejection.
     pub(super) fn test_early(&mut self) {
         self.early_tests = self.early_tests.saturating_add(1);
     }
