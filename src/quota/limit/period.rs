@@ -1,5 +1,9 @@
 //! How long a window lasts where the provider does not say: between which lengths it lies, by what was
 //! rejected and what passed. Shared by the limits of one kind. Pure.
+//!
+//! A length that a rejection says in words is used until requests contradict it. Otherwise one request at a
+//! time finds out when a closed limit is open again. The last one that is rejected and the first one that
+//! passes bracket the length, and the first requests of later windows narrow the bracket.
 
 use std::time::Duration;
 
@@ -7,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::quota::timing::{MAX_COOLDOWN, PERIOD_MARGIN};
 
-/// The lengths that providers use, in seconds (`docs/` of OpenAI, Anthropic, Mistral and Groq: per second, per
-/// minute, per hour; gateways count by five, ten or thirty of these).
+/// The lengths that providers use, in seconds: the documentation of OpenAI, Anthropic, Mistral and Groq has
+/// limits per second, minute and hour, and gateways count by five, ten or thirty of these.
 const USUAL: [u64; 16] = [
     1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
 ];
