@@ -113,8 +113,8 @@ impl<P> FallbackLayer<P> {
         }
     }
 
-    /// Sets the longest guess: the cooldown of a limited target if the provider gives no hint and the length
-    /// of the window is not known; 60 s unless set.
+    /// Sets the longest guess; 60 s unless set. A guess is the cooldown of a limited target if the provider
+    /// gives no hint and the length of the window is not known.
     ///
     /// The first guess is 1 s. It doubles up to `cooldown` while the requests that are sent after its end are
     /// rejected, and starts again at 1 s after a success. After an overload it is a third of the time that

@@ -52,14 +52,14 @@
 //! | [buckets](crate::rejection::buckets) of any response | what is left, less what is in flight since; nothing until the reset once it is exhausted |
 //! | counting, if nothing is reported | how many passed in the last window; now and then one more, then two, four |
 //!
-//! A key of which nothing is known starts slowly: two requests, one more for every sixteen that have passed,
-//! and twice as many every 250 ms up to twelve, because responses may take long. What rejections have shown
-//! of one key is expected of the others. A call that may not wait is sent anyway; it only prefers keys with
+//! A key of which nothing is known starts slowly: two requests, and one more for every sixteen that have
+//! passed. While no response comes, the two double every 250 ms, up to twelve. What rejections have shown of
+//! one key is expected of the others. A call that may not wait is sent anyway; it only prefers keys with
 //! capacity.
 //!
 //! If nothing is reported, the pool learns how long a window lasts. The message of a rejection may say it
-//! ("5 requests per second"). Otherwise one request of one key at a time finds out when the limit is open
-//! again, after 1 s, 2 s more, 4 s more and so on. All keys share the result for a model. From then on no key
+//! ("5 requests per second"). Otherwise one request at a time finds out when the limit is open again: after
+//! 1 s, 2 s more, 4 s more and so on. All keys share the result for a model. From then on no key
 //! sends more than a window's number within any time that is as long as a window. This fits fixed and sliding
 //! windows, and token buckets, which look like small windows.
 //!
@@ -68,7 +68,7 @@
 //!
 //! A 429 without a hint may say nothing of the next request, if a provider sheds load at random. The pool
 //! observes the requests that are sent in the second after it. If most pass, the rejection came by chance.
-//! Where that is the rule, a key has a cooldown only after more rejections in a row than chance explains:
+//! Where that is the rule, it takes more rejections in a row than chance explains to put a key on cooldown:
 //! three if 5 % are rejected, seven at most.
 //!
 //! Reports are verified once: if the choice is otherwise to wait for a reset, one request is sent all the

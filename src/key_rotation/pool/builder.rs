@@ -87,8 +87,8 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Sets the longest guess: the cooldown of a limited key if the provider gives no hint and the length of
-    /// the window is not known. The default is 60 s, the window of a limit by the minute.
+    /// Sets the longest guess; the default is 60 s, the window of a limit by the minute. A guess is the
+    /// cooldown of a limited key if the provider gives no hint and the length of the window is not known.
     ///
     /// The first guess is 1 s. It doubles up to `cooldown` while the requests that are sent after its end are
     /// rejected, and is 1 s again after a success. It ends at the latest when `cooldown` has passed since the

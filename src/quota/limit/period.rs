@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::quota::timing::{MAX_COOLDOWN, PERIOD_MARGIN};
 
-/// The lengths that providers use, in seconds: the documentation of OpenAI, Anthropic, Mistral and Groq has
-/// limits per second, minute and hour, and gateways count by five, ten or thirty of these.
+/// The lengths that providers use, in seconds. OpenAI, Anthropic, Mistral and Groq document limits per second,
+/// minute and hour. Gateways count by five, ten or thirty of these.
 const USUAL: [u64; 16] = [
     1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
 ];
