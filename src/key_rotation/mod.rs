@@ -64,7 +64,7 @@
 //! windows, and token buckets, which look like small windows.
 //!
 //! A request that was not rejected within a second has passed, however long its response takes. If
-//! rejections come faster, that time is three times as long as the slowest of them took, at least 100 ms.
+//! rejections come faster, that time is three times as long as the slowest of them took, at least 150 ms.
 //!
 //! A 429 without a hint may say nothing of the next request, if a provider sheds load at random. The pool
 //! observes the requests that are sent in the second after it. If most pass, the rejection came by chance.
