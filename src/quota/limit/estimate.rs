@@ -1,4 +1,6 @@
 //! How much passes in a window where the provider does not report it, by what was sent and rejected. Pure.
+//!
+//! A request has passed if it was not rejected in time, because responses of models may take long.
 
 mod evidence;
 mod headroom;
