@@ -230,10 +230,14 @@ impl LimitState {
     }
 
     /// Releases the place of a request that was sent at `sent`, or was not.
-    pub(crate) fn release(&mut self, sent: Option<Instant>) {
+    pub(crate) fn release(&mut self, traits: &mut ProviderTraits, sent: Option<Instant>) {
         self.in_flight.remove(sent);
         if let Some(sent) = sent {
             self.estimate.end(sent);
+        }
+        if self.in_flight.all() == 0 {
+            // If it was a probe without a response, the next request is one.
+            traits.period.forget_probe();
         }
     }
 

@@ -142,6 +142,13 @@ impl WindowLength {
         Some(search.until.max(result.unwrap_or(search.until))).filter(|until| *until > now)
     }
 
+    /// The last probe has ended.
+    pub(super) fn forget_probe(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.probe = None;
+        }
+    }
+
     /// A request is sent to a limit that a guess has closed.
     pub(super) fn probe(&mut self, now: Instant) {
         let (since, until) = self.search.map_or((now, now), |it| (it.since, it.until));
