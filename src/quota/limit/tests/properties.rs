@@ -1,8 +1,11 @@
 //! What holds after any events, at any moments.
 
+mod world;
+
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{dialogue::*, *};
+use world::World;
 
 /// What may befall a limit; moments are milliseconds.
 #[derive(Clone, Debug)]
@@ -85,138 +88,6 @@ fn event(reports: usize) -> impl Strategy<Value = Event> {
             .prop_map(|(index, rejection, told)| Event::Reject(index, rejection, told)),
         1 => (option::of(rejection()), 0..90_000_u64).prop_map(|(it, ago)| Event::Stray(it, ago)),
     ]
-}
-
-/// A limit to which anything happens.
-struct World {
-    limit: Limit,
-    now: Instant,
-    /// How many are reserved, and when the others were sent.
-    reserved: usize,
-    sent: Vec<Instant>,
-    longest_guess: Duration,
-}
-
-// === impl World ===
-
-impl World {
-    fn new(longest_guess: Duration) -> Self {
-        Self {
-            limit: Limit::default(),
-            now: Instant::now() + secs(1_000),
-            reserved: 0,
-            sent: Vec::new(),
-            longest_guess,
-        }
-    }
-
-    fn happens(&mut self, event: Event) {
-        let now = self.now;
-        let pick = |sent: &mut Vec<Instant>, index| match sent.len() {
-            0 => None,
-            len => Some(sent.swap_remove(index % len)),
-        };
-        let Limit { state, traits } = &mut self.limit;
-        match event {
-            Event::Wait(time) => self.now += Duration::from_millis(time),
-            Event::Reserve => {
-                state.reserve(traits, now);
-                self.reserved += 1;
-            }
-            Event::Send(late) if self.reserved > 0 => {
-                let sent = now - Duration::from_millis(late);
-                state.mark_sent(traits, sent);
-                self.reserved -= 1;
-                self.sent.push(sent);
-            }
-            Event::Drop if self.reserved > 0 => {
-                state.release(traits, None);
-                self.reserved -= 1;
-            }
-            Event::Send(_) | Event::Drop => {}
-            Event::Abandon(index) => {
-                if let Some(sent) = pick(&mut self.sent, index) {
-                    state.abandon(sent);
-                    state.release(traits, Some(sent));
-                }
-            }
-            Event::Succeed(index, told) => {
-                if let Some(sent) = pick(&mut self.sent, index) {
-                    state.succeeded(traits, told.iter(), (sent, now));
-                    state.release(traits, Some(sent));
-                }
-            }
-            Event::Reject(index, rejection, told) => {
-                if let Some(sent) = pick(&mut self.sent, index) {
-                    let when = (sent, now);
-                    state.rejected(traits, &rejection, &told, when, self.longest_guess);
-                    state.release(traits, Some(sent));
-                }
-            }
-            Event::Stray(rejection, ago) => {
-                let when = (now - Duration::from_millis(ago), now);
-                match rejection {
-                    Some(it) => state.rejected(traits, &it, &[], when, self.longest_guess),
-                    None => state.succeeded(traits, [].iter(), when),
-                }
-            }
-        }
-    }
-
-    /// It ends within a day, or there is something whose end shows more.
-    fn has_an_end(&mut self) -> Result<(), TestCaseError> {
-        let (now, out) = (self.now, self.reserved + self.sent.len());
-        let day = now + MAX_COOLDOWN + secs(1);
-        for slow_start in [SlowStart::Off, SlowStart::Careful, SlowStart::Quick] {
-            let Limit { state, traits } = &mut self.limit;
-            match state.capacity(traits, slow_start, now) {
-                Capacity::Available(more) => prop_assert!(more > 0),
-                Capacity::Verify(at) | Capacity::Closed(at) | Capacity::Unusable(at) => {
-                    prop_assert!(at > now && at <= day, "{:?}", at - now);
-                }
-                Capacity::Probing(Some(at)) | Capacity::Full(Some(at)) => {
-                    prop_assert!(at <= day, "{:?}", at - now);
-                    prop_assert!(at > now || out > 0, "it is looked at in the past");
-                }
-                Capacity::Probing(None) | Capacity::Full(None) => prop_assert!(out > 0),
-            }
-        }
-        prop_assert_eq!(self.limit.state.out(), out as u64);
-        Ok(())
-    }
-
-    /// Everything that is out passes.
-    fn all_pass(&mut self) {
-        for _ in 0..std::mem::take(&mut self.reserved) {
-            let Limit { state, traits } = &mut self.limit;
-            state.release(traits, None);
-        }
-        self.now += Duration::from_millis(100);
-        while !self.sent.is_empty() {
-            self.happens(Event::Succeed(0, Vec::new()));
-        }
-    }
-
-    /// Returns how long a waiter waits.
-    fn waits(&mut self) -> Result<Duration, TestCaseError> {
-        let start = self.now;
-        for _ in 0..10_000 {
-            match self.limit.capacity(self.now) {
-                Capacity::Available(_) => return Ok(self.now - start),
-                Capacity::Probing(Some(at))
-                | Capacity::Full(Some(at))
-                | Capacity::Verify(at)
-                | Capacity::Closed(at)
-                | Capacity::Unusable(at) => {
-                    self.now = at.max(self.now + Duration::from_millis(1));
-                }
-                Capacity::Probing(None) | Capacity::Full(None) => {
-                    return Err(TestCaseError::fail("it waits for nothing"));
-                }
-            }
-        }
-        Err(TestCaseError::fail("it looks again and again"))
-    }
 }
 
 proptest! {
