@@ -86,8 +86,8 @@ async fn a_lone_call_waits_at_most_for_a_window_after_a_storm_of_cancelled_calls
             let start = Instant::now();
             assert_eq!(call(&service, chat("m")).await.status(), 200);
             let waited = start.elapsed();
-            // At most to the end of a window of a second, which the storm may have shown.
-            assert!(waited < millis(1_050), "{keys:?}, seed {seed}: {waited:?}");
+            // At most to the end of a window that the storm may have shown, with its last responses.
+            assert!(waited < millis(2_500), "{keys:?}, seed {seed}: {waited:?}");
         }
     }
 }
