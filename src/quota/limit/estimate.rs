@@ -32,6 +32,8 @@ pub(super) struct Estimate {
     /// How long a window of this limit lasts, by the provider's hints.
     hinted: Option<Duration>,
     recent: Recent,
+    /// How many have passed in a window since the limit was met last, though it was not used up.
+    proven: u64,
     /// When the cooldown of the last rejection ends.
     ended: Option<Instant>,
 }
@@ -72,7 +74,10 @@ impl Estimate {
                 }
                 (window.next, window.tries_shorter) = (Some((now, 1)), true);
             }
-            None if is_over => *window = SentWindow::new(now, false, 1, tests),
+            None if is_over => {
+                self.proven = self.proven.max(window.sent.saturating_sub(window.rejected));
+                *window = SentWindow::new(now, false, 1, tests);
+            }
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
                     traits.period.test(length, now);
@@ -232,9 +237,12 @@ impl Estimate {
         let (opened, sent) = window.next.unwrap_or((now, 0));
         let passed = window.sent.saturating_sub(window.rejected);
         if let Some((first, last)) = window.met {
+            self.proven = 0;
             // What more than usual has passed is taken from the next window if the limit is a bucket.
             let is_usual = self.capacity.is_none_or(|capacity| passed <= capacity);
-            if !window.is_told && is_usual && !self.was_idle(last, opened) {
+            // What has been said outweighs a window whose beginning is not known.
+            let is_known = window.is_exact || !traits.period.is_said();
+            if !window.is_told && is_usual && is_known && !self.was_idle(last, opened) {
                 let closed = last.saturating_duration_since(first);
                 let elapsed = window.elapsed(first, opened - first);
                 traits

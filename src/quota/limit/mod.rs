@@ -45,6 +45,8 @@ pub(crate) struct LimitState {
     estimate: Estimate,
     in_flight: InFlight,
     refusals: Refusals,
+    /// Its number among the limits of its kind, from 1 on; zero before its first request.
+    number: u32,
 }
 
 // === impl LimitState ===
@@ -117,6 +119,8 @@ impl LimitState {
                 Some(_) => Ok(false),
                 None => match traits.period.searches_until(traits.latency(), now) {
                     Some(until) => Err(Capacity::Closed(until)),
+                    // Another limit of the kind comes first, because this one may be the only one that is closed.
+                    None if traits.was_last_to_search(self.number) => Err(Capacity::Verify(ended)),
                     None => Ok(true),
                 },
             },
@@ -214,6 +218,9 @@ impl LimitState {
             traits.test(window.dimension, now);
         }
         self.in_flight.reserve();
+        if self.number == 0 {
+            self.number = traits.next_number();
+        }
         match self.cooldown.gate(now) {
             Gate::Open => return,
             Gate::Closed(_) => traits.period.test_early(),

@@ -47,6 +47,10 @@ struct Search {
     until: Instant,
     /// When the last such request was sent.
     probe: Option<Instant>,
+    /// The limit whose request was rejected last.
+    by: u32,
+    /// For how long that closed the limit.
+    guess: Duration,
 }
 
 // === impl WindowLength ===
@@ -65,6 +69,11 @@ impl WindowLength {
     /// chance and so many that did not.
     pub(super) fn may_test_early(&self, (by_chance, by_limit): (u32, u32)) -> bool {
         self.said.is_none() && self.early_tests + 2 * by_limit < 3 + 2 * by_chance
+    }
+
+    /// Returns whether the provider has said it in words.
+    pub(super) fn is_said(&self) -> bool {
+        self.said.is_some()
     }
 
     /// Records what the provider says of the length.
@@ -124,13 +133,15 @@ impl WindowLength {
     }
 
     /// Nothing is sent to any limit of the kind until then, unless its period is known.
-    pub(super) fn search_until(&mut self, until: Instant, now: Instant) {
+    pub(super) fn search_until(&mut self, until: Instant, by: u32, now: Instant) {
         if self.length().is_none() {
             let before = self.search.map_or((now, until), |it| (it.since, it.until));
             self.search = Some(Search {
                 since: before.0,
                 until: before.1.max(until),
                 probe: None,
+                by,
+                guess: until.saturating_duration_since(now),
             });
         }
     }
@@ -149,13 +160,30 @@ impl WindowLength {
         }
     }
 
+    /// Returns the least guess for the next limit that is rejected in the search: twice the last one.
+    pub(super) fn next_guess(&self) -> Duration {
+        let guess = self.search.map_or(Duration::ZERO, |search| search.guess);
+        guess.saturating_mul(2)
+    }
+
+    /// Returns whether a request of this limit was the last one that was rejected in the search.
+    pub(super) fn was_searched_by(&self, number: u32) -> bool {
+        self.search.is_some_and(|search| search.by == number)
+    }
+
     /// A request is sent to a limit that a guess has closed.
     pub(super) fn probe(&mut self, now: Instant) {
-        let (since, until) = self.search.map_or((now, now), |it| (it.since, it.until));
+        let new = Search {
+            since: now,
+            until: now,
+            probe: None,
+            by: 0,
+            guess: Duration::ZERO,
+        };
+        let search = self.search.unwrap_or(new);
         self.search = Some(Search {
-            since,
-            until,
             probe: Some(now),
+            ..search
         });
     }
 

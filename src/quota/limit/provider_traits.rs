@@ -21,6 +21,8 @@ pub(crate) struct ProviderTraits {
     /// How long a window lasts.
     pub(super) period: WindowLength,
     pub(super) chance: Chance,
+    /// How many limits of the kind there are.
+    limits: u32,
     /// How long the slowest rejection took, of those that came at once.
     slowest_rejection: Option<Duration>,
     /// Whether any limit has been met or reported. Most limits of keys and of groups never are.
@@ -47,6 +49,17 @@ impl ProviderTraits {
     /// Returns whether any limit has been met or reported.
     pub(crate) fn is_limited(&self) -> bool {
         self.is_limited
+    }
+
+    /// Returns the number of a new limit.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.limits = self.limits.saturating_add(1);
+        self.limits
+    }
+
+    /// Returns whether a limit was the last one to find out in vain if all are still closed, of several.
+    pub(super) fn was_last_to_search(&self, number: u32) -> bool {
+        self.limits > 1 && self.period.was_searched_by(number)
     }
 
     /// Returns after which time a request that was not rejected has passed, however long its response takes.

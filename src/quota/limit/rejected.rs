@@ -134,12 +134,13 @@ impl LimitState {
         };
         let window = (self.estimate.opened(now), window_end);
         let when = (sent, now);
+        self.cooldown.set_least_guess(traits.period.next_guess());
         self.cooldown
             .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
         self.refusals.observe_until(until);
         if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
-            traits.period.search_until(until, now);
+            traits.period.search_until(until, self.number, now);
         }
         if rejection.reason != Reason::RateLimited {
             return;

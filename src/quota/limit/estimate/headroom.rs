@@ -203,7 +203,7 @@ impl Estimate {
         };
         let young = in_flight.younger(traits.latency(), now);
         let out = young + in_flight.reserved();
-        let passed = self.admitted().saturating_sub(young);
+        let passed = self.admitted().saturating_sub(young).max(self.proven);
         let since = self.window.as_ref().map(|window| window.opened);
         let since = since.or(self.ended);
         let (doublings, next) = doublings(since.unwrap_or(now), now);

@@ -117,7 +117,7 @@ fn one_more_is_tried_after_twice_the_time() {
 fn search_sends_one_probe_at_a_time_until_one_passes() {
     let (now, mut period) = (Instant::now(), WindowLength::default());
     let latency = millis(100);
-    period.search_until(now + secs(2), now);
+    period.search_until(now + secs(2), 1, now);
     assert_eq!(period.searches_until(latency, now), Some(now + secs(2)));
     let open = now + secs(2);
     assert_eq!(period.searches_until(latency, open), None);
@@ -126,7 +126,7 @@ fn search_sends_one_probe_at_a_time_until_one_passes() {
     period.pass(now + secs(1));
     assert_eq!(period.searches_until(latency, open), None);
     period.passed_after(secs(1), secs(2), now);
-    period.search_until(open + secs(4), open);
+    period.search_until(open + secs(4), 1, open);
     assert_eq!(
         period.searches_until(latency, open),
         None,
