@@ -24,8 +24,6 @@ pub(super) struct Cooldown {
     hint: Option<Instant>,
     /// How many requests are out that test if a guess is too long.
     early_probes: u32,
-    /// The least guess, if other limits of the kind have been rejected for longer.
-    least_guess: Duration,
 }
 
 /// The last cooldown. It may be over, and still counts when the next one is doubled.
@@ -101,11 +99,6 @@ impl Cooldown {
     /// Returns the end of the provider's last hint.
     pub(super) fn hint(&self) -> Option<Instant> {
         self.hint
-    }
-
-    /// Sets the least guess from now on.
-    pub(super) fn set_least_guess(&mut self, least: Duration) {
-        self.least_guess = least;
     }
 
     /// Returns whether a rejection that came since `moment` forbids to send now.
@@ -249,10 +242,7 @@ impl Cooldown {
             (Reason::KeyRejected, hint) => recheck(KEY_RECHECK, hint),
             (_, Some(hint)) => self.hinted(hint, sent, longest_guess),
             (_, None) if is_of_a_day(rejection) => Term::new(QUOTA_RECHECK, Basis::Recheck),
-            (_, None) => {
-                let first = FIRST_GUESS.max(self.least_guess);
-                Term::new(doubled(first).min(longest_guess), Basis::Guess)
-            }
+            (_, None) => Term::new(doubled(FIRST_GUESS).min(longest_guess), Basis::Guess),
         }
     }
 

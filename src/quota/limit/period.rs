@@ -18,6 +18,9 @@ const USUAL: [u64; 16] = [
     1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
 ];
 
+/// So often one limit searches in a row: until a guess has grown to a minute.
+const SEARCHES: u32 = 7;
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct WindowLength {
     /// What the provider has said in words.
@@ -49,8 +52,8 @@ struct Search {
     probe: Option<Instant>,
     /// The limit whose request was rejected last.
     by: u32,
-    /// For how long that closed the limit.
-    guess: Duration,
+    /// How often in a row.
+    times: u32,
 }
 
 // === impl WindowLength ===
@@ -136,12 +139,16 @@ impl WindowLength {
     pub(super) fn search_until(&mut self, until: Instant, by: u32, now: Instant) {
         if self.length().is_none() {
             let before = self.search.map_or((now, until), |it| (it.since, it.until));
+            let times = self
+                .search
+                .filter(|it| it.by == by)
+                .map_or(1, |it| it.times + 1);
             self.search = Some(Search {
                 since: before.0,
                 until: before.1.max(until),
                 probe: None,
                 by,
-                guess: until.saturating_duration_since(now),
+                times,
             });
         }
     }
@@ -160,15 +167,10 @@ impl WindowLength {
         }
     }
 
-    /// Returns the least guess for the next limit that is rejected in the search: twice the last one.
-    pub(super) fn next_guess(&self) -> Duration {
-        let guess = self.search.map_or(Duration::ZERO, |search| search.guess);
-        guess.saturating_mul(2)
-    }
-
-    /// Returns whether a request of this limit was the last one that was rejected in the search.
+    /// Returns whether this limit has searched so often in vain that it may be the only one that is closed.
     pub(super) fn was_searched_by(&self, number: u32) -> bool {
-        self.search.is_some_and(|search| search.by == number)
+        self.search
+            .is_some_and(|search| search.by == number && search.times >= SEARCHES)
     }
 
     /// A request is sent to a limit that a guess has closed.
@@ -178,7 +180,7 @@ impl WindowLength {
             until: now,
             probe: None,
             by: 0,
-            guess: Duration::ZERO,
+            times: 0,
         };
         let search = self.search.unwrap_or(new);
         self.search = Some(Search {

@@ -57,7 +57,7 @@ impl ProviderTraits {
         self.limits
     }
 
-    /// Returns whether a limit was the last one to find out in vain if all are still closed, of several.
+    /// Returns whether one of several limits has searched in vain for long enough.
     pub(super) fn was_last_to_search(&self, number: u32) -> bool {
         self.limits > 1 && self.period.was_searched_by(number)
     }

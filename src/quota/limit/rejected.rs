@@ -134,7 +134,6 @@ impl LimitState {
         };
         let window = (self.estimate.opened(now), window_end);
         let when = (sent, now);
-        self.cooldown.set_least_guess(traits.period.next_guess());
         self.cooldown
             .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
