@@ -9,7 +9,7 @@
 //! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
-//! cargo run --release --example simulation -- --golden              # the rows of the first seeds, as golden.txt
+//! cargo run --release --example simulation -- --golden              # the rows of one seed, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
