@@ -30,7 +30,7 @@ pub(crate) const QUICK: Duration = Duration::from_millis(150);
 pub(crate) const PERIOD_MARGIN: Duration = Duration::from_millis(25);
 
 /// The least time within which a rejection is expected.
-pub(crate) const LEAST_LATENCY: Duration = Duration::from_millis(100);
+pub(crate) const LEAST_LATENCY: Duration = Duration::from_millis(150);
 
 /// The longest guess unless the caller sets another: a window of a minute.
 pub(crate) const LONGEST_GUESS: Duration = Duration::from_secs(60);

@@ -9,14 +9,14 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
-use crate::quota::timing::{COUNTED_TOGETHER, QUICK};
+use crate::quota::timing::{COUNTED_TOGETHER, FIRST_GUESS, QUICK};
 pub(super) use headroom::Headroom;
 pub(crate) use headroom::SlowStart;
-use window::Window;
+use window::CountedWindow;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
-    window: Option<Window>,
+    window: Option<CountedWindow>,
     /// How many pass in a window.
     capacity: Option<u64>,
     /// How many have passed in the last window.
@@ -52,13 +52,13 @@ impl Estimate {
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
         let tests = traits.period.may_test(now);
-        let early = self.early_try(&InFlight::default(), traits, now);
+        let early = self.shorter_try(&InFlight::default(), traits, now);
         let is_early = is_used_up && early.is_some_and(|at| at <= now);
         if let (Some(_), Some(length)) = (self.capacity, length) {
             self.recent.send(length, now);
         }
         let Some(window) = &mut self.window else {
-            self.window = Some(Window::new(now, false, 1, false));
+            self.window = Some(CountedWindow::new(now, false, 1, false));
             return;
         };
         match &mut window.next {
@@ -66,11 +66,11 @@ impl Estimate {
             None if is_over && is_used_up => window.next = Some((now, 1)),
             None if is_early => {
                 if let Some(length) = length {
-                    traits.period.try_early(length, now);
+                    traits.period.try_shorter(length, now);
                 }
-                (window.next, window.is_early) = (Some((now, 1)), true);
+                (window.next, window.tries_shorter) = (Some((now, 1)), true);
             }
-            None if is_over => *window = Window::new(now, false, 1, tests),
+            None if is_over => *window = CountedWindow::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
                     traits.period.test(length, now);
@@ -88,6 +88,15 @@ impl Estimate {
         }
         if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
             window.is_quick |= now.saturating_duration_since(sent) < QUICK;
+        }
+    }
+
+    /// Notes that a request has ended. If it was to find out if a new window has begun, and is not known to have
+    /// passed, the next one does.
+    pub(super) fn end(&mut self, sent: Instant) {
+        if let Some(window) = &mut self.window {
+            let is_of_next = |(from, count): &(Instant, u64)| *from == sent && *count == 1;
+            window.next = window.next.filter(|next| !is_of_next(next));
         }
     }
 
@@ -163,7 +172,7 @@ impl Estimate {
         }
     }
 
-    fn length(&self, traits: &ProviderTraits) -> Option<Duration> {
+    pub(super) fn length(&self, traits: &ProviderTraits) -> Option<Duration> {
         self.hinted.or_else(|| traits.period.length())
     }
 
@@ -195,12 +204,14 @@ impl Estimate {
     }
 
     fn is_over(&self, traits: &ProviderTraits, now: Instant) -> bool {
-        let Some(window) = &self.window else {
-            return false;
-        };
-        match (window.met, self.ended) {
-            (Some(_), Some(ended)) => ended <= now,
-            _ => self.window_end(traits).is_some_and(|end| end <= now),
+        self.over_at(traits).is_some_and(|end| end <= now)
+    }
+
+    /// Returns when the next request finds out if a new window has begun.
+    fn over_at(&self, traits: &ProviderTraits) -> Option<Instant> {
+        match (self.window.as_ref()?.met, self.ended) {
+            (Some(_), Some(ended)) => Some(ended),
+            _ => self.window_end(traits),
         }
     }
 
@@ -221,7 +232,7 @@ impl Estimate {
         if let Some((first, last)) = window.met {
             // What more than usual has passed is taken from the next window if the limit is a bucket.
             let is_usual = self.capacity.is_none_or(|capacity| passed <= capacity);
-            if !window.is_told && is_usual {
+            if !window.is_told && is_usual && !self.was_idle(last, opened) {
                 let closed = last.saturating_duration_since(first);
                 let elapsed = window.elapsed(first, opened - first);
                 traits
@@ -234,7 +245,7 @@ impl Estimate {
                 self.confirm(passed, traits, now);
             }
         } else if passed > 0 {
-            if window.is_early {
+            if window.tries_shorter {
                 traits
                     .period
                     .passed_after(Duration::ZERO, opened - window.opened, now);
@@ -242,7 +253,16 @@ impl Estimate {
             self.confirm(passed, traits, now);
         }
         let tests = traits.period.may_test(now);
-        self.window = Some(Window::new(opened, true, sent, tests));
+        self.window = Some(CountedWindow::new(opened, true, sent, tests));
+    }
+
+    /// Returns whether nothing was sent for so long after the cooldown that the time until `opened` says
+    /// nothing of when the window ended.
+    fn was_idle(&self, rejected: Instant, opened: Instant) -> bool {
+        let closed = self.ended.map_or(Duration::ZERO, |ended| {
+            ended.saturating_duration_since(rejected)
+        });
+        opened > rejected + 2 * closed + FIRST_GUESS
     }
 
     /// Records how many have passed in a window; returns whether it was the same before.

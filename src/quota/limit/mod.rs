@@ -222,6 +222,9 @@ impl LimitState {
     /// Releases the place of a request that was sent at `sent`, or was not.
     pub(crate) fn release(&mut self, sent: Option<Instant>) {
         self.in_flight.remove(sent);
+        if let Some(sent) = sent {
+            self.estimate.end(sent);
+        }
     }
 
     /// Forgets how many pass in a window.

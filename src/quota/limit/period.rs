@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use crate::quota::timing::{MAX_COOLDOWN, PERIOD_MARGIN};
 
-/// The lengths that providers use, in seconds (`docs/` of OpenAI, Anthropic, Mistral and Groq: per second, per
-/// minute, per hour; gateways count by five, ten or thirty of these).
+/// The lengths that are usual, in seconds. Providers count by the second, the minute, the hour and the day, as
+/// their pages on rate limits say, and some count by five minutes (Hugging Face). Gateways let their owner
+/// choose, who chooses round numbers.
 const USUAL: [u64; 16] = [
     1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 180, 300, 600, 900, 1_800, 3_600,
 ];
@@ -19,12 +20,12 @@ pub(super) struct WindowLength {
     said: Option<Duration>,
     shown: Option<Bracket>,
     search: Option<Search>,
-    /// How often it was tested early if a rejection lasts.
+    /// How often a request was sent soon after a rejection, to find out if that lasts.
     early_tests: u32,
     /// When one more than usual is sent next, and how long after that again.
     test: Option<(Instant, Duration)>,
     /// When a request is sent next in the middle of a window, and how long after that again.
-    early_try: Option<(Instant, Duration)>,
+    shorter_try: Option<(Instant, Duration)>,
 }
 
 /// A window lasts longer than one and at most as long as the other.
@@ -53,10 +54,11 @@ impl WindowLength {
             .said
             .filter(|said| self.shown.is_none_or(|it| it.contains(*said)));
         let length = said.or(self.shown.map(Bracket::best))?;
-        Some(with_margin(length))
+        Some(with_margin(length).min(MAX_COOLDOWN))
     }
 
-    /// Returns whether it is worth a request to find out if a rejection lasts, where so many have not.
+    /// Returns whether it is worth a request to find out if a rejection lasts, after so many that came by
+    /// chance and so many that did not.
     pub(super) fn may_test_early(&self, (by_chance, by_limit): (u32, u32)) -> bool {
         self.said.is_none() && self.early_tests + 2 * by_limit < 3 + 2 * by_chance
     }
@@ -96,8 +98,8 @@ impl WindowLength {
             None => found,
         });
         self.search = None;
-        if self.early_try.is_none() {
-            self.early_try = Some((now + 4 * passed, 4 * passed));
+        if self.shorter_try.is_none() {
+            self.shorter_try = Some((now + 4 * passed, 4 * passed));
         }
     }
 
@@ -112,7 +114,7 @@ impl WindowLength {
         self.search = self.search.filter(|search| sent < search.since);
     }
 
-    /// A request is sent early.
+    /// A request is sent soon after a rejection.
     pub(super) fn test_early(&mut self) {
         self.early_tests = self.early_tests.saturating_add(1);
     }
@@ -162,15 +164,15 @@ impl WindowLength {
 
     /// Returns whether a request may be sent in the middle of a window that is used up, to find out if windows
     /// have become shorter.
-    pub(super) fn may_try_early(&self, now: Instant) -> bool {
-        self.early_try.is_some_and(|(at, _)| at <= now)
+    pub(super) fn may_try_shorter(&self, now: Instant) -> bool {
+        self.shorter_try.is_some_and(|(at, _)| at <= now)
     }
 
     /// Such a request is sent. It is done again after twice the time.
-    pub(super) fn try_early(&mut self, length: Duration, now: Instant) {
-        let after = self.early_try.map_or(length, |(_, after)| after * 2);
+    pub(super) fn try_shorter(&mut self, length: Duration, now: Instant) {
+        let after = self.shorter_try.map_or(length, |(_, after)| after * 2);
         let after = after.max(4 * length).min(MAX_COOLDOWN);
-        self.early_try = Some((now + after, after));
+        self.shorter_try = Some((now + after, after));
     }
 
     /// The next test is due one window from now, because what is known has changed.
@@ -182,7 +184,7 @@ impl WindowLength {
 /// Returns the length of a window that ends by a hint, which came so long after its beginning. A hint of whole
 /// seconds may have been rounded up.
 pub(super) fn hinted(elapsed: Duration, hint: Duration) -> Duration {
-    let length = elapsed.saturating_add(hint);
+    let length = elapsed.saturating_add(hint).min(MAX_COOLDOWN);
     if hint.subsec_nanos() > 0 {
         return length;
     }

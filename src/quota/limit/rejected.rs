@@ -29,27 +29,7 @@ impl LimitState {
         traits.is_limited = true;
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
-            if let Some(window) = rejection.window.and_then(cooldown::length_of) {
-                traits.period.say(window);
-            }
-            traits.rejected_within(now.saturating_duration_since(sent));
-            let window_end = self.estimate.opens_again(traits, now);
-            let (last, from) = self.refusals.since();
-            let between = last.map_or(0, |last| self.in_flight.between(last, sent));
-            // The rejected one is still counted.
-            let pending = from.map_or(0, |from| {
-                self.in_flight.between(from, now + COUNTED_TOGETHER)
-            });
-            let others = (between, pending.saturating_sub(1));
-            let few = if self.estimate.contradicts_rejection() {
-                1
-            } else {
-                FEW
-            };
-            let when = (sent, now);
-            self.refusals
-                .reject(&mut traits.chance, when, others, few, window_end);
-            self.forget_chance(traits);
+            self.observe(traits, rejection, (sent, now));
         }
         let is_chance = is_silent && self.may_be_chance(traits, rejection);
         if rejection.reason == Reason::RateLimited {
@@ -59,6 +39,34 @@ impl LimitState {
             self.close(traits, rejection, (sent, now), longest_guess);
         }
         self.reported.update(traits, reports.iter(), (sent, now));
+    }
+
+    /// Observes what follows a rejection without a hint.
+    fn observe(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        (sent, now): (Instant, Instant),
+    ) {
+        if let Some(window) = rejection.window.and_then(cooldown::length_of) {
+            traits.period.say(window);
+        }
+        traits.rejected_within(now.saturating_duration_since(sent));
+        let window_end = self.estimate.opens_again(traits, now);
+        let (last, from) = self.refusals.since();
+        let in_flight = |from, to| self.in_flight.between(from, to);
+        let between = last.map_or(0, |last| in_flight(last, sent));
+        let pending = from.map_or(0, |from| in_flight(from, now + COUNTED_TOGETHER));
+        // The rejected one is still counted.
+        let others = (between, pending.saturating_sub(1));
+        let few = match self.estimate.contradicts_rejection() {
+            true => 1,
+            false => FEW,
+        };
+        let when = (sent, now);
+        self.refusals
+            .reject(&mut traits.chance, when, others, few, window_end);
+        self.forget_chance(traits);
     }
 
     /// Records that an inner layer, which keeps limits of its own, had nothing to send with. That shows no

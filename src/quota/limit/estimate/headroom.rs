@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Estimate, window::Window};
+use super::{Estimate, window::CountedWindow};
 use crate::quota::{
     limit::{ProviderTraits, in_flight::InFlight},
     timing::{LONG_WINDOW, doublings},
@@ -56,7 +56,9 @@ impl Estimate {
             // Some rejections came by chance, so the last one shows no limit.
             return self.slow_start(slow_start, in_flight, traits, now);
         }
-        let known = self.capacity.or(traits.typical);
+        // How many pass in a window says nothing while it is not known when the window ends.
+        let has_end = self.capacity.is_none() || self.length(traits).is_some();
+        let known = self.capacity.or(traits.typical).filter(|_| has_end);
         let Some(capacity) = known else {
             return self.slow_start(slow_start, in_flight, traits, now);
         };
@@ -74,11 +76,11 @@ impl Estimate {
             .flatten();
         let ceiling = ceiling(young);
         let more = match ceiling.saturating_sub(used) {
-            0 => match self.early_try(in_flight, traits, now) {
+            0 => match self.shorter_try(in_flight, traits, now) {
                 Some(at) if at <= now => return Headroom::Some(1),
                 Some(at) => return Headroom::Full(Some(at).into_iter().chain(rises).min()),
                 None if rises.is_some() => {
-                    let end = self.window_end(traits).filter(|end| *end > now);
+                    let end = self.over_at(traits).filter(|end| *end > now);
                     return Headroom::Full(end.into_iter().chain(rises).min());
                 }
                 None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
@@ -140,14 +142,14 @@ impl Estimate {
     }
 
     fn used_up(&self, may_have_more: bool, traits: &ProviderTraits, now: Instant) -> Headroom {
-        match self.window_end(traits).filter(|end| *end > now) {
+        match self.over_at(traits).filter(|end| *end > now) {
             Some(end) if self.is_confirmed && !may_have_more => Headroom::UsedUp(end),
             end => Headroom::Full(end),
         }
     }
 
     /// Returns when one request may find out in this window if windows have become shorter.
-    pub(super) fn early_try(
+    pub(super) fn shorter_try(
         &self,
         in_flight: &InFlight,
         traits: &ProviderTraits,
@@ -159,7 +161,7 @@ impl Estimate {
             |length: &Duration| is_free && self.hinted.is_none() && *length >= LONG_WINDOW;
         let length = traits.period.length().filter(is_long)?;
         let at = window.opened + length / 2;
-        traits.period.may_try_early(now).then_some(at)
+        traits.period.may_try_shorter(now).then_some(at)
     }
 
     /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
@@ -176,7 +178,7 @@ impl Estimate {
         let beyond = passed.saturating_sub(capacity);
         let is_due = || {
             let length = self.length(traits).unwrap_or_default();
-            let is_early = |it: &Window| it.tests && now < it.opened + length * 3 / 4;
+            let is_early = |it: &CountedWindow| it.tests && now < it.opened + length * 3 / 4;
             self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
         };
         let tests =

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// What was sent since a window has begun.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(super) struct CountedWindow {
     pub(super) opened: Instant,
     /// Whether the limit had been closed until then, so that the window did begin then.
     pub(super) is_exact: bool,
@@ -17,7 +17,7 @@ pub(super) struct Window {
     /// Whether a response has come so quickly that these show how many to send.
     pub(super) is_quick: bool,
     /// Whether the first request of the next window is sent early, to find out if windows have become shorter.
-    pub(super) is_early: bool,
+    pub(super) tries_shorter: bool,
     /// Whether its end needs no proof, because the provider has told it.
     pub(super) is_told: bool,
     /// Whether one more than usual may be sent in this window. It is sent at the beginning: what a bucket takes
@@ -27,9 +27,9 @@ pub(super) struct Window {
     pub(super) next: Option<(Instant, u64)>,
 }
 
-// === impl Window ===
+// === impl CountedWindow ===
 
-impl Window {
+impl CountedWindow {
     pub(super) fn new(opened: Instant, is_exact: bool, sent: u64, tests: bool) -> Self {
         Self {
             opened,
@@ -38,7 +38,7 @@ impl Window {
             rejected: 0,
             met: None,
             is_quick: false,
-            is_early: false,
+            tries_shorter: false,
             is_told: false,
             tests,
             next: None,

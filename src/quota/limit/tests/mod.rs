@@ -4,16 +4,19 @@ mod chance;
 mod dialogue;
 mod passing;
 mod probes;
+mod properties;
 mod reported;
 mod shared;
 mod windows;
 
 use std::time::Duration;
 
-use super::*;
+use tokio::time::Instant;
+
+use super::{Capacity, LimitState, ProviderTraits, SlowStart};
 use crate::{
     quota::timing::{LONGEST_GUESS, MAX_COOLDOWN, REJECTION_LATENCY},
-    rejection::Window,
+    rejection::{Bucket, Dimension, Reason, Rejection, Window},
 };
 
 fn secs(secs: u64) -> Duration {

@@ -105,6 +105,26 @@ fn period_is_kept_while_nothing_is_sent() {
 }
 
 #[test]
+fn idle_time_after_a_rejection_is_not_taken_for_a_window() {
+    for (size, length) in [(5, 1), (20, 10), (60, 60)] {
+        for idle in [60, 600, 3_600, 8 * 3_600, 40 * 3_600] {
+            for busy in [1, 3, 10] {
+                let mut dialogue = Dialogue::new(window(size, secs(length)));
+                dialogue.run_until(secs(busy));
+                dialogue.idle_until(secs(idle));
+                let (from, to) = (secs(idle), secs(idle + 30 * length));
+                dialogue.run_until(to);
+                let (passed, most) = (dialogue.passed_between(from, to) as u64, 30 * size);
+                assert!(
+                    passed * 100 >= most * 80,
+                    "{size} in {length} s, {idle} s after {busy} s: {passed} of {most}",
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn window_that_is_said_in_words_is_used() {
     let table = [
         (Window::Second, 5, 1),

@@ -1,0 +1,280 @@
+//! What holds after any events, at any moments.
+
+use proptest::{collection::vec, option, prelude::*};
+
+use super::{dialogue::*, *};
+
+/// What may befall a limit; moments are milliseconds.
+#[derive(Clone, Debug)]
+enum Event {
+    Wait(u64),
+    Reserve,
+    /// A reserved request is sent, by a task whose clock is so late.
+    Send(u64),
+    /// A reserved request is not sent.
+    Drop,
+    Abandon(usize),
+    Succeed(usize, Vec<Bucket>),
+    Reject(usize, Rejection, Vec<Bucket>),
+    /// A response comes twice, or of a request that nobody knows; it was sent so long ago.
+    Stray(Option<Rejection>, u64),
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        4 => (0..200_000_u64).prop_map(Duration::from_millis),
+        2 => (0..100_u64).prop_map(Duration::from_secs),
+        1 => Just(Duration::ZERO),
+        1 => Just(Duration::MAX),
+        1 => (0..u64::MAX).prop_map(Duration::from_secs),
+    ]
+}
+
+fn rejection() -> impl Strategy<Value = Rejection> {
+    let reason = prop_oneof![
+        8 => Just(Reason::RateLimited),
+        3 => Just(Reason::Overloaded),
+        1 => Just(Reason::QuotaExhausted),
+        1 => Just(Reason::KeyRejected),
+    ];
+    let window = prop_oneof![
+        Just(Window::Second),
+        Just(Window::Minute),
+        Just(Window::Hour),
+        Just(Window::Day)
+    ];
+    let (hint, window) = (
+        option::weighted(0.3, duration()),
+        option::weighted(0.2, window),
+    );
+    (reason, hint, window).prop_map(|(reason, retry_after, window)| Rejection {
+        retry_after,
+        window,
+        ..Rejection::new(reason)
+    })
+}
+
+fn bucket_report() -> impl Strategy<Value = Bucket> {
+    let count = || prop_oneof![8 => 0..6_u64, 1 => 0..1_000_u64, 1 => Just(u64::MAX)];
+    let counts = (
+        option::of(count()),
+        option::of(count()),
+        option::of(duration()),
+    );
+    counts.prop_map(|(limit, remaining, reset)| Bucket {
+        limit,
+        remaining,
+        reset,
+        ..told(0, 0, Duration::ZERO)
+    })
+}
+
+fn event(reports: usize) -> impl Strategy<Value = Event> {
+    let any = || 0..64_usize;
+    let buckets = move || vec(bucket_report(), 0..=reports);
+    prop_oneof![
+        3 => (0..3_000_u64).prop_map(Event::Wait),
+        1 => (0..100_000_u64).prop_map(Event::Wait),
+        1 => (0..400_000_000_u64).prop_map(Event::Wait),
+        6 => Just(Event::Reserve),
+        6 => prop_oneof![4 => Just(0), 1 => 0..3_000_u64].prop_map(Event::Send),
+        1 => Just(Event::Drop),
+        1 => any().prop_map(Event::Abandon),
+        4 => (any(), buckets()).prop_map(|(index, told)| Event::Succeed(index, told)),
+        4 => (any(), rejection(), buckets())
+            .prop_map(|(index, rejection, told)| Event::Reject(index, rejection, told)),
+        1 => (option::of(rejection()), 0..90_000_u64).prop_map(|(it, ago)| Event::Stray(it, ago)),
+    ]
+}
+
+/// A limit to which anything happens.
+struct World {
+    limit: Limit,
+    now: Instant,
+    /// How many are reserved, and when the others were sent.
+    reserved: usize,
+    sent: Vec<Instant>,
+    longest_guess: Duration,
+}
+
+// === impl World ===
+
+impl World {
+    fn new(longest_guess: Duration) -> Self {
+        Self {
+            limit: Limit::default(),
+            now: Instant::now() + secs(1_000),
+            reserved: 0,
+            sent: Vec::new(),
+            longest_guess,
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        let now = self.now;
+        let pick = |sent: &mut Vec<Instant>, index| match sent.len() {
+            0 => None,
+            len => Some(sent.swap_remove(index % len)),
+        };
+        let Limit { state, traits } = &mut self.limit;
+        match event {
+            Event::Wait(time) => self.now += Duration::from_millis(time),
+            Event::Reserve => {
+                state.reserve(traits, now);
+                self.reserved += 1;
+            }
+            Event::Send(late) if self.reserved > 0 => {
+                let sent = now - Duration::from_millis(late);
+                state.mark_sent(traits, sent);
+                self.reserved -= 1;
+                self.sent.push(sent);
+            }
+            Event::Drop if self.reserved > 0 => {
+                state.release(None);
+                self.reserved -= 1;
+            }
+            Event::Send(_) | Event::Drop => {}
+            Event::Abandon(index) => {
+                if let Some(sent) = pick(&mut self.sent, index) {
+                    state.abandon(sent);
+                    state.release(Some(sent));
+                }
+            }
+            Event::Succeed(index, told) => {
+                if let Some(sent) = pick(&mut self.sent, index) {
+                    state.succeeded(traits, told.iter(), (sent, now));
+                    state.release(Some(sent));
+                }
+            }
+            Event::Reject(index, rejection, told) => {
+                if let Some(sent) = pick(&mut self.sent, index) {
+                    let when = (sent, now);
+                    state.rejected(traits, &rejection, &told, when, self.longest_guess);
+                    state.release(Some(sent));
+                }
+            }
+            Event::Stray(rejection, ago) => {
+                let when = (now - Duration::from_millis(ago), now);
+                match rejection {
+                    Some(it) => state.rejected(traits, &it, &[], when, self.longest_guess),
+                    None => state.succeeded(traits, [].iter(), when),
+                }
+            }
+        }
+    }
+
+    /// It ends within a day, or there is something whose end shows more.
+    fn has_an_end(&mut self) -> Result<(), TestCaseError> {
+        let (now, out) = (self.now, self.reserved + self.sent.len());
+        let day = now + MAX_COOLDOWN + secs(1);
+        for slow_start in [SlowStart::Off, SlowStart::Careful, SlowStart::Quick] {
+            let Limit { state, traits } = &mut self.limit;
+            match state.capacity(traits, slow_start, now) {
+                Capacity::Available(more) => prop_assert!(more > 0),
+                Capacity::Verify(at) | Capacity::Closed(at) | Capacity::Unusable(at) => {
+                    prop_assert!(at > now && at <= day, "{:?}", at - now);
+                }
+                Capacity::Probing(Some(at)) | Capacity::Full(Some(at)) => {
+                    prop_assert!(at <= day, "{:?}", at - now);
+                    prop_assert!(at > now || out > 0, "it is looked at in the past");
+                }
+                Capacity::Probing(None) | Capacity::Full(None) => prop_assert!(out > 0),
+            }
+        }
+        prop_assert_eq!(self.limit.state.out(), out as u64);
+        Ok(())
+    }
+
+    /// Everything that is out passes.
+    fn all_pass(&mut self) {
+        for _ in 0..std::mem::take(&mut self.reserved) {
+            self.limit.state.release(None);
+        }
+        self.now += Duration::from_millis(100);
+        while !self.sent.is_empty() {
+            self.happens(Event::Succeed(0, Vec::new()));
+        }
+    }
+
+    /// Returns how long a waiter waits.
+    fn waits(&mut self) -> Result<Duration, TestCaseError> {
+        let start = self.now;
+        for _ in 0..10_000 {
+            match self.limit.capacity(self.now) {
+                Capacity::Available(_) => return Ok(self.now - start),
+                Capacity::Probing(Some(at))
+                | Capacity::Full(Some(at))
+                | Capacity::Verify(at)
+                | Capacity::Closed(at)
+                | Capacity::Unusable(at) => {
+                    self.now = at.max(self.now + Duration::from_millis(1));
+                }
+                Capacity::Probing(None) | Capacity::Full(None) => {
+                    return Err(TestCaseError::fail("it waits for nothing"));
+                }
+            }
+        }
+        Err(TestCaseError::fail("it looks again and again"))
+    }
+}
+
+proptest! {
+    #[test]
+    fn limit_has_an_end_after_any_events(
+        longest_guess in duration(),
+        events in vec(event(2), 1..80),
+    ) {
+        let mut world = World::new(longest_guess);
+        for event in events {
+            world.happens(event);
+            world.has_an_end()?;
+        }
+    }
+
+    #[test]
+    fn waiter_is_let_out_within_two_periods_or_the_longest_guess(
+        events in vec(event(0), 1..80),
+    ) {
+        let mut world = World::new(LONGEST_GUESS);
+        for event in events {
+            world.happens(event);
+        }
+        world.all_pass();
+        let Limit { state, traits } = &world.limit;
+        let before = state.estimate.length(traits).unwrap_or_default();
+        let ends = state.end(traits, world.now).map(|end| end.at);
+        let ends = ends.into_iter().chain(state.estimate.window_end(traits));
+        let end = ends.max().unwrap_or(world.now);
+        let closed = end.saturating_duration_since(world.now);
+        let waited = world.waits()?;
+        let Limit { state, traits } = &world.limit;
+        let period = state.estimate.length(traits).unwrap_or_default();
+        let period = period.max(before);
+        let most = closed + (2 * period).max(LONGEST_GUESS) + secs(2);
+        prop_assert!(waited <= most, "{waited:?}, closed for {closed:?}, a period of {period:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn size_follows_what_passes(
+        length in prop_oneof![Just(secs(10)), Just(secs(60))],
+        before in 1..40_u64,
+        after in 1..40_u64,
+    ) {
+        let (mut first, mut then) = (window(before, length), window(after, length));
+        let change = length * 20;
+        let mut dialogue = Dialogue::new(move |at: Duration| match at < change {
+            true => first(at),
+            false => then(at - change),
+        });
+        let (from, to) = (change + length * 40, change + length * 60);
+        dialogue.run_until(to);
+        let (passed, rejected) = (dialogue.passed_between(from, to), dialogue.rejected_between(from, to));
+        let most = 20 * usize::try_from(after).unwrap();
+        prop_assert!(passed * 100 >= most * 75, "{passed} of {most}");
+        prop_assert!(rejected <= 20 + 4, "{rejected}");
+    }
+}
