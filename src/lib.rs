@@ -3,6 +3,7 @@
 // The pictures are hidden.
 #![doc = "[gateway.toml]: https://docs.rs/crate/tower-429/latest/source/examples/gateway.toml"]
 #![doc = "[benches]: https://docs.rs/crate/tower-429/latest/source/benches/README.md"]
+#![doc = "[simulation]: https://docs.rs/crate/tower-429/latest/source/examples/simulation/README.md"]
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 #![doc = "<style>img[src^='docs/'] { display: none }</style>"]

@@ -60,7 +60,8 @@
 //!    sent, so that the caller gets the provider's own response.
 //! 3. Nobody waits for what time does not remedy, nor for an overload without a hint.
 //! 4. Before anything is known of a limit, 16 requests go out at once, and twice as many with each quarter of
-//!    a second.
+//!    a second. After a rejection the layer learns how many pass in which time, as a
+//!    [key pool](crate::key_rotation) does if the provider does not report it.
 //! 5. Under or over key rotation, fallback or another Backoff there is no line, because those layers know
 //!    better when to send with which key.
 //! 6. The layer stores a keyed hash of the credentials, never the credentials.

@@ -113,12 +113,17 @@ impl<P> FallbackLayer<P> {
         }
     }
 
-    /// Sets the longest cooldown of a limited target if the provider gives no hint; 60 s unless set.
+    /// Sets the longest guess; 60 s unless set. A guess is the cooldown of a limited target if the provider
+    /// gives no hint and the length of the window is not known.
     ///
-    /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
-    /// are sent after its end are rejected, and starts again at 1 s after a success. A `cooldown` below
-    /// 1 s shortens the first one too; a value below 500 ms counts as 500 ms. The layer probes an exhausted
-    /// quota and a limit by the day after an hour, whatever is set here.
+    /// The first guess is 1 s. It doubles up to `cooldown` while the requests that are sent after its end are
+    /// rejected, and starts again at 1 s after a success. After an overload it is a third of the time that
+    /// the overload has lasted, at least 1 s and at most `cooldown`. A `cooldown` below 1 s shortens the first
+    /// guess too, but not after an overload; a value below 500 ms counts as 500 ms.
+    ///
+    /// Once the length of the window is known, the cooldown ends with it, also if it is longer than
+    /// `cooldown`. The layer probes an exhausted quota and a limit by the day after an hour, whatever is set
+    /// here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.longest_guess = cooldown;

@@ -10,6 +10,18 @@
 //!    start at the first target that is free, so they return to the preferred target by themselves. All
 //!    services of a layer share these cooldowns.
 //!
+//!    A rejection without a hint always moves its own call. Whether it closes the target is another
+//!    question. An overload (503, 529, 498) closes it after three in a row, for a third of the time that it
+//!    has lasted, at least 1 s. A 429 closes it at once, until it turns out that most requests pass right
+//!    after such a rejection. Then only a run that is too long for chance closes the target: three in a
+//!    row if 5 % are rejected, seven at most. So a target that rejects one request of twenty stays preferred.
+//!    Others use fixed numbers: Linkerd
+//!    [seven failures in a row](https://linkerd.io/2/reference/circuit-breaking/), Envoy
+//!    [five](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier).
+//!
+//!    If a target reports nothing, the layer learns how many requests pass in which time, as a
+//!    [key pool](crate::key_rotation) does. It sends the others to the next target.
+//!
 //!    The remaining counts that a target reports are used too, unless an inner key pool uses them. If every
 //!    target is limited, the request is sent to the target that frees first, or the call
 //!    [waits](FallbackLayer::wait_when_exhausted). The [`Rejection`](crate::rejection::Rejection) that leaves

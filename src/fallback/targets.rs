@@ -115,12 +115,12 @@ impl Targets {
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
-                Capacity::Full(at)
-                    if now < full_until
-                        && may_wait(full_until)
-                        && at.is_none_or(|at| at <= full_until) =>
-                {
-                    return preferred(full_until);
+                Capacity::Full(at) if now < full_until && may_wait(full_until) => {
+                    if at.is_none_or(|at| at <= full_until) {
+                        return preferred(full_until);
+                    }
+                    // It has more too late, so another target that has capacity comes first.
+                    busy = busy.or(preferred(full_until));
                 }
                 Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
                 Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),

@@ -12,7 +12,8 @@
 //!
 //!    | rejection | on cooldown | for |
 //!    |---|---|---|
-//!    | rate limited | the group | the hint, or else 1 s, doubling up to [`cooldown`](KeyPoolBuilder::cooldown) (60 s) |
+//!    | rate limited | the group | the hint, or else the rest of the window if its length is known, or else 1 s, doubling up to [`cooldown`](KeyPoolBuilder::cooldown) (60 s) |
+//!    | rate limited without a hint, where most such rejections come by chance | nothing, unless too many come in a row | |
 //!    | rate limited, by the day or a plan's hours | the group | the hint, or else an hour |
 //!    | quota exhausted | the group | an hour, doubling |
 //!    | key rejected | the key | 60 s, doubling |
@@ -49,11 +50,26 @@
 //! |---|---|
 //! | rejections | nothing until the cooldown ends; after a guess one request first, and many if that is not rejected |
 //! | [buckets](crate::rejection::buckets) of any response | what is left, less what is in flight since; nothing until the reset once it is exhausted |
-//! | counting, if nothing is reported | how many passed until the last rejection, and in which time; then one more, two, four |
+//! | counting, if nothing is reported | how many passed in the last window; now and then one more, then two, four |
 //!
-//! A key of which nothing is known starts slowly: two requests, one more for every two successes, and twice
-//! as many every 250 ms, because responses may take long. What rejections have shown of one key is expected
-//! of the others. A call that may not wait is sent anyway; it only prefers keys with capacity.
+//! A key of which nothing is known starts slowly: two requests, and one more for every sixteen that have
+//! passed. While no response comes, the two double every 250 ms, up to twelve. What rejections have shown of
+//! one key is expected of the others. A call that may not wait is sent anyway; it only prefers keys with
+//! capacity.
+//!
+//! If nothing is reported, the pool learns how long a window lasts. The message of a rejection may say it
+//! ("5 requests per second"). Otherwise one request at a time finds out when the limit is open again: after
+//! 1 s, 2 s more, 4 s more and so on. All keys share the result for a model. From then on no key
+//! sends more than a window's number within any time that is as long as a window. This fits fixed and sliding
+//! windows, and token buckets, which look like small windows.
+//!
+//! A request that was not rejected within a second has passed, however long its response takes. If
+//! rejections come faster, that time is three times as long as the slowest of them took, at least 150 ms.
+//!
+//! A 429 without a hint may say nothing of the next request, if a provider sheds load at random. The pool
+//! observes the requests that are sent in the second after it. If most pass, the rejection came by chance.
+//! Where that is the rule, it takes more rejections in a row than chance explains to put a key on cooldown:
+//! three if 5 % are rejected, seven at most.
 //!
 //! Reports are verified once: if the choice is otherwise to wait for a reset, one request is sent all the
 //! same. If it is rejected, reports of this kind are trusted from then on. If four more requests succeed than

@@ -94,11 +94,11 @@ pub(crate) trait LimitTable {
 
     /// Releases a place; `is_abandoned` if the request was sent and its response is not seen.
     fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
-        for (limit, _) in self.limits_mut(reservation.scope) {
+        for (limit, traits) in self.limits_mut(reservation.scope) {
             if is_abandoned {
                 limit.abandon(reservation.sent);
             }
-            limit.release(reservation.counted);
+            limit.release(traits, reservation.counted);
             if reservation.is_early_probe {
                 limit.end_early_probe();
             }

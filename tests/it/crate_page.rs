@@ -43,5 +43,5 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
         assert!(std::path::Path::new(path).exists(), "{path}");
         defined += 1;
     }
-    assert_eq!(defined, 2);
+    assert_eq!(defined, 3);
 }

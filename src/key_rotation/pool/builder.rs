@@ -87,12 +87,17 @@ impl KeyPoolBuilder {
         self
     }
 
-    /// Sets the longest cooldown of a limited key if the provider gives no hint; the default is 60 s, the
-    /// window of a limit by the minute.
+    /// Sets the longest guess; the default is 60 s, the window of a limit by the minute. A guess is the
+    /// cooldown of a limited key if the provider gives no hint and the length of the window is not known.
     ///
-    /// The first cooldown without a hint lasts 1 s. It doubles up to `cooldown` while the requests that
-    /// are sent after its end are rejected, and is 1 s again after a success. A `cooldown` of less than 1 s
-    /// shortens the first one too; less than 500 ms counts as 500 ms.
+    /// The first guess is 1 s. It doubles up to `cooldown` while the requests that are sent after its end are
+    /// rejected, and is 1 s again after a success. It ends at the latest when `cooldown` has passed since the
+    /// first rejection, because a window of that length has ended then. If windows are longer than
+    /// `cooldown`, each takes more than one probe until their length is known. A `cooldown` of less than 1 s
+    /// shortens the first guess too; less than 500 ms counts as 500 ms.
+    ///
+    /// Once the length of the window is known, the cooldown ends with it, also if it is longer than
+    /// `cooldown`.
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.cooldown = cooldown;
         self

@@ -40,8 +40,8 @@ impl KeyLimits {
             group = next;
             let model = scope.model.and_then(|slot| self.models.get_mut(slot));
             let of_model = model.and_then(|model| model.groups.get_mut(group));
-            for (limit, _) in self.groups.get_mut(group).into_iter().chain(of_model) {
-                limit.release(Some(at));
+            for (limit, traits) in self.groups.get_mut(group).into_iter().chain(of_model) {
+                limit.release(traits, Some(at));
             }
         }
     }

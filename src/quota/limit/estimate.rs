@@ -1,4 +1,6 @@
 //! How much passes in a window where the provider does not report it, by what was sent and rejected. Pure.
+//!
+//! A request has passed if it was not rejected in time, because responses of models may take long.
 
 mod evidence;
 mod headroom;
@@ -12,11 +14,11 @@ use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
 use crate::quota::timing::{COUNTED_TOGETHER, FIRST_GUESS, QUICK};
 pub(super) use headroom::Headroom;
 pub(crate) use headroom::SlowStart;
-use window::CountedWindow;
+use window::SentWindow;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimate {
-    window: Option<CountedWindow>,
+    window: Option<SentWindow>,
     /// How many pass in a window.
     capacity: Option<u64>,
     /// How many have passed in the last window.
@@ -58,7 +60,7 @@ impl Estimate {
             self.recent.send(length, now);
         }
         let Some(window) = &mut self.window else {
-            self.window = Some(CountedWindow::new(now, false, 1, false));
+            self.window = Some(SentWindow::new(now, false, 1, false));
             return;
         };
         match &mut window.next {
@@ -70,7 +72,7 @@ impl Estimate {
                 }
                 (window.next, window.tries_shorter) = (Some((now, 1)), true);
             }
-            None if is_over => *window = CountedWindow::new(now, false, 1, tests),
+            None if is_over => *window = SentWindow::new(now, false, 1, tests),
             None => {
                 if let (true, Some(length)) = (is_used_up, length) {
                     traits.period.test(length, now);
@@ -253,7 +255,7 @@ impl Estimate {
             self.confirm(passed, traits, now);
         }
         let tests = traits.period.may_test(now);
-        self.window = Some(CountedWindow::new(opened, true, sent, tests));
+        self.window = Some(SentWindow::new(opened, true, sent, tests));
     }
 
     /// Returns whether nothing was sent for so long after the cooldown that the time until `opened` says

@@ -1,5 +1,15 @@
 //! One limit: what rejections forbid, what the provider reports, what was estimated, and what is in flight.
 //! Pure: `now` is an argument.
+//!
+//! [`reported`] keeps what headers say, and goes first. What no header says is learned:
+//!
+//! - [`cooldown`]: until when nothing is sent after a rejection, by a hint, a known window or a guess.
+//! - [`period`]: how long a window lasts.
+//! - [`estimate`]: how many requests pass in it. [`recent`]: that no more are sent, wherever it begins.
+//! - [`refusals`]: whether a rejection is a verdict on the limit, or came by chance.
+//! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
+//!
+//! [`rejected`] joins them when a rejection comes. `DESIGN.md` gives the reasons ("What no header says").
 
 mod capacity;
 mod cooldown;
@@ -220,10 +230,14 @@ impl LimitState {
     }
 
     /// Releases the place of a request that was sent at `sent`, or was not.
-    pub(crate) fn release(&mut self, sent: Option<Instant>) {
+    pub(crate) fn release(&mut self, traits: &mut ProviderTraits, sent: Option<Instant>) {
         self.in_flight.remove(sent);
         if let Some(sent) = sent {
             self.estimate.end(sent);
+        }
+        if self.in_flight.all() == 0 {
+            // If it was a probe without a response, the next request is one.
+            traits.period.forget_probe();
         }
     }
 

@@ -1,5 +1,9 @@
 //! How long a window lasts where the provider does not say: between which lengths it lies, by what was
 //! rejected and what passed. Shared by the limits of one kind. Pure.
+//!
+//! A length that a rejection says in words is used until requests contradict it. Otherwise one request at a
+//! time finds out when a closed limit is open again. The last one that is rejected and the first one that
+//! passes bracket the length, and the first requests of later windows narrow the bracket.
 
 use std::time::Duration;
 
@@ -136,6 +140,13 @@ impl WindowLength {
         let search = self.search?;
         let result = search.probe.map(|sent| sent + latency);
         Some(search.until.max(result.unwrap_or(search.until))).filter(|until| *until > now)
+    }
+
+    /// The last probe has ended.
+    pub(super) fn forget_probe(&mut self) {
+        if let Some(search) = &mut self.search {
+            search.probe = None;
+        }
     }
 
     /// A request is sent to a limit that a guess has closed.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Estimate, window::CountedWindow};
+use super::{Estimate, window::SentWindow};
 use crate::quota::{
     limit::{ProviderTraits, in_flight::InFlight},
     timing::{LONG_WINDOW, doublings},
@@ -178,7 +178,7 @@ impl Estimate {
         let beyond = passed.saturating_sub(capacity);
         let is_due = || {
             let length = self.length(traits).unwrap_or_default();
-            let is_early = |it: &CountedWindow| it.tests && now < it.opened + length * 3 / 4;
+            let is_early = |it: &SentWindow| it.tests && now < it.opened + length * 3 / 4;
             self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
         };
         let tests =

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// What was sent since a window has begun.
 #[derive(Clone, Debug)]
-pub(super) struct CountedWindow {
+pub(super) struct SentWindow {
     pub(super) opened: Instant,
     /// Whether the limit had been closed until then, so that the window did begin then.
     pub(super) is_exact: bool,
@@ -27,9 +27,9 @@ pub(super) struct CountedWindow {
     pub(super) next: Option<(Instant, u64)>,
 }
 
-// === impl CountedWindow ===
+// === impl SentWindow ===
 
-impl CountedWindow {
+impl SentWindow {
     pub(super) fn new(opened: Instant, is_exact: bool, sent: u64, tests: bool) -> Self {
         Self {
             opened,

@@ -55,13 +55,13 @@ impl Limit {
     fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.state.succeeded(&mut self.traits, told.iter(), when);
-        self.state.release(Some(sent));
+        self.state.release(&mut self.traits, Some(sent));
     }
 
     fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
         self.state
             .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
-        self.state.release(Some(sent));
+        self.state.release(&mut self.traits, Some(sent));
     }
 }

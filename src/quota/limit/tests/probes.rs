@@ -66,6 +66,6 @@ fn probe_that_was_not_sent_proves_nothing() {
         matches!(limit.capacity(later), Capacity::Full(Some(_))),
         "it still waits to be sent"
     );
-    limit.state.release(None);
+    limit.state.release(&mut limit.traits, None);
     assert_eq!(limit.capacity(later), Capacity::Available(1));
 }
