@@ -1,8 +1,33 @@
 //! The worst run of a scenario that passes.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{preferred::Preferred, run::Run, scenarios::Scenario};
+
+/// What a bar bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    OverIdeal,
+    Wasted,
+    DeadKeys,
+    Early,
+    Failed,
+    P50,
+    P99,
+    /// The share of the calls that the preferred model does not answer.
+    NotPreferred,
+    Refused,
+    IntoOutage,
+    Back,
+}
+
+/// A measure of a run beside its bar.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Compared {
+    pub(crate) measure: Measure,
+    pub(crate) reached: f64,
+    pub(crate) wanted: f64,
+}
 
 /// What else must be true of a run, and what is wrong if it is not.
 pub(crate) type Check = fn(&Run) -> Result<(), String>;
@@ -70,57 +95,92 @@ impl PreferredBar {
 // === impl Run ===
 
 impl Run {
-    /// In what the run is worse than it may be.
-    pub(crate) fn misses(&self, scenario: &Scenario) -> Vec<String> {
+    /// Everything that has a bar.
+    pub(crate) fn compared(&self, scenario: &Scenario) -> Vec<Compared> {
         let bar = scenario.bar;
-        let at_most = [
-            ("time over ideal", self.over_ideal(scenario), bar.over_ideal),
-            ("wasted", self.wasted(scenario) as f64, bar.wasted as f64),
-            ("dead keys", self.dead(scenario) as f64, bar.dead as f64),
-            ("early", self.early() as f64, 0.0),
-            ("failed", self.failed as f64, bar.failed as f64),
-            ("p50", seconds(self.percentile(50)), seconds(bar.p50)),
-            ("p99", seconds(self.percentile(99)), seconds(bar.p99)),
+        let wasted = self.wasted(scenario) as f64;
+        let dead = self.dead(scenario) as f64;
+        let (p50, p99) = (self.percentile(50), self.percentile(99));
+        let mut compared = vec![
+            (
+                Measure::OverIdeal,
+                self.over_ideal(scenario),
+                bar.over_ideal,
+            ),
+            (Measure::Wasted, wasted, bar.wasted as f64),
+            (Measure::DeadKeys, dead, bar.dead as f64),
+            (Measure::Early, self.early() as f64, 0.0),
+            (Measure::Failed, self.failed as f64, bar.failed as f64),
+            (Measure::P50, p50.as_secs_f64(), bar.p50.as_secs_f64()),
+            (Measure::P99, p99.as_secs_f64(), bar.p99.as_secs_f64()),
         ];
-        let mut misses: Vec<_> = at_most.into_iter().filter_map(over).collect();
+        if let Some(bar) = bar.preferred {
+            compared.extend(bar.compared(&Preferred::of(self, scenario)));
+        }
+        let compared = compared.into_iter();
+        compared
+            .map(|(measure, reached, wanted)| Compared {
+                measure,
+                reached,
+                wanted,
+            })
+            .collect()
+    }
+
+    /// What is wrong with the run that is no measure.
+    pub(crate) fn wrong(&self, scenario: &Scenario) -> Vec<String> {
+        let bar = scenario.bar;
+        let mut wrong = Vec::new();
         let number = usize::try_from(self.seed).unwrap_or(usize::MAX);
         if let Some(exact) = bar.exact.get(number.wrapping_sub(1)) {
             let took = self.took.as_millis();
             if took != u128::from(*exact) {
-                misses.push(format!("took {took} ms, not {exact} ms"));
+                wrong.push(format!("took {took} ms, not {exact} ms"));
             }
         }
-        if let Some(bar) = bar.preferred {
-            misses.extend(bar.misses(&Preferred::of(self, scenario)));
-        }
-        misses.extend(bar.also.and_then(|also| also(self).err()));
-        let named = |miss| format!("{}, seed {}: {miss}", scenario.name, self.seed);
-        misses.into_iter().map(named).collect()
+        wrong.extend(bar.also.and_then(|also| also(self).err()));
+        wrong
     }
 }
 
 impl PreferredBar {
-    fn misses(&self, run: &Preferred) -> Vec<String> {
-        let into_outage = (run.into_outage as f64, self.into_outage as f64);
-        let at_most = [
-            (
-                "not by the preferred model",
-                1.0 - run.share,
-                1.0 - self.share,
-            ),
-            ("its errors a second", run.refused, self.refused),
-            ("sent into the outage", into_outage.0, into_outage.1),
-            ("seconds until it is back", run.back, seconds(self.back)),
-        ];
-        at_most.into_iter().filter_map(over).collect()
+    fn compared(&self, run: &Preferred) -> [(Measure, f64, f64); 4] {
+        let (into, most_into) = (run.into_outage as f64, self.into_outage as f64);
+        [
+            (Measure::NotPreferred, 1.0 - run.share, 1.0 - self.share),
+            (Measure::Refused, run.refused, self.refused),
+            (Measure::IntoOutage, into, most_into),
+            (Measure::Back, run.back, self.back.as_secs_f64()),
+        ]
     }
 }
 
-fn over((what, is, most): (&str, f64, f64)) -> Option<String> {
-    // A sum of shares is off by a rounding error.
-    (is > most + 1e-9).then(|| format!("{what} {is:.2} > {most:.2}"))
+// === impl Compared ===
+
+impl Compared {
+    /// Whether the run is worse than `most`, which is the bar or what is allowed instead of it.
+    pub(crate) fn is_over(&self, most: f64) -> bool {
+        // A sum of shares is off by a rounding error.
+        self.reached > most + 1e-9
+    }
 }
 
-fn seconds(time: Duration) -> f64 {
-    time.as_secs_f64()
+// === impl Measure ===
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OverIdeal => "time over ideal",
+            Self::Wasted => "wasted",
+            Self::DeadKeys => "dead keys",
+            Self::Early => "early",
+            Self::Failed => "failed",
+            Self::P50 => "p50",
+            Self::P99 => "p99",
+            Self::NotPreferred => "share not by the preferred model",
+            Self::Refused => "its errors a second",
+            Self::IntoOutage => "sent into the outage",
+            Self::Back => "seconds until it is back",
+        })
+    }
 }

@@ -9,12 +9,13 @@
 //! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
-//! cargo run --release --example simulation -- --golden              # the rows of the first seeds, as golden.txt
+//! cargo run --release --example simulation -- --golden              # the rows of one seed, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
-//! ends with an error if this crate's stack is worse than the bar of a scenario. In the names `B` is
-//! Backoff, `K` KeyRotation and `F` Fallback, from the outside in; `.w` waits for capacity.
+//! ends with an error if this crate's stack is worse than the bar of a scenario. Where the stack falls
+//! short of a bar, `shortfalls.rs` says how far it may, and a list at the end says how far it did. In the
+//! names `B` is Backoff, `K` KeyRotation and `F` Fallback, from the outside in; `.w` waits for capacity.
 
 mod arguments;
 mod bar;
@@ -28,10 +29,12 @@ mod preferred;
 mod provider;
 mod run;
 mod scenarios;
+mod shortfalls;
 mod stacks;
 #[path = "../common/svg.rs"]
 mod svg;
 mod table;
+mod verdict;
 
 use std::{fs, ops::RangeInclusive, process::ExitCode};
 
@@ -40,6 +43,7 @@ use parallel::run_all;
 use picture::Picture;
 use run::{Run, Stack, simulate};
 use scenarios::Scenario;
+use verdict::Verdict;
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -61,9 +65,9 @@ fn simulations() -> Result<(), Error> {
         false => simulate(scenario, stack, seed),
     };
     if arguments.golden {
-        let (rows, misses) = golden::rows()?;
+        let (rows, verdict) = golden::rows()?;
         print!("{rows}");
-        return no_misses(&misses);
+        return verdict.result();
     }
     if arguments.orders {
         return compare_orders(run);
@@ -80,13 +84,13 @@ fn simulations() -> Result<(), Error> {
         return compare_seeds(&scenarios, arguments.seeds);
     }
     let mut first: Option<[Run; 2]> = None;
-    let mut misses = Vec::new();
+    let mut verdict = Verdict::default();
     let mut heading = "";
     for scenario in &scenarios {
         print_new(&mut heading, table::heading(scenario));
         let ours = run(scenario, scenario.stack)?;
         println!("{}", table::Row(&scenario.name, scenario, &ours));
-        misses.extend(ours.misses(scenario));
+        verdict.add(&ours, scenario);
         if let Some(stack) = scenario.by_hand {
             let by_hand = run(scenario, stack)?;
             println!("{}", table::Row("  by hand", scenario, &by_hand));
@@ -97,12 +101,13 @@ fn simulations() -> Result<(), Error> {
         fs::write(&path, Picture(runs).to_string())?;
         println!("The first scenario over time: {}", path.display());
     }
-    no_misses(&misses)
+    print!("{verdict}");
+    verdict.result()
 }
 
 /// Runs each scenario with several seeds, and prints the least and the most.
 fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(), Error> {
-    let mut misses = Vec::new();
+    let mut verdict = Verdict::default();
     let mut heading = "";
     for scenario in scenarios {
         let of_seeds = |stack| {
@@ -112,7 +117,7 @@ fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(
         print_new(&mut heading, table::spread_heading(scenario));
         let ours = of_seeds(scenario.stack)?;
         println!("{}", table::Spread(&scenario.name, scenario, &ours));
-        misses.extend(ours.iter().flat_map(|run| run.misses(scenario)));
+        ours.iter().for_each(|run| verdict.add(run, scenario));
         if let Some(stack) = scenario.by_hand {
             println!(
                 "{}",
@@ -120,7 +125,8 @@ fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(
             );
         }
     }
-    no_misses(&misses)
+    print!("{verdict}");
+    verdict.result()
 }
 
 /// Runs the scenario of two models with the layers in each order. Nothing is promised of most orders.
@@ -140,12 +146,5 @@ fn print_new(last: &mut &'static str, heading: &'static str) {
     if *last != heading {
         println!("{heading}");
         *last = heading;
-    }
-}
-
-fn no_misses(misses: &[String]) -> Result<(), Error> {
-    match misses.is_empty() {
-        true => Ok(()),
-        false => Err(misses.join("\n").into()),
     }
 }
