@@ -46,7 +46,7 @@ const ALL: &[Shortfall] = &[
     short("20 % 503: F > B > K", P99, 9.0, RETRIES),
     short("20 a second: F", NotPreferred, 0.403, CAREFUL),
     short("20 a second: B > F", NotPreferred, 0.403, CAREFUL),
-    short("20 a second: F.w > K.w", P99, 4.2, WAITS),
+    short("20 a second: F.w > K.w", P99, 4.5, WAITS),
     short("20 a second: F.w > K.w", NotPreferred, 0.65, WAITS),
     short("20 a second: F.w > K.w", Refused, 3.2, WAITS),
     short("20 a second: F > B", P99, 22.1, RETRIES),

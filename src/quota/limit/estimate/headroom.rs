@@ -214,7 +214,10 @@ impl Estimate {
         };
         let allowed = (START + passed / part).max(by_time);
         match allowed.saturating_sub(out) {
-            0 => Headroom::Probing(since.map(|_| next)),
+            0 => {
+                let passed = in_flight.grown_at(traits.latency(), now);
+                Headroom::Probing(since.map(|_| next).into_iter().chain(passed).min())
+            }
             more => Headroom::Some(more),
         }
     }
