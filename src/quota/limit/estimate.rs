@@ -215,7 +215,7 @@ impl Estimate {
     }
 
     /// Returns when the next request finds out if a new window has begun.
-    fn over_at(&self, traits: &ProviderTraits) -> Option<Instant> {
+    pub(super) fn over_at(&self, traits: &ProviderTraits) -> Option<Instant> {
         match (self.window.as_ref()?.met, self.ended) {
             (Some(_), Some(ended)) => Some(ended),
             _ => self.window_end(traits),

@@ -274,3 +274,24 @@ async fn fallback_takes_no_guess_for_a_hint_where_a_waiting_pool_is_cut_off() {
     let _ = service.oneshot(chat("m")).await;
     assert!(models().len() > asked);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_always_rejects_keeps_no_other_from_being_sent_with() {
+    let mut of_first = 0;
+    let provider = Provider::new(move |seen| {
+        of_first += usize::from(seen.key() == "a");
+        match seen.key() {
+            "a" if of_first > 1 => ok(),
+            _ => status(429),
+        }
+    });
+    let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
+    let service = rotation.layer(provider.clone());
+    let mut statuses = Vec::new();
+    for _ in 0..150 {
+        statuses.push(call(&service, chat("m")).await.status());
+        sleep(secs(2)).await;
+    }
+    assert_eq!(statuses[0], 429);
+    assert_eq!(statuses[100..], [200; 50]);
+}

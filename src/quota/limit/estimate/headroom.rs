@@ -91,6 +91,11 @@ impl Estimate {
             _ if self.is_confirmed && self.capacity.is_some() => Headroom::Some(more),
             _ if slow_start == SlowStart::Quick && self.hinted.is_some() => Headroom::Some(more),
             Headroom::Some(other) => Headroom::Some(more.min(other)),
+            // The next window may begin before.
+            Headroom::Probing(at) => {
+                let over_at = self.over_at(traits).filter(|at| *at > now);
+                Headroom::Probing(at.into_iter().chain(over_at).min())
+            }
             none => none,
         };
         self.bound_by_recent(headroom, (ceiling, rises), in_flight, traits, now)
