@@ -83,7 +83,7 @@ struct Keys {
     next: usize,
 }
 
-/// The key that a response was asked with.
+/// The key of the request that a response answers.
 #[derive(Clone, Copy)]
 struct AskedWith(usize);
 

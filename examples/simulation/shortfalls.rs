@@ -17,7 +17,7 @@ pub(crate) struct Shortfall {
 const CHANCE: &str = "bad luck looks like a limit until a probe passes";
 const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as promised";
 const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
-const CAREFUL: &str = "a rate that nobody reports is approached from below";
+const CAREFUL: &str = "a rate that is not reported is approached from below";
 const ONE_SEED: &str = "on one seed of 20";
 
 #[rustfmt::skip]

@@ -20,7 +20,7 @@ use crate::{
     request::credentials,
 };
 
-/// So many requests go out at once to a limit of which nothing is known.
+/// So many requests go out at once to an unknown limit.
 ///
 /// Few calls ever wait for that: the number doubles with each round trip, and every quarter of a second. A
 /// limit of a few requests a second refuses no more of a thousand calls that start at one moment.
@@ -28,7 +28,7 @@ const FIRST_BURST: u64 = 16;
 
 /// What is limited, as a hash: a model at an origin for some credentials.
 ///
-/// It is keyed, so that nobody who sees it can try out which key it is of.
+/// The hash is keyed, so that a reader of it cannot try out which API key it stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LimitId(u64);
 
@@ -179,8 +179,8 @@ impl CredentialLimit {
 
 /// Reserves a place for a call that wants to be sent now, or returns what it may expect if it waits.
 ///
-/// A call that has the limit for itself is sent as if nothing were known, but for a hint: nobody else can
-/// make it wait, and a guess is no reason to.
+/// A call that has the limit for itself is held only by a hint. No other call can make it wait, and a
+/// guess is no reason to.
 pub(super) fn reserve_in_turn(
     inner: &mut Inner<CredentialLimits>,
     id: LimitId,

@@ -58,7 +58,7 @@
 //!    and before the deadline. All its waits in line together last at most
 //!    [`attempts`](BackoffLayer::attempts) times `max_wait`. A call that does not wait, or not any longer, is
 //!    sent, so that the caller gets the provider's own response.
-//! 3. Nobody waits for what time does not remedy, nor for an overload without a hint.
+//! 3. No call waits for what time does not remedy, nor for an overload without a hint.
 //! 4. Before anything is known of a limit, 16 requests go out at once, and twice as many with each quarter of
 //!    a second. After a rejection the layer learns how many pass in which time, as a
 //!    [key pool](crate::key_rotation) does if the provider does not report it.

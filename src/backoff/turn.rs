@@ -186,7 +186,7 @@ impl Turn {
         (self.own, self.hint) = (Some(own), Some(hint));
     }
 
-    /// Lets the call wait until its own moment before it asks again.
+    /// Lets the call wait until its own moment before it is sent once more.
     pub(super) fn rest(&mut self, own: Instant, options: &Options, now: Instant) {
         (self.own, self.hint) = (Some(own), None);
         if let Some(id) = self.id {

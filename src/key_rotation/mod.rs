@@ -52,7 +52,7 @@
 //! | [buckets](crate::rejection::buckets) of any response | what is left, less what is in flight since; nothing until the reset once it is exhausted |
 //! | counting, if nothing is reported | how many passed in the last window; now and then one more, then two, four |
 //!
-//! A key of which nothing is known starts slowly: two requests, and one more for every sixteen that have
+//! An unknown key starts slowly: two requests, and one more for every sixteen that have
 //! passed. While no response comes, the two double every 250 ms, up to twelve. What rejections have shown of
 //! one key is expected of the others. A call that may not wait is sent anyway; it only prefers keys with
 //! capacity.

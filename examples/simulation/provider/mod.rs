@@ -1,4 +1,4 @@
-//! A provider in the process, in virtual or real time, that keeps a log of what it was asked.
+//! A provider in the process, in virtual or real time, that keeps a log of its requests.
 
 mod answer;
 pub(crate) mod limits;
@@ -52,7 +52,7 @@ struct State {
     plan: Plan,
     started: Instant,
     meters: HashMap<(Arc<str>, Arc<str>), Meter>,
-    /// When an account was told to leave a model alone, and until when.
+    /// When an account was rejected for a model, and until when.
     told: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
     /// The key of each session's last request.
     sessions: HashMap<HeaderValue, Arc<str>>,

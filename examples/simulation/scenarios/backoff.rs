@@ -50,7 +50,7 @@ fn herd(name: &str, plan: Plan, bar: (f64, usize)) -> Scenario {
     scenario
 }
 
-/// A single call with nobody beside it, which takes as long as it did before calls shared limits.
+/// A single call with no other beside it, which takes as long as it did before calls shared limits.
 fn alone(name: &str, plan: Plan, exact: &'static [u64]) -> Scenario {
     let mut scenario = herd(name, plan, (f64::INFINITY, usize::MAX));
     scenario.workers = 1;

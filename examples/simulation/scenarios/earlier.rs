@@ -125,9 +125,7 @@ fn shared_limit() -> Scenario {
         let of_sibling = run.log.iter().filter(|entry| &*entry.key == "sibling");
         match of_sibling.filter(|entry| entry.status == 429).count() {
             0 => Ok(()),
-            calls => Err(format!(
-                "the sibling of a limited key was asked {calls} times"
-            )),
+            calls => Err(format!("the sibling of a limited key got {calls} requests")),
         }
     });
     scenario

@@ -1,4 +1,4 @@
-//! Keys of which some do not work, for calls that begin 10 or 30 times a second whatever happens.
+//! Keys, some of them out of order, for calls that begin 10 or 30 times a second whatever happens.
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ impl KeyLimits {
         }
     }
 
-    /// Forgets the merged groups of which nothing is left.
+    /// Forgets the merged groups that have no limit left.
     pub(super) fn forget_merged(&mut self, now: Instant) {
         if self.merged.is_empty() {
             return;

@@ -19,7 +19,7 @@ use crate::{
 const MAX_CHANCE: f64 = 1e-4;
 
 /// The same for a key where two others share their limits already: without a contradiction the rest of the
-/// pool most likely does too, and would send another window's requests in vain until it is proven.
+/// pool most likely does too, and without this would waste another window's requests until it is proven.
 const MAX_CHANCE_OF_THIRD: f64 = 0.5;
 
 /// How many reports are kept of one window.

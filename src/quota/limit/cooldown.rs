@@ -308,7 +308,7 @@ impl Term {
         }
     }
 
-    /// Bounds a guess that is the last of some, the first of which began so long ago.
+    /// Bounds a guess that is the last of a row that began so long ago.
     fn bound(
         &mut self,
         reason: Reason,

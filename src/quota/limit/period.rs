@@ -167,7 +167,7 @@ impl WindowLength {
         }
     }
 
-    /// Returns whether this limit has searched so often in vain that it may be the only one that is closed.
+    /// Returns whether this limit has searched so often without success that it may be the only one that is closed.
     pub(super) fn was_searched_by(&self, number: u32) -> bool {
         self.search
             .is_some_and(|search| search.by == number && search.times >= SEARCHES)

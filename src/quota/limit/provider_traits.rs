@@ -57,7 +57,7 @@ impl ProviderTraits {
         self.limits
     }
 
-    /// Returns whether one of several limits has searched in vain for long enough.
+    /// Returns whether one of several limits has searched for long enough without success.
     pub(super) fn was_last_to_search(&self, number: u32) -> bool {
         self.limits > 1 && self.period.was_searched_by(number)
     }

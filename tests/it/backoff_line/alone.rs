@@ -1,4 +1,4 @@
-//! A call with nobody beside it waits as if it were the only one that there ever was.
+//! A call with no other beside it waits as if it were the only one that there ever was.
 
 use tokio::time::Instant;
 use tower::Layer as _;

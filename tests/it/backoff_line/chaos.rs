@@ -1,4 +1,4 @@
-//! Whatever the provider answers, and whoever gives up: every call ends, and nothing is left behind.
+//! Whatever the provider answers, and whichever call gives up: every call ends, and nothing is left behind.
 
 use fastrand::Rng;
 use tokio::time::{sleep, timeout};

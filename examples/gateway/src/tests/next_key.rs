@@ -82,7 +82,7 @@ async fn a_success_after_which_nothing_is_left_for_one_key_leaves_the_model_to_t
     .await;
     does.store(ANSWERS, Ordering::SeqCst);
     in_time("the greater model, for as long as it is asked", async {
-        // At first it is asked only as often as it has last served.
+        // At first it gets only as many requests as it has last served.
         let mut in_a_row = 0;
         while in_a_row < 20 {
             in_a_row = match served(&gateway).await.0 == "large" {

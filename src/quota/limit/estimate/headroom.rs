@@ -10,7 +10,7 @@ use crate::quota::{
     timing::{LONG_WINDOW, doublings},
 };
 
-/// So many requests start a limit of which nothing is known; a dead key wastes no more.
+/// So many requests start an unknown limit; a dead key wastes no more.
 const START: u64 = 2;
 
 /// So many are in flight after a second even if no response has come.
@@ -169,8 +169,8 @@ impl Estimate {
         traits.period.may_try_shorter(now).then_some(at)
     }
 
-    /// Returns how many may be sent in this window, so many of which are known to pass. Now and then one more
-    /// finds out whether there is more by now, then two, then four.
+    /// Returns how many may be sent in this window, if so many are known to pass. Now and then one more finds
+    /// out whether there is more by now, then two, then four.
     fn ceiling(
         &self,
         capacity: u64,

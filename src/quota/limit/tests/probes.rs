@@ -26,7 +26,7 @@ fn rejection_during_a_cooldown_changes_no_estimate() {
     }
     let guess = Rejection::new(Reason::RateLimited);
     limit.rejected(&guess, &[], now, now);
-    // Who was let in before the others is heard of later.
+    // The response of the request that was let in first comes last.
     limit.succeeded(&[], now, now + DOUBLING_INTERVAL);
     limit.rejected(&guess, &[], now, now + 2 * DOUBLING_INTERVAL);
     assert_eq!(limit.traits.typical, None);

@@ -19,7 +19,7 @@ enum Event {
     Abandon(usize),
     Succeed(usize, Vec<Bucket>),
     Reject(usize, Rejection, Vec<Bucket>),
-    /// A response comes twice, or of a request that nobody knows; it was sent so long ago.
+    /// A response comes twice, or for an unknown request; it was sent so long ago.
     Stray(Option<Rejection>, u64),
 }
 

@@ -22,7 +22,7 @@ fn others_may_use_half_of_each_window() {
     dialogue.run_until(length * 40);
     let passed = dialogue.passed_between(length * 5, length * 40);
     let rejected = dialogue.rejected_between(length * 5, length * 40);
-    // Whoever is fast gets more than half of it.
+    // The faster of the two gets more than half of it.
     assert!(passed >= 35 * 30, "{passed}");
     assert!(rejected <= 35 * 2, "{rejected}");
 }

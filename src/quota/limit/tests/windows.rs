@@ -1,4 +1,4 @@
-//! Windows and buckets of which nothing is reported.
+//! Windows and buckets that are not reported.
 
 use super::{dialogue::*, *};
 
