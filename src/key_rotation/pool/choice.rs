@@ -6,13 +6,11 @@ use std::{hash::BuildHasher, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    exhausted::Exhausted,
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::{
-    quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect},
-    rejection::{Reason, Rejection},
-};
+use crate::quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -32,64 +30,6 @@ pub(crate) struct KeyRequest {
 pub(crate) struct KeyClass {
     model: Option<Arc<str>>,
     preferred: Option<KeyId>,
-}
-
-/// No key has capacity now.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Exhausted {
-    /// A key that is not known to reject, though enough requests are out with it.
-    busy: Option<KeyId>,
-    /// When there may be capacity; in the past if a key that was tried is free.
-    free_at: Option<Instant>,
-    /// The key that frees first, whether it is only checked then, and when. Keys that time frees come
-    /// before those that are only checked again.
-    first: Option<(bool, Instant, KeyId)>,
-    /// The cause of the key that frees first.
-    rejection: Option<Rejection>,
-}
-
-// === impl Exhausted ===
-
-impl Exhausted {
-    fn busy(id: KeyId, free_at: Option<Instant>) -> Self {
-        Self {
-            busy: Some(id),
-            free_at,
-            ..Self::default()
-        }
-    }
-
-    /// Returns whether a key is not known to reject, though enough requests are out with it.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.busy.is_some()
-    }
-
-    pub(crate) fn forecast(&self) -> Forecast {
-        Forecast {
-            free_at: self.free_at,
-            prospect: match self.first {
-                _ if self.is_busy() => Prospect::AnyTime,
-                None => Prospect::AnyTime,
-                Some((false, at, _)) => Prospect::At(at),
-                Some((true, ..)) => Prospect::Never,
-            },
-        }
-    }
-
-    /// Returns the rejection of the whole pool: that of the key that frees first, which has a time only if
-    /// the provider has said so.
-    pub(crate) fn rejection(&self) -> Rejection {
-        let rejection = self.rejection.clone();
-        rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
-    }
-
-    fn add(&mut self, is_checked: bool, at: Instant, id: KeyId) {
-        self.free_at = Some(self.free_at.map_or(at, |first| first.min(at)));
-        let is_first = |(checked, first, _)| (is_checked, at) < (checked, first);
-        if self.first.is_none_or(is_first) {
-            self.first = Some((is_checked, at, id));
-        }
-    }
 }
 
 // === impl Keys ===
@@ -347,10 +287,7 @@ impl Inner<Keys> {
         let model = keys.limits.slot(request.model.as_ref(), now);
         match keys.choose(request, model, now)? {
             index if !has_waiters => Ok(keys.reserve_key(index, model, now)),
-            _ => Err(Exhausted {
-                free_at: Some(now),
-                ..Exhausted::default()
-            }),
+            _ => Err(Exhausted::free_at(now)),
         }
     }
 }

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::{
     KeyPool,
-    choice::{Exhausted, KeyRequest},
+    choice::KeyRequest,
+    exhausted::Exhausted,
     keys::{KeyReservation, Keys},
 };
 use crate::{

@@ -1,20 +1,20 @@
 //! Until when nothing is sent to a limit that has rejected a request. Pure: `now` is an argument.
 
+mod term;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::term::{Basis, Term};
 use super::End;
 use crate::{
     quota::timing::{
         EARLY_TEST, FALSE_HINT_FLOOR, FIRST_GUESS, KEY_RECHECK, MAX_COOLDOWN, MIN_LONGEST_GUESS,
-        PERIOD_MARGIN, QUOTA_RECHECK, REJECTION_LATENCY,
+        QUOTA_RECHECK, REJECTION_LATENCY,
     },
     rejection::{Reason, Rejection, Window},
 };
-
-/// A target that is overloaded is left alone for another part of the time that it has been so.
-const PART_OF_OUTAGE: u32 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cooldown {
@@ -37,27 +37,6 @@ struct Period {
     term: Term,
     /// When the first of these guesses began.
     first: Instant,
-}
-
-/// How long a cooldown lasts.
-#[derive(Clone, Copy, Debug)]
-struct Term {
-    length: Duration,
-    basis: Basis,
-    /// The least cooldown after the next hint; zero unless a hint has proved false.
-    floor: Duration,
-    /// Whether it lasts to the end of a window whose length is known by what passed before.
-    is_learned: bool,
-}
-
-/// How the end of a cooldown is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Basis {
-    /// The provider has reported it.
-    Hint,
-    Guess,
-    /// Time alone does not end it, as with a rejected key or an exhausted quota: it is checked then.
-    Recheck,
 }
 
 /// What a cooldown lets through.
@@ -293,47 +272,6 @@ impl Period {
     fn is_proved_false(&self, sent: Instant) -> bool {
         let soon = self.term.length.max(REJECTION_LATENCY);
         self.until <= sent && sent < self.until + soon
-    }
-}
-
-// === impl Term ===
-
-impl Term {
-    fn new(length: Duration, basis: Basis) -> Self {
-        Self {
-            length: length.min(MAX_COOLDOWN),
-            basis,
-            floor: Duration::ZERO,
-            is_learned: false,
-        }
-    }
-
-    /// Bounds a guess that is the last of a row that began so long ago.
-    fn bound(
-        &mut self,
-        reason: Reason,
-        window_end: Option<Duration>,
-        since_first: Duration,
-        longest_guess: Duration,
-    ) {
-        if let Some(until_end) = window_end {
-            (self.length, self.is_learned) = (until_end.min(MAX_COOLDOWN), true);
-        } else if reason == Reason::Overloaded {
-            // An overload may end at any time, and a probe costs little while another target serves.
-            self.length =
-                (since_first / PART_OF_OUTAGE).clamp(FIRST_GUESS, longest_guess.max(FIRST_GUESS));
-        } else {
-            // A guess that ends after a window of the longest guess, or of a multiple, would idle through the
-            // next one.
-            let nanos = longest_guess.as_nanos();
-            let into = u64::try_from(since_first.as_nanos() % nanos).unwrap_or_default();
-            let left = longest_guess - Duration::from_nanos(into) + PERIOD_MARGIN;
-            let guess = match since_first < longest_guess {
-                true => self.length.min(left),
-                false => left,
-            };
-            self.length = guess.max(self.floor);
-        }
     }
 }
 

@@ -20,6 +20,7 @@ mod provider_traits;
 mod recent;
 mod refusals;
 mod rejected;
+mod remaining;
 mod reported;
 
 #[cfg(test)]
@@ -35,7 +36,8 @@ use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
 use refusals::Refusals;
-use reported::{Remaining, Reported};
+use remaining::Remaining;
+use reported::Reported;
 
 /// What is known of one limit.
 #[derive(Clone, Debug, Default)]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     LimitState, ProviderTraits, cooldown,
     refusals::{FEW, OVERLOADED_RUN},
-    reported::Remaining,
+    remaining::Remaining,
 };
 use crate::{
     quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::ProviderTraits;
+use super::{
+    ProviderTraits,
+    remaining::{ExhaustedWindow, Remaining},
+};
 use crate::{
     quota::timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK, doublings},
     rejection::{Bucket, Dimension, Window},
@@ -38,33 +41,6 @@ struct ReportedWindow {
     came: Instant,
     /// How many have passed since nothing is left, if that is being tested.
     passed: Option<u64>,
-}
-
-/// A window of which nothing is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ExhaustedWindow {
-    pub(super) dimension: Dimension,
-    /// When that was reported.
-    pub(super) since: Instant,
-    /// When there is more.
-    pub(super) until: Instant,
-    /// How many have passed since, if that is being tested.
-    pub(super) passed: Option<u64>,
-    limit: u64,
-}
-
-/// How many requests may be sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Remaining {
-    /// Nothing was reported.
-    Unknown,
-    /// So many until that moment, if the end of the window is known.
-    Requests(u64, Option<Instant>),
-    /// A window has ended, and may refill only bit by bit: so many, and more at that moment or after a
-    /// report.
-    Guessed(u64, Instant),
-    /// None for a while.
-    None(ExhaustedWindow),
 }
 
 // === impl Reported ===
@@ -301,41 +277,6 @@ impl ReportedWindow {
             self.sent = self.sent.max(report.sent);
         } else if !is_older {
             *self = report;
-        }
-    }
-}
-
-// === impl ExhaustedWindow ===
-
-impl ExhaustedWindow {
-    /// Returns how many may have passed since, if the limit refills bit by bit.
-    pub(super) fn refilled(&self, now: Instant) -> u64 {
-        let nanos = |from, to: Instant| to.saturating_duration_since(from).as_nanos();
-        let (passed, whole) = (nanos(self.since, now), nanos(self.since, self.until));
-        let refilled = u128::from(self.limit) * passed / whole.max(1);
-        u64::try_from(refilled).unwrap_or(u64::MAX)
-    }
-}
-
-// === impl Remaining ===
-
-impl Remaining {
-    fn count(self) -> u64 {
-        match self {
-            Self::Unknown => u64::MAX,
-            Self::Requests(left, _) | Self::Guessed(left, ..) => left,
-            Self::None(_) => 0,
-        }
-    }
-
-    /// Returns the smaller one, and of two exhausted windows the one that resets later.
-    fn min(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Unknown, other) | (other, Self::Unknown) => other,
-            (Self::None(one), Self::None(other)) if one.until < other.until => Self::None(other),
-            (none @ Self::None(_), _) | (_, none @ Self::None(_)) => none,
-            (one, other) if other.count() < one.count() => other,
-            (one, _) => one,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How long a cooldown lasts without a hint.
 
 use super::*;
+use crate::quota::timing::PERIOD_MARGIN;
 
 #[test]
 fn guess_doubles_from_a_second_and_then_ends_with_windows_of_the_longest() {
