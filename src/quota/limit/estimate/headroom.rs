@@ -193,7 +193,7 @@ impl Estimate {
     }
 
     /// Each success allows a part of a request more, so that few are in flight when the limit is met.
-    /// Responses may take long: what was not rejected within a second has passed.
+    /// Responses may take long: what was not rejected in time has passed.
     fn slow_start(
         &self,
         slow_start: SlowStart,
