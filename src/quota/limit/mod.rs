@@ -6,19 +6,19 @@
 //! - [`cooldown`]: until when nothing is sent after a rejection, by a hint, a known window or a guess.
 //! - [`period`]: how long a window lasts.
 //! - [`estimate`]: how many requests pass in it. [`recent`]: that no more are sent, wherever it begins.
-//! - [`refusals`]: whether a rejection is a verdict on the limit, or came by chance.
+//! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
 //! [`rejected`] joins them when a rejection comes. `DESIGN.md` gives the reasons ("What no header says").
 
 mod capacity;
+mod chance;
 mod cooldown;
 mod estimate;
 mod in_flight;
 mod period;
 mod provider_traits;
 mod recent;
-mod refusals;
 mod rejected;
 mod remaining;
 mod reported;
@@ -30,12 +30,12 @@ use tokio::time::Instant;
 
 use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 pub(crate) use capacity::{Capacity, End};
+use chance::RejectionRun;
 use cooldown::{Cooldown, Gate};
 pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
-use refusals::Refusals;
 use remaining::Remaining;
 use reported::Reported;
 
@@ -46,7 +46,7 @@ pub(crate) struct LimitState {
     reported: Reported,
     estimate: Estimate,
     in_flight: InFlight,
-    refusals: Refusals,
+    rejection_run: RejectionRun,
     /// Its number among the limits of its kind, from 1 on; zero before its first request.
     number: u32,
 }
@@ -234,7 +234,7 @@ impl LimitState {
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
         self.in_flight.send(now);
-        self.refusals.send(now);
+        self.rejection_run.send(now);
         self.estimate.sent(traits, now);
     }
 
@@ -273,7 +273,7 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         self.cooldown.succeed(sent);
-        self.refusals.pass(&mut traits.chance, sent, now);
+        self.rejection_run.pass(&mut traits.chance, sent, now);
         self.forget_chance(traits);
         traits.period.pass(sent);
         self.estimate.passed(traits, sent, now);

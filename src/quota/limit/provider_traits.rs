@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{period::WindowLength, refusals::Chance};
+use super::{chance::Chance, period::WindowLength};
 use crate::{
     quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
     rejection::Dimension,

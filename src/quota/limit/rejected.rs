@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    LimitState, ProviderTraits, cooldown,
-    refusals::{FEW, OVERLOADED_RUN},
+    LimitState, ProviderTraits,
+    chance::{FEW, OVERLOADED_RUN},
+    cooldown,
     remaining::Remaining,
 };
 use crate::{
@@ -53,7 +54,7 @@ impl LimitState {
         }
         traits.rejected_within(now.saturating_duration_since(sent));
         let window_end = self.estimate.opens_again(traits, now);
-        let (last, from) = self.refusals.since();
+        let (last, from) = self.rejection_run.since();
         let in_flight = |from, to| self.in_flight.between(from, to);
         let between = last.map_or(0, |last| in_flight(last, sent));
         let pending = from.map_or(0, |from| in_flight(from, now + COUNTED_TOGETHER));
@@ -64,7 +65,7 @@ impl LimitState {
             false => FEW,
         };
         let when = (sent, now);
-        self.refusals
+        self.rejection_run
             .reject(&mut traits.chance, when, others, few, window_end);
         self.forget_chance(traits);
     }
@@ -79,9 +80,12 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        self.refusals
+        self.rejection_run
             .reject(&mut traits.chance, when, (0, u64::MAX), FEW, None);
-        if self.refusals.is_verdict(&traits.chance, OVERLOADED_RUN) {
+        if self
+            .rejection_run
+            .is_verdict(&traits.chance, OVERLOADED_RUN)
+        {
             let window = (None, None);
             self.cooldown
                 .reject(rejection, false, when, longest_guess, window);
@@ -97,7 +101,7 @@ impl LimitState {
             () if self.estimate.contradicts_rejection() => self.estimate.run_against(),
             () => 1,
         };
-        !is_explained && !self.refusals.is_verdict(&traits.chance, least)
+        !is_explained && !self.rejection_run.is_verdict(&traits.chance, least)
     }
 
     /// Returns whether most rejections come by chance, and show no limit.
@@ -107,7 +111,7 @@ impl LimitState {
 
     /// Forgets what rejections have shown once they have turned out to be chance.
     pub(super) fn forget_chance(&mut self, traits: &mut ProviderTraits) {
-        if self.refusals.take_turn(&traits.chance) {
+        if self.rejection_run.take_turn(&traits.chance) {
             self.estimate.forget();
             traits.typical = None;
             traits.period.forget();
@@ -137,7 +141,7 @@ impl LimitState {
         self.cooldown
             .reject(rejection, has_passed, when, longest_guess, window);
         let until = self.cooldown.ends_at(now).unwrap_or(now);
-        self.refusals.observe_until(until);
+        self.rejection_run.observe_until(until);
         if cooldown::is_silent(rejection) && ended.is_some_and(|ended| ended <= sent) {
             traits.period.search_until(until, self.number, now);
         }

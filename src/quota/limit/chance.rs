@@ -44,7 +44,7 @@ pub(super) struct Chance {
 
 /// The last rejections without a hint of one limit.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Refusals {
+pub(super) struct RejectionRun {
     /// How many came one after the other. Those of requests that were in flight together are one.
     run: u32,
     /// When the last of these came.
@@ -115,9 +115,9 @@ impl Chance {
     }
 }
 
-// === impl Refusals ===
+// === impl RejectionRun ===
 
-impl Refusals {
+impl RejectionRun {
     /// Notes that a request is sent.
     pub(super) fn send(&mut self, now: Instant) {
         if let Some(observation) = self.observation.as_mut().filter(|it| it.covers(now)) {

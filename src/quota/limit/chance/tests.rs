@@ -6,7 +6,7 @@ use super::*;
 
 /// Responses of one limit that come at once, each a tenth of a second after the other.
 struct Responses {
-    refusals: Refusals,
+    rejection_run: RejectionRun,
     chance: Chance,
     now: Instant,
 }
@@ -16,7 +16,7 @@ struct Responses {
 impl Responses {
     fn new() -> Self {
         Self {
-            refusals: Refusals::default(),
+            rejection_run: RejectionRun::default(),
             chance: Chance::default(),
             now: Instant::now(),
         }
@@ -24,20 +24,21 @@ impl Responses {
 
     fn pass(&mut self) {
         self.now += Duration::from_millis(100);
-        self.refusals.send(self.now);
-        self.refusals.pass(&mut self.chance, self.now, self.now);
+        self.rejection_run.send(self.now);
+        self.rejection_run
+            .pass(&mut self.chance, self.now, self.now);
     }
 
     fn reject(&mut self) {
         self.now += Duration::from_millis(100);
-        self.refusals.send(self.now);
+        self.rejection_run.send(self.now);
         let when = (self.now, self.now);
-        self.refusals
+        self.rejection_run
             .reject(&mut self.chance, when, (0, 0), FEW, None);
     }
 
     fn is_verdict(&self, least: u32) -> bool {
-        self.refusals.is_verdict(&self.chance, least)
+        self.rejection_run.is_verdict(&self.chance, least)
     }
 
     /// One in so many is rejected.
@@ -121,10 +122,10 @@ fn chance_is_forgotten_once_it_has_ended() {
 #[test]
 fn turn_is_seen_once() {
     let mut responses = Responses::new();
-    assert!(!responses.refusals.take_turn(&responses.chance));
+    assert!(!responses.rejection_run.take_turn(&responses.chance));
     responses.share(10, 3);
-    assert!(responses.refusals.take_turn(&responses.chance));
-    assert!(!responses.refusals.take_turn(&responses.chance));
+    assert!(responses.rejection_run.take_turn(&responses.chance));
+    assert!(!responses.rejection_run.take_turn(&responses.chance));
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn rejections_of_requests_in_flight_together_are_one() {
     for _ in 0..9 {
         let chance = &mut responses.chance;
         responses
-            .refusals
+            .rejection_run
             .reject(chance, (sent, now), (0, 0), FEW, None);
     }
     assert!(!responses.is_verdict(2));
@@ -148,6 +149,8 @@ fn request_between_two_rejections_that_is_not_rejected_ends_a_run() {
     responses.now += Duration::from_secs(1);
     let when = (responses.now, responses.now);
     let chance = &mut responses.chance;
-    responses.refusals.reject(chance, when, (1, 0), FEW, None);
+    responses
+        .rejection_run
+        .reject(chance, when, (1, 0), FEW, None);
     assert!(!responses.is_verdict(2));
 }
