@@ -72,7 +72,7 @@ struct Observation {
 impl Chance {
     /// Returns whether most rejections come by chance.
     pub(super) fn is_likely(&self) -> bool {
-        self.by_chance > 2 * self.by_limit
+        self.by_chance > self.by_limit.saturating_mul(2)
     }
 
     /// Returns how many rejections came by chance, and how many did not.
@@ -83,10 +83,12 @@ impl Chance {
     fn judge(&mut self, is_chance: bool) {
         let was_likely = self.is_likely();
         match is_chance {
-            true => self.by_chance += 1,
-            false => self.by_limit += 1,
+            true => self.by_chance = self.by_chance.saturating_add(1),
+            false => self.by_limit = self.by_limit.saturating_add(1),
         }
-        self.turns += u32::from(self.is_likely() && !was_likely);
+        self.turns = self
+            .turns
+            .wrapping_add(u32::from(self.is_likely() && !was_likely));
     }
 
     fn pass(&mut self) {
@@ -104,7 +106,7 @@ impl Chance {
         if !self.is_likely() {
             return 1;
         }
-        let share = f64::from(self.rejected) / f64::from(self.rejected + self.passed);
+        let share = f64::from(self.rejected) / (f64::from(self.rejected) + f64::from(self.passed));
         let mut run = 1;
         let mut chance = share;
         while chance * CHANCE > 1.0 && run < LONGEST_RUN {
@@ -145,7 +147,7 @@ impl RejectionRun {
         few: u32,
         window_end: Option<Instant>,
     ) {
-        chance.rejected += 1;
+        chance.rejected = chance.rejected.saturating_add(1);
         if self.last.is_none_or(|last| sent >= last) {
             self.run = if between > 0 {
                 1

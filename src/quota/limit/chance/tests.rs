@@ -154,3 +154,19 @@ fn request_between_two_rejections_that_is_not_rejected_ends_a_run() {
         .reject(chance, when, (1, 0), FEW, None);
     assert!(!responses.is_verdict(2));
 }
+
+#[test]
+fn counts_do_not_overflow_where_nothing_has_ever_passed() {
+    let mut responses = Responses::new();
+    responses.chance = Chance {
+        rejected: u32::MAX,
+        by_limit: u32::MAX,
+        turns: u32::MAX,
+        ..Chance::default()
+    };
+    for _ in 0..20 {
+        responses.reject();
+    }
+    assert!(!responses.chance.is_likely());
+    assert!(responses.is_verdict(LONGEST_RUN));
+}
