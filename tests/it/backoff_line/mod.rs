@@ -10,31 +10,13 @@ use std::{io, time::Duration};
 
 use futures::future::join_all;
 use http::{HeaderValue, Request, Response};
-use tower::{Service, ServiceExt};
+use tower::Service;
 use tower_429::Call;
 
-use crate::script::*;
-
-async fn call<S>(service: &S, request: Request<String>) -> Response<String>
-where
-    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
-{
-    service.clone().oneshot(request).await.unwrap()
-}
-
-/// So many calls, one a millisecond; the statuses of their answers.
-async fn calls<S>(service: &S, count: u64) -> Vec<u16>
-where
-    S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
-{
-    let numbered = (0..count).map(|number| async move {
-        tokio::time::sleep(millis(number)).await;
-        let mut request = chat("m");
-        request.headers_mut().insert("number", number.into());
-        call(service, request).await.status().as_u16()
-    });
-    join_all(numbered).await
-}
+use crate::{
+    scheduling::{call, calls},
+    script::*,
+};
 
 /// Calls with these requests, one a millisecond; the statuses of their answers.
 async fn each<S, const N: usize>(service: &S, requests: [Request<String>; N]) -> Vec<u16>

@@ -43,7 +43,7 @@ fn waits(pool: &KeyPool, provider: &Provider, max_wait: Duration) -> KeyRotation
         .layer(provider.clone())
 }
 
-async fn call<S>(service: &S, request: Request<String>) -> Response<String>
+pub(crate) async fn call<S>(service: &S, request: Request<String>) -> Response<String>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
 {
@@ -51,7 +51,7 @@ where
 }
 
 /// So many calls, one a millisecond; the statuses of their answers.
-async fn calls<S>(service: &S, count: u64) -> Vec<u16>
+pub(crate) async fn calls<S>(service: &S, count: u64) -> Vec<u16>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
 {

@@ -66,7 +66,8 @@ async fn as_many_go_as_there_is_room_and_not_in_one_instant() {
         // Each is drawn from more than twenty milliseconds. Twenty that meet in four do not occur.
         assert!(instants.len() > 4, "{of_window:?}");
         let apart = **instants.last().unwrap() - **instants.first().unwrap();
-        assert!(apart <= Duration::from_millis(100), "{apart:?}");
+        let (least, most) = (Duration::from_millis(10), Duration::from_millis(100));
+        assert!((least..=most).contains(&apart), "{apart:?}");
     }
 }
 
