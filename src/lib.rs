@@ -36,3 +36,4 @@ pub use call::Call;
 pub use fallback::FallbackLayer;
 pub use inspect::InspectLayer;
 pub use key_rotation::{KeyPool, KeyRotationLayer};
+pub use request::Cost;

@@ -1,0 +1,42 @@
+//! What a request takes from the limits of a provider.
+
+/// The tokens that a request takes from the limits of a provider.
+///
+/// Providers count a request when they admit it: its prompt, and for many of them also what it reserves for
+/// the response. Sums saturate.
+///
+/// ```
+/// use tower_429::Cost;
+///
+/// let cost = Cost::new(1_200, 400);
+/// assert_eq!((cost.input(), cost.output(), cost.total()), (1_200, 400, 1_600));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Cost {
+    input: u64,
+    output: u64,
+}
+
+// === impl Cost ===
+
+impl Cost {
+    /// Returns a cost of so many tokens for the prompt, and so many for the response.
+    pub const fn new(input: u64, output: u64) -> Self {
+        Self { input, output }
+    }
+
+    /// Returns the tokens of the prompt.
+    pub const fn input(self) -> u64 {
+        self.input
+    }
+
+    /// Returns the tokens that are reserved for the response.
+    pub const fn output(self) -> u64 {
+        self.output
+    }
+
+    /// Returns all tokens.
+    pub const fn total(self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+}
