@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use crate::{
     call::Head,
     quota::{
-        BoundedMap, Candidates, Capacity, Evictable, Forecast, Inner, LimitState, LimitTable,
-        ProviderTraits, Reservation, SlowStart, timing::doublings,
+        BoundedMap, Candidates, Capacity, Demand, Evictable, Forecast, Inner, LimitState,
+        LimitTable, ProviderTraits, Reservation, SlowStart, Waiting, timing::doublings,
     },
     rejection::{Bucket, Rejection},
-    request::credentials,
+    request::{Cost, credentials},
 };
 
 /// So many requests go out at once to an unknown limit.
@@ -87,17 +87,27 @@ impl CredentialLimits {
     }
 
     /// Reserves a place, whatever is known of the limit.
-    pub(super) fn reserve_anyway(&mut self, id: LimitId, now: Instant) -> LimitReservation {
+    pub(super) fn reserve_anyway(
+        &mut self,
+        id: LimitId,
+        demand: Demand,
+        now: Instant,
+    ) -> LimitReservation {
         let slot = self.limits.slot_or_insert(&id, now);
-        self.reserve(slot, (), now)
+        self.reserve(slot, ((), demand), now)
     }
 
     /// Returns what a limit lets through.
-    fn capacity(&mut self, slot: usize, now: Instant) -> Result<(), Forecast> {
+    fn capacity(&mut self, slot: usize, demand: Demand, now: Instant) -> Result<(), Forecast> {
         let limit = self.limits.get_mut(slot);
-        let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(now));
+        let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(demand, now));
         match capacity {
             Capacity::Available(_) | Capacity::Verify(_) => Ok(()),
+            Capacity::Short(at) => Err(Forecast {
+                free_at: at,
+                less_may_go: true,
+                ..Forecast::default()
+            }),
             Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {
                 free_at: at,
                 ..Forecast::default()
@@ -124,11 +134,16 @@ impl CredentialLimits {
         limit.is_some_and(|limit| limit.hint.is_some_and(|end| now < end))
     }
 
-    pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
+    pub(super) fn succeeded(
+        &mut self,
+        slot: usize,
+        (cost, reports): (Cost, &[Bucket]),
+        when: (Instant, Instant),
+    ) {
         if let Some(limit) = self.limits.get_mut(slot) {
             limit.has_passed = true;
             let CredentialLimit { state, traits, .. } = limit;
-            state.succeeded(traits, reports.iter(), when);
+            state.succeeded(traits, (cost, reports.iter()), when);
         }
     }
 
@@ -136,7 +151,7 @@ impl CredentialLimits {
         &mut self,
         slot: usize,
         rejection: &Rejection,
-        reports: &[Bucket],
+        reports: (Cost, &[Bucket]),
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
@@ -156,14 +171,14 @@ impl CredentialLimits {
 // === impl CredentialLimit ===
 
 impl CredentialLimit {
-    fn capacity(&mut self, now: Instant) -> Capacity {
+    fn capacity(&mut self, demand: Demand, now: Instant) -> Capacity {
         let opened = *self.opened.get_or_insert(now);
         let Self { state, traits, .. } = self;
         let slow_start = match self.was_rejected {
             true => SlowStart::Careful,
             false => SlowStart::Off,
         };
-        match state.capacity(traits, slow_start, now) {
+        match state.capacity(traits, (demand, slow_start), now) {
             // Nothing is known.
             Capacity::UNLIMITED => {
                 let (doublings, more_at) = doublings(opened, now);
@@ -184,6 +199,7 @@ impl CredentialLimit {
 pub(super) fn reserve_in_turn(
     inner: &mut Inner<CredentialLimits>,
     id: LimitId,
+    demand: Demand,
     now: Instant,
 ) -> Result<LimitReservation, Forecast> {
     let [in_line, resting] = waiting(inner, id);
@@ -191,12 +207,12 @@ pub(super) fn reserve_in_turn(
     let slot = limits.limits.slot_or_insert(&id, now);
     let is_alone = in_line + resting == 0 && limits.in_flight(slot) == 0;
     if !is_alone || limits.is_hinted(slot, now) {
-        limits.capacity(slot, now)?;
+        limits.capacity(slot, demand, now)?;
         if in_line > 0 {
             return Err(Forecast::default());
         }
     }
-    Ok(limits.reserve(slot, (), now))
+    Ok(limits.reserve(slot, ((), demand), now))
 }
 
 /// Returns how many calls have a place on a limit or wait.
@@ -235,15 +251,15 @@ impl Candidates for CredentialLimits {
     fn reserve_for(
         &mut self,
         class: &WaitsFor,
-        _: Instant,
+        Waiting { demand, .. }: Waiting,
         now: Instant,
     ) -> Result<LimitReservation, Forecast> {
         let WaitsFor::Turn(id) = *class else {
             return Err(Forecast::default());
         };
         let slot = self.limits.slot_or_insert(&id, now);
-        self.capacity(slot, now)?;
-        Ok(self.reserve(slot, (), now))
+        self.capacity(slot, demand, now)?;
+        Ok(self.reserve(slot, ((), demand), now))
     }
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     call::CallState,
-    quota::{Confirmed, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
+    quota::{Confirmed, Demand, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
     request::Model,
     retry::RequestView,
 };
@@ -34,6 +34,7 @@ pub(super) struct Turn {
     stage: TurnStage,
     /// The limit that its requests run on, once it is known.
     id: Option<LimitId>,
+    demand: Demand,
     /// When the call is sent again if no other call shares its limit.
     own: Option<Instant>,
     /// The end of the hint that the call itself has got.
@@ -75,6 +76,7 @@ impl Turn {
         Self {
             stage: TurnStage::Asking,
             id: None,
+            demand: Demand::default(),
             own: None,
             hint: None,
             priority: Priority::New,
@@ -191,7 +193,9 @@ impl Turn {
         (self.own, self.hint) = (Some(own), None);
         if let Some(id) = self.id {
             let limits = &options.limits;
-            let place = limits.enqueue(Priority::New, now, |_| WaitsFor::OwnDelay(id));
+            let place = limits.enqueue((Priority::New, self.demand), now, |_| {
+                WaitsFor::OwnDelay(id)
+            });
             self.stage = TurnStage::Resting { _place: place };
         }
     }
@@ -201,7 +205,7 @@ impl Turn {
         let now = moment.now;
         if self.own.is_none_or(|own| own <= now) {
             let reserved = moment.options.limits.with(|inner| {
-                let mut reservation = reserve_in_turn(inner, moment.id, now)?;
+                let mut reservation = reserve_in_turn(inner, moment.id, self.demand, now)?;
                 if moment.is_ready {
                     inner.mark_sent(&mut reservation, now);
                 }
@@ -216,7 +220,9 @@ impl Turn {
             }
         }
         let limits = &moment.options.limits;
-        let waiter = limits.enqueue(self.priority, now, |_| WaitsFor::Turn(moment.id));
+        let waiter = limits.enqueue((self.priority, self.demand), now, |_| {
+            WaitsFor::Turn(moment.id)
+        });
         self.priority = waiter.place().map_or(self.priority, Priority::Kept);
         self.stage = TurnStage::Waiting(waiter);
     }
@@ -224,7 +230,10 @@ impl Turn {
     /// Reserves a place, whatever is known of the limit: the provider's own response is what the caller gets.
     fn reserve_anyway(&mut self, moment: &Moment<'_>) {
         let reservation = moment.options.limits.with(|inner| {
-            let mut reservation = inner.candidates.reserve_anyway(moment.id, moment.now);
+            let mut reservation =
+                inner
+                    .candidates
+                    .reserve_anyway(moment.id, self.demand, moment.now);
             if moment.is_ready {
                 inner.mark_sent(&mut reservation, moment.now);
             }

@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use crate::{
     quota::{
-        BoundedMap, Candidates, Capacity, End, Evictable, Forecast, LimitState, LimitTable,
-        ProviderTraits, Reservation, Scheduler, SlowStart, timing::MAX_COOLDOWN,
+        BoundedMap, Candidates, Capacity, Demand, End, Evictable, Forecast, LimitState, LimitTable,
+        ProviderTraits, Reservation, Scheduler, SlowStart, Waiting, timing::MAX_COOLDOWN,
     },
     rejection::{Bucket, Rejection},
-    request::Origin,
+    request::{Cost, Origin},
 };
 
 /// How long a call waits for a preferred target that is full, or that frees this soon.
@@ -86,7 +86,7 @@ impl Targets {
     pub(super) fn pick<I: Borrow<TargetId>>(
         &mut self,
         ids: impl Iterator<Item = I>,
-        since: Instant,
+        Waiting { since, demand }: Waiting,
         end: Option<Instant>,
         now: Instant,
     ) -> Option<Pick> {
@@ -105,7 +105,7 @@ impl Targets {
                 is_limited,
             };
             let preferred = |at| Some(pick(Some(Forecast::at(at)), false));
-            match self.capacity(slot, now) {
+            match self.capacity(slot, demand, now) {
                 Capacity::Available(_) => return Some(pick(None, false)),
                 Capacity::Probing(at) => {
                     let wait = at.map_or(Forecast::default(), Forecast::at);
@@ -115,14 +115,16 @@ impl Targets {
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
-                Capacity::Full(at) if now < full_until && may_wait(full_until) => {
+                Capacity::Short(at) | Capacity::Full(at)
+                    if now < full_until && may_wait(full_until) =>
+                {
                     if at.is_none_or(|at| at <= full_until) {
                         return preferred(full_until);
                     }
                     // It has more too late, so another target that has capacity comes first.
                     busy = busy.or(preferred(full_until));
                 }
-                Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
+                Capacity::Short(_) | Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
                 Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
                 Capacity::Closed(at) if is_first(&closed, at) => {
                     closed = Some((at, pick(Some(Forecast::at(at)), true)));
@@ -137,37 +139,35 @@ impl Targets {
         busy.or(to_verify).or(limited)
     }
 
-    fn capacity(&mut self, slot: Option<usize>, now: Instant) -> Capacity {
+    fn capacity(&mut self, slot: Option<usize>, demand: Demand, now: Instant) -> Capacity {
+        let demand = (demand, SlowStart::Quick);
         match slot.and_then(|slot| self.limits.get_mut(slot)) {
-            Some(TargetLimit { limit, traits }) => limit.capacity(traits, SlowStart::Quick, now),
-            None => LimitState::default().capacity(
-                &mut ProviderTraits::default(),
-                SlowStart::Quick,
-                now,
-            ),
+            Some(TargetLimit { limit, traits }) => limit.capacity(traits, demand, now),
+            None => LimitState::default().capacity(&mut ProviderTraits::default(), demand, now),
         }
     }
 
     /// Reserves the target that was picked.
     pub(super) fn reserve_pick(
         &mut self,
-        pick: Pick,
+        (pick, demand): (Pick, Demand),
         id: impl FnOnce() -> TargetId,
         now: Instant,
     ) -> Reservation<usize, usize> {
         let slot = pick.slot;
         let slot = slot.unwrap_or_else(|| self.limits.slot_or_insert(&id(), now));
-        LimitTable::reserve(self, slot, pick.number, now)
+        LimitTable::reserve(self, slot, (pick.number, demand), now)
     }
 
     /// Reserves this target, whatever is known of it.
     pub(super) fn reserve_anyway(
         &mut self,
         id: &TargetId,
+        demand: Demand,
         now: Instant,
     ) -> Reservation<usize, usize> {
         let slot = self.limits.slot_or_insert(id, now);
-        LimitTable::reserve(self, slot, 0, now)
+        LimitTable::reserve(self, slot, (0, demand), now)
     }
 
     /// Returns when a target opens again and why it is closed; `None` if it is open.
@@ -185,9 +185,14 @@ impl Targets {
         self.limits.iter().map(|(id, _)| &id.model)
     }
 
-    pub(super) fn succeeded(&mut self, slot: usize, reports: &[Bucket], when: (Instant, Instant)) {
+    pub(super) fn succeeded(
+        &mut self,
+        slot: usize,
+        (cost, reports): (Cost, &[Bucket]),
+        when: (Instant, Instant),
+    ) {
         if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
-            limit.succeeded(traits, reports.iter(), when);
+            limit.succeeded(traits, (cost, reports.iter()), when);
         }
     }
 
@@ -195,7 +200,7 @@ impl Targets {
         &mut self,
         slot: usize,
         rejection: &Rejection,
-        reports: &[Bucket],
+        reports: (Cost, &[Bucket]),
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
@@ -238,18 +243,21 @@ impl Candidates for Targets {
     fn reserve_for(
         &mut self,
         ids: &Arc<[TargetId]>,
-        since: Instant,
+        waiting: Waiting,
         now: Instant,
     ) -> Result<Reservation<usize, usize>, Forecast> {
         // No limit lasts longer; each waiter decides by itself what is too late.
         let end = Some(now + 2 * MAX_COOLDOWN);
-        let pick = self.pick(ids.iter(), since, end, now);
+        let pick = self.pick(ids.iter(), waiting, end, now);
         match pick.ok_or(Forecast::NEVER)? {
             Pick {
                 wait: Some(forecast),
                 ..
             } => Err(forecast),
-            pick => Ok(self.reserve_pick(pick, || ids[pick.number].clone(), now)),
+            pick => {
+                let id = || ids[pick.number].clone();
+                Ok(self.reserve_pick((pick, waiting.demand), id, now))
+            }
         }
     }
 }
@@ -309,9 +317,16 @@ mod tests {
             ..Rejection::new(Reason::RateLimited)
         };
         let mut reject = |number: usize, at| {
-            let reservation = targets.reserve_anyway(&target(number), at);
+            let reservation = targets.reserve_anyway(&target(number), Demand::default(), at);
             let longest_guess = Duration::from_secs(60);
-            targets.rejected(reservation.scope, &rejection, &[], (at, at), longest_guess);
+            let reports = (Cost::default(), &[][..]);
+            targets.rejected(
+                reservation.scope,
+                &rejection,
+                reports,
+                (at, at),
+                longest_guess,
+            );
             // The first is still in flight.
             if number > 0 {
                 targets.release(&reservation, false);

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     call::{CallState, Head, Route},
     clock::after,
-    quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
+    quota::{Demand, Priority, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     telemetry,
@@ -223,5 +223,6 @@ where
         model,
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::id),
+        demand: Demand::default(),
     })
 }

@@ -6,6 +6,7 @@
 //! what a key or a target is.
 
 mod bounded_map;
+mod demand;
 mod departures;
 mod hash;
 mod limit;
@@ -22,12 +23,13 @@ mod waiter;
 #[cfg(test)]
 pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
+pub(crate) use demand::Demand;
 pub(crate) use hash::IdState;
 pub(crate) use limit::{Capacity, End, LimitState, ProviderTraits, SlowStart};
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;
-pub(crate) use queue::{Forecast, Priority, Prospect};
+pub(crate) use queue::{Forecast, Priority, Prospect, Waiting};
 pub(crate) use reservation::{Confirmed, Reservation};
 pub(crate) use scheduler::{Candidates, Inner, Scheduler};
 pub(crate) use table::{LimitMap, LimitTable};

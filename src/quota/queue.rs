@@ -9,7 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::timing::{HEAD_TIMEOUT, MAX_SLIP};
+use super::{
+    demand::Demand,
+    timing::{HEAD_TIMEOUT, MAX_SLIP},
+};
+
+/// So many calls behind the first are looked at for one that needs less.
+const MAX_BACKFILL: usize = 64;
 
 /// A place in the queue; the smaller one came first. No two calls have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,6 +54,15 @@ pub(crate) struct Forecast {
     /// When there may be capacity; `None` if only a response can tell.
     pub(crate) free_at: Option<Instant>,
     pub(crate) prospect: Prospect,
+    /// Whether a call that needs less may be served before, without a delay for this one.
+    pub(crate) less_may_go: bool,
+}
+
+/// A call that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) since: Instant,
+    pub(crate) demand: Demand,
 }
 
 /// Waiters of one class are equivalent: what one cannot get, another cannot get either.
@@ -67,9 +82,10 @@ pub(super) struct WaitQueue<C, R> {
 #[derive(Default)]
 #[cfg_attr(test, derive(Clone))]
 struct Line {
-    /// Each with the moment since when it waits.
-    waiting: BTreeMap<WaiterId, Instant>,
+    waiting: BTreeMap<WaiterId, Waiting>,
     forecast: Forecast,
+    /// What was not served though a call that needs less may be.
+    not_served: Option<Demand>,
     /// The head that has a timer for the forecast, and until when.
     notified: Option<(WaiterId, Option<Instant>)>,
 }
@@ -113,6 +129,7 @@ impl Forecast {
     pub(crate) const NEVER: Self = Self {
         free_at: None,
         prospect: Prospect::Never,
+        less_may_go: false,
     };
 
     /// There may be capacity at that moment.
@@ -120,6 +137,7 @@ impl Forecast {
         Self {
             free_at: Some(at),
             prospect: Prospect::At(at),
+            less_may_go: false,
         }
     }
 }
@@ -146,7 +164,12 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         mem::take(&mut self.wakeups)
     }
 
-    pub(super) fn enqueue(&mut self, class: &C, priority: Priority, now: Instant) -> WaiterId {
+    pub(super) fn enqueue(
+        &mut self,
+        class: &C,
+        (priority, demand): (Priority, Demand),
+        now: Instant,
+    ) -> WaiterId {
         let id = match priority {
             Priority::Kept(id) => id,
             Priority::New => {
@@ -159,7 +182,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
                 None => self.first_id(),
             },
         };
-        self.insert(id, class, now);
+        self.insert(id, class, demand, now);
         id
     }
 
@@ -188,9 +211,9 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     }
 
     /// Takes the place of a number.
-    pub(super) fn insert(&mut self, id: WaiterId, class: &C, now: Instant) {
+    pub(super) fn insert(&mut self, id: WaiterId, class: &C, demand: Demand, now: Instant) {
         let line = self.classes.entry(class.clone()).or_default();
-        line.waiting.insert(id, now);
+        line.waiting.insert(id, Waiting { since: now, demand });
     }
 
     /// Gives up a place; returns the reservation that was granted for it.
@@ -225,7 +248,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
             let free_at = line.forecast.free_at;
             let is_overdue = free_at.is_some_and(|at| at + HEAD_TIMEOUT <= now);
             let is_time = free_at.is_none_or(|at| at <= now);
-            (is_time && line.head() == Some(id)) || is_overdue
+            (is_time && line.head() == Some(id)) || is_overdue || line.may_go_before(id)
         })
     }
 
@@ -260,7 +283,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     pub(super) fn serve(
         &mut self,
         now: Instant,
-        mut reserve: impl FnMut(&C, Instant) -> Result<R, Forecast>,
+        mut reserve: impl FnMut(&C, Waiting) -> Result<R, Forecast>,
     ) -> Vec<(WaiterId, R)> {
         let lines = self.classes.iter();
         let mut heads: BTreeMap<_, _> = lines
@@ -271,11 +294,14 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
             let Some(line) = self.classes.get_mut(&class) else {
                 continue;
             };
-            let since = line.since().unwrap_or(now);
-            match reserve(&class, since) {
+            let Some(waiting) = line.first(now) else {
+                continue;
+            };
+            match reserve(&class, waiting) {
                 Ok(reservation) => {
                     served.push((id, reservation));
                     line.waiting.remove(&id);
+                    line.not_served = None;
                     match line.head() {
                         Some(next) => drop(heads.insert(next, class)),
                         None => drop(self.classes.remove(&class)),
@@ -284,6 +310,10 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
                 Err(forecast) => {
                     let has_slipped = line.has_slipped(forecast.prospect, now);
                     line.forecast = forecast;
+                    line.not_served = forecast.less_may_go.then_some(waiting.demand);
+                    if forecast.less_may_go {
+                        served.extend(line.backfill(|waiting| reserve(&class, waiting)));
+                    }
                     match has_slipped {
                         true => to_wake.extend(line.waiting.keys().copied()),
                         false => to_wake.extend((!line.head_is_notified(id)).then_some(id)),
@@ -329,9 +359,14 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         self.classes.values().any(|line| line.head() == Some(id))
     }
 
-    pub(super) fn since(&self, id: WaiterId) -> Option<Instant> {
+    pub(super) fn waiter(&self, id: WaiterId) -> Option<Waiting> {
         let mut lines = self.classes.values();
-        lines.find(|line| line.waiting.contains_key(&id))?.since()
+        let line = lines.find(|line| line.waiting.contains_key(&id))?;
+        let waiting = line.waiting.get(&id)?;
+        Some(Waiting {
+            demand: waiting.demand,
+            ..line.first(waiting.since)?
+        })
     }
 
     pub(super) fn has_granted(&self) -> bool {
@@ -351,15 +386,53 @@ impl Line {
         self.waiting.keys().next().copied()
     }
 
-    /// Returns since when the line waits: who comes back goes first, and waits for less long than the others.
-    fn since(&self) -> Option<Instant> {
-        let first = self.waiting.values().next();
+    /// Returns what the first call needs, and since when the line waits: a call that comes back goes first, and
+    /// waits for less long than the others.
+    fn first(&self, now: Instant) -> Option<Waiting> {
+        let first = self.waiting.values().next()?;
         let first_new = self.waiting.range(WaiterId::FIRST_NEW..).next();
-        first
-            .into_iter()
-            .chain(first_new.map(|(_, since)| since))
-            .min()
-            .copied()
+        let since = first_new.map_or(now, |(_, waiting)| waiting.since);
+        Some(Waiting {
+            since: since.min(first.since),
+            ..*first
+        })
+    }
+
+    /// Reserves for calls behind the first that need less than what could not be served.
+    fn backfill<R>(
+        &mut self,
+        mut reserve: impl FnMut(Waiting) -> Result<R, Forecast>,
+    ) -> Vec<(WaiterId, R)> {
+        let mut served = Vec::new();
+        for (id, waiting) in self.waiting.iter().skip(1).take(MAX_BACKFILL) {
+            if self
+                .not_served
+                .is_some_and(|least| least.is_within(waiting.demand))
+            {
+                continue;
+            }
+            match reserve(*waiting) {
+                Ok(reservation) => served.push((*id, reservation)),
+                Err(forecast) => {
+                    self.not_served = Some(waiting.demand);
+                    if !forecast.less_may_go {
+                        break;
+                    }
+                }
+            }
+        }
+        for (id, _) in &served {
+            self.waiting.remove(id);
+        }
+        served
+    }
+
+    /// Returns whether a call behind the first may need less than what could not be served.
+    fn may_go_before(&self, id: WaiterId) -> bool {
+        let (Some(least), Some(waiting)) = (self.not_served, self.waiting.get(&id)) else {
+            return false;
+        };
+        !least.is_within(waiting.demand)
     }
 
     /// Returns whether the wait has become so much longer that some may not want to wait any more.

@@ -2,11 +2,15 @@
 
 use tokio::time::Instant;
 
+use crate::request::Cost;
+
 /// What the limits need to know of a request to count and release it.
 #[derive(Clone, Debug)]
 pub(crate) struct Reservation<I, S> {
     pub(crate) candidate: I,
     pub(crate) scope: S,
+    /// What it was taken to cost in tokens.
+    pub(crate) cost: Cost,
     pub(super) reserved: Instant,
     /// When the limits counted it as sent, if they did.
     pub(super) counted: Option<Instant>,

@@ -5,8 +5,9 @@ use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    demand::Demand,
     departures::{self, Departures},
-    queue::{Forecast, Priority, WaitQueue, WaiterId, Wakeups},
+    queue::{Forecast, Priority, WaitQueue, WaiterId, Waiting, Wakeups},
     reservation::{Confirmed, Reservation},
     sync::Mutex,
     table::LimitTable,
@@ -27,11 +28,11 @@ pub(crate) trait Candidates {
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
 
-    /// Reserves for a waiter that has waited since then.
+    /// Reserves for a call that waits.
     fn reserve_for(
         &mut self,
         class: &Self::Class,
-        since: Instant,
+        waiting: Waiting,
         now: Instant,
     ) -> Result<ReservationOf<Self>, Forecast>;
 }
@@ -106,10 +107,10 @@ impl<C: Candidates> Inner<C> {
     pub(crate) fn enqueue(
         &mut self,
         class: &C::Class,
-        priority: Priority,
+        place: (Priority, Demand),
         now: Instant,
     ) -> WaiterId {
-        self.queue.enqueue(class, priority, now)
+        self.queue.enqueue(class, place, now)
     }
 
     /// Gives up a place, and the reservation that was granted for it.
@@ -135,8 +136,9 @@ impl<C: Candidates> Inner<C> {
         if is_removed {
             if let Some(reservation) = self.queue.take_granted(id) {
                 self.candidates.limits().release(&reservation, false);
+                let demand = Demand::new(reservation.cost);
+                self.queue.insert(id, class, demand, now);
             }
-            self.queue.insert(id, class, now);
         }
         if is_removed || self.queue.is_due(id, class, now) {
             self.serve(now);
@@ -181,8 +183,8 @@ impl<C: Candidates> Inner<C> {
             return;
         }
         let candidates = &mut self.candidates;
-        let served = self.queue.serve(now, |class, since| {
-            candidates.reserve_for(class, since, now)
+        let served = self.queue.serve(now, |class, waiting| {
+            candidates.reserve_for(class, waiting, now)
         });
         let mut waiting = self.queue.len() + served.len();
         let stagger = departures::stagger(served.len());
@@ -212,9 +214,9 @@ impl<C: Candidates> Inner<C> {
         self.queue.is_head(id)
     }
 
-    /// Returns since when the line of a waiter waits.
-    pub(crate) fn since(&self, id: WaiterId) -> Option<Instant> {
-        self.queue.since(id)
+    /// Returns what a waiter needs, and since when its line waits.
+    pub(crate) fn waiter(&self, id: WaiterId) -> Option<Waiting> {
+        self.queue.waiter(id)
     }
 
     pub(crate) fn has_granted(&self) -> bool {

@@ -5,6 +5,7 @@ use std::{collections::HashMap, hash::Hash};
 use tokio::time::Instant;
 
 use super::{
+    demand::Demand,
     hash::IdState,
     limit::{Capacity, End, LimitState, ProviderTraits, SlowStart},
     reservation::Reservation,
@@ -59,16 +60,17 @@ pub(crate) trait LimitTable {
     fn reserve<I>(
         &mut self,
         scope: Self::Scope,
-        candidate: I,
+        (candidate, demand): (I, Demand),
         now: Instant,
     ) -> Reservation<I, Self::Scope> {
         self.prepare(scope);
         for (limit, traits) in self.limits_mut(scope) {
-            limit.reserve(traits, now);
+            limit.reserve(traits, demand.cost(), now);
         }
         Reservation {
             candidate,
             scope,
+            cost: demand.cost(),
             reserved: now,
             counted: None,
             sent: now,
@@ -80,7 +82,7 @@ pub(crate) trait LimitTable {
     fn mark_sent<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>, now: Instant) {
         (reservation.counted, reservation.sent) = (Some(now), now);
         for (limit, traits) in self.limits_mut(reservation.scope) {
-            limit.mark_sent(traits, now);
+            limit.mark_sent(traits, reservation.cost, now);
         }
     }
 
@@ -96,9 +98,9 @@ pub(crate) trait LimitTable {
     fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
         for (limit, traits) in self.limits_mut(reservation.scope) {
             if is_abandoned {
-                limit.abandon(reservation.sent);
+                limit.abandon(traits, reservation.cost, reservation.sent);
             }
-            limit.release(traits, reservation.counted);
+            limit.release(traits, reservation.cost, reservation.counted);
             if reservation.is_early_probe {
                 limit.end_early_probe();
             }
@@ -131,14 +133,19 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
     }
 
     /// Returns the capacity of a limit, which need not be known; as `slow_start` says in that case.
-    pub(crate) fn capacity(&mut self, id: K, slow_start: SlowStart, now: Instant) -> Capacity {
+    pub(crate) fn capacity(
+        &mut self,
+        id: K,
+        (demand, slow_start): (Demand, SlowStart),
+        now: Instant,
+    ) -> Capacity {
         if slow_start == SlowStart::Off && !self.traits.is_limited() {
             // A pool may have a thousand keys, so those are not looked up.
             return Capacity::UNLIMITED;
         }
         match self.limits.get_mut(&id) {
-            Some(limit) => limit.capacity(&mut self.traits, slow_start, now),
-            None => LimitState::default().capacity(&mut self.traits, slow_start, now),
+            Some(limit) => limit.capacity(&mut self.traits, (demand, slow_start), now),
+            None => LimitState::default().capacity(&mut self.traits, (demand, slow_start), now),
         }
     }
 

@@ -5,6 +5,7 @@ use std::task::Context;
 use tokio::time::Instant;
 
 use super::{
+    demand::Demand,
     permit::Permit,
     queue::{Forecast, Priority, WaiterId},
     scheduler::{Candidates, Scheduler},
@@ -25,13 +26,13 @@ impl<C: Candidates> Scheduler<C> {
     /// Takes a place in the queue for what `class` says.
     pub(crate) fn enqueue(
         &self,
-        priority: Priority,
+        place: (Priority, Demand),
         now: Instant,
         class: impl FnOnce(&mut C) -> C::Class,
     ) -> Waiter<C> {
         let (class, id) = self.with(|inner| {
             let class = class(&mut inner.candidates);
-            let id = inner.enqueue(&class, priority, now);
+            let id = inner.enqueue(&class, place, now);
             (class, id)
         });
         Waiter {

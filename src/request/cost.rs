@@ -39,4 +39,18 @@ impl Cost {
     pub const fn total(self) -> u64 {
         self.input.saturating_add(self.output)
     }
+
+    pub(crate) const fn saturating_add(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+        }
+    }
+
+    pub(crate) const fn saturating_sub(self, other: Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(other.input),
+            output: self.output.saturating_sub(other.output),
+        }
+    }
 }

@@ -29,7 +29,7 @@ impl World {
 
     /// Sends at once, or returns what is to be waited for.
     fn ask(&mut self) -> Result<LimitReservation, Forecast> {
-        let mut reservation = reserve_in_turn(&mut self.inner, ID, self.now)?;
+        let mut reservation = reserve_in_turn(&mut self.inner, ID, Demand::default(), self.now)?;
         self.inner.mark_sent(&mut reservation, self.now);
         Ok(reservation)
     }
@@ -41,19 +41,26 @@ impl World {
         };
         let (when, guess) = ((reservation.sent, self.now), Duration::from_secs(60));
         let limits = &mut self.inner.candidates;
-        limits.rejected(reservation.scope, &rejection, &[], when, guess);
+        limits.rejected(
+            reservation.scope,
+            &rejection,
+            (Cost::default(), &[]),
+            when,
+            guess,
+        );
         self.inner.release(reservation, false, self.now);
     }
 
     fn succeed(&mut self, reservation: &LimitReservation) {
         let when = (reservation.sent, self.now);
         let limits = &mut self.inner.candidates;
-        limits.succeeded(reservation.scope, &[], when);
+        limits.succeeded(reservation.scope, (Cost::default(), &[]), when);
         self.inner.release(reservation, false, self.now);
     }
 
     fn enqueue(&mut self, priority: Priority) -> WaiterId {
-        self.inner.enqueue(&TURN, priority, self.now)
+        let place = (priority, Demand::default());
+        self.inner.enqueue(&TURN, place, self.now)
     }
 
     fn poll(&mut self, id: WaiterId) -> Result<LimitReservation, Forecast> {
@@ -97,7 +104,9 @@ fn call_in_a_delay_of_its_own_is_seen_and_never_served() {
     world.reject(&first, None);
     let now = world.now;
     let own = WaitsFor::OwnDelay(ID);
-    let resting = world.inner.enqueue(&own, Priority::New, now);
+    let resting = world
+        .inner
+        .enqueue(&own, (Priority::New, Demand::default()), now);
     assert_eq!(count_present(&world.inner, ID), 1);
     assert!(world.ask().is_err());
     world.wait(60_000);
@@ -158,7 +167,8 @@ fn limits_are_bounded_though_each_is_limited() {
     for number in 0..MAX_ENTRIES + 10 {
         world.wait(1);
         let limits = &mut world.inner.candidates;
-        let reservation = limits.reserve_anyway(LimitId(number as u64), world.now);
+        let reservation =
+            limits.reserve_anyway(LimitId(number as u64), Demand::default(), world.now);
         world.reject(&reservation, Some(60));
     }
     let known = world.inner.candidates.limits.iter().count();

@@ -12,7 +12,7 @@ use crate::{
         original::OriginalRequest,
         targets::{Pick, TargetId, Targets},
     },
-    quota::{End, LimitTable, Priority, Reservation},
+    quota::{Demand, End, LimitTable, Priority, Reservation, Waiting},
 };
 
 /// What a look at the targets gives.
@@ -57,7 +57,15 @@ impl<P> FallbackStrategy<P> {
     ) -> Option<Pick> {
         let choices = self.untried(original);
         let ids = choices.map(|choice| self.target_id(original, choice));
-        targets.pick(ids, now, end, now)
+        let waiting = Waiting {
+            since: now,
+            demand: self.demand(),
+        };
+        targets.pick(ids, waiting, end, now)
+    }
+
+    pub(super) fn demand(&self) -> Demand {
+        Demand::default()
     }
 
     /// Returns until when this call may wait from now on, if it may.
@@ -106,7 +114,7 @@ impl<P> FallbackStrategy<P> {
                         true => Priority::Again,
                         false => Priority::New,
                     };
-                    let waiter = scheduler.enqueue(priority, now, |_| ids);
+                    let waiter = scheduler.enqueue((priority, self.demand()), now, |_| ids);
                     self.stage = TargetStage::Waiting(choices, waiter);
                     return;
                 }
@@ -144,8 +152,8 @@ impl<P> FallbackStrategy<P> {
         }
         let id = || self.target_id(original, choice);
         let mut reservation = match pick {
-            Some(pick) => targets.reserve_pick(pick, id, now),
-            None => targets.reserve_anyway(&id(), now),
+            Some(pick) => targets.reserve_pick((pick, self.demand()), id, now),
+            None => targets.reserve_anyway(&id(), self.demand(), now),
         };
         targets.mark_sent(&mut reservation, now);
         Chosen::Send(choice, reservation)

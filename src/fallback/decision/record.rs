@@ -8,6 +8,7 @@ use crate::{
     fallback::targets::Targets,
     quota::Permit,
     rejection::{Bucket, Reason, Rejection},
+    request::Cost,
     retry::Outcome,
     trail::{Action, Attempt, LayerKind},
 };
@@ -34,7 +35,7 @@ impl<P> FallbackStrategy<P> {
                 &record,
                 &reports,
                 &mut inner.candidates,
-                (it.scope, it.sent),
+                (it.scope, it.cost, it.sent),
             );
         });
     }
@@ -66,7 +67,7 @@ impl<P> FallbackStrategy<P> {
         let next = match (permit, record) {
             (Some(permit), Some(record)) => permit.complete(now, |inner, it| {
                 let targets = &mut inner.candidates;
-                self.apply(&record, &reports, targets, (it.scope, it.sent));
+                self.apply(&record, &reports, targets, (it.scope, it.cost, it.sent));
                 next(targets)
             }),
             _ => self
@@ -83,7 +84,7 @@ impl<P> FallbackStrategy<P> {
         let id = self.target_id(original, self.chosen);
         let scheduler = &self.policy.scheduler;
         let permit = scheduler.acquire(now, |inner| {
-            Ok::<_, ()>(inner.candidates.reserve_anyway(&id, now))
+            Ok::<_, ()>(inner.candidates.reserve_anyway(&id, self.demand(), now))
         });
         permit.ok()
     }
@@ -93,13 +94,14 @@ impl<P> FallbackStrategy<P> {
         record: &Record,
         reports: &[Bucket],
         targets: &mut Targets,
-        (slot, sent): (usize, Instant),
+        (slot, cost, sent): (usize, Cost, Instant),
     ) {
         let longest_guess = self.policy.longest_guess;
         match record {
             Record::Nothing => {}
-            Record::Success(at) => targets.succeeded(slot, reports, (sent, *at)),
+            Record::Success(at) => targets.succeeded(slot, (cost, reports), (sent, *at)),
             Record::Rejection(rejection, at) => {
+                let reports = (cost, reports);
                 targets.rejected(slot, rejection, reports, (sent, *at), longest_guess);
             }
             Record::WithoutKey(rejection, at) => {

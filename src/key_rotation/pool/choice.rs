@@ -10,7 +10,7 @@ use super::{
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect};
+use crate::quota::{Candidates, Capacity, Demand, Forecast, IdState, Inner, LimitTable, Waiting};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -23,6 +23,7 @@ pub(crate) struct KeyRequest {
     pub(crate) tried: Vec<KeyId>,
     /// The hash of the session.
     pub(crate) session: Option<u64>,
+    pub(crate) demand: Demand,
 }
 
 /// What a call waits for. It may take a key again that it has tried before the wait.
@@ -43,7 +44,7 @@ impl Keys {
     ) -> Result<KeyReservation, Exhausted> {
         let model = self.limits.slot(request.model.as_ref(), now);
         let index = self.choose(request, model, now)?;
-        Ok(self.reserve_key(index, model, now))
+        Ok(self.reserve_key(index, (model, request.demand), now))
     }
 
     /// Reserves the key of which enough requests are out, or else the one that frees first.
@@ -57,7 +58,7 @@ impl Keys {
         // It may have been removed meanwhile.
         let id = exhausted.busy.or(exhausted.first.map(|(_, _, id)| id));
         let index = id.and_then(|id| self.index(id)).unwrap_or(self.current);
-        self.reserve_key(index, model, now)
+        self.reserve_key(index, (model, request.demand), now)
     }
 
     /// Reserves the key whose cooldown is only guessed and ends first; `None` if there is none, or a request
@@ -77,22 +78,33 @@ impl Keys {
             Some((end.at, index))
         });
         let (_, index) = ends.min()?;
-        let mut reservation = self.reserve_key(index, model, now);
+        let mut reservation = self.reserve_key(index, (model, request.demand), now);
         self.limits.mark_early_probe(&mut reservation);
         Some(reservation)
     }
 
-    fn reserve_key(&mut self, index: usize, model: Option<usize>, now: Instant) -> KeyReservation {
+    fn reserve_key(
+        &mut self,
+        index: usize,
+        (model, demand): (Option<usize>, Demand),
+        now: Instant,
+    ) -> KeyReservation {
         self.current = match self.order {
             Order::FillFirst | Order::LeastLoaded => index,
             Order::RoundRobin => (index + 1) % self.entries.len(),
         };
         let info = self.entries[index].info.clone();
-        self.limits.reserve(self.scope(index, model), info, now)
+        self.limits
+            .reserve(self.scope(index, model), (info, demand), now)
     }
 
-    fn capacity(&mut self, index: usize, model: Option<usize>, now: Instant) -> Capacity {
-        self.limits.capacity(self.scope(index, model), now)
+    fn capacity(
+        &mut self,
+        index: usize,
+        (model, demand): (Option<usize>, Demand),
+        now: Instant,
+    ) -> Capacity {
+        self.limits.capacity(self.scope(index, model), demand, now)
     }
 
     /// Returns the index of the key that would be reserved.
@@ -104,7 +116,7 @@ impl Keys {
     ) -> Result<usize, Exhausted> {
         if let Some((index, capacity)) = self.preferred(request, model, now) {
             return match capacity {
-                Capacity::Probing(more_at) | Capacity::Full(more_at) => {
+                Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at) => {
                     Err(Exhausted::busy(self.entries[index].info.id, more_at))
                 }
                 _ => Ok(index),
@@ -135,7 +147,7 @@ impl Keys {
             if !is_better || request.tried.contains(&id) {
                 continue;
             }
-            let capacity = self.capacity(index, model, now);
+            let capacity = self.capacity(index, (model, request.demand), now);
             if capacity.closed_until().is_none() {
                 best = Some((this, index, capacity));
             }
@@ -156,7 +168,7 @@ impl Keys {
         for index in (0..count).map(|step| (first + step) % count) {
             let id = self.entries[index].info.id;
             let is_tried = request.tried.contains(&id);
-            let (is_checked, at) = match self.capacity(index, model, now) {
+            let (is_checked, at) = match self.capacity(index, (model, request.demand), now) {
                 Capacity::Available(_) if is_tried => (false, Some(now)),
                 Capacity::Available(_) => return Ok(index),
                 Capacity::Closed(until) => (false, Some(until)),
@@ -164,6 +176,11 @@ impl Keys {
                 Capacity::Verify(until) => {
                     to_verify = to_verify.or((!is_tried).then_some(index));
                     (false, Some(until))
+                }
+                Capacity::Short(more_at) => {
+                    exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
+                    exhausted.is_short = true;
+                    (false, more_at)
                 }
                 Capacity::Probing(more_at) | Capacity::Full(more_at) => {
                     exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
@@ -192,13 +209,16 @@ impl Keys {
     ) -> Option<usize> {
         let count = self.entries.len();
         let drawn = [self.random.usize(..count), self.random.usize(..count)];
-        let [one, other] = drawn.map(|index| match self.capacity(index, model, now) {
-            Capacity::Available(more) => {
-                let is_tried = request.tried.contains(&self.entries[index].info.id);
-                (!is_tried).then_some(more)
-            }
-            _ => None,
-        });
+        let [one, other] =
+            drawn.map(
+                |index| match self.capacity(index, (model, request.demand), now) {
+                    Capacity::Available(more) => {
+                        let is_tried = request.tried.contains(&self.entries[index].info.id);
+                        (!is_tried).then_some(more)
+                    }
+                    _ => None,
+                },
+            );
         let [out_one, out_other] = drawn.map(|index| self.in_flight(index));
         match (one, other) {
             // If both are alike, the one with fewer requests in flight.
@@ -251,25 +271,32 @@ impl Candidates for Keys {
     fn reserve_for(
         &mut self,
         class: &KeyClass,
-        since: Instant,
+        waiting: Waiting,
         now: Instant,
     ) -> Result<KeyReservation, Forecast> {
         let model = self.limits.slot(class.model.as_ref(), now);
+        let needs = (model, waiting.demand);
         if let Some(index) = class.preferred.and_then(|id| self.index(id)) {
-            let until = since + AFFINITY_WAIT;
-            match self.capacity(index, model, now) {
-                Capacity::Available(_) => return Ok(self.reserve_key(index, model, now)),
-                Capacity::Probing(more_at) | Capacity::Full(more_at) if now < until => {
+            let until = waiting.since + AFFINITY_WAIT;
+            match self.capacity(index, needs, now) {
+                Capacity::Available(_) => return Ok(self.reserve_key(index, needs, now)),
+                Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at)
+                    if now < until =>
+                {
                     return Err(Forecast {
                         free_at: Some(more_at.map_or(until, |at| at.min(until))),
-                        prospect: Prospect::AnyTime,
+                        ..Forecast::default()
                     });
                 }
                 _ => {}
             }
         }
-        match self.choose(&KeyRequest::default(), model, now) {
-            Ok(index) => Ok(self.reserve_key(index, model, now)),
+        let request = KeyRequest {
+            demand: waiting.demand,
+            ..KeyRequest::default()
+        };
+        match self.choose(&request, model, now) {
+            Ok(index) => Ok(self.reserve_key(index, needs, now)),
             Err(exhausted) => Err(exhausted.forecast()),
         }
     }
@@ -286,7 +313,7 @@ impl Inner<Keys> {
         let keys = &mut self.candidates;
         let model = keys.limits.slot(request.model.as_ref(), now);
         match keys.choose(request, model, now)? {
-            index if !has_waiters => Ok(keys.reserve_key(index, model, now)),
+            index if !has_waiters => Ok(keys.reserve_key(index, (model, request.demand), now)),
             _ => Err(Exhausted::free_at(now)),
         }
     }

@@ -232,7 +232,8 @@ impl Keys {
     ) {
         self.observe_counts(reservation, reports, when);
         if let Some(scope) = self.scope_now(reservation) {
-            self.limits.succeeded(scope, reports, when);
+            self.limits
+                .succeeded(scope, (reservation.cost, reports), when);
             self.limits.forget_merged(when.1);
         }
     }
@@ -254,6 +255,7 @@ impl Keys {
         };
         if let Some((limit, traits, is_reported)) = self.limits.closed_by(scope, rejection) {
             let reports = if is_reported { reports } else { &[] };
+            let reports = (reservation.cost, reports);
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
         }
     }

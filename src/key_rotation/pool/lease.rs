@@ -79,7 +79,8 @@ impl KeyPool {
         now: Instant,
     ) -> Waiter<Keys> {
         let scheduler = &self.0.scheduler;
-        scheduler.enqueue(priority, now, |keys| keys.class(request, now))
+        let place = (priority, request.demand);
+        scheduler.enqueue(place, now, |keys| keys.class(request, now))
     }
 }
 

@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     quota::{
-        BoundedMap, Capacity, End, Evictable, LimitMap, LimitState, LimitTable, ProviderTraits,
-        SlowStart,
+        BoundedMap, Capacity, Demand, End, Evictable, LimitMap, LimitState, LimitTable,
+        ProviderTraits, SlowStart,
     },
     rejection::{Bucket, Reason, Rejection, Scope},
+    request::Cost,
 };
 
 #[derive(Default)]
@@ -56,18 +57,21 @@ impl KeyLimits {
         model.map(|model| self.models.slot_or_insert(model, now))
     }
 
-    pub(super) fn capacity(&mut self, scope: KeyScope, now: Instant) -> Capacity {
+    pub(super) fn capacity(&mut self, scope: KeyScope, demand: Demand, now: Instant) -> Capacity {
         let KeyScope { key, group, model } = scope;
         let of_all = match model {
             Some(_) => SlowStart::Off,
             None => SlowStart::Careful,
         };
-        let of_all = self.groups.capacity(group, of_all, now);
-        let capacity = self.keys.capacity(key, SlowStart::Off, now).min(of_all);
+        let of_all = self.groups.capacity(group, (demand, of_all), now);
+        let capacity = self
+            .keys
+            .capacity(key, (demand, SlowStart::Off), now)
+            .min(of_all);
         let capacity = match model.and_then(|slot| self.models.get_mut(slot)) {
             Some(ModelLimits { groups, denied, .. }) => capacity
-                .min(groups.capacity(group, SlowStart::Careful, now))
-                .min(denied.capacity(key, SlowStart::Off, now)),
+                .min(groups.capacity(group, (demand, SlowStart::Careful), now))
+                .min(denied.capacity(key, (demand, SlowStart::Off), now)),
             None => capacity,
         };
         self.with_merged(capacity, scope, now)
@@ -92,7 +96,7 @@ impl KeyLimits {
     pub(super) fn succeeded(
         &mut self,
         scope: KeyScope,
-        reports: &[Bucket],
+        (cost, reports): (Cost, &[Bucket]),
         when: (Instant, Instant),
     ) {
         for (level, limit, traits) in self.levels_mut(scope) {
@@ -102,7 +106,7 @@ impl KeyLimits {
                 LimitLevel::Group => scope.model.is_none() || is_reported_of_group(bucket),
                 LimitLevel::Model => !is_reported_of_group(bucket),
             };
-            limit.succeeded(traits, reports.iter().filter(is_of_level), when);
+            limit.succeeded(traits, (cost, reports.iter().filter(is_of_level)), when);
         }
     }
 
@@ -302,10 +306,18 @@ mod tests {
         for number in 0..MAX_ENTRIES + 10 {
             let at = now + Duration::from_millis(number as u64);
             let model = limits.slot(Some(&name(number)), at);
-            let reservation = limits.reserve(KeyScope { key, group, model }, (), at);
+            let reservation =
+                limits.reserve(KeyScope { key, group, model }, ((), Demand::default()), at);
             let closed = limits.closed_by(reservation.scope, &rejection);
             let (limit, traits, _) = closed.expect("a limit");
-            limit.rejected(traits, &rejection, &[], (at, at), Duration::from_secs(60));
+            let reports = (Cost::default(), &[][..]);
+            limit.rejected(
+                traits,
+                &rejection,
+                reports,
+                (at, at),
+                Duration::from_secs(60),
+            );
             // The first is still in flight.
             if number > 0 {
                 limits.release(&reservation, false);

@@ -13,7 +13,10 @@ use super::{
     ids::{GroupId, KeyScope},
     limits::KeyLimits,
 };
-use crate::quota::{Capacity, End, LimitMap};
+use crate::{
+    quota::{Capacity, End, LimitMap},
+    request::Cost,
+};
 
 // === impl KeyLimits ===
 
@@ -41,7 +44,7 @@ impl KeyLimits {
             let model = scope.model.and_then(|slot| self.models.get_mut(slot));
             let of_model = model.and_then(|model| model.groups.get_mut(group));
             for (limit, traits) in self.groups.get_mut(group).into_iter().chain(of_model) {
-                limit.release(traits, Some(at));
+                limit.release(traits, Cost::default(), Some(at));
             }
         }
     }
@@ -104,7 +107,7 @@ fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: In
     }
     for _ in 0..in_flight {
         let (limit, traits) = limits.get_or_insert(new);
-        limit.reserve(traits, now);
-        limit.mark_sent(traits, now);
+        limit.reserve(traits, Cost::default(), now);
+        limit.mark_sent(traits, Cost::default(), now);
     }
 }

@@ -11,6 +11,8 @@ pub(crate) enum Capacity {
     /// The provider has reported that nothing is left until then, and no request has verified it yet. One
     /// may do so if the choice is otherwise to wait.
     Verify(Instant),
+    /// There is room, but not for what this request costs; there may be more at that time, or after a response.
+    Short(Option<Instant>),
     /// Enough requests are out to find the limit; more may follow at that time, or after a response.
     Probing(Option<Instant>),
     /// What is left is in flight; there may be more at that time, or after a response.
@@ -50,7 +52,7 @@ impl Capacity {
     pub(crate) fn closed_until(self) -> Option<Instant> {
         match self {
             Self::Verify(until) | Self::Closed(until) | Self::Unusable(until) => Some(until),
-            Self::Available(_) | Self::Probing(_) | Self::Full(_) => None,
+            Self::Available(_) | Self::Short(_) | Self::Probing(_) | Self::Full(_) => None,
         }
     }
 }

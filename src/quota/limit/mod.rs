@@ -1,11 +1,13 @@
 //! One limit: what rejections forbid, what the provider reports, what was estimated, and what is in flight.
 //! Pure: `now` is an argument.
 //!
-//! [`reported`] keeps what headers say, and goes first. What no header says is learned:
+//! [`reported`] keeps what headers say of requests, and [`tokens`] what they say of tokens. Both go first. What
+//! no header says is learned:
 //!
 //! - [`cooldown`]: until when nothing is sent after a rejection, by a hint, a known window or a guess.
 //! - [`period`]: how long a window lasts.
 //! - [`estimate`]: how many requests pass in it. [`recent`]: that no more are sent, wherever it begins.
+//! - [`concurrency`]: how many may be in flight.
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
@@ -13,6 +15,7 @@
 
 mod capacity;
 mod chance;
+mod concurrency;
 mod cooldown;
 mod estimate;
 mod in_flight;
@@ -22,15 +25,21 @@ mod recent;
 mod rejected;
 mod remaining;
 mod reported;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
 
 use tokio::time::Instant;
 
-use crate::rejection::{Bucket, Dimension, Reason, Rejection};
+use super::demand::Demand;
+use crate::{
+    rejection::{Bucket, Dimension, Reason, Rejection},
+    request::Cost,
+};
 pub(crate) use capacity::{Capacity, End};
 use chance::RejectionRun;
+use concurrency::Concurrency;
 use cooldown::{Cooldown, Gate};
 pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
@@ -38,12 +47,15 @@ use in_flight::InFlight;
 pub(crate) use provider_traits::ProviderTraits;
 use remaining::Remaining;
 use reported::Reported;
+use tokens::Tokens;
 
 /// What is known of one limit.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LimitState {
     cooldown: Cooldown,
     reported: Reported,
+    tokens: Tokens,
+    concurrency: Concurrency,
     estimate: Estimate,
     in_flight: InFlight,
     rejection_run: RejectionRun,
@@ -54,8 +66,25 @@ pub(crate) struct LimitState {
 // === impl LimitState ===
 
 impl LimitState {
-    /// Returns how many more may be sent: few while nothing is known, as `slow_start` says.
+    /// Returns how many more may be sent that need so much: few while nothing is known, as `slow_start` says.
     pub(crate) fn capacity(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (demand, slow_start): (Demand, SlowStart),
+        now: Instant,
+    ) -> Capacity {
+        let in_flight = self.in_flight.all();
+        let by_tokens = self.tokens.capacity(demand, &self.in_flight, traits, now);
+        let slots = self
+            .concurrency
+            .capacity(in_flight, traits.typical_concurrency);
+        self.capacity_in_requests(traits, slow_start, now)
+            .min(by_tokens)
+            .min(slots)
+    }
+
+    /// Returns how many requests may be sent, whatever they cost.
+    fn capacity_in_requests(
         &mut self,
         traits: &mut ProviderTraits,
         slow_start: SlowStart,
@@ -92,11 +121,17 @@ impl LimitState {
                 _ => Capacity::Available(1),
             };
         }
-        let slow_start = match remaining {
-            Remaining::Unknown => slow_start,
-            _ => SlowStart::Off,
+        let is_reported = remaining != Remaining::Unknown || self.tokens.are_reported();
+        let slow_start = if is_reported {
+            SlowStart::Off
+        } else {
+            slow_start
         };
-        let has_more = matches!(remaining, Remaining::Requests(left, _) if left > 0);
+        let has_more = match remaining {
+            Remaining::Requests(left, _) => left > 0,
+            Remaining::Unknown => is_reported,
+            Remaining::Guessed(..) | Remaining::None(_) => false,
+        };
         let is_noisy = self.is_noisy(traits);
         let headroom =
             self.estimate
@@ -213,13 +248,13 @@ impl LimitState {
     }
 
     /// Reserves a place for a request that will be sent.
-    pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, now: Instant) {
+    pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
                 .test(window.dimension, window.passed.unwrap_or(0));
             traits.test(window.dimension, now);
         }
-        self.in_flight.reserve();
+        self.in_flight.reserve(cost);
         if self.number == 0 {
             self.number = traits.next_number();
         }
@@ -232,17 +267,25 @@ impl LimitState {
     }
 
     /// Sends the request of a reservation.
-    pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
-        self.in_flight.send(now);
+    pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
+        self.in_flight.send(cost, now);
+        self.tokens.send(cost, now);
+        self.concurrency.send(self.in_flight.all(), now);
         self.rejection_run.send(now);
         self.estimate.sent(traits, now);
     }
 
     /// Releases the place of a request that was sent at `sent`, or was not.
-    pub(crate) fn release(&mut self, traits: &mut ProviderTraits, sent: Option<Instant>) {
-        self.in_flight.remove(sent);
+    pub(crate) fn release(
+        &mut self,
+        traits: &mut ProviderTraits,
+        cost: Cost,
+        sent: Option<Instant>,
+    ) {
+        self.in_flight.remove(sent, cost);
         if let Some(sent) = sent {
             self.estimate.end(sent);
+            self.concurrency.end(sent);
         }
         if self.in_flight.all() == 0 {
             // If it was a probe without a response, the next request is one.
@@ -256,8 +299,9 @@ impl LimitState {
     }
 
     /// Counts a sent request without a visible response, because the provider counts it too.
-    pub(crate) fn abandon(&mut self, sent: Instant) {
+    pub(crate) fn abandon(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
         self.reported.count_abandoned(sent);
+        self.tokens.count(traits, cost, sent);
     }
 
     /// Returns how many requests have a place.
@@ -265,13 +309,17 @@ impl LimitState {
         self.in_flight.all()
     }
 
-    /// Records a success, and what its response reports.
+    /// Records a success of a request that cost so much, and what its response reports.
     pub(crate) fn succeeded<'a>(
         &mut self,
         traits: &mut ProviderTraits,
-        reports: impl Iterator<Item = &'a Bucket> + Clone,
+        (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
+        self.concurrency.pass(self.in_flight.all(), sent);
+        let counted = (cost, true);
+        self.tokens
+            .update(traits, reports.clone(), counted, (sent, now));
         self.cooldown.succeed(sent);
         self.rejection_run.pass(&mut traits.chance, sent, now);
         self.forget_chance(traits);

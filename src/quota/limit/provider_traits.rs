@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{chance::Chance, period::WindowLength};
+use super::{chance::Chance, period::WindowLength, tokens::Calibration};
 use crate::{
     quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
     rejection::Dimension,
@@ -21,6 +21,10 @@ pub(crate) struct ProviderTraits {
     /// How long a window lasts.
     pub(super) period: WindowLength,
     pub(super) chance: Chance,
+    /// What tokens cost, and how limits on them refill.
+    pub(super) tokens: Calibration,
+    /// How many requests may be in flight on some limit.
+    pub(super) typical_concurrency: Option<u64>,
     /// How many limits of the kind there are.
     limits: u32,
     /// How long the slowest rejection took, of those that came at once.

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},
-    rejection::{Bucket, Reason, Rejection},
+    rejection::{Bucket, Dimension, Reason, Rejection},
+    request::Cost,
 };
 
 // === impl LimitState ===
@@ -23,11 +24,15 @@ impl LimitState {
         &mut self,
         traits: &mut ProviderTraits,
         rejection: &Rejection,
-        reports: &[Bucket],
+        (cost, reports): (Cost, &[Bucket]),
         (sent, now): (Instant, Instant),
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
+        if self.is_by_concurrency(traits, rejection, sent) {
+            self.update_reports(traits, (cost, reports), (sent, now));
+            return;
+        }
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
             self.observe(traits, rejection, (sent, now));
@@ -39,7 +44,38 @@ impl LimitState {
         if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
         }
-        self.reported.update(traits, reports.iter(), (sent, now));
+        self.tokens.reject(traits, rejection, cost, now);
+        self.update_reports(traits, (cost, reports), (sent, now));
+    }
+
+    fn update_reports(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (cost, reports): (Cost, &[Bucket]),
+        when: (Instant, Instant),
+    ) {
+        self.tokens
+            .update(traits, reports.iter(), (cost, false), when);
+        self.reported.update(traits, reports.iter(), when);
+    }
+
+    /// Returns whether a rejection says that too many requests are in flight, while others are. Then a request
+    /// can be sent when one of them ends, whatever the provider says of the time.
+    fn is_by_concurrency(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        sent: Instant,
+    ) -> bool {
+        let is_said = rejection.dimension == Some(Dimension::Concurrency);
+        // The rejected one is still counted.
+        let others = self.in_flight.sent().saturating_sub(1);
+        if !is_said || others == 0 {
+            return false;
+        }
+        let most = self.concurrency.reject(others, None, sent);
+        traits.typical_concurrency = Some(most);
+        true
     }
 
     /// Observes what follows a rejection without a hint.
@@ -154,6 +190,8 @@ impl LimitState {
         match remaining {
             Remaining::None(window) => traits.confirm(window.dimension),
             Remaining::Requests(0, _) | Remaining::Guessed(..) => {}
+            // How many requests pass says nothing where tokens are counted.
+            _ if self.tokens.are_reported() => {}
             _ if was_cooling || self.is_noisy(traits) => {}
             Remaining::Requests(..) | Remaining::Unknown => {
                 let young = self.in_flight.younger(traits.latency(), now);

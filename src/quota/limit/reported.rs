@@ -57,7 +57,14 @@ impl Reported {
         buckets: impl Iterator<Item = &'a Bucket>,
         (sent, now): (Instant, Instant),
     ) {
+        if traits.tokens.is_steady() {
+            self.windows
+                .retain(|window| !is_of_tokens(window.dimension));
+        }
         for bucket in buckets {
+            if traits.tokens.is_steady() && is_of_tokens(bucket.dimension) {
+                continue;
+            }
             let known = self.windows.iter_mut().find(|known| known.is_of(bucket));
             let Some(report) = ReportedWindow::new(bucket, (sent, now)) else {
                 continue;
@@ -184,6 +191,14 @@ impl Reported {
             window.remaining > 0
         });
     }
+}
+
+/// A limit on tokens that refills steadily is known better by [`Tokens`](super::Tokens).
+fn is_of_tokens(dimension: Dimension) -> bool {
+    matches!(
+        dimension,
+        Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens
+    )
 }
 
 // === impl ReportedWindow ===

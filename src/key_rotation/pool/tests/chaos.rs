@@ -10,8 +10,9 @@ use crate::{
         Key,
         pool::{choice::KeyRequest, keys::Order},
     },
-    quota::Priority,
+    quota::{Demand, Priority},
     rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection, Scope, Window},
+    request::Cost,
 };
 
 #[derive(Clone, Debug)]
@@ -40,11 +41,15 @@ enum Event {
 
 fn request() -> impl Strategy<Value = KeyRequest> {
     let model = option::of(prop_oneof![Just("m"), Just("n")]);
-    (model, option::of(0..12_u64)).prop_map(|(model, session)| KeyRequest {
-        model: model.map(Into::into),
-        tried: Vec::new(),
-        session,
-    })
+    let tokens = || prop_oneof![0..20_000_u64, Just(0), Just(u64::MAX)];
+    (model, option::of(0..12_u64), (tokens(), tokens())).prop_map(
+        |(model, session, (input, output))| KeyRequest {
+            model: model.map(Into::into),
+            tried: Vec::new(),
+            session,
+            demand: Demand::new(Cost::new(input, output)),
+        },
+    )
 }
 
 fn key() -> impl Strategy<Value = Key> {

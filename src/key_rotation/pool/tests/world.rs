@@ -20,7 +20,7 @@ use crate::{
             placement::Placement,
         },
     },
-    quota::{Candidates, Inner, Priority, WaiterId},
+    quota::{Candidates, Demand, Inner, Priority, WaiterId, Waiting},
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
@@ -162,7 +162,7 @@ impl World {
     pub(super) fn join(&mut self, request: KeyRequest, priority: Priority) {
         let now = self.now;
         let class = self.keys().class(&request, now);
-        let id = self.act(|inner| inner.enqueue(&class, priority, now));
+        let id = self.act(|inner| inner.enqueue(&class, (priority, request.demand), now));
         self.waiters.push(Waiter {
             id,
             class,
@@ -242,8 +242,11 @@ impl World {
 
     /// Returns whether there is a key for a waiter at that moment.
     pub(super) fn has_key(&self, keys: &mut Keys, waiter: &Waiter, now: Instant) -> bool {
-        let since = self.inner.since(waiter.id).unwrap_or(now);
-        keys.reserve_for(&waiter.class, since, now).is_ok()
+        let waiting = self.inner.waiter(waiter.id).unwrap_or(Waiting {
+            since: now,
+            demand: Demand::default(),
+        });
+        keys.reserve_for(&waiter.class, waiting, now).is_ok()
     }
 
     /// Returns how many requests are counted as out, by the limit that counts most.

@@ -15,9 +15,16 @@ use tokio::time::Instant;
 
 use super::{Capacity, LimitState, ProviderTraits, SlowStart};
 use crate::{
-    quota::timing::{LONGEST_GUESS, MAX_COOLDOWN, REJECTION_LATENCY},
+    quota::{
+        demand::Demand,
+        timing::{LONGEST_GUESS, MAX_COOLDOWN, REJECTION_LATENCY},
+    },
     rejection::{Bucket, Dimension, Reason, Rejection, Window},
+    request::Cost,
 };
+
+/// What each request costs where a test does not say it.
+const COST: Cost = Cost::new(100, 10);
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -34,6 +41,10 @@ fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
     }
 }
 
+fn demand(cost: Cost) -> Demand {
+    Demand::new(cost)
+}
+
 /// One limit, and the traits of its model.
 #[derive(Default)]
 struct Limit {
@@ -44,24 +55,26 @@ struct Limit {
 impl Limit {
     fn capacity(&mut self, now: Instant) -> Capacity {
         self.state
-            .capacity(&mut self.traits, SlowStart::Careful, now)
+            .capacity(&mut self.traits, (demand(COST), SlowStart::Careful), now)
     }
 
     fn take(&mut self, now: Instant) {
-        self.state.reserve(&mut self.traits, now);
-        self.state.mark_sent(&mut self.traits, now);
+        self.state.reserve(&mut self.traits, COST, now);
+        self.state.mark_sent(&mut self.traits, COST, now);
     }
 
     fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
-        self.state.succeeded(&mut self.traits, told.iter(), when);
-        self.state.release(&mut self.traits, Some(sent));
+        let told = (COST, told.iter());
+        self.state.succeeded(&mut self.traits, told, when);
+        self.state.release(&mut self.traits, COST, Some(sent));
     }
 
     fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
+        let told = (COST, told);
         self.state
             .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
-        self.state.release(&mut self.traits, Some(sent));
+        self.state.release(&mut self.traits, COST, Some(sent));
     }
 }

@@ -60,12 +60,12 @@ fn one_probe_is_sent_after_a_guess_or_a_rejected_key() {
 #[test]
 fn probe_that_was_not_sent_proves_nothing() {
     let (end, mut limit) = after_a_guess(Reason::KeyRejected);
-    limit.state.reserve(&mut limit.traits, end);
+    limit.state.reserve(&mut limit.traits, COST, end);
     let later = end + secs(5);
     assert!(
         matches!(limit.capacity(later), Capacity::Full(Some(_))),
         "it still waits to be sent"
     );
-    limit.state.release(&mut limit.traits, None);
+    limit.state.release(&mut limit.traits, COST, None);
     assert_eq!(limit.capacity(later), Capacity::Available(1));
 }

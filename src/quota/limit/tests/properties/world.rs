@@ -36,44 +36,47 @@ impl World {
         match event {
             Event::Wait(time) => self.now += Duration::from_millis(time),
             Event::Reserve => {
-                state.reserve(traits, now);
+                state.reserve(traits, COST, now);
                 self.reserved += 1;
             }
             Event::Send(late) if self.reserved > 0 => {
                 let sent = now - Duration::from_millis(late);
-                state.mark_sent(traits, sent);
+                state.mark_sent(traits, COST, sent);
                 self.reserved -= 1;
                 self.sent.push(sent);
             }
             Event::Drop if self.reserved > 0 => {
-                state.release(traits, None);
+                state.release(traits, COST, None);
                 self.reserved -= 1;
             }
             Event::Send(_) | Event::Drop => {}
             Event::Abandon(index) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
-                    state.abandon(sent);
-                    state.release(traits, Some(sent));
+                    state.abandon(traits, COST, sent);
+                    state.release(traits, COST, Some(sent));
                 }
             }
             Event::Succeed(index, told) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
-                    state.succeeded(traits, told.iter(), (sent, now));
-                    state.release(traits, Some(sent));
+                    state.succeeded(traits, (COST, told.iter()), (sent, now));
+                    state.release(traits, COST, Some(sent));
                 }
             }
             Event::Reject(index, rejection, told) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
                     let when = (sent, now);
-                    state.rejected(traits, &rejection, &told, when, self.longest_guess);
-                    state.release(traits, Some(sent));
+                    let told = (COST, &told[..]);
+                    state.rejected(traits, &rejection, told, when, self.longest_guess);
+                    state.release(traits, COST, Some(sent));
                 }
             }
             Event::Stray(rejection, ago) => {
                 let when = (now - Duration::from_millis(ago), now);
                 match rejection {
-                    Some(it) => state.rejected(traits, &it, &[], when, self.longest_guess),
-                    None => state.succeeded(traits, [].iter(), when),
+                    Some(it) => {
+                        state.rejected(traits, &it, (COST, &[]), when, self.longest_guess);
+                    }
+                    None => state.succeeded(traits, (COST, [].iter()), when),
                 }
             }
         }
@@ -85,16 +88,20 @@ impl World {
         let day = now + MAX_COOLDOWN + secs(1);
         for slow_start in [SlowStart::Off, SlowStart::Careful, SlowStart::Quick] {
             let Limit { state, traits } = &mut self.limit;
-            match state.capacity(traits, slow_start, now) {
+            match state.capacity(traits, (demand(COST), slow_start), now) {
                 Capacity::Available(more) => prop_assert!(more > 0),
                 Capacity::Verify(at) | Capacity::Closed(at) | Capacity::Unusable(at) => {
                     prop_assert!(at > now && at <= day, "{:?}", at - now);
                 }
-                Capacity::Probing(Some(at)) | Capacity::Full(Some(at)) => {
+                Capacity::Short(Some(at))
+                | Capacity::Probing(Some(at))
+                | Capacity::Full(Some(at)) => {
                     prop_assert!(at <= day, "{:?}", at - now);
                     prop_assert!(at > now || out > 0, "it is looked at in the past");
                 }
-                Capacity::Probing(None) | Capacity::Full(None) => prop_assert!(out > 0),
+                Capacity::Short(None) | Capacity::Probing(None) | Capacity::Full(None) => {
+                    prop_assert!(out > 0);
+                }
             }
         }
         prop_assert_eq!(self.limit.state.out(), out as u64);
@@ -105,7 +112,7 @@ impl World {
     pub(super) fn all_pass(&mut self) {
         for _ in 0..std::mem::take(&mut self.reserved) {
             let Limit { state, traits } = &mut self.limit;
-            state.release(traits, None);
+            state.release(traits, COST, None);
         }
         self.now += Duration::from_millis(100);
         while !self.sent.is_empty() {
@@ -119,14 +126,15 @@ impl World {
         for _ in 0..10_000 {
             match self.limit.capacity(self.now) {
                 Capacity::Available(_) => return Ok(self.now - start),
-                Capacity::Probing(Some(at))
+                Capacity::Short(Some(at))
+                | Capacity::Probing(Some(at))
                 | Capacity::Full(Some(at))
                 | Capacity::Verify(at)
                 | Capacity::Closed(at)
                 | Capacity::Unusable(at) => {
                     self.now = at.max(self.now + Duration::from_millis(1));
                 }
-                Capacity::Probing(None) | Capacity::Full(None) => {
+                Capacity::Short(None) | Capacity::Probing(None) | Capacity::Full(None) => {
                     return Err(TestCaseError::fail("it waits for nothing"));
                 }
             }

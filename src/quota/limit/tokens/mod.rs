@@ -1,0 +1,133 @@
+//! Limits on tokens: what the provider reports to be left, less what the requests in flight cost. Pure.
+//!
+//! [`window`] is one limit. [`refill`] says how it refills: all at once at the end of a window, or steadily.
+//! [`calibration`] corrects the estimated costs, by what the provider counts.
+
+mod calibration;
+mod refill;
+mod window;
+
+use tokio::time::Instant;
+
+pub(super) use self::calibration::Calibration;
+use self::window::TokenWindow;
+use super::{Capacity, ProviderTraits, in_flight::InFlight};
+use crate::{
+    quota::demand::{Demand, tokens_of},
+    rejection::{Bucket, Rejection},
+    request::Cost,
+};
+
+/// What is known of the limits on tokens that the requests of one limit run on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tokens {
+    windows: Vec<TokenWindow>,
+    /// What all requests so far have cost, by the estimates.
+    sent: calibration::SentCosts,
+}
+
+// === impl Tokens ===
+
+impl Tokens {
+    /// Returns whether the provider has reported such a limit.
+    pub(super) fn are_reported(&self) -> bool {
+        !self.windows.is_empty()
+    }
+
+    /// Returns what these limits allow to a request.
+    pub(super) fn capacity(
+        &mut self,
+        demand: Demand,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Capacity {
+        let mut capacity = Capacity::UNLIMITED;
+        for window in &mut self.windows {
+            if !traits.trusts(window.dimension(), now) {
+                continue;
+            }
+            window.roll(now);
+            if window.is_exhausted(now) && !traits.tokens.is_steady() {
+                // Whether that is true is verified as for requests.
+                continue;
+            }
+            let held = in_flight.cost_since(window.sent());
+            let held = traits.tokens.calibrated(window.dimension(), held);
+            let need = traits.tokens.calibrated(window.dimension(), demand.cost());
+            let is_free = in_flight.all() == 0;
+            if let Err(more_at) = window.fits(need, held, is_free, now) {
+                // In a bucket, a smaller request that goes first delays this one.
+                capacity = capacity.min(match traits.tokens.is_steady() {
+                    true => Capacity::Full(more_at),
+                    false => Capacity::Short(more_at),
+                });
+            }
+        }
+        capacity
+    }
+
+    /// Counts the cost of a request that is sent.
+    pub(super) fn send(&mut self, cost: Cost, now: Instant) {
+        self.sent.add(cost, now);
+    }
+
+    /// Records what the response reports to a request that was sent at `sent`. A response without a report
+    /// says that the request was counted.
+    pub(super) fn update<'a>(
+        &mut self,
+        traits: &mut ProviderTraits,
+        buckets: impl Iterator<Item = &'a Bucket>,
+        (cost, has_passed): (Cost, bool),
+        (sent, now): (Instant, Instant),
+    ) {
+        let mut is_reported = false;
+        for bucket in buckets {
+            let of_bucket = tokens_of(cost, bucket.dimension);
+            let (Some(_), Some(_)) = (of_bucket, bucket.remaining) else {
+                continue;
+            };
+            is_reported = true;
+            let total = self.sent.until(sent);
+            match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
+                Some(window) => window.update(bucket, total, &mut traits.tokens, (sent, now)),
+                None => {
+                    let window = TokenWindow::new(bucket, total, (sent, now));
+                    self.windows.extend(window);
+                }
+            }
+        }
+        if has_passed && !is_reported {
+            self.count(traits, cost, sent);
+        }
+    }
+
+    /// Counts a request whose response reports nothing, or is not seen.
+    pub(super) fn count(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
+        for window in &mut self.windows {
+            window.count(traits.tokens.calibrated(window.dimension(), cost), sent);
+        }
+    }
+
+    /// Returns whether a rejection is one by these limits, and notes that they have less left than the request
+    /// costs.
+    pub(super) fn reject(
+        &mut self,
+        traits: &ProviderTraits,
+        rejection: &Rejection,
+        cost: Cost,
+        now: Instant,
+    ) -> bool {
+        let is_of = |window: &TokenWindow| match rejection.dimension {
+            Some(dimension) => dimension == window.dimension(),
+            None => false,
+        };
+        let mut is_by_these = false;
+        for window in self.windows.iter_mut().filter(|window| is_of(window)) {
+            let need = traits.tokens.calibrated(window.dimension(), cost);
+            window.reject(need, now);
+            is_by_these = true;
+        }
+        is_by_these
+    }
+}

@@ -1,0 +1,287 @@
+//! One limit on tokens, as the provider reports it. Pure.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    calibration::Calibration,
+    refill::{Refill, ReportedReset},
+};
+use crate::{
+    quota::{
+        demand::tokens_of,
+        timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK},
+    },
+    rejection::{Bucket, Dimension, Window},
+    request::Cost,
+};
+
+/// One limit on tokens.
+#[derive(Clone, Debug)]
+pub(super) struct TokenWindow {
+    dimension: Dimension,
+    window: Option<Window>,
+    limit: Option<u64>,
+    /// What was left at `at`.
+    remaining: u64,
+    at: Instant,
+    /// When the window ends, or the bucket is full.
+    resets: Option<Instant>,
+    refill: Refill,
+    /// How long an empty bucket takes to be full.
+    fills_in: Option<Duration>,
+    /// When the newest request was sent that is counted in `remaining`.
+    sent: Instant,
+    /// When the last report came.
+    came: Instant,
+    /// What the last report has shown.
+    last: Option<LastReport>,
+    /// What an earlier report of this window has shown of its reset.
+    anchor: Option<ReportedReset>,
+}
+
+/// One report, to which the next is compared.
+#[derive(Clone, Copy, Debug)]
+struct LastReport {
+    remaining: u64,
+    at: Instant,
+    /// The sum of all estimated costs up to its request.
+    total: Option<Cost>,
+    reset: Option<ReportedReset>,
+}
+
+// === impl TokenWindow ===
+
+impl TokenWindow {
+    /// Reads the first report.
+    pub(super) fn new(
+        bucket: &Bucket,
+        total: Option<Cost>,
+        (sent, now): (Instant, Instant),
+    ) -> Option<Self> {
+        let remaining = bucket.remaining?;
+        let at = admitted(sent, now);
+        let last = LastReport::of(bucket, remaining, total, at);
+        Some(Self {
+            dimension: bucket.dimension,
+            window: bucket.window,
+            limit: bucket.limit,
+            remaining,
+            at,
+            resets: resets(bucket, at),
+            refill: Refill::Unknown,
+            fills_in: None,
+            sent,
+            came: now,
+            last: Some(last),
+            anchor: last.reset,
+        })
+    }
+
+    pub(super) fn is_of(&self, bucket: &Bucket) -> bool {
+        self.dimension == bucket.dimension && self.window == bucket.window
+    }
+
+    pub(super) fn dimension(&self) -> Dimension {
+        self.dimension
+    }
+
+    pub(super) fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    /// Returns whether the provider has reported that nothing is left.
+    pub(super) fn is_exhausted(&self, now: Instant) -> bool {
+        self.remaining == 0 && self.resets.is_some_and(|resets| resets > now)
+    }
+
+    /// Returns what is left now.
+    fn level(&self, now: Instant) -> u64 {
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let refilled = self.rate().map_or(0.0, |rate| {
+            rate * now.saturating_duration_since(self.at).as_secs_f64()
+        });
+        self.remaining.saturating_add(refilled as u64).min(limit)
+    }
+
+    /// Returns how many tokens a bucket gets in a second.
+    fn rate(&self) -> Option<f64> {
+        if self.refill != Refill::Steady {
+            return None;
+        }
+        let fills_in = self.fills_in?.as_secs_f64();
+        Some(self.limit? as f64 / fills_in.max(0.001))
+    }
+
+    /// Begins a new window when the last one has ended.
+    pub(super) fn roll(&mut self, now: Instant) {
+        let Some(resets) = self.resets.filter(|resets| *resets <= now) else {
+            return;
+        };
+        self.resets = None;
+        if self.refill != Refill::Steady {
+            self.remaining = self.limit.unwrap_or(u64::MAX);
+            (self.at, self.sent) = (resets, resets);
+        }
+        (self.last, self.anchor) = (None, None);
+    }
+
+    /// Returns when there is more if a request does not fit that needs so many tokens, while so many are held
+    /// for those in flight. A request that needs more than the whole limit goes out when all of it is left, so
+    /// that the caller gets the provider's own response.
+    pub(super) fn fits(
+        &self,
+        need: u64,
+        held: u64,
+        is_free: bool,
+        now: Instant,
+    ) -> Result<(), Option<Instant>> {
+        let need = self.limit.map_or(need, |limit| need.min(limit));
+        let needed = need.saturating_add(held);
+        let level = self.level(now);
+        if needed <= level {
+            return Ok(());
+        }
+        if let Some(rate) = self.rate() {
+            let missing = (needed - level) as f64;
+            let after = Duration::try_from_secs_f64(missing / rate).unwrap_or(MAX_COOLDOWN);
+            return Err(Some(now + after.min(MAX_COOLDOWN)));
+        }
+        match self.resets {
+            Some(resets) => Err(Some(resets)),
+            // Only a request can find out if there is more.
+            None if is_free => Ok(()),
+            None => Err(None),
+        }
+    }
+
+    /// Counts a request whose response does not report what is left.
+    pub(super) fn count(&mut self, cost: u64, sent: Instant) {
+        if self.sent <= sent {
+            self.remaining = self.remaining.saturating_sub(cost);
+            self.last = None;
+        }
+    }
+
+    /// Notes that a request was rejected because it needs so much.
+    pub(super) fn reject(&mut self, need: u64, now: Instant) {
+        if self.level(now) >= need {
+            (self.remaining, self.at) = (need.saturating_sub(1), now);
+        }
+        self.last = None;
+    }
+
+    /// Records a report. Responses may come in another order than the provider sent them: within one window,
+    /// the least counts.
+    pub(super) fn update(
+        &mut self,
+        bucket: &Bucket,
+        total: Option<Cost>,
+        traits: &mut Calibration,
+        (sent, now): (Instant, Instant),
+    ) {
+        let Some(remaining) = bucket.remaining else {
+            return;
+        };
+        let at = admitted(sent, now);
+        let resets = resets(bucket, at);
+        if self.refill != Refill::Steady && resets.is_some_and(|resets| resets <= now) {
+            // It is of a window that has ended.
+            return;
+        }
+        self.limit = bucket.limit.or(self.limit);
+        self.observe(LastReport::of(bucket, remaining, total, at), traits);
+        let is_same_window = self.is_same_window(resets, now);
+        let is_next = self.resets.is_none() && resets.is_some();
+        let is_overtaken = match self.refill {
+            // It was sent after all that is known had come.
+            _ if sent > self.came => false,
+            Refill::Steady => remaining > self.level(now),
+            _ if is_same_window => remaining > self.remaining,
+            _ => sent < self.sent && !is_next,
+        };
+        if !is_overtaken {
+            (self.remaining, self.at) = (remaining, at);
+        }
+        if !is_overtaken || is_same_window {
+            self.sent = self.sent.max(sent);
+            self.resets = self.resets.max(resets).filter(|resets| *resets > now);
+        }
+        self.came = now;
+    }
+
+    fn is_same_window(&self, resets: Option<Instant>, now: Instant) -> bool {
+        match (self.resets, resets) {
+            (Some(known), Some(other)) => {
+                known > now && known.max(other) - known.min(other) < SAME_WINDOW_SLACK
+            }
+            _ => false,
+        }
+    }
+
+    /// Observes how much less is left than the last report has shown, and when the resets are.
+    fn observe(&mut self, new: LastReport, traits: &mut Calibration) {
+        if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
+            let anchor = self.anchor.get_or_insert(reset);
+            if let Some(refill) = Refill::of(limit, *anchor, reset) {
+                traits.refill = refill;
+                *anchor = reset;
+            }
+            if reset.used > 0 {
+                let fills_in = reset.reset.as_secs_f64() * limit as f64 / reset.used as f64;
+                self.fills_in = Duration::try_from_secs_f64(fills_in).ok();
+            }
+        }
+        self.refill = traits.refill;
+        let Some(last) = self.last else {
+            self.last = Some(new);
+            return;
+        };
+        let (Some(before), Some(total)) = (last.total, new.total) else {
+            self.last = Some(new);
+            return;
+        };
+        let estimated = tokens_of(total.saturating_sub(before), self.dimension);
+        let estimated = estimated.unwrap_or_default();
+        if estimated == 0 {
+            // It was sent before the last one.
+            return;
+        }
+        let refilled = self.rate().map_or(0.0, |rate| {
+            rate * new.at.saturating_duration_since(last.at).as_secs_f64()
+        });
+        let counted = last.remaining as f64 + refilled - new.remaining as f64;
+        traits.count(self.dimension, counted, estimated);
+        self.last = Some(new);
+    }
+}
+
+// === impl LastReport ===
+
+impl LastReport {
+    fn of(bucket: &Bucket, remaining: u64, total: Option<Cost>, at: Instant) -> Self {
+        let used = bucket.limit.and_then(|limit| limit.checked_sub(remaining));
+        let reset = bucket.reset.filter(|reset| !reset.is_zero());
+        Self {
+            remaining,
+            at,
+            total,
+            reset: used.zip(reset).map(|(used, reset)| ReportedReset {
+                used,
+                reset: reset.min(MAX_COOLDOWN),
+                at,
+            }),
+        }
+    }
+}
+
+/// Returns when a request was admitted at the latest.
+fn admitted(sent: Instant, now: Instant) -> Instant {
+    now.min(sent + ADMISSION_SLACK)
+}
+
+fn resets(bucket: &Bucket, at: Instant) -> Option<Instant> {
+    let reset = bucket.reset.filter(|reset| !reset.is_zero())?;
+    Some(at + reset.min(MAX_COOLDOWN))
+}
