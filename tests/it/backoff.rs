@@ -28,7 +28,7 @@ async fn call(layer: &BackoffLayer, provider: &Provider) -> Response<String> {
 async fn a_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
     let mut waits = HashSet::new();
     for seed in 0..50 {
-        let provider = Provider::script([limited(20), refused(503, 1), ok()]);
+        let provider = Provider::script([limited(20), rejected(503, 1), ok()]);
         let layer = BackoffLayer::new().seed(seed);
         assert_eq!(call(&layer, &provider).await.status(), 200);
         let [long, short] = provider.waits()[..] else {
@@ -189,7 +189,7 @@ async fn one_attempt_means_one_attempt_and_so_does_none() {
 #[tokio::test(start_paused = true)]
 async fn what_time_does_not_cure_is_not_waited_for() {
     for returned in [400, 401, 402, 403, 404, 408, 413, 500, 502] {
-        let provider = Provider::script([refused(returned, 1)]);
+        let provider = Provider::script([rejected(returned, 1)]);
         assert_eq!(
             call(&BackoffLayer::new(), &provider).await.status(),
             returned
@@ -323,17 +323,17 @@ async fn closures_on_status_and_head_may_capture_and_either_is_enough() {
         .on_status(move |it| it == status)
         .retry_if(move |response| response.headers.contains_key(&header));
     let again = || Answer::Response(200, vec![("x-try-again", "1".into())]);
-    let provider = Provider::script([refused_without_hint(502), again(), ok()]);
+    let provider = Provider::script([rejected_without_hint(502), again(), ok()]);
     let response = call(&layer, &provider).await;
     assert_eq!(
         (response.status().as_u16(), provider.seen().len()),
         (200, 3)
     );
 
-    let provider = Provider::script([refused_without_hint(500), ok()]);
+    let provider = Provider::script([rejected_without_hint(500), ok()]);
     assert_eq!(call(&layer, &provider).await.status(), 500);
 }
 
-fn refused_without_hint(status: u16) -> Answer {
+fn rejected_without_hint(status: u16) -> Answer {
     Answer::Response(status, Vec::new())
 }

@@ -221,7 +221,7 @@ async fn hedge_blames_no_key_for_a_request_dropped_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedge_limits_the_refused_key_and_not_the_one_that_failed() {
+async fn hedge_limits_the_rejected_key_and_not_the_one_that_failed() {
     for order in ORDERS {
         let provider = Provider::new(|seen| match seen.key() {
             "a" => limited(3600),

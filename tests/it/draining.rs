@@ -102,7 +102,7 @@ impl Service<Request<String>> for Provider {
 }
 
 /// How long after the rejection the next attempt came, and what was read of the rejection.
-async fn refused<L>(layer: L, hint: Option<&'static str>, endless: Endless) -> (Duration, usize)
+async fn retried<L>(layer: L, hint: Option<&'static str>, endless: Endless) -> (Duration, usize)
 where
     L: Layer<
             Provider,
@@ -145,8 +145,8 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
     for (wait, _) in [
-        refused(keys(), None, Endless::Silent).await,
-        refused(fallback(), None, Endless::Silent).await,
+        retried(keys(), None, Endless::Silent).await,
+        retried(fallback(), None, Endless::Silent).await,
     ] {
         assert!(
             (SECOND..=SECOND + 2 * MILLISECOND).contains(&wait),
@@ -158,9 +158,9 @@ async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_goes_on_is_read_for_64_kib() {
     for (wait, read) in [
-        refused(backoff(), Some("2"), Endless::Talking).await,
-        refused(keys(), None, Endless::Talking).await,
-        refused(fallback(), None, Endless::Talking).await,
+        retried(backoff(), Some("2"), Endless::Talking).await,
+        retried(keys(), None, Endless::Talking).await,
+        retried(fallback(), None, Endless::Talking).await,
     ] {
         assert!(
             (64 * 1024..=64 * 1024 + CHUNK).contains(&read),
@@ -172,13 +172,13 @@ async fn a_rejection_that_goes_on_is_read_for_64_kib() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_goes_on_about_nothing_is_not_read_for_ever() {
-    let (wait, _) = refused(keys(), None, Endless::Empty).await;
+    let (wait, _) = retried(keys(), None, Endless::Empty).await;
     assert!(wait <= MILLISECOND, "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_goes_on_while_the_rejection_is_read() {
-    let (wait, _) = refused(backoff(), Some("2"), Endless::Silent).await;
+    let (wait, _) = retried(backoff(), Some("2"), Endless::Silent).await;
     assert!(
         (2 * SECOND..=2 * SECOND + MILLISECOND).contains(&wait),
         "{wait:?}"
@@ -190,14 +190,14 @@ async fn a_rejection_that_falls_silent_does_not_use_up_the_deadline() {
     let deadline = Duration::from_millis(600);
     let own = |_| std::iter::repeat(MILLISECOND);
     for (wait, _) in [
-        refused(
+        retried(
             backoff().delays(own).deadline(deadline),
             None,
             Endless::Silent,
         )
         .await,
-        refused(keys().deadline(deadline), None, Endless::Silent).await,
-        refused(fallback().deadline(deadline), None, Endless::Silent).await,
+        retried(keys().deadline(deadline), None, Endless::Silent).await,
+        retried(fallback().deadline(deadline), None, Endless::Silent).await,
     ] {
         assert!(wait < deadline, "{wait:?}");
     }

@@ -40,8 +40,8 @@ async fn two_accounts_of_one_model_are_two_targets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_own_model_is_asked_first_then_each_target_once_in_order() {
-    let provider = Provider::script([limited(20), refused(529, 9), status(402), refused(429, 7)]);
+async fn fallback_uses_the_own_model_first_then_each_target_once_in_order() {
+    let provider = Provider::script([limited(20), rejected(529, 9), status(402), rejected(429, 7)]);
     let service = FallbackLayer::new(["b", "m", "c", "b", "d"]).layer(provider.clone());
     let response = call(&service, chat("m")).await;
     assert_eq!(provider.models(), ["m", "b", "c", "d"]);
@@ -121,7 +121,7 @@ async fn a_limited_target_is_remembered_and_the_preferred_one_comes_back_by_itse
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_no_target_is_free_the_one_that_frees_first_is_asked() {
+async fn fallback_uses_the_target_that_frees_first_if_none_is_free() {
     let provider = Provider::script([limited(20), limited(10), limited(30), ok()]);
     let service = FallbackLayer::new(["b", "c"]).layer(provider.clone());
     assert_eq!(call(&service, chat("m")).await.status(), 429);

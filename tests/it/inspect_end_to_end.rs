@@ -191,7 +191,7 @@ async fn backoff_waits_for_hints_of_hours_and_days_if_it_may_but_never_for_what_
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_rotation_asks_with_the_next_key_where_another_key_may_help() {
+async fn key_rotation_uses_the_next_key_if_another_key_may_help() {
     let _held = Held::new();
     let mut report = Report::default();
     for (row, host) in cases() {
@@ -207,8 +207,7 @@ async fn key_rotation_asks_with_the_next_key_where_another_key_may_help() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_asks_the_next_target_whatever_the_limit_but_not_for_a_bad_key_or_a_large_request()
-{
+async fn fallback_uses_the_next_target_except_for_bad_keys_and_large_requests() {
     let _held = Held::new();
     let mut report = Report::default();
     for (row, host) in cases() {

@@ -35,7 +35,7 @@ fn cools(pool: &KeyPool, label: &str) -> Option<Reason> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_key_is_left_for_the_next_at_once_and_each_is_asked_once() {
+async fn rotation_leaves_a_limited_key_at_once_and_uses_each_key_once() {
     let provider = Provider::script([limited(20), limited(30), limited(10)]);
     let pool = pool(&["a", "b", "c"]);
     let response = call(&pool, &provider).await;
@@ -56,7 +56,7 @@ async fn a_limited_key_is_left_for_the_next_at_once_and_each_is_asked_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rejection_that_leaves_the_layer_tells_when_the_first_key_frees() {
+async fn the_returned_rejection_says_when_the_first_key_frees() {
     let provider = Provider::script([limited(5), limited(3600)]);
     let response = call(&pool(&["a", "b"]), &provider).await;
     assert_eq!(

@@ -50,7 +50,7 @@ async fn a_key_that_has_answered_after_its_rejections_does_not_cool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_counts_from_when_it_came_however_late_the_pool_hears_of_it() {
+async fn a_hint_counts_from_its_arrival_even_if_the_pool_reads_it_later() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => limited(20),
         _ => Answer::Late(secs(15), 200),
@@ -68,7 +68,7 @@ async fn a_hint_counts_from_when_it_came_however_late_the_pool_hears_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_lesser_model_s_answer_tells_is_not_the_wanted_one_s() {
+async fn a_report_on_the_fallback_model_does_not_limit_the_wanted_one() {
     let spent = vec![
         ("x-ratelimit-limit-requests", "100".into()),
         ("x-ratelimit-remaining-requests", "0".into()),
@@ -94,7 +94,7 @@ async fn what_a_lesser_model_s_answer_tells_is_not_the_wanted_one_s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_rejected_or_out_of_quota_at_a_lesser_model_is_so_for_all() {
+async fn a_key_rejected_or_out_of_quota_at_one_model_is_limited_for_all() {
     for (refused, reason) in [(401, Reason::KeyRejected), (402, Reason::QuotaExhausted)] {
         let provider = Provider::new(move |seen| match (seen.key(), seen.model().as_str()) {
             ("a", "m") => limited(1),
@@ -112,7 +112,7 @@ async fn a_key_that_is_rejected_or_out_of_quota_at_a_lesser_model_is_so_for_all(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one() {
+async fn a_key_denied_the_fallback_model_is_still_used_for_the_wanted_one() {
     let provider = Provider::new(move |seen| match seen.model().as_str() {
         "m" => limited(1),
         _ => status(403),
@@ -139,7 +139,7 @@ async fn a_key_that_may_not_ask_for_a_lesser_model_still_may_for_the_wanted_one(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_fallback_says_of_all_its_targets_is_not_what_the_key_was_told() {
+async fn the_hint_of_a_fallback_for_all_its_targets_is_not_the_keys_hint() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => limited(600),
         _ => limited(5),

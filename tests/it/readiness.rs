@@ -58,7 +58,7 @@ async fn who_waits_for_a_key_or_a_target_holds_no_permit_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_refused_to_others_while_the_client_is_busy_is_not_asked_meanwhile() {
+async fn a_key_is_not_used_if_it_is_limited_while_the_client_is_busy() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at.as_secs()) {
         ("m", 0..5) => limited(5),
         ("m", 5..40) => limited(30),

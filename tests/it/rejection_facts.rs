@@ -321,7 +321,7 @@ fn a_row_means_the_same_in_another_shape() {
 }
 
 #[test]
-fn every_success_tells_the_buckets_of_its_row() {
+fn every_success_reports_the_buckets_of_its_row() {
     let mut wrong = Vec::new();
     for row in rows(include_str!("../data/success_headers.jsonl")) {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));

@@ -112,7 +112,7 @@ fn a_body_that_cannot_be_read_leaves_what_the_head_says() {
 }
 
 #[test]
-fn a_date_far_away_is_told_as_a_date() {
+fn a_date_far_away_is_reported_as_a_date() {
     let body = r#"{"error":{"message":"You have reached your specified API usage limits. You will regain access on 2026-06-01 at 00:00 UTC."}}"#;
     let rejection = read(None, 400, &[], body).unwrap();
     assert_eq!(rejection.retry_after, None);
@@ -207,7 +207,7 @@ fn model_named_like_a_quota_is_not_taken_for_one() {
 }
 
 #[test]
-fn refused_client_under_403_is_no_quota() {
+fn rejected_client_under_403_is_no_quota() {
     let body = r#"{"error":{"message":"Kimi For Coding is currently only available for Coding Agents such as Kimi CLI, Claude Code, Roo Code, Kilo Code, etc.","type":"access_terminated_error"}}"#;
     assert_eq!(read(Some("api.kimi.com"), 403, &[], body), None);
 }

@@ -51,7 +51,7 @@ fn client(
 }
 
 #[tokio::test]
-async fn a_request_of_reqwest_is_asked_again_and_answered_with_a_response_of_reqwest() {
+async fn a_reqwest_request_is_retried_and_gets_a_reqwest_response() {
     let (origin, count) = provider().await;
     let url = format!("{origin}/v1/echo?page=1");
     let request = reqwest::Client::new()

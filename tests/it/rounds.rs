@@ -135,7 +135,7 @@ fn limits_to_others() -> Provider {
         |seen| match (seen.model().as_str(), seen.header("x-other")) {
             ("lesser", _) => ok(),
             (_, "1") => limited(600),
-            _ => refused(503, 1),
+            _ => rejected(503, 1),
         },
     )
 }

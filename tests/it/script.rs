@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use http::Response;
-pub(crate) use mock_provider::{Answer, Provider, Seen, chat, limited, ok, refused, secs, status};
+pub(crate) use mock_provider::{Answer, Provider, Seen, chat, limited, ok, rejected, secs, status};
 use tower_429::{
     KeyPool,
     rejection::Rejection,

@@ -175,7 +175,7 @@ impl tower::Service<Request<String>> for Opaque {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail_or_errors() {
+async fn debug_output_telemetry_and_errors_contain_no_key_body_or_path() {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     for in_query in [false, true] {
@@ -232,7 +232,7 @@ async fn no_key_body_or_path_is_told_by_debug_display_spans_events_metrics_trail
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_secret_is_told_of_the_text_of_an_error_in_any_order() {
+async fn the_text_of_an_error_reveals_no_secret_in_any_order_of_layers() {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     let provider = || {

@@ -128,7 +128,7 @@ async fn largest_replay_limit_of_the_stack_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_another_key_then_patience_then_a_lesser_model() {
+async fn a_stack_tries_another_key_then_waits_then_tries_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("m", "a") => limited(20),
         ("m", _) => limited(30),

@@ -165,7 +165,7 @@ impl Body for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_while_the_upload_is_asked_for_is_not_missed() {
+async fn a_call_ends_at_a_deadline_that_passes_while_the_upload_is_read() {
     let refuses = service_fn(|_: Request<ReplayBody<Slow>>| async {
         let rejection = Response::builder().status(429).body(String::new());
         Ok::<_, Infallible>(rejection.unwrap())
@@ -179,7 +179,7 @@ async fn a_deadline_that_passes_while_the_upload_is_asked_for_is_not_missed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_upload_hears_of_its_end_though_the_next_attempt_reads_nothing() {
+async fn a_rejected_upload_ends_even_if_the_next_attempt_reads_nothing() {
     let (refuses, mut heard) = server(&[429]);
     let first = Arc::<AtomicUsize>::default();
     // What the second attempt brings is left lying.
@@ -237,7 +237,7 @@ async fn a_wait_for_the_caller_s_own_upload_is_none_whether_there_is_a_deadline_
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_was_refused_goes_on_to_its_end_while_the_next_send_waits() {
+async fn a_rejected_upload_continues_to_its_end_while_the_next_send_waits() {
     let (server, mut heard) = server(&[429, 200]);
     let service = BackoffLayer::new().jitter(0, Duration::ZERO).layer(server);
     let (feed, request) = upload();
@@ -253,7 +253,7 @@ async fn an_upload_that_was_refused_goes_on_to_its_end_while_the_next_send_waits
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_was_refused_does_not_outgrow_the_bound_before_the_next_send() {
+async fn a_rejected_upload_stays_within_the_bound_before_the_next_send() {
     let (server, mut heard) = server(&[429, 200]);
     let service = BackoffLayer::new().jitter(0, Duration::ZERO);
     let service = service.replay_limit(6).layer(server);

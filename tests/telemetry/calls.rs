@@ -69,7 +69,7 @@ impl Collector {
         self.0.lock().unwrap()
     }
 
-    fn told(&self) -> Vec<Told> {
+    fn recorded(&self) -> Vec<Told> {
         self.lock().told.clone()
     }
 }
@@ -181,7 +181,7 @@ async fn a_call_is_one_span_with_an_event_for_each_attempt() {
     assert_eq!(response.unwrap().status(), 200);
 
     let event = |text: &str| Told::Event(text.into());
-    let told = collector.told();
+    let told = collector.recorded();
     let expected = [
         Told::Open("POST"),
         event(
@@ -337,7 +337,7 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
     let recorder = recorder();
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let end = |name: &'static str| {
-        let told = collector.told();
+        let told = collector.recorded();
         match told.last() {
             Some(Told::Close(fields)) => fields.get(name).cloned().unwrap_or_default(),
             other => panic!("the span is not closed: {other:?}"),
@@ -428,7 +428,7 @@ async fn event_says_kind_and_sources_of_an_error_in_every_order() {
             format!("WARN {returned} attempt=2 i64 {error}"),
         ]
         .map(Told::Event);
-        let told = collector.told();
+        let told = collector.recorded();
         assert_eq!(told[1..told.len() - 1], expected);
     }
 }
@@ -450,7 +450,7 @@ where
     let cut = tokio::time::timeout(timeout, stack.oneshot(request)).await;
     assert!(cut.is_err(), "the provider never answers the second send");
     assert_eq!(provider.seen().len(), 2);
-    let told = collector.told();
+    let told = collector.recorded();
     let events = told.iter().filter_map(|told| match told {
         Told::Event(event) => Some(event.clone()),
         _ => None,
@@ -568,7 +568,7 @@ async fn event_of_a_dropped_call_says_that_it_was_waiting() {
         .service(limited);
     let left = tokio::time::timeout(secs(10), stack.oneshot(chat("m"))).await;
     assert!(left.is_err());
-    let told = collector.told();
+    let told = collector.recorded();
     let event = "DEBUG dropped by the caller before a send attempts=2 i64 elapsed_ms=10000 i64 waited_ms=1000 i64";
     assert_eq!(told[told.len() - 2], Told::Event(event.into()));
 }
@@ -596,7 +596,7 @@ async fn a_body_too_large_to_be_sent_again_is_counted_once_for_the_whole_stack()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_documentation_shows_is_what_is_told() {
+async fn the_documentation_shows_the_telemetry_of_a_call() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

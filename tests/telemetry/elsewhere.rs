@@ -7,7 +7,7 @@ use tower::{Layer as _, ServiceExt};
 use tower_429::{FallbackLayer, fallback::Target, rejection::Window};
 
 #[tokio::test(start_paused = true)]
-async fn what_fallback_asks_elsewhere_is_counted_there_and_a_host_without_a_scheme_by_its_name() {
+async fn metrics_name_the_host_of_a_target_and_of_a_request_without_a_scheme() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let elsewhere = Target::same_model_at("https://other.example").unwrap();

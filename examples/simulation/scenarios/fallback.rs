@@ -42,7 +42,7 @@ const TROUBLES: [Trouble; 6] = [
     ("5 % 529", |name| accidents(name, 529, 5, 0.92)),
     ("5 % 429", |name| accidents(name, 429, 5, 0.92)),
     ("20 % 503", |name| accidents(name, 503, 20, 0.70)),
-    ("20 a second", untold),
+    ("20 a second", unreported),
     ("outage, 503", |name| outage(name, 503)),
     ("outage, 529", |name| outage(name, 529)),
 ];
@@ -79,7 +79,7 @@ fn accidents(name: String, status: u16, percent: u32, share: f64) -> Scenario {
 }
 
 /// The preferred model takes 20 requests a second, and never says so.
-fn untold(name: String) -> Scenario {
+fn unreported(name: String) -> Scenario {
     let bar = PreferredBar {
         share: 0.60,
         refused: 2.0,

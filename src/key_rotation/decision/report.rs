@@ -68,18 +68,19 @@ fn report_all<E>(
             true => Last::Reported,
             false => Last::Without,
         };
-        let asks = asks(attempt, request);
+        let is_for_model = is_for_requested_model(attempt, request);
         let when = || (sent(&this, all(), reservation.sent), this.at);
         match this.rejection {
             Some(rejection) if carries(attempt) && rejection.another_key_helps() => {
                 let of_all = is_of_every_model(rejection);
-                let concerned =
-                    |attempt| carries(attempt) && (of_all || self::asks(attempt, request));
+                let concerned = |attempt| {
+                    carries(attempt) && (of_all || is_for_requested_model(attempt, request))
+                };
                 let mut later = all().filter(|it| it.send.went_out_after(this.send));
                 let is_over = later.any(|it| it.has_passed && concerned(&it.send.attempt));
                 if concerned(attempt) && !is_over {
                     // What the response of another model reports is left of that model.
-                    let reports = if asks { &*attempt.buckets } else { &[] };
+                    let reports = if is_for_model { &*attempt.buckets } else { &[] };
                     let keys = &mut inner.candidates;
                     keys.rejected(reservation, rejection, reports, when());
                     if closes_nothing(rejection, request.model.is_some()) {
@@ -89,7 +90,7 @@ fn report_all<E>(
                     role = Last::OfAnother;
                 }
             }
-            None if this.has_passed && carries(attempt) && asks => {
+            None if this.has_passed && carries(attempt) && is_for_model => {
                 let keys = &mut inner.candidates;
                 keys.succeeded(reservation, &attempt.buckets, when());
             }
@@ -139,7 +140,7 @@ fn ended<'a, E>(sends: Sends<'a>, outcome: &'a Outcome<'_, E>) -> impl Iterator<
 
 /// Returns whether an attempt was for the model that the key was reserved for. An inner fallback may have
 /// sent to another one.
-fn asks(attempt: &Attempt, request: &KeyRequest) -> bool {
+fn is_for_requested_model(attempt: &Attempt, request: &KeyRequest) -> bool {
     match (&attempt.model, &request.model) {
         (Some(sent), Some(requested)) => sent == requested,
         // Its model has become known on the way.

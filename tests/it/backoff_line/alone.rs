@@ -10,7 +10,7 @@ use super::*;
 async fn a_lone_call_waits_as_long_as_an_independent_one_to_the_millisecond() {
     let scripts = [
         vec![status(429), status(429), status(429), ok()],
-        vec![limited(20), refused(503, 1), status(529), ok()],
+        vec![limited(20), rejected(503, 1), status(529), ok()],
         vec![limited(1), limited(1), limited(30), ok()],
         vec![
             limited(0),

@@ -14,7 +14,7 @@ fn answer(random: &mut Rng) -> Answer {
         5 => Answer::Late(took, 429),
         6 => limited(random.u64(0..10)),
         7 => Answer::Slow(took, 429, vec![("retry-after", "70".into())]),
-        8 => refused(503, 2),
+        8 => rejected(503, 2),
         _ => Answer::Never,
     }
 }

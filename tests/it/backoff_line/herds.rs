@@ -153,7 +153,7 @@ async fn a_window_of_a_minute_with_hints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_minute_of_which_nothing_is_told() {
+async fn a_window_of_a_minute_without_headers() {
     check(Meter::Fixed(60, secs(60)), Tells::Nothing, 40, 1.05).await;
 }
 
@@ -163,7 +163,7 @@ async fn a_bucket_of_a_minute_with_headers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_second_of_which_nothing_is_told() {
+async fn a_window_of_a_second_without_headers() {
     check(Meter::Fixed(5, secs(1)), Tells::Nothing, 100, 1.25).await;
 }
 

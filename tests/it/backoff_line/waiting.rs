@@ -71,7 +71,7 @@ async fn a_call_does_not_use_up_its_last_attempt_to_find_out_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_opens_too_late_holds_nobody() {
+async fn a_limit_holds_no_call_if_it_opens_too_late() {
     for (hint, max_wait) in [(61, 60), (11, 10)] {
         let provider = Provider::new(move |_| limited(hint));
         let layer = BackoffLayer::new().max_wait(secs(max_wait));
@@ -171,9 +171,9 @@ async fn clones_of_a_layer_and_of_its_services_share_the_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejections_that_no_wait_cures_hold_nobody() {
+async fn a_rejection_holds_no_other_call_if_no_wait_helps() {
     for returned in [401, 402, 403, 413, 500] {
-        let provider = Provider::new(move |_| refused(returned, 5));
+        let provider = Provider::new(move |_| rejected(returned, 5));
         let service = BackoffLayer::new().layer(provider.clone());
         assert_eq!(calls(&service, 3).await, [returned; 3]);
         assert_eq!(times(&provider), [0, 1, 2].map(millis));
@@ -187,7 +187,7 @@ async fn an_overload_holds_others_only_by_its_hint() {
     assert_eq!(calls(&service, 3).await, [200; 3]);
     assert_eq!(times(&provider)[1..3], [1, 2].map(millis));
 
-    let provider = once(refused(503, 5));
+    let provider = once(rejected(503, 5));
     let service = BackoffLayer::new().layer(provider.clone());
     assert_eq!(calls(&service, 3).await, [200; 3]);
     assert!(times(&provider)[1] >= secs(5));

@@ -82,7 +82,7 @@ async fn each_layer_acts_as_the_reason_says(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_begins_with_an_error_is_asked_for_again_as_the_reason_says() {
+async fn a_layer_retries_a_stream_that_begins_with_an_error_by_its_reason() {
     let _held = Held::new();
     for (name, kind, body, cure) in FORMS {
         each_layer_acts_as_the_reason_says(name, kind, Bytes::from(*body), *cure).await;

@@ -120,7 +120,7 @@ async fn the_trailers_of_an_upload_are_sent_each_time() {
 }
 
 #[tokio::test]
-async fn a_provider_that_leaves_with_its_rejection_is_asked_on_another_connection() {
+async fn a_retry_uses_a_new_connection_if_the_provider_closes_the_first() {
     let provider = Provider::start(&[Reaction::RefuseAndLeave; 2]).await;
     let client = BackoffLayer::new().layer(client());
     let body = Full::from("a question");

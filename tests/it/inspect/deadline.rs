@@ -67,7 +67,7 @@ fn request(call: Option<Call>) -> Request<String> {
 }
 
 /// How long the 429 took, and how many sends the provider saw.
-async fn refused<L, R>(layers: L, call: Option<Call>) -> (Duration, usize)
+async fn time_and_sends<L, R>(layers: L, call: Option<Call>) -> (Duration, usize)
 where
     L: Layer<
             Stalling,
@@ -110,11 +110,15 @@ fn call() -> Option<Call> {
 
 #[tokio::test(start_paused = true)]
 async fn inspect_alone_reads_a_stalled_body_within_the_deadline() {
-    let (took, sends) = refused(InspectLayer::new(), call()).await;
+    let (took, sends) = time_and_sends(InspectLayer::new(), call()).await;
     assert_eq!((took, sends), (DEADLINE / 2, 1));
     let layer = InspectLayer::new().max_wait(MILLISECOND);
-    assert_eq!(refused(layer, call()).await.0, MILLISECOND, "the shorter");
-    let (took, _) = refused(InspectLayer::new(), Some(Call::new())).await;
+    assert_eq!(
+        time_and_sends(layer, call()).await.0,
+        MILLISECOND,
+        "the shorter"
+    );
+    let (took, _) = time_and_sends(InspectLayer::new(), Some(Call::new())).await;
     assert_eq!(took, SECOND, "a call without a deadline");
 }
 
@@ -123,33 +127,33 @@ async fn inspect_reads_a_stalled_body_within_the_deadline_in_every_order() {
     let inspect = InspectLayer::new;
     let layers = ServiceBuilder::new;
     let by_layer = [
-        refused(
+        time_and_sends(
             layers()
                 .layer(backoff().deadline(DEADLINE))
                 .layer(inspect()),
             None,
         )
         .await,
-        refused(
+        time_and_sends(
             layers().layer(keys().deadline(DEADLINE)).layer(inspect()),
             None,
         )
         .await,
-        refused(
+        time_and_sends(
             layers()
                 .layer(fallback().deadline(DEADLINE))
                 .layer(inspect()),
             None,
         )
         .await,
-        refused(
+        time_and_sends(
             layers()
                 .layer(inspect())
                 .layer(backoff().deadline(DEADLINE)),
             None,
         )
         .await,
-        refused(
+        time_and_sends(
             layers()
                 .layer(backoff())
                 .layer(inspect())
@@ -159,10 +163,10 @@ async fn inspect_reads_a_stalled_body_within_the_deadline_in_every_order() {
         .await,
     ];
     let by_call = [
-        refused(layers().layer(backoff()).layer(inspect()), call()).await,
-        refused(layers().layer(keys()).layer(inspect()), call()).await,
-        refused(layers().layer(inspect()).layer(fallback()), call()).await,
-        refused(
+        time_and_sends(layers().layer(backoff()).layer(inspect()), call()).await,
+        time_and_sends(layers().layer(keys()).layer(inspect()), call()).await,
+        time_and_sends(layers().layer(inspect()).layer(fallback()), call()).await,
+        time_and_sends(
             layers()
                 .layer(inspect())
                 .layer(keys())
@@ -183,10 +187,10 @@ async fn layers_drain_no_body_again_that_stalled_under_inspect() {
     let inspect = InspectLayer::new;
     let layers = ServiceBuilder::new;
     for (took, sends) in [
-        refused(layers().layer(backoff()).layer(inspect()), None).await,
-        refused(layers().layer(keys()).layer(inspect()), None).await,
-        refused(layers().layer(fallback()).layer(inspect()), None).await,
-        refused(
+        time_and_sends(layers().layer(backoff()).layer(inspect()), None).await,
+        time_and_sends(layers().layer(keys()).layer(inspect()), None).await,
+        time_and_sends(layers().layer(fallback()).layer(inspect()), None).await,
+        time_and_sends(
             layers().layer(fallback()).layer(inspect()).layer(inspect()),
             None,
         )

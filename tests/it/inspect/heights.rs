@@ -76,7 +76,7 @@ struct Told {
 
 type Answers = fn(&Seen) -> Answer;
 
-async fn told(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
+async fn observe(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
     let provider = Provider::new(answers);
     let client = provider
         .clone()
@@ -146,18 +146,18 @@ const SCENARIOS: &[(&str, Answers)] = &[
 async fn where_the_head_says_everything_every_height_and_two_heights_give_the_same() {
     for (name, answers) in SCENARIOS {
         for order in ORDERS {
-            let without = told(&order, *answers, "{}").await;
+            let without = observe(&order, *answers, "{}").await;
             for one in 0..=3 {
                 let kinds = with_inspect_at(&[one], order);
                 assert_eq!(
-                    told(&kinds, *answers, "{}").await,
+                    observe(&kinds, *answers, "{}").await,
                     without,
                     "{name}: {kinds:?}"
                 );
                 for other in one..=3 {
                     let kinds = with_inspect_at(&[one, other], order);
                     assert_eq!(
-                        told(&kinds, *answers, "{}").await,
+                        observe(&kinds, *answers, "{}").await,
                         without,
                         "{name}: {kinds:?}"
                     );
@@ -169,7 +169,7 @@ async fn where_the_head_says_everything_every_height_and_two_heights_give_the_sa
 
 const BILLING: &str = r#"{"error":{"type":"insufficient_quota","message":"No credits."}}"#;
 
-fn all_refused(_: &Seen) -> Answer {
+fn all_rejected(_: &Seen) -> Answer {
     status(429)
 }
 
@@ -178,7 +178,7 @@ async fn where_only_the_body_says_it_the_innermost_place_serves_all_layers() {
     for order in ORDERS {
         for heights in [&[3][..], &[0, 3], &[3, 3], &[1, 2, 3]] {
             let kinds = with_inspect_at(heights, order);
-            let told = told(&kinds, all_refused, BILLING).await;
+            let told = observe(&kinds, all_rejected, BILLING).await;
             assert_eq!(told.reason, Some(Reason::QuotaExhausted), "{kinds:?}");
             assert!(told.answer.contains("No credits."), "{kinds:?}");
             let keys: HashSet<_> = told.asked.iter().map(|(_, key, _)| key).collect();
@@ -197,13 +197,13 @@ async fn where_only_the_body_says_it_the_innermost_place_serves_all_layers() {
 #[tokio::test(start_paused = true)]
 async fn further_out_it_says_what_the_layers_inside_have_made_of_it_and_hands_the_body_on() {
     for order in ORDERS {
-        let without = told(&order, all_refused, BILLING).await;
+        let without = observe(&order, all_rejected, BILLING).await;
         assert_eq!(without.reason, Some(Reason::RateLimited));
         let outermost = with_inspect_at(&[0], order);
-        assert_eq!(told(&outermost, all_refused, BILLING).await, without);
+        assert_eq!(observe(&outermost, all_rejected, BILLING).await, without);
         for height in 1..=2 {
             let kinds = with_inspect_at(&[height], order);
-            let told = told(&kinds, all_refused, BILLING).await;
+            let told = observe(&kinds, all_rejected, BILLING).await;
             assert_eq!(told.answer, without.answer, "{kinds:?}");
             assert_eq!(told.trail, without.trail, "{kinds:?}");
         }

@@ -23,7 +23,7 @@ fn window(response: &Response<InspectedBody<Scripted>>) -> Option<Window> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_host_tells_the_dialect_and_the_setting_goes_before_it() {
+async fn the_host_identifies_the_provider_unless_a_setting_names_it() {
     let guess = InspectLayer::new();
     for body in ["", r#"{"error":{"message":"Slower, please."}}"#] {
         for (uri, layer, expected) in [

@@ -75,7 +75,7 @@ fn with_next_key(keys_outside: bool) -> &'static [&'static str] {
 }
 
 /// Refuses everything that comes with a key, or only what asks for one model.
-fn refusing(
+fn rejecting(
     key: &'static str,
     model: Option<&'static str>,
     status: u16,
@@ -133,7 +133,7 @@ async fn backoff_retries_a_rate_that_is_called_a_quota() {
 #[tokio::test(start_paused = true)]
 async fn next_key_is_tried_where_a_plan_window_is_used_up() {
     for keys_outside in [true, false] {
-        let provider = refusing("a", None, 429, FIVE_HOURS);
+        let provider = rejecting("a", None, 429, FIVE_HOURS);
         let pool = pool(&["a", "b"]);
         let service = stacked(&provider, &pool, keys_outside);
         assert_eq!(call(&service, "m").await.status(), 200);
@@ -169,7 +169,7 @@ async fn key_of_a_plan_window_is_probed_hourly_where_no_hint_came() {
 async fn next_key_is_tried_for_quotas_under_any_status() {
     for (status, body) in [(403, WEEK), (200, MINIMAX_BALANCE)] {
         for keys_outside in [true, false] {
-            let provider = refusing("a", None, status, body);
+            let provider = rejecting("a", None, status, body);
             let pool = pool(&["a", "b"]);
             let service = stacked(&provider, &pool, keys_outside);
             for _ in 0..2 {
@@ -195,7 +195,7 @@ async fn next_target_is_tried_where_the_plan_of_the_only_key_is_used_up() {
         (402, PROMPT),
         (429, OF_MODEL),
     ] {
-        let provider = refusing("a", Some("m"), status, body);
+        let provider = rejecting("a", Some("m"), status, body);
         let targets = FallbackLayer::new(["lesser"]).layer(client(&provider));
         let service = BoxCloneService::new(targets);
         let mut request = chat("m");
@@ -212,7 +212,7 @@ async fn next_target_is_tried_where_the_plan_of_the_only_key_is_used_up() {
 async fn key_without_a_models_budget_serves_the_other_models() {
     for (status, body) in [(429, OF_MODEL), (402, PROMPT)] {
         for keys_outside in [true, false] {
-            let provider = refusing("a", Some("m"), status, body);
+            let provider = rejecting("a", Some("m"), status, body);
             let pool = pool(&["a"]);
             let service = stacked(&provider, &pool, keys_outside);
             assert_eq!(call(&service, "m").await.status(), 200, "{body}");
@@ -229,7 +229,7 @@ async fn key_without_a_models_budget_serves_the_other_models() {
 #[tokio::test(start_paused = true)]
 async fn limit_of_the_account_holds_for_all_its_models() {
     for keys_outside in [true, false] {
-        let provider = refusing("a", None, 429, OF_ACCOUNT);
+        let provider = rejecting("a", None, 429, OF_ACCOUNT);
         let pool = pool(&["a", "b"]);
         let service = stacked(&provider, &pool, keys_outside);
         assert_eq!(call(&service, "m").await.status(), 200);

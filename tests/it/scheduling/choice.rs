@@ -103,7 +103,7 @@ async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
 
 /// Two calls of which the second finds out that its key is limited while that is set aside for the first,
 /// whose own was limited too and which is not ready; the keys that asked.
-async fn refused_while_set_aside(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)) -> Vec<String> {
+async fn rejected_while_reserved(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)) -> Vec<String> {
     let after = |millis, hint: u64| {
         let hint = vec![("retry-after", hint.to_string())];
         Answer::Slow(Duration::from_millis(millis), 429, hint)
@@ -123,17 +123,17 @@ async fn refused_while_set_aside(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_may_not_wait_asks_with_no_key_twice_while_another_is_left() {
-    let keys = refused_while_set_aside(&["a", "b"], |_| {}).await;
+async fn a_call_that_may_not_wait_uses_no_key_twice_while_another_is_left() {
+    let keys = rejected_while_reserved(&["a", "b"], |_| {}).await;
     assert_eq!(keys, ["a", "b", "b"], "the first asks with a, then with b");
     let more = |pool: &KeyPool| pool.add("c").unwrap();
-    let keys = refused_while_set_aside(&["a", "b"], more).await;
+    let keys = rejected_while_reserved(&["a", "b"], more).await;
     assert_eq!(keys, ["a", "b", "c"], "one that is not limited is better");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_removed_while_it_is_set_aside_is_not_asked_with() {
+async fn a_key_is_not_used_if_it_is_removed_while_reserved() {
     let gone = |pool: &KeyPool| pool.remove("key-2").unwrap();
-    let keys = refused_while_set_aside(&["a", "b"], gone).await;
+    let keys = rejected_while_reserved(&["a", "b"], gone).await;
     assert_eq!(keys, ["a", "b", "a"]);
 }

@@ -26,7 +26,7 @@ async fn after_a_guess(second: Answer) -> (KeyPool, Response<String>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quota_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
+async fn the_pool_keeps_a_spent_quota_reported_during_a_guessed_cooldown() {
     let (pool, answer) = after_a_guess(Answer::Slow(secs(2), 402, vec![])).await;
     assert_eq!(rejection(&answer).reason, Reason::QuotaExhausted);
     let state = pool.snapshot().remove(0);
@@ -34,7 +34,7 @@ async fn a_quota_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_longer_hint_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
+async fn the_pool_keeps_a_longer_hint_reported_during_a_guessed_cooldown() {
     for status in [429, 402] {
         let hint = vec![("retry-after", "7200".into())];
         let (pool, _) = after_a_guess(Answer::Slow(secs(2), status, hint)).await;
@@ -44,7 +44,7 @@ async fn a_longer_hint_that_is_told_while_a_key_cools_at_a_guess_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_outside_returns_a_quota_that_is_told_while_a_key_cools_at_a_guess() {
+async fn backoff_returns_a_spent_quota_reported_during_a_guessed_cooldown() {
     let provider = Provider::script([
         Answer::Slow(secs(1), 429, vec![]),
         Answer::Slow(secs(2), 402, vec![]),

@@ -15,7 +15,7 @@ use super::{call, pool};
 use crate::script::*;
 
 #[tokio::test(start_paused = true)]
-async fn the_preferred_target_is_asked_first_and_a_lesser_one_meanwhile() {
+async fn calls_use_the_next_target_while_the_preferred_one_is_limited() {
     let provider = Provider::script([limited(20), ok(), ok(), ok()]);
     let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
     let service = layer.layer(provider.clone());
@@ -42,7 +42,7 @@ async fn when_all_targets_are_limited_the_first_that_frees_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_is_free_again_when_a_slow_one_refuses_is_asked_again() {
+async fn a_target_is_used_again_if_it_frees_before_a_slow_one_rejects() {
     let slow = Answer::Slow(secs(9), 429, vec![("retry-after", "60".into())]);
     let provider = Provider::script([limited(5), slow, ok()]);
     let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
@@ -60,7 +60,7 @@ fn limited_for_ten_seconds() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_wait_until_the_preferred_target_frees_takes_the_lesser_one() {
+async fn a_call_uses_the_next_target_if_it_cannot_wait_for_the_preferred_one() {
     let provider = limited_for_ten_seconds();
     let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(Duration::from_millis(100));
     let service = layer.layer(provider.clone());
@@ -84,7 +84,7 @@ async fn who_cannot_wait_until_the_preferred_target_frees_takes_the_lesser_one()
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_woken_by_an_answer_that_tells_that_a_target_is_free() {
+async fn a_waiting_call_wakes_when_a_response_shows_that_a_target_is_free() {
     let provider = Provider::script([status(429), status(429), ok(), ok()]);
     let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(120));
     let service = layer.layer(provider.clone());

@@ -86,7 +86,7 @@ async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_g
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_told_of_an_account_is_the_group_s_and_what_is_told_of_a_model_is_none_of_others() {
+async fn a_report_limits_the_group_for_an_account_and_else_only_the_model() {
     for (of, is_group_s) in [("requests", false), ("project-requests", true)] {
         let told = [("limit", "10"), ("remaining", "0"), ("reset", "600s")].map(|(what, value)| {
             let name = format!("x-ratelimit-{what}-{of}");
@@ -105,7 +105,7 @@ async fn what_is_told_of_an_account_is_the_group_s_and_what_is_told_of_a_model_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_answer_tells_after_its_key_was_removed_is_not_heard() {
+async fn a_report_is_ignored_if_its_key_was_removed() {
     for is_removed in [false, true] {
         let told = Answer::Slow(secs(1), 200, left(10, 0, secs(600)));
         let provider = Provider::script([told]);
@@ -191,7 +191,7 @@ async fn after_the_cooldown_of_a_rejected_key_one_probe_goes_and_a_success_clear
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_refused_doubles_the_cooldown_and_the_others_go_on_waiting() {
+async fn a_rejected_probe_doubles_the_cooldown_while_the_others_wait() {
     let (provider, statuses) = ten_after_a_guess(&["a"], 429, |sent| match sent {
         1 => status(429),
         _ => Answer::Late(HALF, 200),
@@ -205,7 +205,7 @@ async fn a_probe_that_is_refused_doubles_the_cooldown_and_the_others_go_on_waiti
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_probes_double_the_cooldown_up_to_a_minute() {
+async fn rejected_probes_double_the_cooldown_up_to_a_minute() {
     let mut sent = 0;
     let provider = Provider::new(move |_| {
         sent += 1;
@@ -242,7 +242,7 @@ async fn while_a_key_is_probed_the_others_use_another_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_not_refused_within_a_second_has_passed() {
+async fn a_probe_succeeds_if_no_rejection_arrives_within_a_second() {
     let (provider, statuses) =
         ten_after_a_guess(&["a"], 429, |_| Answer::Late(secs(30), 200)).await;
     assert_eq!(statuses, [200; 10]);
@@ -320,7 +320,7 @@ async fn keys_of_one_group_share_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_told_counts_from_when_the_request_went_out_and_not_from_when_its_key_was_taken() {
+async fn reported_quota_counts_from_the_send_and_not_from_the_reservation() {
     let provider = Provider::script([limited(600), Answer::Response(200, left(10, 0, secs(10)))]);
     let slowly = SlowlyReady::new(&provider, 1, secs(30));
     let pool = pool(&["a", "b"]);

@@ -11,9 +11,9 @@ use super::SlowlyReady;
 use crate::script::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_free_for_its_own_model_is_not_asked_without_end_for_another_one_s_limit() {
+async fn a_key_is_not_retried_forever_on_the_limit_of_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at) {
-        ("large", at) if at < secs(30) => refused(529, 30 - at.as_secs()),
+        ("large", at) if at < secs(30) => rejected(529, 30 - at.as_secs()),
         ("small", at) if at < secs(20) => limited(20 - at.as_secs()),
         _ => ok(),
     });
@@ -28,9 +28,9 @@ async fn a_key_that_is_free_for_its_own_model_is_not_asked_without_end_for_anoth
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_key_is_asked_though_the_limit_was_another_model_s() {
+async fn rotation_uses_another_key_if_the_limit_was_of_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
-        ("large", "a") => refused(529, 30),
+        ("large", "a") => rejected(529, 30),
         ("small", "a") => limited(20),
         _ => ok(),
     });

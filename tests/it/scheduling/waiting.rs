@@ -34,7 +34,7 @@ async fn who_came_first_is_served_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_calls_that_were_refused_the_first_goes_first() {
+async fn rejected_calls_are_sent_again_in_their_order() {
     let hint = vec![("retry-after", "5".into())];
     let refused = Answer::Slow(Duration::from_millis(10), 429, hint);
     let provider = Provider::script([refused.clone(), refused, ok(), ok()]);
@@ -131,7 +131,7 @@ async fn a_waiter_that_is_dropped_leaves_no_trace_in_any_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_whose_patience_does_not_reach_is_told_at_once() {
+async fn a_call_returns_at_once_if_its_max_wait_is_too_short() {
     let provider = Provider::script([limited(60)]);
     let pool = pool(&["a"]);
     call(&waits(&pool, &provider, secs(20)), chat("m")).await;
@@ -148,7 +148,7 @@ async fn a_call_whose_patience_does_not_reach_is_told_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_wait_are_told_at_once_when_the_first_free_moment_is_put_off() {
+async fn waiting_calls_return_at_once_if_a_key_frees_after_their_max_wait() {
     let after = |millis, seconds: u64| {
         let hint = vec![("retry-after", seconds.to_string())];
         Answer::Slow(Duration::from_millis(millis), 429, hint)
@@ -195,7 +195,7 @@ fn one_left() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_goes_anyway_when_its_patience_ends_or_its_deadline_comes() {
+async fn a_call_is_sent_anyway_when_its_max_wait_or_its_deadline_ends() {
     for (max_wait, deadline, expected) in [(secs(4), secs(60), 4), (secs(60), secs(3), 3)] {
         let (provider, pool) = (one_left(), pool(&["a"]));
         all_out(&provider, &pool).await;
@@ -229,7 +229,7 @@ async fn the_key_is_free_again_with_the_answer_however_long_its_future_is_kept()
 }
 
 #[tokio::test(start_paused = true)]
-async fn patience_without_end_does_not_panic() {
+async fn layers_do_not_panic_on_the_longest_max_wait() {
     let provider = Provider::script([limited(5), ok(), limited(5), ok()]);
     let service = waits(&pool(&["a"]), &provider, Duration::MAX);
     assert_eq!(call(&service, chat("m")).await.status(), 200);
@@ -240,7 +240,7 @@ async fn patience_without_end_does_not_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_ends_with_an_answer_of_the_layer_s_own_is_told() {
+async fn the_trail_records_a_wait_that_ends_with_the_layers_own_response() {
     let provider = Provider::new(|seen| limited(if seen.at < secs(3) { 5 } else { 60 }));
     let layer = KeyRotationLayer::new(pool(&["a"]));
     let impatient = layer.clone().layer(provider.clone());

@@ -126,7 +126,7 @@ async fn bodies_of_reqwest_do_so_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_model_is_asked_when_the_upload_that_was_refused_has_ended() {
+async fn fallback_uses_another_model_when_the_rejected_upload_has_ended() {
     let mut server = Server::start(&[Reaction::Early]).await;
     let client = FallbackLayer::new(["lesser"]).layer(hyper_client());
     let (sender, body) = upload();

@@ -28,7 +28,7 @@ impl log::Log for Log {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_listens_by_log_hears_of_each_attempt() {
+async fn log_crate_receives_each_attempt() {
     log::set_logger(&Log).unwrap();
     log::set_max_level(log::LevelFilter::Debug);
     let service = ServiceBuilder::new()

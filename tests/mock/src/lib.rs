@@ -7,5 +7,5 @@ mod script;
 mod server;
 
 pub use limited::{Entry, LimitedProvider, Model, json_response};
-pub use script::{Answer, Provider, Seen, chat, limited, ok, refused, secs, status};
+pub use script::{Answer, Provider, Seen, chat, limited, ok, rejected, secs, status};
 pub use server::{Server, bearer, read};

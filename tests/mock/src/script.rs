@@ -64,10 +64,10 @@ pub fn status(status: u16) -> Answer {
 
 /// A 429 with a hint in seconds.
 pub fn limited(seconds: u64) -> Answer {
-    refused(429, seconds)
+    rejected(429, seconds)
 }
 
-pub fn refused(status: u16, seconds: u64) -> Answer {
+pub fn rejected(status: u16, seconds: u64) -> Answer {
     Answer::Response(status, vec![("retry-after", seconds.to_string())])
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn messages(
     let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
     let (model, left) = match mock.limits.admit(key, asked) {
         Ok(admitted) => admitted,
-        Err(no) => return refuse(&mock, no, asked),
+        Err(no) => return reject(&mock, no, asked),
     };
     let message = |content: Value, reason: Value| {
         json!({
@@ -80,7 +80,7 @@ fn events(message: Value, model: &str) -> Vec<String> {
     events.into_iter().map(line).collect()
 }
 
-fn refuse(mock: &Shared, no: No, asked: &str) -> Response {
+fn reject(mock: &Shared, no: No, asked: &str) -> Response {
     match no {
         No::UnknownKey => error(
             mock,

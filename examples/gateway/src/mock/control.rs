@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/mock/release/{name}", post(release))
         .route("/mock/ended/{name}", get(ended))
-        .route("/mock/refuse", post(refuse))
+        .route("/mock/refuse", post(reject_next))
         .route("/mock/last", get(last))
 }
 
@@ -55,7 +55,7 @@ async fn ended(State(mock): State<Arc<Shared>>, Path(name): Path<String>) -> Jso
     Json(json!({ "finished": finished }))
 }
 
-async fn refuse(State(mock): State<Arc<Shared>>, RawQuery(query): RawQuery) -> StatusCode {
+async fn reject_next(State(mock): State<Arc<Shared>>, RawQuery(query): RawQuery) -> StatusCode {
     let query = query.unwrap_or_default();
     let number = |name| {
         let value = query.split('&').find_map(|pair| pair.strip_prefix(name));

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{
     OPENAI, Shared, epoch,
-    openai::{key, limits, refuse, request_id},
+    openai::{key, limits, reject, request_id},
 };
 
 /// The last few uploads.
@@ -31,7 +31,7 @@ pub(super) async fn create(
 ) -> Response {
     let left = match mock.limits.admit(key(&headers), OPENAI[1]) {
         Ok((_, left)) => left,
-        Err(no) => return refuse(&mock, no, OPENAI[1]),
+        Err(no) => return reject(&mock, no, OPENAI[1]),
     };
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();

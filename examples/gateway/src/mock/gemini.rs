@@ -31,7 +31,7 @@ pub(super) async fn generate(
     let key = in_header.and_then(|key| key.to_str().ok());
     let model = match mock.limits.admit(key.or(parameter("key")), asked) {
         Ok((model, _)) => model,
-        Err(no) => return refuse(no, asked),
+        Err(no) => return reject(no, asked),
     };
     match method {
         "generateContent" => {
@@ -51,7 +51,7 @@ pub(super) async fn generate(
             let body = stream::body(&mock, &headers, chunks);
             ([(header::CONTENT_TYPE, kind)], body).into_response()
         }
-        _ => refuse(No::UnknownModel, &call),
+        _ => reject(No::UnknownModel, &call),
     }
 }
 
@@ -85,7 +85,7 @@ fn array(parts: impl Iterator<Item = Value>, last: usize) -> Vec<String> {
     parts.map(element).collect()
 }
 
-fn refuse(no: No, asked: &str) -> Response {
+fn reject(no: No, asked: &str) -> Response {
     match no {
         No::UnknownKey => error(
             StatusCode::BAD_REQUEST,

@@ -95,7 +95,7 @@ pub(super) fn admit(
     }
     match mock.limits.admit(key(headers), asked) {
         Ok((model, left)) => Ok((model, left, request)),
-        Err(no) => Err(Box::new(refuse(mock, no, asked))),
+        Err(no) => Err(Box::new(reject(mock, no, asked))),
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     authorization.strip_prefix("Bearer ")
 }
 
-pub(super) fn refuse(mock: &Shared, no: No, asked: &str) -> Response {
+pub(super) fn reject(mock: &Shared, no: No, asked: &str) -> Response {
     match no {
         No::UnknownKey => {
             let message = "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys.";

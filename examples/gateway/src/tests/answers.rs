@@ -1,12 +1,12 @@
 //! Answers of upstreams that are framed badly, break off or say more than an answer.
 
 use super::{
-    harness::{Running, chat, in_front_of, refused, response},
+    harness::{Running, chat, in_front_of, own_rejection, response},
     wire::{Upstream, Wire},
 };
 
 /// Sends a request on, up to its upstream, which is about to answer.
-async fn asked(gateway: &Running, upstream: &Upstream, headers: &str) -> (Wire, Wire) {
+async fn forwarded(gateway: &Running, upstream: &Upstream, headers: &str) -> (Wire, Wire) {
     let mut caller = gateway.connect().await;
     caller.send(chat("large", headers)).await;
     let mut provider = upstream.accept().await;
@@ -26,7 +26,7 @@ async fn gateway_forwards_all_chunks_of_an_answer_that_has_a_length_too() {
             "Transfer-Encoding: Chunked\r\ncontent-length: 99\r\n",
         ] {
             for kind in ["application/json", "application/octet-stream"] {
-                let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+                let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
                 let head = format!("HTTP/1.1 {status}\r\n{framing}content-type: {kind}\r\n\r\n");
                 provider.send(head).await;
                 provider.send_chunk("{\"said\": ").await;
@@ -46,7 +46,7 @@ async fn gateway_forwards_one_length_of_an_answer_that_repeats_it() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for lengths in ["2, 2", "2\r\ncontent-length: 2"] {
-        let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+        let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {lengths}\r\n\r\n{{}}");
         provider.send(answer).await;
         let head = caller.head().await;
@@ -68,7 +68,7 @@ async fn gateway_forwards_status_and_start_of_an_answer_that_breaks_off() {
     for status in ["200 OK", "400 Bad Request", "500 Internal Server Error"] {
         for body in [&by_length, &by_chunks] {
             for kind in ["application/json", "application/octet-stream"] {
-                let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+                let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
                 let answer = format!("HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n{body}");
                 provider.send(answer).await;
                 drop(provider);
@@ -86,7 +86,7 @@ async fn gateway_forwards_status_and_start_of_an_answer_that_breaks_off() {
 async fn gateway_forwards_an_error_that_breaks_off_after_a_retry() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "keys = [\"KEY_1\", \"KEY_2\"]").await;
-    let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+    let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     provider.send(limited).await;
     let second = provider.head().await;
@@ -106,30 +106,30 @@ async fn gateway_answers_502_for_an_answer_with_a_transfer_coding_but_chunked() 
     let gateway = in_front_of(&upstream, "").await;
     for status in ["200 OK", "400 Bad Request"] {
         for codings in ["gzip, chunked", "chunked, chunked", "gzip"] {
-            let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+            let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
             let head = format!("HTTP/1.1 {status}\r\ntransfer-encoding: {codings}\r\n\r\n");
             provider.send(head).await;
             provider.send_chunk("not plain").await;
             provider.send_chunk("").await;
             drop(provider);
-            let rejection = refused(&mut caller).await;
+            let rejection = own_rejection(&mut caller).await;
             assert_eq!(rejection, (502, "upstream_failed".into()), "{codings}");
         }
     }
 }
 
 #[tokio::test]
-async fn gateway_answers_502_for_a_switch_of_protocols_that_nobody_offered() {
+async fn gateway_answers_502_for_a_switch_of_protocols_without_an_offer() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let websocket = "connection: upgrade\r\nupgrade: websocket\r\n";
     for upgrade in ["", websocket, "content-length: 2\r\n"] {
         // An offer of the caller's ends at the gateway.
         for offer in ["", websocket] {
-            let (mut caller, mut provider) = asked(&gateway, &upstream, offer).await;
+            let (mut caller, mut provider) = forwarded(&gateway, &upstream, offer).await;
             let answer = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n");
             provider.send(answer).await;
-            let rejection = refused(&mut caller).await;
+            let rejection = own_rejection(&mut caller).await;
             assert_eq!(rejection, (502, "upstream_failed".into()));
             provider.closed().await;
         }
@@ -140,7 +140,7 @@ async fn gateway_answers_502_for_a_switch_of_protocols_that_nobody_offered() {
 async fn gateway_forwards_the_answer_after_some_interim_answers() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
-    let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+    let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
     for _ in 0..20 {
         for interim in ["100 Continue", "102 Processing", "103 Early Hints"] {
             let interim = format!("HTTP/1.1 {interim}\r\nlink: </a>\r\n\r\n");
@@ -163,9 +163,9 @@ async fn gateway_ends_a_call_whose_interim_answers_do_not_end() {
         true => ("x-tower-429-deadline-ms: 50\r\n", (504, "deadline_passed")),
         false => ("", (502, "upstream_failed")),
     };
-    let (mut caller, mut provider) = asked(&gateway, &upstream, headers).await;
+    let (mut caller, mut provider) = forwarded(&gateway, &upstream, headers).await;
     let flood = async { while provider.try_send(interim).await {} };
-    let ((status, code), ()) = tokio::join!(refused(&mut caller), flood);
+    let ((status, code), ()) = tokio::join!(own_rejection(&mut caller), flood);
     assert_eq!((status, code.as_str()), expected);
     assert_eq!(gateway.in_flight(), 0);
     if is_reqwest {
@@ -173,10 +173,10 @@ async fn gateway_ends_a_call_whose_interim_answers_do_not_end() {
     }
 
     // The final answer behind them comes too late.
-    let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+    let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
     let flood = interim.repeat(65) + &response("200 OK", "", "{}");
     provider.send(flood).await;
-    assert_eq!(refused(&mut caller).await.0, 502);
+    assert_eq!(own_rejection(&mut caller).await.0, 502);
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn gateway_drops_what_an_answer_says_of_the_whole_origin() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for status in ["200 OK", "400 Bad Request"] {
-        let (mut caller, mut provider) = asked(&gateway, &upstream, "").await;
+        let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
         let dropped = [
             ("clear-site-data", "\"*\""),
             ("strict-transport-security", "max-age=31536000"),

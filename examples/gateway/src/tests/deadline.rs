@@ -9,7 +9,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_rejection_that_does_not_fit_into_the_callers_deadline_is_told_at_once() {
+async fn a_rejection_is_returned_at_once_if_it_outlasts_the_deadline() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "max_wait_ms = 3_600_000").await;
     let mut caller = gateway.connect().await;
@@ -86,7 +86,7 @@ async fn the_deadline_of_the_configuration_holds_for_callers_that_name_none() {
 }
 
 #[tokio::test]
-async fn a_deadline_that_is_none_is_refused() {
+async fn gateway_rejects_an_invalid_deadline() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for value in ["soon", "-1", "0", "1.5", ""] {

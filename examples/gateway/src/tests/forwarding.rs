@@ -153,7 +153,7 @@ async fn the_callers_credentials_stay_here_and_the_pools_key_goes_out() {
 }
 
 #[tokio::test]
-async fn whose_account_the_caller_has_is_not_told_beside_the_pools_key() {
+async fn gateway_removes_the_callers_account_beside_the_pools_key() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -200,7 +200,7 @@ async fn a_limited_key_is_changed_and_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_wait_is_told() {
+async fn the_response_reports_a_wait() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -290,7 +290,7 @@ async fn a_path_that_no_route_covers_is_not_forwarded() {
 }
 
 #[tokio::test]
-async fn the_longest_route_wins_and_a_target_elsewhere_is_asked_with_the_keys_of_there() {
+async fn the_longest_route_wins_and_a_target_elsewhere_gets_its_own_keys() {
     let (one, other) = (Upstream::start().await, Upstream::start().await);
     let text = format!(
         "[[upstream]]\nname = \"one\"\nat = \"http://{}/base\"\nroutes = [\"/v1\"]\nkeys = [\"KEY_1\"]\n\

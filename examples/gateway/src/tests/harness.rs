@@ -163,7 +163,7 @@ impl Running {
 }
 
 /// The status and the code of an answer of the gateway's own.
-pub(crate) async fn refused(caller: &mut Wire) -> (u16, String) {
+pub(crate) async fn own_rejection(caller: &mut Wire) -> (u16, String) {
     let head = caller.head().await;
     let body = caller.whole(&head).await;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What all callers together may take: connections, and memory for their bodies.
 
 use super::{
-    harness::{Running, chat, in_front_of_with, refused, response},
+    harness::{Running, chat, in_front_of_with, own_rejection, response},
     wire::{Upstream, Wire, in_time},
 };
 
@@ -87,7 +87,7 @@ async fn gateway_lets_a_connection_wait_while_as_many_as_allowed_are_open() {
 }
 
 #[tokio::test]
-async fn gateway_refuses_a_body_while_others_take_the_memory_and_not_small_ones() {
+async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of_with(TWO_MIB, &upstream, "").await;
     let (first, status) = offered(&gateway, MIB + MIB / 2).await;
@@ -148,7 +148,7 @@ async fn gateway_counts_a_body_until_its_call_is_answered() {
     assert_eq!(provider.whole(&head).await.len(), 2 * MIB);
     let mut second = gateway.connect().await;
     second.send(json(MIB)).await;
-    assert_eq!(refused(&mut second).await, full());
+    assert_eq!(own_rejection(&mut second).await, full());
 
     provider.send(response("200 OK", "", "{}")).await;
     assert_eq!(first.head().await.status(), 200);
@@ -166,7 +166,7 @@ async fn gateway_frees_the_memory_of_a_caller_that_leaves_while_it_waits() {
     upstream.answer(&limited).await;
     let mut second = gateway.connect().await;
     second.send(json(MIB)).await;
-    assert_eq!(refused(&mut second).await, full());
+    assert_eq!(own_rejection(&mut second).await, full());
     drop(first);
     until_it_fits(&gateway, 2 * MIB).await;
 }

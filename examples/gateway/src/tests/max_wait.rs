@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{advance, pause, resume};
 
 use super::{
-    harness::{Running, chat, in_front_of, refused, response},
+    harness::{Running, chat, in_front_of, own_rejection, response},
     serve::Config,
     wire::{Upstream, Wire, in_time},
 };
@@ -56,12 +56,12 @@ async fn a_caller_that_keeps_silent_in_mid_request_is_left() {
     let (mut caller, body) = begun(&gateway, "").await;
     caller.send(&body[..5]).await;
     pause();
-    assert_eq!(refused(&mut caller).await, too_slow);
+    assert_eq!(own_rejection(&mut caller).await, too_slow);
     resume();
 
     let (mut caller, provider) = half_an_upload(&gateway, &upstream).await;
     pause();
-    assert_eq!(refused(&mut caller).await, too_slow);
+    assert_eq!(own_rejection(&mut caller).await, too_slow);
     provider.closed().await;
 }
 
@@ -76,7 +76,7 @@ async fn json_that_comes_byte_by_byte_is_left() {
         advance(Duration::from_secs(20)).await;
     }
     assert_eq!(
-        refused(&mut caller).await,
+        own_rejection(&mut caller).await,
         (408, String::from("request_too_slow"))
     );
 }
@@ -128,12 +128,12 @@ async fn a_stop_is_not_held_up_by_callers_that_keep_silent() {
     let (mut caller, body) = begun(&gateway, "").await;
     caller.send(&body[..5]).await;
     stops(gateway).await;
-    assert_eq!(refused(&mut caller).await, stopping);
+    assert_eq!(own_rejection(&mut caller).await, stopping);
 
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, provider) = half_an_upload(&gateway, &upstream).await;
     stops(gateway).await;
-    assert_eq!(refused(&mut caller).await, stopping);
+    assert_eq!(own_rejection(&mut caller).await, stopping);
     provider.closed().await;
 }
 

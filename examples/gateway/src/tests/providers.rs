@@ -124,7 +124,7 @@ async fn each_provider_streams_through_its_route() {
 }
 
 #[tokio::test]
-async fn what_each_provider_refuses_is_understood_and_cured_with_the_next_key() {
+async fn the_next_key_helps_after_a_rejection_of_each_provider() {
     // Every window outlasts the test, and a hint is never waited for.
     let (gateway, mock) = start(&mock::Settings {
         window_ms: 3_600_000,
@@ -192,7 +192,7 @@ async fn an_error_of_a_provider_passes_through() {
 }
 
 #[tokio::test]
-async fn a_model_that_one_key_has_used_up_is_served_by_the_next_key_and_no_lesser_model() {
+async fn the_next_key_serves_the_same_model_if_one_key_has_used_it_up() {
     // Every window outlasts the test.
     let (gateway, _mock) = start(&mock::Settings {
         window_ms: 3_600_000,

@@ -1,7 +1,7 @@
 //! Requests that are not valid HTTP/1.1, break off or cannot be forwarded as they are.
 
 use super::{
-    harness::{Running, chat, in_front_of, refused, response, run},
+    harness::{Running, chat, in_front_of, own_rejection, response, run},
     serve::Config,
     wire::{Head, Upstream},
 };
@@ -26,7 +26,7 @@ async fn gateway_blames_the_caller_for_a_body_that_it_cannot_read() {
         for headers in ["", "content-type: application/json\r\n"] {
             let mut caller = gateway.connect().await;
             caller.send(chunked(headers, broken)).await;
-            let rejection = refused(&mut caller).await;
+            let rejection = own_rejection(&mut caller).await;
             assert_eq!(rejection, (400, "request_not_read".into()), "{broken:?}");
         }
     }
@@ -40,7 +40,7 @@ async fn gateway_blames_the_caller_for_a_body_that_it_cannot_read() {
         let mut caller = gateway.connect().await;
         caller.send(&request).await;
         caller.finish().await;
-        let rejection = refused(&mut caller).await;
+        let rejection = own_rejection(&mut caller).await;
         assert_eq!(rejection, (400, "request_not_read".into()), "{request:?}");
     }
     assert_eq!(gateway.in_flight(), 0);
@@ -61,12 +61,15 @@ async fn gateway_blames_the_caller_for_a_body_that_breaks_after_a_retry() {
     second.head().await;
     assert_eq!(second.text(5).await, "begun");
     caller.send("nothing\r\n").await;
-    assert_eq!(refused(&mut caller).await, (400, "request_not_read".into()));
+    assert_eq!(
+        own_rejection(&mut caller).await,
+        (400, "request_not_read".into())
+    );
     second.closed().await;
 }
 
 #[tokio::test]
-async fn gateway_refuses_a_request_that_does_not_name_one_host() {
+async fn gateway_rejects_a_request_that_does_not_name_one_host() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for path in ["/healthz", "/v1/models"] {
@@ -93,7 +96,7 @@ async fn gateway_refuses_a_request_that_does_not_name_one_host() {
             let request = format!("GET {target}{path} HTTP/1.1\r\n{hosts}\r\n");
             let mut caller = gateway.connect().await;
             caller.send(&request).await;
-            let rejection = refused(&mut caller).await;
+            let rejection = own_rejection(&mut caller).await;
             assert_eq!(rejection, (400, "request_malformed".into()), "{request:?}");
         }
         // HTTP/1.0 needs no Host, but takes only one.
@@ -126,7 +129,7 @@ async fn ask_for(gateway: &Running, upstream: &Upstream, length: usize) -> (u16,
 }
 
 #[tokio::test]
-async fn gateway_refuses_a_path_that_its_upstreams_address_makes_too_long() {
+async fn gateway_rejects_a_path_that_its_upstreams_address_makes_too_long() {
     let upstream = Upstream::start().await;
     let base = "/base".repeat(20);
     let text = format!(
@@ -151,7 +154,7 @@ async fn gateway_refuses_a_path_that_its_upstreams_address_makes_too_long() {
 }
 
 #[tokio::test]
-async fn gateway_refuses_a_path_that_a_targets_address_makes_too_long() {
+async fn gateway_rejects_a_path_that_a_targets_address_makes_too_long() {
     let upstream = Upstream::start().await;
     let at = format!("http://{}{}", upstream.address, "/elsewhere".repeat(100));
     let fallback = format!("fallback = [{{ model = \"small\", at = \"{at}\" }}]");
@@ -161,7 +164,7 @@ async fn gateway_refuses_a_path_that_a_targets_address_makes_too_long() {
 }
 
 #[tokio::test]
-async fn gateway_refuses_a_request_with_a_transfer_coding_but_chunked() {
+async fn gateway_rejects_a_transfer_coding_other_than_chunked() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for (codings, status) in [

@@ -8,7 +8,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn keys_and_rejections_are_told_by_label_and_no_key_is() {
+async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
     let upstream = Upstream::start().await;
     let settings = "keys = [\"KEY_1\", \"KEY_2\", \"KEY_3\"]\ngroups = { KEY_3 = \"team\" }";
     let gateway = in_front_of(&upstream, settings).await;
@@ -72,10 +72,10 @@ async fn keys_and_rejections_are_told_by_label_and_no_key_is() {
         let line = format!("tower_429_keys{{pool=\"provider\",state=\"{state}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line} in {metrics}");
     }
-    tells_no_key(&gateway, &upstream).await;
+    assert_no_key_is_shown(&gateway, &upstream).await;
 }
 
-async fn tells_no_key(gateway: &Running, upstream: &Upstream) {
+async fn assert_no_key_is_shown(gateway: &Running, upstream: &Upstream) {
     let log = logged(upstream.address).concat();
     assert!(!log.is_empty());
     let mut told = vec![("the log", log)];
@@ -114,7 +114,7 @@ async fn rotate_and_fall_back(upstream: &Upstream) -> Running {
 }
 
 #[tokio::test]
-async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
+async fn metrics_count_a_rotation_and_a_fallback_and_contain_no_key() {
     let upstream = Upstream::start().await;
     let gateway = rotate_and_fall_back(&upstream).await;
     let (head, _) = gateway
@@ -140,7 +140,7 @@ async fn a_call_with_a_rotation_and_a_fallback_is_counted_and_no_key_is_told() {
         "tower_429_rotations_total{host=\"127.0.0.1\"} 1",
     ];
     assert_eq!(series, expected);
-    tells_no_key(&gateway, &upstream).await;
+    assert_no_key_is_shown(&gateway, &upstream).await;
 }
 
 #[tokio::test]
