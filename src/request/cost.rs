@@ -2,8 +2,8 @@
 
 /// The tokens that a request takes from the limits of a provider.
 ///
-/// Providers count a request when they admit it: its prompt, and for many of them also what it reserves for
-/// the response. Sums saturate.
+/// Providers count the prompt of a request when they admit it. Many also count the tokens that the request
+/// reserves for the response. Sums saturate.
 ///
 /// ```
 /// use tower_429::Cost;
@@ -20,7 +20,7 @@ pub struct Cost {
 // === impl Cost ===
 
 impl Cost {
-    /// Returns a cost of so many tokens for the prompt, and so many for the response.
+    /// Returns a cost of `input` tokens for the prompt and `output` tokens for the response.
     pub const fn new(input: u64, output: u64) -> Self {
         Self { input, output }
     }

@@ -135,19 +135,19 @@ pub(crate) fn strip(head: &mut request::Parts, placed: &[CredentialLocation]) {
     });
 }
 
-/// Whether headers of this name carry credentials by convention.
+/// Returns whether headers of this name carry credentials by convention.
 pub(crate) fn is_known_header(name: &HeaderName) -> bool {
     *name != header::HOST && KNOWN_HEADERS.contains(name)
 }
 
-/// Whether query parameters of this name carry credentials by convention.
+/// Returns whether query parameters of this name carry credentials by convention.
 pub(crate) fn is_known_parameter(name: &str) -> bool {
     KNOWN_PARAMETERS
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Returns a hash of the credentials of a request, in whichever order it carries them.
+/// Returns a hash of the credentials of a request. Their order does not matter.
 pub(crate) fn hash(uri: &Uri, headers: &HeaderMap, state: &impl BuildHasher) -> u64 {
     let in_headers = headers
         .iter()

@@ -26,7 +26,7 @@ pub(crate) struct Origin {
 // === impl Origin ===
 
 impl Origin {
-    /// Returns the origin of a URI; `None` if the URI has no host.
+    /// Returns the origin of a URI; `None` if the URI has no scheme or no host.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
         let text = authority.as_str();

@@ -6,7 +6,7 @@ use http::header::HeaderName;
 
 use super::credentials;
 
-/// Replaces what was removed.
+/// Stands in the place of removed text.
 const CUT: &str = "…";
 
 /// Punctuation that may follow a word.
@@ -31,7 +31,7 @@ const PREFIXES: [&str; 8] = [
 /// or look like keys.
 pub(crate) fn redact(text: &str, mut secrets: Vec<String>) -> String {
     secrets.retain(|secret| secret.len() >= MIN_SECRET_LENGTH);
-    // The longest first, because one may be the start of another.
+    // The longest secret is replaced first, because another one may be its start.
     secrets.sort_unstable_by_key(|secret| Reverse(secret.len()));
     let known = secrets
         .iter()

@@ -18,7 +18,8 @@ use super::name::MAX_NAME_LENGTH;
 pub(crate) struct BodyModel {
     pub(super) model: Arc<str>,
     body: Bytes,
-    /// The positions of the values of `"model"`, because parsers differ in which one they use.
+    /// The positions of the values of `"model"` before the last one. All values are replaced, because parsers
+    /// differ in which one they use.
     earlier: Vec<Range<usize>>,
     last: Range<usize>,
     /// Whether the body is known to be JSON to its end.
@@ -116,8 +117,8 @@ fn without_escapes(value: &str) -> Option<&str> {
     (!content.contains('\\')).then_some(content)
 }
 
-/// Whether another key `"model"` can follow, plain or with escapes. All its letters are between
-/// U+0060 and U+006F.
+/// Whether another key `"model"` can follow, plain or with escapes. All its letters are between U+0060 and
+/// U+006F, so each escape begins with `\u006`.
 fn may_name_another(rest: &[u8]) -> bool {
     static PLAIN: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"model\""));
     let mut escapes = memchr::memchr_iter(b'\\', rest);

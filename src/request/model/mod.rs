@@ -13,7 +13,8 @@ use path::PathModel;
 
 use super::{content_coding, uri::with_path};
 
-/// Removed with a new model, because a server answers 422 if it knows the key from another request.
+/// These headers are removed if the model changes, because a server answers 422 if it knows the key from
+/// another request.
 ///
 /// A request for another model is another request, also if the path names the model.
 ///
@@ -57,7 +58,7 @@ impl Model {
         matches!(self, Self::Nowhere)
     }
 
-    /// Whether [`verify`](Self::verify) would change nothing.
+    /// Whether [`verify`](Self::verify) has nothing left to check.
     pub(crate) fn is_verified(&self) -> bool {
         match self {
             Self::InBody(named) => named.is_verified(),
@@ -88,7 +89,7 @@ impl Model {
         with_path(uri, &path)
     }
 
-    /// Returns the body with another model, if the body names one. Removes the headers that no longer hold.
+    /// Returns the body with another model, if the body names one. Removes the idempotency keys.
     pub(crate) fn body_with(&self, headers: &mut HeaderMap, model: &str) -> Option<Bytes> {
         if !self.is_nowhere() {
             for name in IDEMPOTENCY_KEYS {
