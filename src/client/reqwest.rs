@@ -28,13 +28,13 @@ use tower::Service;
 /// Turn redirects off. If reqwest follows a redirect to another origin, it removes `authorization`, but
 /// not a key in another header. It also sends a key in the query to that origin in `referer`.
 ///
-/// `C` can be any service of reqwest's types, such as the client inside a middleware. Turn off reqwest's
-/// own retries.
+/// `C` can be any service of reqwest's types, such as a client with a middleware around it. Turn off
+/// reqwest's own retries.
 ///
 /// # Errors
 ///
-/// Returns the client's errors, and the error of a request that reqwest rejects, such as one with a relative
-/// URI. The URL is removed from them, because it may contain a key.
+/// Returns the client's errors. It also returns an error if reqwest rejects the request, for example because
+/// the URI is relative. The URL is removed from all of them, because it may contain a key.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReqwestClient<C = reqwest::Client> {
     client: C,

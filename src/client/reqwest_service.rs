@@ -36,7 +36,8 @@ use tower::Service;
 ///
 /// # Errors
 ///
-/// Returns the stack's errors, and the error of a request that `http` rejects, such as one for a `data:` URL.
+/// Returns the stack's errors. It also returns an error if `http` rejects the request, for example because it
+/// has a `data:` URL.
 #[derive(Clone, Copy, Debug)]
 pub struct ReqwestService<S> {
     inner: S,
