@@ -107,7 +107,7 @@ pub enum StopReason {
     WaitTooLong,
     /// The wait does not fit into what is left until the deadline.
     PastDeadline,
-    /// Time does not help: a limit by the day, a quota, or `x-should-retry: false`.
+    /// Time does not help: a daily limit, a quota, or `x-should-retry: false`.
     TimeDoesNotHelp,
     /// The body is larger than the replay limit, so it was sent once.
     BodyTooLarge,

@@ -14,9 +14,9 @@ const MAX_SOURCES: usize = 16;
 
 /// The error of an attempt, as it may be logged.
 ///
-/// The caller gets the error itself. A layer can describe an error only if it knows that the type is an
-/// error type, which `on_error` of [`BackoffLayer`](crate::BackoffLayer::on_error) and
-/// [`FallbackLayer`](crate::FallbackLayer::on_error) require.
+/// The caller gets the error itself. A layer can describe an error only if it knows that the type is an error
+/// type. It knows this from `on_error` of [`BackoffLayer`](crate::BackoffLayer::on_error) or
+/// [`FallbackLayer`](crate::FallbackLayer::on_error).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptError {
@@ -25,9 +25,9 @@ pub struct AttemptError {
     pub kind: Cow<'static, str>,
     /// The messages of the error and its sources, at most 512 bytes.
     ///
-    /// URLs are reduced to scheme, host and port, and the request's own path is removed. So are
-    /// credentials: those of the request, the keys that the layers have put on it, and what is marked as
-    /// a credential or looks like one.
+    /// URLs are reduced to scheme, host and port, and the request's own path is removed. Credentials are
+    /// removed too: those of the request, the keys that the layers have added, and text that is marked as a
+    /// credential or looks like one.
     ///
     /// `None` if no layer that saw the error has `on_error`.
     pub text: Option<Arc<str>>,

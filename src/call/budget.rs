@@ -47,7 +47,7 @@ impl Budget {
         self.of_request.max_sends.or(self.of_layers.max_sends)
     }
 
-    /// What is left until the deadline, zero once it has passed; `None` if there is no deadline.
+    /// Returns the time until the deadline, zero once it has passed; `None` if there is no deadline.
     pub(super) fn until_deadline(&self, now: Instant) -> Option<Duration> {
         let deadline = self.of_request.deadline.or(self.of_layers.deadline)?;
         let left = deadline.saturating_sub(self.elapsed(now));
@@ -55,7 +55,8 @@ impl Budget {
         (left <= FAR).then_some(left)
     }
 
-    /// Whether the deadline has passed. The timer that cut the call may have started a moment before it.
+    /// Whether the deadline has passed. The timer that cut off the call may have started a moment before the
+    /// call.
     pub(super) fn is_timed_out(&self, now: Instant) -> bool {
         let left = self.until_deadline(now);
         left.is_some_and(|left| left <= TIMER_SLACK)

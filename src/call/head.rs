@@ -15,7 +15,7 @@ pub(crate) struct Head {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    /// `None` if the URI has no host.
+    /// `None` if the URI has no scheme or no host.
     pub(crate) origin: Option<Origin>,
     version: Version,
 }

@@ -106,8 +106,8 @@ impl Log {
         }
     }
 
-    /// Records that an inner layer has the request of this send, and returns the route. A send that has ended
-    /// stays in the trail, because a service between sent the request twice and used the first response.
+    /// Records that an inner layer has the request of this send, and returns the route. A send that has
+    /// already ended stays in the trail, because a service between the layers has sent its request twice.
     pub(super) fn take_over(&mut self, id: SendId) -> Route {
         let Some(send) = self.get_mut(id) else {
             return Route::default();
@@ -119,8 +119,8 @@ impl Log {
         route
     }
 
-    /// Records the outcome of a send, which `fill` writes. If the request did not go out, or if an inner layer
-    /// took it over and sent nothing, it is an entry without a send.
+    /// Records the outcome of a send, which `fill` writes. If the request did not go out, or if an inner
+    /// layer took it over and sent nothing, the entry is marked as not sent.
     pub(super) fn complete(&mut self, id: SendId, fill: impl FnOnce(&mut Attempt)) {
         let ended = self.event();
         let Some(send) = self.get_mut(id) else {
@@ -146,8 +146,8 @@ impl Log {
         }
     }
 
-    /// The entry to which the outcome of a send belongs, if there is one yet. Among the entries of that send it
-    /// is the one that the response names, or else the one that ended last.
+    /// Returns the entry to which the outcome of a send belongs, if there is one yet. It is the entry of that
+    /// send that the response names, or else the entry that ended last.
     pub(super) fn entry_of(&self, id: SendId, named: Option<SendId>) -> Option<SendId> {
         let sends = self.under(id);
         let named = named.filter(|named| sends.iter().any(|send| send.id == *named));
@@ -194,7 +194,8 @@ impl Log {
         self.events
     }
 
-    /// The attempt of an entry with its number, which changes while requests are in flight at once.
+    /// Returns the attempt of an entry with its number. The number can change while several requests are in
+    /// flight.
     pub(super) fn numbered(&mut self, id: SendId) -> Option<&Attempt> {
         let before = self.entries().take_while(|send| send.id != id).count();
         let attempt = self.attempt_mut(id)?;

@@ -29,8 +29,8 @@ pub use trail::Trail;
 
 /// The options of one request, in its extensions.
 ///
-/// A call is one request by the caller, however many sends it takes. What a request sets here replaces
-/// what the layers set. Among the layers the tightest setting holds.
+/// A call is one request by the caller, however many sends it takes. An option that a request sets here
+/// replaces the setting of the layers. Among the layers the tightest setting holds.
 ///
 /// A call also keeps the [`Trail`] of the request that was sent with it last, so that it can be read
 /// without a response:
@@ -59,9 +59,9 @@ pub use trail::Trail;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Clones have the same options and keep the same trail. Requests never share a budget or a log because
-/// they carry clones of one call, so a call may stand on a template that is sent many times. A request
-/// that a service *inside* the outermost layer sends twice, such as a hedge, is still one call.
+/// Clones have the same options and keep the same trail. Two requests that carry clones of one call have
+/// separate budgets and logs. So a call can be part of a template that is sent many times. A request that a
+/// service *inside* the outermost layer sends twice, such as a hedge, is still one call.
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     limits: Limits,
@@ -69,7 +69,7 @@ pub struct Call {
     last: Arc<Mutex<Trail>>,
 }
 
-/// In the extensions of a request that a layer has sent on, for the inner layers.
+/// What a layer stores in the extensions of a request that it sends, for the inner layers.
 #[derive(Clone)]
 pub(crate) struct CallContext {
     pub(crate) state: CallState,
@@ -79,7 +79,7 @@ pub(crate) struct CallContext {
     pub(crate) ending: Option<Ending>,
 }
 
-/// In the extensions of a response whose body did not end in time: no layer waits for it again.
+/// Marks a response whose body did not end in time, so that no layer waits for it again.
 #[derive(Clone, Copy)]
 pub(crate) struct Stalled;
 
@@ -98,9 +98,9 @@ impl Call {
     /// previous response is already gone. An inner service that is slow to become ready, such as a
     /// concurrency limit, can therefore push a call past its deadline. Put such limits outside the layers.
     ///
-    /// The layers have no error of their own, so only a timeout can fail the call. Give it the length of
-    /// the deadline. A call that is dropped after its deadline counts as `timed_out` and is logged as a
-    /// warning. A call that is dropped before counts as `dropped`.
+    /// The layers have no error of their own, so only a timeout can fail the call. Give it the length of the
+    /// deadline. A call that is dropped after its deadline counts as `timed_out` and is logged as a warning.
+    /// A call that is dropped before its deadline counts as `dropped`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -181,7 +181,7 @@ impl CallContext {
         (context, entered)
     }
 
-    /// Starts the time of the call, if the request carries one and no layer has started it.
+    /// Starts the time of the call, if the request carries a call and no layer has started it.
     pub(crate) fn start(
         extensions: &mut Extensions,
         now: impl FnOnce() -> Instant,

@@ -40,7 +40,7 @@ struct CallData {
     head: Weak<Head>,
 }
 
-/// What a layer learns of the call when a request enters it.
+/// What a layer reads of the call when it gets a request.
 pub(crate) struct EnteredCall {
     pub(crate) head: Arc<Head>,
     /// The route that the outer layers have chosen for the request.
@@ -53,7 +53,7 @@ pub(crate) struct Recorded {
     pub(crate) entry: SendId,
     /// Whether this layer sent the request, so that no inner layer has counted the outcome.
     pub(crate) is_new: bool,
-    /// The most that any layer that has seen the request keeps of its body.
+    /// The largest replay limit of all layers that have seen the request.
     pub(crate) replay_limit: u64,
 }
 
@@ -77,7 +77,7 @@ impl CallState {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Adds a layer that got the request under the outer layer's send `parent`, if there is one.
+    /// Adds a layer to the call. `parent` is the outer layer's send that carries the request.
     pub(super) fn enter(
         &self,
         parent: Option<SendId>,
@@ -119,7 +119,7 @@ impl CallState {
         self.lock().without_fallback
     }
 
-    /// What is left until the deadline, if there is one, or why no further send is allowed.
+    /// Returns the time until the deadline, if there is one, or the reason why no further send is allowed.
     pub(crate) fn left(&self, now: Instant) -> Result<Option<Duration>, StopReason> {
         let shared = self.lock();
         let max_sends = shared.budget.max_sends();
@@ -168,7 +168,7 @@ impl CallState {
         }
     }
 
-    /// Where keys were put, because they must not travel to another origin.
+    /// Returns where keys were put, because they must not be sent to another origin.
     pub(crate) fn placed(&self) -> Vec<CredentialLocation> {
         let shared = self.lock();
         shared
@@ -178,7 +178,7 @@ impl CallState {
             .collect()
     }
 
-    /// The keys that were put on its requests, because no text may contain them.
+    /// Returns the keys that were put on requests, because no text of an error may contain them.
     pub(crate) fn keys(&self) -> Vec<Arc<Credential>> {
         let shared = self.lock();
         shared
@@ -205,8 +205,8 @@ impl CallState {
         self.lock().log.open(parent, route)
     }
 
-    /// Records that the inner service has the request. It is in the trail from now on. Returns the most
-    /// that any layer that has seen the request keeps of its body.
+    /// Records that the inner service has the request. The send is in the trail from now on. Returns the
+    /// largest replay limit of all layers that have seen the request.
     pub(crate) fn mark_sent(&self, send: SendId) -> u64 {
         let mut shared = self.lock();
         shared.log.mark_sent(send);
@@ -232,7 +232,7 @@ impl CallState {
                 replay_limit,
             };
         }
-        // It is this layer's own, or the inner layers have sent nothing.
+        // The outcome is that of this layer's own send, or the inner layers have sent nothing.
         shared.log.complete(send, |attempt| {
             attempt.status = status;
             attempt.rejection = rejection.cloned();

@@ -45,7 +45,7 @@ impl Trail {
         self.call.attempts()
     }
 
-    /// Returns how long the sends were held back, all waits that have ended taken together.
+    /// Returns how long the sends were held back: the sum of all waits that have ended.
     pub fn waited(&self) -> Duration {
         self.call.waited()
     }
