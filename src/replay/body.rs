@@ -46,7 +46,7 @@ pub(super) enum Content<B: Body> {
 // === impl ReplayBody ===
 
 impl<B: Body> ReplayBody<B> {
-    /// Wraps a body that was not read from yet.
+    /// Wraps a body that has not been read yet.
     pub fn new(body: B) -> Self {
         Self {
             content: Content::Fresh(body),
@@ -91,8 +91,8 @@ impl<B: Body> ReplayBody<B> {
         }
     }
 
-    /// Lets this body read on if it would end with [`ReplayError::Interrupted`], because the client's body
-    /// type cannot hold that error.
+    /// Makes this body continue where it would end with [`ReplayError::Interrupted`], because the client's
+    /// body type cannot hold that error.
     pub(super) fn set_infallible(&self) {
         if let Content::Shared(reader) = &self.content {
             reader.set_infallible();

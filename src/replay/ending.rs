@@ -5,11 +5,11 @@ use std::{
     task::Waker,
 };
 
-/// Says whether a request is over, and wakes those that wait for it.
+/// Records whether a request is over, and wakes the tasks that wait for its end.
 ///
-/// The outermost layer that records an upload creates it, and the inner layers share it. When an inner
-/// layer returns, an outer layer may send the request again. So an upload that the inner layer rejected
-/// goes on until the outermost layer returns.
+/// The outermost layer that records an upload creates it, and the inner layers share it. When an inner layer
+/// returns, an outer layer may send the request again. So the upload of a rejected attempt continues until
+/// the outermost layer returns.
 #[derive(Clone)]
 pub(crate) struct Ending(Arc<Mutex<Option<Vec<Waker>>>>);
 
@@ -35,7 +35,7 @@ impl Ending {
         }
     }
 
-    /// Returns the wakers of those that wait; `None` if the request is over.
+    /// Returns the wakers of the tasks that wait; `None` if the request is over.
     fn lock(&self) -> MutexGuard<'_, Option<Vec<Waker>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

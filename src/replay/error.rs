@@ -48,7 +48,8 @@ impl<E: fmt::Display> fmt::Display for ReplayError<E> {
     }
 }
 
-// It does not implement `Error`, because many bodies fail with a boxed error, which does not either.
+// It does not implement `Error`, because many bodies fail with a boxed error, and a boxed error does not
+// implement `Error` itself.
 impl<E: Into<BoxError>> From<ReplayError<E>> for BoxError {
     fn from(error: ReplayError<E>) -> Self {
         match error {

@@ -1,8 +1,8 @@
 //! Request bodies that can be sent again.
 //!
 //! A layer that sends a request twice needs its body twice. A body type that implements [`RequestBody`]
-//! converts to a [`ReplayBody`], which a layer can send any number of times, and back. `Clone` is
-//! not required, because the bodies of real clients are not `Clone`.
+//! converts to a [`ReplayBody`] and back. A layer can send a `ReplayBody` any number of times. `Clone` is not
+//! required, because the bodies of real clients are not `Clone`.
 //!
 //! 1. A body in memory is not copied: a replay is a reference count. Only a `String` is copied for each
 //!    send, because it owns its text.

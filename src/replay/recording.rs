@@ -91,7 +91,8 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
         }
     }
 
-    /// Whether [`poll_whole`](Self::poll_whole) does not wait for the caller.
+    /// Whether the body is in memory and within the limit, so that [`poll_whole`](Self::poll_whole) is ready
+    /// at once.
     pub(crate) fn in_memory(&self) -> bool {
         matches!(&self.storage, Storage::Memory(bytes) if bytes.len() as u64 <= self.limit)
     }

@@ -29,7 +29,7 @@ pub(super) struct Buffer<B: Body> {
     /// The bytes of all chunks, also of the discarded ones.
     recorded_bytes: u64,
     trailers: Option<HeaderMap>,
-    /// A frame that was pulled, and that a reader that has not begun will record or not.
+    /// A frame over the bound that was pulled and is not recorded yet.
     pulled: Option<Frame<Bytes>>,
     /// The largest limit of the recordings.
     limit: u64,
@@ -103,7 +103,7 @@ impl<B: Body> Buffer<B> {
     pub(super) fn remove_cursor(&mut self, id: u64) {
         self.cursors.retain(|cursor| cursor.id != id);
         self.discard();
-        // The newest of the others leads now, and must be polled to learn it.
+        // The newest of the others leads now, so its task must be woken.
         self.changed = true;
     }
 
@@ -131,7 +131,7 @@ impl<B: Body> Buffer<B> {
         self.changed = true;
     }
 
-    /// Takes the wakers of all that wait, if something has changed for them.
+    /// Takes the wakers of all waiting tasks, if something has changed for them.
     pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
         if !mem::take(&mut self.changed) {
             return Vec::new();
@@ -188,7 +188,7 @@ impl<B: Body> Buffer<B> {
         self.cursors.iter().rposition(leads) == Some(at)
     }
 
-    /// Whether the leader is not the newest reader, because that one has not begun.
+    /// Whether an older reader leads, because the newest one has not begun.
     fn has_interim_leader(&self) -> bool {
         self.cursors.last().is_some_and(|newest| !newest.has_begun)
     }
@@ -226,7 +226,7 @@ impl<B: Body> Buffer<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
-    /// Records one frame more. Returns `false` if there is none, or if the body is not replayable.
+    /// Records the next frame. Returns `false` if there is none, or if the body is not replayable.
     pub(super) fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.not_replayable().is_some() {
             return Poll::Ready(false);

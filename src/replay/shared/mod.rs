@@ -1,15 +1,15 @@
 //! A streaming body that is recorded while it is read, for any number of readers.
 //!
-//! Only one reader, the leader, pulls from the source: the newest. So the recording holds exactly what
-//! that reader has read, an error of the source reaches the attempt that matters, and one bound is enough.
-//! Older readers follow the recording, so the upload of a rejected attempt can complete and its
-//! connection stays usable.
+//! Only the newest reader pulls from the source. It is the leader. So the recording holds exactly what the
+//! leader has read, an error of the source reaches the attempt that matters, and one bound is enough. Older
+//! readers follow the recording, so the upload of a rejected attempt can complete and its connection stays
+//! usable.
 //!
 //! The next attempt has its reader before it waits. Until that reader is polled, the one before it is
 //! the interim leader. It leaves an error, and a frame over the bound, to the newest reader.
 //!
-//! A reader of a rejected attempt ends with an error if the body outgrows the bound, the source fails, or
-//! the call ends before the upload. The error frees its stream or connection.
+//! A reader of a rejected attempt ends with an error in three cases: the body outgrows the bound, the source
+//! fails, or the call ends before the upload. The error frees its stream or connection.
 //!
 //! Some bodies have an error type without a value for this, such as `Infallible`. A reader in such a
 //! body continues the upload. Over the bound, the recording becomes a window of at most the bound,
@@ -51,7 +51,7 @@ impl<B: Body> SharedBuffer<B> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the buffer. Then, after the lock is released, drops an abandoned source and wakes those
+    /// Changes the buffer. Then, after the lock is released, drops an abandoned source and wakes the tasks
     /// that the change concerns.
     fn update<R>(&self, change: impl FnOnce(&mut Buffer<B>) -> R) -> R {
         let mut buffer = self.lock();
@@ -121,13 +121,13 @@ impl<B: Body> Reader<B> {
         self.buffer.update(|buffer| buffer.reject_older(self.id));
     }
 
-    /// Lets this reader read on if others would end with an error, because its client's body type
-    /// cannot hold one.
+    /// Makes this reader continue where others would end with an error, because its client's body type cannot
+    /// hold one.
     pub(super) fn set_infallible(&self) {
         self.buffer.lock().set_infallible(self.id);
     }
 
-    /// Returns the buffer for one recording more, which may create readers and keeps `limit` bytes.
+    /// Returns the buffer for another recording, which may create readers and keeps `limit` bytes.
     pub(super) fn start_recording(&self, limit: u64) -> Arc<SharedBuffer<B>> {
         self.buffer.lock().start_recording(limit);
         Arc::clone(&self.buffer)

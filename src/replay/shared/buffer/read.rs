@@ -60,8 +60,8 @@ impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
         self.end_or_pending(at)
     }
 
-    /// Whether the reader at `at` can never read the rest, or belongs to an attempt that ends with its
-    /// call. It has read the recording.
+    /// Whether the reader at `at`, which has read the whole recording, gets nothing more. Either it can never
+    /// read the rest, or it belongs to an attempt that ends with its call.
     fn is_interrupted(&self, at: usize) -> bool {
         let cursor = &self.cursors[at];
         cursor.cut_off
