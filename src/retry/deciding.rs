@@ -85,7 +85,7 @@ where
         }
     }
 
-    /// Lets the strategy read what it needs of the request to decide.
+    /// Lets the strategy read the parts of the request that its decision depends on.
     pub(super) fn poll_read_request(
         self: Pin<&mut Self>,
         completed: &Completed<R, S::Error>,
@@ -128,8 +128,8 @@ where
         let mut this = self.project();
         let request = this.request;
         request.begin(false);
-        // A streaming body may outgrow its bound until it has a reader, so the reader is made before the
-        // decision. A body in memory needs none, and most outcomes are not retried.
+        // A streaming body may outgrow its bound before the next attempt has a reader, so the reader is made
+        // before the decision. A body in memory needs none, and most outcomes are not retried.
         let mut next = None;
         let mut not_replayable = None;
         if !request.recording.in_memory() {

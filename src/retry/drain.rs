@@ -86,7 +86,7 @@ fn drain<R: Body>(
 ) -> Poll<Result<(), R::Error>> {
     while *drained <= DRAINED_BYTES {
         match ready!(body.as_mut().poll_frame(cx)?) {
-            // Empty frames count too, so that they do not go on for ever.
+            // Empty frames count too, because a body may have endlessly many.
             Some(frame) => *drained += frame.data_ref().map_or(0, Buf::remaining).max(1),
             None => break,
         }

@@ -44,12 +44,12 @@ pin_project! {
         pub(super) ending: Option<Ending>,
         // Only the outermost layer records the call.
         pub(super) recorder: Option<CallRecorder>,
-        // Since when the next send is held back.
+        // When the wait before the next send began; `None` if there is no wait.
         pub(super) waiting: Option<Instant>,
         // The log entry of the last outcome.
         pub(super) entry: Option<SendId>,
-        // The host of the last send if the strategy has rerouted it. The same words mean different things
-        // to different providers.
+        // The host of the last send, if the strategy has rerouted it. It identifies the provider, because the
+        // same words mean different things at different providers.
         pub(super) rerouted_host: Option<Arc<str>>,
         #[pin]
         pub(super) state: RetryState<S::Future, R, S::Error>,

@@ -43,8 +43,8 @@ pub(super) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions,
     }
 }
 
-/// Headers that depend on the bytes of the body. RFC 9530, section 6.5, asks an intermediary that changes
-/// content to remove digests.
+/// Headers that depend on the bytes of the body. By RFC 9530, section 6.5, an intermediary that changes
+/// content removes digests.
 const BODY_DIGESTS: [&str; 4] = ["content-digest", "content-md5", "digest", "repr-digest"];
 
 /// Corrects the headers for a body of `length` bytes that replaces the caller's.
@@ -59,8 +59,8 @@ pub(super) fn describe_replaced(headers: &mut HeaderMap, length: usize) {
     }
 }
 
-/// Returns the rejection that an inner layer has left, or else reads it from the head and leaves it for
-/// outer layers.
+/// Returns the rejection that an inner layer has stored. If there is none, reads it from the head and stores
+/// it for outer layers.
 pub(super) fn read_rejection<R>(
     response: &mut Response<R>,
     host: Option<&str>,

@@ -41,7 +41,8 @@ where
         this.request.begin(is_ready);
         match this.strategy.poll_prepare(this.request, cx) {
             Poll::Ready(Prepare::Send) if is_ready => self.send(),
-            // Prepared again once the service is ready, because others may have been sent meanwhile.
+            // The strategy prepares again once the service is ready, because other requests may have been
+            // sent meanwhile.
             Poll::Ready(Prepare::Send) => ready!(self.poll_ready(cx))?,
             Poll::Ready(Prepare::WaitUntil(at)) => {
                 self.as_mut().release_ready();

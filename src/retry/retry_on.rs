@@ -35,10 +35,11 @@ pub struct IfError<F, E> {
     as_error: fn(&E) -> &(dyn Error + 'static),
 }
 
-/// An error that the log and the trail can describe: each [`Error`], and each box of one, such as
+/// An error that the log and the trail can describe. It is an [`Error`] or a box of one, such as
 /// `Box<dyn Error + Send + Sync>`, `anyhow::Error` and `eyre::Report`.
 ///
-/// A box of an error is no [`Error`] itself. `K` tells the two kinds apart, and is always inferred.
+/// A box of an error does not implement [`Error`] itself. `K` separates the two kinds, and is always
+/// inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither an error nor a box of one",
     note = "`on_error` describes errors in the log, so their type must implement `std::error::Error`"

@@ -34,7 +34,7 @@ macro_rules! setters {
 
         /// Sets the most sends that the whole stack may make for one call; 0 means 1.
         ///
-        /// The least of the stack holds. A request can replace it by
+        /// The smallest number in the stack holds. A request can replace it by
         /// [`Call::max_sends`](crate::Call::max_sends).
         #[must_use]
         pub fn max_sends(mut self, max_sends: u32) -> Self {

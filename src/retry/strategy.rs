@@ -25,7 +25,7 @@ pub(crate) trait Config {
     /// The layer's name in the log.
     const LAYER: LayerKind;
 
-    /// What decides for one request.
+    /// The type that decides about one request.
     type Strategy;
 
     fn strategy(config: Arc<Self>) -> Self::Strategy;
@@ -37,9 +37,9 @@ pub(crate) trait Config {
 pub(crate) trait Strategy<R, E> {
     /// Prepares the next send, which may take time, or makes a response in place of the inner service.
     ///
-    /// It is polled until the request goes out. If the inner service is not ready, `Send` means to make it
-    /// ready, and then this is polled again. It is pending only while it reads the caller's upload, and is
-    /// polled again when the deadline has passed.
+    /// The layer polls it until the request goes out. If it returns `Send` before the inner service is ready,
+    /// the layer makes the service ready and polls it again. It is pending only while it reads the caller's
+    /// upload. It is also polled when the deadline has passed.
     fn poll_prepare<B>(
         &mut self,
         _request: &RequestView<B>,
@@ -51,8 +51,8 @@ pub(crate) trait Strategy<R, E> {
         Poll::Ready(Prepare::Send)
     }
 
-    /// Rewrites the copy of the request that is about to be sent, and the route that the outer layers have
-    /// chosen for it. Returns a body that replaces the caller's, if the body changes too.
+    /// Rewrites the request before a send, and the route that the outer layers have chosen for it. Returns a
+    /// body that replaces the caller's, if the body changes too.
     fn rewrite(
         &mut self,
         _head: &mut request::Parts,
@@ -127,7 +127,7 @@ pub(crate) enum Decision {
     /// The layer does not act on such an outcome.
     Ignore,
     Stop(StopReason),
-    /// The outcome is returned, and this rejection replaces what the response says to outer layers.
+    /// The layer returns the outcome, with this rejection in the response extensions for outer layers.
     StopWith(StopReason, Rejection),
     Retry {
         action: Action,
@@ -178,7 +178,8 @@ impl<E> Outcome<'_, E> {
         self.entry != self.send
     }
 
-    /// What is left until the deadline, if there is one, or why the request cannot be sent again.
+    /// Returns the time until the deadline, if there is one, or the reason why the request cannot be sent
+    /// again.
     pub(crate) fn left(&self) -> Result<Option<Duration>, StopReason> {
         match self.not_replayable {
             Some(why) => Err(why),
