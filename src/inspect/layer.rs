@@ -48,12 +48,13 @@ impl InspectLayer {
         self
     }
 
-    /// Reads the first event of a success too, and holds its head back until that event arrives: at most
-    /// `max_wait`, or in a call with a [deadline](crate::Call::deadline) half of the time left.
+    /// Also reads the first event of a success, and holds its head back until that event arrives. The wait is
+    /// at most `max_wait`, and in a call with a [deadline](crate::Call::deadline) at most half of the time
+    /// left.
     ///
-    /// The layer reads `text/event-stream` (without comments and pings), Amazon's event stream, and JSON that
-    /// begins with an object whose first key is `error`, `error_code`, `error_msg` or `base_resp`. It reads JSON
-    /// of MiniMax and Baidu to its end, because their errors may stand behind other keys.
+    /// The layer reads `text/event-stream` (without comments and pings) and Amazon's event stream. It reads
+    /// JSON if the first key of its first object is `error`, `error_code`, `error_msg` or `base_resp`. It
+    /// reads JSON of MiniMax and Baidu to its end, because their errors may stand behind other keys.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,18 +1,19 @@
 //! Parse the bodies of errors for the other layers.
 //!
-//! OpenAI, Gemini, xAI, Bedrock and others put the delay, or the fact that waiting does not help, only into the
-//! body of the 429. A response body cannot be rebuilt once it is read, so the type of the body changes. That is
-//! why a layer of its own reads it, next to the client. The other layers use its result, and work without it.
+//! OpenAI, Gemini, xAI, Bedrock and others put the delay, or the fact that waiting does not help, only into
+//! the body of the 429. A response body cannot be rebuilt once it is read, so the type of the body changes.
+//! That is why a separate layer reads it, next to the client. The other layers use its result, and work
+//! without it.
 //!
-//! 1. The layer reads the body of an error (4xx, 5xx) in JSON, XML or text without a content coding, up to
-//!    [`limit`](InspectLayer::limit) bytes (64 KiB) and [`max_wait`](InspectLayer::max_wait) (1 s).
-//!    A layer that decompresses belongs inside this one. In a call with a [deadline](crate::Call::deadline) the
-//!    layer waits for at most half of the time left, so that a retry is possible. A layer that retries does
-//!    not drain a body that stalled here.
+//! 1. The layer reads the body of an error (4xx, 5xx) that is JSON, XML or text without a content coding. It
+//!    reads up to [`limit`](InspectLayer::limit) bytes (64 KiB), for up to
+//!    [`max_wait`](InspectLayer::max_wait) (1 s). A layer that decompresses belongs inside this one. In a
+//!    call with a [deadline](crate::Call::deadline) the layer waits for at most half of the time left, so
+//!    that a retry is possible. A layer that retries does not drain a body that stalled here.
 //! 2. It stores the result as a [`Rejection`](crate::rejection::Rejection) in the response's extensions.
 //! 3. It returns the whole body: the same frames, trailers and errors, even if it reached a bound.
-//! 4. It does not read a success, unless [`first_event`](InspectLayer::first_event) is set: some providers
-//!    reject with a 200 and an error as the first event of a stream. Then the head waits for the first event,
+//! 4. It does not read a success by default. Some providers reject with a 200 and an error as the first event
+//!    of a stream. If [`first_event`](InspectLayer::first_event) is set, the head waits for the first event,
 //!    and nothing waits for the second. A stream that began with content is never a rejection.
 //!
 //! The layer belongs next to the client. In another place, or twice in a stack, it does no harm: an existing

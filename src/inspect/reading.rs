@@ -10,7 +10,7 @@ use http_body::{Body, Frame};
 
 use super::body::{InspectedBody, Rest};
 
-/// More frames than an error or the start of a stream has, because a frame may be empty.
+/// The most frames that are read, because a frame may be empty. An error or the start of a stream has fewer.
 const MAX_FRAMES: usize = 8 * 1024;
 
 pub(super) struct Reading<R: Body> {

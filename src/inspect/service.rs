@@ -210,8 +210,8 @@ where
     }
 }
 
-/// Returns `max_wait`, or less if the call has less time left. If the layers of the call are inside this one,
-/// the call is in the response that they return.
+/// Returns `max_wait`, or half of the time that the call has left, if that is less. If the layers of the call
+/// are inside this one, the call is in the trail of their response.
 fn within_call(max_wait: Duration, call: Option<&CallState>, head: &response::Parts) -> Duration {
     let trail = || head.extensions.get::<Trail>();
     match call.or_else(|| trail().map(Trail::call)) {

@@ -19,7 +19,7 @@ pub(super) struct InspectSettings {
     pub(super) provider: Option<Provider>,
 }
 
-/// In the extensions of a response whose body was read, because a second layer would wait as long again.
+/// Marks a response whose body was read, because a second layer would wait as long again.
 #[derive(Clone, Copy)]
 pub(super) struct Inspected;
 

@@ -10,7 +10,7 @@ use crate::rejection::SseEvent;
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 
-/// The type of a header whose value is a string, as that of all headers that matter here.
+/// The type of a header whose value is a string. All headers that matter here have this type.
 const STRING: u8 = 7;
 
 /// Reads the first message; `None` while it is not complete.

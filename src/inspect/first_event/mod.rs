@@ -77,7 +77,7 @@ const ERRORS: [&[u8]; 4] = [
     br#"{"base_resp""#,
 ];
 
-/// None of them is longer.
+/// No entry of [`ERRORS`] is longer.
 const LONGEST_ERROR_START: usize = 16;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
