@@ -53,7 +53,7 @@ pub struct BackoffLayer<D = Exponential, P = NoErrors> {
     pub(super) options: Options,
 }
 
-/// What does not depend on a type parameter.
+/// The settings that do not depend on a type parameter.
 #[derive(Clone)]
 pub(super) struct Options {
     pub(super) attempts: u32,
@@ -126,8 +126,7 @@ impl<D, P> BackoffLayer<D, P> {
         self
     }
 
-    /// Lets calls know nothing of each other: each is sent at once, and waits only after a rejection of its
-    /// own.
+    /// Switches the line off: each call is sent at once, and waits only after a rejection of its own.
     ///
     /// By default, the calls of a layer and its clones that share a limit wait in line; see the
     /// [module page](super#calls-that-share-a-limit).
@@ -279,8 +278,8 @@ impl Options {
         }
     }
 
-    /// Whether calls wait for each other. Another layer decides better when to send with which key, and to
-    /// which target.
+    /// Whether calls wait for each other. They do not if there is another layer, because that one decides
+    /// better when to send with which key, and to which target.
     pub(super) fn shares_limits(&self, is_outermost: bool) -> bool {
         is_outermost && !self.is_independent && !self.inner.decide()
     }

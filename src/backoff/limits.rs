@@ -20,15 +20,15 @@ use crate::{
     request::{Cost, credentials},
 };
 
-/// So many requests go out at once to an unknown limit.
+/// The number of requests that may be in flight at first to an unknown limit.
 ///
-/// Few calls ever wait for that: the number doubles with each round trip, and every quarter of a second. A
-/// limit of a few requests a second refuses no more of a thousand calls that start at one moment.
+/// Few calls ever wait for that, because the number doubles every quarter of a second. If a thousand calls
+/// start together, a limit of a few requests per second rejects no more than this number at first.
 const FIRST_BURST: u64 = 16;
 
 /// What is limited, as a hash: a model at an origin for some credentials.
 ///
-/// The hash is keyed, so that a reader of it cannot try out which API key it stands for.
+/// The hash is keyed, so that it cannot be used to test guesses of an API key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LimitId(u64);
 
@@ -37,7 +37,7 @@ pub(super) struct LimitId(u64);
 pub(super) enum WaitsFor {
     /// Its turn on a limit.
     Turn(LimitId),
-    /// The end of a delay of its own, in which it goes before the others if it is alone.
+    /// The end of a delay of its own. Other calls see that it waits, but the line does not serve it.
     OwnDelay(LimitId),
 }
 
@@ -86,7 +86,7 @@ impl CredentialLimits {
         }
     }
 
-    /// Reserves a place, whatever is known of the limit.
+    /// Reserves a place, whatever is known about the limit.
     pub(super) fn reserve_anyway(
         &mut self,
         id: LimitId,
@@ -194,8 +194,7 @@ impl CredentialLimit {
 
 /// Reserves a place for a call that wants to be sent now, or returns what it may expect if it waits.
 ///
-/// A call that has the limit for itself is held only by a hint. No other call can make it wait, and a
-/// guess is no reason to.
+/// A call that is alone on the limit is held only by a hint. A guess does not hold it.
 pub(super) fn reserve_in_turn(
     inner: &mut Inner<CredentialLimits>,
     id: LimitId,
@@ -215,7 +214,7 @@ pub(super) fn reserve_in_turn(
     Ok(limits.reserve(slot, ((), demand), now))
 }
 
-/// Returns how many calls have a place on a limit or wait.
+/// Returns how many calls have a place on a limit or wait for one.
 pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
     let waiting = waiting(inner, id).into_iter().sum::<usize>();
     let limits = &inner.candidates;

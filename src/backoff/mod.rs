@@ -3,10 +3,10 @@
 //! 1. The layer waits after a rejection that time remedies (rate limited, overloaded). It waits as long as
 //!    the provider says, or else as long as [`Delays`] say. No wait is shorter than the provider's hint;
 //!    jitter only adds to it.
-//! 2. If a hint is longer than [`max_wait`](BackoffLayer::max_wait) or than what is left until the
-//!    deadline, the layer returns the rejection at once, so that an outer layer or the caller can act.
-//! 3. The layer returns at once what time does not remedy: the limit of a day or a plan, a quota, and
-//!    `x-should-retry: false`. The one quota that it waits for is OpenRouter's of the requests in flight,
+//! 2. If a hint is longer than [`max_wait`](BackoffLayer::max_wait) or the time until the deadline, the layer
+//!    returns the rejection at once. Then an outer layer or the caller can act.
+//! 3. The layer returns a rejection at once if time does not help: the limit of a day or a plan, a quota, and
+//!    `x-should-retry: false`. There is one exception: it waits for OpenRouter's quota of requests in flight,
 //!    which is free again when they end.
 //! 4. Other responses and the client's own errors are opt-in, because such a request may have been
 //!    processed.
@@ -17,11 +17,11 @@
 //!
 //! # Calls that share a limit
 //!
-//! All calls that pass through a layer, its clones and their services know of each other. Calls with the same
-//! origin, credentials and model share a limit. While a rejection of one is in force, the others wait in line
-//! instead of being sent to be rejected too. So they do if the provider reports that nothing is left. First
-//! come, first served; a rejected call keeps its place. As many go at a time as the limit is expected to let
-//! through. A wait in line is no attempt.
+//! A layer coordinates all calls that pass through it, through its clones and through their services. Calls
+//! with the same origin, credentials and model share a limit. While a rejection of one call is in force, the
+//! others wait in line, because they would be rejected too. They also wait if the provider reports that
+//! nothing is left. The line is FIFO, and a rejected call keeps its place. The layer sends as many calls at a
+//! time as the limit is expected to let through. A wait in line is no attempt.
 //!
 //! ```
 //! use std::time::Duration;
@@ -53,17 +53,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! 1. A call that has the limit for itself waits as if there were no line: 1, 2, 4 s without a hint.
+//! 1. A call that is alone on its limit waits as if there were no line: 1, 2, 4 s without a hint.
 //! 2. A call waits in line only if the limit is expected to open within [`max_wait`](BackoffLayer::max_wait)
 //!    and before the deadline. All its waits in line together last at most
-//!    [`attempts`](BackoffLayer::attempts) times `max_wait`. A call that does not wait, or not any longer, is
-//!    sent, so that the caller gets the provider's own response.
-//! 3. No call waits for what time does not remedy, nor for an overload without a hint.
-//! 4. Before anything is known of a limit, 16 requests go out at once, and twice as many with each quarter of
-//!    a second. After a rejection the layer learns how many pass in which time, as a
-//!    [key pool](crate::key_rotation) does if the provider does not report it.
-//! 5. Under or over key rotation, fallback or another Backoff there is no line, because those layers know
-//!    better when to send with which key.
+//!    [`attempts`](BackoffLayer::attempts) times `max_wait`. A call that does not wait, or has waited for as
+//!    long as it may, is sent. So the caller gets the provider's own response.
+//! 3. No call waits in line because of an overload without a hint, or because of a rejection that time does
+//!    not help.
+//! 4. While nothing is known about a limit, 16 requests go out at once. This number doubles every quarter of
+//!    a second. After a rejection the layer learns how many requests pass in which time. A
+//!    [key pool](crate::key_rotation) learns it in the same way if the provider does not report it.
+//! 5. There is no line if key rotation, fallback or another Backoff is inside or outside this layer. Those
+//!    layers decide better when to send with which key.
 //! 6. The layer stores a keyed hash of the credentials, never the credentials.
 //!
 //! [`independent`](BackoffLayer::independent) switches the line off.
@@ -71,7 +72,7 @@
 //! # Conditions of your own
 //!
 //! [`on_status`](BackoffLayer::on_status), [`retry_if`](BackoffLayer::retry_if) and
-//! [`on_error`](BackoffLayer::on_error) take closures. A condition that needs the body belongs into a service
+//! [`on_error`](BackoffLayer::on_error) take closures. A condition that needs the body belongs in a service
 //! inside the layers, which puts a [`Rejection`](crate::rejection::Rejection) into the extensions of the
 //! response; see [`Reason::Custom`](crate::rejection::Reason::Custom).
 

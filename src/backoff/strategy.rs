@@ -1,4 +1,5 @@
-//! Whether to wait, and for how long: a function of the outcome and of what is left.
+//! Whether to wait, and for how long: a function of the outcome and of the attempts and the time that are
+//! left.
 
 use std::{
     error::Error,

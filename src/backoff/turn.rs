@@ -1,5 +1,5 @@
-//! When one call is sent: at once, when its own wait has ended, or when its turn has come in the line of the
-//! calls that share its limit.
+//! When one call is sent: at once, after its own wait, or when its turn comes in the line of calls that share
+//! its limit.
 
 mod bounds;
 
@@ -26,7 +26,7 @@ use crate::{
     retry::RequestView,
 };
 
-/// So many calls take turns to test if a limit is open again.
+/// The number of calls that take turns to test whether a limit is open again.
 const PROBERS: usize = 4;
 
 /// The place of one call among those that share its limit.
@@ -39,7 +39,7 @@ pub(super) struct Turn {
     own: Option<Instant>,
     /// The end of the hint that the call itself has got.
     hint: Option<Instant>,
-    /// Which place the call takes when it waits.
+    /// Which place in the line the call takes when it waits.
     priority: Priority,
     /// Whether the next attempt is the last of several.
     is_last: bool,
@@ -136,7 +136,7 @@ impl Turn {
                     }
                 },
                 TurnStage::Reserved(_, at) if now < *at => return Some(*at),
-                // It may go stale until the service is ready.
+                // The reservation may become stale until the service is ready.
                 TurnStage::Reserved(..) if !moment.is_ready => return None,
                 TurnStage::Reserved(..) => self.confirm(moment),
                 TurnStage::Sent(_) => return None,
@@ -166,9 +166,9 @@ impl Turn {
         }
     }
 
-    /// Sets which place a rejected call takes: the one that it had, or one in front of those that have come
-    /// after it. A call that has tested the limit for all lets others test it next, so that none uses up its
-    /// attempts.
+    /// Sets which place in the line a rejected call takes. It keeps its place, or gets one in front of the
+    /// calls that have come later. A call that has tested the limit for all goes behind the next testers, so
+    /// that no call uses up its attempts.
     pub(super) fn set_priority(&mut self, was_probe: bool, is_last: bool) {
         self.is_last = is_last;
         self.priority = match self.priority {
@@ -178,7 +178,7 @@ impl Turn {
         };
     }
 
-    /// The call shares no limit from now on.
+    /// Makes the call share no limit from now on.
     pub(super) fn leave(&mut self) {
         self.id = None;
     }
@@ -188,7 +188,7 @@ impl Turn {
         (self.own, self.hint) = (Some(own), Some(hint));
     }
 
-    /// Lets the call wait until its own moment before it is sent once more.
+    /// Lets the call wait until its own moment before it is sent again.
     pub(super) fn rest(&mut self, own: Instant, options: &Options, now: Instant) {
         (self.own, self.hint) = (Some(own), None);
         if let Some(id) = self.id {
@@ -227,7 +227,8 @@ impl Turn {
         self.stage = TurnStage::Waiting(waiter);
     }
 
-    /// Reserves a place, whatever is known of the limit: the provider's own response is what the caller gets.
+    /// Reserves a place, whatever is known about the limit, so that the caller gets the provider's own
+    /// response.
     fn reserve_anyway(&mut self, moment: &Moment<'_>) {
         let reservation = moment.options.limits.with(|inner| {
             let mut reservation =
@@ -265,7 +266,7 @@ impl Turn {
 // === impl Moment ===
 
 impl Moment<'_> {
-    /// Returns whether the call, which is present, has the limit for itself.
+    /// Returns whether no other call is on the limit. This call is on it, so the count is 1.
     fn is_alone(&self) -> bool {
         let limits = &self.options.limits;
         limits.with(|inner| count_present(inner, self.id)) <= 1

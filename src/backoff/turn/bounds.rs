@@ -22,7 +22,7 @@ impl Turn {
         }
     }
 
-    /// Returns whether the line may serve the call as early as the layer and the call allow.
+    /// Returns whether the line may serve the call within `max_wait`, and before the end of its time in line.
     pub(super) fn is_in_time(&mut self, prospect: Prospect, moment: &Moment<'_>) -> bool {
         let (now, end) = (moment.now, self.end(moment));
         let may_be_by = |at| at <= after(now, moment.options.max_wait) && at < end;
@@ -33,12 +33,13 @@ impl Turn {
         }
     }
 
-    /// Returns when the request of a place departs that was granted for `at`.
+    /// Returns when the request departs, if its place was granted for `at`.
     pub(super) fn departure(&mut self, at: Instant, moment: &Moment<'_>) -> Instant {
         match self.own {
             Some(own) if moment.is_alone() => own,
             _ => {
-                // If another is rejected meanwhile, the call goes back to the line with its attempt.
+                // If another call is rejected meanwhile, this one goes back to the line and keeps its
+                // attempt.
                 let at = if self.is_last {
                     at + REJECTION_LATENCY
                 } else {
@@ -50,7 +51,7 @@ impl Turn {
         }
     }
 
-    /// Returns until when this call may wait in line, all such waits together.
+    /// Returns the end of the time that all waits in line of this call may take together.
     pub(super) fn end(&mut self, moment: &Moment<'_>) -> Instant {
         let Moment { options, now, .. } = *moment;
         let most = options.max_wait.saturating_mul(options.attempts.max(1));
