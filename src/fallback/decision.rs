@@ -1,4 +1,4 @@
-//! Which target is sent to next: the first that has capacity, and the request's own before all.
+//! Which target is next: the first that has capacity. The request's own model comes before all targets.
 
 mod choice;
 mod record;
@@ -58,8 +58,8 @@ impl<P> FallbackStrategy<P> {
         original.model.is_none() && self.policy.targets.iter().any(names_model)
     }
 
-    /// Returns whether another target is worth it. A model that no key may use is one that the account has
-    /// no quota of.
+    /// Returns whether the request is sent to another target. A model that the key may not use counts as an
+    /// exhausted quota.
     fn acts_on<E>(&self, outcome: &Outcome<'_, E>) -> bool
     where
         P: RetryOnError<E>,
@@ -93,7 +93,7 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
                 TargetStage::Reserved(_, at) if *at > now => {
                     return Poll::Ready(Prepare::WaitUntil(*at));
                 }
-                // It may go stale until the service is ready.
+                // The reservation may become stale until the service is ready.
                 TargetStage::Reserved(..) if !draft.is_ready => return Poll::Ready(Prepare::Send),
                 TargetStage::Reserved(..) => {
                     if let TargetStage::Reserved(mut permit, _) = self.take_stage() {
@@ -196,8 +196,8 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
 }
 
 impl<P> FallbackStrategy<P> {
-    /// Reads the original request. A body that is still being uploaded is waited for only if it may be
-    /// changed now.
+    /// Reads the original request. Waits for a body that is still being uploaded only if it may be changed
+    /// now.
     fn read_original<B>(
         &self,
         draft: &RequestView<B>,
@@ -216,7 +216,7 @@ impl<P> FallbackStrategy<P> {
             match read_model(draft, cx) {
                 Poll::Ready(model) => original.model = model,
                 Poll::Pending if draft.call.left(draft.now()).is_ok() => return Poll::Pending,
-                // It is sent as it is.
+                // The call may not wait any longer, so the request is sent as it is.
                 Poll::Pending => {}
             }
         }

@@ -121,9 +121,9 @@ impl<P> FallbackLayer<P> {
     /// the overload has lasted, at least 1 s and at most `cooldown`. A `cooldown` below 1 s shortens the first
     /// guess too, but not after an overload; a value below 500 ms counts as 500 ms.
     ///
-    /// Once the length of the window is known, the cooldown ends with it, also if it is longer than
-    /// `cooldown`. The layer probes an exhausted quota and a limit by the day after an hour, whatever is set
-    /// here.
+    /// Once the length of the window is known, the cooldown ends with the window, even if that is later than
+    /// `cooldown` allows. The layer probes an exhausted quota and a daily limit after an hour, whatever is
+    /// set here.
     #[must_use]
     pub fn cooldown(mut self, cooldown: Duration) -> Self {
         self.longest_guess = cooldown;
@@ -133,8 +133,8 @@ impl<P> FallbackLayer<P> {
     /// Lets a call that finds every target limited wait for the first that frees, until `max_wait` has
     /// passed.
     ///
-    /// `max_wait` begins when the call first looks for a target. A call that does not wait, or not any
-    /// longer, is sent anyway, to the target that frees first.
+    /// `max_wait` begins when the call first looks for a target. A call that does not wait, or has waited for
+    /// as long as it may, is sent anyway, to the target that frees first.
     ///
     /// A call does not wait if the quota of every target is spent, because time alone does not end that.
     /// It waits at most 16 times after a rejection, and after each wait it is sent at most once to each

@@ -2,25 +2,25 @@
 //!
 //! 1. The layer sends the request with its own model first. After a rejection that another model may help
 //!    against (rate limited, quota exhausted, overloaded), it sends the same request at once to the next
-//!    [`Target`]. Each target is used at most once per call, or per wait: a target that frees while the call
-//!    waits may be used again. A target that equals the request itself counts once.
-//! 2. A limited target is on cooldown for the hint, or else for 1 s, doubling up to
-//!    [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are rejected. An
-//!    exhausted quota, and a limit by the day or a plan's hours without a hint, last an hour. Later calls
-//!    start at the first target that is free, so they return to the preferred target by themselves. All
-//!    services of a layer share these cooldowns.
+//!    [`Target`]. Each target is used at most once per call. After a wait, each target may be used once
+//!    again. A target that equals the request itself counts once.
+//! 2. A limited target is on cooldown for as long as the hint says. Without a hint, the cooldown is 1 s, and
+//!    doubles up to [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are
+//!    rejected. An exhausted quota has a cooldown of an hour. So does a limit of a day or of a plan without a
+//!    hint. Later calls start at the first target that is free, so they return to the preferred target by
+//!    themselves. All services of a layer share these cooldowns.
 //!
-//!    A rejection without a hint always moves its own call. Whether it closes the target is another
-//!    question. An overload (503, 529, 498) closes it after three in a row, for a third of the time that it
-//!    has lasted, at least 1 s. A 429 closes it at once, until it turns out that most requests pass right
-//!    after such a rejection. Then only a run that is too long for chance closes the target: three in a
-//!    row if 5 % are rejected, seven at most. So a target that rejects one request of twenty stays preferred.
-//!    Others use fixed numbers: Linkerd
+//!    A rejection without a hint always moves its own call to the next target, but does not always close the
+//!    target. Three overloads in a row (503, 529, 498) close it, for a third of the time that the overload
+//!    has lasted, and for at least 1 s. A 429 closes it at once, until it turns out that most requests pass
+//!    right after such a rejection. Then only a run that is too long for chance closes the target: three in a
+//!    row if 5 % are rejected, and at most seven. So a target that rejects one request of twenty stays
+//!    preferred. Others use fixed numbers: Linkerd
 //!    [seven failures in a row](https://linkerd.io/2/reference/circuit-breaking/), Envoy
 //!    [five](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier).
 //!
 //!    If a target reports nothing, the layer learns how many requests pass in which time, as a
-//!    [key pool](crate::key_rotation) does. It sends the others to the next target.
+//!    [key pool](crate::key_rotation) does. It sends further requests to the next target.
 //!
 //!    The remaining counts that a target reports are used too, unless an inner key pool uses them. If every
 //!    target is limited, the request is sent to the target that frees first, or the call
@@ -28,8 +28,8 @@
 //!    this layer has a `retry_after` only if the provider has said when the first target frees. A wait that
 //!    ends at a provider's hint takes up to 100 ms longer, at random.
 //!
-//!    If the provider says that the key may not use the model, the request also goes to the next target.
-//!    The target gets no cooldown then, because the key of another caller may use the model.
+//!    If the provider says that the key may not use the model, the request also goes to the next target. In
+//!    this case the target gets no cooldown, because the key of another caller may use the model.
 //! 3. The layer changes the model where the request names it, and nothing else:
 //!
 //!    | where | whose |
@@ -43,8 +43,8 @@
 //!    as prompt caches need it. `content-length` is set to the new length, and digests of the old bytes are
 //!    removed.
 //!
-//!    If the model changes, in the body or in the path, `idempotency-key` and `x-idempotency-key` are
-//!    removed, because a server rejects a key that it knows from another request. They stay on plain retries.
+//!    If the model changes, the layer removes `idempotency-key` and `x-idempotency-key`, because a server
+//!    rejects a key that it knows from another request. A retry with the same model keeps them.
 //!
 //!    A body is JSON if it is UTF-8 and one JSON text by the grammar of RFC 8259, without a byte order
 //!    mark. What follows the model is checked only before the model is changed.
@@ -59,15 +59,15 @@
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request can opt out with [`Call::without_fallback`](crate::Call::without_fallback).
 //!
-//! The layer sends to its targets whatever the path is, so do not route embeddings through a layer whose
-//! targets are chat models.
+//! The layer sends to its targets whatever the path of the request is. So do not route embeddings through a
+//! layer whose targets are chat models.
 //!
 //! The layer does not translate formats: a target must accept the request's format. A request that is
 //! signed (AWS SigV4) must be signed inside this layer, because the signature covers what the layer changes.
 //!
-//! Place it outside key rotation and inside backoff: another key first, then another model.
-//! [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits in an inner layer
-//! does not reach another model that has capacity.
+//! Place it outside key rotation and inside backoff, so that the stack tries another key first, then another
+//! model. [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits in an inner
+//! layer does not reach another model that has capacity.
 
 mod decision;
 mod layer;

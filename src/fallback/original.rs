@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) struct OriginalRequest {
     head: Arc<Head>,
-    /// `None` while only a body that has not been read yet could name it.
+    /// `None` if the path names no model and the body has not been read yet.
     pub(super) model: Option<Model>,
     pub(super) key: Option<Arc<str>>,
 }
@@ -97,7 +97,7 @@ impl OriginalRequest {
         target.own_model().is_none() || self.model.as_ref().is_none_or(Model::is_verified)
     }
 
-    /// Returns whether it is not known yet if the body can be changed.
+    /// Returns whether the body must still be checked before it can be changed.
     pub(super) fn is_unverified(&self) -> bool {
         self.model
             .as_ref()

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::request::{Origin, with_path};
 
-/// A model that a request is sent to instead, at its own origin or at another.
+/// What a request is sent to instead: another model, another origin, or both.
 ///
 /// A `&str` or a `String` is a model at the request's own origin.
 ///
@@ -85,8 +85,8 @@ impl Target {
         Ok(self)
     }
 
-    /// Removes this from the start of the request's path before that is appended to the address; `/v1` and
-    /// `/v1/` are the same.
+    /// Removes `prefix` from the start of the request's path before the path is appended to the address;
+    /// `/v1` and `/v1/` are the same.
     #[must_use]
     pub fn strip_prefix(mut self, prefix: impl AsRef<str>) -> Self {
         self.prefix = Some(prefix.as_ref().trim_end_matches('/').into());

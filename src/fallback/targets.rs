@@ -26,7 +26,7 @@ const PREFERRED_WAIT: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TargetId {
     pub(super) origin: Option<Origin>,
-    /// One origin may stand before several providers.
+    /// One origin may serve several providers, each under its own path.
     pub(super) base_path: String,
     pub(super) model: Option<Arc<str>>,
     pub(super) account: Account,
@@ -39,7 +39,7 @@ pub(super) enum Account {
     Any,
     /// Those of a key that an outer layer has put on.
     Key(Arc<str>),
-    /// Those of a target with its own credentials, by its index in the list: names may be alike.
+    /// Those of a target with its own credentials, by its index in the list, because names may be equal.
     Target(usize),
 }
 
@@ -59,7 +59,7 @@ struct TargetLimit {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pick {
     pub(super) number: usize,
-    /// Where its limit is, if anything is known of it.
+    /// Where its limit is, if anything is known about it.
     slot: Option<usize>,
     /// What the call waits for, if it may: a preferred target that has capacity in a moment or after a
     /// response, or the first target that frees.
@@ -71,7 +71,7 @@ pub(super) struct Pick {
 // === impl TargetId ===
 
 impl Hash for TargetId {
-    /// By what differs most: few targets share a model and an account.
+    /// Hashes only the fields that differ most, because few targets share a model and an account.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.model.hash(state);
         self.account.hash(state);
@@ -81,8 +81,8 @@ impl Hash for TargetId {
 // === impl Targets ===
 
 impl Targets {
-    /// Returns the best target for a call that waits since then and may wait until `end`, if at all; `None`
-    /// if no target is offered.
+    /// Returns the best target for a call that has waited since `since`; `None` if no target is offered. If
+    /// the call may wait, `end` is the end of that time.
     pub(super) fn pick<I: Borrow<TargetId>>(
         &mut self,
         ids: impl Iterator<Item = I>,
@@ -111,7 +111,7 @@ impl Targets {
                     let wait = at.map_or(Forecast::default(), Forecast::at);
                     return Some(pick(Some(wait), false));
                 }
-                // A fallback target is not worth it for a moment.
+                // The wait is too short to be worth another target.
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
@@ -121,7 +121,7 @@ impl Targets {
                     if at.is_none_or(|at| at <= full_until) {
                         return preferred(full_until);
                     }
-                    // It has more too late, so another target that has capacity comes first.
+                    // It has capacity again too late, so another target that has capacity comes first.
                     busy = busy.or(preferred(full_until));
                 }
                 Capacity::Short(_) | Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
@@ -159,7 +159,7 @@ impl Targets {
         LimitTable::reserve(self, slot, (pick.number, demand), now)
     }
 
-    /// Reserves this target, whatever is known of it.
+    /// Reserves this target, whatever is known about it.
     pub(super) fn reserve_anyway(
         &mut self,
         id: &TargetId,

@@ -1,4 +1,4 @@
-//! Which target a request is sent to, or that it waits for one.
+//! Chooses the target of a request, or lets the request wait for one.
 
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ use crate::{
     quota::{Demand, End, LimitTable, Priority, Reservation, Waiting},
 };
 
-/// What a look at the targets gives.
+/// The result of a look at the targets.
 enum Chosen {
     Wait,
-    /// The body is read before it is changed. No lock is held for that, because the body may be long.
+    /// The body must be checked before it is changed. No lock is held meanwhile, because the body may be
+    /// long.
     Unverified,
     /// The request is sent to this target once the inner service is ready.
     Later,
@@ -68,7 +69,7 @@ impl<P> FallbackStrategy<P> {
         Demand::default()
     }
 
-    /// Returns until when this call may wait from now on, if it may.
+    /// Returns the end of the time that this call may wait; `None` if it may not wait.
     pub(super) fn max_wait(&mut self, call: &CallState, now: Instant) -> Option<Instant> {
         let end = after(now, self.policy.max_wait?);
         let end = self.waits.end(end, call.left(now).ok()?, now);
@@ -82,8 +83,8 @@ impl<P> FallbackStrategy<P> {
         }
     }
 
-    /// Chooses a target, and reserves it if the request is sent now; or enters the queue if the call may
-    /// wait until `end` and has to.
+    /// Chooses a target, and reserves it if the request is sent now. Instead it enters the queue if the call
+    /// has to wait and may wait until `end`.
     pub(super) fn choose(&mut self, end: Option<Instant>, is_ready: bool, now: Instant) {
         loop {
             let Some(original) = &self.original else {
@@ -91,7 +92,7 @@ impl<P> FallbackStrategy<P> {
                 return;
             };
             if original.model.is_none() {
-                // Nothing is recorded of an unknown model, because it cannot be told from others.
+                // Nothing is recorded about an unknown model, because it cannot be distinguished from others.
                 let first = self.untried(original).next();
                 self.chosen = first.unwrap_or(self.chosen);
                 self.stage = TargetStage::Sent(None);

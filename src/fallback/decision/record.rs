@@ -23,7 +23,7 @@ enum Record {
 }
 
 impl<P> FallbackStrategy<P> {
-    /// Records the outcome of an attempt that is no reason for another one.
+    /// Records the outcome of an attempt that the layer does not act on.
     pub(super) fn record<E>(&self, permit: Permit<Targets>, outcome: &Outcome<'_, E>) {
         let record = match outcome.rejection {
             Some(_) => Record::Nothing,
@@ -110,7 +110,7 @@ impl<P> FallbackStrategy<P> {
         }
     }
 
-    /// Returns what the response reports. What is left for a key of an inner layer is not what is left of
+    /// Returns what the response reports. The counts of a key that an inner layer has added are not those of
     /// the target.
     fn reports<E>(&self, outcome: &Outcome<'_, E>) -> Vec<Bucket> {
         let key = self.original.as_ref().and_then(|it| it.key.as_ref());
@@ -123,7 +123,8 @@ impl<P> FallbackStrategy<P> {
 
     fn record_of<E>(&self, outcome: &Outcome<'_, E>) -> Record {
         match outcome.rejection {
-            // A request that was too large says nothing of the next, nor does one caller's key of another's.
+            // A request that was too large says nothing about the next one. The key of one caller says
+            // nothing about another's.
             Some(rejection) if rejection.reason != Reason::TooLarge && !rejection.is_denial() => {
                 match self.was_without_key(outcome) && rejection.retry_after.is_none() {
                     true => Record::WithoutKey(rejection.clone(), outcome.now()),
@@ -138,7 +139,7 @@ impl<P> FallbackStrategy<P> {
         }
     }
 
-    /// Returns whether an inner layer had no key for the attempt, so that the provider may not have been asked.
+    /// Returns whether an inner layer had no key for the attempt, so that the request may not have been sent.
     fn was_without_key<E>(&self, outcome: &Outcome<'_, E>) -> bool {
         let by_keys = |attempt: &Attempt| {
             let last = attempt.steps.last();
@@ -147,8 +148,8 @@ impl<P> FallbackStrategy<P> {
         outcome.of_attempt(by_keys).unwrap_or_default()
     }
 
-    /// Returns the rejection that an inner layer was waiting out when a time limit between cut it off, and
-    /// when that rejection came.
+    /// Returns the rejection that an inner layer was waiting out when a timeout between the layers cut it
+    /// off. Also returns when that rejection came.
     fn waited_out<E>(&self, outcome: &Outcome<'_, E>) -> Option<(Rejection, Instant)> {
         outcome.result.err()?;
         outcome.of_sends(|sends| {

@@ -27,7 +27,7 @@ pub(super) enum TargetStage {
     Waiting(Vec<Choice>, Waiter<Targets>),
     /// A target is reserved, and the request departs at this moment.
     Reserved(Permit<Targets>, Instant),
-    /// The target of the send that is in progress; `None` if nothing is known of its model.
+    /// The target of the send that is in progress; `None` if its model is not known.
     Sent(Option<Permit<Targets>>),
 }
 
@@ -35,7 +35,8 @@ pub(super) enum TargetStage {
 pub(super) enum Next {
     /// A target has capacity, or will in a moment.
     Target,
-    /// All targets are limited; when the first frees, unless one is free that was tried.
+    /// All untried targets are limited. Says when the first of all targets frees; `None` if one that was
+    /// tried is free.
     Limited(Option<End>),
 }
 
