@@ -1,4 +1,4 @@
-//! The log events, one for each attempt. They never have a key's secret, a body or an address.
+//! The log events, one for each attempt. They never contain a key's secret, a body or an address.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ pub(crate) fn attempt(call: &CallState, entry: SendId, layer: LayerKind, action:
 
         let reason = call.of_entry(entry, |it| Some(it.rejection.as_ref()?.reason));
         let reason = reason.flatten();
-        // Only the macros know whether a subscriber wants the event: the copy is made if it does.
+        // Only the macros check whether a subscriber wants the event. The copy is made only if one does.
         let copy = OnceCell::new();
         let copied = || call.of_entry(entry, Attempt::clone);
         let attempt = || copy.get_or_init(copied).as_ref();
@@ -108,11 +108,12 @@ pub(crate) fn dropped(
 pub(crate) struct SharedLimits {
     pub(crate) key: Arc<str>,
     pub(crate) with: Arc<str>,
-    /// From where that is known.
+    /// How that is known.
     pub(crate) source: &'static str,
 }
 
-/// Logs that a key shares its limits with another. It may surprise a person, and is rare.
+/// Logs that a key shares its limits with another. The level is `info`, because the event is rare and may
+/// surprise a person.
 #[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 pub(crate) fn shared_limits(shared: &SharedLimits) {
     #[cfg(feature = "tracing")]
@@ -157,7 +158,7 @@ fn message(attempt: &Attempt, layer: LayerKind, action: Option<Action>) -> Strin
         (Some(Reason::QuotaExhausted), _) => "credits spent",
         (Some(Reason::TooLarge), _) => "request too large",
         (Some(Reason::Custom), _) => "rejected by a custom condition",
-        // The caller may have told layers to act on other statuses and errors.
+        // A layer may be set to act on other statuses and errors.
         (None, Some(status)) if status.is_success() => "answered",
         (None, _) => "failed",
     };

@@ -1,17 +1,18 @@
-//! Which hosts become labels: a gateway's callers may name any, and what was a label once is kept for ever.
+//! Which hosts become labels. A gateway's callers may name any host, and a recorder keeps each label for
+//! ever.
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, PoisonError, RwLock},
 };
 
-/// So many have a label of their own, the first that come.
+/// The number of hosts with a label of their own: the first ones that occur.
 const MOST: usize = 64;
 
-/// A longer one is no host's name (RFC 1035, section 2.3.4).
+/// No host has a longer name (RFC 1035, section 2.3.4).
 const LONGEST: usize = 253;
 
-/// As global as the recorder, whose series it bounds: layers come and go.
+/// Global like the recorder whose series it bounds, because layers come and go.
 static KNOWN: RwLock<BTreeSet<Arc<str>>> = RwLock::new(BTreeSet::new());
 
 /// The host, in lower case, as a label; `None` if there is no room for one more.
@@ -29,7 +30,7 @@ pub(super) fn known(host: &str) -> Option<Arc<str>> {
         }
     }
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
-    // Others may have come in between.
+    // Another thread may have added hosts in between.
     if known.len() >= MOST && !known.contains(host) {
         return None;
     }

@@ -4,17 +4,16 @@
 //! `metrics`). Both cost next to nothing without a subscriber or a recorder. There are:
 //!
 //! 1. A **span** for each call, made by the outermost layer. It is open from the request to the head of the
-//!    response, or until the call is dropped. Requests that carry clones of one [`Call`](crate::Call), such as a hedge around the
-//!    layers, have a span each, and each counts as a call.
-//! 2. An **event** for each attempt, inside the span, from the layer that acts on it. The level is `INFO` if a
-//!    layer retries, `WARN` if the caller gets a rejection or a person must act (rejected key, spent credits), and
-//!    `DEBUG` if no layer acts.
+//!    response, or until the call is dropped. If several requests carry clones of one [`Call`](crate::Call),
+//!    as with a hedge around the layers, each request has a span and counts as a call.
+//! 2. An **event** for each attempt, inside the span, from the layer that acts on it. The level is `INFO` if
+//!    a layer retries, and `DEBUG` if no layer acts. It is `WARN` if the caller gets a rejection, or if a
+//!    person must act (rejected key, spent credits).
 //! 3. **Metrics** for each call, attempt, retry and wait.
 //!
-//! Events and spans name keys by their labels, metrics do not name them at all. Bodies, paths, queries and
-//! headers are never logged. The output below is that of one call over two keys and two models, with the
-//! stack of the README. The first key is rate limited for two seconds, the second for an hour, then the first
-//! for an hour.
+//! Events and spans name keys by their labels. Metrics do not name keys. Bodies, paths, queries and headers
+//! are never logged. The output below is that of one call over two keys and two models, with the stack of the
+//! README. The first key is rate limited for two seconds, the second for an hour, then the first for an hour.
 //!
 //! # Log lines
 //!
@@ -40,11 +39,12 @@
 //! ```
 //!
 //! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection. The event
-//! `key shares its limits with another` (`INFO`) names both keys, and says whether responses name their account
-//! (`named`) or their counts show it (`inferred`).
+//! `key shares its limits with another` (`INFO`) names both keys. Its field `source` is `named` if responses name
+//! their account, and `inferred` if their counts show it.
 //!
-//! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) a timeout around the
-//! layers has cut it off, which is a `WARN`; otherwise the caller has dropped it, which is a `DEBUG`:
+//! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) the event is a
+//! `WARN`, because a timeout around the layers has cut the call off. Before it the event is a `DEBUG`,
+//! because the caller has dropped the call:
 //!
 //! ```text
 //!  WARN POST{otel.kind="client" server.address="api.example"}: timed out during a send attempts=2 elapsed_ms=30000 waited_ms=1999 key="beta" model="large"
@@ -90,8 +90,8 @@
 //! tracing::subscriber::set_global_default(tracing_subscriber::registry().with(spans))?;
 //! ```
 //!
-//! The span of each call belongs to the trace of the service's own caller if the service takes over the
-//! `traceparent` around its calls:
+//! A service can put the span of each call into the trace of its own caller. For this it takes over the
+//! caller's `traceparent` around its calls:
 //!
 //! ```ignore
 //! let parent = opentelemetry_http::HeaderExtractor(request.headers());
@@ -152,9 +152,9 @@
 //! | `pool`, `state` | the name given to [`KeyPool::record_metrics`](crate::KeyPool::record_metrics); a key is `free`, `limited` for some models, or `on_cooldown` for all |
 //!
 //! Hosts and models come from requests, and through a gateway from strangers. So the number of hosts is
-//! bounded, and models are not labels. `tower_429_replay_overflows_total` (host) counts the rejections that were
-//! returned because the request body is too large to be sent again. A wait is counted when it ends; a wait that
-//! the caller cuts short by dropping the call is not counted.
+//! bounded, and models are not labels. `tower_429_replay_overflows_total` (host) counts the rejections that
+//! were returned because the request body is too large to be sent again. A wait is counted when it ends. It
+//! is not counted if the call is dropped during the wait.
 //!
 //! ```
 //! use tower_429::{KeyPool, telemetry};
@@ -222,13 +222,13 @@ impl CallRecorder {
 
     /// Records the end; `entry` is the attempt whose outcome the caller gets.
     pub(crate) fn end(mut self, call: &CallState, head: &Head, entry: Option<SendId>, end: End) {
-        let is_refused = || {
+        let is_rejected = || {
             let of_entry =
                 entry.and_then(|entry| call.of_entry(entry, |it| it.rejection.is_some()));
             of_entry == Some(true)
         };
         let outcome = match end {
-            Some(Ok(_)) if is_refused() => REJECTED,
+            Some(Ok(_)) if is_rejected() => REJECTED,
             Some(Ok(_)) => ANSWERED,
             Some(Err(_)) => FAILED,
             None => {
@@ -251,7 +251,7 @@ impl CallRecorder {
     }
 }
 
-/// Counts an attempt by its outcome; the innermost layer does.
+/// Counts an attempt by its outcome. Only the innermost layer does this.
 pub(crate) fn record_outcome(call: &CallState, entry: SendId, host: Option<&str>) {
     let of_entry = call.of_entry(entry, |it| {
         let reason = it.rejection.as_ref().map(|rejection| rejection.reason);
@@ -277,7 +277,7 @@ pub(crate) fn record_action(call: &CallState, entry: SendId, host: Option<&str>,
             let is_counted = call.of_entry(entry, |it| {
                 it.steps.iter().any(|step| is_overflow(step.action))
             });
-            // Each layer of a stack returns it, for one and the same body.
+            // Each layer of a stack returns it for the same body.
             if is_counted == Some(false) {
                 metrics::overflow(host);
             }

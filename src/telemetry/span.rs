@@ -12,8 +12,8 @@ use crate::trail::Attempt;
 pub(crate) struct CallSpan {
     #[cfg(feature = "tracing")]
     span: Span,
-    /// Whether a subscriber made the span, or it may be written to `log`: with tracing's feature of that name
-    /// and no subscriber a span is disabled, but it is not none.
+    /// Whether a subscriber made the span, or it may be written to the crate `log`. With tracing's feature
+    /// `log` and no subscriber, a span is disabled but not none.
     #[cfg(feature = "tracing")]
     is_some: bool,
 }
@@ -100,8 +100,8 @@ impl CallSpan {
 
 /// The span's name is the method, as the conventions say, so that no caller can invent names.
 ///
-/// Each log line repeats what a span has from the start, so these are the fields that tell calls apart; the
-/// others are recorded at the end.
+/// Each log line repeats the fields that a span has from the start. So the span starts only with the fields
+/// that distinguish calls, and the others are recorded at the end.
 #[cfg(feature = "tracing")]
 fn open(head: &Head) -> Span {
     use http::Method;
@@ -196,7 +196,8 @@ fn record_result(span: &Span, result: Option<Result<StatusCode, &'static str>>) 
     }
 }
 
-/// Returns an `i64`, the only whole number that OpenTelemetry has; others become text on the way there.
+/// Returns an `i64`, the only type of whole number that OpenTelemetry has. Other types become text on the way
+/// there.
 #[cfg(feature = "tracing")]
 pub(super) fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
