@@ -11,10 +11,10 @@ const HEADERS: [(&str, Option<&str>); 2] = [
     ("anthropic-organization-id", None),
 ];
 
-/// No provider's name is longer. What is longer is not kept.
+/// No provider has a longer name. A longer one is not kept.
 const MAX_LENGTH: usize = 128;
 
-/// Stands between the organization and the project of a name, and is in neither.
+/// Separates the organization from the project of a name, and occurs in neither.
 const SEPARATOR: char = '/';
 
 /// The account whose limits a request ran on.
@@ -50,7 +50,8 @@ impl NamedAccount {
         name
     }
 
-    /// Returns whether `name` is of this account. A response without a project does not contradict one.
+    /// Returns whether `name` belongs to this account. An account without a project does not contradict the
+    /// project of `name`.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         let (organization, project) = match name.split_once(SEPARATOR) {
             Some((organization, project)) => (organization, Some(project)),

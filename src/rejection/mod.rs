@@ -1,8 +1,8 @@
 //! Classify a response that reports "not now" or "not with this key".
 //!
-//! Status, headers and error body of a response, or one event of a stream, become a [`Rejection`]:
-//! the reason, what the limit counts over which time, its owner, and how long to wait. Everything here is pure
-//! and works without any layer:
+//! Status, headers and error body of a response, or one event of a stream, become a [`Rejection`]. It has the
+//! reason, the delay, and what is known about the limit: its owner, what it counts, and over which time.
+//! Everything here is pure and works without any layer:
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};
@@ -31,30 +31,32 @@
 //!
 //! # The rules
 //!
-//! 1. **The status is not the reason.** It is one signal among others: codes, types and sentences of the body
-//!    are the rest. The signal with the highest precedence wins: quota, key, size, overload, rate.
-//! 2. **The window decides first, the delay second.** Gemini sends 22 s when the day's quota is spent, Azure
-//!    86 400 s when a minute's is. [`time_helps`](Rejection::time_helps) separates the two.
-//! 3. **The first positive delay counts**: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`, a
-//!    field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`, `resets_in_seconds`, `resets_at`),
-//!    a sentence of the body ("try again in 6m0s"), the reset of an exhausted bucket, `RateLimit`, a reset
-//!    that names no limit. Zero counts only if nothing is positive: Azure sends `retry-after-ms: 0` next to
-//!    `retry-after: 1`.
-//! 4. **Never early.** Every delay is rounded up to the millisecond. Of two in the same place the longer counts,
-//!    also if a proxy has joined them with commas. If a `retry-after` has only the whole seconds of a delay in
-//!    the body, the delay in the body counts.
-//! 5. **A value that cannot be read counts as not sent.** That is a negative, infinite, exponential or overlong
-//!    value (more than 366 days), and a date without a zone. A body that is compressed, cut off, nested
-//!    deeper than 128 levels, longer than 64 KiB, or in none of the [forms](#what-the-fields-come-in) below
-//!    is ignored, and only the head counts.
+//! 1. **The status is not the reason.** It is one signal among others, such as codes, types and sentences of
+//!    the body. The signal with the highest precedence wins. The order is quota, key, size, overload, rate.
+//! 2. **The window decides first, the delay second.** Gemini sends 22 s after the quota of a day is spent.
+//!    Azure sends 86,400 s after a limit per minute is reached. [`time_helps`](Rejection::time_helps) says
+//!    which of them a wait can end.
+//! 3. **The first positive delay counts.** The order is: `retry-after-ms`, `x-ms-retry-after-ms`,
+//!    `retry-after`, a field of the body (`retryDelay`, `quotaResetDelay`, `retry_after`,
+//!    `resets_in_seconds`, `resets_at`), a sentence of the body ("try again in 6m0s"), the reset of an
+//!    exhausted bucket, `RateLimit`, a reset that names no limit. Zero counts only if nothing is positive:
+//!    Azure sends `retry-after-ms: 0` next to `retry-after: 1`.
+//! 4. **Never early.** Every delay is rounded up to the millisecond. If there are two in the same place, the
+//!    longer counts, also if a proxy has joined them with commas. If a `retry-after` has only the whole
+//!    seconds of a delay in the body, the delay in the body counts.
+//! 5. **A value that cannot be read counts as not sent.** Such a value is negative, infinite, in exponential
+//!    form, longer than 366 days, or a date without a zone. Only the head counts if the body is compressed,
+//!    cut off, nested deeper than 128 levels, longer than 64 KiB, or in none of the
+//!    [forms](#what-the-fields-come-in) below.
 //! 6. **A date is measured against the response's own `Date`**, so a skewed clock does not matter.
 //! 7. **Only a bucket that rejected gives its reset.** It is exhausted if its `remaining` is 0, its status is
 //!    `rejected`, or all of it is used. A `remaining` that is negative or cannot be read is unknown. If no
-//!    bucket is reported as exhausted, one that reports only a reset may be the one.
-//! 8. **A numeric code belongs to a provider.** It counts by the host, or by the shape that it stands in:
-//!    `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
-//! 9. **A plan's window is longer than a call can wait.** Five hours, a session, a week or a billing
-//!    cycle are read from words, digits and codes, in English and Chinese.
+//!    bucket is reported as exhausted, a bucket that reports only a reset may have rejected.
+//! 8. **A numeric code belongs to a provider.** It counts if the host or the shape of the body identifies
+//!    that provider. Such shapes are `base_resp`, `error_code` beside `error_msg`, and four digits beside
+//!    only a message.
+//! 9. **A plan's window is longer than a call can wait.** Such windows are five hours, a session, a week and
+//!    a billing cycle. They are read from words, digits and codes, in English and Chinese.
 //!
 //! # Without a body
 //!
@@ -109,7 +111,7 @@
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
 //! | OpenRouter | 402 `openrouter_in_flight_budget` | quota; time helps | errors-and-debugging.mdx, 2026 |
 //! | Together | 403 "prompt is too long" | too large | docs.together.ai error codes |
-//! | Fireworks | 412 "NamedAccount is suspended" | quota | docs.fireworks.ai |
+//! | Fireworks | 412 "Account is suspended" | quota | docs.fireworks.ai |
 //! | Fireworks | 429 "first token before the given deadline" | overload | llxprt-code#144 |
 //! | xAI | 429 (until early 2026) or 403, "used all available credits", with the code of a rate limit | quota | continue#10373, koan#2412 |
 //! | Cohere | 429 "1000 API calls / month" | quota | developer-experience#175 |
@@ -207,17 +209,17 @@
 //! | Hugging Face, IETF draft | `RateLimit`, `RateLimit-Policy` | `w` | `t`, seconds | huggingface.co/docs/hub, draft of 2025-09 |
 //! | older IETF drafts | `RateLimit-{Limit,Remaining,Reset}` | unknown | seconds | drafts 00 to 06 |
 //!
-//! DeepSeek, Gemini, NVIDIA and OpenRouter's successes have none. The same name means three things:
-//! `x-ratelimit-reset-requests` is a minute's at OpenAI, whole seconds at Azure and the day's at Groq.
-//! `x-ratelimit-reset` is seconds at Together, epoch milliseconds at OpenRouter and epoch seconds
-//! elsewhere. The value shows its own form, but only the [`Provider`] shows the window.
+//! DeepSeek, Gemini, NVIDIA and OpenRouter's successes have none. One name can mean three things:
+//! `x-ratelimit-reset-requests` belongs to a minute at OpenAI, has whole seconds at Azure, and belongs to a
+//! day at Groq. `x-ratelimit-reset` is seconds at Together, epoch milliseconds at OpenRouter and epoch
+//! seconds elsewhere. The value shows its own form, but only the [`Provider`] shows the window.
 //!
 //! # What it costs
 //!
-//! These are the lowest medians of four runs on two cores of a busy server, November 2026: the head of a
-//! success 9 ns; buckets of twelve headers without any 130 ns and no allocation; six bucket headers of
-//! OpenAI 0.7 µs; the head of a 429 5.3 µs; a 429 with a body of 2 KiB 32 µs, a fifth of it for the
-//! JSON. `cargo bench --bench rejection` repeats them.
+//! The head of a success takes 9 ns. The search for buckets in twelve headers without any takes 130 ns and no
+//! allocation. Six bucket headers of OpenAI take 0.7 µs, and the head of a 429 takes 5.3 µs. A 429 with a
+//! body of 2 KiB takes 32 µs, a fifth of it for the JSON. These are the lowest medians of four runs on two
+//! cores of a busy server, November 2026. `cargo bench --bench rejection` repeats them.
 
 mod account;
 mod bucket;

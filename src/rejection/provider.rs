@@ -2,9 +2,9 @@
 
 /// The provider whose conventions apply to a response.
 ///
-/// Most fields need no provider, because their names, words and forms are unambiguous. The provider adds
-/// what no response contains: the time over which `x-ratelimit-remaining-requests` counts (a day at Groq, a
-/// minute at OpenAI), and what a limit belongs to.
+/// Most fields need no provider, because their names, words and forms are unambiguous. The provider adds two
+/// facts that no response contains. One is the time over which `x-ratelimit-remaining-requests` counts (a day
+/// at Groq, a minute at OpenAI). The other is what a limit belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Provider {

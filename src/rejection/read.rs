@@ -15,7 +15,7 @@ use crate::request::content_coding;
 // === impl Rejection ===
 
 impl Rejection {
-    /// Reads a response's head; `None` if it is no rejection by its status or its error header.
+    /// Reads a response's head; `None` if neither its status nor its error header makes it a rejection.
     ///
     /// `now` is the calendar time at which the response arrived. It is used only for dates in a response that
     /// has no readable `Date`.
@@ -25,9 +25,9 @@ impl Rejection {
 
     /// Reads a response's head and its body.
     ///
-    /// With a body in none of the [forms](super#what-the-fields-come-in) that are read (HTML, compressed, cut
-    /// off, longer than 64 KiB) only the head counts. The body of a success is read only if it is marked as an
-    /// error, because OpenRouter sends those.
+    /// Only the head counts if the body has none of the [forms](super#what-the-fields-come-in) that are read.
+    /// Examples are HTML and a body that is compressed, cut off or longer than 64 KiB. The body of a success
+    /// counts only if it is marked as an error, as OpenRouter sends it.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};
@@ -111,7 +111,7 @@ impl Provider {
         let headers = &head.headers;
         let clock = retry_after::date(headers).unwrap_or(now);
         let is_plain = content_coding::is_identity(headers);
-        // An error in a success has no status but the one that it may contain.
+        // An error in a success has no status, unless its body contains one.
         let status = Some(head.status.as_u16()).filter(|status| *status >= 400);
         let read = || match head.status.is_success() {
             true => event::read(None, None, body, clock),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::types::{Reason, Rejection, Scope, Window};
 
-/// The longest hint that a call can wait for, if the window is unknown or the five hours of a plan.
+/// The longest hint that a call can wait for, if the window is unknown or is the five hours of a plan.
 pub(super) const SOON: Duration = Duration::from_secs(3_600);
 
 // === impl Rejection ===
@@ -60,7 +60,7 @@ impl Rejection {
 
     /// Returns whether another model *of the same provider* may pass now with the same key.
     ///
-    /// Another provider's model may help against every rejection but is not meant here.
+    /// The model of another provider may help against every rejection, and is not considered here.
     ///
     /// ```
     /// use tower_429::rejection::{Reason, Rejection};
@@ -79,7 +79,7 @@ impl Rejection {
         self.remedies.model.unwrap_or(by_reason)
     }
 
-    /// Whether the key is valid but may not do this: use this model, or send this request.
+    /// Whether the key is valid but may not use this model or send this request.
     pub(crate) fn is_denial(&self) -> bool {
         let is_of_request = self.scope == Some(Scope::Request);
         self.reason == Reason::KeyRejected && (is_of_request || self.another_model_helps())

@@ -2,7 +2,7 @@
 
 use super::types::{Dimension, Reason, Rejection, Remedies, Scope, Window};
 
-/// What one field says about the rejection; `None` where it says nothing.
+/// What one field says about the rejection. A value is `None` if the field does not say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Signal {
     pub(super) reason: Option<Reason>,
@@ -73,11 +73,11 @@ impl Signal {
         self
     }
 
-    /// Merges all signals: the reason with the highest precedence, and what the signals of that reason (or of
-    /// none) add to it.
+    /// Merges all signals. The reason with the highest precedence wins. The signals with this reason, and
+    /// those without a reason, add the rest.
     ///
-    /// The precedence separates providers that share a word: xAI sends the code `resource-exhausted` for
-    /// a rate limit and for spent credits, and only the message differs.
+    /// The precedence also separates two meanings of one word: xAI sends the code `resource-exhausted` for a
+    /// rate limit and for spent credits. Only the message differs.
     pub(super) fn merge(signals: &[Self]) -> Self {
         let reasons = signals.iter().filter_map(|signal| signal.reason);
         let Some(reason) = reasons.max_by_key(|reason| precedence(*reason)) else {
@@ -110,7 +110,7 @@ impl Signal {
         }
     }
 
-    /// Adds the name of a limit where none is known yet. A window belongs to its dimension, so that of
+    /// Adds the name of a limit where none is known yet. A window belongs to its dimension, so the window of
     /// another dimension is left out.
     pub(super) fn complete(&mut self, dimension: Option<Dimension>, window: Option<Window>) {
         let known = self.dimension.zip(dimension);

@@ -15,7 +15,7 @@ pub struct Rejection {
     pub dimension: Option<Dimension>,
     /// The time over which the limit counts, if the provider reports it.
     pub window: Option<Window>,
-    /// What the limit belongs to, if the provider reports it or is known to mean it.
+    /// What the limit belongs to, if the response says it or if it is known for this provider.
     pub scope: Option<Scope>,
     /// The hint: how long the provider says to wait, from the moment the response arrived.
     ///
@@ -27,11 +27,11 @@ pub struct Rejection {
     pub available_at: Option<SystemTime>,
     /// The value of `x-should-retry`: whether the provider suggests the same request with the same key.
     pub should_retry: Option<bool>,
-    /// Where the provider is known to differ from what reason, window and scope imply.
+    /// Known exceptions of the provider to what reason, window and scope imply.
     pub remedies: Remedies,
 }
 
-/// Where a provider is known to differ from what reason, window and scope imply.
+/// Known exceptions of a provider to what reason, window and scope imply.
 ///
 /// Most rejections leave all three open. [`Rejection::time_helps`] and its siblings apply these exceptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -207,8 +207,8 @@ impl Dimension {
         matches!(self, Self::Tokens | Self::InputTokens | Self::OutputTokens)
     }
 
-    /// Whether a limit on `self` can be the limit on `other` under another name: a total of tokens
-    /// is also a limit on those of the prompt.
+    /// Whether a limit on `self` can be the limit on `other` under another name. For example, a limit on all
+    /// tokens is also a limit on the tokens of the prompt.
     pub(super) fn is_compatible(self, other: Self) -> bool {
         self == other || (self.is_of_tokens() && other.is_of_tokens())
     }

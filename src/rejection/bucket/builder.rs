@@ -67,7 +67,7 @@ impl<'a> BucketBuilder<'a> {
         self.family == family.prefix && self.subject == subject
     }
 
-    /// Adds one header of this bucket. Of a header sent twice, the stricter value holds.
+    /// Adds one header of this bucket. If a header was sent twice, the stricter value holds.
     pub(super) fn add(&mut self, part: HeaderPart, value: &HeaderValue, now: SystemTime) {
         let value = value.to_str().unwrap_or_default();
         let value = value.trim_matches([' ', '\t']);
@@ -160,7 +160,7 @@ fn fewest(known: Option<u64>, new: Option<u64>) -> Option<u64> {
     known.into_iter().chain(new).min()
 }
 
-/// Reads a whole number; the drafts of the IETF put the policy behind it (`100, 100;w=60`).
+/// Reads a whole number. In the drafts of the IETF, the policy follows it (`100, 100;w=60`).
 fn count(value: &str) -> Option<u64> {
     let number = value.split([',', ';']).next()?.trim();
     // Cerebras and Azure have sent floats and -1, which `parse` rejects.

@@ -15,10 +15,10 @@ pub use self::reported::Bucket;
 pub(super) use self::reported::ReportedBucket;
 use super::{parse::retry_after, provider::Provider};
 
-/// No provider has more; a response with thousands of such headers is an attack.
+/// No provider reports more. A response with thousands of such headers is an attack.
 const MAX_BUCKETS: usize = 32;
 
-/// Returns all buckets that the headers of a response report, in the order of their headers; those of
+/// Returns all buckets that the headers of a response report, in the order of their headers. Those of
 /// `RateLimit` come last.
 ///
 /// `now` is the calendar time at which the response arrived. A reset that is a date is measured against the
@@ -93,7 +93,7 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<ReportedBucket> {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Whether headers may report any; if not, their provider does not matter.
+    /// Whether headers may report any bucket. If not, their provider does not matter.
     pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
         let mut names = headers.keys().map(|name| name.as_str());
         names.any(|name| name == "ratelimit" || names::parts(name).is_some())

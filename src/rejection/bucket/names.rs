@@ -22,7 +22,7 @@ pub(super) enum HeaderPart {
     Claim,
 }
 
-/// A part that begins with another stands before it.
+/// A part that begins with another part stands before that one.
 const PARTS: &[(&str, HeaderPart)] = &[
     ("limit", HeaderPart::Limit),
     ("remaining", HeaderPart::Remaining),

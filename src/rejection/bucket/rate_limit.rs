@@ -1,7 +1,8 @@
 //! The structured fields `RateLimit` and `RateLimit-Policy` of the IETF draft.
 //!
-//! Not read with the `sfv` crate: Hugging Face's `RateLimit-Policy` is not a valid structured field, because
-//! it has a string in the place of a parameter's name. The crate also has three dependencies.
+//! The `sfv` crate is not used, because it has three dependencies and rejects Hugging Face's
+//! `RateLimit-Policy`. That header is not a valid structured field: it has a string in the place of a
+//! parameter's name.
 
 use std::time::Duration;
 
@@ -47,7 +48,8 @@ pub(super) fn buckets(headers: &HeaderMap) -> Vec<Bucket> {
     buckets
 }
 
-/// Returns the dimension of the draft's units; a caller cannot count bytes or private units.
+/// Returns the dimension of a unit of the draft; `None` for bytes and private units, which a caller cannot
+/// count.
 fn dimension(unit: Option<&str>) -> Option<Dimension> {
     match unit {
         None | Some("requests") => Some(Dimension::Requests),
@@ -57,7 +59,7 @@ fn dimension(unit: Option<&str>) -> Option<Dimension> {
     }
 }
 
-/// Returns all items of all lines of a field; none if any is malformed.
+/// Returns the items of all lines of a field, or none if any item is malformed.
 fn items<'a>(headers: &'a HeaderMap, name: &str) -> Vec<PolicyItem<'a>> {
     let mut items = Vec::new();
     for value in headers.get_all(name) {

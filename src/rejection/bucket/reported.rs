@@ -1,4 +1,4 @@
-//! A bucket, and whether it can be the one that rejected.
+//! A bucket, and whether its limit can be the one that rejected.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::super::types::{Dimension, Scope, Window};
 
 /// One limit and what is left of it.
 ///
-/// A field that the provider does not send is `None`; a header that cannot be read counts as not sent. A
-/// limit of zero leaves `remaining` unknown, because no reset brings more of it.
+/// A field that the provider does not send is `None`. A header that cannot be read counts as not sent. If the
+/// limit is zero, `remaining` is unknown, because no reset increases it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bucket {
@@ -56,23 +56,23 @@ impl Bucket {
         }
     }
 
-    /// A limit of zero belongs to a model outside the plan (Mistral), or to nothing that is counted: its reset
-    /// brings no more.
+    /// A limit of zero belongs to a model outside the plan (Mistral), or to something that is not counted.
+    /// Its reset frees nothing.
     pub(super) fn forget_limit_of_zero(&mut self) {
         if self.limit == Some(0) {
             self.remaining = None;
         }
     }
 
-    /// Whether this can be the limit on `dimension`; on an unknown one it always can.
+    /// Whether this can be the limit on `dimension`. It always can be if `dimension` is `None`.
     fn counts(&self, dimension: Option<Dimension>) -> bool {
         dimension.is_none_or(|it| it.is_compatible(self.dimension))
     }
 
     /// Returns a window of a day if a bucket that refills evenly needs more than half of one.
     ///
-    /// What is used comes back by `reset`, so all of it comes back in `reset * limit / used`. OpenAI reports a
-    /// low limit per day under the name of the minute's, and Groq always does.
+    /// The used part comes back by `reset`, so the whole limit comes back in `reset * limit / used`. OpenAI
+    /// reports a low limit per day under the name of the limit per minute. Groq always does.
     pub(super) fn window_by_refill(&self) -> Option<Window> {
         let limit = self.limit?;
         let used = u128::from(limit.checked_sub(self.remaining?)?);
@@ -85,8 +85,8 @@ impl Bucket {
 // === impl ReportedBucket ===
 
 impl ReportedBucket {
-    /// Returns those that can be the limit that rejected: the exhausted ones, or if none is reported as
-    /// exhausted, those that report only a reset.
+    /// Returns the buckets that can be the limit that rejected: the exhausted ones. If none is reported as
+    /// exhausted, returns those that report only a reset.
     pub(crate) fn exhausted(
         reported: &[Self],
         dimension: Option<Dimension>,

@@ -1,7 +1,7 @@
 //! Which window of an Anthropic subscription is exhausted.
 //!
-//! Every response carries the resets of all windows, even of those with room left, a status for each
-//! window, a status over all of them, and the claim: the name of the window that binds
+//! Every response carries the reset and the status of each window, also of a window with room left. It also
+//! carries a status over all windows and the claim, which is the name of the window that binds
 //! (gajae-code#2444, opencodex#3809, 2026).
 
 use super::{
@@ -9,8 +9,8 @@ use super::{
     names::UNIFIED,
 };
 
-/// Marks the windows that did not reject, and applies the status over all windows to the one that the claim
-/// names.
+/// Marks the windows that did not reject, and applies the status over all windows to the window that the
+/// claim names.
 pub(super) fn settle(builders: &mut Vec<BucketBuilder<'_>>) {
     let overall = builders.iter().position(|it| it.subject == UNIFIED);
     let Some(overall) = overall.map(|at| builders.remove(at)) else {

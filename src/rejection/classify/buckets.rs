@@ -36,8 +36,8 @@ impl RejectionBuckets {
         buckets.max_by_key(|bucket| bucket.window)
     }
 
-    /// Returns the resets of the exhausted buckets that can be the limit of the rejection: of those in headers
-    /// of their own, and of those of `RateLimit`.
+    /// Returns the resets of the exhausted buckets that can be the limit of the rejection. The first is that
+    /// of buckets in headers of their own, the second that of `RateLimit`.
     pub(super) fn resets(&self, rejection: &Rejection) -> [Option<Duration>; 2] {
         let reset = |list, dimension| longest_reset(list, dimension, rejection.window);
         match rejection.reason {

@@ -14,7 +14,7 @@ use super::{
     evidence::Evidence,
 };
 
-/// Resets that name no dimension, with what is left of the limit and how much it holds.
+/// Resets that name no dimension, each with the headers for the rest of its limit and for the limit itself.
 #[rustfmt::skip]
 const UNNAMED_RESETS: [[&str; 3]; 3] = [
     ["x-ratelimit-reset", "x-ratelimit-remaining", "x-ratelimit-limit"],
@@ -25,8 +25,9 @@ const UNNAMED_RESETS: [[&str; 3]; 3] = [
 // === impl Evidence ===
 
 impl Evidence<'_> {
-    /// Returns the first positive of: headers for the purpose, a field of the body, an upstream's headers in
-    /// the body, a sentence of the body, the reset of an empty bucket, `RateLimit`, an unnamed reset.
+    /// Returns the first positive delay. The order is: headers for the purpose, a field of the body, an
+    /// upstream's headers in the body, a sentence of the body, the reset of an empty bucket, `RateLimit`, an
+    /// unnamed reset.
     pub(super) fn hint(
         &self,
         rejection: &Rejection,
@@ -44,8 +45,8 @@ impl Evidence<'_> {
         let is_rate = rejection.reason == Reason::RateLimited;
         let unnamed = std::iter::once_with(|| is_rate.then(|| self.unnamed_reset()).flatten());
         let first = retry_after::first_positive(known.chain(unnamed))?;
-        // A proxy's header has the whole seconds of the delay in the response that it wraps, and Gemini's own
-        // field those of the sentence beside it.
+        // A proxy's header has only the whole seconds of the delay in the response that it wraps. Gemini's
+        // own field has only the whole seconds of the sentence beside it.
         let is_cut_off = |wait: &Duration| {
             first.subsec_nanos() == 0 && !first.is_zero() && wait.as_secs() == first.as_secs()
         };
@@ -54,8 +55,8 @@ impl Evidence<'_> {
         wrapped.filter(is_cut_off).chain([first]).max()
     }
 
-    /// Returns the reset that names no dimension. It belongs to the limit that rejected, unless something is
-    /// left of its own; Together's always counts.
+    /// Returns the reset that names no dimension. It belongs to the limit that rejected, unless its own limit
+    /// has something left. Together's always counts.
     fn unnamed_reset(&self) -> Option<Duration> {
         let is_zero = |name| self.header(name).map(|value| value.trim() == "0");
         let resets = UNNAMED_RESETS

@@ -9,7 +9,8 @@ use super::super::{
     provider::Provider,
 };
 
-/// The head and the error body of a response, or an event in a stream, which has neither status nor headers.
+/// The head and the error body of a response, or an event in a stream. An event has neither status nor
+/// headers.
 pub(super) struct Evidence<'a> {
     pub(super) provider: Provider,
     /// An error in a success has no status.
@@ -51,7 +52,8 @@ impl<'a> Evidence<'a> {
     }
 }
 
-/// Returns how far a message is trusted, which may repeat the request: a model may be named "out of credits".
+/// Returns how far a message is trusted. It may repeat the request, and a model may be named "out of
+/// credits".
 ///
 /// A provider that sends 401 or 402 has not read the request to its end.
 pub(crate) fn trust(status: Option<u16>) -> Trust {

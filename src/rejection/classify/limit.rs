@@ -54,7 +54,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Completes a rate limit by the exhausted bucket, or by the one limit that it can be.
+    /// Completes a rate limit from the exhausted bucket, or from the only limit that it can be.
     fn name_rate(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
         if let Some(exhausted) = buckets.longest_exhausted(signal.dimension) {
             signal.complete(Some(exhausted.dimension), exhausted.window);
@@ -75,7 +75,7 @@ impl Evidence<'_> {
         }
     }
 
-    /// Corrects what is called a rate limit and is a quota.
+    /// Corrects a rejection that is called a rate limit and is a quota.
     pub(super) fn correct(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
         if signal.reason != Some(Reason::RateLimited) {
             return;
@@ -99,8 +99,8 @@ impl Evidence<'_> {
 
 /// Sets the window of a plan that is exhausted, by the headers that report all of them.
 ///
-/// They know it better than a code, which may be the same for every window (Codex), and than the sentence
-/// that is the same for every window ("your account's rate limit", Anthropic).
+/// They are more exact than a code or a sentence. Codex sends the same code for every window, and Anthropic
+/// the same sentence ("your account's rate limit").
 fn name_plan(signal: &mut Signal, buckets: &RejectionBuckets) {
     let Some(plan) = buckets.longest_exhausted(Some(Dimension::Spend)) else {
         return;

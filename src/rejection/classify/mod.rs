@@ -16,8 +16,8 @@ pub(super) use self::evidence::trust;
 use self::{buckets::RejectionBuckets, evidence::Evidence};
 use super::{parse::error_body::ErrorBody, provider::Provider, signal::Signal, types::Rejection};
 
-/// Classifies a response, or an event in a stream, which has neither status nor headers; `None` if nothing
-/// gives a reason.
+/// Classifies a response, or an event in a stream; `None` if nothing gives a reason. An event has neither
+/// status nor headers.
 pub(super) fn classify(
     provider: Provider,
     status: Option<u16>,

@@ -10,7 +10,7 @@ use super::super::{
     types::Window,
 };
 
-/// Only what is used up is a limit; "your plan has a weekly limit" is advice.
+/// Words that say that a limit is used up. Without them, "your plan has a weekly limit" is advice.
 #[rustfmt::skip]
 const REACHED: &[&str] = &["reached", "exceeded", "exceed", "hit", "exhausted", "depleted", "used", "over"];
 #[rustfmt::skip]
@@ -28,8 +28,8 @@ const BETWEEN: &[&str] = &[
 ];
 const MAX_BETWEEN: usize = 4;
 
-/// As [`BETWEEN`], for a window other than a day: a "daily rate limit" is an ordinary rate, and a "session
-/// rate limit" (Copilot) or a "5-hour token limit" is a plan's.
+/// As [`BETWEEN`], for a window other than a day. A "daily rate limit" is an ordinary rate. A "session rate
+/// limit" (Copilot) or a "5-hour token limit" belongs to a plan.
 const BETWEEN_UNLESS_DAILY: &[&str] = &["rate", "token", "tokens", "request", "requests"];
 
 /// Words before a delay and not before a window: "try again in 5 hours".
@@ -83,8 +83,8 @@ pub(super) fn limit_of_code(code: &str) -> Option<Signal> {
     Some(PLAN.per(window))
 }
 
-/// Returns the window next to a limit, or else the one that a limit "for this week" names, or else the first
-/// beside a limit of usage.
+/// Returns the window next to a limit. If there is none, returns the window that a limit "for this week"
+/// names, or else the first window beside a limit of usage.
 fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
     let next_to_limit = (0..words.len()).find_map(|at| {
         let (window, after) = window_at(words, at)?;

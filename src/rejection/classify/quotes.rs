@@ -1,7 +1,7 @@
 //! What a message quotes.
 
-/// Returns the message without what stands between its first quotation mark and its last, because a quoted text
-/// may contain quotation marks.
+/// Returns the message without the text from its first quotation mark to its last. A quoted text may contain
+/// quotation marks itself.
 pub(super) fn without(message: &str) -> String {
     let is_word = |at: usize| message[at..].starts_with(char::is_alphanumeric);
     let ends_in_word = |at: usize| message[..at].ends_with(char::is_alphanumeric);

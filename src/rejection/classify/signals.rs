@@ -20,7 +20,7 @@ const CODE_HEADERS: &[&str] = &["x-amzn-errortype", "x-ratelimit-type", "x-ms-er
 // === impl Evidence ===
 
 impl Evidence<'_> {
-    /// Returns all signals; of those that contradict each other the first counts.
+    /// Returns all signals. If two contradict each other, the first counts.
     pub(super) fn signals(&self) -> Vec<Signal> {
         let sentences = match evidence::trust(self.status) {
             Trust::All => Cow::Borrowed(&*self.message),
@@ -28,7 +28,8 @@ impl Evidence<'_> {
         };
         let plan = self.plan(&sentences);
         let codes = self.code_signals();
-        // A plan's sentence knows the window better than the code beside it, and the owner less well.
+        // A plan's sentence is more exact about the window than the code beside it, and less exact about the
+        // owner.
         let window = plan.map(|plan| Signal {
             scope: None,
             ..plan
@@ -82,8 +83,8 @@ impl Evidence<'_> {
         }
     }
 
-    /// Returns the limit of a plan, which is a rate under 429. Kimi reports it with a 403, the status of
-    /// rejected keys: there it counts only as a quota.
+    /// Returns the limit of a plan. Under 429 it is a rate. Kimi reports it with a 403, the status of
+    /// rejected keys, and under 403 it counts only as a quota.
     fn plan(&self, sentences: &str) -> Option<Signal> {
         let limit = plan::limit(sentences)?;
         match self.status {
@@ -104,7 +105,7 @@ impl Evidence<'_> {
     }
 }
 
-/// Returns what a code means that `provider` sent. The place of a code may identify its owner.
+/// Returns the meaning of a code that `provider` sent. The place of a code may identify its owner.
 fn signal(provider: Provider, owner: Option<Provider>, code: &str) -> Option<Signal> {
     let common = || codes::signal(code).filter(|_| owner.is_none());
     provider_codes::signal(owner.unwrap_or(provider), code)

@@ -10,7 +10,7 @@ use super::{
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
-/// A name that ends with another stands before it.
+/// A name that ends with another name stands before that one.
 const UNITS: &[(&str, u64)] = &[
     ("毫秒", MILLISECOND),
     ("秒钟", SECOND),
@@ -70,7 +70,7 @@ pub(crate) fn window(message: &str) -> Option<Window> {
     first.map(|(_, window)| window)
 }
 
-/// Returns the window of a unit with its number before it. "5 小时后" is a delay, and "分" a part of "分钟".
+/// Returns the window of a unit with its number before it. "5 小时后" is a delay, and "分" is a part of "分钟".
 fn counted(before: &str, rest: &str, unit: u64) -> Option<Window> {
     if rest.starts_with(['后', '内', '钟']) || rest.starts_with("之后") {
         return None;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Longer than any limit that a provider publishes (a month). A longer value is a mistake, not a hint.
+/// Longer than every limit that a provider publishes; the longest is a month. A value beyond it is a mistake,
+/// not a hint.
 pub(super) const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
 pub(crate) const MILLISECOND: u64 = 1_000_000;

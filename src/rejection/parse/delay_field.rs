@@ -45,7 +45,7 @@ static FIELDS: &[(DelayForm, &[&str])] = &[
 /// Longer values are no delay.
 const LONGEST_VALUE: usize = 64;
 
-/// Smaller numbers are delays, because as dates they would be of the last century.
+/// Smaller numbers are delays, because as dates they would lie in the last century.
 const FIRST_DATE: u64 = 1_000_000_000;
 
 /// Returns the delay that a field of this name and value holds, if any.

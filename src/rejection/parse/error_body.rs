@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{super::provider::Provider, code, google};
 
-/// The rest of a longer message is an echo of the request.
+/// Longer messages are truncated, because their rest is an echo of the request.
 const MAX_TEXT: usize = 8 * 1024;
 
 const MAX_CODES: usize = 32;
@@ -21,7 +21,7 @@ pub(crate) struct ErrorBody {
     pub(crate) codes: Vec<(Option<Provider>, String)>,
     /// All messages, one to a line.
     pub(crate) text: String,
-    /// The HTTP status that the body repeats, or has where the response has none.
+    /// The HTTP status in the body. It repeats that of the response, or is the only one.
     pub(crate) status: Option<u16>,
     /// A delay in a field of its own.
     pub(crate) delay: Option<Duration>,

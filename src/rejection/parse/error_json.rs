@@ -1,8 +1,8 @@
 //! The JSON of an error, in all the shapes in which providers nest it.
 //!
-//! `{"error":{..}}`, `{"error":"text"}`, flat `{message, type, code}`, `[{"error":{..}}]`,
-//! `{"errors":[..]}`, `{"detail":".."}`, `{"statusCode":..}`, problem details, and any of them again as
-//! a string in a message. Only known keys are read, so that an echoed request is not taken for the error.
+//! `{"error":{..}}`, `{"error":"text"}`, flat `{message, type, code}`, `[{"error":{..}}]`, `{"errors":[..]}`,
+//! `{"detail":".."}`, `{"statusCode":..}`, problem details, and each of them as a string in a message. Only
+//! known keys are read, so that an echoed request is not taken for the error.
 
 use std::time::SystemTime;
 
@@ -16,7 +16,7 @@ use super::{
     google, nested,
 };
 
-/// An error in a message in an error: deeper nesting has not been seen.
+/// An error in the message of an error. Deeper nesting has not been seen.
 const MAX_NESTING: u8 = 3;
 
 #[rustfmt::skip]
@@ -78,7 +78,7 @@ struct Walk {
     now: SystemTime,
     /// How many strings of JSON were opened on the way.
     nesting: u8,
-    /// Errors in messages, with the owner of their codes and their nesting. They are read after all else.
+    /// Errors in messages, with the owner of their codes and their nesting. They are read last.
     upstream: Vec<(Value, Option<Provider>, u8)>,
 }
 
@@ -188,7 +188,7 @@ impl Walk {
     }
 }
 
-/// Returns the provider of a code that its key and the keys beside it identify.
+/// Returns the provider of a code, if its key and the keys beside it identify one.
 fn owner_of(key: &str, code: &str, object: &Map<String, Value>) -> Option<Provider> {
     let is_number = code.bytes().all(|byte| byte.is_ascii_digit());
     let is_baidu = key == "error_code" && is_number && is_of_baidu(object);

@@ -34,8 +34,8 @@ pub(super) fn error(body: &[u8]) -> Option<Framed> {
         .or_else(|| xml().map(plain))
 }
 
-/// Reads JSON behind a byte order mark, before NULs, and with strings in another encoding than UTF-8, of which
-/// only the ASCII is kept. UTF-16 is not read.
+/// Reads JSON, also behind a byte order mark or before NULs. Of strings in another encoding than UTF-8 only
+/// the ASCII is kept. UTF-16 is not read.
 ///
 /// `serde_json` rejects more than 128 levels, so deep nesting cannot exhaust the stack.
 pub(super) fn json(body: &[u8]) -> Option<Value> {
@@ -63,8 +63,8 @@ fn readable(body: &[u8]) -> Option<&[u8]> {
     body.get(..=end)
 }
 
-/// Returns the text with a `?` for each character of GBK, Big5 or Shift JIS, because the second byte of a pair
-/// may be that of a backslash or a brace.
+/// Returns the text with a `?` for each character of GBK, Big5 or Shift JIS. Otherwise the second byte of a
+/// character could be read as a backslash or a brace.
 fn without_pairs(body: &[u8]) -> Vec<u8> {
     let mut kept = Vec::with_capacity(body.len());
     let mut bytes = body.iter().copied().peekable();

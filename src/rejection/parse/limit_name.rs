@@ -73,7 +73,7 @@ static NUMBERS: &[(&str, u64)] = &[
 /// Reads the limit that `name` names.
 ///
 /// Several dimensions count as none: LiteLLM's "Crossed TPM / RPM / Max Parallel Request Limit" does not say
-/// which. Of several windows the first counts, because what follows is advice.
+/// which. If there are several windows, the first counts, because the text after it is advice.
 pub(crate) fn read(name: &str) -> LimitName {
     if name.is_empty() {
         return LimitName::default();

@@ -8,7 +8,7 @@ use super::{
     duration, timestamp,
 };
 
-/// What stands before a delay. A number anywhere else in a message is a limit, a price or a port.
+/// The words before a delay. A number anywhere else in a message is a limit, a price or a port.
 #[rustfmt::skip]
 const BEFORE_A_DELAY: &[&str] = &[
     "again in ", "again after ", "retry in ", "retry after ", "retrying in ", "retrying after ",
@@ -16,7 +16,7 @@ const BEFORE_A_DELAY: &[&str] = &[
     "available in ", "wait for ", "wait ", "retry-after: ",
 ];
 
-/// What stands before a date.
+/// The words before a date.
 #[rustfmt::skip]
 const BEFORE_A_DATE: &[&str] = &[
     "resets at: ", "resets at ", "resets on ", "reset at: ", "reset at ", "reset on ", "again at ",
@@ -24,8 +24,8 @@ const BEFORE_A_DATE: &[&str] = &[
     "retry at ", "access on ", "available on ", "available at ",
 ];
 
-/// What stands before a `google.protobuf.Duration` in the text form of protocol buffers
-/// (`retry_delay {\n  seconds: 44\n}`), which Google's Python client and proxies put into their errors.
+/// The text before a `google.protobuf.Duration` in the text form of protocol buffers
+/// (`retry_delay {\n  seconds: 44\n}`). Google's Python client and proxies put this form into their errors.
 const BEFORE_A_PRINTED_DELAY: &[&str] = &["retry_delay {", "retry_delay{"];
 
 #[rustfmt::skip]

@@ -1,4 +1,5 @@
-//! Wire forms: one file for each, whoever sends it. Nothing here knows what a value means for the caller.
+//! Wire forms, one file for each, whichever provider sends it. Nothing here depends on what a value means for
+//! the caller.
 
 pub(super) mod chinese;
 pub(super) mod code;

@@ -37,7 +37,7 @@ pub(super) fn find(text: &str) -> Option<Nested<'_>> {
     })
 }
 
-/// Whether JSON between these texts is quoted by a sentence, as an invalid value of the request is.
+/// Whether a sentence quotes the JSON between these texts, as it quotes an invalid value of the request.
 ///
 /// LiteLLM writes an upstream's error as `...Exception - {..}` or `...Exception - b'{..}'`, and behind it
 /// `. Received Model Group=..` (litellm#29808).

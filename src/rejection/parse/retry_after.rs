@@ -31,7 +31,8 @@ pub(crate) fn from_headers(headers: &HeaderMap, now: SystemTime) -> Option<Durat
         let other = || duration::go(value).or_else(|| timestamp::until(date()?, clock));
         decimal::hint(value, unit).or_else(|| (unit == SECOND).then(other)?)
     };
-    // The longest of a header that was sent more than once: a wait must not be shorter than any of them.
+    // If a header was sent more than once, the longest value counts, because a wait must not be shorter than
+    // any of them.
     let longest = |(name, unit): &(HeaderName, u64)| {
         let values = headers.get_all(name).iter();
         let texts = values.filter_map(|value| value.to_str().ok());
@@ -56,7 +57,8 @@ pub(crate) fn first_positive(
 }
 
 /// Returns the longest of the values that a proxy has joined with commas (RFC 9110, section 5.3). Values that
-/// cannot be read are ignored. A number that begins with zero is the rest of one with separators (`1,000`).
+/// cannot be read are ignored. A number that begins with zero is the rest of a number with separators
+/// (`1,000`).
 pub(crate) fn longest_of(
     value: &str,
     parse: impl Fn(&str) -> Option<Duration>,

@@ -1,8 +1,8 @@
 //! A calendar date with its offset: RFC 3339, the form of SQL (`2026-05-31 10:04:41 UTC`), Go's
 //! (`2026-08-03 23:59:59 +0800 CST`), that of sentences (`2026-09-01 at 00:00 UTC`), and HTTP-dates.
 //!
-//! Read by hand: crates that read RFC 3339 with an offset depend on a time zone library (two crates and
-//! more code than this whole project), and `httpdate` reads only the three forms of HTTP.
+//! No crate is used for this. Crates that read RFC 3339 with an offset depend on a time zone library (two
+//! crates and more code than this whole project). `httpdate` reads only the three forms of HTTP.
 
 use std::{
     ops::RangeInclusive,
@@ -62,7 +62,8 @@ pub(super) fn leading_sentence(text: &str) -> Option<SystemTime> {
     is_sentence.then_some(at)
 }
 
-/// Returns the time from `now` to `at`, rounded up. A past date is zero, and one beyond a year is a mistake.
+/// Returns the time from `now` to `at`, rounded up. A past date is zero, and a date more than a year away is
+/// a mistake.
 pub(super) fn until(at: SystemTime, now: SystemTime) -> Option<Duration> {
     decimal::from_nanos(at.duration_since(now).unwrap_or_default().as_nanos())
 }

@@ -1,7 +1,7 @@
 //! The XML of AWS's query and REST protocols (`ErrorResponse`, `Error`, `Response`).
 //!
-//! Read by hand: only the elements that hold nothing but text matter, and an XML crate is larger than this
-//! module.
+//! No crate is used for this, because only elements that hold nothing but text matter, and an XML crate is
+//! larger than this module.
 
 use serde_json::{Map, Value};
 
@@ -18,8 +18,8 @@ const ENTITIES: &[(&str, &str)] = &[
     ("&amp;", "&"),
 ];
 
-/// Returns the elements of an error that hold only text, by name with a small first letter. Of several with
-/// one name the first counts.
+/// Returns the elements of an error that hold only text, by name with a small first letter. If several have
+/// one name, the first counts.
 pub(super) fn fields(body: &[u8]) -> Option<Map<String, Value>> {
     if !body.trim_ascii_start().starts_with(b"<") {
         return None;

@@ -16,7 +16,7 @@ pub(super) const FREE_TIER: Signal = LIMIT
     .of(Scope::Account)
     .key_helps(false);
 
-/// Codes in normal form; each stands once. A comment names the providers where the code does not.
+/// Codes in normal form, each once. A comment names the providers if the code does not.
 #[rustfmt::skip]
 static CODES: &[(Signal, &[&str])] = &[
     // --- Billing.

@@ -1,8 +1,8 @@
 //! What the sentences of error messages mean.
 //!
-//! Only phrases that name the reason itself. Words that several reasons share are left out: Gemini
-//! says "exceeded your current quota, please check your plan and billing details" about a limit per
-//! minute, and DeepSeek names the balance when it means concurrency.
+//! Only phrases that name the reason itself. Words that several reasons share are left out: Gemini says
+//! "exceeded your current quota, please check your plan and billing details" about a limit per minute.
+//! DeepSeek names the balance if it means concurrency.
 
 use super::{
     super::{
@@ -15,7 +15,7 @@ use super::{
 /// A phrase; all parts must be in the message (lower case, `’` as `'`), in any order.
 type Phrase = &'static [&'static str];
 
-/// Of rows that contradict each other the first counts, so a narrower scope stands before a wider one.
+/// If rows contradict each other, the first counts. So a narrower scope stands before a wider one.
 #[rustfmt::skip]
 static MESSAGES: &[(Signal, &[Phrase])] = &[
     // --- Billing. A workspace is Anthropic's word for a project.
@@ -181,9 +181,9 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
 /// A valid key that may not use this model.
 pub(crate) const MODEL_DENIED: Signal = KEY.of(Scope::AccountModel);
 
-/// Phrases that were seen under 400. That status mostly reports a fault in the request, which the message may
-/// repeat without quotes (OpenRouter: `{model} is not a valid model ID`), so a model's name could contain any
-/// other phrase.
+/// Phrases that were seen under 400. That status mostly reports a fault in the request. The message may
+/// repeat the request without quotes (OpenRouter: `{model} is not a valid model ID`). So the name of a model
+/// could contain any other phrase.
 #[rustfmt::skip]
 static SEEN_UNDER_400: &[&str] = &[
     // Anthropic, LiteLLM

@@ -42,7 +42,7 @@ const fn profile(
     }
 }
 
-/// In the order of precedence of their headers: those of a proxy count before those that it passes on.
+/// Ordered by the precedence of their headers. The headers of a proxy count before those that it passes on.
 #[rustfmt::skip]
 static PROFILES: &[Profile] = &[
     profile(Provider::LiteLlm, None, &[], &["x-litellm-", "llm_provider-"]),
@@ -164,7 +164,7 @@ impl Provider {
         self.profile()?.only
     }
 
-    /// Whether it sends a 200 with an error behind other keys of its JSON.
+    /// Whether it sends a 200 whose JSON has an error behind other keys.
     pub(crate) fn has_errors_in_successes(self) -> bool {
         matches!(self, Self::MiniMax | Self::Baidu)
     }

@@ -1,5 +1,5 @@
-//! What the codes of one provider mean. A number, or a word that others use otherwise, counts only for its
-//! provider: by the host, or by the shape that the code stands in.
+//! What the codes of one provider mean. They are numbers, and words that other providers use in another
+//! meaning. A code counts only if the host or the shape of the body identifies its provider.
 
 use super::super::{
     provider::Provider,
@@ -84,7 +84,7 @@ static USUAL_LIMITS: &[(Dimension, &[&str])] = &[
     ]),
 ];
 
-/// Returns what a code means at one provider; `None` if it means what it means everywhere, or nothing.
+/// Returns what a code means at one provider; `None` if the code has no meaning of its own there.
 pub(crate) fn signal(provider: Provider, code: &str) -> Option<Signal> {
     let (_, codes) = CODES.iter().find(|(it, _)| *it == provider)?;
     let (_, signal) = codes.iter().find(|(name, _)| *name == code)?;
