@@ -11,11 +11,11 @@
 //!    themselves. All services of a layer share these cooldowns.
 //!
 //!    A rejection without a hint always moves its own call to the next target, but does not always close the
-//!    target. Three overloads in a row (503, 529, 498) close it, for a third of the time that the overload
-//!    has lasted, and for at least 1 s. A 429 closes it at once, until it turns out that most requests pass
-//!    right after such a rejection. Then only a run that is too long for chance closes the target: three in a
-//!    row if 5 % are rejected, and at most seven. So a target that rejects one request of twenty stays
-//!    preferred. Others use fixed numbers: Linkerd
+//!    target. Three overloads in a row (503, 529, 498) close it for a third of the time that the overload has
+//!    lasted, at least 1 s. A 429 closes it at once, until it turns out that most requests pass right after
+//!    such a rejection. Then only a run that is too long for chance closes the target. This is three in a row
+//!    if 5 % are rejected, and at most seven. So a target that rejects one request of twenty stays preferred.
+//!    Others use fixed numbers: Linkerd
 //!    [seven failures in a row](https://linkerd.io/2/reference/circuit-breaking/), Envoy
 //!    [five](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier).
 //!

@@ -61,8 +61,8 @@ pub(super) struct Pick {
     pub(super) number: usize,
     /// Where its limit is, if anything is known about it.
     slot: Option<usize>,
-    /// What the call waits for, if it may: a preferred target that has capacity in a moment or after a
-    /// response, or the first target that frees.
+    /// What the call waits for, if it may. It is a preferred target that has capacity in a moment or after a
+    /// response, or else the first target that frees.
     pub(super) wait: Option<Forecast>,
     /// Whether all targets are limited.
     pub(super) is_limited: bool,

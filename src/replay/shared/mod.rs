@@ -8,8 +8,8 @@
 //! The next attempt has its reader before it waits. Until that reader is polled, the one before it is
 //! the interim leader. It leaves an error, and a frame over the bound, to the newest reader.
 //!
-//! A reader of a rejected attempt ends with an error in three cases: the body outgrows the bound, the source
-//! fails, or the call ends before the upload. The error frees its stream or connection.
+//! A reader of a rejected attempt ends with an error in three cases. Either the body outgrows the bound, the
+//! source fails, or the call ends before the upload. The error frees its stream or connection.
 //!
 //! Some bodies have an error type without a value for this, such as `Infallible`. A reader in such a
 //! body continues the upload. Over the bound, the recording becomes a window of at most the bound,
