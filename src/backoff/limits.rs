@@ -192,7 +192,7 @@ impl CredentialLimit {
     }
 }
 
-/// Reserves a place for a call that wants to be sent now, or returns what it may expect if it waits.
+/// Reserves a place for a call that can be sent now, or returns the forecast for a wait.
 ///
 /// A call that is alone on the limit is held only by a hint. A guess does not hold it.
 pub(super) fn reserve_in_turn(

@@ -26,8 +26,8 @@ pub struct AttemptError {
     /// The messages of the error and its sources, at most 512 bytes.
     ///
     /// URLs are reduced to scheme, host and port, and the request's own path is removed. Credentials are
-    /// removed too. These are those of the request, the keys that the layers have added, and text that is
-    /// marked as a credential or looks like one.
+    /// removed too. These are the credentials of the request, the keys that the layers have added, and text
+    /// that is marked as a credential or looks like one.
     ///
     /// `None` if no layer that saw the error has `on_error`.
     pub text: Option<Arc<str>>,

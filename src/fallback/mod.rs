@@ -6,9 +6,9 @@
 //!    again. A target that equals the request itself counts once.
 //! 2. A limited target is on cooldown for as long as the hint says. Without a hint, the cooldown is 1 s, and
 //!    doubles up to [`cooldown`](FallbackLayer::cooldown) (60 s) while the requests after its end are
-//!    rejected. An exhausted quota has a cooldown of an hour. So does a limit of a day or of a plan without a
-//!    hint. Later calls start at the first target that is free, so they return to the preferred target by
-//!    themselves. All services of a layer share these cooldowns.
+//!    rejected. An exhausted quota has a cooldown of an hour. So has the limit of a day or of a plan, if
+//!    there is no hint. Later calls start at the first target that is free, so they return to the preferred
+//!    target by themselves. All services of a layer share these cooldowns.
 //!
 //!    A rejection without a hint always moves its own call to the next target, but does not always close the
 //!    target. Three overloads in a row (503, 529, 498) close it for a third of the time that the overload has

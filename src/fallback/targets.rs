@@ -246,7 +246,7 @@ impl Candidates for Targets {
         waiting: Waiting,
         now: Instant,
     ) -> Result<Reservation<usize, usize>, Forecast> {
-        // No limit lasts longer; each waiter decides by itself what is too late.
+        // No limit lasts longer. Each waiter decides by itself when to stop waiting.
         let end = Some(now + 2 * MAX_COOLDOWN);
         let pick = self.pick(ids.iter(), waiting, end, now);
         match pick.ok_or(Forecast::NEVER)? {

@@ -26,7 +26,7 @@ pub(super) enum Rest<R: Body> {
 // === impl InspectedBody ===
 
 impl<R: Body> InspectedBody<R> {
-    /// Returns a body of which nothing was read.
+    /// Wraps a body that has not been read.
     pub(super) fn untouched(body: R) -> Self {
         Self {
             read: VecDeque::new(),

@@ -1,4 +1,4 @@
-//! What a [`Rejection`] is made of: the reason, and what the limit counts, over which time and for whom.
+//! The parts of a [`Rejection`]: the reason, what the limit counts, over which time, and its owner.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,8 @@ pub struct Rejection {
     pub scope: Option<Scope>,
     /// The hint: how long the provider says to wait, from the moment the response arrived.
     ///
-    /// This is what the provider sent, not what to do: Gemini sends seconds when the day's quota is spent.
-    /// Check [`time_helps`](Self::time_helps) first.
+    /// The provider may send a hint even if a wait does not help: Gemini sends seconds when the quota of the
+    /// day is spent. Check [`time_helps`](Self::time_helps) first.
     pub retry_after: Option<Duration>,
     /// The date from which the provider accepts requests again, if it names a day instead of a delay; at
     /// most a year away.
@@ -178,7 +178,7 @@ pub enum Scope {
 // === impl Rejection ===
 
 impl Rejection {
-    /// Returns a rejection of which only the reason is known.
+    /// Returns a rejection with only a reason.
     ///
     /// ```
     /// use tower_429::rejection::{Reason, Rejection};

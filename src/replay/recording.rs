@@ -36,7 +36,7 @@ enum Storage<B: Body> {
 // === impl Recording ===
 
 impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
-    /// Starts to record `body`, of which at most `limit` bytes are kept.
+    /// Starts to record `body`, and keeps at most `limit` bytes of it.
     ///
     /// A body that comes from another layer's recording shares its buffer, for which the larger limit holds.
     /// The outermost layer that records the request while it streams sets `ending`.

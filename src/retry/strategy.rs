@@ -62,7 +62,7 @@ pub(crate) trait Strategy<R, E> {
         None
     }
 
-    /// Reads what the decision needs of the request, which may take time.
+    /// Reads the parts of the request that the decision depends on, which may take time.
     fn poll_read_request<B>(
         &mut self,
         _outcome: &Outcome<'_, E>,

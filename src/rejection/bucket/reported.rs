@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::types::{Dimension, Scope, Window};
 
-/// One limit and what is left of it.
+/// One limit, and its remaining count.
 ///
 /// A field that the provider does not send is `None`. A header that cannot be read counts as not sent. If the
 /// limit is zero, `remaining` is unknown, because no reset increases it.
@@ -37,7 +37,7 @@ pub(crate) struct ReportedBucket {
 pub(super) enum Level {
     /// Only its reset is reported.
     ResetOnly,
-    /// Something is left, or what is left cannot be read.
+    /// Something is left, or the remaining count cannot be read.
     NotExhausted,
     Exhausted,
 }

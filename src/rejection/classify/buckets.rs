@@ -29,7 +29,7 @@ impl RejectionBuckets {
         }
     }
 
-    /// Returns the exhausted bucket with the longest window, of those that count `dimension`.
+    /// Returns the exhausted bucket with the longest window that counts `dimension`.
     pub(super) fn longest_exhausted(&self, dimension: Option<Dimension>) -> Option<&Bucket> {
         let lists = [&self.named, &self.listed].into_iter();
         let buckets = lists.flat_map(|list| ReportedBucket::exhausted(list, dimension));

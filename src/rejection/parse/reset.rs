@@ -1,4 +1,4 @@
-//! The value of a `*-reset` header, of which there are six forms.
+//! The value of a `*-reset` header, in its six forms.
 //!
 //! The same name carries different forms at different providers: `x-ratelimit-reset` is seconds at
 //! Together, epoch milliseconds at OpenRouter, epoch seconds at DigitalOcean. No two forms share a value,

@@ -46,7 +46,7 @@ static CODES: &[(Signal, &[&str])] = &[
     (QUOTA.of(Scope::Account).key_helps(false).model_helps(true), &["insufficient_g1_credits_balance"]),
     // Bedrock; more often than not a quota of one model.
     (QUOTA.of(Scope::Account).model_helps(true), &["servicequotaexceededexception"]),
-    // OpenRouter: what the requests in flight have reserved is released when they end.
+    // OpenRouter: the amount that requests in flight have reserved is released when they end.
     (QUOTA.of(Scope::Account).time_helps().model_helps(true), &[
         "openrouter_in_flight_budget", "in_flight_budget",
     ]),

@@ -101,7 +101,7 @@ impl<B: Body<Data = Bytes> + Unpin> SharedBuffer<B> {
 // === impl Reader ===
 
 impl<B: Body> Reader<B> {
-    /// Starts a buffer of `source`, of which `first` was read already, and returns its first reader.
+    /// Starts a buffer of `source`, whose frame `first` was read already, and returns its first reader.
     pub(super) fn new(
         source: SourceState<B, B::Error>,
         first: Option<&Frame<Bytes>>,
