@@ -39,8 +39,8 @@
 //! ```
 //!
 //! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection. The event
-//! `key shares its limits with another` (`INFO`) names both keys. Its field `source` is `named` if responses name
-//! their account, and `inferred` if their counts show it.
+//! `key shares its limits with another` (`INFO`) names both keys. Its field `source` is `named` if responses
+//! name their account, and `inferred` if their counts show it.
 //!
 //! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) the event is a
 //! `WARN`, because a timeout around the layers has cut the call off. Before it the event is a `DEBUG`,
@@ -316,7 +316,8 @@ pub(crate) fn log_shared_limits(shared: &[SharedLimits]) {
     shared.iter().for_each(events::shared_limits);
 }
 
-/// Returns why the attempt reaches the caller, and the layer that says so; `None` if there was nothing to act on.
+/// Returns why the attempt reaches the caller, and the layer that gives the reason; `None` if there was
+/// nothing to act on.
 fn returned(attempt: &Attempt) -> Option<(Option<LayerKind>, Action)> {
     let steps = attempt.steps.iter().rev();
     let mut returned = steps.filter(|step| matches!(step.action, Action::Return(_)));
