@@ -55,6 +55,12 @@
 //!    `base_resp`, `error_code` beside `error_msg`, four digits beside a message alone.
 //! 9. **A plan's window is longer than a call can wait.** Five hours, a session, a week or a billing
 //!    cycle are read from words, digits and codes, in English and Chinese.
+//! 10. **A number belongs to the limit beside it.** [`Rejection::numbers`] has those of the limit that rejected:
+//!     "Limit 3, Used 3, Requested 1", "current: 1410, limit: 100", "(actual/limit): 2/2", "rate limit of 30,000
+//!     input tokens per minute", "maximum of 2 concurrent requests", `quotaValue`. If a message names several
+//!     limits and only one of them is used up, that one rejected.
+//! 11. **Requests in flight have no window.** Such a rejection has [`Dimension::Concurrency`], also if a delay
+//!     is beside it.
 //!
 //! # Without a body
 //!
@@ -104,6 +110,14 @@
 //! | Mistral | 429 or 503, code `3505`, "Service tier capacity exceeded" | overload | continue#6185 |
 //! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not part of this plan | client-ts#169 |
 //! | DeepSeek | 429, code `invalid_request_error`, "concurrency limit of 25 based on your remaining balance" | rate, concurrency | api-docs.deepseek.com, jobfetcher#42 |
+//! | Anthropic | 429 "Number of concurrent connections has exceeded your rate limit" | rate, concurrency | anthropic-sdk-python#496 |
+//! | Moonshot | 429 "reached max organization concurrency: 1, please try again after 1 seconds" | rate, concurrency of the account | kimi-cc#16 |
+//! | Ollama | 429 "too many concurrent requests", "timed out waiting for a concurrent request slot" | rate, concurrency | ThrillhouseBot#838 |
+//! | Ollama | 503 "maximum pending requests exceeded" | overload | ollama#4159 |
+//! | ElevenLabs | 429 `too_many_concurrent_requests`, "a maximum of 2 concurrent requests" | rate, concurrency | help.elevenlabs.io, open-notebook#103 |
+//! | CloudBase | `EXCEED_CONCURRENT_REQUEST_LIMIT` | rate, concurrency | docs.cloudbase.net |
+//! | CoreWeave, W&B | 429 "Concurrency limit reached for requests" | rate, concurrency | docs.coreweave.com |
+//! | LiteLLM | 429 "Limit type: max_parallel_requests. Current limit: 2"; "Crossed TPM / RPM / Max Parallel Request Limit" | rate, concurrency; the limit whose numbers reached it | litellm#14736, #13898 |
 //! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day; another key does not help | OpenRouterTeam/docs limits.mdx, 2026 |
 //! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
@@ -222,6 +236,7 @@
 mod account;
 mod bucket;
 mod classify;
+mod numbers;
 mod parse;
 mod provider;
 mod read;
@@ -240,6 +255,7 @@ pub(crate) use self::{
 };
 pub use self::{
     bucket::{Bucket, buckets},
+    numbers::LimitNumbers,
     provider::Provider,
     types::{Dimension, Reason, Rejection, Remedies, Scope, Window},
 };

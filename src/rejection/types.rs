@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::numbers::LimitNumbers;
+
 /// A response that reports "not now" or "not with this key".
 ///
 /// The layers store it in the response's extensions, so that an outer layer or the caller can read it.
@@ -17,6 +19,8 @@ pub struct Rejection {
     pub window: Option<Window>,
     /// What the limit belongs to, if the provider reports it or is known to mean it.
     pub scope: Option<Scope>,
+    /// What the provider says about this limit in numbers.
+    pub numbers: LimitNumbers,
     /// The hint: how long the provider says to wait, from the moment the response arrived.
     ///
     /// This is what the provider sent, not what to do: Gemini sends seconds when the day's quota is spent.
@@ -191,6 +195,7 @@ impl Rejection {
             dimension: None,
             window: None,
             scope: None,
+            numbers: LimitNumbers::default(),
             retry_after: None,
             available_at: None,
             should_retry: None,
