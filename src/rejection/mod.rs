@@ -27,6 +27,7 @@
 //! | a head and its error body | [`Rejection::from_parts`] |
 //! | an event of a stream that began as a success | [`Rejection::from_event`] |
 //! | the rate limits in the headers of any response | [`buckets`] |
+//! | the tokens that a request cost, in the headers of its response | [`reported_cost`] |
 //! | any of these, if the provider is known | [`Provider`] |
 //!
 //! # The rules
@@ -210,7 +211,7 @@
 //! | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-*` | minute | `2025-06-02T15:15:48Z` | platform.claude.com |
 //! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; `-unified-{status,reset,representative-claim}` over all of them; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
 //! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as named | seconds; epoch seconds | openai/codex |
-//! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, not on streams | minute of the wall clock | none | client-ts#169 |
+//! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, `x-ratelimit-tokens-query-cost`, not on streams | minute of the wall clock | none | client-ts#169 |
 //! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on rejections | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
 //! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds | docs.together.ai |
 //! | OpenRouter | `x-ratelimit-*`, on rejections only | minute or day | epoch milliseconds | limits.mdx, 2026 |
@@ -254,7 +255,7 @@ pub(crate) use self::{
     },
 };
 pub use self::{
-    bucket::{Bucket, buckets},
+    bucket::{Bucket, buckets, reported_cost},
     numbers::LimitNumbers,
     provider::Provider,
     types::{Dimension, Reason, Rejection, Remedies, Scope, Window},
