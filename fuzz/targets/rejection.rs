@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use http::{HeaderName, HeaderValue, Response, response};
 use libfuzzer_sys::fuzz_target;
-use tower_429::rejection::{Provider, Rejection, buckets};
+use tower_429::rejection::{Provider, Rejection, buckets, reported_cost};
 
 const STATUSES: [u16; 16] = [
     200, 400, 401, 402, 403, 404, 408, 412, 413, 422, 429, 498, 500, 502, 503, 529,
@@ -40,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
         // Outer layers call these.
         let _ = (rejection.time_helps(), rejection.another_key_helps());
     }
+    let _ = reported_cost(&head.headers);
     for provider in DIALECTS {
         let _ = buckets(&head.headers, provider, now);
     }

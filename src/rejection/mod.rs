@@ -27,6 +27,7 @@
 //! | a head and its error body | [`Rejection::from_parts`] |
 //! | an event of a stream that began as a success | [`Rejection::from_event`] |
 //! | the rate limits in the headers of any response | [`buckets`] |
+//! | the tokens that a request cost, in the headers of its response | [`reported_cost`] |
 //! | any of these, if the provider is known | [`Provider`] |
 //!
 //! # The rules
@@ -57,6 +58,12 @@
 //!    only a message.
 //! 9. **A plan's window is longer than a call can wait.** Such windows are five hours, a session, a week and
 //!    a billing cycle. They are read from words, digits and codes, in English and Chinese.
+//! 10. **A number belongs to the limit beside it.** [`Rejection::numbers`] has those of the limit that rejected:
+//!     "Limit 3, Used 3, Requested 1", "current: 1410, limit: 100", "(actual/limit): 2/2", "rate limit of 30,000
+//!     input tokens per minute", "maximum of 2 concurrent requests", `quotaValue`. If a message names several
+//!     limits and only one of them is used up, that one rejected.
+//! 11. **Requests in flight have no window.** Such a rejection has [`Dimension::Concurrency`], also if a delay
+//!     is beside it.
 //!
 //! # Without a body
 //!
@@ -106,6 +113,14 @@
 //! | Mistral | 429 or 503, code `3505`, "Service tier capacity exceeded" | overload | continue#6185 |
 //! | Mistral | 429, `x-ratelimit-limit-req-minute: 0` | quota: not part of this plan | client-ts#169 |
 //! | DeepSeek | 429, code `invalid_request_error`, "concurrency limit of 25 based on your remaining balance" | rate, concurrency | api-docs.deepseek.com, jobfetcher#42 |
+//! | Anthropic | 429 "Number of concurrent connections has exceeded your rate limit" | rate, concurrency | anthropic-sdk-python#496 |
+//! | Moonshot | 429 "reached max organization concurrency: 1, please try again after 1 seconds" | rate, concurrency of the account | kimi-cc#16 |
+//! | Ollama | 429 "too many concurrent requests", "timed out waiting for a concurrent request slot" | rate, concurrency | ThrillhouseBot#838 |
+//! | Ollama | 503 "maximum pending requests exceeded" | overload | ollama#4159 |
+//! | ElevenLabs | 429 `too_many_concurrent_requests`, "a maximum of 2 concurrent requests" | rate, concurrency | help.elevenlabs.io, open-notebook#103 |
+//! | CloudBase | `EXCEED_CONCURRENT_REQUEST_LIMIT` | rate, concurrency | docs.cloudbase.net |
+//! | CoreWeave, W&B | 429 "Concurrency limit reached for requests" | rate, concurrency | docs.coreweave.com |
+//! | LiteLLM | 429 "Limit type: max_parallel_requests. Current limit: 2"; "Crossed TPM / RPM / Max Parallel Request Limit" | rate, concurrency; the limit whose numbers reached it | litellm#14736, #13898 |
 //! | OpenRouter | 429 "free-models-per-min", "free-models-per-day" | rate per minute or day; another key does not help | OpenRouterTeam/docs limits.mdx, 2026 |
 //! | OpenRouter | 403 "Key limit exceeded" | quota of the key | inspector#1287 |
 //! | OpenRouter | 402 "Prompt tokens limit exceeded: 69120 > 36608" | quota; a cheaper model or a shorter prompt passes | continue#10962 |
@@ -198,7 +213,7 @@
 //! | Anthropic | `anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-*` | minute | `2025-06-02T15:15:48Z` | platform.claude.com |
 //! | Anthropic subscriptions | `anthropic-ratelimit-unified-{5h,7d}-{status,reset,utilization}`, of all windows on every response; `-unified-{status,reset,representative-claim}` over all of them; `-unified-7d_opus-*` of one model | as named | epoch seconds | gajae-code#2444, opencodex#3809, 2026 |
 //! | OpenAI Codex | `x-codex-{primary,secondary}-{used-percent,window-minutes,reset-after-seconds,reset-at}` | as named | seconds; epoch seconds | openai/codex |
-//! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, not on streams | minute of the wall clock | none | client-ts#169 |
+//! | Mistral | `x-ratelimit-{limit,remaining}-{req,tokens}-minute`, `x-ratelimit-tokens-query-cost`, not on streams | minute of the wall clock | none | client-ts#169 |
 //! | Cerebras | `x-ratelimit-*-{requests,tokens}-{minute,hour,day}`, not on rejections | as named | `33011.38`, seconds | inference-docs.cerebras.ai |
 //! | Together | `x-ratelimit-*`, `x-tokenlimit-*` | second | `1`, seconds | docs.together.ai |
 //! | OpenRouter | `x-ratelimit-*`, on rejections only | minute or day | epoch milliseconds | limits.mdx, 2026 |
@@ -224,6 +239,7 @@
 mod account;
 mod bucket;
 mod classify;
+mod numbers;
 mod parse;
 mod provider;
 mod read;
@@ -241,7 +257,8 @@ pub(crate) use self::{
     },
 };
 pub use self::{
-    bucket::{Bucket, buckets},
+    bucket::{Bucket, buckets, reported_cost},
+    numbers::LimitNumbers,
     provider::Provider,
     types::{Dimension, Reason, Rejection, Remedies, Scope, Window},
 };

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::numbers::LimitNumbers;
+
 /// A response that reports "not now" or "not with this key".
 ///
 /// The layers store it in the response's extensions, so that an outer layer or the caller can read it.
@@ -17,6 +19,8 @@ pub struct Rejection {
     pub window: Option<Window>,
     /// What the limit belongs to, if the response says it or if it is known for this provider.
     pub scope: Option<Scope>,
+    /// What the provider says about this limit in numbers.
+    pub numbers: LimitNumbers,
     /// The hint: how long the provider says to wait, from the moment the response arrived.
     ///
     /// The provider may send a hint even if a wait does not help: Gemini sends seconds when the quota of the
@@ -191,6 +195,7 @@ impl Rejection {
             dimension: None,
             window: None,
             scope: None,
+            numbers: LimitNumbers::default(),
             retry_after: None,
             available_at: None,
             should_retry: None,

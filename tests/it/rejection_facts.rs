@@ -9,7 +9,7 @@ use crate::rows::*;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, response};
 use serde_json::Value;
 use tower_429::rejection::{
-    Bucket, Dimension, Provider, Reason, Rejection, Scope, Window, buckets,
+    Bucket, Dimension, Provider, Reason, Rejection, Scope, Window, buckets, reported_cost,
 };
 
 /// The provider whose conventions apply to a row, by its host.
@@ -330,6 +330,11 @@ fn every_success_reports_the_buckets_of_its_row() {
             &headers,
             Provider::guess(host(provider), &headers),
             now(&row),
+        );
+        let cost = row["headers"]["x-ratelimit-tokens-query-cost"].as_str();
+        assert_eq!(
+            reported_cost(&headers),
+            cost.map(|cost| cost.parse().unwrap())
         );
         let sorted = |mut buckets: Vec<String>| {
             buckets.sort();

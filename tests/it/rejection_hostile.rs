@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::rows;
 use http::{HeaderName, HeaderValue, Response, response};
 use proptest::{collection::vec, prelude::*, sample::select};
-use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets};
+use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets, reported_cost};
 
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -67,7 +67,8 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
             r#"{{"error":{{"retry_after":{number},"retry_after_ms":{number},"retryDelay":{value},
             "resets_at":{value},"reset_after_seconds":{number},"retry_delay":{{"seconds":{number}}},
             "details":[{{"quotaResetDelay":{value},"quotaResetTimeStamp":{value}}}],
-            "message":"Please try again in {number}{unit}. Wait {number} days, resets at {number}"}}}}"#
+            "message":"Please try again in {number}{unit}. Wait {number} days, resets at {number}",
+            "detail":"Limit: {number}, Used {number}{unit} (actual/limit): {number}/{number}, current rpm: {number}"}}}}"#
         )
         .into_bytes()
     });
@@ -140,6 +141,7 @@ proptest! {
         prop_assert!(is_sane(read.as_ref()));
         prop_assert_eq!(read, provider.rejection(&head, &body, now));
         prop_assert!(is_sane(Rejection::from_head(&head, now).as_ref()));
+        reported_cost(&head.headers);
         for bucket in buckets(&head.headers, provider, now) {
             prop_assert!(bucket.reset.is_none_or(|wait| wait <= LONGEST));
         }
@@ -177,6 +179,39 @@ proptest! {
         ] {
             prop_assert_eq!(read.unwrap().retry_after, rounded);
         }
+    }
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn numbers_of_a_limit_are_read_in_any_order_and_with_separators(
+        numbers in [any::<u64>(), any::<u64>(), any::<u64>()].prop_filter("a status", |it| it[0] != 429),
+        order in Just([0_usize, 1, 2]).prop_shuffle(),
+        has_commas in any::<bool>(),
+    ) {
+        let labels = ["Limit", "Used", "Requested"];
+        let written = |number| if has_commas { grouped(number) } else { number.to_string() };
+        let parts = order.map(|at| format!("{} {}", labels[at], written(numbers[at])));
+        let message = format!("Rate limit reached on tokens per min (TPM): {}. Please try again in 2s.", parts.join(", "));
+        let body = serde_json::json!({ "error": { "message": message } }).to_string();
+        let read = Rejection::from_parts(&head(429, vec![]), body.as_bytes(), SystemTime::UNIX_EPOCH).unwrap();
+        let read = [read.numbers.limit, read.numbers.used, read.numbers.requested];
+        prop_assert_eq!(read, numbers.map(Some), "{}", message);
     }
 }
 

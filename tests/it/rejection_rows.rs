@@ -137,7 +137,7 @@ fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
         (
             429,
             r#"{"error":{"code":429,"message":"Resource has been exhausted.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaValue":"50"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"34s"}]}}"#,
-            "RateLimited Requests Day @ProjectModel 34000ms +key +model",
+            "RateLimited Requests Day @ProjectModel 34000ms limit:50 +key +model",
         ),
         (
             500,

@@ -100,7 +100,7 @@ pub(crate) fn read_at<'a>(
     Provider::guess(host, &head.headers).rejection(&head, body, now)
 }
 
-/// Reason, dimension, window, scope and hint, and whether time, another key and another model help.
+/// Reason, dimension, window, scope, hint and numbers, and whether time, another key and another model help.
 pub(crate) fn summary(rejection: Option<&Rejection>) -> String {
     let Some(it) = rejection else {
         return "none".to_owned();
@@ -115,6 +115,13 @@ pub(crate) fn summary(rejection: Option<&Rejection>) -> String {
     words.extend(it.window.map(|it| format!("{it:?}")));
     words.extend(it.scope.map(|it| format!("@{it:?}")));
     words.extend(it.retry_after.map(|it| format!("{}ms", it.as_millis())));
+    let numbers = [
+        ("limit", it.numbers.limit),
+        ("used", it.numbers.used),
+        ("requested", it.numbers.requested),
+    ];
+    let numbers = numbers.iter();
+    words.extend(numbers.filter_map(|(name, number)| Some(format!("{name}:{}", (*number)?))));
     words.extend(helps.iter().filter(|it| it.0).map(|it| it.1.to_owned()));
     words.join(" ")
 }

@@ -1,6 +1,7 @@
 //! The rate-limit buckets that a response reports, on successes too.
 
 mod builder;
+mod cost;
 mod names;
 mod rate_limit;
 mod reported;
@@ -11,8 +12,8 @@ use std::time::SystemTime;
 use http::HeaderMap;
 
 use self::builder::BucketBuilder;
-pub use self::reported::Bucket;
 pub(super) use self::reported::ReportedBucket;
+pub use self::{cost::reported_cost, reported::Bucket};
 use super::{parse::retry_after, provider::Provider};
 
 /// No provider reports more. A response with thousands of such headers is an attack.

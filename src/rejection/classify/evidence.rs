@@ -1,12 +1,15 @@
 //! All that is known about a response that may be a rejection.
 
-use std::time::SystemTime;
+use std::{borrow::Cow, time::SystemTime};
 
 use http::HeaderMap;
 
-use super::super::{
-    parse::{error_body::ErrorBody, error_json::Trust, retry_after},
-    provider::Provider,
+use super::{
+    super::{
+        parse::{error_body::ErrorBody, error_json::Trust, retry_after},
+        provider::Provider,
+    },
+    quotes,
 };
 
 /// The head and the error body of a response, or an event in a stream. An event has neither status nor
@@ -43,6 +46,14 @@ impl<'a> Evidence<'a> {
             message: body.text.to_lowercase().replace('\u{2019}', "'"),
             body,
             clock: retry_after::date(headers).unwrap_or(now),
+        }
+    }
+
+    /// Returns the sentences of the message that are trusted under this status.
+    pub(super) fn sentences(&self) -> Cow<'_, str> {
+        match trust(self.status) {
+            Trust::All => Cow::Borrowed(&*self.message),
+            Trust::Unquoted | Trust::Words => quotes::without(&self.message).into(),
         }
     }
 

@@ -3,14 +3,16 @@
 use super::{
     super::{
         bucket::ReportedBucket,
+        numbers::LimitNumbers,
         parse::{
             google,
             limit_name::{self, LimitName},
+            limit_numbers::{self, StatedLimit},
         },
         provider::Provider,
         signal::{SHORTEST, Signal},
         tables::provider_codes,
-        types::{Dimension, Reason, Window},
+        types::{Dimension, Reason, Rejection, Window},
     },
     buckets::RejectionBuckets,
     evidence::Evidence,
@@ -22,8 +24,36 @@ const NAMING_HEADERS: &[&str] = &["x-ratelimit-type", "policy-id"];
 // === impl Evidence ===
 
 impl Evidence<'_> {
+    /// Returns the limits that the message names with their numbers.
+    pub(super) fn stated_limits(&self) -> Vec<StatedLimit> {
+        limit_numbers::read(&self.sentences())
+    }
+
+    /// Returns the numbers of the limit that rejected.
+    pub(super) fn numbers(&self, rejection: &Rejection, stated: &[StatedLimit]) -> LimitNumbers {
+        if !matches!(rejection.reason, Reason::RateLimited | Reason::TooLarge) {
+            return LimitNumbers::default();
+        }
+        let quota = google::decisive(&self.body.quotas);
+        let quota = quota.filter(|quota| quota.limit.dimension == rejection.dimension);
+        let by_quota = LimitNumbers {
+            limit: quota.and_then(|quota| quota.value),
+            ..LimitNumbers::default()
+        };
+        let name = LimitName {
+            dimension: rejection.dimension,
+            window: rejection.window,
+        };
+        by_quota.or(limit_numbers::of_limit(stated, name))
+    }
+
     /// Sets dimension and window: from the code, Google's quotas, the message, a header, the empty bucket.
-    pub(super) fn name_limit(&self, signal: &mut Signal, buckets: &RejectionBuckets) {
+    pub(super) fn name_limit(
+        &self,
+        signal: &mut Signal,
+        buckets: &RejectionBuckets,
+        stated: &[StatedLimit],
+    ) {
         let is_limit = match signal.reason {
             Some(Reason::KeyRejected | Reason::Overloaded) | None => {
                 signal.dimension = None;
@@ -33,9 +63,10 @@ impl Evidence<'_> {
             Some(reason) => reason != Reason::TooLarge,
         };
         if let Some(quota) = google::decisive(&self.body.quotas) {
-            signal.complete(quota.dimension, quota.window);
+            signal.complete(quota.limit.dimension, quota.limit.window);
         }
-        let of_text = limit_name::read(&self.body.text);
+        let of_text = limit_numbers::reached(stated);
+        let of_text = of_text.unwrap_or_else(|| limit_name::read(&self.body.text));
         // The type says "tokens" where the message says which.
         if signal.dimension == Some(Dimension::Tokens) {
             let tokens = of_text.dimension.filter(|it| it.is_of_tokens());
@@ -51,6 +82,10 @@ impl Evidence<'_> {
         }
         if signal.reason == Some(Reason::RateLimited) {
             self.name_rate(signal, buckets);
+            // Requests in flight are not counted over a time.
+            if signal.dimension == Some(Dimension::Concurrency) {
+                signal.window = None;
+            }
         }
     }
 
@@ -80,7 +115,7 @@ impl Evidence<'_> {
         if signal.reason != Some(Reason::RateLimited) {
             return;
         }
-        let is_zero_quota = self.body.quotas.iter().any(|quota| quota.is_zero);
+        let is_zero_quota = self.body.quotas.iter().any(|quota| quota.is_zero());
         // The first request of a model that the plan does not contain is already too many.
         let is_zero = match self.provider {
             // JSON of protocol buffers leaves out a value of zero, so only the message has it.

@@ -37,9 +37,11 @@ pub(super) fn classify(
     let mut signal = Signal::merge(&evidence.signals());
     signal.reason?;
     let buckets = RejectionBuckets::new(&evidence);
-    evidence.name_limit(&mut signal, &buckets);
+    let stated = evidence.stated_limits();
+    evidence.name_limit(&mut signal, &buckets, &stated);
     evidence.correct(&mut signal, &buckets);
     let mut rejection = signal.rejection()?;
+    rejection.numbers = evidence.numbers(&rejection, &stated);
     rejection.should_retry = match evidence.header("x-should-retry") {
         Some("true") => Some(true),
         Some("false") => Some(false),

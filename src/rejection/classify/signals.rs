@@ -1,17 +1,15 @@
 //! The signals of one rejection: what its status, its codes and its messages mean, each by itself.
 
-use std::borrow::Cow;
-
 use super::{
     super::{
-        parse::{code, error_json::Trust},
+        parse::code,
         provider::Provider,
         signal::{NOTHING, Signal},
         tables::{codes, messages, provider_codes},
         types::Reason,
     },
-    evidence::{self, Evidence},
-    plan, quotes,
+    evidence::Evidence,
+    plan,
 };
 
 /// Headers whose value is a code.
@@ -22,10 +20,7 @@ const CODE_HEADERS: &[&str] = &["x-amzn-errortype", "x-ratelimit-type", "x-ms-er
 impl Evidence<'_> {
     /// Returns all signals. If two contradict each other, the first counts.
     pub(super) fn signals(&self) -> Vec<Signal> {
-        let sentences = match evidence::trust(self.status) {
-            Trust::All => Cow::Borrowed(&*self.message),
-            Trust::Unquoted | Trust::Words => quotes::without(&self.message).into(),
-        };
+        let sentences = self.sentences();
         let plan = self.plan(&sentences);
         let codes = self.code_signals();
         // A plan's sentence is more exact about the window than the code beside it, and less exact about the

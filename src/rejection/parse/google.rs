@@ -11,8 +11,8 @@ use super::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
     pub(crate) limit: LimitName,
-    /// A quota of zero: the model is not part of the plan.
-    pub(crate) is_zero: bool,
+    /// How much it allows.
+    pub(crate) value: Option<u64>,
 }
 
 /// Reads one violation: `quotaId` names dimension and window, `quotaMetric` only the dimension.
@@ -22,22 +22,33 @@ pub(super) fn quota(violation: &Value) -> Option<Quota> {
         limit_name::read(name.unwrap_or_default())
     };
     let (id, metric) = (named("quotaId"), named("quotaMetric"));
-    let value = violation.get("quotaValue");
-    let is_zero = |value: &Value| value.as_str() == Some("0") || value.as_u64() == Some(0);
+    // JSON of protocol buffers writes 64 bits as a string.
+    let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
     violation.is_object().then(|| Quota {
         limit: LimitName {
             dimension: id.dimension.or(metric.dimension),
             window: id.window.or(metric.window),
         },
-        is_zero: value.is_some_and(is_zero),
+        value: violation.get("quotaValue").and_then(number),
     })
+}
+
+// === impl Quota ===
+
+impl Quota {
+    /// Whether nothing is allowed: the model is not part of the plan.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.value == Some(0)
+    }
 }
 
 /// Returns the limit with the longest window. Of equal windows the one on requests decides, because a limit
 /// on tokens still admits a smaller request.
-pub(crate) fn decisive(quotas: &[Quota]) -> Option<LimitName> {
-    let limits = quotas.iter().map(|quota| quota.limit);
-    limits.max_by_key(|limit| (limit.window, limit.dimension == Some(Dimension::Requests)))
+pub(crate) fn decisive(quotas: &[Quota]) -> Option<&Quota> {
+    let is_of_requests = |limit: LimitName| limit.dimension == Some(Dimension::Requests);
+    quotas
+        .iter()
+        .max_by_key(|quota| (quota.limit.window, is_of_requests(quota.limit)))
 }
 
 pub(super) fn is_detail(kind: &str) -> bool {
@@ -71,8 +82,8 @@ mod tests {
             of_id("GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
             of_id("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
         ];
-        assert_eq!(decisive(&quotas), Some(quotas[1].limit));
-        assert_eq!(decisive(&quotas[..1]), Some(quotas[0].limit));
+        assert_eq!(decisive(&quotas), Some(&quotas[1]));
+        assert_eq!(decisive(&quotas[..1]), Some(&quotas[0]));
         assert_eq!(decisive(&[]), None);
     }
 

@@ -15,6 +15,18 @@ pub(crate) struct LimitName {
     pub(crate) window: Option<Window>,
 }
 
+// === impl LimitName ===
+
+impl LimitName {
+    /// Whether both can be names of one limit; what one of them leaves out contradicts nothing.
+    pub(crate) fn is_compatible(self, other: Self) -> bool {
+        let dimensions = self.dimension.zip(other.dimension);
+        let windows = self.window.zip(other.window);
+        dimensions.is_none_or(|(one, other)| one.is_compatible(other))
+            && windows.is_none_or(|(one, other)| one == other)
+    }
+}
+
 /// Phrases that name a dimension, and the window that they imply if none is named.
 #[rustfmt::skip]
 static DIMENSIONS: &[(Dimension, Option<Window>, &[&str])] = &[
@@ -44,8 +56,8 @@ static DIMENSIONS: &[(Dimension, Option<Window>, &[&str])] = &[
     (Dimension::Requests, Some(Window::Hour), &[" rph "]),
     (Dimension::Requests, Some(Window::Day), &[" rpd "]),
     (Dimension::Concurrency, None, &[
-        " limit type max parallel requests ", " concurrency ", " concurrent requests ",
-        " concurrent connections ", " max parallel request ",
+        " max parallel requests ", " max parallel request ", " concurrency ", " concurrent requests ",
+        " concurrent connections ", " too many requests in flight ",
     ]),
     (Dimension::Neurons, None, &[" neurons "]),
 ];

@@ -12,6 +12,7 @@ pub(super) mod event;
 pub(super) mod framing;
 pub(super) mod google;
 pub(super) mod limit_name;
+pub(super) mod limit_numbers;
 pub(super) mod message_delay;
 mod nested;
 pub(super) mod reset;

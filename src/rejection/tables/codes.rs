@@ -125,7 +125,11 @@ static CODES: &[(Signal, &[&str])] = &[
         "requestlimitexceeded", "slowdown", "requestbursttoofast", "request_quota_exceeded",
     ]),
     (LIMIT.counts(Dimension::Tokens), &["token_quota_exceeded"]),
-    (LIMIT.counts(Dimension::Concurrency), &["inflightbatchsizeexceeded"]),
+    // Volcengine Ark, ElevenLabs, CloudBase, a gateway (generalbots#1393).
+    (LIMIT.counts(Dimension::Concurrency), &[
+        "inflightbatchsizeexceeded", "too_many_concurrent_requests", "exceed_concurrent_request_limit",
+        "concurrent_request_limit_exceeded",
+    ]),
     // Volcengine Ark, Baidu's second API.
     (LIMIT.counts(Dimension::Requests).per(Window::Minute), &[
         "ratelimitexceeded_endpointrpmexceeded", "ratelimitexceeded_foundationmodelrpmexceeded",

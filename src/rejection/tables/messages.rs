@@ -150,7 +150,11 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
         &["request rate increased too quickly"], &["速率限制"],
     ]),
     (LIMIT.counts(Dimension::Concurrency), &[
-        &["concurrency limit"], &["concurrency usage"], &["并发", "过高"],
+        &["concurrency limit"], &["concurrency usage"], &["并发", "过高"], &["too many concurrent"],
+        &["too many requests in flight"],
+        // Anthropic, Scaleway, Ollama's cloud
+        &["concurrent connections has exceeded"], &["threshold of concurrent requests"],
+        &["waiting for a concurrent request slot"],
     ]),
     (LIMIT.counts(Dimension::Requests), &[&["frequency usage"], &["频率", "过高"]]),
     // Z.ai, Baidu.
@@ -173,6 +177,7 @@ static MESSAGES: &[(Signal, &[Phrase])] = &[
     ]),
     (NOTHING.of(Scope::Project), &[&["your workspace's rate limit"]]),
     // Moonshot, whose models share their limits.
+    (NOTHING.of(Scope::Project).model_helps(false), &[&["reached project "]]),
     (NOTHING.of(Scope::Account).model_helps(false), &[
         &["reached organization "], &["reached max organization "],
     ]),

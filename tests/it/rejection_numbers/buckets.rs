@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use tower_429::rejection::{Provider, Reason, Rejection, Scope, Window, buckets};
+use tower_429::rejection::{Provider, Reason, Rejection, Scope, Window, buckets, reported_cost};
 
 use super::{hint, lines, now, read};
 
@@ -238,4 +238,30 @@ fn buckets_report_only_rejected_windows_as_empty() {
             (Some(Window::Week), None, account),
         ]
     );
+}
+
+#[test]
+fn cost_that_cannot_be_read_counts_as_not_sent() {
+    let cost = |values: &[&[u8]]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            let value = http::HeaderValue::from_bytes(value).unwrap();
+            headers.append("x-ratelimit-tokens-query-cost", value);
+        }
+        reported_cost(&headers)
+    };
+    assert_eq!(cost(&[b" 52 "]), Some(52));
+    assert_eq!(cost(&[b"52", b"many", b"60"]), Some(60));
+    for value in [
+        &b""[..],
+        b"-1",
+        b"+1",
+        b"1.5",
+        b"1e3",
+        b"\xff",
+        b"18446744073709551616",
+    ] {
+        assert_eq!(cost(&[value]), None, "{value:?}");
+    }
+    assert_eq!(cost(&[]), None);
 }
