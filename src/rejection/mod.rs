@@ -27,7 +27,6 @@
 //! | a head and its error body | [`Rejection::from_parts`] |
 //! | an event of a stream that began as a success | [`Rejection::from_event`] |
 //! | the rate limits in the headers of any response | [`buckets`] |
-//! | the tokens that a request cost, in the headers of its response | [`reported_cost`] |
 //! | any of these, if the provider is known | [`Provider`] |
 //!
 //! # The rules
@@ -257,7 +256,7 @@ pub(crate) use self::{
     },
 };
 pub use self::{
-    bucket::{Bucket, buckets, reported_cost},
+    bucket::{Bucket, buckets},
     numbers::LimitNumbers,
     provider::Provider,
     types::{Dimension, Reason, Rejection, Remedies, Scope, Window},

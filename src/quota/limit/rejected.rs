@@ -73,7 +73,9 @@ impl LimitState {
         if !is_said || others == 0 {
             return false;
         }
-        let most = self.concurrency.reject(others, None, sent);
+        let most = self
+            .concurrency
+            .reject(others, rejection.numbers.limit, sent);
         traits.typical_concurrency = Some(most);
         true
     }

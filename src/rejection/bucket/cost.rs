@@ -11,18 +11,7 @@ const TOKENS_OF_REQUEST: &str = "x-ratelimit-tokens-query-cost";
 ///
 /// Only Mistral does. Of a header sent twice, the larger value holds; one that cannot be read, or does not fit
 /// into 64 bits, counts as not sent.
-///
-/// ```
-/// use http::HeaderMap;
-/// use tower_429::rejection::reported_cost;
-///
-/// let mut headers = HeaderMap::new();
-/// headers.insert("x-ratelimit-limit-tokens-minute", "356250".parse()?);
-/// headers.insert("x-ratelimit-tokens-query-cost", "50".parse()?);
-/// assert_eq!(reported_cost(&headers), Some(50));
-/// # Ok::<(), http::header::InvalidHeaderValue>(())
-/// ```
-pub fn reported_cost(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn reported_cost(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all(TOKENS_OF_REQUEST).into_iter();
     let costs = values.filter_map(|value| builder::count(value.to_str().ok()?.trim()));
     costs.max()

@@ -11,10 +11,11 @@ use std::time::SystemTime;
 
 use http::HeaderMap;
 
-use self::builder::BucketBuilder;
+pub use self::reported::Bucket;
 pub(super) use self::reported::ReportedBucket;
-pub use self::{cost::reported_cost, reported::Bucket};
-use super::{parse::retry_after, provider::Provider};
+use self::{builder::BucketBuilder, cost::reported_cost};
+
+use super::{parse::retry_after, provider::Provider, types::Dimension};
 
 /// No provider reports more. A response with thousands of such headers is an attack.
 const MAX_BUCKETS: usize = 32;
@@ -44,6 +45,13 @@ pub fn buckets(headers: &HeaderMap, provider: Provider, now: SystemTime) -> Vec<
     let named = builders(headers, provider, now).into_iter();
     let named = named.filter_map(|it| Some(it.finish(provider)?.bucket));
     let mut buckets: Vec<_> = named.collect();
+    let has_tokens = buckets.iter().any(|it| it.dimension == Dimension::Tokens);
+    if let (true, Some(cost)) = (has_tokens, reported_cost(headers)) {
+        let tokens = buckets
+            .iter_mut()
+            .filter(|it| it.dimension == Dimension::Tokens);
+        tokens.for_each(|it| it.cost = Some(cost));
+    }
     if headers.contains_key("ratelimit") {
         buckets.append(&mut rate_limit::buckets(headers));
     }

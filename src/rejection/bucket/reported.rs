@@ -23,6 +23,8 @@ pub struct Bucket {
     pub remaining: Option<u64>,
     /// The time until the bucket is *full* again (OpenAI, Groq), or until the window ends (others).
     pub reset: Option<Duration>,
+    /// What the request took of it, if a header says it (Mistral, for tokens).
+    pub cost: Option<u64>,
 }
 
 /// A bucket of a rejection with its level.
@@ -53,6 +55,7 @@ impl Bucket {
             limit: None,
             remaining: None,
             reset: None,
+            cost: None,
         }
     }
 

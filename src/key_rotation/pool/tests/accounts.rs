@@ -108,6 +108,7 @@ impl Scenario {
             limit: Some(self.limit),
             remaining: Some(self.limit - *count),
             reset: Some(reset),
+            cost: None,
         }])
     }
 

@@ -96,6 +96,7 @@ fn bucket() -> impl Strategy<Value = Bucket> {
             limit,
             remaining,
             reset,
+            cost: None,
         },
     )
 }

@@ -22,6 +22,7 @@ fn key_that_needs_a_probe_has_less_capacity_than_others() {
         limit: Some(100),
         remaining: Some(50),
         reset: Some(secs(3_600)),
+        cost: None,
     };
     let request = KeyRequest::default();
     let ids = [0, 1].map(|index| world.keys().entries[index].info.id());

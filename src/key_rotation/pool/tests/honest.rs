@@ -67,6 +67,7 @@ impl Provider {
             limit: Some(self.limit),
             remaining: Some(left),
             reset: Some(rest),
+            cost: None,
         };
         let answer = if *let_in < self.limit {
             *let_in += 1;

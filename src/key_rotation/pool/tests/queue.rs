@@ -27,6 +27,7 @@ fn one_key(left: u64) -> World {
         limit: Some(100),
         remaining: Some(left),
         reset: None,
+        cost: None,
     };
     world.answer(0, &Answer::Success(vec![told]));
     world
@@ -132,6 +133,7 @@ fn waiting_session_prefers_its_key_for_a_second() {
         limit: Some(100),
         remaining: Some(2),
         reset: Some(secs(600)),
+        cost: None,
     };
     // Of the preferred key all that is left is in flight; of the other one much is left.
     world.take_anyway(&of_session(0), world.now);

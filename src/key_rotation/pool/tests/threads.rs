@@ -43,6 +43,7 @@ fn one_key(left: u64) -> KeyPool {
         limit: Some(100),
         remaining: Some(left),
         reset: Some(Duration::from_secs(3_600)),
+        cost: None,
     };
     let now = clock::now();
     lease.complete(now, |inner, it| {

@@ -38,6 +38,7 @@ fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
         limit: Some(limit),
         remaining: Some(remaining),
         reset: Some(reset),
+        cost: None,
     }
 }
 

@@ -84,10 +84,14 @@ impl Tokens {
         let mut is_reported = false;
         for bucket in buckets {
             let of_bucket = tokens_of(cost, bucket.dimension);
-            let (Some(_), Some(_)) = (of_bucket, bucket.remaining) else {
+            if of_bucket.is_none() || bucket.remaining.is_none() {
                 continue;
-            };
+            }
             is_reported = true;
+            if let (Some(counted), Some(estimated)) = (bucket.cost, of_bucket) {
+                let tokens = &mut traits.tokens;
+                tokens.count(bucket.dimension, counted as f64, estimated);
+            }
             let total = self.sent.until(sent);
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
                 Some(window) => window.update(bucket, total, &mut traits.tokens, (sent, now)),
@@ -109,25 +113,31 @@ impl Tokens {
         }
     }
 
-    /// Returns whether a rejection is one by these limits, and notes that they have less left than the request
-    /// costs.
+    /// Notes that the limit that has rejected a request has less left than it costs.
     pub(super) fn reject(
         &mut self,
-        traits: &ProviderTraits,
+        traits: &mut ProviderTraits,
         rejection: &Rejection,
         cost: Cost,
         now: Instant,
-    ) -> bool {
-        let is_of = |window: &TokenWindow| match rejection.dimension {
-            Some(dimension) => dimension == window.dimension(),
-            None => false,
+    ) {
+        let Some(dimension) = rejection.dimension else {
+            return;
         };
-        let mut is_by_these = false;
-        for window in self.windows.iter_mut().filter(|window| is_of(window)) {
-            let need = traits.tokens.calibrated(window.dimension(), cost);
-            window.reject(need, now);
-            is_by_these = true;
+        let Some(estimated) = tokens_of(cost, dimension) else {
+            return;
+        };
+        let numbers = rejection.numbers;
+        if let Some(requested) = numbers.requested {
+            traits.tokens.count(dimension, requested as f64, estimated);
         }
-        is_by_these
+        let need = traits.tokens.calibrated(dimension, cost);
+        let left = numbers.limit.zip(numbers.used);
+        let left = left.map(|(limit, used)| limit.saturating_sub(used));
+        for window in &mut self.windows {
+            if window.dimension() == dimension {
+                window.reject(left.unwrap_or(need.saturating_sub(1)), now);
+            }
+        }
     }
 }

@@ -164,10 +164,10 @@ impl TokenWindow {
         }
     }
 
-    /// Notes that a request was rejected because it needs so much.
-    pub(super) fn reject(&mut self, need: u64, now: Instant) {
-        if self.level(now) >= need {
-            (self.remaining, self.at) = (need.saturating_sub(1), now);
+    /// Notes that a rejection shows that no more than this is left.
+    pub(super) fn reject(&mut self, left: u64, now: Instant) {
+        if self.level(now) > left {
+            (self.remaining, self.at) = (left, now);
         }
         self.last = None;
     }
