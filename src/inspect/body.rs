@@ -4,16 +4,23 @@ use std::{
     collections::VecDeque,
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use http::Extensions;
 use http_body::{Body, Frame, SizeHint};
+
+use crate::call::{BodyGuards, OpenBody};
 
 /// A response body whose start may have been read already. It returns all frames unchanged.
 pub struct InspectedBody<R: Body> {
     pub(super) read: VecDeque<Frame<R::Data>>,
     pub(super) rest: Rest<R>,
+    /// What other layers hold until `rest` has ended. Dropped after `rest`, because until then the response
+    /// is in flight.
+    guards: Option<Arc<BodyGuards>>,
 }
 
 /// The part of a body behind the frames that were read.
@@ -31,6 +38,34 @@ impl<R: Body> InspectedBody<R> {
         Self {
             read: VecDeque::new(),
             rest: Rest::Open(body),
+            guards: None,
+        }
+    }
+
+    /// Leaves the handle of this body for the other layers. The provider sends no more after `rest` has
+    /// ended, even if the caller has not read all frames.
+    pub(super) fn offer(&mut self, extensions: &mut Extensions, is_empty: bool) {
+        // The handle of an inner layer's body is the more exact one.
+        if extensions.get::<OpenBody>().is_some() {
+            return;
+        }
+        if is_empty || !self.rest.is_open() {
+            extensions.insert(OpenBody::ended());
+            return;
+        }
+        let guards = self.guards.insert(Arc::default());
+        extensions.insert(OpenBody::new(guards));
+    }
+}
+
+// === impl Rest ===
+
+impl<R: Body> Rest<R> {
+    /// Whether the provider may send more.
+    fn is_open(&self) -> bool {
+        match self {
+            Self::Open(body) => !body.is_end_stream(),
+            Self::Failed(_) | Self::Ended => false,
         }
     }
 }
@@ -41,6 +76,7 @@ impl<R: Body> Default for InspectedBody<R> {
         Self {
             read: VecDeque::new(),
             rest: Rest::Ended,
+            guards: None,
         }
     }
 }
@@ -60,7 +96,11 @@ impl<R: Body<Data = Bytes> + Unpin> Body for InspectedBody<R> {
             return Poll::Ready(Some(Ok(frame)));
         }
         if let Rest::Open(body) = &mut self.rest {
-            return Pin::new(body).poll_frame(cx);
+            let frame = ready!(Pin::new(body).poll_frame(cx));
+            if !matches!(frame, Some(Ok(_))) || !self.rest.is_open() {
+                self.guards = None;
+            }
+            return Poll::Ready(frame);
         }
         match std::mem::replace(&mut self.rest, Rest::Ended) {
             Rest::Failed(error) => Poll::Ready(Some(Err(error))),
@@ -69,12 +109,8 @@ impl<R: Body<Data = Bytes> + Unpin> Body for InspectedBody<R> {
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_ended = match &self.rest {
-            Rest::Open(body) => body.is_end_stream(),
-            Rest::Failed(_) => false,
-            Rest::Ended => true,
-        };
-        is_ended && self.read.is_empty()
+        let has_failed = matches!(self.rest, Rest::Failed(_));
+        !has_failed && !self.rest.is_open() && self.read.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -45,6 +45,8 @@ mod layer;
 mod reading;
 mod service;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use body::InspectedBody;
 pub use layer::InspectLayer;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, response, uri::Authority};
+use http::{Method, Request, Response, response, uri::Authority};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -36,6 +36,8 @@ pin_project! {
     pub struct ResponseFuture<F, R: Body> {
         settings: InspectSettings,
         host: Option<Authority>,
+        // The response to HEAD has no body.
+        is_head: bool,
         // The call of the layers around this one, or of the caller.
         call: Option<CallState>,
         #[pin]
@@ -83,6 +85,7 @@ where
         ResponseFuture {
             settings: self.settings,
             host: request.uri().authority().cloned(),
+            is_head: request.method() == Method::HEAD,
             call,
             state: InspectState::Calling {
                 future: self.inner.call(request),
@@ -109,7 +112,8 @@ where
                     let plan = this.settings.plan(&head, this.host.as_ref());
                     let Some((sniffer, max_wait)) = plan else {
                         this.settings.read_head(&mut head, this.host.as_ref());
-                        let body = InspectedBody::untouched(body);
+                        let mut body = InspectedBody::untouched(body);
+                        body.offer(&mut head.extensions, *this.is_head);
                         return Poll::Ready(Ok(Response::from_parts(head, body)));
                     };
                     this.state.set(InspectState::Reading {
@@ -206,7 +210,9 @@ where
             head.extensions.insert(rejection);
         }
         head.extensions.insert(Inspected);
-        Some(Response::from_parts(head, reading.into_body()))
+        let mut body = reading.into_body();
+        body.offer(&mut head.extensions, *this.is_head);
+        Some(Response::from_parts(head, body))
     }
 }
 

@@ -29,6 +29,55 @@ use super::{error::ReplayError, shared::Reader};
 ///
 /// Pass a body that is not `Unpin` as `Box::pin(body)`, as for hyper's client.
 ///
+/// # Clients with their own body type
+///
+/// A client that accepts only its own body type needs that type back inside the layers.
+///
+/// | the type is built from | as in | inside the layers |
+/// |---|---|---|
+/// | any body | octocrab | `MapRequestBodyLayer::new(OctoBody::new::<ReplayBody<OctoBody>>)` |
+/// | bytes only | kube | read the body first, as below |
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_429::{BackoffLayer, replay::ReplayBody};
+/// use tower_http::map_request_body::MapRequestBodyLayer;
+///
+/// type BoxError = Box<dyn std::error::Error + Send + Sync>;
+/// type Body = Full<Bytes>; // in place of `kube::client::Body`
+///
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let client = service_fn(|request: Request<Body>| async {
+///     Ok::<_, BoxError>(Response::new(request.into_body())) // an echo
+/// });
+/// let client = service_fn(move |request: Request<ReplayBody<Body>>| {
+///     let client = client.clone();
+///     async move {
+///         let (head, body) = request.into_parts();
+///         let bytes = body.collect().await?.to_bytes();
+///         client.oneshot(Request::from_parts(head, Body::from(bytes))).await
+///     }
+/// });
+/// let client = ServiceBuilder::new()
+///     .layer(MapRequestBodyLayer::new(ReplayBody::new))
+///     .layer(BackoffLayer::new())
+///     .service(client);
+///
+/// let large = Request::new(Body::from(vec![b'x'; 3 * 1024 * 1024]));
+/// let echo = client.oneshot(large).await?.into_body();
+/// assert_eq!(echo.collect().await?.to_bytes().len(), 3 * 1024 * 1024);
+/// # Ok::<(), BoxError>(())
+/// # })?;
+/// # Ok::<(), BoxError>(())
+/// ```
+///
+/// A body in memory is not copied. A streaming body is in memory before it is sent, whatever its size.
+///
+/// # Errors
+///
 /// The error is the body's own, or [`ReplayError::Interrupted`] if a rejected attempt is cut short.
 pub struct ReplayBody<B: Body> {
     pub(super) content: Content<B>,
@@ -53,14 +102,57 @@ impl<B: Body> ReplayBody<B> {
         }
     }
 
-    /// Returns the bytes, if the body is known to be in memory.
+    /// Returns the bytes that were not sent yet, if the body is known to be in memory.
     ///
-    /// If the client's body type has a constructor for bytes, use it, so that the client still sees a
-    /// body in memory.
+    /// `None` does not mean that the body is empty: it may stream, or no layer has read it yet. If the
+    /// client's body type has a constructor for bytes, use it, so that the client still sees a body in
+    /// memory.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
+    /// use tower_429::replay::ReplayBody;
+    ///
+    /// let text = Bytes::from("text");
+    /// let unread = ReplayBody::new(Full::new(text.clone()));
+    /// assert_eq!(unread.as_bytes(), None, "no layer has read it");
+    /// let in_memory = ReplayBody::<Full<Bytes>>::from(text.clone());
+    /// assert_eq!(in_memory.as_bytes(), Some(&text));
+    /// ```
     pub fn as_bytes(&self) -> Option<&Bytes> {
         match &self.content {
             Content::Memory(bytes) => Some(bytes),
             Content::Fresh(_) | Content::Shared(_) => None,
+        }
+    }
+
+    /// Returns the wrapped body, if no layer has recorded it.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower_429::replay::ReplayBody;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let recorded = ReplayBody::<Full<Bytes>>::from(Bytes::from("text"));
+    /// for body in [ReplayBody::new(Full::from("text")), recorded] {
+    ///     let body = match body.into_inner() {
+    ///         Ok(body) => body,
+    ///         Err(recorded) => Full::from(recorded.collect().await.unwrap().to_bytes()),
+    ///     };
+    ///     assert_eq!(body.collect().await.unwrap().to_bytes(), "text");
+    /// }
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns this body unchanged if a layer has recorded it. The three layers that retry always do.
+    pub fn into_inner(self) -> Result<B, Self> {
+        match self.content {
+            Content::Fresh(body) => Ok(body),
+            content => Err(Self { content }),
         }
     }
 }

@@ -6,6 +6,7 @@ use http::{
 };
 
 use crate::{
+    call::OpenBody,
     clock,
     rejection::{self, Bucket, NamedAccount, Provider, Rejection},
 };
@@ -32,6 +33,15 @@ impl<'a> ResponseHead<'a> {
             headers: response.headers(),
             extensions: response.extensions(),
         }
+    }
+
+    /// What can hold a guard until the body has ended; `None` if no `InspectLayer` wraps the body.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "no strategy holds a permit yet")
+    )]
+    pub(crate) fn open_body(&self) -> Option<&'a OpenBody> {
+        self.extensions.get()
     }
 }
 

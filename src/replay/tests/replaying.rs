@@ -127,3 +127,20 @@ fn source_error_before_the_first_send_is_not_lost() {
     let mut reader = recording.reader().unwrap();
     assert_eq!(read(&mut reader), (String::new(), BROKEN));
 }
+
+#[test]
+fn body_is_unwrapped_only_if_it_was_not_recorded() {
+    let fed = Fed::default();
+    fed.chunk("ab");
+    let unwrapped = ReplayBody::new(fed.clone()).into_inner();
+    assert_eq!(read(&mut unwrapped.unwrap()).0, "ab");
+
+    fed.chunk("cd");
+    let mut streaming = record(ReplayBody::new(fed.clone()), 100);
+    let mut in_memory = record(ReplayBody::from(Bytes::from("abcd")), 100);
+    fed.end();
+    let reader = streaming.reader().unwrap().into_inner();
+    assert_eq!(read(&mut reader.err().unwrap()), ("cd".into(), END));
+    let reader: Result<Fed, _> = in_memory.reader().unwrap().into_inner();
+    assert_eq!(read(&mut reader.err().unwrap()), ("abcd".into(), END));
+}

@@ -6,6 +6,7 @@
 
 mod foreign;
 mod orders;
+mod own_body;
 mod provider;
 
 use std::{convert::Infallible, pin::pin};
