@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{preferred::Preferred, run::Run, scenarios::Scenario};
+use crate::{preferred::Preferred, run::Run, scenarios::Scenario, usage};
 
 /// What a bar bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub(crate) enum Measure {
     Refused,
     IntoOutage,
     Back,
+    Unused,
+    LongestOfLarge,
+    UnusedByBackground,
 }
 
 /// A measure of a run beside its bar.
@@ -44,6 +47,12 @@ pub(crate) struct Bar {
     pub(crate) failed: usize,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
+    /// The share of what the oracle uses in a full window that is not used.
+    pub(crate) unused: f64,
+    /// The longest time of a call that needs half of a window.
+    pub(crate) longest_of_large: Duration,
+    /// The share of the quota that background calls do not use.
+    pub(crate) unused_by_background: f64,
     /// The milliseconds that the calls of seed 1, 2, and so on take, to the millisecond.
     pub(crate) exact: &'static [u64],
     pub(crate) preferred: Option<PreferredBar>,
@@ -74,6 +83,9 @@ impl Bar {
         failed: 0,
         p50: Duration::MAX,
         p99: Duration::MAX,
+        unused: f64::INFINITY,
+        longest_of_large: Duration::MAX,
+        unused_by_background: f64::INFINITY,
         exact: &[],
         preferred: None,
         also: None,
@@ -117,6 +129,7 @@ impl Run {
         if let Some(bar) = bar.preferred {
             compared.extend(bar.compared(&Preferred::of(self, scenario)));
         }
+        compared.extend(self.compared_use(scenario));
         let compared = compared.into_iter();
         compared
             .map(|(measure, reached, wanted)| Compared {
@@ -125,6 +138,27 @@ impl Run {
                 wanted,
             })
             .collect()
+    }
+
+    /// What has a bar only where tokens or background calls are the matter.
+    fn compared_use(&self, scenario: &Scenario) -> Vec<(Measure, f64, f64)> {
+        let bar = scenario.bar;
+        let mut compared = Vec::new();
+        if bar.unused.is_finite() {
+            let unused = usage::unused(self, scenario);
+            compared.push((Measure::Unused, unused, bar.unused));
+        }
+        if bar.longest_of_large < Duration::MAX {
+            let longest = usage::longest_of_large(self, scenario).as_secs_f64();
+            let wanted = bar.longest_of_large.as_secs_f64();
+            compared.push((Measure::LongestOfLarge, longest, wanted));
+        }
+        if bar.unused_by_background.is_finite() {
+            let unused = usage::unused_by_background(self, scenario);
+            let wanted = bar.unused_by_background;
+            compared.push((Measure::UnusedByBackground, unused, wanted));
+        }
+        compared
     }
 
     /// What is wrong with the run that is no measure.
@@ -181,6 +215,9 @@ impl fmt::Display for Measure {
             Self::Refused => "its errors a second",
             Self::IntoOutage => "sent into the outage",
             Self::Back => "seconds until it is back",
+            Self::Unused => "share of a window not used",
+            Self::LongestOfLarge => "longest of the large calls",
+            Self::UnusedByBackground => "share not used by background calls",
         })
     }
 }

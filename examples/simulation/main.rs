@@ -6,7 +6,7 @@
 //! cargo run --release --example simulation -- --seeds 1..20         # the least and the most of many seeds
 //! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
-//! cargo run --release --example simulation -- --loopback            # two of them over real HTTP, in real time
+//! cargo run --release --example simulation -- --loopback            # three of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
 //! cargo run --release --example simulation -- --golden              # the rows of one seed, as golden.txt
@@ -22,6 +22,7 @@ mod bar;
 mod by_hand;
 mod golden;
 mod loopback;
+mod oracle;
 mod orders;
 mod parallel;
 mod picture;
@@ -34,7 +35,9 @@ mod stacks;
 #[path = "../common/svg.rs"]
 mod svg;
 mod table;
+mod usage;
 mod verdict;
+mod work;
 
 use std::{fs, ops::RangeInclusive, process::ExitCode};
 

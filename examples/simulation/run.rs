@@ -2,10 +2,14 @@
 
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{Request, StatusCode};
 use http_body_util::Full;
-use tokio::{runtime, time::sleep_until};
+use tokio::{
+    runtime,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tower::ServiceExt;
 use tower_429::key_rotation::Session;
 
@@ -15,6 +19,7 @@ use crate::{
     provider::{Entry, Provider, now},
     scenarios::Scenario,
     stacks::{self, Client},
+    work::Work,
 };
 
 /// What became of a batch.
@@ -24,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) took: Duration,
     /// How long each call took, the shortest first.
     pub(crate) latencies: Vec<Duration>,
+    /// The same by the numbers of the calls.
+    pub(crate) by_number: Vec<Duration>,
     pub(crate) log: Vec<Entry>,
 }
 
@@ -61,7 +68,7 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     })
 }
 
-/// Sends the batch, so many calls at once.
+/// Sends the batch, so many calls at once, and the background calls beside it.
 pub(crate) async fn batch(
     scenario: &Scenario,
     seed: u64,
@@ -71,41 +78,77 @@ pub(crate) async fn batch(
     let started = now();
     let calls = stream::iter(0..scenario.calls).map(|number| {
         let client = client.clone();
-        let session = number.checked_rem(scenario.sessions);
-        let named = session.filter(|_| scenario.names_sessions);
         let begins = started + scenario.apart * u32::try_from(number).unwrap_or(u32::MAX);
         async move {
             sleep_until(begins).await;
             let began = now();
-            (call(client, session, named).await, now() - began)
+            let status = call(client, request(scenario, seed, number)).await;
+            (number, status, now() - began)
         }
     });
-    let calls = calls.buffer_unordered(scenario.workers);
-    let outcomes: Vec<_> = calls.collect().await;
-    let is_answer = |(status, _): &&(Option<StatusCode>, _)| *status == Some(StatusCode::OK);
+    let calls = calls.buffer_unordered(scenario.workers).collect::<Vec<_>>();
+    let background = background(scenario, seed, &client, started);
+    let (mut outcomes, failed) = tokio::join!(calls, background);
+    let is_answer = |(_, status, _): &&(_, Option<StatusCode>, _)| *status == Some(StatusCode::OK);
     let answered = outcomes.iter().filter(is_answer).count();
-    let mut latencies: Vec<_> = outcomes.iter().map(|(_, took)| *took).collect();
+    outcomes.sort_by_key(|(number, ..)| *number);
+    let by_number: Vec<_> = outcomes.iter().map(|(.., took)| *took).collect();
+    let mut latencies = by_number.clone();
     latencies.sort();
     Run {
         seed,
-        failed: outcomes.len() - answered,
+        failed: outcomes.len() - answered + failed,
         took: now() - started,
         latencies,
+        by_number,
         log: log(),
     }
 }
 
-async fn call(client: Client, session: Option<usize>, named: Option<usize>) -> Option<StatusCode> {
+/// Sends background calls until their time is over, and returns how many failed.
+///
+/// What is under way then is dropped, as by a program that ends.
+async fn background(scenario: &Scenario, seed: u64, client: &Client, started: Instant) -> usize {
+    let Some(background) = scenario.background else {
+        return 0;
+    };
+    let calls = stream::iter(0..).map(|number| {
+        let work = Work::of(background.draw, seed, number);
+        let client = client.clone();
+        async move { call(client, work.request()).await }
+    });
+    let mut calls = calls.buffer_unordered(background.workers);
+    let mut failed = 0;
+    let count = async {
+        while let Some(status) = calls.next().await {
+            failed += usize::from(status != Some(StatusCode::OK));
+        }
+    };
+    // That the time is over is no error.
+    let _ = timeout_at(started + background.lasts, count).await;
+    failed
+}
+
+/// The request of a call.
+fn request(scenario: &Scenario, seed: u64, number: usize) -> Option<Request<Full<Bytes>>> {
+    if let Some(draw) = scenario.draw {
+        return Work::of(draw, seed, number).request();
+    }
+    let session = number.checked_rem(scenario.sessions);
     let mut request = Request::post("https://api.example/v1/chat/completions")
         .header("content-type", "application/json");
     if let Some(session) = session {
         request = request.header("session", session);
     }
-    if let Some(named) = named {
+    if let Some(named) = session.filter(|_| scenario.names_sessions) {
         request = request.extension(Session::new(named));
     }
-    let request = request.body(Full::from(r#"{"model":"large","messages":[]}"#));
-    client.oneshot(request.ok()?).await.ok()
+    let body = Full::from(r#"{"model":"large","messages":[]}"#);
+    request.body(body).ok()
+}
+
+async fn call(client: Client, request: Option<Request<Full<Bytes>>>) -> Option<StatusCode> {
+    client.oneshot(request?).await.ok()
 }
 
 // === impl Run ===
@@ -135,7 +178,7 @@ impl Run {
     }
 
     pub(crate) fn over_ideal(&self, scenario: &Scenario) -> f64 {
-        self.took.as_secs_f64() / scenario.ideal().as_secs_f64()
+        self.took.as_secs_f64() / scenario.ideal(self.seed).as_secs_f64()
     }
 }
 

@@ -18,6 +18,9 @@ const CHANCE: &str = "bad luck looks like a limit until a probe passes";
 const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as promised";
 const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
 const CAREFUL: &str = "a rate that is not reported is approached from below";
+const TOKENS: &str = "limits in tokens are not scheduled yet";
+const AT_ONCE: &str = "limits in requests in flight are not scheduled yet";
+const TURNS: &str = "background calls wait in one queue with the others yet";
 const ONE_SEED: &str = "on one seed of 20";
 
 #[rustfmt::skip]
@@ -60,6 +63,49 @@ const ALL: &[Shortfall] = &[
     short("outage, 529: F > B", IntoOutage, 300.0, RETRIES),
     short("outage, 529: F > B > K", P99, 9.4, RETRIES),
     short("outage, 529: F > B > K", IntoOutage, 300.0, RETRIES),
+    short("tokens: fixed, headers", Wasted, 286.0, TOKENS),
+    short("tokens: fixed, headers", Unused, 0.07, TOKENS),
+    short("tokens: bucket, headers", Wasted, 682.0, TOKENS),
+    short("tokens: fixed, on 429s", Wasted, 72.0, TOKENS),
+    short("tokens: fixed, silent", OverIdeal, 1.40, TOKENS),
+    short("tokens: fixed, silent", Wasted, 125.0, TOKENS),
+    short("tokens: bucket, on 429s", Wasted, 430.0, TOKENS),
+    short("tokens: bucket, silent", Wasted, 155.0, TOKENS),
+    short("tokens: bucket, silent", OverIdeal, 1.29, TOKENS),
+    short("tokens: and requests, fixed", Wasted, 84.0, TOKENS),
+    short("tokens: and requests, bucket", Wasted, 381.0, TOKENS),
+    short("tokens: twice the estimate", Wasted, 325.0, TOKENS),
+    short("tokens: half the estimate", Wasted, 325.0, TOKENS),
+    short("tokens: input and output apart", Wasted, 470.0, TOKENS),
+    short("tokens: input and output apart", OverIdeal, 1.25, TOKENS),
+    short("tokens: embeddings", Wasted, 2_204.0, TOKENS),
+    short("tokens: large, fixed", Wasted, 119.0, TOKENS),
+    short("tokens: large, fixed", LongestOfLarge, 18.29, TOKENS),
+    short("tokens: large, fixed", OverIdeal, 1.36, TOKENS),
+    short("tokens: large, bucket", Wasted, 285.0, TOKENS),
+    short("tokens: large, bucket", LongestOfLarge, 15.64, TOKENS),
+    short("tokens: F.w, fixed, headers", Wasted, 315.0, TOKENS),
+    short("tokens: F.w, fixed, headers", Unused, 0.09, TOKENS),
+    short("tokens: F.w, fixed, on 429s", Wasted, 86.0, TOKENS),
+    short("background: tokens, fixed", Wasted, 217.0, TURNS),
+    short("background: tokens, fixed", P99, 10.17, TURNS),
+    short("background: tokens, bucket", Wasted, 581.0, TURNS),
+    short("background: tokens, bucket", P99, 7.55, TURNS),
+    short("in flight: 5, with a second", OverIdeal, 2.98, AT_ONCE),
+    short("in flight: 5, with a second", Wasted, 117.0, AT_ONCE),
+    short("in flight: 5, in words", OverIdeal, 3.34, AT_ONCE),
+    short("in flight: 5, in words", Wasted, 163.0, AT_ONCE),
+    short("in flight: 5, streamed", OverIdeal, 1.84, AT_ONCE),
+    short("in flight: 1, with a second", OverIdeal, 4.30, AT_ONCE),
+    short("in flight: 1, with a second", Wasted, 283.0, AT_ONCE),
+    short("in flight: 1, in words", OverIdeal, 1.90, AT_ONCE),
+    short("in flight: 5, silent", OverIdeal, 3.34, AT_ONCE),
+    short("in flight: 5, silent", Wasted, 163.0, AT_ONCE),
+    short("in flight: 5, and 40 in 6 s", OverIdeal, 2.22, AT_ONCE),
+    short("in flight: 5, and 40 in 6 s", Wasted, 212.0, AT_ONCE),
+    short("background: requests, fixed", P99, 4.61, TURNS),
+    short("background: requests, bucket", P99, 1.47, TURNS),
+    short("background: requests, bucket", UnusedByBackground, 0.21, TURNS),
 ];
 
 const fn short(row: &'static str, measure: Measure, most: f64, because: &'static str) -> Shortfall {

@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
 use super::{
-    limits::{Limit, Reading},
-    plan::{Account, Headers, Hint, Plan},
+    limits::Limit,
+    meters::{Judged, Refused, Unit},
+    plan::{Account, Dialect, Headers, Hint, InFlight, Plan, Says},
+    report,
 };
+
+/// A response whose body is whole.
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// The name of the account where responses name it.
 const ORGANIZATION: HeaderValue = HeaderValue::from_static("org-x");
@@ -24,38 +29,30 @@ pub(super) enum Failure {
     Unavailable(u16),
 }
 
-pub(super) fn failure(failure: Failure) -> Response<Full<Bytes>> {
+pub(super) fn failure(failure: Failure) -> Answer {
     let (status, body) = match failure {
         Failure::Code(status, code) => (status, coded(code, code)),
-        // Anthropic's.
-        Failure::Unavailable(529) => {
-            let error = json!({ "type": "overloaded_error", "message": "Overloaded" });
-            (529, json!({ "type": "error", "error": error }))
-        }
+        Failure::Unavailable(529) => (529, anthropic("overloaded_error", "Overloaded")),
         Failure::Unavailable(429) => (429, coded("rate_limit_exceeded", "rate_limit_exceeded")),
         Failure::Unavailable(status) => (status, json!({})),
     };
     error(status, &body)
 }
 
-/// The answer to a request that came to its limit, and how long it says to wait.
-pub(super) fn counted(
-    plan: &Plan,
-    limit: Limit,
-    reading: Reading,
-) -> (Response<Full<Bytes>>, Option<Duration>) {
-    let (mut response, wait) = match reading.admitted {
-        Ok(()) => (Response::new(Full::from("{}")), None),
-        Err(wait) => rejection(plan, limit, wait),
+/// The response that the limits give, and how long it says to wait.
+pub(super) fn counted(plan: &Plan, at: Duration, judged: &Judged) -> (Answer, Option<Duration>) {
+    let (mut response, wait) = match judged.refused {
+        None => (Response::new(Full::from("{}")), None),
+        Some(refused) => rejection(plan, refused),
     };
     let headers = response.headers_mut();
     let reports = match plan.headers {
         Headers::Never => false,
-        Headers::OnRejections => reading.admitted.is_err(),
+        Headers::OnRejections => judged.refused.is_some(),
         _ => true,
     };
     if reports {
-        add_buckets(headers, plan.headers, reading);
+        report::add(headers, plan, at, judged);
     }
     if plan.account == Some(Account::Named) {
         headers.insert("openai-organization", ORGANIZATION);
@@ -63,16 +60,21 @@ pub(super) fn counted(
     (response, wait)
 }
 
-fn rejection(
-    plan: &Plan,
-    limit: Limit,
-    wait: Duration,
-) -> (Response<Full<Bytes>>, Option<Duration>) {
-    let body = match plan.names_window {
-        true => worded(limit),
-        false => coded("rate_limit_exceeded", "rate_limit_exceeded"),
+fn rejection(plan: &Plan, refused: Refused) -> (Answer, Option<Duration>) {
+    let body = match (plan.dialect, refused.unit) {
+        (Dialect::Anthropic, _) => anthropic(
+            "rate_limit_error",
+            "This request would exceed your account's rate limit. Please try again later.",
+        ),
+        (_, Unit::Requests) if plan.names_window => worded(refused.limit),
+        // OpenAI's type is what the limit counts. A provider that reports nothing has another.
+        (_, Unit::Tokens) if plan.headers != Headers::Never => {
+            typed("tokens", "rate_limit_exceeded", "rate_limit_exceeded")
+        }
+        _ => coded("rate_limit_exceeded", "rate_limit_exceeded"),
     };
     let mut response = error(429, &body);
+    let wait = refused.wait;
     let (name, value, wait) = match plan.hint {
         Hint::None => return (response, None),
         Hint::Exact => {
@@ -89,6 +91,27 @@ fn rejection(
         response.headers_mut().insert(name, value);
     }
     (response, Some(wait))
+}
+
+/// The rejection of a request that is one too many at once, and how long it says to wait.
+pub(super) fn too_many_at_once(limit: InFlight) -> (Answer, Option<Duration>) {
+    let at_once = limit.at_once;
+    let (body, wait) = match limit.says {
+        Says::LimitAndSecond => {
+            let message = format!(
+                "Your account org-x<ak-x> request reached max organization concurrency: {at_once}, \
+                 please try again after 1 seconds"
+            );
+            let error = json!({ "message": message, "type": "rate_limit_reached_error" });
+            (json!({ "error": error }), Some(Duration::from_secs(1)))
+        }
+        Says::Words => (
+            coded("rate_limit_exceeded", "Too many concurrent requests"),
+            None,
+        ),
+        Says::Nothing => (coded("rate_limit_exceeded", "rate_limit_exceeded"), None),
+    };
+    (error(429, &body), wait)
 }
 
 /// A rejection that names the limit and its window, and no time: xAI's for a second, else OpenAI's.
@@ -111,31 +134,22 @@ fn worded(limit: Limit) -> Value {
 
 /// OpenAI's form of an error.
 fn coded(code: &str, message: &str) -> Value {
-    json!({ "error": { "type": code, "code": code, "message": message } })
+    typed(code, code, message)
 }
 
-fn error(status: u16, body: &Value) -> Response<Full<Bytes>> {
+fn typed(kind: &str, code: &str, message: &str) -> Value {
+    json!({ "error": { "type": kind, "code": code, "message": message } })
+}
+
+/// Anthropic's form of an error.
+fn anthropic(kind: &str, message: &str) -> Value {
+    json!({ "type": "error", "error": { "type": kind, "message": message } })
+}
+
+fn error(status: u16, body: &Value) -> Answer {
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert("content-type", json);
     response
-}
-
-/// OpenAI's headers.
-fn add_buckets(map: &mut HeaderMap, headers: Headers, reading: Reading) {
-    let (remaining, reset) = match headers {
-        Headers::TooMuchLeft => (reading.limit, reading.reset),
-        Headers::NothingLeft => (0, reading.reset),
-        Headers::NothingForAMoment => (0, Duration::from_millis(300)),
-        Headers::TooLittleLeft => (reading.remaining.saturating_sub(20), reading.reset),
-        Headers::PastReset => (reading.remaining, Duration::ZERO),
-        _ => (reading.remaining, reading.reset),
-    };
-    map.insert("x-ratelimit-limit-requests", reading.limit.into());
-    map.insert("x-ratelimit-remaining-requests", remaining.into());
-    let reset = format!("{}ms", reset.as_nanos().div_ceil(1_000_000));
-    if let Ok(reset) = HeaderValue::from_str(&reset) {
-        map.insert("x-ratelimit-reset-requests", reset);
-    }
 }

@@ -1,8 +1,12 @@
 //! A provider in the process, in virtual or real time, that keeps a log of its requests.
 
 mod answer;
+mod body;
 pub(crate) mod limits;
+pub(crate) mod meters;
 pub(crate) mod plan;
+mod report;
+mod slot;
 
 use std::{
     collections::HashMap,
@@ -20,12 +24,16 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
+use tower_429::Cost;
 
 use self::{
-    answer::Failure,
-    limits::{Limit, Meter, Reading},
+    answer::{Answer, Failure},
+    body::AnswerBody,
+    meters::{Judged, Meters},
     plan::Plan,
+    slot::{InUse, Slot},
 };
+use crate::work::Work;
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -37,6 +45,26 @@ pub(crate) struct Entry {
     pub(crate) status: StatusCode,
     /// It was sent though an answer had told to wait longer.
     pub(crate) early: bool,
+    pub(crate) cost: Cost,
+    pub(crate) is_background: bool,
+}
+
+/// A request that has just come.
+struct Asked {
+    key: Arc<str>,
+    model: Arc<str>,
+    sent: Instant,
+    /// What it asks for, if it says so.
+    work: Option<Work>,
+}
+
+/// What becomes of it.
+struct Decided {
+    response: Answer,
+    /// How long it says to wait.
+    wait: Option<Duration>,
+    /// Its place among the requests in flight, if the provider counts them.
+    slot: Option<Slot>,
 }
 
 /// Half of the time that an answer takes; the rest is the way back.
@@ -51,7 +79,8 @@ pub(crate) struct Provider(Arc<Mutex<State>>);
 struct State {
     plan: Plan,
     started: Instant,
-    meters: HashMap<(Arc<str>, Arc<str>), Meter>,
+    meters: HashMap<(Arc<str>, Arc<str>), Meters>,
+    in_flight: HashMap<Arc<str>, InUse>,
     /// When an account was rejected for a model, and until when.
     told: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
     /// The key of each session's last request.
@@ -68,6 +97,7 @@ impl Provider {
             plan,
             started: now(),
             meters: HashMap::new(),
+            in_flight: HashMap::new(),
             told: HashMap::new(),
             sessions: HashMap::new(),
             random: fastrand::Rng::with_seed(seed),
@@ -83,46 +113,80 @@ impl Provider {
         self.lock().log.clone()
     }
 
-    pub(crate) async fn answer<B: Body>(self, request: Request<B>) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer<B: Body>(self, request: Request<B>) -> Response<AnswerBody> {
         let sent = now();
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(|body| body.to_bytes());
         let asked = body
             .ok()
             .and_then(|body| serde_json::from_slice::<serde_json::Value>(&body).ok());
-        let model: Arc<str> = asked
-            .as_ref()
-            .and_then(|body| body["model"].as_str())
-            .unwrap_or_default()
-            .into();
+        let model = asked.as_ref().and_then(|body| body["model"].as_str());
         let key = head.headers.get("authorization");
         let key = key.and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
-        let key: Arc<str> = key.unwrap_or_default().into();
+        let asked = Asked {
+            key: key.unwrap_or_default().into(),
+            model: model.unwrap_or_default().into(),
+            sent,
+            work: Work::read(&head.headers),
+        };
         let (there, back) = {
             let mut state = self.lock();
             let mut way = || Duration::from_millis(state.random.u64(WAY[0]..=WAY[1]));
             (way(), way())
         };
         sleep_until(sent + there).await;
-        let (response, wait) = self.lock().judge(&key, &model, sent);
+        let decided = self.lock().judge(&asked);
         let session = head.headers.get("session").cloned();
-        let thinks = match response.status() {
-            StatusCode::OK => self.lock().thinks(session, &key),
-            _ => Duration::ZERO,
+        let is_answer = decided.response.status() == StatusCode::OK;
+        let thinks = match is_answer {
+            true => self.lock().thinks(session, &asked),
+            false => Duration::ZERO,
         };
-        sleep_until(sent + there + thinks + back).await;
-        if let Some(wait) = wait {
-            let mut state = self.lock();
-            let account = state.plan.known_account_of(&key);
-            let told = (now(), now() + wait);
-            state.told.insert((account, model), told);
+        let complete = sent + there + thinks + back;
+        if is_answer && self.lock().plan.streams {
+            sleep_until(sent + there + back).await;
+            return streamed(decided, complete);
         }
-        response
+        if let (true, Some(work)) = (is_answer, asked.work) {
+            self.generate(&asked, work, sent + there, thinks).await;
+        }
+        // The provider is done with the request before the client has the response.
+        drop(decided.slot);
+        sleep_until(complete).await;
+        if let Some(wait) = decided.wait {
+            let mut state = self.lock();
+            let account = state.plan.known_account_of(&asked.key);
+            let told = (now(), now() + wait);
+            state.told.insert((account, asked.model), told);
+        }
+        decided.response.map(AnswerBody::Whole)
+    }
+
+    /// Counts the tokens of a response as they come.
+    async fn generate(&self, asked: &Asked, work: Work, begins: Instant, thinks: Duration) {
+        let output = u32::try_from(work.cost.output()).unwrap_or(u32::MAX);
+        for part in 0..PARTS {
+            sleep_until(begins + thinks * (part + 1) / PARTS).await;
+            let tokens = output * (part + 1) / PARTS - output * part / PARTS;
+            self.lock().count_output(asked, tokens);
+        }
     }
 }
 
+/// The head of a response at once. Its body ends when the answer is complete.
+fn streamed(decided: Decided, complete: Instant) -> Response<AnswerBody> {
+    let body = AnswerBody::streamed(complete, decided.slot);
+    let mut response = decided.response.map(|_| body);
+    let stream = HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert("content-type", stream);
+    response
+}
+
+/// In how many parts the tokens of a response are counted.
+const PARTS: u32 = 4;
+
 impl Service<Request<Full<Bytes>>> for Provider {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -139,33 +203,66 @@ impl Service<Request<Full<Bytes>>> for Provider {
 // === impl State ===
 
 impl State {
-    /// The answer to a request that has just come, and how long it tells to wait.
-    fn judge(
-        &mut self,
-        key: &Arc<str>,
-        model: &Arc<str>,
-        sent: Instant,
-    ) -> (Response<Full<Bytes>>, Option<Duration>) {
+    /// The answer to a request that has just come.
+    fn judge(&mut self, asked: &Asked) -> Decided {
         let at = now() - self.started;
+        let Asked { key, model, .. } = asked;
         let account = (self.plan.known_account_of(key), model.clone());
         let told = self.told.get(&account);
-        let early = told.is_some_and(|(told, until)| *told < sent && sent < *until);
-        let (response, wait) = match self.read(key, model, at) {
-            Err(failure) => (answer::failure(failure), None),
-            Ok((limit, reading)) => answer::counted(&self.plan, limit, reading),
-        };
+        let early = told.is_some_and(|(told, until)| *told < asked.sent && asked.sent < *until);
+        let decided = self.decide(asked, at);
+        let work = asked.work.unwrap_or_default();
         self.log.push(Entry {
             at,
             key: key.clone(),
             model: model.clone(),
-            status: response.status(),
+            status: decided.response.status(),
             early,
+            cost: work.cost,
+            is_background: work.is_background,
         });
-        (response, wait)
+        decided
+    }
+
+    fn decide(&mut self, asked: &Asked, at: Duration) -> Decided {
+        let mut slot = None;
+        if let Some(limit) = self.plan.in_flight {
+            let account = self.plan.account_of(&asked.key);
+            slot = Slot::take(self.in_flight.entry(account).or_default(), limit.at_once);
+            if slot.is_none() {
+                let (response, wait) = answer::too_many_at_once(limit);
+                return Decided {
+                    response,
+                    wait,
+                    slot,
+                };
+            }
+        }
+        let (response, wait) = match self.read(asked, at) {
+            Err(failure) => (answer::failure(failure), None),
+            Ok(judged) => answer::counted(&self.plan, at, &judged),
+        };
+        Decided {
+            response,
+            wait,
+            slot,
+        }
+    }
+
+    fn count_output(&mut self, asked: &Asked, tokens: u32) {
+        let at = now() - self.started;
+        let account = (self.plan.account_of(&asked.key), asked.model.clone());
+        if let Some(meters) = self.meters.get_mut(&account) {
+            meters.count_output(at, tokens);
+        }
     }
 
     /// How long the answer takes, which is shorter if the key has the session's prompt in its cache.
-    fn thinks(&mut self, session: Option<HeaderValue>, key: &Arc<str>) -> Duration {
+    fn thinks(&mut self, session: Option<HeaderValue>, asked: &Asked) -> Duration {
+        if let Some(work) = asked.work {
+            return work.answer;
+        }
+        let key = &asked.key;
         let last = session.and_then(|session| self.sessions.insert(session, key.clone()));
         if let (Some(warm), true) = (self.plan.thinks_warm, last.as_ref() == Some(key)) {
             return warm;
@@ -177,18 +274,14 @@ impl State {
         }
     }
 
-    fn read(
-        &mut self,
-        key: &Arc<str>,
-        model: &Arc<str>,
-        at: Duration,
-    ) -> Result<(Limit, Reading), Failure> {
+    fn read(&mut self, asked: &Asked, at: Duration) -> Result<Judged, Failure> {
+        let Asked { key, model, .. } = asked;
         let plan = &self.plan;
         let is_revoked = |(revoked, since)| revoked == &**key && at >= since;
-        if plan.rejected == Some(key) || plan.revoked.is_some_and(is_revoked) {
+        if plan.rejected == Some(&**key) || plan.revoked.is_some_and(is_revoked) {
             return Err(Failure::Code(401, "invalid_api_key"));
         }
-        if plan.out_of_quota == Some(key) {
+        if plan.out_of_quota == Some(&**key) {
             return Err(Failure::Code(429, "insufficient_quota"));
         }
         if plan.is_preferred(model) {
@@ -202,13 +295,14 @@ impl State {
                 }
             }
         }
-        let Some(limit) = plan.limit(key, model) else {
+        let Some(limits) = plan.limits(key, model) else {
             return Err(Failure::Code(404, "model_not_found"));
         };
         let account = (plan.account_of(key), model.clone());
-        let meter = self.meters.entry(account);
-        let meter = meter.or_insert_with(|| Meter::new(limit));
-        Ok((limit, meter.ask(at)))
+        let meters = self.meters.entry(account);
+        let meters = meters.or_insert_with(|| Meters::new(&limits));
+        let cost = asked.work.map_or_else(Cost::default, |work| work.cost);
+        Ok(meters.ask(at, cost))
     }
 }
 

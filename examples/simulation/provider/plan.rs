@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use super::limits::Limit;
+use super::{limits::Limit, meters::Unit};
 
 /// What the provider reports of its limits in headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,40 @@ pub(crate) enum Account {
     Unnamed,
 }
 
+/// Whose headers and rejections the responses have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    OpenAi,
+    Anthropic,
+}
+
+/// How many requests of a key may be in flight at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InFlight {
+    pub(crate) at_once: usize,
+    pub(crate) says: Says,
+}
+
+/// What a rejection says of a limit in requests in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// Moonshot's message, with the limit and a second to wait.
+    LimitAndSecond,
+    Words,
+    Nothing,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// The limit of each key for each model; other models do not exist. The first is the preferred one.
     pub(crate) models: Vec<(&'static str, Limit)>,
+    /// The limits in tokens that each key has for each model besides.
+    pub(crate) tokens: Vec<(Unit, Limit)>,
+    /// The limit in requests in flight that each key has for all models.
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) dialect: Dialect,
+    /// Whether a response has its head at once and its last event when the answer is complete.
+    pub(crate) streams: bool,
     /// Keys with another limit than that, as requests per window.
     pub(crate) sizes: Vec<(&'static str, u32)>,
     pub(crate) headers: Headers,
@@ -90,6 +120,10 @@ impl Plan {
     pub(crate) fn new(limit: Limit, headers: Headers, hint: Hint) -> Self {
         Self {
             models: vec![("large", limit)],
+            tokens: Vec::new(),
+            in_flight: None,
+            dialect: Dialect::OpenAi,
+            streams: false,
             sizes: Vec::new(),
             headers,
             hint,
@@ -125,6 +159,13 @@ impl Plan {
         let (_, limit) = self.models.iter().find(|(name, _)| *name == model)?;
         let size = self.sizes.iter().find(|(name, _)| *name == key);
         Some(size.map_or(*limit, |(_, size)| limit.of_size(*size)))
+    }
+
+    /// The limits of a key for a model, each in its unit, if there is such a model.
+    pub(crate) fn limits(&self, key: &str, model: &str) -> Option<Vec<(Unit, Limit)>> {
+        let mut limits = vec![(Unit::Requests, self.limit(key, model)?)];
+        limits.extend(&self.tokens);
+        Some(limits)
     }
 
     pub(super) fn is_preferred(&self, model: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{FOUR, MINUTE, Scenario, silent};
+use super::{FOUR, MINUTE, Scenario, silent, tokens};
 use crate::{
     orders,
     provider::{
@@ -56,7 +56,7 @@ pub(super) fn all() -> Vec<Scenario> {
 
 /// What runs over real HTTP too, which takes its time.
 pub(crate) fn over_loopback() -> Vec<Scenario> {
-    vec![headers_always(), model_fallback()]
+    vec![headers_always(), model_fallback(), tokens::over_loopback()]
 }
 
 fn headers_always() -> Scenario {

@@ -1,10 +1,14 @@
 //! The scenarios, and the bars for this crate's stack. A theme has a file.
 
+mod background;
 mod backoff;
 mod earlier;
 mod fallback;
+mod ideal;
+mod in_flight;
 mod keys;
 mod shapes;
+mod tokens;
 mod untold;
 
 use std::time::Duration;
@@ -13,12 +17,12 @@ pub(crate) use self::earlier::{WINDOW, model_fallback, over_loopback};
 use crate::{
     bar::Bar,
     provider::{
-        ROUND_TRIP,
         limits::Limit,
         plan::{Headers, Hint, Plan},
     },
     run::Stack,
     stacks::{Choice, Setup},
+    work::Draw,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,9 +43,20 @@ pub(crate) struct Scenario {
     pub(crate) workers: usize,
     /// How long after a call the next comes; zero if it comes as soon as a worker is free.
     pub(crate) apart: Duration,
+    /// What each call asks for; next to nothing if there is none.
+    pub(crate) draw: Option<Draw>,
+    pub(crate) background: Option<Background>,
     /// What a user would write without this crate, if that is to be seen beside it.
     pub(crate) by_hand: Option<Stack>,
     pub(crate) bar: Bar,
+}
+
+/// Calls that are sent beside the others as fast as the limits allow, and are not waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Background {
+    pub(crate) draw: Draw,
+    pub(crate) workers: usize,
+    pub(crate) lasts: Duration,
 }
 
 const FOUR: &[(&str, &str)] = &[("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")];
@@ -53,6 +68,9 @@ pub(crate) fn all() -> Vec<Scenario> {
     scenarios.extend(backoff::all());
     scenarios.extend(keys::all());
     scenarios.extend(fallback::all());
+    scenarios.extend(tokens::all());
+    scenarios.extend(in_flight::all());
+    scenarios.extend(background::all());
     scenarios
 }
 
@@ -80,6 +98,8 @@ fn four_keys(
         names_sessions: true,
         workers: 64,
         apart: Duration::ZERO,
+        draw: None,
+        background: None,
         by_hand: Some(Stack::ByHand),
         bar: Bar {
             over_ideal,
@@ -102,42 +122,4 @@ fn steady(mut scenario: Scenario) -> Scenario {
 /// A provider that reports nothing.
 fn silent(limit: Limit) -> Plan {
     Plan::new(limit, Headers::Never, Hint::None)
-}
-
-// === impl Scenario ===
-
-impl Scenario {
-    /// The least time that the limits and the way to the provider allow.
-    pub(crate) fn ideal(&self) -> Duration {
-        let plan = &self.plan;
-        let mut accounts: Vec<_> = self.setup.keys.iter().collect();
-        accounts.retain(|(key, _)| !plan.is_dead(key));
-        accounts.dedup_by_key(|(_, group)| *group);
-        if plan.account.is_some() {
-            accounts.truncate(1);
-        }
-        let of_key = |key: &str| -> u32 {
-            let limits = plan.models.iter();
-            let limits = limits.filter_map(|(model, _)| plan.limit(key, model));
-            limits.map(Limit::size).sum()
-        };
-        let per_window: u32 = accounts.iter().map(|(key, _)| of_key(key)).sum();
-        let Some((_, limit)) = plan.models.first() else {
-            return Duration::ZERO;
-        };
-        let limit = limit.of_size(per_window);
-        // What the last window is left with goes out in rounds of as many as there are workers.
-        let per_window = per_window as usize;
-        let last = match (limit, self.calls % per_window) {
-            (Limit::Bucket(..), _) => 1,
-            (_, 0) => per_window,
-            (_, rest) => rest,
-        };
-        let rounds = u32::try_from(last.div_ceil(self.workers)).unwrap_or(u32::MAX);
-        let round = ROUND_TRIP + plan.thinks.1;
-        let least = limit.least_time(self.calls as f64);
-        let limited = Duration::from_secs_f64(least) + round * rounds;
-        let last = u32::try_from(self.calls.saturating_sub(1)).unwrap_or(u32::MAX);
-        limited.max(self.apart * last + round)
-    }
 }
