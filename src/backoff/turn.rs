@@ -22,18 +22,23 @@ use super::{
 use crate::{
     call::CallState,
     quota::{Confirmed, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
-    request::Model,
+    request::{Cost, Model},
     retry::RequestView,
 };
 
 /// So many calls take turns to test if a limit is open again.
 const PROBERS: usize = 4;
 
+/// Whether the tokens of a request are counted.
+const COUNTS_TOKENS: bool = false;
+
 /// The place of one call among those that share its limit.
 pub(super) struct Turn {
     stage: TurnStage,
     /// The limit that its requests run on, once it is known.
     id: Option<LimitId>,
+    /// What a send takes from the limit.
+    cost: Option<Cost>,
     /// When the call is sent again if no other call shares its limit.
     own: Option<Instant>,
     /// The end of the hint that the call itself has got.
@@ -75,6 +80,7 @@ impl Turn {
         Self {
             stage: TurnStage::Asking,
             id: None,
+            cost: None,
             own: None,
             hint: None,
             priority: Priority::New,
@@ -98,6 +104,7 @@ impl Turn {
             None if options.shares_limits(request.is_outermost()) => {
                 let model = ready!(poll_model(request, cx));
                 let id = options.ids.id(&request.head, model.as_deref());
+                self.cost = request.cost(COUNTS_TOKENS);
                 *self.id.insert(id)
             }
             None => return Poll::Ready(None),
@@ -142,11 +149,13 @@ impl Turn {
         }
     }
 
-    /// Notes that the request goes out.
-    pub(super) fn mark_sent(&mut self) {
-        if let TurnStage::Sent(permit) = &mut self.stage {
-            permit.mark_sent();
-        }
+    /// Notes that the request goes out. Returns what it takes from the limit, if it runs on one.
+    pub(super) fn mark_sent(&mut self) -> Option<Cost> {
+        let TurnStage::Sent(permit) = &mut self.stage else {
+            return None;
+        };
+        permit.mark_sent();
+        self.cost
     }
 
     /// Ends the send that is in progress, and reports it if it runs on a limit. Returns whether it does.

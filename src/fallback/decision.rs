@@ -27,6 +27,9 @@ use crate::{
 pub(super) use state::FallbackStrategy;
 use state::{Choice, Next, TargetStage};
 
+/// Whether the tokens of a request are counted.
+const COUNTS_TOKENS: bool = false;
+
 impl<P> Config for FallbackLayer<P> {
     const LAYER: LayerKind = LayerKind::Fallback;
     type Strategy = FallbackStrategy<P>;
@@ -35,8 +38,8 @@ impl<P> Config for FallbackLayer<P> {
         FallbackStrategy::new(config)
     }
 
-    fn settings(&self) -> CommonSettings {
-        self.settings
+    fn settings(&self) -> &CommonSettings {
+        &self.settings
     }
 }
 
@@ -136,6 +139,9 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
             permit.mark_sent();
         }
         let original = self.original.as_ref()?;
+        if call.has_precise_cost() {
+            route.cost = original.cost;
+        }
         match self.chosen {
             Choice::Original => {
                 route.model = original.model_name().or(route.model.take());
@@ -207,6 +213,7 @@ impl<P> FallbackStrategy<P> {
         B: Body<Data = Bytes> + Unpin,
     {
         let mut original = OriginalRequest::new(&draft.head, &draft.route);
+        original.cost = draft.cost(COUNTS_TOKENS);
         let scheduler = &self.policy.scheduler;
         let is_limited = || {
             let origin = original.origin();

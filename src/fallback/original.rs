@@ -12,7 +12,7 @@ use super::{
 use crate::{
     call::Head,
     call::{CallState, Route},
-    request::{Model, Origin, credentials},
+    request::{Cost, Model, Origin, credentials},
 };
 
 pub(super) struct OriginalRequest {
@@ -20,6 +20,8 @@ pub(super) struct OriginalRequest {
     /// `None` while only a body that has not been read yet could name it.
     pub(super) model: Option<Model>,
     pub(super) key: Option<Arc<str>>,
+    /// What a send takes from the limits of a target.
+    pub(super) cost: Option<Cost>,
 }
 
 // === impl OriginalRequest ===
@@ -30,6 +32,7 @@ impl OriginalRequest {
             head: head.clone(),
             model: Model::in_path(&head.uri),
             key: route.key.clone(),
+            cost: None,
         }
     }
 

@@ -30,6 +30,9 @@ use crate::{
 };
 use report::{Last, report};
 
+/// Whether the tokens of a request are counted.
+const COUNTS_TOKENS: bool = false;
+
 pub(crate) struct KeyRotationStrategy<X> {
     policy: Arc<KeyRotationLayer<X>>,
     stage: KeyStage,
@@ -60,8 +63,8 @@ impl<X> Config for KeyRotationLayer<X> {
         KeyRotationStrategy::new(config)
     }
 
-    fn settings(&self) -> CommonSettings {
-        self.settings
+    fn settings(&self) -> &CommonSettings {
+        &self.settings
     }
 }
 
@@ -163,6 +166,9 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         if let KeyStage::Leased(_, lease) = &mut self.stage {
             call.add_placed(lease.place(head));
             route.key = Some(lease.candidate().label().clone());
+            if call.has_precise_cost() {
+                route.cost = self.request.cost;
+            }
         }
         None
     }
@@ -223,5 +229,6 @@ where
         model,
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::id),
+        cost: draft.cost(COUNTS_TOKENS),
     })
 }

@@ -10,7 +10,10 @@ use super::{
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect};
+use crate::{
+    quota::{Candidates, Capacity, Forecast, IdState, Inner, LimitTable, Prospect},
+    request::Cost,
+};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -23,6 +26,8 @@ pub(crate) struct KeyRequest {
     pub(crate) tried: Vec<KeyId>,
     /// The hash of the session.
     pub(crate) session: Option<u64>,
+    /// What a send takes from the limits of a key.
+    pub(crate) cost: Option<Cost>,
 }
 
 /// What a call waits for. It may take a key again that it has tried before the wait.

@@ -44,6 +44,7 @@ fn request() -> impl Strategy<Value = KeyRequest> {
         model: model.map(Into::into),
         tried: Vec::new(),
         session,
+        cost: None,
     })
 }
 
