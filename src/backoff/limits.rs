@@ -14,7 +14,8 @@ use crate::{
     call::Head,
     quota::{
         BoundedMap, Candidates, Capacity, Demand, Evictable, Forecast, Inner, LimitState,
-        LimitTable, ProviderTraits, Reservation, SlowStart, Waiting, timing::doublings,
+        LimitTable, ProviderTraits, Reservation, SlowStart, Waiting, may_limit_tokens,
+        timing::doublings,
     },
     rejection::{Bucket, Rejection},
     request::{Cost, credentials},
@@ -49,6 +50,8 @@ pub(super) struct LimitIds(RandomState);
 pub(super) struct CredentialLimits {
     limits: BoundedMap<LimitId, CredentialLimit>,
     random: fastrand::Rng,
+    /// Whether a limit may count tokens.
+    counts_tokens: bool,
 }
 
 #[derive(Default)]
@@ -140,6 +143,7 @@ impl CredentialLimits {
         (cost, reports): (Cost, &[Bucket]),
         when: (Instant, Instant),
     ) {
+        self.counts_tokens |= may_limit_tokens(reports, None);
         if let Some(limit) = self.limits.get_mut(slot) {
             limit.has_passed = true;
             let CredentialLimit { state, traits, .. } = limit;
@@ -155,6 +159,7 @@ impl CredentialLimits {
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
+        self.counts_tokens |= may_limit_tokens(reports.1, Some(rejection));
         if let Some(limit) = self.limits.get_mut(slot) {
             limit.has_passed = false;
             let CredentialLimit { state, traits, .. } = limit;
@@ -241,6 +246,10 @@ impl Candidates for CredentialLimits {
 
     fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
+    }
+
+    fn counts_tokens(&self) -> bool {
+        self.counts_tokens
     }
 
     fn contains(&self, (): &()) -> bool {

@@ -56,8 +56,8 @@ impl<D: Delays, P> Config for BackoffLayer<D, P> {
         }
     }
 
-    fn settings(&self) -> CommonSettings {
-        self.options.settings
+    fn settings(&self) -> &CommonSettings {
+        &self.options.settings
     }
 }
 
@@ -187,8 +187,16 @@ impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, 
         Poll::Ready(wait.map_or(Prepare::Send, Prepare::WaitUntil))
     }
 
-    fn rewrite(&mut self, _: &mut request::Parts, _: &mut Route, _: &CallState) -> Option<Bytes> {
-        self.turn.mark_sent();
+    fn rewrite(
+        &mut self,
+        _: &mut request::Parts,
+        route: &mut Route,
+        call: &CallState,
+    ) -> Option<Bytes> {
+        let cost = self.turn.mark_sent();
+        if call.has_precise_cost() {
+            route.cost = cost.or(route.cost);
+        }
         None
     }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     call::CallState,
     quota::{Confirmed, Demand, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
-    request::Model,
+    request::{Cost, Model},
     retry::RequestView,
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Turn {
     stage: TurnStage,
     /// The limit that its requests run on, once it is known.
     id: Option<LimitId>,
+    /// What a send takes from the limit.
     demand: Demand,
     /// When the call is sent again if no other call shares its limit.
     own: Option<Instant>,
@@ -100,6 +101,8 @@ impl Turn {
             None if options.shares_limits(request.is_outermost()) => {
                 let model = ready!(poll_model(request, cx));
                 let id = options.ids.id(&request.head, model.as_deref());
+                let limits = &options.limits;
+                self.demand = limits.demand(request.cost(limits.counts_tokens()));
                 *self.id.insert(id)
             }
             None => return Poll::Ready(None),
@@ -144,11 +147,13 @@ impl Turn {
         }
     }
 
-    /// Notes that the request goes out.
-    pub(super) fn mark_sent(&mut self) {
-        if let TurnStage::Sent(permit) = &mut self.stage {
-            permit.mark_sent();
-        }
+    /// Notes that the request goes out. Returns what it was taken to cost, if it runs on one.
+    pub(super) fn mark_sent(&mut self) -> Option<Cost> {
+        let TurnStage::Sent(permit) = &mut self.stage else {
+            return None;
+        };
+        permit.mark_sent();
+        Some(permit.cost())
     }
 
     /// Ends the send that is in progress, and reports it if it runs on a limit. Returns whether it does.

@@ -6,7 +6,10 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::attempt_error::AttemptError;
-use crate::rejection::{Bucket, NamedAccount, Rejection};
+use crate::{
+    rejection::{Bucket, NamedAccount, Rejection},
+    request::Cost,
+};
 
 /// One send to the innermost service, and what the layers did about its outcome.
 ///
@@ -32,6 +35,8 @@ pub struct Attempt {
     pub model: Option<Arc<str>>,
     /// The fallback target, if the request went to one.
     pub target: Option<Arc<str>>,
+    /// What the send was taken to cost; `None` if its tokens were not counted.
+    pub cost: Option<Cost>,
     /// What the layers did about the outcome, the innermost first. A layer that does not act on such an
     /// outcome has no step.
     pub steps: Vec<Step>,
@@ -147,6 +152,9 @@ impl fmt::Display for Attempt {
             (None, None, Progress::Completed) => f.write_str("error")?,
             (None, None, Progress::Abandoned) => f.write_str("given up")?,
         }
+        if let Some(cost) = self.cost {
+            write!(f, " (about {} tokens)", grouped(cost.total()))?;
+        }
         if !self.sent {
             f.write_str(", not sent")?;
         }
@@ -156,6 +164,19 @@ impl fmt::Display for Attempt {
         }
         Ok(())
     }
+}
+
+/// Writes a number with a comma before every third digit.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 impl fmt::Display for Action {

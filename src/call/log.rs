@@ -63,6 +63,7 @@ impl Log {
             key,
             model,
             target,
+            cost,
             original_origin,
         } = route;
         let id = SendId(u32::try_from(self.sends.len()).unwrap_or(u32::MAX));
@@ -87,6 +88,7 @@ impl Log {
                 key,
                 model,
                 target,
+                cost,
                 steps: Vec::new(),
                 buckets: Vec::new(),
                 account: None,
@@ -132,6 +134,7 @@ impl Log {
         if send.stage != SendStage::Entry {
             send.attempt.sent = false;
             send.attempt.key = None;
+            send.attempt.cost = None;
             send.stage = SendStage::Entry;
         }
     }
@@ -229,6 +232,7 @@ impl Sent {
             key: self.attempt.key.clone(),
             model: self.attempt.model.clone(),
             target: self.attempt.target.clone(),
+            cost: self.attempt.cost,
             original_origin: self.original_origin.clone(),
         }
     }

@@ -3,6 +3,7 @@
 mod attempt;
 mod attempt_error;
 mod budget;
+mod cost;
 mod head;
 mod log;
 mod open_body;
@@ -18,10 +19,12 @@ use std::{
 use http::{Extensions, request};
 use tokio::time::Instant;
 
-use crate::replay::Ending;
+use crate::{replay::Ending, request::Cost};
 pub use attempt::{Action, Attempt, LayerKind, Progress, Step, StopReason};
 pub use attempt_error::AttemptError;
 pub(crate) use budget::Limits;
+pub use cost::CostRequest;
+pub(crate) use cost::TokenCounter;
 pub(crate) use head::Head;
 pub(crate) use log::{SendId, Sends, Sent};
 pub(crate) use open_body::{BodyGuards, OpenBody};
@@ -67,6 +70,7 @@ pub use trail::Trail;
 #[derive(Clone, Debug, Default)]
 pub struct Call {
     limits: Limits,
+    cost: Option<Cost>,
     without_fallback: bool,
     last: Arc<Mutex<Trail>>,
 }
@@ -145,6 +149,66 @@ impl Call {
         self
     }
 
+    /// Sets what the request costs. The layers then neither count its tokens nor estimate them.
+    ///
+    /// The cost is the same for all sends of the call, also if a fallback target has another tokenizer.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, Call, Cost};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// # let provider = service_fn(|_: Request<String>| async {
+    /// #     Ok::<_, std::io::Error>(Response::new(String::new()))
+    /// # });
+    /// let client = BackoffLayer::new().layer(provider);
+    /// let call = Call::new().cost(Cost::new(1_200, 400));
+    /// let request = Request::post("https://api.example/v1/chat/completions")
+    ///     .extension(call.clone())
+    ///     .body(String::from("{}"))?;
+    /// assert_eq!(client.oneshot(request).await?.status(), 200);
+    /// assert_eq!(call.trail().attempts()[0].cost, Some(Cost::new(1_200, 400)));
+    /// assert_eq!(call.trail().to_string(), "1. 200 (about 1,600 tokens)");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cost(mut self, cost: Cost) -> Self {
+        self.cost = Some(cost);
+        self
+    }
+
+    /// Sets what the request costs, all of it for the prompt: short for [`cost`](Self::cost).
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, Call, Cost};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # runtime.block_on(async {
+    /// # let provider = service_fn(|_: Request<String>| async {
+    /// #     Ok::<_, std::io::Error>(Response::new(String::new()))
+    /// # });
+    /// let client = BackoffLayer::new().layer(provider);
+    /// let call = Call::new().tokens(8_000);
+    /// let request = Request::post("https://api.example/v1/embeddings")
+    ///     .extension(call.clone())
+    ///     .body(String::from("{}"))?;
+    /// assert_eq!(client.oneshot(request).await?.status(), 200);
+    /// assert_eq!(call.trail().attempts()[0].cost, Some(Cost::new(8_000, 0)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn tokens(self, tokens: u64) -> Self {
+        self.cost(Cost::new(tokens, 0))
+    }
+
     /// Sends the request only with its own model and to its own origin, whatever the layers allow.
     #[must_use]
     pub fn without_fallback(mut self) -> Self {
@@ -160,7 +224,7 @@ impl Call {
 
     /// Starts the state of a request that carries this call.
     fn start(&self) -> CallState {
-        let state = CallState::new(self.limits, self.without_fallback);
+        let state = CallState::new(self.limits, self.cost, self.without_fallback);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = Trail::new(state.clone(), None);
         state

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{StatusCode, request};
 use tokio::time::Instant;
 
@@ -13,13 +14,17 @@ use super::{
     attempt::{Action, Attempt, LayerKind, Step, StopReason},
     attempt_error::AttemptError,
     budget::{Budget, Limits},
+    cost::{CallCost, TokenCounter},
     head::Head,
     log::{Log, SendId, Sends},
     route::Route,
 };
 use crate::{
     rejection::{Bucket, NamedAccount, Rejection},
-    request::credentials::{Credential, CredentialLocation, Placed},
+    request::{
+        Cost,
+        credentials::{Credential, CredentialLocation, Placed},
+    },
 };
 
 /// The state of one request, however many sends it takes. A clone is a handle to the same state.
@@ -33,6 +38,7 @@ struct CallData {
     log: Log,
     waited: Duration,
     replay_limit: u64,
+    cost: CallCost,
     /// The keys that were put on its requests.
     placed: Vec<Placed>,
     /// The head that the running layers keep. It is weak, so that a trail that outlives them holds no
@@ -60,9 +66,10 @@ pub(crate) struct Recorded {
 // === impl CallState ===
 
 impl CallState {
-    pub(super) fn new(limits: Limits, without_fallback: bool) -> Self {
+    pub(super) fn new(limits: Limits, cost: Option<Cost>, without_fallback: bool) -> Self {
         let shared = CallData {
             budget: Budget::new(limits),
+            cost: CallCost::new(cost),
             without_fallback,
             ..CallData::default()
         };
@@ -186,6 +193,40 @@ impl CallState {
             .iter()
             .filter_map(Placed::credential)
             .collect()
+    }
+}
+
+// The cost.
+impl CallState {
+    /// Adds the closure of a layer. Outer layers add theirs first.
+    pub(crate) fn add_counter(&self, counter: &TokenCounter) {
+        self.lock().cost.add_counter(counter);
+    }
+
+    /// Returns what the request costs; `None` if that is not known.
+    ///
+    /// With `body` the tokens are counted, once per call. Without it, what is known already is returned, or
+    /// else an estimate by `length`.
+    pub(crate) fn cost(
+        &self,
+        head: &Head,
+        length: Option<u64>,
+        body: Option<&Bytes>,
+    ) -> Option<Cost> {
+        if let Some(body) = body {
+            let uncounted = self.lock().cost.uncounted();
+            if let Some(uncounted) = uncounted {
+                // The lock is not held, because a closure may read the trail of the call.
+                let found = uncounted.count(head, body);
+                self.lock().cost.record(found);
+            }
+        }
+        self.lock().cost.known(&head.headers, length)
+    }
+
+    /// Whether the cost is more than an estimate by the length of the body.
+    pub(crate) fn has_precise_cost(&self) -> bool {
+        self.lock().cost.precise().is_some()
     }
 }
 

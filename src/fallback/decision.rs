@@ -35,8 +35,8 @@ impl<P> Config for FallbackLayer<P> {
         FallbackStrategy::new(config)
     }
 
-    fn settings(&self) -> CommonSettings {
-        self.settings
+    fn settings(&self) -> &CommonSettings {
+        &self.settings
     }
 }
 
@@ -134,6 +134,9 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
     ) -> Option<Bytes> {
         if let TargetStage::Sent(Some(permit)) = &mut self.stage {
             permit.mark_sent();
+            if call.has_precise_cost() {
+                route.cost = Some(permit.cost());
+            }
         }
         let original = self.original.as_ref()?;
         match self.chosen {
@@ -208,6 +211,7 @@ impl<P> FallbackStrategy<P> {
     {
         let mut original = OriginalRequest::new(&draft.head, &draft.route);
         let scheduler = &self.policy.scheduler;
+        original.demand = scheduler.demand(draft.cost(scheduler.counts_tokens()));
         let is_limited = || {
             let origin = original.origin();
             scheduler.with(|inner| inner.candidates.has_limited(origin, draft.now()))

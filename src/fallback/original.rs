@@ -12,6 +12,7 @@ use super::{
 use crate::{
     call::Head,
     call::{CallState, Route},
+    quota::Demand,
     request::{Model, Origin, credentials},
 };
 
@@ -20,6 +21,8 @@ pub(super) struct OriginalRequest {
     /// `None` if the path names no model and the body has not been read yet.
     pub(super) model: Option<Model>,
     pub(super) key: Option<Arc<str>>,
+    /// What a send takes from the limits of a target.
+    pub(super) demand: Demand,
 }
 
 // === impl OriginalRequest ===
@@ -30,6 +33,7 @@ impl OriginalRequest {
             head: head.clone(),
             model: Model::in_path(&head.uri),
             key: route.key.clone(),
+            demand: Demand::default(),
         }
     }
 

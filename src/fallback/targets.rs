@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use crate::{
     quota::{
         BoundedMap, Candidates, Capacity, Demand, End, Evictable, Forecast, LimitState, LimitTable,
-        ProviderTraits, Reservation, Scheduler, SlowStart, Waiting, timing::MAX_COOLDOWN,
+        ProviderTraits, Reservation, Scheduler, SlowStart, Waiting, may_limit_tokens,
+        timing::MAX_COOLDOWN,
     },
     rejection::{Bucket, Rejection},
     request::{Cost, Origin},
@@ -47,6 +48,8 @@ pub(super) enum Account {
 pub(super) struct Targets {
     limits: BoundedMap<TargetId, TargetLimit>,
     random: fastrand::Rng,
+    /// Whether a limit may count tokens.
+    counts_tokens: bool,
 }
 
 #[derive(Default)]
@@ -194,6 +197,7 @@ impl Targets {
         if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             limit.succeeded(traits, (cost, reports.iter()), when);
         }
+        self.counts_tokens |= may_limit_tokens(reports, None);
     }
 
     pub(super) fn rejected(
@@ -207,6 +211,7 @@ impl Targets {
         if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             limit.rejected(traits, rejection, reports, when, longest_guess);
         }
+        self.counts_tokens |= may_limit_tokens(reports.1, Some(rejection));
     }
 
     /// Records that an inner layer had no key for a target.
@@ -234,6 +239,10 @@ impl Candidates for Targets {
 
     fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
+    }
+
+    fn counts_tokens(&self) -> bool {
+        self.counts_tokens
     }
 
     fn contains(&self, _: &usize) -> bool {

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     call::{CallState, Head, Route},
     clock::after,
-    quota::{Demand, Priority, WaitBudget, Waiter, in_time, poll_again},
+    quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     telemetry,
@@ -60,8 +60,8 @@ impl<X> Config for KeyRotationLayer<X> {
         KeyRotationStrategy::new(config)
     }
 
-    fn settings(&self) -> CommonSettings {
-        self.settings
+    fn settings(&self) -> &CommonSettings {
+        &self.settings
     }
 }
 
@@ -122,7 +122,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                 KeyStage::New => match self.pool(&draft.head, &draft.route) {
                     None => self.stage = KeyStage::Keyless,
                     Some(pool) => {
-                        self.request = ready!(key_request(draft, cx));
+                        self.request = ready!(key_request(&pool, draft, cx));
                         if let Some(answer) = self.first::<R>(pool, call, now) {
                             return Poll::Ready(answer);
                         }
@@ -163,6 +163,9 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         if let KeyStage::Leased(_, lease) = &mut self.stage {
             call.add_placed(lease.place(head));
             route.key = Some(lease.candidate().label().clone());
+            if call.has_precise_cost() {
+                route.cost = Some(lease.cost());
+            }
         }
         None
     }
@@ -205,7 +208,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
 }
 
 /// Returns what the request needs of the pool.
-fn key_request<B>(draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<KeyRequest>
+fn key_request<B>(pool: &KeyPool, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<KeyRequest>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -223,6 +226,6 @@ where
         model,
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::id),
-        demand: Demand::default(),
+        demand: pool.demand(draft.cost(pool.counts_tokens())),
     })
 }

@@ -1,6 +1,11 @@
 //! What a request takes from the limits that it runs on.
 
-use crate::{rejection::Dimension, request::Cost};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::{
+    rejection::{Bucket, Dimension, Reason, Rejection},
+    request::Cost,
+};
 
 /// No request costs more, so that sums of costs do not overflow.
 const MAX_TOKENS: u64 = 1 << 40;
@@ -29,6 +34,56 @@ impl Demand {
     pub(super) fn is_within(self, other: Self) -> bool {
         self.cost.input() <= other.cost.input() && self.cost.output() <= other.cost.output()
     }
+}
+
+/// What the requests of a scheduler cost. It is read without the lock, because a cost is found before.
+#[derive(Debug, Default)]
+pub(super) struct Costs {
+    /// Whether a limit may count tokens, so that it is worth to parse a body for its cost.
+    are_counted: AtomicBool,
+    /// What a request has cost so far on average, for one whose body streams.
+    input: AtomicU64,
+    output: AtomicU64,
+}
+
+// === impl Costs ===
+
+impl Costs {
+    pub(super) fn are_counted(&self) -> bool {
+        self.are_counted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self) {
+        self.are_counted.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns what a request takes that costs so much, or as much as others if that is not known.
+    pub(super) fn demand(&self, cost: Option<Cost>) -> Demand {
+        let average = |mean: &AtomicU64| mean.load(Ordering::Relaxed);
+        let Some(cost) = cost else {
+            return Demand::new(Cost::new(average(&self.input), average(&self.output)));
+        };
+        let demand = Demand::new(cost);
+        let add = |mean: &AtomicU64, tokens: u64| {
+            let before = mean.load(Ordering::Relaxed);
+            // Two threads may overwrite each other's sample, which does no harm.
+            mean.store(before - before / 16 + tokens / 16, Ordering::Relaxed);
+        };
+        add(&self.input, demand.cost.input());
+        add(&self.output, demand.cost.output());
+        demand
+    }
+}
+
+/// Returns whether a response shows that tokens may be limited.
+pub(crate) fn may_limit_tokens(reports: &[Bucket], rejection: Option<&Rejection>) -> bool {
+    let is_of_tokens = |dimension| tokens_of(Cost::default(), dimension).is_some();
+    let by_rejection = |rejection: &Rejection| {
+        let dimension = rejection.dimension;
+        rejection.reason == Reason::RateLimited && dimension.is_none_or(is_of_tokens)
+    };
+    let mut reports = reports.iter();
+    rejection.is_some_and(by_rejection) || reports.any(|bucket| is_of_tokens(bucket.dimension))
 }
 
 /// Returns how many tokens of one kind a cost has; `None` if the dimension counts none.

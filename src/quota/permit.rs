@@ -6,7 +6,7 @@ use super::{
     reservation::Confirmed,
     scheduler::{Candidates, Inner, ReservationOf, Scheduler},
 };
-use crate::clock;
+use crate::{clock, request::Cost};
 
 /// A reservation that is released when it is dropped.
 ///
@@ -71,6 +71,11 @@ impl<C: Candidates> Permit<C> {
 
     pub(crate) fn candidate(&self) -> &C::Candidate {
         &self.reservation.candidate
+    }
+
+    /// Returns what the request was taken to cost.
+    pub(crate) fn cost(&self) -> Cost {
+        self.reservation.cost
     }
 
     /// Confirms the reservation right before its request is sent. One that is stale is confirmed only

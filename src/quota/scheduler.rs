@@ -5,13 +5,14 @@ use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    demand::Demand,
+    demand::{Costs, Demand},
     departures::{self, Departures},
     queue::{Forecast, Priority, WaitQueue, WaiterId, Waiting, Wakeups},
     reservation::{Confirmed, Reservation},
     sync::Mutex,
     table::LimitTable,
 };
+use crate::request::Cost;
 
 /// What a scheduler chooses among.
 pub(crate) trait Candidates {
@@ -24,6 +25,9 @@ pub(crate) trait Candidates {
     fn limits(&mut self) -> &mut Self::Limits;
 
     fn random(&mut self) -> &mut fastrand::Rng;
+
+    /// Returns whether a limit may count tokens.
+    fn counts_tokens(&self) -> bool;
 
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
@@ -41,7 +45,12 @@ pub(crate) type ReservationOf<C> =
     Reservation<<C as Candidates>::Candidate, <<C as Candidates>::Limits as LimitTable>::Scope>;
 
 /// A handle; a clone is the same scheduler.
-pub(crate) struct Scheduler<C: Candidates>(Arc<Mutex<Inner<C>>>);
+pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
+
+struct Shared<C: Candidates> {
+    inner: Mutex<Inner<C>>,
+    costs: Costs,
+}
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
 pub(crate) struct Inner<C: Candidates> {
@@ -54,12 +63,32 @@ pub(crate) struct Inner<C: Candidates> {
 
 impl<C: Candidates> Scheduler<C> {
     pub(crate) fn new(candidates: C) -> Self {
-        Self(Arc::new(Mutex::new(Inner::new(candidates))))
+        Self(Arc::new(Shared {
+            inner: Mutex::new(Inner::new(candidates)),
+            costs: Costs::default(),
+        }))
+    }
+
+    /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
+    pub(crate) fn counts_tokens(&self) -> bool {
+        self.0.costs.are_counted()
+    }
+
+    /// Returns what a request takes that costs so much, if that is known.
+    pub(crate) fn demand(&self, cost: Option<Cost>) -> Demand {
+        self.0.costs.demand(cost)
     }
 
     /// Runs `act` under the lock, then wakes whom it has served.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner<C>) -> T) -> T {
-        let (result, wakeups) = self.0.with(|inner| (act(inner), inner.take_wakeups()));
+        let Shared { inner, costs } = &*self.0;
+        let (result, wakeups) = inner.with(|inner| {
+            let result = act(inner);
+            if inner.candidates.counts_tokens() {
+                costs.count();
+            }
+            (result, inner.take_wakeups())
+        });
         wakeups.wake();
         result
     }
@@ -75,7 +104,7 @@ impl<C: Candidates> Clone for Scheduler<C> {
 impl<C: Candidates> Scheduler<C> {
     /// Returns how often the lock was taken.
     pub(crate) fn locked(&self) -> usize {
-        self.0.locked()
+        self.0.inner.locked()
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Recording<B: Body> {
     /// the reader is used.
     first: Option<ReplayBody<B>>,
     limit: u64,
+    /// The length of the whole body, if it is known before the body is read.
+    length: Option<u64>,
     /// Ends the request, and with it the rejected attempts; `None` if an outer layer's recording does.
     ending: Option<Ending>,
 }
@@ -51,9 +53,11 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
             Content::Memory(bytes) => Storage::Memory(bytes.clone()),
             Content::Fresh(_) => Storage::Ended,
         };
+        let first = ReplayBody { content };
         Self {
             storage,
-            first: Some(ReplayBody { content }),
+            length: first.size_hint().exact(),
+            first: Some(first),
             limit,
             ending: ending.clone().filter(|_| is_outermost),
         }
@@ -110,6 +114,19 @@ impl<B: Body<Data = Bytes> + Unpin> Recording<B> {
 }
 
 impl<B: Body> Recording<B> {
+    /// Returns the body if it came in memory, however long it is.
+    pub(crate) fn memory(&self) -> Option<&Bytes> {
+        match &self.storage {
+            Storage::Memory(bytes) => Some(bytes),
+            Storage::Shared(_) | Storage::Ended => None,
+        }
+    }
+
+    /// Returns the length of the whole body, if it was known before the body was read.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.length
+    }
+
     /// Drops the body, because this layer does not send it again.
     pub(crate) fn end(&mut self) {
         if let Some(ending) = self.ending.take() {

@@ -1,9 +1,25 @@
 //! What a request takes from the limits of a provider.
 
+mod estimate;
+mod text;
+
 /// The tokens that a request takes from the limits of a provider.
 ///
 /// Providers count the prompt of a request when they admit it. Many also count the tokens that the request
 /// reserves for the response. Sums saturate.
+///
+/// A caller can set the cost of a request with [`Call::cost`](crate::Call::cost), and a layer can count it
+/// with a closure, such as [`BackoffLayer::cost`](crate::BackoffLayer::cost). Without both, the layers
+/// estimate it from a JSON body:
+///
+/// - A token of the prompt is four bytes of text, keys included. A number, a boolean or a null below the
+///   top level is one token. Most scripts other than Latin take more tokens than that. For example, a
+///   Chinese character is about one token, and counts as 3/4.
+/// - Images, sound and other data in base64 do not count.
+/// - The tokens of the response are what the body reserves, such as `max_tokens`, for each of the `n`
+///   responses. A body that reserves nothing counts as 0.
+///
+/// A body that is compressed or is not JSON counts as one token for four bytes.
 ///
 /// ```
 /// use tower_429::Cost;
@@ -52,5 +68,10 @@ impl Cost {
             input: self.input.saturating_sub(other.input),
             output: self.output.saturating_sub(other.output),
         }
+    }
+
+    /// Estimates the cost of a body by its length in bytes alone.
+    pub(crate) const fn of_length(length: u64) -> Self {
+        Self::new(length.div_ceil(text::BYTES_PER_TOKEN), 0)
     }
 }

@@ -133,8 +133,12 @@ where
         let CommonSettings {
             limits,
             replay_limit,
+            counter,
         } = config.settings();
-        let (context, entered) = CallContext::enter(&parts, limits, replay_limit, clock::now);
+        let (context, entered) = CallContext::enter(&parts, *limits, *replay_limit, clock::now);
+        if let Some(counter) = counter {
+            context.state.add_counter(counter);
+        }
         let mut ending = context.ending;
         let mut recording = Recording::new(body.into_replay(), entered.replay_limit, &mut ending);
         // A copy of no extensions costs nothing, and a copy of one as much as a copy of all headers.

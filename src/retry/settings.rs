@@ -1,11 +1,12 @@
 //! The settings that all layers have.
 
-use crate::call::Limits;
+use crate::call::{Limits, TokenCounter};
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CommonSettings {
     pub(crate) replay_limit: u64,
     pub(crate) limits: Limits,
+    pub(crate) counter: Option<TokenCounter>,
 }
 
 // === impl CommonSettings ===
@@ -15,6 +16,7 @@ impl Default for CommonSettings {
         Self {
             replay_limit: 2 * 1024 * 1024,
             limits: Limits::default(),
+            counter: None,
         }
     }
 }
@@ -49,6 +51,36 @@ macro_rules! setters {
         #[must_use]
         pub fn replay_limit(mut self, bytes: u64) -> Self {
             self.$($settings).+.replay_limit = bytes;
+            self
+        }
+
+        /// Counts the tokens of requests with a closure, such as a tokenizer.
+        ///
+        /// It is called at most once for a call, and only if the tokens of the request matter because the
+        /// provider limits them. It is not called if the request has a [`Call::cost`](crate::Call::cost), or if
+        /// its body streams. If it returns `None`, the next inner layer's closure is called, and without one
+        /// the layers [estimate](crate::Cost) the cost.
+        ///
+        /// The closure runs while the request is sent, so it delays all tasks of its thread. It must not
+        /// block.
+        ///
+        /// ```
+        /// use tower_429::{BackoffLayer, Cost};
+        ///
+        /// # fn tokenize(body: &[u8]) -> Option<Vec<u32>> {
+        /// #     body.is_ascii().then(Vec::new)
+        /// # }
+        /// let layer = BackoffLayer::new().cost(|request| match request.uri.path() {
+        ///     "/v1/embeddings" => Some(Cost::new(tokenize(request.body)?.len() as u64, 0)),
+        ///     _ => None,
+        /// });
+        /// ```
+        #[must_use]
+        pub fn cost(
+            mut self,
+            count: impl Fn(crate::CostRequest<'_>) -> Option<crate::Cost> + Send + Sync + 'static,
+        ) -> Self {
+            self.$($settings).+.counter = Some(crate::call::TokenCounter::new(count));
             self
         }
     };

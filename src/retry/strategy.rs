@@ -18,6 +18,7 @@ use crate::{
     clock::LazyNow,
     rejection::Rejection,
     replay::Recording,
+    request::Cost,
 };
 
 /// A layer as the configuration of its service.
@@ -30,7 +31,7 @@ pub(crate) trait Config {
 
     fn strategy(config: Arc<Self>) -> Self::Strategy;
 
-    fn settings(&self) -> CommonSettings;
+    fn settings(&self) -> &CommonSettings;
 }
 
 /// The decisions about one request.
@@ -147,6 +148,15 @@ impl<B: Body> RequestView<B> {
     /// Whether no other layer is outside this one.
     pub(crate) fn is_outermost(&self) -> bool {
         self.parent.is_none()
+    }
+
+    /// Returns what the request costs; `None` if its body streams and has no length.
+    ///
+    /// The cost is precise if the tokens matter. Otherwise nothing is parsed: it is what the call knows
+    /// already, or else an estimate by the length of the body.
+    pub(crate) fn cost(&self, is_precise: bool) -> Option<Cost> {
+        let body = self.recording.memory().filter(|_| is_precise);
+        self.call.cost(&self.head, self.recording.length(), body)
     }
 
     /// Begins a decision, which has a time of its own.

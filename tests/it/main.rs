@@ -9,6 +9,7 @@ mod clients;
 mod concurrent;
 mod connections;
 mod contract;
+mod cost;
 mod crate_page;
 mod denied;
 mod draining;

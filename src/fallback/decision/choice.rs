@@ -66,7 +66,8 @@ impl<P> FallbackStrategy<P> {
     }
 
     pub(super) fn demand(&self) -> Demand {
-        Demand::default()
+        let original = self.original.as_ref();
+        original.map_or(Demand::default(), |original| original.demand)
     }
 
     /// Returns the end of the time that this call may wait; `None` if it may not wait.

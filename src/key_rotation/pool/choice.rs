@@ -23,6 +23,7 @@ pub(crate) struct KeyRequest {
     pub(crate) tried: Vec<KeyId>,
     /// The hash of the session.
     pub(crate) session: Option<u64>,
+    /// What a send takes from the limits of a key.
     pub(crate) demand: Demand,
 }
 
@@ -262,6 +263,10 @@ impl Candidates for Keys {
 
     fn random(&mut self) -> &mut fastrand::Rng {
         &mut self.random
+    }
+
+    fn counts_tokens(&self) -> bool {
+        self.counts_tokens
     }
 
     fn contains(&self, key: &Arc<KeyInfo>) -> bool {

@@ -16,7 +16,7 @@ use super::{
     placement::PreparedKey,
 };
 use crate::{
-    quota::{End, IdState, LimitTable, Reservation},
+    quota::{End, IdState, LimitTable, Reservation, may_limit_tokens},
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
     telemetry::SharedLimits,
@@ -43,6 +43,8 @@ pub(crate) struct Keys {
     /// What has become known of keys that share their limits, until it is logged.
     pub(super) shared: Vec<SharedLimits>,
     pub(super) limits: KeyLimits,
+    /// Whether a limit may count tokens.
+    pub(super) counts_tokens: bool,
     pub(super) order: Order,
     longest_guess: Duration,
     pub(super) random: fastrand::Rng,
@@ -96,6 +98,7 @@ impl Keys {
             accounts: HashMap::new(),
             shared: Vec::new(),
             limits: KeyLimits::default(),
+            counts_tokens: false,
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),
@@ -230,6 +233,7 @@ impl Keys {
         reports: &[Bucket],
         when: (Instant, Instant),
     ) {
+        self.counts_tokens |= may_limit_tokens(reports, None);
         self.observe_counts(reservation, reports, when);
         if let Some(scope) = self.scope_now(reservation) {
             self.limits
@@ -250,6 +254,7 @@ impl Keys {
             return;
         };
         self.entries[index].rejections += 1;
+        self.counts_tokens |= may_limit_tokens(reports, Some(rejection));
         let Some(scope) = self.scope_now(reservation) else {
             return;
         };

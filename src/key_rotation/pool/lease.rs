@@ -15,8 +15,8 @@ use super::{
     keys::{KeyReservation, Keys},
 };
 use crate::{
-    quota::{Permit, Priority, Waiter},
-    request::credentials::Credential,
+    quota::{Demand, Permit, Priority, Waiter},
+    request::{Cost, credentials::Credential},
 };
 
 /// A key that is reserved for one attempt; released when it is dropped.
@@ -25,6 +25,16 @@ pub(crate) type Lease = Permit<Keys>;
 // === impl KeyPool ===
 
 impl KeyPool {
+    /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
+    pub(crate) fn counts_tokens(&self) -> bool {
+        self.0.scheduler.counts_tokens()
+    }
+
+    /// Returns what a request takes that costs so much, if that is known.
+    pub(crate) fn demand(&self, cost: Option<Cost>) -> Demand {
+        self.0.scheduler.demand(cost)
+    }
+
     /// Reserves a key that has capacity.
     pub(crate) fn acquire(&self, request: &KeyRequest, now: Instant) -> Result<Lease, Exhausted> {
         let scheduler = &self.0.scheduler;

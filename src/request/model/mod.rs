@@ -104,7 +104,7 @@ impl Model {
 }
 
 /// Whether the headers allow the body to be JSON that is not compressed.
-fn is_plain_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_plain_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.map(|value| value.to_str().unwrap_or("?"));
     let json = kind.is_none_or(|kind| {
