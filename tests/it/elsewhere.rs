@@ -60,6 +60,9 @@ async fn no_credential_of_the_caller_reaches_another_origin() {
         "x-api-key",
         "api-key",
         "x-goog-api-key",
+        "x-amz-security-token",
+        "cf-access-client-id",
+        "cf-access-client-secret",
     ];
     for name in names {
         request
