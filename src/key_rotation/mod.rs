@@ -102,7 +102,9 @@
 //! belong together. What it is not told it finds out, where responses name the account or where their counts
 //! fall together.
 
+mod affinity;
 mod decision;
+mod env;
 mod key;
 mod layer;
 mod metrics;

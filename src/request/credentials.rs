@@ -19,7 +19,7 @@ pub(crate) enum CredentialLocation {
 }
 
 /// A credential and its location. It is never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     Header(HeaderName, HeaderValue),
     /// A query parameter: its name and its percent-encoded value.

@@ -1,7 +1,7 @@
 //! Which key a request goes out with: the next in order, the one with more capacity of two, or the one that
 //! its session prefers. Pure.
 
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use super::{
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::quota::{Candidates, Capacity, Demand, Forecast, IdState, Inner, LimitTable, Waiting};
+use crate::quota::{Candidates, Capacity, Demand, Forecast, Inner, LimitTable, Waiting};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -141,8 +141,10 @@ impl Keys {
         let session = request.session?;
         let mut best: Option<(u64, usize, Capacity)> = None;
         for index in 0..self.entries.len() {
-            let id = self.entries[index].info.id;
-            let this = score(session, id);
+            let KeyInfo {
+                id, secret_hash, ..
+            } = *self.entries[index].info;
+            let this = secret_hash.score(session);
             let is_better = best.is_none_or(|(highest, ..)| this > highest);
             if !is_better || request.tried.contains(&id) {
                 continue;
@@ -241,7 +243,8 @@ impl Keys {
         let preferred = self.preferred(request, model, now).map(|(index, _)| index);
         let first = || {
             let session = request.session?;
-            (0..self.entries.len()).max_by_key(|index| score(session, self.entries[*index].info.id))
+            let hash = |index: &usize| self.entries[*index].info.secret_hash;
+            (0..self.entries.len()).max_by_key(|index| hash(index).score(session))
         };
         let preferred = preferred.or_else(first);
         KeyClass {
@@ -317,9 +320,4 @@ impl Inner<Keys> {
             _ => Err(Exhausted::free_at(now)),
         }
     }
-}
-
-/// Of the keys that are not closed, a session prefers the one with the highest score.
-pub(super) fn score(session: u64, id: KeyId) -> u64 {
-    IdState::default().hash_one((session, id))
 }

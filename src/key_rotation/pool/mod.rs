@@ -84,7 +84,7 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// If there is no key, a key cannot be sent, or two have one label.
+    /// If there is no key, a key cannot be sent, or two have one label or one secret.
     pub fn new<K: Into<Key>>(keys: impl IntoIterator<Item = K>) -> Result<Self, PoolError> {
         Self::builder(keys).build()
     }
@@ -98,7 +98,7 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// If the key cannot be sent, or its label is taken.
+    /// If the key cannot be sent, or its label is taken, or the pool has the same secret.
     pub fn add(&self, key: impl Into<Key>) -> Result<(), PoolError> {
         self.change(|keys| {
             let key = self.0.placement.prepare(key.into(), keys.default_label())?;
@@ -117,11 +117,13 @@ impl KeyPool {
 
     /// Replaces the key with this label. The new key takes over the label unless it has its own.
     ///
-    /// What is known of the old key, its cooldown and counts, is forgotten.
+    /// What is known of the old key, its cooldown and counts, is forgotten. Its [sessions](super::Session) are
+    /// spread over all keys, because the key that a session prefers depends on the secrets.
     ///
     /// # Errors
     ///
-    /// If there is no such key, the new one cannot be sent, or its label is taken.
+    /// If there is no such key, the new one cannot be sent, its label is taken, or another key is the same
+    /// secret.
     pub fn replace(&self, label: &str, key: impl Into<Key>) -> Result<(), PoolError> {
         let key = self.0.placement.prepare(key.into(), label.into())?;
         self.change(|keys| keys.replace(label, key))

@@ -17,7 +17,7 @@ use crate::{
         pool::{
             choice::{KeyClass, KeyRequest},
             keys::{KeyReservation, Keys, Order},
-            placement::Placement,
+            placement::{Placement, PreparedKey},
         },
     },
     quota::{Candidates, Demand, Inner, Priority, WaiterId, Waiting},
@@ -55,6 +55,8 @@ pub(super) struct World {
     /// The keys that are out.
     pub(super) held: Vec<KeyReservation>,
     placement: Placement,
+    /// How many keys were prepared.
+    prepared: usize,
 }
 
 /// How an attempt ends.
@@ -78,6 +80,7 @@ impl World {
             waiters: Vec::new(),
             held: Vec::new(),
             placement: Placement::bearer(),
+            prepared: 0,
         };
         for key in keys {
             world.add(key.clone());
@@ -98,7 +101,7 @@ impl World {
 
     pub(super) fn add(&mut self, key: Key) {
         let label = self.keys().default_label();
-        let key = self.placement.prepare(key, label).expect("a usable key");
+        let key = self.prepare(key, label);
         let now = self.now;
         self.act(|inner| {
             if inner.candidates.add(key).is_ok() {
@@ -118,13 +121,20 @@ impl World {
 
     pub(super) fn replace(&mut self, index: usize, key: Key) {
         let (label, now) = (self.label(index), self.now);
-        let key = self.placement.prepare(key, label.clone());
-        let key = key.expect("a usable key");
+        let key = self.prepare(key, label.clone());
         self.act(|inner| {
             if inner.candidates.replace(&label, key).is_ok() {
                 inner.serve(now);
             }
         });
+    }
+
+    /// Events repeat the same keys, and a pool takes no secret twice.
+    fn prepare(&mut self, mut key: Key, label: Arc<str>) -> PreparedKey {
+        self.prepared += 1;
+        key.secret.push_str(&format!("-{}", self.prepared));
+        let key = self.placement.prepare(key, label);
+        key.expect("a usable key")
     }
 
     fn label(&mut self, index: usize) -> Arc<str> {
