@@ -12,6 +12,7 @@ mod lease;
 mod limits;
 mod merged_groups;
 mod merged_limits;
+mod operate;
 mod placement;
 mod reported_counts;
 mod snapshot;
