@@ -24,6 +24,8 @@ pub(crate) struct KeyRequest {
     /// The hash of the session.
     pub(crate) session: Option<u64>,
     pub(crate) demand: Demand,
+    /// The label of the only key that the call may be sent with.
+    pub(crate) pinned: Option<Arc<str>>,
 }
 
 /// What a call waits for. It may take a key again that it has tried before the wait.
@@ -31,6 +33,15 @@ pub(crate) struct KeyRequest {
 pub(crate) struct KeyClass {
     model: Option<Arc<str>>,
     preferred: Option<KeyId>,
+    pinned: Option<Arc<str>>,
+}
+
+// === impl KeyRequest ===
+
+impl KeyRequest {
+    fn allows(&self, key: &KeyInfo) -> bool {
+        self.pinned.as_ref().is_none_or(|label| *label == key.label)
+    }
 }
 
 // === impl Keys ===
@@ -44,21 +55,26 @@ impl Keys {
     ) -> Result<KeyReservation, Exhausted> {
         let model = self.limits.slot(request.model.as_ref(), now);
         let index = self.choose(request, model, now)?;
-        Ok(self.reserve_key(index, (model, request.demand), now))
+        Ok(self.reserve_key(index, request, model, now))
     }
 
-    /// Reserves the key of which enough requests are out, or else the one that frees first.
+    /// Reserves the key of which enough requests are out, or else the one that frees first; `None` if the
+    /// call is pinned to a key that was removed.
     pub(crate) fn reserve_anyway(
         &mut self,
         exhausted: &Exhausted,
         request: &KeyRequest,
         now: Instant,
-    ) -> KeyReservation {
+    ) -> Option<KeyReservation> {
         let model = self.limits.slot(request.model.as_ref(), now);
         // It may have been removed meanwhile.
         let id = exhausted.busy.or(exhausted.first.map(|(_, _, id)| id));
-        let index = id.and_then(|id| self.index(id)).unwrap_or(self.current);
-        self.reserve_key(index, (model, request.demand), now)
+        let index = match (id.and_then(|id| self.index(id)), &request.pinned) {
+            (Some(index), _) => index,
+            (None, Some(label)) => self.find(label)?,
+            (None, None) => self.current,
+        };
+        Some(self.reserve_key(index, request, model, now))
     }
 
     /// Reserves the key whose cooldown is only guessed and ends first; `None` if there is none, or a request
@@ -71,14 +87,16 @@ impl Keys {
         let model = self.limits.slot(request.model.as_ref(), now);
         let allowed = (0..self.entries.len()).filter(|index| {
             let scope = self.scope(*index, model);
-            !request.tried.contains(&scope.key) && self.limits.allows_early_probe(scope, now)
+            request.allows(&self.entries[*index].info)
+                && !request.tried.contains(&scope.key)
+                && self.limits.allows_early_probe(scope, now)
         });
         let ends = allowed.filter_map(|index| {
             let end = self.limits.end(self.scope(index, model), now)?;
             Some((end.at, index))
         });
         let (_, index) = ends.min()?;
-        let mut reservation = self.reserve_key(index, (model, request.demand), now);
+        let mut reservation = self.reserve_key(index, request, model, now);
         self.limits.mark_early_probe(&mut reservation);
         Some(reservation)
     }
@@ -86,16 +104,19 @@ impl Keys {
     fn reserve_key(
         &mut self,
         index: usize,
-        (model, demand): (Option<usize>, Demand),
+        request: &KeyRequest,
+        model: Option<usize>,
         now: Instant,
     ) -> KeyReservation {
         self.current = match self.order {
+            // The pool did not choose it, and does not go on from there.
+            _ if request.pinned.is_some() => self.current,
             Order::FillFirst | Order::LeastLoaded => index,
             Order::RoundRobin => (index + 1) % self.entries.len(),
         };
         let info = self.entries[index].info.clone();
         self.limits
-            .reserve(self.scope(index, model), (info, demand), now)
+            .reserve(self.scope(index, model), (info, request.demand), now)
     }
 
     fn capacity(
@@ -122,7 +143,7 @@ impl Keys {
                 _ => Ok(index),
             };
         }
-        if self.order == Order::LeastLoaded {
+        if self.order == Order::LeastLoaded && request.pinned.is_none() {
             if let Some(index) = self.of_two(request, model, now) {
                 return Ok(index);
             }
@@ -138,7 +159,7 @@ impl Keys {
         model: Option<usize>,
         now: Instant,
     ) -> Option<(usize, Capacity)> {
-        let session = request.session?;
+        let session = request.session.filter(|_| request.pinned.is_none())?;
         let mut best: Option<(u64, usize, Capacity)> = None;
         for index in 0..self.entries.len() {
             let KeyInfo {
@@ -165,9 +186,13 @@ impl Keys {
         now: Instant,
     ) -> Result<usize, Exhausted> {
         let (count, first) = (self.entries.len(), self.current);
-        let mut exhausted = Exhausted::default();
+        let mut exhausted = Exhausted::before_any_key(request.pinned.is_some());
         let mut to_verify = None;
         for index in (0..count).map(|step| (first + step) % count) {
+            if !request.allows(&self.entries[index].info) {
+                continue;
+            }
+            exhausted.is_pin_lost = false;
             let id = self.entries[index].info.id;
             let is_tried = request.tried.contains(&id);
             let (is_checked, at) = match self.capacity(index, (model, request.demand), now) {
@@ -242,7 +267,7 @@ impl Keys {
         let model = self.limits.slot(request.model.as_ref(), now);
         let preferred = self.preferred(request, model, now).map(|(index, _)| index);
         let first = || {
-            let session = request.session?;
+            let session = request.session.filter(|_| request.pinned.is_none())?;
             let hash = |index: &usize| self.entries[*index].info.secret_hash;
             (0..self.entries.len()).max_by_key(|index| hash(index).score(session))
         };
@@ -250,6 +275,7 @@ impl Keys {
         KeyClass {
             model: request.model.clone(),
             preferred: preferred.map(|index| self.entries[index].info.id),
+            pinned: request.pinned.clone(),
         }
     }
 }
@@ -279,10 +305,17 @@ impl Candidates for Keys {
     ) -> Result<KeyReservation, Forecast> {
         let model = self.limits.slot(class.model.as_ref(), now);
         let needs = (model, waiting.demand);
+        let request = KeyRequest {
+            demand: waiting.demand,
+            pinned: class.pinned.clone(),
+            ..KeyRequest::default()
+        };
         if let Some(index) = class.preferred.and_then(|id| self.index(id)) {
             let until = waiting.since + AFFINITY_WAIT;
             match self.capacity(index, needs, now) {
-                Capacity::Available(_) => return Ok(self.reserve_key(index, needs, now)),
+                Capacity::Available(_) => {
+                    return Ok(self.reserve_key(index, &request, model, now));
+                }
                 Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at)
                     if now < until =>
                 {
@@ -294,12 +327,8 @@ impl Candidates for Keys {
                 _ => {}
             }
         }
-        let request = KeyRequest {
-            demand: waiting.demand,
-            ..KeyRequest::default()
-        };
         match self.choose(&request, model, now) {
-            Ok(index) => Ok(self.reserve_key(index, needs, now)),
+            Ok(index) => Ok(self.reserve_key(index, &request, model, now)),
             Err(exhausted) => Err(exhausted.forecast()),
         }
     }
@@ -316,7 +345,7 @@ impl Inner<Keys> {
         let keys = &mut self.candidates;
         let model = keys.limits.slot(request.model.as_ref(), now);
         match keys.choose(request, model, now)? {
-            index if !has_waiters => Ok(keys.reserve_key(index, (model, request.demand), now)),
+            index if !has_waiters => Ok(keys.reserve_key(index, request, model, now)),
             _ => Err(Exhausted::free_at(now)),
         }
     }

@@ -180,6 +180,12 @@ impl KeyPool {
         }
     }
 
+    /// Returns whether it has a key with this label.
+    pub(super) fn has_key(&self, label: &str) -> bool {
+        let scheduler = &self.0.scheduler;
+        scheduler.with(|inner| inner.candidates.find(label).is_some())
+    }
+
     /// Returns whether each of its keys can be put on a request for `uri`.
     pub(super) fn fits(&self, uri: &Uri) -> bool {
         self.0.placement.fits(uri)

@@ -20,7 +20,7 @@ use crate::{
             placement::{Placement, PreparedKey},
         },
     },
-    quota::{Candidates, Demand, Inner, Priority, WaiterId, Waiting},
+    quota::{Candidates, Demand, Inner, Priority, Prospect, WaiterId, Waiting},
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
@@ -151,16 +151,20 @@ impl World {
         true
     }
 
-    /// As a call that may not wait does.
+    /// As a call that may not wait does. One that is pinned to a removed key goes out without a key.
     pub(super) fn take_anyway(&mut self, request: &KeyRequest, now: Instant) {
-        let reserved = self.keys().reserve(request, now);
-        let reservation = reserved.unwrap_or_else(|exhausted| {
-            let free_at = exhausted.forecast().free_at;
-            let is_past = free_at.is_some_and(|at| at <= now);
-            assert!(!is_past || !request.tried.is_empty(), "{exhausted:?}");
-            self.keys().reserve_anyway(&exhausted, request, now)
-        });
-        self.hold(reservation, now);
+        let reserved = match self.keys().reserve(request, now) {
+            Ok(reservation) => Some(reservation),
+            Err(exhausted) => {
+                let free_at = exhausted.forecast().free_at;
+                let is_past = free_at.is_some_and(|at| at <= now);
+                assert!(!is_past || !request.tried.is_empty(), "{exhausted:?}");
+                self.keys().reserve_anyway(&exhausted, request, now)
+            }
+        };
+        if let Some(reservation) = reserved {
+            self.hold(reservation, now);
+        }
     }
 
     fn hold(&mut self, mut reservation: KeyReservation, now: Instant) {
@@ -197,6 +201,10 @@ impl World {
             }
             Err(forecast) => {
                 let at = forecast.free_at;
+                // The key that it is pinned to was removed: it goes out without a key.
+                if at.is_none() && forecast.prospect == Prospect::Never {
+                    return self.leave(index);
+                }
                 let after = at.map(|at| at.saturating_duration_since(now));
                 assert_ne!(after, Some(Duration::ZERO), "it would poll again and again");
                 self.waiters[index].alarm = at;
