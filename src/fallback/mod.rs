@@ -51,7 +51,8 @@
 //! 4. A request that names no model (not JSON, compressed, an array) is sent as it is, and the trail says
 //!    so. [`Target::same_model_at`] needs no model and works for every body.
 //! 5. A target at another origin gets none of the caller's credentials. These are removed: `authorization`,
-//!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, every header with a
+//!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, `x-amz-security-token`,
+//!    `cf-access-client-id`, `cf-access-client-secret`, every header with a
 //!    [sensitive](http::HeaderValue::is_sensitive) value, whatever [key rotation](crate::key_rotation) has
 //!    added, query parameters such as `key`, and `host`. A caller must mark a credential in any other header
 //!    as sensitive. [`Target::header`] adds the target's own credential, or a key pool for its origin does.

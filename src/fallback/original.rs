@@ -61,11 +61,11 @@ impl OriginalRequest {
     /// Returns the limits of the target at this index of the list.
     pub(super) fn id_of(&self, index: usize, target: &Target) -> TargetId {
         let elsewhere = target.own_origin().cloned();
-        let account = match (&elsewhere, target.headers().is_empty()) {
-            (_, false) => Account::Target(index),
-            (None, true) => self.account(),
+        let account = match (&elsewhere, target.has_own_account()) {
+            (_, true) => Account::Target(index),
+            (None, false) => self.account(),
             // The key of the original request is not sent there.
-            (Some(_), true) => Account::Any,
+            (Some(_), false) => Account::Any,
         };
         TargetId {
             origin: elsewhere.or_else(|| self.head.origin.clone()),
@@ -83,12 +83,14 @@ impl OriginalRequest {
             .own_model()
             .is_none_or(|model| named.as_ref() == Some(model));
         let same = same_model
-            && target.headers().is_empty()
-            && target.uri(&self.head.uri).as_ref() == Some(&self.head.uri);
-        possible && !same && self.uri_at(target).is_some()
+            && !target.changes(&self.head.headers)
+            && target.uri(&self.head.uri).as_ref() == Some(&self.head.uri)
+            && target.has_parameters_of(&self.head.uri);
+        let uri = self.uri_at(target);
+        possible && !same && uri.is_some_and(|uri| target.with_parameters(uri).is_some())
     }
 
-    /// Returns the URI at the target; `None` if it is too long.
+    /// Returns the URI at the target, without its parameters; `None` if it is too long.
     fn uri_at(&self, target: &Target) -> Option<Uri> {
         match (&self.model, target.own_model()) {
             (Some(own), Some(model)) => target.uri(&own.uri_with(&self.head.uri, model)?),
@@ -131,8 +133,10 @@ impl OriginalRequest {
             // The version that was agreed on with one origin need not suit another.
             head.version = Version::default();
         }
-        for (name, value) in target.headers() {
-            head.headers.insert(name, value.clone());
+        target.change(&mut head.headers);
+        // After the caller's credentials are removed, because the target's own may be a parameter.
+        if let Some(uri) = target.with_parameters(head.uri.clone()) {
+            head.uri = uri;
         }
         if leaves {
             route.key = None;

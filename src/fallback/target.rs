@@ -2,7 +2,9 @@ use std::{fmt, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::request::{Origin, with_path};
+use crate::request::{
+    Origin, credentials::is_known_parameter, has_parameter, with_parameter, with_path,
+};
 
 /// What a request is sent to instead: another model, another origin, or both.
 ///
@@ -26,7 +28,9 @@ pub struct Target {
     model: Option<Arc<str>>,
     base: Option<Base>,
     prefix: Option<Arc<str>>,
+    parameters: Vec<(Arc<str>, Arc<str>)>,
     headers: HeaderMap,
+    removed: Vec<HeaderName>,
     label: Option<Arc<str>>,
 }
 
@@ -53,7 +57,9 @@ impl Target {
             model: Some(model.into()),
             base: None,
             prefix: None,
+            parameters: Vec::new(),
             headers: HeaderMap::new(),
+            removed: Vec::new(),
             label: None,
         }
     }
@@ -97,7 +103,49 @@ impl Target {
     #[must_use]
     pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
+        self.removed.retain(|removed| *removed != name);
         self.headers.insert(name, value);
+        self
+    }
+
+    /// Removes a header of the caller from requests to this target, such as `openai-organization`, which
+    /// names an account that the target does not know.
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use tower_429::fallback::Target;
+    ///
+    /// let target = Target::model("claude-haiku-4-5")
+    ///     .without_header(HeaderName::from_static("anthropic-beta"));
+    /// ```
+    ///
+    /// Of [`header`](Self::header) and this, the one that is called last applies. Credentials of the caller
+    /// need not be removed, because they never go to another origin.
+    #[must_use]
+    pub fn without_header(mut self, name: HeaderName) -> Self {
+        self.headers.remove(&name);
+        self.removed.push(name);
+        self
+    }
+
+    /// Sets a query parameter on requests to this target, such as Azure's `api-version`. It replaces the
+    /// caller's parameters of this name.
+    ///
+    /// ```
+    /// use tower_429::fallback::Target;
+    ///
+    /// let azure = Target::same_model_at("https://us.openai.azure.com")?
+    ///     .query("api-version", "2024-10-21");
+    /// # Ok::<(), tower_429::fallback::TargetError>(())
+    /// ```
+    ///
+    /// The name and the value are percent-encoded. The target gets no request whose URI would become too
+    /// long (over 65,534 bytes). A credential is better in a header, because URIs are logged more often.
+    #[must_use]
+    pub fn query(mut self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        self.parameters.retain(|(other, _)| *other != name);
+        self.parameters.push((name, value.into()));
         self
     }
 
@@ -116,8 +164,39 @@ impl Target {
         self.base.as_ref().map(|base| &base.origin)
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
-        &self.headers
+    /// Returns whether its requests may be those of another account than the caller's: headers name one.
+    pub(super) fn has_own_account(&self) -> bool {
+        let mut names = self.parameters.iter().map(|(name, _)| name);
+        let has_headers = !self.headers.is_empty() || !self.removed.is_empty();
+        has_headers || names.any(|name| is_known_parameter(name))
+    }
+
+    /// Returns whether a request with these headers is sent with others.
+    pub(super) fn changes(&self, headers: &HeaderMap) -> bool {
+        let mut removed = self.removed.iter();
+        !self.headers.is_empty() || removed.any(|name| headers.contains_key(name))
+    }
+
+    /// Removes and sets headers of a request.
+    pub(super) fn change(&self, headers: &mut HeaderMap) {
+        for name in &self.removed {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            headers.insert(name, value.clone());
+        }
+    }
+
+    /// Returns whether the target's parameters leave a URI as it is.
+    pub(super) fn has_parameters_of(&self, uri: &Uri) -> bool {
+        let mut parameters = self.parameters.iter();
+        parameters.all(|(name, value)| has_parameter(uri, name, value))
+    }
+
+    /// Returns the URI with the target's parameters; `None` if it is too long.
+    pub(super) fn with_parameters(&self, uri: Uri) -> Option<Uri> {
+        let mut parameters = self.parameters.iter();
+        parameters.try_fold(uri, |uri, (name, value)| with_parameter(&uri, name, value))
     }
 
     /// Returns the path that its requests start with.
@@ -136,7 +215,7 @@ impl Target {
         }
     }
 
-    /// Returns the URI at the target; `None` if it is too long.
+    /// Returns the URI at the target, without its parameters; `None` if it is too long.
     pub(super) fn uri(&self, uri: &Uri) -> Option<Uri> {
         let Some(base) = &self.base else {
             return Some(uri.clone());
@@ -200,7 +279,39 @@ mod tests {
     use super::*;
 
     fn went(target: Target, uri: &str) -> String {
-        target.uri(&uri.parse().unwrap()).unwrap().to_string()
+        let uri = target.uri(&uri.parse().unwrap()).unwrap();
+        target.with_parameters(uri).unwrap().to_string()
+    }
+
+    #[test]
+    fn parameters_replace_those_of_the_same_name() {
+        let target = Target::model("m")
+            .query("api-version", "1")
+            .query("a b", "c");
+        let target = target.query("api-version", "2024-10-21");
+        let request = "https://a.example/chat?API-version=0&api-version=1&api%2Dversion=2";
+        assert_eq!(
+            went(target, request),
+            "https://a.example/chat?API-version=0&a%20b=c&api-version=2024-10-21"
+        );
+    }
+
+    #[test]
+    fn last_call_decides_whether_a_header_is_set_or_removed() {
+        let name = HeaderName::from_static("anthropic-beta");
+        let value = HeaderValue::from_static("new");
+        let headers = || HeaderMap::from_iter([(name.clone(), HeaderValue::from_static("old"))]);
+        let set = Target::model("m").without_header(name.clone());
+        let set = set.header(name.clone(), value.clone());
+        let mut changed = headers();
+        set.change(&mut changed);
+        assert_eq!(changed[&name], "new");
+        let removes = Target::model("m").header(name.clone(), value);
+        let removes = removes.without_header(name.clone());
+        let mut changed = headers();
+        removes.change(&mut changed);
+        assert!(changed.is_empty());
+        assert!(removes.changes(&headers()) && !removes.changes(&HeaderMap::new()));
     }
 
     #[test]

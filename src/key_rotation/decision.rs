@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::request;
+use http::{Extensions, request};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
-    KeyPool, Session, WhenExhausted,
+    KeyPool, OwnKey, PinnedKey, Session, WhenExhausted,
     layer::KeyRotationLayer,
     pool::{KeyRequest, Keys, Lease},
 };
@@ -35,6 +35,8 @@ pub(crate) struct KeyRotationStrategy<X> {
     stage: KeyStage,
     request: KeyRequest,
     waits: WaitBudget,
+    /// Whether the request keeps the caller's credential.
+    has_own_key: bool,
 }
 
 enum KeyStage {
@@ -72,12 +74,20 @@ impl<X> KeyRotationStrategy<X> {
             stage: KeyStage::New,
             request: KeyRequest::default(),
             waits: WaitBudget::default(),
+            has_own_key: false,
         }
     }
 
-    fn pool(&self, head: &Head, route: &Route) -> Option<KeyPool> {
+    fn pool(&mut self, head: &Head, route: &Route, extensions: &Extensions) -> Option<KeyPool> {
+        self.has_own_key = extensions.get::<OwnKey>().is_some();
+        if self.has_own_key {
+            return None;
+        }
         let (origin, addressed) = (head.origin.as_ref(), route.original_origin.as_ref());
-        let mut pools = self.policy.pools.iter();
+        let pinned = extensions.get::<PinnedKey>();
+        // First, because the first request that a pool serves binds it to an origin.
+        let has_key = |pool: &&KeyPool| pinned.is_none_or(|key| pool.has_key(key.label()));
+        let mut pools = self.policy.pools.iter().filter(has_key);
         // A key that could not be put on the request would be blamed for the response.
         let serves = |pool: &&KeyPool| pool.fits(&head.uri) && pool.serves(origin, addressed);
         pools.find(serves).cloned()
@@ -119,7 +129,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                         }
                     }
                 }
-                KeyStage::New => match self.pool(&draft.head, &draft.route) {
+                KeyStage::New => match self.pool(&draft.head, &draft.route, &draft.extensions) {
                     None => self.stage = KeyStage::Keyless,
                     Some(pool) => {
                         self.request = ready!(key_request(&pool, draft, cx));
@@ -175,8 +185,8 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         // The key is released with the response, however long the caller keeps the future.
         let KeyStage::Leased(pool, lease) = mem::replace(&mut self.stage, KeyStage::Keyless) else {
             return match helps {
-                Some(_) => Decision::Stop(StopReason::NoKeyForOrigin),
-                None => Decision::Ignore,
+                Some(_) if !self.has_own_key => Decision::Stop(StopReason::NoKeyForOrigin),
+                _ => Decision::Ignore,
             };
         };
         let left = match helps {
@@ -227,5 +237,6 @@ where
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::id),
         demand: pool.demand(draft.cost(pool.counts_tokens())),
+        pinned: draft.extensions.get().map(PinnedKey::label).cloned(),
     })
 }

@@ -34,6 +34,7 @@
 //!    provider's hint. If there is only a guess, an outer [backoff](crate::backoff) uses its own delays,
 //!    and its retries probe keys before the end of the guess.
 //! 7. A key is never sent to an origin that it was not given for; see [`KeyPool`].
+//! 8. A request can name its key ([`PinnedKey`]), or keep its own credential ([`OwnKey`]).
 //!
 //! Place it inside backoff (another key first, then a wait) and inside fallback. Inside a fallback, queue
 //! for a second at most and [reject](KeyRotationLayer::reject_when_exhausted) then, so that the call goes on
@@ -102,16 +103,20 @@
 //! belong together. What it is not told it finds out, where responses name the account or where their counts
 //! fall together.
 
+mod affinity;
 mod decision;
+mod env;
 mod key;
 mod layer;
 mod metrics;
 mod pool;
+mod request_key;
 mod session;
 
 pub use key::Key;
 pub use layer::{KeyRotationLayer, Reject, SendAnyway, WhenExhausted};
 pub use pool::{GroupSource, KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
+pub use request_key::{OwnKey, PinnedKey};
 pub use session::Session;
 
 /// The service of a [`KeyRotationLayer`].

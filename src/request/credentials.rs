@@ -19,7 +19,7 @@ pub(crate) enum CredentialLocation {
 }
 
 /// A credential and its location. It is never printed.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     Header(HeaderName, HeaderValue),
     /// A query parameter: its name and its percent-encoded value.
@@ -27,7 +27,7 @@ pub(crate) enum Credential {
 }
 
 /// Headers that carry credentials, and `host`, which names the origin.
-static KNOWN_HEADERS: [HeaderName; 7] = [
+static KNOWN_HEADERS: [HeaderName; 10] = [
     header::AUTHORIZATION,
     header::PROXY_AUTHORIZATION,
     header::COOKIE,
@@ -35,6 +35,11 @@ static KNOWN_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
+    // Temporary credentials of AWS, which are signed together with `authorization`.
+    HeaderName::from_static("x-amz-security-token"),
+    // A service token of Cloudflare Access: two headers that are only valid together.
+    HeaderName::from_static("cf-access-client-id"),
+    HeaderName::from_static("cf-access-client-secret"),
 ];
 
 /// Query parameters that carry credentials, such as Gemini's `key`.
@@ -222,6 +227,9 @@ mod tests {
                 .header("authorization", "Bearer 1")
                 .header("x-own-key", "2")
                 .header("x-goog-api-key", "3")
+                .header("x-amz-security-token", "4")
+                .header("cf-access-client-id", "5")
+                .header("cf-access-client-secret", "6")
                 .header("accept", "*/*")
                 .body(())
                 .unwrap()

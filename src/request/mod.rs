@@ -11,4 +11,4 @@ mod uri;
 pub use cost::Cost;
 pub(crate) use model::Model;
 pub(crate) use origin::Origin;
-pub(crate) use uri::{has_room, with_path};
+pub(crate) use uri::{has_parameter, has_room, with_parameter, with_path};

@@ -1,7 +1,7 @@
 //! FallbackLayer to another origin: where a request goes, and what does not go along.
 
 use crate::script::*;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{FallbackLayer, fallback::Target};
 
@@ -60,6 +60,9 @@ async fn no_credential_of_the_caller_reaches_another_origin() {
         "x-api-key",
         "api-key",
         "x-goog-api-key",
+        "x-amz-security-token",
+        "cf-access-client-id",
+        "cf-access-client-secret",
     ];
     for name in names {
         request
@@ -91,4 +94,61 @@ async fn no_credential_of_the_caller_reaches_another_origin() {
         assert_eq!(seen.header("x-not-marked"), "shown");
     }
     assert_eq!((seen[1].key(), seen[2].key()), ("other's", ""));
+}
+
+#[tokio::test(start_paused = true)]
+async fn target_sets_its_parameters_and_removes_headers_of_the_caller() {
+    let provider = Provider::script([limited(20), ok()]);
+    let target = Target::model("b")
+        .at("https://us.azure.example")
+        .unwrap()
+        .query("api-version", "2024-10-21")
+        .query("key", "its own")
+        .without_header(HeaderName::from_static("openai-organization"));
+    let service = FallbackLayer::new([target]).layer(provider.clone());
+    let mut request = chat("a");
+    *request.uri_mut() = "https://api.example/chat?api-version=1&key=SECRET&user=2"
+        .parse()
+        .unwrap();
+    for name in ["openai-organization", "openai-project"] {
+        let value = HeaderValue::from_static("ours");
+        request.headers_mut().insert(name, value);
+    }
+    assert_eq!(call(&service, request).await.status(), 200);
+    let seen = provider.seen();
+    assert_eq!(seen[0].header("openai-organization"), "ours");
+    assert_eq!(
+        seen[1].uri,
+        "https://us.azure.example/chat?user=2&api-version=2024-10-21&key=its%20own"
+    );
+    assert!(!seen[1].headers.contains_key("openai-organization"));
+    assert_eq!(seen[1].header("openai-project"), "ours");
+}
+
+#[tokio::test(start_paused = true)]
+async fn target_that_changes_nothing_of_a_request_is_not_sent_to() {
+    let same = "https://api.example/chat?api-version=1%202&user=2";
+    for (uri, sends) in [(same, 1), ("https://api.example/chat?user=2", 2)] {
+        let provider = Provider::new(|_| limited(20));
+        let target = Target::model("m")
+            .query("api-version", "1 2")
+            .without_header(HeaderName::from_static("openai-organization"));
+        let service = FallbackLayer::new([target]).layer(provider.clone());
+        let mut request = chat("m");
+        *request.uri_mut() = uri.parse().unwrap();
+        call(&service, request).await;
+        assert_eq!(provider.seen().len(), sends);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_of_an_organization_is_not_that_of_a_target_without_it() {
+    let provider = Provider::script([limited(20), ok()]);
+    let name = HeaderName::from_static("openai-organization");
+    let target = Target::model("m").without_header(name.clone());
+    let service = FallbackLayer::new([target]).layer(provider.clone());
+    let mut request = chat("m");
+    let organization = HeaderValue::from_static("ours");
+    request.headers_mut().insert(name, organization);
+    assert_eq!(call(&service, request).await.status(), 200);
 }

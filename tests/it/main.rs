@@ -24,6 +24,7 @@ mod inspect;
 mod inspect_end_to_end;
 mod key_rotation;
 mod loopback;
+mod operators;
 mod orders;
 mod readiness;
 mod rejection_facts;
@@ -31,6 +32,7 @@ mod rejection_hostile;
 mod rejection_kinds;
 mod rejection_numbers;
 mod rejection_rows;
+mod request_key;
 #[cfg(feature = "reqwest")]
 mod reqwest_service;
 mod rounds;

@@ -38,7 +38,8 @@ pub(super) fn reserve(
     match inner.candidates.reserve(request, now) {
         Err(exhausted) if exhausted.is_busy() => {
             let keys = &mut inner.candidates;
-            Ok(keys.reserve_anyway(&exhausted, request, now))
+            let reserved = keys.reserve_anyway(&exhausted, request, now);
+            reserved.ok_or(exhausted)
         }
         reserved => reserved,
     }
@@ -93,7 +94,7 @@ impl<X> KeyRotationStrategy<X> {
                     Some(Instead::Answer(answer)) => return Some(answer),
                     Some(Instead::Probe(other)) => lease = other,
                     None if confirmed == Confirmed::Removed => {
-                        lease = pool.acquire_anyway(&exhausted, &self.request, now);
+                        return self.send_anyway(pool, &exhausted, now);
                     }
                     // This call has not been sent with the key that it has, at least.
                     None => drop(lease.confirm(true, now)),
@@ -118,7 +119,7 @@ impl<X> KeyRotationStrategy<X> {
     where
         X: WhenExhausted<R>,
     {
-        if exhausted.is_busy() {
+        if exhausted.is_busy() || exhausted.is_pin_lost() {
             return None;
         }
         let response = self.policy.when_exhausted.answer(exhausted.rejection())?;
@@ -147,11 +148,25 @@ impl<X> KeyRotationStrategy<X> {
             Err(exhausted) => match self.instead(&pool, &exhausted, call, now) {
                 Some(Instead::Answer(answer)) => return Some(answer),
                 Some(Instead::Probe(lease)) => lease,
-                None => pool.acquire_anyway(&exhausted, &self.request, now),
+                None => return self.send_anyway(pool, &exhausted, now),
             },
         };
         // This gives up the place in the queue.
         self.stage = KeyStage::Leased(pool, lease);
+        None
+    }
+
+    /// Sends with the key that frees first, or without one if the call is pinned to a key that was removed.
+    fn send_anyway<R>(
+        &mut self,
+        pool: KeyPool,
+        exhausted: &Exhausted,
+        now: Instant,
+    ) -> Option<Prepare<R>> {
+        self.stage = match pool.acquire_anyway(exhausted, &self.request, now) {
+            Some(lease) => KeyStage::Leased(pool, lease),
+            None => KeyStage::Keyless,
+        };
         None
     }
 
@@ -176,6 +191,10 @@ impl<X> KeyRotationStrategy<X> {
             // The rejected key is free for what this call needs, so there is nothing to wait for: to take
             // it again would be to send without end.
             Err(_) if last == Last::OfAnother => return Decision::Ignore,
+            // Its key was removed meanwhile, so the response alone says what became of the request.
+            Err(exhausted) if exhausted.is_pin_lost() => {
+                return Decision::Stop(StopReason::NoKeyForOrigin);
+            }
             Err(exhausted) => exhausted,
         };
         let forecast = exhausted.forecast();

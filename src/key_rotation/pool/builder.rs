@@ -107,8 +107,8 @@ impl KeyPoolBuilder {
     ///
     /// # Errors
     ///
-    /// If there is no key, a key cannot be sent, two keys have one label, or a name or an origin is
-    /// invalid; see [`PoolError`].
+    /// If there is no key, a key cannot be sent, two keys have one label or one secret, or a name or an
+    /// origin is invalid; see [`PoolError`].
     pub fn build(self) -> Result<KeyPool, PoolError> {
         let origins = (1..)
             .zip(self.origins)

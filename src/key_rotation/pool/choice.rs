@@ -1,7 +1,7 @@
 //! Which key a request goes out with: the next in order, the one with more capacity of two, or the one that
 //! its session prefers. Pure.
 
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -10,7 +10,7 @@ use super::{
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::quota::{Candidates, Capacity, Demand, Forecast, IdState, Inner, LimitTable, Waiting};
+use crate::quota::{Candidates, Capacity, Demand, Forecast, Inner, LimitTable, Waiting};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -25,6 +25,8 @@ pub(crate) struct KeyRequest {
     pub(crate) session: Option<u64>,
     /// What a send takes from the limits of a key.
     pub(crate) demand: Demand,
+    /// The label of the only key that the call may be sent with.
+    pub(crate) pinned: Option<Arc<str>>,
 }
 
 /// What a call waits for. It may take a key again that it has tried before the wait.
@@ -32,6 +34,15 @@ pub(crate) struct KeyRequest {
 pub(crate) struct KeyClass {
     model: Option<Arc<str>>,
     preferred: Option<KeyId>,
+    pinned: Option<Arc<str>>,
+}
+
+// === impl KeyRequest ===
+
+impl KeyRequest {
+    fn allows(&self, key: &KeyInfo) -> bool {
+        self.pinned.as_ref().is_none_or(|label| *label == key.label)
+    }
 }
 
 // === impl Keys ===
@@ -45,21 +56,26 @@ impl Keys {
     ) -> Result<KeyReservation, Exhausted> {
         let model = self.limits.slot(request.model.as_ref(), now);
         let index = self.choose(request, model, now)?;
-        Ok(self.reserve_key(index, (model, request.demand), now))
+        Ok(self.reserve_key(index, request, model, now))
     }
 
-    /// Reserves the key of which enough requests are out, or else the one that frees first.
+    /// Reserves the key of which enough requests are out, or else the one that frees first; `None` if the
+    /// call is pinned to a key that was removed.
     pub(crate) fn reserve_anyway(
         &mut self,
         exhausted: &Exhausted,
         request: &KeyRequest,
         now: Instant,
-    ) -> KeyReservation {
+    ) -> Option<KeyReservation> {
         let model = self.limits.slot(request.model.as_ref(), now);
         // It may have been removed meanwhile.
         let id = exhausted.busy.or(exhausted.first.map(|(_, _, id)| id));
-        let index = id.and_then(|id| self.index(id)).unwrap_or(self.current);
-        self.reserve_key(index, (model, request.demand), now)
+        let index = match (id.and_then(|id| self.index(id)), &request.pinned) {
+            (Some(index), _) => index,
+            (None, Some(label)) => self.find(label)?,
+            (None, None) => self.current,
+        };
+        Some(self.reserve_key(index, request, model, now))
     }
 
     /// Reserves the key whose cooldown is only guessed and ends first; `None` if there is none, or a request
@@ -72,14 +88,16 @@ impl Keys {
         let model = self.limits.slot(request.model.as_ref(), now);
         let allowed = (0..self.entries.len()).filter(|index| {
             let scope = self.scope(*index, model);
-            !request.tried.contains(&scope.key) && self.limits.allows_early_probe(scope, now)
+            request.allows(&self.entries[*index].info)
+                && !request.tried.contains(&scope.key)
+                && self.limits.allows_early_probe(scope, now)
         });
         let ends = allowed.filter_map(|index| {
             let end = self.limits.end(self.scope(index, model), now)?;
             Some((end.at, index))
         });
         let (_, index) = ends.min()?;
-        let mut reservation = self.reserve_key(index, (model, request.demand), now);
+        let mut reservation = self.reserve_key(index, request, model, now);
         self.limits.mark_early_probe(&mut reservation);
         Some(reservation)
     }
@@ -87,16 +105,19 @@ impl Keys {
     fn reserve_key(
         &mut self,
         index: usize,
-        (model, demand): (Option<usize>, Demand),
+        request: &KeyRequest,
+        model: Option<usize>,
         now: Instant,
     ) -> KeyReservation {
         self.current = match self.order {
+            // The pool did not choose it, and does not go on from there.
+            _ if request.pinned.is_some() => self.current,
             Order::FillFirst | Order::LeastLoaded => index,
             Order::RoundRobin => (index + 1) % self.entries.len(),
         };
         let info = self.entries[index].info.clone();
         self.limits
-            .reserve(self.scope(index, model), (info, demand), now)
+            .reserve(self.scope(index, model), (info, request.demand), now)
     }
 
     fn capacity(
@@ -123,7 +144,7 @@ impl Keys {
                 _ => Ok(index),
             };
         }
-        if self.order == Order::LeastLoaded {
+        if self.order == Order::LeastLoaded && request.pinned.is_none() {
             if let Some(index) = self.of_two(request, model, now) {
                 return Ok(index);
             }
@@ -139,11 +160,13 @@ impl Keys {
         model: Option<usize>,
         now: Instant,
     ) -> Option<(usize, Capacity)> {
-        let session = request.session?;
+        let session = request.session.filter(|_| request.pinned.is_none())?;
         let mut best: Option<(u64, usize, Capacity)> = None;
         for index in 0..self.entries.len() {
-            let id = self.entries[index].info.id;
-            let this = score(session, id);
+            let KeyInfo {
+                id, secret_hash, ..
+            } = *self.entries[index].info;
+            let this = secret_hash.score(session);
             let is_better = best.is_none_or(|(highest, ..)| this > highest);
             if !is_better || request.tried.contains(&id) {
                 continue;
@@ -164,9 +187,13 @@ impl Keys {
         now: Instant,
     ) -> Result<usize, Exhausted> {
         let (count, first) = (self.entries.len(), self.current);
-        let mut exhausted = Exhausted::default();
+        let mut exhausted = Exhausted::before_any_key(request.pinned.is_some());
         let mut to_verify = None;
         for index in (0..count).map(|step| (first + step) % count) {
+            if !request.allows(&self.entries[index].info) {
+                continue;
+            }
+            exhausted.is_pin_lost = false;
             let id = self.entries[index].info.id;
             let is_tried = request.tried.contains(&id);
             let (is_checked, at) = match self.capacity(index, (model, request.demand), now) {
@@ -241,13 +268,15 @@ impl Keys {
         let model = self.limits.slot(request.model.as_ref(), now);
         let preferred = self.preferred(request, model, now).map(|(index, _)| index);
         let first = || {
-            let session = request.session?;
-            (0..self.entries.len()).max_by_key(|index| score(session, self.entries[*index].info.id))
+            let session = request.session.filter(|_| request.pinned.is_none())?;
+            let hash = |index: &usize| self.entries[*index].info.secret_hash;
+            (0..self.entries.len()).max_by_key(|index| hash(index).score(session))
         };
         let preferred = preferred.or_else(first);
         KeyClass {
             model: request.model.clone(),
             preferred: preferred.map(|index| self.entries[index].info.id),
+            pinned: request.pinned.clone(),
         }
     }
 }
@@ -281,10 +310,17 @@ impl Candidates for Keys {
     ) -> Result<KeyReservation, Forecast> {
         let model = self.limits.slot(class.model.as_ref(), now);
         let needs = (model, waiting.demand);
+        let request = KeyRequest {
+            demand: waiting.demand,
+            pinned: class.pinned.clone(),
+            ..KeyRequest::default()
+        };
         if let Some(index) = class.preferred.and_then(|id| self.index(id)) {
             let until = waiting.since + AFFINITY_WAIT;
             match self.capacity(index, needs, now) {
-                Capacity::Available(_) => return Ok(self.reserve_key(index, needs, now)),
+                Capacity::Available(_) => {
+                    return Ok(self.reserve_key(index, &request, model, now));
+                }
                 Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at)
                     if now < until =>
                 {
@@ -296,12 +332,8 @@ impl Candidates for Keys {
                 _ => {}
             }
         }
-        let request = KeyRequest {
-            demand: waiting.demand,
-            ..KeyRequest::default()
-        };
         match self.choose(&request, model, now) {
-            Ok(index) => Ok(self.reserve_key(index, needs, now)),
+            Ok(index) => Ok(self.reserve_key(index, &request, model, now)),
             Err(exhausted) => Err(exhausted.forecast()),
         }
     }
@@ -318,13 +350,8 @@ impl Inner<Keys> {
         let keys = &mut self.candidates;
         let model = keys.limits.slot(request.model.as_ref(), now);
         match keys.choose(request, model, now)? {
-            index if !has_waiters => Ok(keys.reserve_key(index, (model, request.demand), now)),
+            index if !has_waiters => Ok(keys.reserve_key(index, request, model, now)),
             _ => Err(Exhausted::free_at(now)),
         }
     }
-}
-
-/// Of the keys that are not closed, a session prefers the one with the highest score.
-pub(super) fn score(session: u64, id: KeyId) -> u64 {
-    IdState::default().hash_one((session, id))
 }

@@ -17,6 +17,13 @@ pub enum PoolError {
         /// The label.
         label: Arc<str>,
     },
+    /// Two keys are the same secret. They would be one key with two counts of the same limit.
+    DuplicateSecret {
+        /// The label of the key that was given.
+        label: Arc<str>,
+        /// The label of the key that has the secret already.
+        other: Arc<str>,
+    },
     /// No key has this label.
     UnknownLabel {
         /// The label.
@@ -29,6 +36,21 @@ pub enum PoolError {
     },
     /// The name of the header or query parameter is empty or has invalid characters.
     InvalidName,
+    /// Neither this environment variable nor a numbered one is set.
+    MissingVariable {
+        /// The name that was given.
+        variable: Arc<str>,
+    },
+    /// This environment variable is set, but has no key.
+    EmptyVariable {
+        /// Its name.
+        variable: Arc<str>,
+    },
+    /// The text of this environment variable is not Unicode.
+    NonUnicodeVariable {
+        /// Its name.
+        variable: Arc<str>,
+    },
     /// An origin is not of the form `https://host` or `https://host:port`.
     InvalidOrigin {
         /// Its number, counted from 1.
@@ -53,6 +75,10 @@ impl fmt::Display for PoolError {
                     "two keys have the label {label:?}: give each a label of its own"
                 )
             }
+            Self::DuplicateSecret { label, other } => write!(
+                f,
+                "the keys {other:?} and {label:?} are the same secret: remove one of them"
+            ),
             Self::UnknownLabel { label } => write!(f, "no key has the label {label:?}"),
             Self::LastKey { label } => {
                 write!(
@@ -63,6 +89,17 @@ impl fmt::Display for PoolError {
             Self::InvalidName => f.write_str(
                 "the name of the header or query parameter for the keys is empty or not valid",
             ),
+            Self::MissingVariable { variable } => write!(
+                f,
+                "neither the environment variable {variable:?} nor {:?} is set",
+                format!("{variable}_1")
+            ),
+            Self::EmptyVariable { variable } => {
+                write!(f, "the environment variable {variable:?} is set, but empty")
+            }
+            Self::NonUnicodeVariable { variable } => {
+                write!(f, "the environment variable {variable:?} is not Unicode")
+            }
             Self::InvalidOrigin { number } => write!(
                 f,
                 "origin {number} of the pool is not of the form https://host or https://host:port"

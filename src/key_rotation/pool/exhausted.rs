@@ -22,6 +22,8 @@ pub(crate) struct Exhausted {
     pub(super) first: Option<(bool, Instant, KeyId)>,
     /// The cause of the key that frees first.
     pub(super) rejection: Option<Rejection>,
+    /// Whether the call is pinned to a key that the pool does not have.
+    pub(super) is_pin_lost: bool,
 }
 
 // === impl Exhausted ===
@@ -31,6 +33,14 @@ impl Exhausted {
         Self {
             busy: Some(id),
             free_at,
+            ..Self::default()
+        }
+    }
+
+    /// No key was looked at yet that the call may be sent with.
+    pub(super) fn before_any_key(is_pinned: bool) -> Self {
+        Self {
+            is_pin_lost: is_pinned,
             ..Self::default()
         }
     }
@@ -48,12 +58,18 @@ impl Exhausted {
         self.busy.is_some()
     }
 
+    /// Returns whether the call is pinned to a key that the pool does not have.
+    pub(crate) fn is_pin_lost(&self) -> bool {
+        self.is_pin_lost
+    }
+
     pub(crate) fn forecast(&self) -> Forecast {
         Forecast {
             free_at: self.free_at,
             less_may_go: self.is_short,
             prospect: match self.first {
                 _ if self.is_busy() => Prospect::AnyTime,
+                _ if self.is_pin_lost => Prospect::Never,
                 None => Prospect::AnyTime,
                 Some((false, at, _)) => Prospect::At(at),
                 Some((true, ..)) => Prospect::Never,

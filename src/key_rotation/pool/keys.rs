@@ -16,6 +16,7 @@ use super::{
     placement::PreparedKey,
 };
 use crate::{
+    key_rotation::affinity::SecretHash,
     quota::{End, IdState, LimitTable, Reservation, may_limit_tokens},
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
@@ -69,6 +70,7 @@ pub(crate) struct KeyInfo {
     pub(super) id: KeyId,
     pub(super) label: Arc<str>,
     pub(super) credential: Arc<Credential>,
+    pub(super) secret_hash: SecretHash,
     /// On how many requests it was put, which happens without the lock.
     pub(super) uses: AtomicU64,
 }
@@ -120,6 +122,7 @@ impl Keys {
         if self.find(&key.label).is_some() {
             return Err(PoolError::DuplicateLabel { label: key.label });
         }
+        self.check_secret(&key, None)?;
         let entry = self.entry(key);
         self.indexes.insert(entry.info.id, self.entries.len());
         self.entries.push(entry);
@@ -152,12 +155,28 @@ impl Keys {
         if self.find(&key.label).is_some_and(|other| other != index) {
             return Err(PoolError::DuplicateLabel { label: key.label });
         }
+        self.check_secret(&key, Some(index))?;
         self.entries[index] = self.entry(key);
         self.forget_removed();
         Ok(())
     }
 
-    fn find(&self, label: &str) -> Option<usize> {
+    /// Returns an error if another key than the `replaced` one has the same secret.
+    fn check_secret(&self, key: &PreparedKey, replaced: Option<usize>) -> Result<(), PoolError> {
+        let mut others = self.entries.iter().enumerate();
+        let same = others.find(|(index, entry)| {
+            Some(*index) != replaced && *entry.info.credential == key.credential
+        });
+        match same {
+            None => Ok(()),
+            Some((_, entry)) => Err(PoolError::DuplicateSecret {
+                label: key.label.clone(),
+                other: entry.info.label.clone(),
+            }),
+        }
+    }
+
+    pub(super) fn find(&self, label: &str) -> Option<usize> {
         let mut entries = self.entries.iter();
         entries.position(|entry| *entry.info.label == *label)
     }
@@ -176,6 +195,7 @@ impl Keys {
                 id: KeyId(number),
                 label: key.label,
                 credential: Arc::new(key.credential),
+                secret_hash: key.secret_hash,
                 uses: AtomicU64::new(0),
             }),
             group: key.group,

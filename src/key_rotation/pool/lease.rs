@@ -1,9 +1,6 @@
 //! A key that is reserved for one attempt.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use http::request;
 use tokio::time::Instant;
@@ -60,20 +57,18 @@ impl KeyPool {
         lease.ok()
     }
 
-    /// Reserves the key that frees first, or of which enough requests are out, whatever is known of it.
+    /// Reserves the key that frees first, or of which enough requests are out, whatever is known of it; `None`
+    /// if the call is pinned to a key that was removed.
     pub(crate) fn acquire_anyway(
         &self,
         exhausted: &Exhausted,
         request: &KeyRequest,
         now: Instant,
-    ) -> Lease {
-        let reserve = |keys: &mut Keys| keys.reserve_anyway(exhausted, request, now);
+    ) -> Option<Lease> {
+        let reserve = |keys: &mut Keys| keys.reserve_anyway(exhausted, request, now).ok_or(());
         let scheduler = &self.0.scheduler;
-        let lease = scheduler.acquire(now, |inner| Ok(reserve(&mut inner.candidates)));
-        match lease {
-            Ok(lease) => lease,
-            Err::<_, Infallible>(never) => match never {},
-        }
+        let lease = scheduler.acquire(now, |inner| reserve(&mut inner.candidates));
+        lease.ok()
     }
 
     /// Holds a key whose request is sent later.

@@ -12,6 +12,7 @@ mod lease;
 mod limits;
 mod merged_groups;
 mod merged_limits;
+mod operate;
 mod placement;
 mod reported_counts;
 mod snapshot;
@@ -84,7 +85,7 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// If there is no key, a key cannot be sent, or two have one label.
+    /// If there is no key, a key cannot be sent, or two have one label or one secret.
     pub fn new<K: Into<Key>>(keys: impl IntoIterator<Item = K>) -> Result<Self, PoolError> {
         Self::builder(keys).build()
     }
@@ -98,7 +99,7 @@ impl KeyPool {
     ///
     /// # Errors
     ///
-    /// If the key cannot be sent, or its label is taken.
+    /// If the key cannot be sent, or its label is taken, or the pool has the same secret.
     pub fn add(&self, key: impl Into<Key>) -> Result<(), PoolError> {
         self.change(|keys| {
             let key = self.0.placement.prepare(key.into(), keys.default_label())?;
@@ -117,11 +118,13 @@ impl KeyPool {
 
     /// Replaces the key with this label. The new key takes over the label unless it has its own.
     ///
-    /// What is known of the old key, its cooldown and counts, is forgotten.
+    /// What is known of the old key, its cooldown and counts, is forgotten. Its [sessions](super::Session) are
+    /// spread over all keys, because the key that a session prefers depends on the secrets.
     ///
     /// # Errors
     ///
-    /// If there is no such key, the new one cannot be sent, or its label is taken.
+    /// If there is no such key, the new one cannot be sent, its label is taken, or another key is the same
+    /// secret.
     pub fn replace(&self, label: &str, key: impl Into<Key>) -> Result<(), PoolError> {
         let key = self.0.placement.prepare(key.into(), label.into())?;
         self.change(|keys| keys.replace(label, key))
@@ -175,6 +178,12 @@ impl KeyPool {
                 origin == addressed && first.get_or_init(|| origin.cloned()).as_ref() == origin
             }
         }
+    }
+
+    /// Returns whether it has a key with this label.
+    pub(super) fn has_key(&self, label: &str) -> bool {
+        let scheduler = &self.0.scheduler;
+        scheduler.with(|inner| inner.candidates.find(label).is_some())
     }
 
     /// Returns whether each of its keys can be put on a request for `uri`.

@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::PoolError;
 use crate::{
-    key_rotation::Key,
+    key_rotation::{Key, affinity::SecretHash},
     request::{
         credentials::{Credential, CredentialLocation as Place},
         has_room,
@@ -37,6 +37,7 @@ pub(super) struct PreparedKey {
     pub(super) label: Arc<str>,
     pub(super) group: Option<Arc<str>>,
     pub(super) credential: Credential,
+    pub(super) secret_hash: SecretHash,
 }
 
 impl Placement {
@@ -72,6 +73,7 @@ impl Placement {
         if key.secret.is_empty() || !key.secret.bytes().all(visible) {
             return Err(unusable());
         }
+        let secret_hash = SecretHash::new(&key.secret);
         let credential = match &self.place {
             Place::Query(name) => {
                 let value = utf8_percent_encode(&key.secret, NON_ALPHANUMERIC);
@@ -94,6 +96,7 @@ impl Placement {
             label,
             group: key.group,
             credential,
+            secret_hash,
         })
     }
 }

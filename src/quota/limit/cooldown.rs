@@ -198,6 +198,11 @@ impl Cooldown {
         }
     }
 
+    /// Forgets the last period and its hint.
+    pub(super) fn forget(&mut self) {
+        (self.period, self.hint) = (None, None);
+    }
+
     fn next_term(
         &self,
         rejection: &Rejection,

@@ -19,6 +19,7 @@ mod concurrency;
 mod cooldown;
 mod estimate;
 mod in_flight;
+mod operate;
 mod period;
 mod provider_traits;
 mod recent;

@@ -58,6 +58,16 @@ async fn a_session_keeps_its_key_and_only_those_of_a_key_that_cools_move_and_com
     assert_eq!(keys_of_sessions(&pool, &provider).await, before);
 }
 
+#[tokio::test(start_paused = true)]
+async fn session_has_the_same_key_in_a_pool_with_another_order() {
+    let provider = Provider::new(|_| ok());
+    let one = keys_of_sessions(&pool(&["a", "b", "c"]), &provider).await;
+    let other = pool(&["x", "c", "a"]);
+    other.add("b").unwrap();
+    other.remove("key-1").unwrap();
+    assert_eq!(keys_of_sessions(&other, &provider).await, one);
+}
+
 /// Two keys, one with ten times the quota of the other.
 async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
     let mut used: HashMap<String, u64> = HashMap::new();

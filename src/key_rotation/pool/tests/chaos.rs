@@ -41,15 +41,18 @@ enum Event {
 
 fn request() -> impl Strategy<Value = KeyRequest> {
     let model = option::of(prop_oneof![Just("m"), Just("n")]);
+    let session = option::of(0..12_u64);
+    // The pool has four keys at first, and gets others.
+    let pinned = option::weighted(0.2, (1..7).prop_map(|number| format!("key-{number}")));
     let tokens = || prop_oneof![0..20_000_u64, Just(0), Just(u64::MAX)];
-    (model, option::of(0..12_u64), (tokens(), tokens())).prop_map(
-        |(model, session, (input, output))| KeyRequest {
-            model: model.map(Into::into),
-            tried: Vec::new(),
-            session,
-            demand: Demand::new(Cost::new(input, output)),
-        },
-    )
+    let cost = (tokens(), tokens()).prop_map(|(input, output)| Cost::new(input, output));
+    (model, session, pinned, cost).prop_map(|(model, session, pinned, cost)| KeyRequest {
+        model: model.map(Into::into),
+        tried: Vec::new(),
+        session,
+        demand: Demand::new(cost),
+        pinned: pinned.map(Into::into),
+    })
 }
 
 fn key() -> impl Strategy<Value = Key> {

@@ -6,9 +6,13 @@ use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::{choice::KeyRequest, ids::KeyId, keys::Order},
+        pool::{
+            choice::KeyRequest,
+            ids::KeyId,
+            keys::{KeyReservation, Order},
+        },
     },
-    quota::Priority,
+    quota::{Priority, Prospect},
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -68,7 +72,7 @@ fn busy_key_that_is_removed_is_not_reserved() {
     world.remove(1);
     world.remove(0);
     let reservation = world.keys().reserve_anyway(&exhausted, &request, now);
-    assert!(world.contains(&reservation));
+    assert!(world.contains(&reservation.expect("another key")));
 }
 
 #[test]
@@ -154,6 +158,63 @@ fn waiting_session_prefers_its_key_for_a_second() {
     }
     assert_ne!(world.held.last().unwrap().candidate.id(), preferred);
     assert_eq!(world.now - began, secs(1));
+}
+
+fn pinned(label: &str) -> KeyRequest {
+    KeyRequest {
+        pinned: Some(label.into()),
+        ..KeyRequest::default()
+    }
+}
+
+#[test]
+fn pinned_calls_wait_in_a_line_of_their_own_and_get_no_other_key() {
+    let keys = ["a", "b"].map(Key::new);
+    let mut world = World::new(Order::FillFirst, secs(60), &keys);
+    while world.take_in_turn(&KeyRequest::default(), world.now) {}
+    let is_of = |label: &str, held: &KeyReservation| **held.candidate.label() == *label;
+    let first_of = |world: &World, label: &str| {
+        let mut held = world.held.iter();
+        held.position(|held| is_of(label, held)).expect(label)
+    };
+    world.join(pinned("key-2"), Priority::New);
+    world.join(KeyRequest::default(), Priority::New);
+    assert_eq!(world.inner.lines(), 2);
+    let index = first_of(&world, "key-1");
+    world.answer(index, &Answer::Success(vec![]));
+    world.poll_due();
+    assert_eq!(world.waiters.len(), 1, "the call behind it takes the key");
+    assert!(is_of("key-1", world.held.last().unwrap()));
+    let index = first_of(&world, "key-2");
+    world.answer(index, &Answer::Success(vec![]));
+    world.poll_due();
+    assert!(world.waiters.is_empty());
+    assert!(is_of("key-2", world.held.last().unwrap()));
+}
+
+#[test]
+fn pinned_call_does_not_move_the_key_that_is_in_use() {
+    for order in [Order::FillFirst, Order::RoundRobin, Order::LeastLoaded] {
+        let mut world = World::new(order, secs(60), &["a", "b", "c"].map(Key::new));
+        world.take_anyway(&pinned("key-2"), world.now);
+        assert_eq!(&**world.held[0].candidate.label(), "key-2");
+        assert_eq!(world.keys().current, 0);
+    }
+}
+
+#[test]
+fn no_key_is_reserved_for_a_call_whose_key_was_removed() {
+    let mut world = World::new(Order::FillFirst, secs(60), &["a", "b"].map(Key::new));
+    let (request, now) = (pinned("key-1"), world.now);
+    while world.take_in_turn(&request, now) {}
+    let exhausted = world.keys().reserve(&request, now).unwrap_err();
+    assert!(exhausted.is_busy() && !exhausted.is_pin_lost());
+    world.remove(0);
+    let reserved = world.keys().reserve_anyway(&exhausted, &request, now);
+    assert!(reserved.is_none());
+    let exhausted = world.keys().reserve(&request, now).unwrap_err();
+    assert!(exhausted.is_pin_lost());
+    assert_eq!(exhausted.forecast().prospect, Prospect::Never);
 }
 
 #[test]

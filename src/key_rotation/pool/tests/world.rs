@@ -17,10 +17,10 @@ use crate::{
         pool::{
             choice::{KeyClass, KeyRequest},
             keys::{KeyReservation, Keys, Order},
-            placement::Placement,
+            placement::{Placement, PreparedKey},
         },
     },
-    quota::{Candidates, Demand, Inner, Priority, WaiterId, Waiting},
+    quota::{Candidates, Demand, Inner, Priority, Prospect, WaiterId, Waiting},
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
@@ -55,6 +55,8 @@ pub(super) struct World {
     /// The keys that are out.
     pub(super) held: Vec<KeyReservation>,
     placement: Placement,
+    /// How many keys were prepared.
+    prepared: usize,
 }
 
 /// How an attempt ends.
@@ -78,6 +80,7 @@ impl World {
             waiters: Vec::new(),
             held: Vec::new(),
             placement: Placement::bearer(),
+            prepared: 0,
         };
         for key in keys {
             world.add(key.clone());
@@ -98,7 +101,7 @@ impl World {
 
     pub(super) fn add(&mut self, key: Key) {
         let label = self.keys().default_label();
-        let key = self.placement.prepare(key, label).expect("a usable key");
+        let key = self.prepare(key, label);
         let now = self.now;
         self.act(|inner| {
             if inner.candidates.add(key).is_ok() {
@@ -118,13 +121,20 @@ impl World {
 
     pub(super) fn replace(&mut self, index: usize, key: Key) {
         let (label, now) = (self.label(index), self.now);
-        let key = self.placement.prepare(key, label.clone());
-        let key = key.expect("a usable key");
+        let key = self.prepare(key, label.clone());
         self.act(|inner| {
             if inner.candidates.replace(&label, key).is_ok() {
                 inner.serve(now);
             }
         });
+    }
+
+    /// Events repeat the same keys, and a pool takes no secret twice.
+    fn prepare(&mut self, mut key: Key, label: Arc<str>) -> PreparedKey {
+        self.prepared += 1;
+        key.secret.push_str(&format!("-{}", self.prepared));
+        let key = self.placement.prepare(key, label);
+        key.expect("a usable key")
     }
 
     fn label(&mut self, index: usize) -> Arc<str> {
@@ -141,16 +151,20 @@ impl World {
         true
     }
 
-    /// As a call that may not wait does.
+    /// As a call that may not wait does. One that is pinned to a removed key goes out without a key.
     pub(super) fn take_anyway(&mut self, request: &KeyRequest, now: Instant) {
-        let reserved = self.keys().reserve(request, now);
-        let reservation = reserved.unwrap_or_else(|exhausted| {
-            let free_at = exhausted.forecast().free_at;
-            let is_past = free_at.is_some_and(|at| at <= now);
-            assert!(!is_past || !request.tried.is_empty(), "{exhausted:?}");
-            self.keys().reserve_anyway(&exhausted, request, now)
-        });
-        self.hold(reservation, now);
+        let reserved = match self.keys().reserve(request, now) {
+            Ok(reservation) => Some(reservation),
+            Err(exhausted) => {
+                let free_at = exhausted.forecast().free_at;
+                let is_past = free_at.is_some_and(|at| at <= now);
+                assert!(!is_past || !request.tried.is_empty(), "{exhausted:?}");
+                self.keys().reserve_anyway(&exhausted, request, now)
+            }
+        };
+        if let Some(reservation) = reserved {
+            self.hold(reservation, now);
+        }
     }
 
     fn hold(&mut self, mut reservation: KeyReservation, now: Instant) {
@@ -187,6 +201,10 @@ impl World {
             }
             Err(forecast) => {
                 let at = forecast.free_at;
+                // The key that it is pinned to was removed: it goes out without a key.
+                if at.is_none() && forecast.prospect == Prospect::Never {
+                    return self.leave(index);
+                }
                 let after = at.map(|at| at.saturating_duration_since(now));
                 assert_ne!(after, Some(Duration::ZERO), "it would poll again and again");
                 self.waiters[index].alarm = at;

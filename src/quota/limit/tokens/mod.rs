@@ -67,6 +67,11 @@ impl Tokens {
         capacity
     }
 
+    /// Forgets what was reported. What is sent stays counted.
+    pub(super) fn forget(&mut self) {
+        self.windows.clear();
+    }
+
     /// Counts the cost of a request that is sent.
     pub(super) fn send(&mut self, cost: Cost, now: Instant) {
         self.sent.add(cost, now);
