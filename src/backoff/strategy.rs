@@ -132,11 +132,11 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
             outcome.of_attempt(|attempt| match outcome.rejection {
                 _ if is_of_inner_layer || !attempt.sent => {}
                 Some(rejection) if holds => {
-                    let reports = (it.cost, &attempt.buckets[..]);
+                    let reports = (it.cost(), &attempt.buckets[..]);
                     limits.rejected(it.scope, rejection, reports, when, longest_guess);
                 }
                 None if outcome.is_success() => {
-                    limits.succeeded(it.scope, (it.cost, &attempt.buckets), when);
+                    limits.succeeded(it.scope, (it.cost(), &attempt.buckets), when);
                 }
                 _ => {}
             });

@@ -64,6 +64,7 @@ enum TurnStage {
 struct Moment<'a> {
     options: &'a Options,
     call: &'a CallState,
+    precise_demand: &'a dyn Fn() -> Demand,
     id: LimitId,
     /// Whether the request goes out now if it is to be sent.
     is_ready: bool,
@@ -101,8 +102,7 @@ impl Turn {
             None if options.shares_limits(request.is_outermost()) => {
                 let model = ready!(poll_model(request, cx));
                 let id = options.ids.id(&request.head, model.as_deref());
-                let limits = &options.limits;
-                self.demand = limits.demand(request.cost(limits.counts_tokens()));
+                self.demand = request.demand(&options.limits, false);
                 *self.id.insert(id)
             }
             None => return Poll::Ready(None),
@@ -110,6 +110,7 @@ impl Turn {
         let moment = Moment {
             options,
             call: &request.call,
+            precise_demand: &|| request.demand(&options.limits, true),
             id,
             is_ready: request.is_ready,
             now: request.now(),
@@ -223,6 +224,9 @@ impl Turn {
                 }
                 Err(_) => {}
             }
+        }
+        if self.demand.is_rough() {
+            self.demand = (moment.precise_demand)();
         }
         let limits = &moment.options.limits;
         let waiter = limits.enqueue((self.priority, self.demand), now, |_| {

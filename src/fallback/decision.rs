@@ -80,12 +80,14 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
             self.original = Some(ready!(self.read_original(draft, cx)));
         }
         let (call, now) = (&draft.call, draft.now());
+        let policy = self.policy.clone();
         loop {
             match &mut self.stage {
                 TargetStage::Sent(_) => return Poll::Ready(Prepare::Send),
                 TargetStage::Choosing => {
                     let end = self.max_wait(call, now);
-                    self.choose(end, draft.is_ready, now);
+                    let precise = || draft.demand(&policy.scheduler, true);
+                    self.choose(end, precise, draft.is_ready, now);
                     if self.is_choosing() {
                         return Poll::Ready(Prepare::Send);
                     }
@@ -116,7 +118,8 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
                         }
                         // This gives up the place in the queue.
                         self.stage = TargetStage::Choosing;
-                        self.choose(None, draft.is_ready, now);
+                        let precise = || draft.demand(&policy.scheduler, true);
+                        self.choose(None, precise, draft.is_ready, now);
                         if self.is_choosing() {
                             return Poll::Ready(Prepare::Send);
                         }
@@ -211,7 +214,7 @@ impl<P> FallbackStrategy<P> {
     {
         let mut original = OriginalRequest::new(&draft.head, &draft.route);
         let scheduler = &self.policy.scheduler;
-        original.demand = scheduler.demand(draft.cost(scheduler.counts_tokens()));
+        original.demand = draft.demand(scheduler, false);
         let is_limited = || {
             let origin = original.origin();
             scheduler.with(|inner| inner.candidates.has_limited(origin, draft.now()))

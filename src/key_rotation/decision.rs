@@ -133,12 +133,16 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                     None => self.stage = KeyStage::Keyless,
                     Some(pool) => {
                         self.request = ready!(key_request(&pool, draft, cx));
-                        if let Some(answer) = self.first::<R>(pool, call, now) {
+                        let precise = || pool.demand(draft, true);
+                        if let Some(answer) = self.first::<R>(&pool, precise, call, now) {
                             return Poll::Ready(answer);
                         }
                     }
                 },
                 KeyStage::Rejected(pool) => {
+                    if self.request.demand.is_rough() {
+                        self.request.demand = pool.demand(draft, true);
+                    }
                     let waiter = pool.enqueue(&self.request, Priority::Again, now);
                     self.stage = KeyStage::Waiting(pool.clone(), waiter);
                 }
@@ -236,7 +240,7 @@ where
         model,
         tried: Vec::new(),
         session: draft.extensions.get::<Session>().map(Session::id),
-        demand: pool.demand(draft.cost(pool.counts_tokens())),
+        demand: pool.demand(draft, false),
         pinned: draft.extensions.get().map(PinnedKey::label).cloned(),
     })
 }

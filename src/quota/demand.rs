@@ -14,6 +14,8 @@ const MAX_TOKENS: u64 = 1 << 40;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Demand {
     cost: Cost,
+    /// Whether the cost may be far off, because the body was not read for it.
+    is_rough: bool,
 }
 
 // === impl Demand ===
@@ -23,10 +25,16 @@ impl Demand {
         let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
         Self {
             cost: Cost::new(bounded(cost.input()), bounded(cost.output())),
+            is_rough: false,
         }
     }
 
-    pub(super) fn cost(self) -> Cost {
+    /// Returns whether the cost may be far off.
+    pub(crate) fn is_rough(self) -> bool {
+        self.is_rough
+    }
+
+    pub(crate) fn cost(self) -> Cost {
         self.cost
     }
 
@@ -57,11 +65,15 @@ impl Costs {
         self.are_counted.store(true, Ordering::Relaxed);
     }
 
-    /// Returns what a request takes that costs so much, or as much as others if that is not known.
-    pub(super) fn demand(&self, cost: Option<Cost>) -> Demand {
+    /// Returns what a request takes that costs so much, or as much as others if that is not known precisely.
+    pub(super) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
         let average = |mean: &AtomicU64| mean.load(Ordering::Relaxed);
-        let Some(cost) = cost else {
-            return Demand::new(Cost::new(average(&self.input), average(&self.output)));
+        let Some(cost) = cost.filter(|_| is_precise) else {
+            let average = Cost::new(average(&self.input), average(&self.output));
+            return Demand {
+                is_rough: !is_precise,
+                ..Demand::new(average)
+            };
         };
         let demand = Demand::new(cost);
         let add = |mean: &AtomicU64, tokens: u64| {

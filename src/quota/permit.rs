@@ -75,7 +75,7 @@ impl<C: Candidates> Permit<C> {
 
     /// Returns what the request was taken to cost.
     pub(crate) fn cost(&self) -> Cost {
-        self.reservation.cost
+        self.reservation.cost()
     }
 
     /// Confirms the reservation right before its request is sent. One that is stale is confirmed only

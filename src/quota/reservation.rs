@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::demand::Demand;
 use crate::request::Cost;
 
 /// What the limits need to know of a request to count and release it.
@@ -9,8 +10,7 @@ use crate::request::Cost;
 pub(crate) struct Reservation<I, S> {
     pub(crate) candidate: I,
     pub(crate) scope: S,
-    /// What it was taken to cost in tokens.
-    pub(crate) cost: Cost,
+    pub(super) demand: Demand,
     pub(super) reserved: Instant,
     /// When the limits counted it as sent, if they did.
     pub(super) counted: Option<Instant>,
@@ -18,6 +18,15 @@ pub(crate) struct Reservation<I, S> {
     pub(crate) sent: Instant,
     /// Whether it tests before the end of a guess if that is too long.
     pub(super) is_early_probe: bool,
+}
+
+// === impl Reservation ===
+
+impl<I, S> Reservation<I, S> {
+    /// Returns what the request was taken to cost in tokens.
+    pub(crate) fn cost(&self) -> Cost {
+        self.demand.cost()
+    }
 }
 
 /// What became of a reservation before its request was sent.

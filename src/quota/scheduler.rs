@@ -75,8 +75,8 @@ impl<C: Candidates> Scheduler<C> {
     }
 
     /// Returns what a request takes that costs so much, if that is known.
-    pub(crate) fn demand(&self, cost: Option<Cost>) -> Demand {
-        self.0.costs.demand(cost)
+    pub(crate) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
+        self.0.costs.demand(cost, is_precise)
     }
 
     /// Runs `act` under the lock, then wakes whom it has served.
@@ -165,8 +165,7 @@ impl<C: Candidates> Inner<C> {
         if is_removed {
             if let Some(reservation) = self.queue.take_granted(id) {
                 self.candidates.limits().release(&reservation, false);
-                let demand = Demand::new(reservation.cost);
-                self.queue.insert(id, class, demand, now);
+                self.queue.insert(id, class, reservation.demand, now);
             }
         }
         if is_removed || self.queue.is_due(id, class, now) {

@@ -70,7 +70,7 @@ pub(crate) trait LimitTable {
         Reservation {
             candidate,
             scope,
-            cost: demand.cost(),
+            demand,
             reserved: now,
             counted: None,
             sent: now,
@@ -82,7 +82,7 @@ pub(crate) trait LimitTable {
     fn mark_sent<I>(&mut self, reservation: &mut Reservation<I, Self::Scope>, now: Instant) {
         (reservation.counted, reservation.sent) = (Some(now), now);
         for (limit, traits) in self.limits_mut(reservation.scope) {
-            limit.mark_sent(traits, reservation.cost, now);
+            limit.mark_sent(traits, reservation.demand, now);
         }
     }
 
@@ -98,9 +98,9 @@ pub(crate) trait LimitTable {
     fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
         for (limit, traits) in self.limits_mut(reservation.scope) {
             if is_abandoned {
-                limit.abandon(traits, reservation.cost, reservation.sent);
+                limit.abandon(traits, reservation.cost(), reservation.sent);
             }
-            limit.release(traits, reservation.cost, reservation.counted);
+            limit.release(traits, reservation.cost(), reservation.counted);
             if reservation.is_early_probe {
                 limit.end_early_probe();
             }

@@ -16,6 +16,7 @@ use super::{message::ResponseHead, settings::CommonSettings};
 use crate::{
     call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
     clock::LazyNow,
+    quota::{Candidates, Demand, Scheduler},
     rejection::Rejection,
     replay::Recording,
     request::Cost,
@@ -154,9 +155,17 @@ impl<B: Body> RequestView<B> {
     ///
     /// The cost is precise if the tokens matter. Otherwise nothing is parsed: it is what the call knows
     /// already, or else an estimate by the length of the body.
-    pub(crate) fn cost(&self, is_precise: bool) -> Option<Cost> {
+    fn cost(&self, is_precise: bool) -> Option<Cost> {
         let body = self.recording.memory().filter(|_| is_precise);
         self.call.cost(&self.head, self.recording.length(), body)
+    }
+
+    /// Returns what the request takes from the limits of a scheduler. Its body is read for that if tokens may
+    /// be limited, or if the request waits.
+    pub(crate) fn demand<C: Candidates>(&self, scheduler: &Scheduler<C>, waits: bool) -> Demand {
+        let is_precise = waits || scheduler.counts_tokens();
+        let cost = self.cost(is_precise);
+        scheduler.demand(cost, is_precise || self.call.has_precise_cost())
     }
 
     /// Begins a decision, which has a time of its own.

@@ -212,6 +212,13 @@ impl State {
         let early = told.is_some_and(|(told, until)| *told < asked.sent && asked.sent < *until);
         let decided = self.decide(asked, at);
         let work = asked.work.unwrap_or_default();
+        if std::env::var("DEBUG429").is_ok() {
+            eprintln!(
+                "{at:?} {key} {} {:?}",
+                decided.response.status(),
+                work.cost.total()
+            );
+        }
         self.log.push(Entry {
             at,
             key: key.clone(),

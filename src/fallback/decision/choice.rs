@@ -86,7 +86,13 @@ impl<P> FallbackStrategy<P> {
 
     /// Chooses a target, and reserves it if the request is sent now. Instead it enters the queue if the call
     /// has to wait and may wait until `end`.
-    pub(super) fn choose(&mut self, end: Option<Instant>, is_ready: bool, now: Instant) {
+    pub(super) fn choose(
+        &mut self,
+        end: Option<Instant>,
+        precise_demand: impl Fn() -> Demand,
+        is_ready: bool,
+        now: Instant,
+    ) {
         loop {
             let Some(original) = &self.original else {
                 self.stage = TargetStage::Sent(None);
@@ -106,6 +112,12 @@ impl<P> FallbackStrategy<P> {
                 Chosen::Later => return,
                 Chosen::Unverified => self.verify_model(),
                 Chosen::Wait if original.is_unverified() => self.verify_model(),
+                Chosen::Wait if original.demand.is_rough() => {
+                    let original = self.original.as_mut();
+                    original
+                        .into_iter()
+                        .for_each(|it| it.demand = precise_demand());
+                }
                 Chosen::Wait => {
                     let choices: Vec<_> = self.untried(original).collect();
                     let ids = choices

@@ -35,7 +35,7 @@ impl<P> FallbackStrategy<P> {
                 &record,
                 &reports,
                 &mut inner.candidates,
-                (it.scope, it.cost, it.sent),
+                (it.scope, it.cost(), it.sent),
             );
         });
     }
@@ -67,7 +67,7 @@ impl<P> FallbackStrategy<P> {
         let next = match (permit, record) {
             (Some(permit), Some(record)) => permit.complete(now, |inner, it| {
                 let targets = &mut inner.candidates;
-                self.apply(&record, &reports, targets, (it.scope, it.cost, it.sent));
+                self.apply(&record, &reports, targets, (it.scope, it.cost(), it.sent));
                 next(targets)
             }),
             _ => self

@@ -9,7 +9,7 @@ use crate::{
         KeyPool, WhenExhausted,
         pool::{Exhausted, KeyRequest, KeyReservation, Keys, Lease},
     },
-    quota::{Confirmed, Inner, Priority, Prospect},
+    quota::{Confirmed, Demand, Inner, Priority, Prospect},
     retry::{Decision, Prepare},
     trail::{Action, StopReason},
 };
@@ -49,19 +49,24 @@ impl<X> KeyRotationStrategy<X> {
     /// Reserves a key for the first send, or enters the queue; or returns the answer instead.
     pub(super) fn first<R>(
         &mut self,
-        pool: KeyPool,
+        pool: &KeyPool,
+        precise_demand: impl FnOnce() -> Demand,
         call: &CallState,
         now: Instant,
     ) -> Option<Prepare<R>>
     where
         X: WhenExhausted<R>,
     {
+        let pool = pool.clone();
         let Some(end) = self.max_wait::<R>(call, now) else {
             return self.without_waiting(pool, call, now);
         };
         self.stage = match pool.acquire_in_turn(&self.request, now) {
             Ok(lease) => KeyStage::Leased(pool, lease),
             Err(exhausted) if exhausted.forecast().prospect.is_before(end) => {
+                if self.request.demand.is_rough() {
+                    self.request.demand = precise_demand();
+                }
                 let waiter = pool.enqueue(&self.request, Priority::New, now);
                 KeyStage::Waiting(pool, waiter)
             }

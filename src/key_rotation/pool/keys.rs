@@ -257,7 +257,7 @@ impl Keys {
         self.observe_counts(reservation, reports, when);
         if let Some(scope) = self.scope_now(reservation) {
             self.limits
-                .succeeded(scope, (reservation.cost, reports), when);
+                .succeeded(scope, (reservation.cost(), reports), when);
             self.limits.forget_merged(when.1);
         }
     }
@@ -280,7 +280,7 @@ impl Keys {
         };
         if let Some((limit, traits, is_reported)) = self.limits.closed_by(scope, rejection) {
             let reports = if is_reported { reports } else { &[] };
-            let reports = (reservation.cost, reports);
+            let reports = (reservation.cost(), reports);
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
         }
     }

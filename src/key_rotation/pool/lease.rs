@@ -3,6 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use http::request;
+use http_body::Body;
 use tokio::time::Instant;
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
 };
 use crate::{
     quota::{Demand, Permit, Priority, Waiter},
-    request::{Cost, credentials::Credential},
+    request::credentials::Credential,
+    retry::RequestView,
 };
 
 /// A key that is reserved for one attempt; released when it is dropped.
@@ -22,14 +24,9 @@ pub(crate) type Lease = Permit<Keys>;
 // === impl KeyPool ===
 
 impl KeyPool {
-    /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
-    pub(crate) fn counts_tokens(&self) -> bool {
-        self.0.scheduler.counts_tokens()
-    }
-
-    /// Returns what a request takes that costs so much, if that is known.
-    pub(crate) fn demand(&self, cost: Option<Cost>) -> Demand {
-        self.0.scheduler.demand(cost)
+    /// Returns what a request takes from the limits. Its body is read for that if it may matter.
+    pub(crate) fn demand<B: Body>(&self, request: &RequestView<B>, waits: bool) -> Demand {
+        request.demand(&self.0.scheduler, waits)
     }
 
     /// Reserves a key that has capacity.

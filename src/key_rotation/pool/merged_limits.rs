@@ -14,7 +14,7 @@ use super::{
     limits::KeyLimits,
 };
 use crate::{
-    quota::{Capacity, End, LimitMap},
+    quota::{Capacity, Demand, End, LimitMap},
     request::Cost,
 };
 
@@ -108,6 +108,6 @@ fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: In
     for _ in 0..in_flight {
         let (limit, traits) = limits.get_or_insert(new);
         limit.reserve(traits, Cost::default(), now);
-        limit.mark_sent(traits, Cost::default(), now);
+        limit.mark_sent(traits, Demand::default(), now);
     }
 }

@@ -268,9 +268,9 @@ impl LimitState {
     }
 
     /// Sends the request of a reservation.
-    pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
-        self.in_flight.send(cost, now);
-        self.tokens.send(cost, now);
+    pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
+        self.in_flight.send(demand.cost(), now);
+        self.tokens.send(demand, now);
         self.concurrency.send(self.in_flight.all(), now);
         self.rejection_run.send(now);
         self.estimate.sent(traits, now);

@@ -41,10 +41,10 @@ impl LimitState {
         if rejection.reason == Reason::RateLimited {
             self.estimate.count_rejected(traits, (sent, now), is_chance);
         }
+        self.tokens.reject(traits, rejection, cost, now);
         if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
         }
-        self.tokens.reject(traits, rejection, cost, now);
         self.update_reports(traits, (cost, reports), (sent, now));
     }
 

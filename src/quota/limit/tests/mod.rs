@@ -61,7 +61,7 @@ impl Limit {
 
     fn take(&mut self, now: Instant) {
         self.state.reserve(&mut self.traits, COST, now);
-        self.state.mark_sent(&mut self.traits, COST, now);
+        self.state.mark_sent(&mut self.traits, demand(COST), now);
     }
 
     fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {

@@ -10,7 +10,7 @@ mod window;
 use tokio::time::Instant;
 
 pub(super) use self::calibration::Calibration;
-use self::window::TokenWindow;
+use self::window::{Need, TokenWindow};
 use super::{Capacity, ProviderTraits, in_flight::InFlight};
 use crate::{
     quota::demand::{Demand, tokens_of},
@@ -54,9 +54,13 @@ impl Tokens {
             }
             let held = in_flight.cost_since(window.sent());
             let held = traits.tokens.calibrated(window.dimension(), held);
-            let need = traits.tokens.calibrated(window.dimension(), demand.cost());
-            let is_free = in_flight.all() == 0;
-            if let Err(more_at) = window.fits(need, held, is_free, now) {
+            let need = Need {
+                tokens: traits.tokens.calibrated(window.dimension(), demand.cost()),
+                held,
+                spread: traits.tokens.spread(window.dimension()),
+                is_alone: in_flight.all() == 0,
+            };
+            if let Err(more_at) = window.fits(need, now) {
                 // In a bucket, a smaller request that goes first delays this one.
                 capacity = capacity.min(match traits.tokens.is_steady() {
                     true => Capacity::Full(more_at),
@@ -73,8 +77,8 @@ impl Tokens {
     }
 
     /// Counts the cost of a request that is sent.
-    pub(super) fn send(&mut self, cost: Cost, now: Instant) {
-        self.sent.add(cost, now);
+    pub(super) fn send(&mut self, demand: Demand, now: Instant) {
+        self.sent.add(demand, now);
     }
 
     /// Records what the response reports to a request that was sent at `sent`. A response without a report
@@ -95,11 +99,14 @@ impl Tokens {
             is_reported = true;
             if let (Some(counted), Some(estimated)) = (bucket.cost, of_bucket) {
                 let tokens = &mut traits.tokens;
-                tokens.count(bucket.dimension, counted as f64, estimated);
+                tokens.count(bucket.dimension, counted as f64, (estimated, true));
             }
             let total = self.sent.until(sent);
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
-                Some(window) => window.update(bucket, total, &mut traits.tokens, (sent, now)),
+                Some(window) => {
+                    let total = (total, cost);
+                    window.update(bucket, total, &mut traits.tokens, (sent, now));
+                }
                 None => {
                     let window = TokenWindow::new(bucket, total, (sent, now));
                     self.windows.extend(window);
@@ -134,7 +141,9 @@ impl Tokens {
         };
         let numbers = rejection.numbers;
         if let Some(requested) = numbers.requested {
-            traits.tokens.count(dimension, requested as f64, estimated);
+            traits
+                .tokens
+                .count(dimension, requested as f64, (estimated, true));
         }
         let need = traits.tokens.calibrated(dimension, cost);
         let left = numbers.limit.zip(numbers.used);

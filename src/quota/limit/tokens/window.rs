@@ -41,6 +41,18 @@ pub(super) struct TokenWindow {
     anchor: Option<ReportedReset>,
 }
 
+/// What a request needs of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    pub(super) tokens: u64,
+    /// What those in flight need.
+    pub(super) held: u64,
+    /// By how much the provider may count more or less, as a part of it.
+    pub(super) spread: f64,
+    /// Whether no request is in flight.
+    pub(super) is_alone: bool,
+}
+
 /// One report, to which the next is compared.
 #[derive(Clone, Copy, Debug)]
 struct LastReport {
@@ -127,18 +139,22 @@ impl TokenWindow {
         (self.last, self.anchor) = (None, None);
     }
 
-    /// Returns when there is more if a request does not fit that needs so many tokens, while so many are held
-    /// for those in flight. A request that needs more than the whole limit goes out when all of it is left, so
-    /// that the caller gets the provider's own response.
-    pub(super) fn fits(
-        &self,
-        need: u64,
-        held: u64,
-        is_free: bool,
-        now: Instant,
-    ) -> Result<(), Option<Instant>> {
-        let need = self.limit.map_or(need, |limit| need.min(limit));
-        let needed = need.saturating_add(held);
+    /// Returns when there is more if a request does not fit. A request that needs more than the whole limit goes
+    /// out when all of it is left, so that the caller gets the provider's own response.
+    pub(super) fn fits(&self, need: Need, now: Instant) -> Result<(), Option<Instant>> {
+        let part = |tokens: u64| (tokens as f64 * need.spread) as u64;
+        let limit = self.limit.unwrap_or(u64::MAX);
+        let is_large = need.tokens > limit / 4;
+        let needed = match (self.rate(), is_large) {
+            // Nothing is lost by a margin, because a bucket keeps what is not used.
+            (Some(_), _) => need.tokens + part(need.tokens),
+            // If a large request does not go, much of the window is not used.
+            (None, true) => need.tokens - part(need.tokens),
+            (None, false) => need.tokens,
+        };
+        let needed = needed
+            .min(limit)
+            .saturating_add(need.held + part(need.held / 4));
         let level = self.level(now);
         if needed <= level {
             return Ok(());
@@ -151,7 +167,7 @@ impl TokenWindow {
         match self.resets {
             Some(resets) => Err(Some(resets)),
             // Only a request can find out if there is more.
-            None if is_free => Ok(()),
+            None if need.is_alone => Ok(()),
             None => Err(None),
         }
     }
@@ -177,7 +193,7 @@ impl TokenWindow {
     pub(super) fn update(
         &mut self,
         bucket: &Bucket,
-        total: Option<Cost>,
+        (total, cost): (Option<Cost>, Cost),
         traits: &mut Calibration,
         (sent, now): (Instant, Instant),
     ) {
@@ -191,7 +207,7 @@ impl TokenWindow {
             return;
         }
         self.limit = bucket.limit.or(self.limit);
-        self.observe(LastReport::of(bucket, remaining, total, at), traits);
+        self.observe(LastReport::of(bucket, remaining, total, at), cost, traits);
         let is_same_window = self.is_same_window(resets, now);
         let is_next = self.resets.is_none() && resets.is_some();
         let is_overtaken = match self.refill {
@@ -221,7 +237,7 @@ impl TokenWindow {
     }
 
     /// Observes how much less is left than the last report has shown, and when the resets are.
-    fn observe(&mut self, new: LastReport, traits: &mut Calibration) {
+    fn observe(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
         if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
             let anchor = self.anchor.get_or_insert(reset);
             if let Some(refill) = Refill::of(limit, *anchor, reset) {
@@ -252,7 +268,8 @@ impl TokenWindow {
             rate * new.at.saturating_duration_since(last.at).as_secs_f64()
         });
         let counted = last.remaining as f64 + refilled - new.remaining as f64;
-        traits.count(self.dimension, counted, estimated);
+        let is_one = Some(estimated) == tokens_of(cost, self.dimension);
+        traits.count(self.dimension, counted, (estimated, is_one));
         self.last = Some(new);
     }
 }

@@ -41,7 +41,7 @@ impl World {
             }
             Event::Send(late) if self.reserved > 0 => {
                 let sent = now - Duration::from_millis(late);
-                state.mark_sent(traits, COST, sent);
+                state.mark_sent(traits, demand(COST), sent);
                 self.reserved -= 1;
                 self.sent.push(sent);
             }
