@@ -83,7 +83,9 @@ mod strategy;
 mod turn;
 
 pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
-pub use delays::{Delays, Exponential, ExponentialIter};
+pub use delays::{
+    DecorrelatedJitter, DecorrelatedJitterIter, Delays, Exponential, ExponentialIter,
+};
 pub use layer::BackoffLayer;
 
 /// The service of a [`BackoffLayer`].
