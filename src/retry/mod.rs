@@ -30,7 +30,7 @@ pub use future::ResponseFuture;
 pub use message::ResponseHead;
 pub(crate) use retry_on::RetryOn;
 pub use retry_on::{AsError, IfError, NoErrors, RetryOnError};
-pub(crate) use settings::{CommonSettings, setters};
+pub(crate) use settings::{CommonSettings, OnAttempt, setters};
 pub(crate) use strategy::{Config, Decision, Outcome, Prepare, RequestView, Strategy};
 
 /// A service that sends a request again as the layer `C` decides.

@@ -25,6 +25,7 @@ mod inspect_end_to_end;
 mod key_rotation;
 mod loopback;
 mod operators;
+mod on_attempt;
 mod orders;
 mod readiness;
 mod rejection_facts;
