@@ -26,6 +26,7 @@ mod key_rotation;
 mod loopback;
 mod operators;
 mod on_attempt;
+mod on_unavailable;
 mod orders;
 mod readiness;
 mod rejection_facts;
