@@ -15,6 +15,12 @@ use std::time::Duration;
 /// assert_eq!(steps.for_call(7).next(), Some(Duration::from_secs(1)));
 /// let layer = BackoffLayer::new().delays(steps);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` makes no delays",
+    label = "neither `Exponential`, `DecorrelatedJitter` nor a closure from a seed to an iterator",
+    note = "for the same wait each time: `.delays(|_seed| std::iter::repeat(wait))`",
+    note = "for a wait by the number of the retry: `.delays(|_seed| (0..).map(|n: u32| wait_after(n)))`"
+)]
 pub trait Delays {
     /// The waits of one call.
     type Iter: Iterator<Item = Duration>;
@@ -53,8 +59,43 @@ pub struct ExponentialIter {
     random: fastrand::Rng,
 }
 
+/// Random waits that each depend on the one before ("decorrelated jitter"): by default at least 1 s and at
+/// most 60 s.
+///
+/// Each wait is chosen at random between the first wait and three times the wait before, and is never longer
+/// than the maximum. The waits of many callers spread more than with [`Exponential`], and a single wait can be
+/// short after a long one. The method is that of the AWS Architecture Blog,
+/// [Exponential Backoff And Jitter](https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_429::backoff::{BackoffLayer, DecorrelatedJitter, Delays};
+///
+/// let delays = DecorrelatedJitter::new().max(Duration::from_secs(20));
+/// let waits: Vec<_> = delays.for_call(7).take(100).collect();
+/// assert!(waits[0] >= Duration::from_secs(1) && waits[0] <= Duration::from_secs(3));
+/// assert!(waits.iter().all(|wait| (1.0..=20.0).contains(&wait.as_secs_f64())));
+/// assert_eq!(waits, delays.for_call(7).take(100).collect::<Vec<_>>(), "the seed decides");
+/// let layer = BackoffLayer::new().delays(delays);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecorrelatedJitter {
+    first: Duration,
+    max: Duration,
+}
+
+/// The endless waits of one call, from [`DecorrelatedJitter`].
+#[derive(Clone, Debug)]
+pub struct DecorrelatedJitterIter {
+    first: Duration,
+    last: Duration,
+    max: Duration,
+    random: fastrand::Rng,
+}
+
 // === impl Delays ===
 
+#[diagnostic::do_not_recommend]
 impl<F, I> Delays for F
 where
     F: Fn(u64) -> I,
@@ -122,6 +163,61 @@ impl Iterator for ExponentialIter {
     }
 }
 
+// === impl DecorrelatedJitter ===
+
+impl DecorrelatedJitter {
+    /// Returns waits of at least 1 s and at most 60 s.
+    pub const fn new() -> Self {
+        Self {
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+        }
+    }
+
+    /// Sets the shortest wait. The first wait is at most three times as long.
+    #[must_use]
+    pub const fn first(self, first: Duration) -> Self {
+        Self { first, ..self }
+    }
+
+    /// Sets the longest wait. A maximum below the shortest wait makes all waits as long as the maximum.
+    #[must_use]
+    pub const fn max(self, max: Duration) -> Self {
+        Self { max, ..self }
+    }
+}
+
+impl Default for DecorrelatedJitter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Delays for DecorrelatedJitter {
+    type Iter = DecorrelatedJitterIter;
+
+    fn for_call(&self, seed: u64) -> DecorrelatedJitterIter {
+        DecorrelatedJitterIter {
+            first: self.first,
+            last: self.first,
+            max: self.max,
+            random: fastrand::Rng::with_seed(seed),
+        }
+    }
+}
+
+impl Iterator for DecorrelatedJitterIter {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let range = self.last.saturating_mul(3).saturating_sub(self.first);
+        let range = u64::try_from(range.as_nanos()).unwrap_or(u64::MAX);
+        let added = Duration::from_nanos(self.random.u64(0..=range));
+        self.last = self.first.saturating_add(added).min(self.max);
+        Some(self.last)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +242,40 @@ mod tests {
     fn calls_with_different_seeds_wait_differently() {
         let first = |seed| Exponential::new().for_call(seed).next();
         assert_ne!(first(1), first(2));
+    }
+
+    #[test]
+    fn decorrelated_wait_lies_between_the_first_and_thrice_the_last() {
+        let (first, max) = (Duration::from_secs(1), Duration::from_secs(60));
+        for seed in 0..200 {
+            let mut last = first;
+            for wait in DecorrelatedJitter::new().for_call(seed).take(80) {
+                let most = (last * 3).min(max);
+                assert!((first..=most).contains(&wait), "{wait:?} after {last:?}");
+                last = wait;
+            }
+        }
+    }
+
+    #[test]
+    fn decorrelated_waits_of_many_calls_fill_the_range() {
+        let calls = (0..2_000).map(|seed| DecorrelatedJitter::new().for_call(seed).nth(9));
+        let mut waits: Vec<_> = calls.flatten().collect();
+        waits.sort_unstable();
+        assert!(waits[200] < Duration::from_secs(10), "some are short");
+        assert_eq!(waits[1_800], Duration::from_secs(60), "some are longest");
+        waits.dedup();
+        assert!(waits.len() > 1_000, "hardly two calls wait equally long");
+    }
+
+    #[test]
+    fn decorrelated_waits_do_not_overflow_and_keep_the_maximum() {
+        let delays = DecorrelatedJitter::new().first(Duration::MAX);
+        let longest = delays.max(Duration::MAX).for_call(0).take(3);
+        assert!(longest.into_iter().all(|wait| wait == Duration::MAX));
+        assert_eq!(delays.for_call(0).next(), Some(Duration::from_secs(60)));
+        let none = DecorrelatedJitter::new().first(Duration::ZERO);
+        assert!(none.for_call(0).take(9).all(|wait| wait.is_zero()));
     }
 
     #[test]

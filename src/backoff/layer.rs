@@ -11,14 +11,14 @@ use http::StatusCode;
 use tower::{Layer, retry::budget::Budget};
 
 use super::{
-    AsError, Backoff, Exponential, IfError, NoErrors, ResponseHead,
+    AsError, Backoff, Delays, Exponential, IfError, IfUnavailable, NoErrors, ResponseHead,
     limits::{CredentialLimits, LimitIds},
 };
 use crate::{
     jitter::Jitter,
     quota::Scheduler,
     rejection::Reason,
-    retry::{CommonSettings, RetryOn, setters},
+    retry::{CloneService, CommonSettings, OfKind, RetryOn, setters},
 };
 
 /// Waits and sends again; see the [module page](super).
@@ -200,7 +200,16 @@ impl<D, P> BackoffLayer<D, P> {
     setters!(options.settings);
 
     /// Sets the waits for rejections without a hint.
-    pub fn delays<N>(self, delays: N) -> BackoffLayer<N, P> {
+    ///
+    /// ```
+    /// use std::{iter, time::Duration};
+    /// use tower_429::backoff::{BackoffLayer, DecorrelatedJitter};
+    ///
+    /// let random = BackoffLayer::new().delays(DecorrelatedJitter::new());
+    /// let equal = BackoffLayer::new().delays(|_seed| iter::repeat(Duration::from_secs(2)));
+    /// let linear = BackoffLayer::new().delays(|_seed| (1..=4).map(Duration::from_secs));
+    /// ```
+    pub fn delays<N: Delays>(self, delays: N) -> BackoffLayer<N, P> {
         BackoffLayer {
             delays,
             retry_on: self.retry_on,
@@ -215,6 +224,7 @@ impl<D, P> BackoffLayer<D, P> {
     where
         F: Fn(&E) -> bool,
         E: AsError<K>,
+        P: OfKind<K>,
     {
         BackoffLayer {
             delays: self.delays,
@@ -224,7 +234,72 @@ impl<D, P> BackoffLayer<D, P> {
     }
 }
 
-impl<S, D: Clone, P: Clone> Layer<S> for BackoffLayer<D, P> {
+impl<D> BackoffLayer<D> {
+    /// Also waits while the provider is down: after the statuses 500, 502, 503, 504 and 408, and after errors
+    /// that show that no connection was made.
+    ///
+    /// A request with one of these statuses may have been processed, and then it is paid for twice. An error
+    /// counts only if nothing was sent. So a connection that was reset and a timeout do not count: name them
+    /// in [`on_error`](Self::on_error), which can be set too, in any order.
+    ///
+    /// | what failed | hyper-util's client | reqwest (feature `reqwest`) |
+    /// |---|---|---|
+    /// | the port refused the connection | yes | yes |
+    /// | no local port is free | yes | yes |
+    /// | the look-up of the name, the route to the host, TLS, the timeout of `connect` | by `on_error` | yes |
+    ///
+    /// The layers do not know hyper-util's error type. Its `is_connect` covers the last row:
+    ///
+    /// ```
+    /// use hyper_util::client::legacy::Error;
+    /// use tower_429::BackoffLayer;
+    ///
+    /// let layer = BackoffLayer::new().on_unavailable().on_error(|error: &Error| error.is_connect());
+    /// ```
+    ///
+    /// The layer waits for its own delays if the provider sends no hint, and makes at most
+    /// [`attempts`](Self::attempts) attempts:
+    ///
+    /// ```
+    /// use std::io;
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, Call};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let down = service_fn(|_: Request<String>| async {
+    ///     Err::<Response<String>, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+    /// });
+    /// let client = BackoffLayer::new().attempts(3).on_unavailable().layer(down);
+    /// let call = Call::new();
+    /// let request = Request::get("https://api.example/").extension(call.clone());
+    /// assert!(client.oneshot(request.body(String::new())?).await.is_err());
+    /// assert_eq!(call.trail().attempts().len(), 3);
+    /// # Ok::<(), http::Error>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_unavailable<K>(self) -> BackoffLayer<D, IfUnavailable<K>> {
+        BackoffLayer {
+            delays: self.delays,
+            retry_on: self.retry_on.on_unavailable(),
+            options: self.options,
+        }
+    }
+}
+
+impl<D, F, E> BackoffLayer<D, IfError<F, E>> {
+    /// Also waits while the provider is down, as [`on_unavailable`](BackoffLayer::on_unavailable) of a layer
+    /// without [`on_error`](Self::on_error) does.
+    #[must_use]
+    pub fn on_unavailable(mut self) -> Self {
+        self.retry_on = self.retry_on.and_unavailable();
+        self
+    }
+}
+
+impl<S: CloneService, D: Clone, P: Clone> Layer<S> for BackoffLayer<D, P> {
     type Service = Backoff<S, D, P>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -72,7 +72,8 @@
 //! # Conditions of your own
 //!
 //! [`on_status`](BackoffLayer::on_status), [`retry_if`](BackoffLayer::retry_if) and
-//! [`on_error`](BackoffLayer::on_error) take closures. A condition that needs the body belongs in a service
+//! [`on_error`](BackoffLayer::on_error) take closures. [`on_unavailable`](BackoffLayer::on_unavailable) stands
+//! for the signs of an outage. A condition that needs the body belongs in a service
 //! inside the layers, which puts a [`Rejection`](crate::rejection::Rejection) into the extensions of the
 //! response; see [`Reason::Custom`](crate::rejection::Reason::Custom).
 
@@ -82,8 +83,10 @@ mod limits;
 mod strategy;
 mod turn;
 
-pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
-pub use delays::{Delays, Exponential, ExponentialIter};
+pub use crate::retry::{AsError, IfError, IfUnavailable, NoErrors, ResponseHead, RetryOnError};
+pub use delays::{
+    DecorrelatedJitter, DecorrelatedJitterIter, Delays, Exponential, ExponentialIter,
+};
 pub use layer::BackoffLayer;
 
 /// The service of a [`BackoffLayer`].

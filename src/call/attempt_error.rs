@@ -84,7 +84,7 @@ impl fmt::Display for AttemptError {
 }
 
 /// An error and its sources. The bound ends a cycle of sources.
-fn sources<'a>(
+pub(crate) fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |&error| error.source()).take(MAX_SOURCES)

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::{replay::Ending, request::Cost};
 pub use attempt::{Action, Attempt, LayerKind, Progress, Step, StopReason};
 pub use attempt_error::AttemptError;
+pub(crate) use attempt_error::sources;
 pub(crate) use budget::Limits;
 pub use cost::CostRequest;
 pub(crate) use cost::TokenCounter;

@@ -3,6 +3,29 @@
 //! hyper-util's legacy client implements it and needs no adapter. `ReqwestClient` wraps reqwest's
 //! `Client` (feature `reqwest`). `ReqwestService` turns a stack of layers into a service of reqwest's
 //! types, for SDKs such as async-openai. The package `examples/async_openai` shows both.
+//!
+//! If a stack does not compile, [this section](crate::retry#when-it-does-not-compile) helps.
+//!
+//! `ReqwestClient` is for reqwest 0.13. For another version, or any other client, a function is enough. This
+//! one is for reqwest 0.12 under the name `reqwest_012`:
+//!
+//! ```
+//! # #[cfg(feature = "reqwest")] mod with_reqwest {
+//! # use reqwest as reqwest_012; // These lines are the same in both versions.
+//! # use bytes::Bytes;
+//! # use http_body_util::Full;
+//! # use tower::{Service, ServiceBuilder, service_fn};
+//! # use tower_429::BackoffLayer;
+//! # pub fn client(client: reqwest_012::Client) -> impl Service<http::Request<Full<Bytes>>> + Clone {
+//! let send = service_fn(move |request: http::Request<Full<Bytes>>| {
+//!     let (client, request) = (client.clone(), request.map(reqwest_012::Body::wrap));
+//!     async move { client.execute(request.try_into()?).await.map(http::Response::from) }
+//! });
+//! ServiceBuilder::new().layer(BackoffLayer::new()).service(send)
+//! # }
+//! # }
+//! # #[cfg(feature = "reqwest")] with_reqwest::client(reqwest::Client::new());
+//! ```
 
 #[cfg(feature = "reqwest")]
 mod reqwest;

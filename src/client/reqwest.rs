@@ -1,6 +1,7 @@
 //! reqwest's client inside the layers.
 
 use std::{
+    any::Any,
     fmt,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -28,13 +29,14 @@ use tower::Service;
 /// Turn redirects off. If reqwest follows a redirect to another origin, it removes `authorization`, but
 /// not a key in another header. It also sends a key in the query to that origin in `referer`.
 ///
-/// `C` can be any service of reqwest's types, such as a client with a middleware around it. Turn off
-/// reqwest's own retries.
+/// `C` can be any service of reqwest's types, such as `reqwest_middleware::ClientWithMiddleware`. Its error
+/// type must be able to hold a `reqwest::Error`. Turn off reqwest's own retries.
 ///
 /// # Errors
 ///
 /// Returns the client's errors. It also returns an error if reqwest rejects the request, for example because
-/// the URI is relative. The URL is removed from all of them, because it may contain a key.
+/// the URI is relative. The URL is removed from a `reqwest::Error`, because it may contain a key. It stays in an
+/// error of another type. Remove it there by `.map_err(reqwest_middleware::Error::without_url)`, for example.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReqwestClient<C = reqwest::Client> {
     client: C,
@@ -50,9 +52,26 @@ pin_project! {
     }
 }
 
+/// A service of reqwest's types. It stands for its bounds, because its message says what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no client of reqwest 0.13",
+    label = "not a service from `reqwest::Request` to `reqwest::Response`",
+    note = "for another version of reqwest use a `tower::service_fn`; the page of `tower_429::client` has an \
+            example",
+    note = "its error must be a `reqwest::Error`, or implement `From<reqwest::Error>`"
+)]
+trait ClientOfReqwest {}
+
+#[diagnostic::do_not_recommend]
+impl<C> ClientOfReqwest for C where
+    C: Service<reqwest::Request, Response = reqwest::Response, Error: From<Error> + 'static>
+{
+}
+
 // === impl ReqwestClient ===
 
-impl<C> ReqwestClient<C> {
+#[allow(private_bounds)]
+impl<C: ClientOfReqwest> ReqwestClient<C> {
     /// Wraps `client`.
     pub const fn new(client: C) -> Self {
         Self { client }
@@ -61,14 +80,14 @@ impl<C> ReqwestClient<C> {
 
 impl<C> Service<Request<Body>> for ReqwestClient<C>
 where
-    C: Service<reqwest::Request, Response = reqwest::Response, Error = Error>,
+    C: Service<reqwest::Request, Response = reqwest::Response, Error: From<Error> + 'static>,
 {
     type Response = Response<Body>;
-    type Error = Error;
+    type Error = C::Error;
     type Future = ReqwestClientFuture<C::Future>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.client.poll_ready(cx).map_err(Error::without_url)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.client.poll_ready(cx).map_err(without_url)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
@@ -82,21 +101,33 @@ where
 
 // === impl ReqwestClientFuture ===
 
-impl<F> Future for ReqwestClientFuture<F>
+impl<F, E> Future for ReqwestClientFuture<F>
 where
-    F: Future<Output = Result<reqwest::Response, Error>>,
+    F: Future<Output = Result<reqwest::Response, E>>,
+    E: From<Error> + 'static,
 {
-    type Output = Result<Response<Body>, Error>;
+    type Output = Result<Response<Body>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = match (this.sent.as_pin_mut(), this.rejected.take()) {
             (Some(future), _) => ready!(future.poll(cx)),
-            (None, Some(error)) => Err(error),
+            (None, Some(error)) => Err(error.without_url().into()),
             // The future was polled after it was ready.
             (None, None) => return Poll::Pending,
         };
-        Poll::Ready(result.map(Response::from).map_err(Error::without_url))
+        Poll::Ready(result.map(Response::from).map_err(without_url))
+    }
+}
+
+/// Removes the URL if the error is reqwest's.
+fn without_url<E: 'static>(error: E) -> E {
+    let of_reqwest: fn(Error) -> Error = Error::without_url;
+    // This is a function of `E` exactly if `E` is reqwest's error.
+    let of_this: Option<&fn(E) -> E> = (&of_reqwest as &dyn Any).downcast_ref();
+    match of_this {
+        Some(without_url) => without_url(error),
+        None => error,
     }
 }
 

@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use pin_project_lite::pin_project;
 use reqwest::{Body, ResponseBuilderExt as _, Url};
-use tower::Service;
+use tower::{
+    Service,
+    layer::{LayerFn, layer_fn},
+};
 
 /// Turns a stack of layers into a `Service<reqwest::Request>`, for libraries that use reqwest's types.
 ///
@@ -21,12 +24,48 @@ use tower::Service;
 /// use tower_429::{BackoffLayer, FallbackLayer, client::{ReqwestService, ReqwestClient}};
 ///
 /// let client = ServiceBuilder::new()
-///     .layer_fn(ReqwestService::new)
+///     .layer(ReqwestService::layer())
 ///     .layer(FallbackLayer::new(["gpt-4o-mini"]))
 ///     .layer(BackoffLayer::new())
 ///     .service(ReqwestClient::new(reqwest::Client::builder().redirect(Policy::none()).build()?));
 /// # fn is_client(_: impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error>) {}
 /// is_client(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Such a library makes the request itself, so the caller cannot put a [`Call`](crate::Call) or a
+/// [`Session`](crate::key_rotation::Session) on it. A layer between puts one on all requests of a client. A
+/// request gets a clone, and clones share neither a budget nor a deadline. Clones of the stack share keys and
+/// limits, so each task can have a client of its own:
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_429::{BackoffLayer, Call, client::ReqwestService};
+/// use tower_http::add_extension::AddExtensionLayer;
+///
+/// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+/// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+/// # let limited = service_fn(|_: http::Request<reqwest::Body>| async {
+/// #     let response = http::Response::builder().status(429).header("retry-after", "20");
+/// #     Ok::<_, reqwest::Error>(response.body(reqwest::Body::default()).unwrap())
+/// # });
+/// // `limited` stands for `ReqwestClient`, and reports "retry after 20 s".
+/// let stack = ServiceBuilder::new().layer(BackoffLayer::new()).service(limited);
+/// let call = Call::new().deadline(Duration::from_secs(5));
+/// let client = ServiceBuilder::new()
+///     .layer(ReqwestService::layer())
+///     .layer(AddExtensionLayer::new(call.clone()))
+///     .service(stack.clone());
+///
+/// let request = reqwest::Client::new().get("https://api.example/v1/models").build()?;
+/// assert_eq!(client.oneshot(request).await?.status(), 429);
+/// assert_eq!(
+///     call.trail().to_string(),
+///     "1. 429, backoff: returned, wait reaches past the deadline"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -60,6 +99,11 @@ impl<S> ReqwestService<S> {
     /// Wraps a stack of layers.
     pub const fn new(inner: S) -> Self {
         Self { inner }
+    }
+
+    /// Returns a layer that wraps a stack of layers.
+    pub fn layer() -> LayerFn<fn(S) -> Self> {
+        layer_fn(Self::new)
     }
 }
 

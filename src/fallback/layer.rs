@@ -3,11 +3,13 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tower::Layer;
 
-use super::{AsError, Fallback, IfError, NoErrors, ResponseHead, Target, targets::Targets};
+use super::{
+    AsError, Fallback, IfError, IfUnavailable, NoErrors, ResponseHead, Target, targets::Targets,
+};
 use crate::{
     quota::{Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
-    retry::{CommonSettings, RetryOn, setters},
+    retry::{CloneService, CommonSettings, OfKind, RetryOn, setters},
 };
 
 /// Sends a rejected request to another model or another origin; see the [module page](super).
@@ -102,6 +104,7 @@ impl<P> FallbackLayer<P> {
     where
         F: Fn(&E) -> bool,
         E: AsError<K>,
+        P: OfKind<K>,
     {
         FallbackLayer {
             targets: self.targets,
@@ -148,7 +151,56 @@ impl<P> FallbackLayer<P> {
     setters!(settings);
 }
 
-impl<S, P: Clone> Layer<S> for FallbackLayer<P> {
+impl FallbackLayer {
+    /// Also sends to the next target while the provider is down: after the statuses 500, 502, 503, 504 and
+    /// 408, and after errors that show that no connection was made.
+    ///
+    /// [`BackoffLayer::on_unavailable`](crate::BackoffLayer::on_unavailable) says which errors these are. A
+    /// request with one of these statuses may have been processed, and then it is paid for twice. So a
+    /// connection that was reset and a timeout do not count: name them in [`on_error`](Self::on_error), which
+    /// can be set too, in any order.
+    ///
+    /// ```
+    /// use http::{Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::fallback::{FallbackLayer, Target};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+    /// let provider = service_fn(|request: Request<String>| async move {
+    ///     let is_down = request.uri().host() == Some("api.example");
+    ///     Response::builder().status(if is_down { 502 } else { 200 }).body(String::new())
+    /// });
+    /// let target = Target::same_model_at("https://eu.api.example")?;
+    /// let client = FallbackLayer::new([target]).on_unavailable().layer(provider);
+    /// let request = Request::get("https://api.example/v1/models").body(String::new())?;
+    /// assert_eq!(client.oneshot(request).await?.status(), 200);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_unavailable<K>(self) -> FallbackLayer<IfUnavailable<K>> {
+        FallbackLayer {
+            targets: self.targets,
+            scheduler: self.scheduler,
+            retry_on: self.retry_on.on_unavailable(),
+            longest_guess: self.longest_guess,
+            max_wait: self.max_wait,
+            settings: self.settings,
+        }
+    }
+}
+
+impl<F, E> FallbackLayer<IfError<F, E>> {
+    /// Also sends to the next target while the provider is down, as
+    /// [`on_unavailable`](FallbackLayer::on_unavailable) of a layer without [`on_error`](Self::on_error) does.
+    #[must_use]
+    pub fn on_unavailable(mut self) -> Self {
+        self.retry_on = self.retry_on.and_unavailable();
+        self
+    }
+}
+
+impl<S: CloneService, P: Clone> Layer<S> for FallbackLayer<P> {
     type Service = Fallback<S, P>;
 
     fn layer(&self, inner: S) -> Self::Service {

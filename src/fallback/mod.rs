@@ -76,7 +76,7 @@ mod original;
 mod target;
 mod targets;
 
-pub use crate::retry::{AsError, IfError, NoErrors, ResponseHead, RetryOnError};
+pub use crate::retry::{AsError, IfError, IfUnavailable, NoErrors, ResponseHead, RetryOnError};
 pub use layer::FallbackLayer;
 pub use target::{Target, TargetError};
 

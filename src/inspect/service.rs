@@ -65,12 +65,25 @@ pin_project! {
     }
 }
 
+/// A response body that can be read. It stands for its bounds, because its message says what to do.
+#[diagnostic::on_unimplemented(
+    message = "`InspectLayer` cannot read the response body `{Self}`",
+    label = "not `Unpin`, or not a body of `Bytes`",
+    note = "box the body inside the layer: `tower_http::map_response_body::MapResponseBodyLayer::new(\
+            http_body_util::combinators::UnsyncBoxBody::new)`"
+)]
+pub(super) trait ReadableBody: Body<Data = Bytes> + Unpin {}
+
+#[diagnostic::do_not_recommend]
+impl<R: Body<Data = Bytes> + Unpin> ReadableBody for R {}
+
 // === impl Inspect ===
 
+#[allow(private_bounds)]
 impl<S, B, R> Service<Request<B>> for Inspect<S>
 where
     S: Service<Request<B>, Response = Response<R>>,
-    R: Body<Data = Bytes> + Unpin,
+    R: ReadableBody,
 {
     type Response = Response<InspectedBody<R>>;
     type Error = S::Error;

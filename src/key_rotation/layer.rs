@@ -6,7 +6,7 @@ use tower::Layer;
 use super::{KeyPool, KeyRotation};
 use crate::{
     rejection::Rejection,
-    retry::{CommonSettings, setters},
+    retry::{CloneService, CommonSettings, setters},
 };
 
 /// Puts keys on requests, and sends again with another key; see the [module page](super).
@@ -31,6 +31,11 @@ pub struct KeyRotationLayer<X = SendAnyway> {
 }
 
 /// What happens to a call that finds every key on cooldown and does not wait, or not any longer.
+#[diagnostic::on_unimplemented(
+    message = "`reject_when_exhausted` makes a response, and its body `{R}` has no `Default`",
+    label = "the response body has no `Default`",
+    note = "put `tower_429::InspectLayer` next to the client: its body has a `Default`"
+)]
 pub trait WhenExhausted<R>: sealed::Sealed<R> {
     #[doc(hidden)]
     fn answer(&self, rejection: Rejection) -> Option<Response<R>>;
@@ -49,6 +54,7 @@ pub struct Reject;
 mod sealed {
     pub trait Sealed<R> {}
     impl<R> Sealed<R> for super::SendAnyway {}
+    #[diagnostic::do_not_recommend]
     impl<R: Default> Sealed<R> for super::Reject {}
 }
 
@@ -131,7 +137,7 @@ impl<X> KeyRotationLayer<X> {
     setters!(settings);
 }
 
-impl<S, X: Clone> Layer<S> for KeyRotationLayer<X> {
+impl<S: CloneService, X: Clone> Layer<S> for KeyRotationLayer<X> {
     type Service = KeyRotation<S, X>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -147,6 +153,7 @@ impl<R> WhenExhausted<R> for SendAnyway {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<R: Default> WhenExhausted<R> for Reject {
     fn answer(&self, rejection: Rejection) -> Option<Response<R>> {
         let mut response = Response::new(R::default());

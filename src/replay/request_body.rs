@@ -52,6 +52,7 @@ use super::{body::ReplayBody, own_error::OwnError};
 #[diagnostic::on_unimplemented(
     message = "a request with body `{Self}` cannot be sent again",
     label = "`{Self}` does not implement `RequestBody`",
+    note = "bytes in memory are a `Full<Bytes>` (http-body-util): `Full::from(bytes)`",
     note = "put `MapRequestBodyLayer::new(ReplayBody::new)` (tower-http) outside the tower-429 layers; \
             hyper's client accepts `ReplayBody<_>`; for another client map it back inside the layers",
     note = "`axum::body::Body` and `reqwest::Body` need the features `axum` and `reqwest`"

@@ -13,6 +13,7 @@ use super::{
     drain::Drain,
     future::{Completed, ResponseFuture, RetryState, StateProj},
     message::{ResponseHead, put, read_limits, read_rejection},
+    settings::OnAttempt,
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
 use crate::{
@@ -153,6 +154,7 @@ where
             }
         }
         telemetry::log_attempt(call, entry, layer, action, this.recorder.as_ref());
+        OnAttempt::call(this.on_attempt.as_ref(), call, entry);
         let Completed { mut result, .. } = completed;
         match decision {
             Decision::Retry { wait, .. } => {

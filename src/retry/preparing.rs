@@ -13,6 +13,7 @@ use tower::Service;
 use super::{
     future::{Readiness, ResponseFuture, RetryState, StateProj},
     message::{describe_replaced, put},
+    settings::OnAttempt,
     strategy::{Config, Prepare, RequestView, Strategy},
 };
 use crate::{
@@ -122,6 +123,7 @@ where
         let action = Action::Return(why);
         call.record_step(entry, Step::new(layer, action));
         telemetry::log_attempt(call, entry, layer, Some(action), this.recorder.as_ref());
+        OnAttempt::call(this.on_attempt.as_ref(), call, entry);
         let trail = Trail::new(call.clone(), Some(entry));
         put(response.extensions_mut(), trail);
         response

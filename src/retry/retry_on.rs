@@ -1,8 +1,12 @@
 //! The outcomes that a layer acts on.
 
-use std::{error::Error, fmt, ops::Deref, sync::Arc};
+use std::{error::Error, fmt, marker::PhantomData, ops::Deref, sync::Arc};
 
-use super::{message::ResponseHead, strategy::Outcome};
+use super::{
+    message::ResponseHead,
+    strategy::Outcome,
+    unavailable::{is_unavailable, was_not_sent},
+};
 use crate::rejection::Reason;
 
 /// The outcomes that a layer acts on: some reasons, and by opt-in other responses and errors.
@@ -10,12 +14,20 @@ use crate::rejection::Reason;
 pub(crate) struct RetryOn<P> {
     pub(crate) reasons: Vec<Reason>,
     responses: Vec<Arc<IfResponse>>,
+    /// Whether the signs of an outage count too.
+    unavailable: bool,
     pub(crate) error: P,
 }
 
 type IfResponse = dyn Fn(ResponseHead<'_>) -> bool + Send + Sync;
 
 /// The errors of the inner service that a layer acts on.
+#[diagnostic::on_unimplemented(
+    message = "the error of the inner service is `{E}`, and `on_error` is for another type",
+    label = "the closure of `on_error` must take a `&{E}`",
+    note = "the error is that of the service inside the layer; `tower::timeout` and `tower::buffer` make it a \
+            `Box<dyn Error + Send + Sync>`"
+)]
 pub trait RetryOnError<E>: sealed::Sealed<E> {
     #[doc(hidden)]
     fn acts_on(&self, error: &E) -> bool;
@@ -35,6 +47,11 @@ pub struct IfError<F, E> {
     as_error: fn(&E) -> &(dyn Error + 'static),
 }
 
+/// The layer acts on errors that show that no connection was made, and on no others.
+///
+/// `on_unavailable` of a layer makes it. `K` is the kind of the error, as in [`AsError`], and always inferred.
+pub struct IfUnavailable<K>(PhantomData<fn() -> K>);
+
 /// An error that the log and the trail can describe. It is an [`Error`] or a box of one, such as
 /// `Box<dyn Error + Send + Sync>`, `anyhow::Error` and `eyre::Report`.
 ///
@@ -42,7 +59,8 @@ pub struct IfError<F, E> {
 /// inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither an error nor a box of one",
-    note = "`on_error` describes errors in the log, so their type must implement `std::error::Error`"
+    note = "`on_error` and `on_unavailable` describe errors in the log, so their type must implement \
+            `std::error::Error`"
 )]
 pub trait AsError<K> {
     #[doc(hidden)]
@@ -57,10 +75,19 @@ pub enum Itself {}
 #[derive(Debug)]
 pub enum InBox {}
 
+pub(crate) use sealed::OfKind;
+
 mod sealed {
     pub trait Sealed<E> {}
     impl<E> Sealed<E> for super::NoErrors {}
     impl<E, F: Fn(&E) -> bool> Sealed<E> for super::IfError<F, E> {}
+    impl<E: super::AsError<K>, K> Sealed<E> for super::IfUnavailable<K> {}
+
+    /// What `on_error` may follow. An error of kind `K` tells which kind `on_unavailable` has left open.
+    pub trait OfKind<K> {}
+    impl<K> OfKind<K> for super::NoErrors {}
+    impl<F, E, K> OfKind<K> for super::IfError<F, E> {}
+    impl<K> OfKind<K> for super::IfUnavailable<K> {}
 }
 
 // === impl AsError ===
@@ -84,8 +111,25 @@ impl RetryOn<NoErrors> {
         Self {
             reasons: reasons.into_iter().collect(),
             responses: Vec::new(),
+            unavailable: false,
             error: NoErrors,
         }
+    }
+
+    pub(crate) fn on_unavailable<K>(self) -> RetryOn<IfUnavailable<K>> {
+        RetryOn {
+            reasons: self.reasons,
+            responses: self.responses,
+            unavailable: true,
+            error: IfUnavailable(PhantomData),
+        }
+    }
+}
+
+impl<F, E> RetryOn<IfError<F, E>> {
+    pub(crate) fn and_unavailable(mut self) -> Self {
+        self.unavailable = true;
+        self
     }
 }
 
@@ -104,6 +148,7 @@ impl<P> RetryOn<P> {
         RetryOn {
             reasons: self.reasons,
             responses: self.responses,
+            unavailable: self.unavailable,
             error: IfError {
                 acts_on,
                 as_error: E::as_error,
@@ -117,7 +162,9 @@ impl<P> RetryOn<P> {
     {
         let is_reason = |reason| self.reasons.contains(&reason);
         match outcome.result {
-            Err(error) => self.error.acts_on(error),
+            Err(error) if self.error.acts_on(error) => true,
+            Err(error) => self.unavailable && self.error.as_error(error).is_some_and(was_not_sent),
+            Ok(head) if self.unavailable && is_unavailable(head.status) => true,
             Ok(_) if outcome.rejection.is_some_and(|it| is_reason(it.reason)) => true,
             Ok(head) => self.responses.iter().any(|acts_on| acts_on(head)),
         }
@@ -128,6 +175,7 @@ impl<P: fmt::Debug> fmt::Debug for RetryOn<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryOn")
             .field("reasons", &self.reasons)
+            .field("unavailable", &self.unavailable)
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
@@ -152,6 +200,32 @@ impl<E, F: Fn(&E) -> bool> RetryOnError<E> for IfError<F, E> {
 
     fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
         Some((self.as_error)(error))
+    }
+}
+
+impl<E: AsError<K>, K> RetryOnError<E> for IfUnavailable<K> {
+    fn acts_on(&self, error: &E) -> bool {
+        was_not_sent(error.as_error())
+    }
+
+    fn as_error<'a>(&self, error: &'a E) -> Option<&'a (dyn Error + 'static)> {
+        Some(error.as_error())
+    }
+}
+
+// === impl IfUnavailable ===
+
+impl<K> Clone for IfUnavailable<K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for IfUnavailable<K> {}
+
+impl<K> fmt::Debug for IfUnavailable<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IfUnavailable")
     }
 }
 

@@ -1,13 +1,20 @@
 //! The settings that all layers have.
 
-use crate::call::{Limits, TokenCounter};
+use std::{fmt, sync::Arc};
+
+use crate::call::{Attempt, CallState, Limits, SendId, TokenCounter};
 
 #[derive(Clone, Debug)]
 pub(crate) struct CommonSettings {
     pub(crate) replay_limit: u64,
     pub(crate) limits: Limits,
     pub(crate) counter: Option<TokenCounter>,
+    pub(crate) on_attempt: Option<OnAttempt>,
 }
+
+/// Called after the decision about each attempt of a layer.
+#[derive(Clone)]
+pub(crate) struct OnAttempt(pub(crate) Arc<dyn Fn(&Attempt) + Send + Sync>);
 
 // === impl CommonSettings ===
 
@@ -17,7 +24,28 @@ impl Default for CommonSettings {
             replay_limit: 2 * 1024 * 1024,
             limits: Limits::default(),
             counter: None,
+            on_attempt: None,
         }
+    }
+}
+
+// === impl OnAttempt ===
+
+impl OnAttempt {
+    /// Passes a copy of the attempt to the closure, because the closure may read the call.
+    pub(super) fn call(on_attempt: Option<&Self>, call: &CallState, entry: SendId) {
+        let Some(Self(on_attempt)) = on_attempt else {
+            return;
+        };
+        if let Some(attempt) = call.of_entry(entry, Attempt::clone) {
+            on_attempt(&attempt);
+        }
+    }
+}
+
+impl fmt::Debug for OnAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnAttempt").finish_non_exhaustive()
     }
 }
 
@@ -81,6 +109,54 @@ macro_rules! setters {
             count: impl Fn(crate::CostRequest<'_>) -> Option<crate::Cost> + Send + Sync + 'static,
         ) -> Self {
             self.$($settings).+.counter = Some(crate::call::TokenCounter::new(count));
+            self
+        }
+
+        /// Calls a closure after each attempt of this layer, once the layer has decided about it.
+        ///
+        /// The attempt has the labels of key, model and target, the status or the error, and the rejection.
+        /// The last of its [`steps`](crate::trail::Attempt::steps) is the decision of this layer, with the
+        /// wait. A layer that does not act on the outcome adds no step.
+        ///
+        /// If another layer is inside, its attempts are this layer's too when they are passed on. An attempt
+        /// that is dropped in flight is not reported. A second closure replaces the first.
+        ///
+        /// ```
+        /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
+        /// use http::{Request, Response};
+        /// use tower::{Layer, ServiceExt, service_fn};
+        /// use tower_429::{BackoffLayer, rejection::Reason};
+        ///
+        /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+        /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+        /// let limited = Arc::new(AtomicUsize::new(0));
+        /// let count = limited.clone();
+        /// let layer = BackoffLayer::new().attempts(3).on_attempt(move |attempt| {
+        ///     let reason = attempt.rejection.as_ref().map(|rejection| rejection.reason);
+        ///     if reason == Some(Reason::RateLimited) {
+        ///         count.fetch_add(1, Ordering::Relaxed);
+        ///     }
+        /// });
+        /// let provider = service_fn(|_: Request<String>| async {
+        ///     Response::builder().status(429).body(String::new())
+        /// });
+        /// layer.layer(provider).oneshot(Request::default()).await?;
+        /// assert_eq!(limited.load(Ordering::Relaxed), 3);
+        /// # Ok::<(), http::Error>(())
+        /// # })?;
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        ///
+        /// # Panics
+        ///
+        /// The layer does not catch a panic of the closure: the future of the call panics.
+        #[must_use]
+        pub fn on_attempt(
+            mut self,
+            attempt: impl Fn(&crate::trail::Attempt) + Send + Sync + 'static,
+        ) -> Self {
+            let attempt = crate::retry::OnAttempt(std::sync::Arc::new(attempt));
+            self.$($settings).+.on_attempt = Some(attempt);
             self
         }
     };

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 use mock_provider::{Server, bearer, read};
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_429::{
     FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
     client::{ReqwestClient, ReqwestService},
@@ -43,7 +43,7 @@ fn client(
 ) -> impl Service<reqwest::Request, Response = reqwest::Response, Error = reqwest::Error> + Clone {
     let keys = ["one", "two"].into_iter().take(key_count);
     ServiceBuilder::new()
-        .layer_fn(ReqwestService::new)
+        .layer(ReqwestService::layer())
         .layer(FallbackLayer::new(["small"]))
         .layer(KeyRotationLayer::new(KeyPool::new(keys).unwrap()))
         .layer(InspectLayer::new())
@@ -92,6 +92,59 @@ async fn what_is_no_request_to_http_is_an_error_without_its_url() {
     assert!(error.is_builder(), "{error:?}");
     assert!(
         !format!("{error} {error:?}").contains("SECRET"),
+        "{error:?}"
+    );
+}
+
+/// As the error of a client with middleware.
+#[derive(Debug)]
+enum MiddlewareError {
+    Middleware,
+    Reqwest(reqwest::Error),
+}
+
+impl From<reqwest::Error> for MiddlewareError {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Reqwest(error)
+    }
+}
+
+#[tokio::test]
+async fn client_with_another_error_type_keeps_it() {
+    let failing = service_fn(
+        async |request: reqwest::Request| match request.url().path() {
+            "/middleware" => Err(MiddlewareError::Middleware),
+            _ => Ok(reqwest::get(request.url().clone()).await?),
+        },
+    );
+    let client = ServiceBuilder::new()
+        .layer(ReqwestService::layer())
+        .layer(KeyRotationLayer::new(KeyPool::new(["one"]).unwrap()))
+        .service(ReqwestClient::new(failing));
+    let send = async |url: &str| {
+        let request = reqwest::Request::new(reqwest::Method::GET, url.parse().unwrap());
+        client.clone().oneshot(request).await
+    };
+    let (origin, _) = provider().await;
+    assert_eq!(send(&origin).await.unwrap().status(), 200);
+    let error = send("http://provider.example/middleware")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MiddlewareError::Middleware), "{error:?}");
+    let error = send("data:text/plain,x").await.unwrap_err();
+    assert!(
+        matches!(&error, MiddlewareError::Reqwest(error) if error.url().is_none()),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn request_that_reqwest_rejects_is_an_error_of_the_client() {
+    let never = service_fn(async |_: reqwest::Request| Err(MiddlewareError::Middleware));
+    let request = http::Request::get("/relative").body(reqwest::Body::default());
+    let error = ReqwestClient::new(never).oneshot(request.unwrap()).await;
+    assert!(
+        matches!(error, Err(MiddlewareError::Reqwest(_))),
         "{error:?}"
     );
 }

@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
     let stack = ServiceBuilder::new()
         .map_response(tell)
-        .layer_fn(ReqwestService::new)
+        .layer(ReqwestService::layer())
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))

@@ -1,0 +1,17 @@
+//! Each module is a mistake, and begins with what the compiler must say about it.
+//!
+//! Without `--cfg mistakes` the crate is empty, so that the workspace builds.
+
+#![cfg(mistakes)]
+
+mod body_of_bytes;
+mod client_of_another_reqwest;
+mod client_without_adapter;
+mod delays_from_attempts;
+mod delays_from_closure_to_duration;
+mod delays_of_one_duration;
+mod error_of_another_type;
+mod error_without_error;
+mod inspected_body_not_unpin;
+mod response_body_without_default;
+mod service_not_clone;
