@@ -9,6 +9,7 @@ pub(crate) struct Arguments {
     /// Part of the names of the scenarios to run.
     pub(crate) only: String,
     pub(crate) picture: Option<PathBuf>,
+    pub(crate) picture_tokens: Option<PathBuf>,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,
     pub(crate) golden: bool,
@@ -20,6 +21,7 @@ impl Arguments {
             seeds: 7..=7,
             only: String::new(),
             picture: None,
+            picture_tokens: None,
             loopback: false,
             orders: false,
             golden: false,
@@ -31,6 +33,7 @@ impl Arguments {
                 "--orders" => arguments.orders = true,
                 "--golden" => arguments.golden = true,
                 "--picture" => arguments.picture = Some(value()?.into()),
+                "--picture-tokens" => arguments.picture_tokens = Some(value()?.into()),
                 "--only" => arguments.only = value()?,
                 "--seed" => {
                     let seed = number(&value()?)?;
@@ -43,8 +46,8 @@ impl Arguments {
                 }
                 other => {
                     return Err(format!(
-                        "{other:?} is unknown: use --seed, --seeds, --only, --picture, --loopback, \
-                         --orders or --golden"
+                        "{other:?} is unknown: use --seed, --seeds, --only, --picture, \
+                         --picture-tokens, --loopback, --orders or --golden"
                     ));
                 }
             }

@@ -6,6 +6,7 @@
 //! cargo run --release --example simulation -- --seeds 1..20         # the least and the most of many seeds
 //! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
+//! cargo run --release --example simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
 //! cargo run --release --example simulation -- --loopback            # three of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
@@ -26,6 +27,7 @@ mod oracle;
 mod orders;
 mod parallel;
 mod picture;
+mod picture_tokens;
 mod preferred;
 mod provider;
 mod run;
@@ -44,6 +46,7 @@ use std::{fs, ops::RangeInclusive, process::ExitCode};
 use arguments::Arguments;
 use parallel::run_all;
 use picture::Picture;
+use picture_tokens::TokenPicture;
 use run::{Run, Stack, simulate};
 use scenarios::Scenario;
 use verdict::Verdict;
@@ -87,6 +90,7 @@ fn simulations() -> Result<(), Error> {
         return compare_seeds(&scenarios, arguments.seeds);
     }
     let mut first: Option<[Run; 2]> = None;
+    let mut first_of_tokens: Option<([Run; 2], u32)> = None;
     let mut verdict = Verdict::default();
     let mut heading = "";
     for scenario in &scenarios {
@@ -97,12 +101,20 @@ fn simulations() -> Result<(), Error> {
         if let Some(stack) = scenario.by_hand {
             let by_hand = run(scenario, stack)?;
             println!("{}", table::Row("  by hand", scenario, &by_hand));
-            first.get_or_insert([ours, by_hand]);
+            let runs = [ours, by_hand];
+            if let (None, Some((_, limit))) = (&first_of_tokens, scenario.plan.tokens.first()) {
+                first_of_tokens = Some((runs.clone(), limit.size()));
+            }
+            first.get_or_insert(runs);
         }
     }
     if let (Some(path), Some(runs)) = (arguments.picture, &first) {
         fs::write(&path, Picture(runs).to_string())?;
         println!("The first scenario over time: {}", path.display());
+    }
+    if let (Some(path), Some((runs, limit))) = (arguments.picture_tokens, &first_of_tokens) {
+        fs::write(&path, TokenPicture(runs, *limit).to_string())?;
+        println!("The first scenario of tokens: {}", path.display());
     }
     print!("{verdict}");
     verdict.result()

@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// What became of a batch.
+#[derive(Clone)]
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) failed: usize,

@@ -22,6 +22,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 use tower::Service;
 use tower_429::Cost;
@@ -117,15 +118,12 @@ impl Provider {
         let sent = now();
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(|body| body.to_bytes());
-        let asked = body
-            .ok()
-            .and_then(|body| serde_json::from_slice::<serde_json::Value>(&body).ok());
-        let model = asked.as_ref().and_then(|body| body["model"].as_str());
+        let model = body.ok().and_then(|body| model_of(&body));
         let key = head.headers.get("authorization");
         let key = key.and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
         let asked = Asked {
             key: key.unwrap_or_default().into(),
-            model: model.unwrap_or_default().into(),
+            model: model.unwrap_or_default(),
             sent,
             work: Work::read(&head.headers),
         };
@@ -171,6 +169,13 @@ impl Provider {
             self.lock().count_output(asked, tokens);
         }
     }
+}
+
+/// The model that a request names. The rest of a long body is not copied.
+fn model_of(body: &[u8]) -> Option<Arc<str>> {
+    let body: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
+    let model: String = serde_json::from_str(body.get("model")?.get()).ok()?;
+    Some(model.into())
 }
 
 /// The head of a response at once. Its body ends when the answer is complete.
