@@ -17,8 +17,11 @@ const MAX_FACTOR: f64 = 16.0;
 /// Estimates that are off by less on average are not corrected.
 const EXACT: f64 = 0.02;
 
-/// How much of what is known is kept with each new fact.
-const KEPT: f64 = 0.97;
+/// How much of the spread is kept with each new fact.
+const KEPT: f64 = 0.995;
+
+/// How much one request changes the factor.
+const ONE: f64 = 0.1;
 
 /// How far a single estimate may be off, at least and at most, as a part of it.
 const SPREAD: [f64; 2] = [0.02, 0.5];
@@ -34,12 +37,12 @@ pub(in crate::quota::limit) struct Calibration {
     ratios: Vec<(Dimension, Ratio)>,
 }
 
-/// What was counted, and what was estimated.
+/// What is counted for an estimate.
 #[derive(Clone, Copy, Debug)]
 struct Ratio {
-    counted: f64,
-    estimated: f64,
-    /// How far single estimates were off.
+    /// How many times the estimate, on average.
+    factor: f64,
+    /// How far single estimates are off, as a part of them.
     spread: f64,
 }
 
@@ -64,75 +67,91 @@ impl Calibration {
     /// Returns how many tokens of one kind a provider is expected to count for a cost.
     pub(super) fn calibrated(&self, dimension: Dimension, cost: Cost) -> u64 {
         let estimated = tokens_of(cost, dimension).unwrap_or_default();
-        let mut ratios = self.ratios.iter();
-        let ratio = ratios.find(|(of, _)| *of == dimension);
-        ratio.map_or(estimated, |(_, ratio)| {
-            (estimated as f64 * ratio.factor()).ceil() as u64
-        })
+        match self.ratio(dimension).factor() {
+            1.0 => estimated,
+            factor => (estimated as f64 * factor).ceil() as u64,
+        }
     }
 
     /// Returns by how much the provider may count more or less than expected, as a part of it.
     pub(super) fn spread(&self, dimension: Dimension) -> f64 {
-        let mut ratios = self.ratios.iter();
-        let ratio = ratios.find(|(of, _)| *of == dimension);
-        ratio.map_or(SPREAD[0], |(_, ratio)| ratio.spread)
+        self.ratio(dimension).spread
     }
 
-    /// Notes that a provider has counted so many tokens for the estimate of one request, or of several.
-    pub(super) fn count(
+    fn ratio(&self, dimension: Dimension) -> Ratio {
+        let mut ratios = self.ratios.iter();
+        let ratio = ratios.find(|(of, _)| *of == dimension);
+        ratio.map_or(Ratio::NEW, |(_, ratio)| *ratio)
+    }
+
+    fn ratio_mut(&mut self, dimension: Dimension) -> &mut Ratio {
+        let known = self.ratios.iter().position(|(of, _)| *of == dimension);
+        let at = known.unwrap_or_else(|| {
+            self.ratios.push((dimension, Ratio::NEW));
+            self.ratios.len() - 1
+        });
+        &mut self.ratios[at].1
+    }
+
+    /// Notes that a provider has counted so many tokens for one request.
+    pub(super) fn count_one(&mut self, dimension: Dimension, counted: f64, estimated: u64) {
+        if estimated == 0 || counted <= 0.0 {
+            return;
+        }
+        let ratio = self.ratio_mut(dimension);
+        let of_one = counted / estimated as f64;
+        ratio.observe(of_one);
+        ratio.factor += (of_one - ratio.factor) * ONE;
+    }
+
+    /// Notes how far the cost of one request was off. If other requests were admitted in between, that is no
+    /// error of the estimate.
+    pub(super) fn observe_one(&mut self, dimension: Dimension, counted: f64, estimated: u64) {
+        if estimated > 0 && counted > 0.0 {
+            self.ratio_mut(dimension)
+                .observe(counted / estimated as f64);
+        }
+    }
+
+    /// Notes that a provider has counted so many tokens since a window has begun. It has counted at least the
+    /// requests whose responses have come, and at most those that were sent by then.
+    pub(super) fn count_all(
         &mut self,
         dimension: Dimension,
         counted: f64,
-        (estimated, is_one): (u64, bool),
+        (completed, sent): (u64, u64),
     ) {
-        if estimated == 0 || counted < 0.0 {
+        if completed == 0 || counted <= 0.0 {
             return;
         }
-        let estimated = estimated as f64;
-        let known = self.ratios.iter_mut().find(|(of, _)| *of == dimension);
-        match known {
-            Some((_, ratio)) => {
-                ratio.add(counted, estimated);
-                if is_one {
-                    ratio.observe(counted, estimated);
-                }
-            }
-            None => {
-                // The estimate itself counts as much as the first fact.
-                let mut ratio = Ratio {
-                    counted: estimated,
-                    estimated,
-                    spread: SPREAD[0],
-                };
-                ratio.add(counted, estimated);
-                self.ratios.push((dimension, ratio));
-            }
-        }
+        let (most, least) = (
+            counted / completed as f64,
+            counted / sent.max(completed) as f64,
+        );
+        let ratio = self.ratio_mut(dimension);
+        ratio.factor = ratio.factor.clamp(least, most.max(least));
     }
 }
 
 // === impl Ratio ===
 
 impl Ratio {
-    fn add(&mut self, counted: f64, estimated: f64) {
-        self.counted = self.counted * KEPT + counted;
-        self.estimated = self.estimated * KEPT + estimated;
-    }
+    const NEW: Self = Self {
+        factor: 1.0,
+        spread: SPREAD[0],
+    };
 
-    /// Notes how much one request was off.
-    fn observe(&mut self, counted: f64, estimated: f64) {
-        let off = (counted / (estimated * self.factor()) - 1.0).abs();
-        // Others that were admitted in between are no error of the estimate.
+    fn observe(&mut self, of_one: f64) {
+        let off = (of_one / self.factor - 1.0).abs();
         if off < SPREAD[1] {
             self.spread = (self.spread * KEPT).max(off).max(SPREAD[0]);
         }
     }
 
     fn factor(self) -> f64 {
-        let factor = self.counted / self.estimated;
-        match (factor - 1.0).abs() < EXACT {
+        match (self.factor - 1.0).abs() < EXACT {
             true => 1.0,
-            false => factor.clamp(1.0 / MAX_FACTOR, MAX_FACTOR),
+            false => self.factor.clamp(1.0 / MAX_FACTOR, MAX_FACTOR),
         }
     }
 }

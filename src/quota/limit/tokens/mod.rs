@@ -99,7 +99,7 @@ impl Tokens {
             is_reported = true;
             if let (Some(counted), Some(estimated)) = (bucket.cost, of_bucket) {
                 let tokens = &mut traits.tokens;
-                tokens.count(bucket.dimension, counted as f64, (estimated, true));
+                tokens.count_one(bucket.dimension, counted as f64, estimated);
             }
             let total = self.sent.until(sent);
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
@@ -143,7 +143,7 @@ impl Tokens {
         if let Some(requested) = numbers.requested {
             traits
                 .tokens
-                .count(dimension, requested as f64, (estimated, true));
+                .count_one(dimension, requested as f64, estimated);
         }
         let need = traits.tokens.calibrated(dimension, cost);
         let left = numbers.limit.zip(numbers.used);

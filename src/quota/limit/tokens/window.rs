@@ -37,8 +37,8 @@ pub(super) struct TokenWindow {
     came: Instant,
     /// What the last report has shown.
     last: Option<LastReport>,
-    /// What an earlier report of this window has shown of its reset.
-    anchor: Option<ReportedReset>,
+    /// What an earlier report of this window has shown.
+    first: Option<FirstReport>,
 }
 
 /// What a request needs of a limit.
@@ -61,6 +61,14 @@ struct LastReport {
     /// The sum of all estimated costs up to its request.
     total: Option<Cost>,
     reset: Option<ReportedReset>,
+}
+
+/// The report with which the others of a window are compared.
+#[derive(Clone, Copy, Debug)]
+struct FirstReport {
+    report: LastReport,
+    /// What the requests were estimated to cost whose responses have come since.
+    completed: u64,
 }
 
 // === impl TokenWindow ===
@@ -87,7 +95,7 @@ impl TokenWindow {
             sent,
             came: now,
             last: Some(last),
-            anchor: last.reset,
+            first: Some(last.into()),
         })
     }
 
@@ -136,7 +144,7 @@ impl TokenWindow {
             self.remaining = self.limit.unwrap_or(u64::MAX);
             (self.at, self.sent) = (resets, resets);
         }
-        (self.last, self.anchor) = (None, None);
+        (self.last, self.first) = (None, None);
     }
 
     /// Returns when there is more if a request does not fit. A request that needs more than the whole limit goes
@@ -236,13 +244,13 @@ impl TokenWindow {
         }
     }
 
-    /// Observes how much less is left than the last report has shown, and when the resets are.
+    /// Observes how much less is left than an earlier report has shown, and when the resets are.
     fn observe(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
+        let first = self.first.get_or_insert(new.into());
         if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
-            let anchor = self.anchor.get_or_insert(reset);
-            if let Some(refill) = Refill::of(limit, *anchor, reset) {
+            let before = first.report.reset.unwrap_or(reset);
+            if let Some(refill) = Refill::of(limit, before, reset) {
                 traits.refill = refill;
-                *anchor = reset;
             }
             if reset.used > 0 {
                 let fills_in = reset.reset.as_secs_f64() * limit as f64 / reset.used as f64;
@@ -250,27 +258,57 @@ impl TokenWindow {
             }
         }
         self.refill = traits.refill;
-        let Some(last) = self.last else {
-            self.last = Some(new);
-            return;
-        };
-        let (Some(before), Some(total)) = (last.total, new.total) else {
-            self.last = Some(new);
-            return;
-        };
-        let estimated = tokens_of(total.saturating_sub(before), self.dimension);
-        let estimated = estimated.unwrap_or_default();
-        if estimated == 0 {
-            // It was sent before the last one.
-            return;
+        self.calibrate(new, cost, traits);
+        // All that was used before is back.
+        let is_full = new.reset.is_none_or(|reset| reset.used == 0);
+        let is_old = self
+            .first
+            .is_some_and(|first| Some(first.completed) > self.limit);
+        if is_full || (is_old && self.refill == Refill::Steady) {
+            self.first = Some(new.into());
         }
-        let refilled = self.rate().map_or(0.0, |rate| {
-            rate * new.at.saturating_duration_since(last.at).as_secs_f64()
-        });
-        let counted = last.remaining as f64 + refilled - new.remaining as f64;
-        let is_one = Some(estimated) == tokens_of(cost, self.dimension);
-        traits.count(self.dimension, counted, (estimated, is_one));
         self.last = Some(new);
+    }
+
+    fn calibrate(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
+        let (rate, dimension) = (self.rate().unwrap_or_default(), self.dimension);
+        let own = tokens_of(cost, dimension).unwrap_or_default();
+        let fall = |since: LastReport| {
+            let refilled = rate * new.at.saturating_duration_since(since.at).as_secs_f64();
+            since.remaining as f64 + refilled - new.remaining as f64
+        };
+        let sent = |since: LastReport| {
+            let sent = new.total?.saturating_sub(since.total?);
+            tokens_of(sent, dimension)
+        };
+        if let Some(last) = self.last {
+            if sent(last) == Some(own) {
+                traits.observe_one(dimension, fall(last), own);
+            }
+        }
+        if let Some(first) = &mut self.first {
+            match sent(first.report) {
+                Some(sent) if sent > 0 => {
+                    first.completed = first.completed.saturating_add(own);
+                    let estimated = (first.completed, sent);
+                    traits.count_all(dimension, fall(first.report), estimated);
+                }
+                Some(_) => {}
+                // What some requests cost is not known.
+                None => *first = new.into(),
+            }
+        }
+    }
+}
+
+// === impl FirstReport ===
+
+impl From<LastReport> for FirstReport {
+    fn from(report: LastReport) -> Self {
+        Self {
+            report,
+            completed: 0,
+        }
     }
 }
 
