@@ -120,9 +120,9 @@ impl CredentialLimits {
         }
     }
 
-    fn in_flight(&self, slot: usize) -> u64 {
+    fn in_use(&self, slot: usize) -> u64 {
         let limit = self.limits.get(slot);
-        limit.map_or(0, |limit| limit.state.in_flight())
+        limit.map_or(0, |limit| limit.state.in_use())
     }
 
     /// Returns whether nothing has passed since the last rejection, and only one request is out.
@@ -209,7 +209,7 @@ pub(super) fn reserve_in_turn(
     let [in_line, resting] = waiting(inner, id);
     let limits = &mut inner.candidates;
     let slot = limits.limits.slot_or_insert(&id, now);
-    let is_alone = in_line + resting == 0 && limits.in_flight(slot) == 0;
+    let is_alone = in_line + resting == 0 && limits.in_use(slot) == 0;
     if !is_alone || limits.is_hinted(slot, now) {
         limits.capacity(slot, demand, now)?;
         if in_line > 0 {
@@ -223,11 +223,11 @@ pub(super) fn reserve_in_turn(
 pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
     let waiting = waiting(inner, id).into_iter().sum::<usize>();
     let limits = &inner.candidates;
-    let in_flight = limits
+    let in_use = limits
         .limits
         .slot(&id)
-        .map_or(0, |slot| limits.in_flight(slot));
-    in_flight.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
+        .map_or(0, |slot| limits.in_use(slot));
+    in_use.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
 }
 
 /// Returns how many calls wait for their turn, and how many for the end of a delay of their own.
@@ -290,7 +290,7 @@ impl LimitTable for CredentialLimits {
 
 impl Evictable for CredentialLimit {
     fn is_unused(&self) -> bool {
-        self.state.in_flight() == 0
+        self.state.in_use() == 0
     }
 
     fn frees_at(&self, now: Instant) -> Option<Instant> {

@@ -125,7 +125,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
         let longest_guess = LONGEST_GUESS.min(options.max_wait);
         let now = outcome.now();
         let mut is_probe = false;
-        let is_shared = self.turn.complete(now, |inner, it| {
+        let is_shared = self.turn.complete(outcome, |inner, it| {
             let limits = &mut inner.candidates;
             is_probe = limits.is_probed(it.scope);
             let when = (it.sent, now);

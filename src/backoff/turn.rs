@@ -23,7 +23,7 @@ use crate::{
     call::CallState,
     quota::{Confirmed, Demand, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
     request::{Cost, Model},
-    retry::RequestView,
+    retry::{Outcome, RequestView},
 };
 
 /// The number of calls that take turns to test whether a limit is open again.
@@ -158,14 +158,14 @@ impl Turn {
     }
 
     /// Ends the send that is in progress, and reports it if it runs on a limit. Returns whether it does.
-    pub(super) fn complete(
+    pub(super) fn complete<E>(
         &mut self,
-        now: Instant,
+        outcome: &Outcome<'_, E>,
         report: impl FnOnce(&mut Inner<CredentialLimits>, &LimitReservation),
     ) -> bool {
         match mem::replace(&mut self.stage, TurnStage::Asking) {
             TurnStage::Sent(permit) => {
-                permit.complete(now, report);
+                outcome.complete(permit, report);
                 true
             }
             _ => false,

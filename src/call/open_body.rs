@@ -30,11 +30,12 @@ impl OpenBody {
         Self(Weak::new())
     }
 
+    /// Returns whether more of the body may come.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     /// Drops `guard` when the body has ended or is dropped; at once if that has happened.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no strategy holds a permit yet")
-    )]
     pub(crate) fn hold(&self, guard: impl Send + Sync + 'static) {
         // If the body ends on another thread meanwhile, this reference is the last one. It drops the guards
         // after the lock is released, because a guard may take another lock.
@@ -47,9 +48,8 @@ impl OpenBody {
 
 impl fmt::Debug for OpenBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_open = self.0.strong_count() > 0;
         f.debug_struct("OpenBody")
-            .field("is_open", &is_open)
+            .field("is_open", &self.is_open())
             .finish()
     }
 }

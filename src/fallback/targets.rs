@@ -290,7 +290,7 @@ impl LimitTable for Targets {
 
 impl Evictable for TargetLimit {
     fn is_unused(&self) -> bool {
-        self.limit.in_flight() == 0
+        self.limit.in_use() == 0
     }
 
     fn frees_at(&self, now: Instant) -> Option<Instant> {

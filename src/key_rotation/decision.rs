@@ -201,7 +201,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         };
         let request = &mut self.request;
         let mut shared = Vec::new();
-        let (last, next) = lease.complete(outcome.now(), |inner, reservation| {
+        let (last, next) = outcome.complete(lease, |inner, reservation| {
             let last = report(inner, reservation, request, outcome);
             shared = inner.candidates.take_shared();
             let (Ok(end), true) = (left, helps.is_some() && last != Last::Without) else {

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::{
     reservation::Confirmed,
     scheduler::{Candidates, Inner, ReservationOf, Scheduler},
+    slot::Slot,
 };
 use crate::{clock, request::Cost};
 
@@ -117,6 +118,20 @@ impl<C: Candidates> Permit<C> {
             let reported = report(inner, reservation);
             inner.release(reservation, false, now);
             reported
+        })
+    }
+
+    /// As [`complete`](Self::complete), but the slot stays counted while the body of the response is open.
+    pub(crate) fn complete_head<T>(
+        self,
+        now: Instant,
+        report: impl FnOnce(&mut Inner<C>, &ReservationOf<C>) -> T,
+    ) -> (T, Slot<C>) {
+        let scheduler = self.scheduler.clone();
+        self.complete(now, |inner, reservation| {
+            let reported = report(inner, reservation);
+            inner.open_body(reservation.scope);
+            (reported, Slot::of(&scheduler, reservation))
         })
     }
 }

@@ -41,8 +41,9 @@ pub(crate) trait Candidates {
     ) -> Result<ReservationOf<Self>, Forecast>;
 }
 
-pub(crate) type ReservationOf<C> =
-    Reservation<<C as Candidates>::Candidate, <<C as Candidates>::Limits as LimitTable>::Scope>;
+pub(crate) type ReservationOf<C> = Reservation<<C as Candidates>::Candidate, ScopeOf<C>>;
+
+pub(super) type ScopeOf<C> = <<C as Candidates>::Limits as LimitTable>::Scope;
 
 /// A handle; a clone is the same scheduler.
 pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
@@ -202,6 +203,16 @@ impl<C: Candidates> Inner<C> {
         now: Instant,
     ) {
         self.candidates.limits().release(reservation, is_abandoned);
+        self.serve(now);
+    }
+
+    /// A response has begun, and its slot stays in use until its body has ended.
+    pub(super) fn open_body(&mut self, scope: ScopeOf<C>) {
+        self.candidates.limits().open_body(scope);
+    }
+
+    pub(super) fn close_body(&mut self, scope: ScopeOf<C>, now: Instant) {
+        self.candidates.limits().close_body(scope);
         self.serve(now);
     }
 

@@ -30,6 +30,18 @@ pub(crate) trait LimitTable {
     /// Notes that a place was released on the limits of a scope.
     fn released(&mut self, _scope: Self::Scope) {}
 
+    /// Counts a response whose body is open.
+    fn open_body(&mut self, scope: Self::Scope) {
+        self.limits_mut(scope)
+            .for_each(|(limit, _)| limit.open_body());
+    }
+
+    /// That body has ended, or was dropped.
+    fn close_body(&mut self, scope: Self::Scope) {
+        self.limits_mut(scope)
+            .for_each(|(limit, _)| limit.close_body());
+    }
+
     /// Returns when the scope opens again and why it is closed; `None` if it is open.
     fn end(&self, scope: Self::Scope, now: Instant) -> Option<End> {
         let limits = self.limits(scope);
@@ -157,7 +169,7 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
     }
 
     pub(crate) fn is_unused(&self) -> bool {
-        self.limits.values().all(|limit| limit.in_flight() == 0)
+        self.limits.values().all(|limit| limit.in_use() == 0)
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(K) -> bool) {

@@ -36,12 +36,20 @@ impl<'a> ResponseHead<'a> {
     }
 
     /// What can hold a guard until the body has ended; `None` if no `InspectLayer` wraps the body.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "no strategy holds a permit yet")
-    )]
     pub(crate) fn open_body(&self) -> Option<&'a OpenBody> {
         self.extensions.get()
+    }
+
+    /// Returns whether the body may come long after the head: it is a stream of events, or has no length.
+    pub(super) fn streams(&self) -> bool {
+        let kind = self.headers.get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|kind| kind.to_str().ok());
+        let essence = kind
+            .and_then(|kind| kind.split(';').next())
+            .unwrap_or_default();
+        let is_of_events = |of: &&str| essence.trim().eq_ignore_ascii_case(of);
+        !self.headers.contains_key(header::CONTENT_LENGTH)
+            || EVENT_STREAMS.iter().any(|of| is_of_events(&of))
     }
 }
 
@@ -52,6 +60,9 @@ pub(super) fn put<T: Clone + Send + Sync + 'static>(extensions: &mut Extensions,
         None => drop(extensions.insert(value)),
     }
 }
+
+/// What the bodies of streamed responses are, Amazon's too.
+const EVENT_STREAMS: [&str; 2] = ["text/event-stream", "application/vnd.amazon.eventstream"];
 
 /// Headers that depend on the bytes of the body. By RFC 9530, section 6.5, an intermediary that changes
 /// content removes digests.

@@ -55,6 +55,7 @@
 
 #![allow(private_bounds)] // The traits are private, because only the layers of this crate implement them.
 
+mod completing;
 mod deciding;
 mod drain;
 mod future;

@@ -30,7 +30,7 @@ impl<P> FallbackStrategy<P> {
             None => self.record_of(outcome),
         };
         let reports = self.reports(outcome);
-        permit.complete(outcome.now(), |inner, it| {
+        outcome.complete(permit, |inner, it| {
             self.apply(
                 &record,
                 &reports,
@@ -65,7 +65,7 @@ impl<P> FallbackStrategy<P> {
             false => Next::Target,
         };
         let next = match (permit, record) {
-            (Some(permit), Some(record)) => permit.complete(now, |inner, it| {
+            (Some(permit), Some(record)) => outcome.complete(permit, |inner, it| {
                 let targets = &mut inner.candidates;
                 self.apply(&record, &reports, targets, (it.scope, it.cost(), it.sent));
                 next(targets)

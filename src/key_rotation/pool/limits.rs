@@ -203,6 +203,18 @@ impl LimitTable for KeyLimits {
         self.release_merged(scope);
     }
 
+    fn open_body(&mut self, scope: KeyScope) {
+        self.limits_mut(scope)
+            .for_each(|(limit, _)| limit.open_body());
+        self.for_each_merged(scope, |limit, _, _| limit.open_body());
+    }
+
+    fn close_body(&mut self, scope: KeyScope) {
+        self.limits_mut(scope)
+            .for_each(|(limit, _)| limit.close_body());
+        self.for_each_merged(scope, |limit, _, _| limit.close_body());
+    }
+
     fn prepare(&mut self, scope: KeyScope) {
         self.groups.get_or_insert(scope.group);
         if let Some(model) = scope.model.and_then(|slot| self.models.get_mut(slot)) {

@@ -75,12 +75,12 @@ impl MergedGroups {
     /// Forgets the old groups that are open and have no requests in flight, and returns them.
     pub(super) fn take_over(
         &mut self,
-        in_flight: impl Fn(GroupId) -> u64,
+        in_use: impl Fn(GroupId) -> u64,
         now: Instant,
     ) -> Vec<GroupId> {
         let mut over = Vec::new();
         self.0.retain(|merged| {
-            let is_left = merged.opens_at > now || in_flight(merged.old) > 0;
+            let is_left = merged.opens_at > now || in_use(merged.old) > 0;
             over.extend((!is_left).then_some(merged.old));
             is_left
         });

@@ -14,7 +14,7 @@ use super::{
     limits::KeyLimits,
 };
 use crate::{
-    quota::{Capacity, Demand, End, LimitMap},
+    quota::{Capacity, Demand, End, LimitMap, LimitState, ProviderTraits},
     request::Cost,
 };
 
@@ -38,13 +38,24 @@ impl KeyLimits {
 
     /// A request of a group has ended: it ends on the groups into which that was merged, too.
     pub(super) fn release_merged(&mut self, scope: KeyScope) {
+        self.for_each_merged(scope, |limit, traits, at| {
+            limit.release(traits, Cost::default(), Some(at));
+        });
+    }
+
+    /// Changes the limits into which those of a scope were merged, and says when that was.
+    pub(super) fn for_each_merged(
+        &mut self,
+        scope: KeyScope,
+        mut change: impl FnMut(&mut LimitState, &mut ProviderTraits, Instant),
+    ) {
         let mut group = scope.group;
         while let Some((next, at)) = self.merged.next(group) {
             group = next;
             let model = scope.model.and_then(|slot| self.models.get_mut(slot));
             let of_model = model.and_then(|model| model.groups.get_mut(group));
             for (limit, traits) in self.groups.get_mut(group).into_iter().chain(of_model) {
-                limit.release(traits, Cost::default(), Some(at));
+                change(limit, traits, at);
             }
         }
     }
@@ -56,8 +67,8 @@ impl KeyLimits {
         }
         let groups = &self.groups;
         // Each request is counted on the group for all models too.
-        let in_flight = |group| groups.get(group).map_or(0, |(limit, _)| limit.in_flight());
-        let over = self.merged.take_over(in_flight, now);
+        let in_use = |group| groups.get(group).map_or(0, |(limit, _)| limit.in_use());
+        let over = self.merged.take_over(in_use, now);
         if over.is_empty() {
             return;
         }
@@ -100,7 +111,9 @@ impl KeyLimits {
 
 /// Counts the requests of one group on another too, as if they were sent now.
 fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: Instant) {
-    let in_flight = limits.get(old).map_or(0, |(limit, _)| limit.in_flight());
+    let (in_flight, open) = limits.get(old).map_or((0, 0), |(limit, _)| {
+        (limit.in_flight(), limit.in_use() - limit.in_flight())
+    });
     if let Some((limit, _)) = limits.get_mut(new) {
         // It was the share of one key.
         limit.forget_estimate();
@@ -109,5 +122,8 @@ fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: In
         let (limit, traits) = limits.get_or_insert(new);
         limit.reserve(traits, Cost::default(), now);
         limit.mark_sent(traits, Demand::default(), now);
+    }
+    for _ in 0..open {
+        limits.get_or_insert(new).0.open_body();
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct InFlight {
     sent: Vec<Group>,
     /// How many were sent.
     all_sent: u64,
+    /// How many responses have begun whose bodies are open. These no longer have a place.
+    open: u64,
 }
 
 /// Requests that were sent at about the same time.
@@ -36,13 +38,26 @@ impl InFlight {
         self.reserved + self.all_sent
     }
 
-    /// Returns how many were sent.
-    pub(super) fn sent(&self) -> u64 {
-        self.all_sent
-    }
-
     pub(super) fn reserved(&self) -> u64 {
         self.reserved
+    }
+
+    /// Returns how many have a place or an open body.
+    pub(super) fn in_use(&self) -> u64 {
+        self.all().saturating_add(self.open)
+    }
+
+    /// Returns how many the provider counts besides one that was sent.
+    pub(super) fn others(&self) -> u64 {
+        self.all_sent.saturating_sub(1).saturating_add(self.open)
+    }
+
+    pub(super) fn open_body(&mut self) {
+        self.open = self.open.saturating_add(1);
+    }
+
+    pub(super) fn close_body(&mut self) {
+        self.open = self.open.saturating_sub(1);
     }
 
     /// Returns how many are sent after `moment`, or so shortly before that they may arrive after it.

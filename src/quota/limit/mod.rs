@@ -74,11 +74,10 @@ impl LimitState {
         (demand, slow_start): (Demand, SlowStart),
         now: Instant,
     ) -> Capacity {
-        let in_flight = self.in_flight.all();
         let by_tokens = self.tokens.capacity(demand, &self.in_flight, traits, now);
         let slots = self
             .concurrency
-            .capacity(in_flight, traits.typical_concurrency);
+            .capacity(self.in_flight.in_use(), traits.typical_concurrency);
         self.capacity_in_requests(traits, slow_start, now)
             .min(by_tokens)
             .min(slots)
@@ -271,7 +270,7 @@ impl LimitState {
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
-        self.concurrency.send(self.in_flight.all(), now);
+        self.concurrency.send(self.in_flight.in_use(), now);
         self.rejection_run.send(now);
         self.estimate.sent(traits, now);
     }
@@ -310,6 +309,21 @@ impl LimitState {
         self.in_flight.all()
     }
 
+    /// Returns how many requests have a place or a response whose body is open.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.in_flight.in_use()
+    }
+
+    /// Counts a response whose body is open.
+    pub(crate) fn open_body(&mut self) {
+        self.in_flight.open_body();
+    }
+
+    /// That body has ended, or was dropped.
+    pub(crate) fn close_body(&mut self) {
+        self.in_flight.close_body();
+    }
+
     /// Records a success of a request that cost so much, and what its response reports.
     pub(crate) fn succeeded<'a>(
         &mut self,
@@ -317,7 +331,7 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
-        self.concurrency.pass(self.in_flight.all(), sent);
+        self.concurrency.pass(self.in_flight.in_use(), sent);
         let counted = (cost, true);
         self.tokens
             .update(traits, reports.clone(), counted, (sent, now));

@@ -69,7 +69,7 @@ impl LimitState {
     ) -> bool {
         let is_said = rejection.dimension == Some(Dimension::Concurrency);
         // The rejected one is still counted.
-        let others = self.in_flight.sent().saturating_sub(1);
+        let others = self.in_flight.others();
         if !is_said || others == 0 {
             return false;
         }
