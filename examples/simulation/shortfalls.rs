@@ -19,8 +19,6 @@ const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as pro
 const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
 const CAREFUL: &str = "a rate that is not reported is approached from below";
 const TOKENS: &str = "how limits in tokens are scheduled is not finished";
-const AT_ONCE: &str = "how limits in requests in flight are scheduled is not finished";
-const FREED: &str = "a place that an answer frees is used before the second of a rejection is over";
 const TURNS: &str = "background calls wait in one queue with the others yet";
 const ONE_SEED: &str = "on one seed of 20";
 
@@ -71,14 +69,6 @@ const ALL: &[Shortfall] = &[
     short("background: tokens, bucket", Wasted, 37.0, TURNS),
     short("background: tokens, fixed", P99, 10.47, TURNS),
     short("background: tokens, fixed", Wasted, 316.0, TURNS),
-    short("in flight: 1, with a second", Early, 9.0, FREED),
-    short("in flight: 5, and 40 in 6 s", Early, 12.0, FREED),
-    short("in flight: 5, silent", OverIdeal, 3.34, AT_ONCE),
-    short("in flight: 5, silent", Wasted, 163.0, AT_ONCE),
-    short("in flight: 5, streamed", Early, 94.0, FREED),
-    short("in flight: 5, streamed", OverIdeal, 1.76, AT_ONCE),
-    short("in flight: 5, streamed", Wasted, 3_661.0, AT_ONCE),
-    short("in flight: 5, with a second", Early, 41.0, FREED),
     short("tokens: F.w, fixed, headers", Unused, 0.10, TOKENS),
     short("tokens: F.w, fixed, headers", Wasted, 155.0, TOKENS),
     short("tokens: F.w, fixed, on 429s", Wasted, 105.0, TOKENS),

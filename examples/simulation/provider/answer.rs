@@ -93,25 +93,22 @@ fn rejection(plan: &Plan, refused: Refused) -> (Answer, Option<Duration>) {
     (response, Some(wait))
 }
 
-/// The rejection of a request that is one too many at once, and how long it says to wait.
-pub(super) fn too_many_at_once(limit: InFlight) -> (Answer, Option<Duration>) {
+/// The rejection of a request that is one too many at once.
+pub(super) fn too_many_at_once(limit: InFlight) -> Answer {
     let at_once = limit.at_once;
-    let (body, wait) = match limit.says {
+    let body = match limit.says {
         Says::LimitAndSecond => {
             let message = format!(
                 "Your account org-x<ak-x> request reached max organization concurrency: {at_once}, \
                  please try again after 1 seconds"
             );
             let error = json!({ "message": message, "type": "rate_limit_reached_error" });
-            (json!({ "error": error }), Some(Duration::from_secs(1)))
+            json!({ "error": error })
         }
-        Says::Words => (
-            coded("rate_limit_exceeded", "Too many concurrent requests"),
-            None,
-        ),
-        Says::Nothing => (coded("rate_limit_exceeded", "rate_limit_exceeded"), None),
+        Says::Words => coded("rate_limit_exceeded", "Too many concurrent requests"),
+        Says::Nothing => coded("rate_limit_exceeded", "rate_limit_exceeded"),
     };
-    (error(429, &body), wait)
+    error(429, &body)
 }
 
 /// A rejection that names the limit and its window, and no time: xAI's for a second, else OpenAI's.

@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     pub(crate) key: Arc<str>,
     pub(crate) model: Arc<str>,
     pub(crate) status: StatusCode,
-    /// It was sent though an answer had told to wait longer.
+    /// It was sent though a rejection by a limit over time had told to wait longer.
     pub(crate) early: bool,
     pub(crate) cost: Cost,
     pub(crate) is_background: bool,
@@ -242,10 +242,10 @@ impl State {
             let account = self.plan.account_of(&asked.key);
             slot = Slot::take(self.in_flight.entry(account).or_default(), limit.at_once);
             if slot.is_none() {
-                let (response, wait) = answer::too_many_at_once(limit);
+                // Room comes when a request ends, whatever the rejection says of the time.
                 return Decided {
-                    response,
-                    wait,
+                    response: answer::too_many_at_once(limit),
+                    wait: None,
                     slot,
                 };
             }

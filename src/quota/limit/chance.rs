@@ -198,6 +198,11 @@ impl RejectionRun {
         self.judge(chance, now);
     }
 
+    /// Forgets the rejections that were counted, because they have another cause.
+    pub(super) fn forget(&mut self) {
+        (self.run, self.last, self.observation) = (0, None, None);
+    }
+
     fn judge(&mut self, chance: &mut Chance, now: Instant) {
         let Some(observation) = self.observation else {
             return;

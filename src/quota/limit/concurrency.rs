@@ -1,11 +1,15 @@
 //! Limits on requests in flight: room comes back when one ends, not when a window does. Pure.
 //!
 //! The ceiling is the number that a rejection names, or else what was in flight when it came. Now and then one
-//! more is tried; a rejection below the ceiling lowers it.
+//! more is tried; a rejection below the ceiling lowers it. A rejection that says nothing is only suspected to
+//! come of requests in flight, until [`silent`] finds out.
+
+mod silent;
 
 use tokio::time::Instant;
 
 use super::Capacity;
+pub(super) use silent::SilentCeilings;
 
 /// After so many requests at a ceiling one more is tried; after each rejected try after twice as many.
 const TEST_AFTER: u64 = 48;
@@ -13,10 +17,14 @@ const TEST_AFTER: u64 = 48;
 /// The same if the provider has named the number.
 const TEST_NAMED_AFTER: u64 = 512;
 
+/// So many requests at a ceiling agree with it.
+const AGREED: u64 = 16;
+
 /// How many requests may be in flight.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Concurrency {
     ceiling: Option<Ceiling>,
+    suspicion: Option<Suspicion>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +35,24 @@ struct Ceiling {
     test_after: u64,
     /// When the request was sent that is one more than the ceiling.
     test: Option<Instant>,
+    /// `None` if rejections say in words that requests in flight are limited.
+    silent: Option<Silent>,
+}
+
+/// What is known of a ceiling of which no rejection says anything.
+#[derive(Clone, Copy, Debug)]
+struct Silent {
+    /// Whether one more than the ceiling was rejected.
+    is_confirmed: bool,
+    /// When the last rejection came.
+    rejected: Option<Instant>,
+}
+
+/// The ceiling that explains the rejections since a moment.
+#[derive(Clone, Copy, Debug)]
+struct Suspicion {
+    most: u64,
+    began: Instant,
 }
 
 // === impl Concurrency ===
@@ -58,15 +84,19 @@ impl Concurrency {
     }
 
     /// Notes that a request has passed, while so many were in flight.
-    pub(super) fn pass(&mut self, in_flight: u64, sent: Instant) {
+    pub(super) fn pass(&mut self, kind: &mut SilentCeilings, in_flight: u64, sent: Instant) {
         let Some(ceiling) = &mut self.ceiling else {
             return;
         };
-        if ceiling.test == Some(sent) {
+        let is_unconfirmed = ceiling.silent.is_some_and(|it| !it.is_confirmed);
+        if ceiling.test == Some(sent) || (is_unconfirmed && in_flight >= ceiling.most) {
             ceiling.most = ceiling.most.saturating_add(1);
             (ceiling.passed, ceiling.test) = (0, None);
         } else if in_flight >= ceiling.most {
             ceiling.passed = ceiling.passed.saturating_add(1);
+            if ceiling.silent.is_some() && ceiling.passed == AGREED {
+                kind.agree();
+            }
         }
     }
 
@@ -85,21 +115,126 @@ impl Concurrency {
             None => TEST_AFTER,
         };
         let ceiling = self.ceiling.get_or_insert(Ceiling {
-            most: u64::MAX,
-            passed: 0,
             test_after,
-            test: None,
+            ..Ceiling::UNKNOWN
         });
-        if ceiling.test == Some(sent) {
-            ceiling.test_after = ceiling.test_after.saturating_mul(2);
+        ceiling.silent = None;
+        ceiling.lower(others, named, sent)
+    }
+
+    /// Records a rejection that says nothing, while so many others were in flight, if it comes of these. Returns
+    /// the ceiling.
+    pub(super) fn reject_silently(
+        &mut self,
+        kind: &mut SilentCeilings,
+        others: u64,
+        (sent, now): (Instant, Instant),
+    ) -> Option<u64> {
+        if !kind.is_shown() {
+            return None;
         }
-        ceiling.test = None;
-        ceiling.passed = 0;
-        ceiling.most = match named {
-            Some(named) => named.min(ceiling.most.max(others)),
-            None => ceiling.most.min(others),
+        let ceiling = self.ceiling.unwrap_or(Ceiling::UNKNOWN);
+        let silent = ceiling.silent.unwrap_or(Silent::NEW);
+        let is_of_burst = silent.rejected.is_some_and(|rejected| sent <= rejected);
+        let is_above = others >= ceiling.most || ceiling.test == Some(sent);
+        let is_near = !silent.is_confirmed && others >= ceiling.most / 2;
+        let is_first = self.ceiling.is_none();
+        if others == 0 || !(is_first || is_of_burst || is_above || is_near) {
+            if kind.contradict() {
+                self.ceiling = None;
+            }
+            return None;
+        }
+        let ceiling = self.ceiling.insert(ceiling);
+        ceiling.silent = Some(Silent {
+            is_confirmed: silent.is_confirmed || !(is_first || is_of_burst),
+            rejected: Some(now),
+        });
+        Some(ceiling.lower(others, None, sent))
+    }
+
+    /// Suspects that a rejection that says nothing came of so many others in flight.
+    pub(super) fn suspect(&mut self, others: u64, (sent, now): (Instant, Instant)) {
+        self.suspicion = match self.suspicion {
+            _ if others == 0 => None,
+            // The requests that were in flight together are one rejection.
+            Some(it) if sent <= it.began => Some(Suspicion {
+                most: it.most.min(others),
+                ..it
+            }),
+            _ => Some(Suspicion {
+                most: others,
+                began: now,
+            }),
         };
-        ceiling.most = ceiling.most.max(1);
-        ceiling.most
+    }
+
+    /// Returns whether a request has ended of those that a suspicion says are too many.
+    pub(super) fn has_room(&self, in_flight: u64) -> bool {
+        self.suspicion.is_some_and(|it| in_flight < it.most)
+    }
+
+    /// Forgets what is suspected, because a probe was rejected.
+    pub(super) fn forget_suspicion(&mut self) {
+        self.suspicion = None;
+    }
+
+    /// Takes what was suspected for the ceiling, because that has been shown. Returns whether it was.
+    pub(super) fn adopt(&mut self) -> bool {
+        let Some(Suspicion { most, began }) = self.suspicion.take() else {
+            return false;
+        };
+        let ceiling = Ceiling {
+            most,
+            silent: Some(Silent {
+                rejected: Some(began),
+                ..Silent::NEW
+            }),
+            ..Ceiling::UNKNOWN
+        };
+        self.ceiling.get_or_insert(ceiling);
+        true
+    }
+
+    /// Forgets a ceiling that no rejection has said.
+    pub(super) fn forget_silent(&mut self) {
+        self.ceiling = self.ceiling.filter(|ceiling| ceiling.silent.is_none());
     }
 }
+
+// === impl Ceiling ===
+
+impl Ceiling {
+    const UNKNOWN: Self = Self {
+        most: u64::MAX,
+        passed: 0,
+        test_after: TEST_AFTER,
+        test: None,
+        silent: None,
+    };
+
+    fn lower(&mut self, others: u64, named: Option<u64>, sent: Instant) -> u64 {
+        if self.test == Some(sent) {
+            self.test_after = self.test_after.saturating_mul(2);
+        }
+        (self.test, self.passed) = (None, 0);
+        let most = match named {
+            Some(named) => named.min(self.most.max(others)),
+            None => self.most.min(others),
+        };
+        self.most = most.max(1);
+        self.most
+    }
+}
+
+// === impl Silent ===
+
+impl Silent {
+    const NEW: Self = Self {
+        is_confirmed: false,
+        rejected: None,
+    };
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 mod term;
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -196,6 +196,17 @@ impl Cooldown {
             // A hint that this has ended early was not waited for.
             self.hint = self.hint.filter(|end| *end <= sent);
         }
+    }
+
+    /// Returns whether only a guess closes the limit.
+    pub(super) fn is_guessed(&self, now: Instant) -> bool {
+        self.lasting(now)
+            .is_some_and(|period| self.is_guess(period, now))
+    }
+
+    /// Forgets the last period if it is a guess, because the limit is not one over time.
+    pub(super) fn forget_guess(&mut self, now: Instant) {
+        self.period = mem::take(&mut self.period).filter(|it| !self.is_guess(it, now));
     }
 
     /// Forgets the last period and its hint.

@@ -26,6 +26,7 @@ mod recent;
 mod rejected;
 mod remaining;
 mod reported;
+mod slots;
 mod tokens;
 
 #[cfg(test)]
@@ -74,10 +75,9 @@ impl LimitState {
         (demand, slow_start): (Demand, SlowStart),
         now: Instant,
     ) -> Capacity {
+        self.settle_slots(traits, now);
         let by_tokens = self.tokens.capacity(demand, &self.in_flight, traits, now);
-        let slots = self
-            .concurrency
-            .capacity(self.in_flight.in_use(), traits.typical_concurrency);
+        let slots = self.capacity_in_slots(traits);
         self.capacity_in_requests(traits, slow_start, now)
             .min(by_tokens)
             .min(slots)
@@ -161,13 +161,22 @@ impl LimitState {
                     None => Ok(true),
                 },
             },
-            Gate::Closed(until) => match self.early_test_at(traits, now) {
+            Gate::Closed(until) => match self.test_at(traits, now) {
                 Some(at) if at <= now => Ok(true),
                 Some(at) => Err(Capacity::Closed(at.min(until))),
                 None => Err(Capacity::Closed(until)),
             },
             Gate::Unusable(until) => Err(Capacity::Unusable(until)),
         }
+    }
+
+    /// Returns when a request may find out whether a guess is wrong.
+    fn test_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
+        let tests = [
+            self.early_test_at(traits, now),
+            self.slot_probe_at(traits, now),
+        ];
+        tests.into_iter().flatten().min()
     }
 
     /// Returns when a request may find out whether a rejection stood alone.
@@ -254,10 +263,13 @@ impl LimitState {
                 .test(window.dimension, window.passed.unwrap_or(0));
             traits.test(window.dimension, now);
         }
-        self.in_flight.reserve(cost);
         if self.number == 0 {
             self.number = traits.next_number();
         }
+        if self.slot_probe_at(traits, now).is_some_and(|at| at <= now) {
+            traits.silent.reserve(self.number, now);
+        }
+        self.in_flight.reserve(cost);
         match self.cooldown.gate(now) {
             Gate::Open => return,
             Gate::Closed(_) => traits.period.test_early(),
@@ -271,6 +283,7 @@ impl LimitState {
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
         self.concurrency.send(self.in_flight.in_use(), now);
+        traits.silent.send(self.number, now);
         self.rejection_run.send(now);
         self.estimate.sent(traits, now);
     }
@@ -286,6 +299,7 @@ impl LimitState {
         if let Some(sent) = sent {
             self.estimate.end(sent);
             self.concurrency.end(sent);
+            traits.silent.end(self.number, sent);
         }
         if self.in_flight.all() == 0 {
             // If it was a probe without a response, the next request is one.
@@ -309,21 +323,6 @@ impl LimitState {
         self.in_flight.all()
     }
 
-    /// Returns how many requests have a place or a response whose body is open.
-    pub(crate) fn in_use(&self) -> u64 {
-        self.in_flight.in_use()
-    }
-
-    /// Counts a response whose body is open.
-    pub(crate) fn open_body(&mut self) {
-        self.in_flight.open_body();
-    }
-
-    /// That body has ended, or was dropped.
-    pub(crate) fn close_body(&mut self) {
-        self.in_flight.close_body();
-    }
-
     /// Records a success of a request that cost so much, and what its response reports.
     pub(crate) fn succeeded<'a>(
         &mut self,
@@ -331,7 +330,9 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
-        self.concurrency.pass(self.in_flight.in_use(), sent);
+        traits.silent.pass(self.number, sent);
+        let in_use = self.in_flight.in_use();
+        self.concurrency.pass(&mut traits.silent, in_use, sent);
         let counted = (cost, true);
         self.tokens
             .update(traits, reports.clone(), counted, (sent, now));

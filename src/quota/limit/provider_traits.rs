@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{chance::Chance, period::WindowLength, tokens::Calibration};
+use super::{
+    chance::Chance, concurrency::SilentCeilings, period::WindowLength, tokens::Calibration,
+};
 use crate::{
     quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
     rejection::Dimension,
@@ -25,6 +27,8 @@ pub(crate) struct ProviderTraits {
     pub(super) tokens: Calibration,
     /// How many requests may be in flight on some limit.
     pub(super) typical_concurrency: Option<u64>,
+    /// Whether rejections that say nothing come of requests in flight.
+    pub(super) silent: SilentCeilings,
     /// How many limits of the kind there are.
     limits: u32,
     /// How long the slowest rejection took, of those that came at once.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     quota::timing::{COUNTED_TOGETHER, REJECTION_LATENCY},
-    rejection::{Bucket, Dimension, Reason, Rejection},
+    rejection::{Bucket, Reason, Rejection},
     request::Cost,
 };
 
@@ -29,7 +29,7 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        if self.is_by_concurrency(traits, rejection, sent) {
+        if self.is_by_concurrency(traits, rejection, (sent, now)) {
             self.update_reports(traits, (cost, reports), (sent, now));
             return;
         }
@@ -44,6 +44,7 @@ impl LimitState {
         self.tokens.reject(traits, rejection, cost, now);
         if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
+            self.suspect_concurrency(traits, rejection, (sent, now));
         }
         self.update_reports(traits, (cost, reports), (sent, now));
     }
@@ -57,27 +58,6 @@ impl LimitState {
         self.tokens
             .update(traits, reports.iter(), (cost, false), when);
         self.reported.update(traits, reports.iter(), when);
-    }
-
-    /// Returns whether a rejection says that too many requests are in flight, while others are. Then a request
-    /// can be sent when one of them ends, whatever the provider says of the time.
-    fn is_by_concurrency(
-        &mut self,
-        traits: &mut ProviderTraits,
-        rejection: &Rejection,
-        sent: Instant,
-    ) -> bool {
-        let is_said = rejection.dimension == Some(Dimension::Concurrency);
-        // The rejected one is still counted.
-        let others = self.in_flight.others();
-        if !is_said || others == 0 {
-            return false;
-        }
-        let most = self
-            .concurrency
-            .reject(others, rejection.numbers.limit, sent);
-        traits.typical_concurrency = Some(most);
-        true
     }
 
     /// Observes what follows a rejection without a hint.
