@@ -17,14 +17,13 @@ const TEST_AFTER: u64 = 48;
 /// The same if the provider has named the number.
 const TEST_NAMED_AFTER: u64 = 512;
 
-/// So many requests at a ceiling agree with it.
-const AGREED: u64 = 16;
-
 /// How many requests may be in flight.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Concurrency {
     ceiling: Option<Ceiling>,
     suspicion: Option<Suspicion>,
+    /// The most that are known to have been in flight together. No ceiling is lower.
+    proven: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +82,11 @@ impl Concurrency {
         }
     }
 
+    /// Notes that so many are in flight that would have been rejected before.
+    pub(super) fn prove(&mut self, in_flight: u64) {
+        self.proven = self.proven.max(in_flight);
+    }
+
     /// Notes that a request has passed, while so many were in flight.
     pub(super) fn pass(&mut self, kind: &mut SilentCeilings, in_flight: u64, sent: Instant) {
         let Some(ceiling) = &mut self.ceiling else {
@@ -94,7 +98,7 @@ impl Concurrency {
             (ceiling.passed, ceiling.test) = (0, None);
         } else if in_flight >= ceiling.most {
             ceiling.passed = ceiling.passed.saturating_add(1);
-            if ceiling.silent.is_some() && ceiling.passed == AGREED {
+            if ceiling.silent.is_some() && ceiling.passed == TEST_AFTER {
                 kind.agree();
             }
         }
@@ -136,10 +140,8 @@ impl Concurrency {
         let ceiling = self.ceiling.unwrap_or(Ceiling::UNKNOWN);
         let silent = ceiling.silent.unwrap_or(Silent::NEW);
         let is_of_burst = silent.rejected.is_some_and(|rejected| sent <= rejected);
-        let is_above = others >= ceiling.most || ceiling.test == Some(sent);
-        let is_near = !silent.is_confirmed && others >= ceiling.most / 2;
         let is_first = self.ceiling.is_none();
-        if others == 0 || !(is_first || is_of_burst || is_above || is_near) {
+        if others < self.proven.max(1) {
             if kind.contradict() {
                 self.ceiling = None;
             }
@@ -156,7 +158,7 @@ impl Concurrency {
     /// Suspects that a rejection that says nothing came of so many others in flight.
     pub(super) fn suspect(&mut self, others: u64, (sent, now): (Instant, Instant)) {
         self.suspicion = match self.suspicion {
-            _ if others == 0 => None,
+            _ if others < self.proven.max(1) => None,
             // The requests that were in flight together are one rejection.
             Some(it) if sent <= it.began => Some(Suspicion {
                 most: it.most.min(others),

@@ -52,6 +52,14 @@ impl InFlight {
         self.all_sent.saturating_sub(1).saturating_add(self.open)
     }
 
+    /// Returns how many were sent so long ago that they would have been rejected by now, and are in flight.
+    pub(super) fn admitted(&self, latency: Duration, now: Instant) -> u64 {
+        let young = self.younger(latency, now);
+        self.all_sent
+            .saturating_sub(young)
+            .saturating_add(self.open)
+    }
+
     pub(super) fn open_body(&mut self) {
         self.open = self.open.saturating_add(1);
     }

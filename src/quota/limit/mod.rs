@@ -330,9 +330,7 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
-        traits.silent.pass(self.number, sent);
-        let in_use = self.in_flight.in_use();
-        self.concurrency.pass(&mut traits.silent, in_use, sent);
+        self.pass_slot(traits, (sent, now));
         let counted = (cost, true);
         self.tokens
             .update(traits, reports.clone(), counted, (sent, now));

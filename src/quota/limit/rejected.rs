@@ -29,7 +29,7 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        if self.is_by_concurrency(traits, rejection, (sent, now)) {
+        if self.is_by_concurrency(traits, (rejection, reports), (sent, now)) {
             self.update_reports(traits, (cost, reports), (sent, now));
             return;
         }
@@ -44,7 +44,7 @@ impl LimitState {
         self.tokens.reject(traits, rejection, cost, now);
         if !is_chance {
             self.close(traits, rejection, (sent, now), longest_guess);
-            self.suspect_concurrency(traits, rejection, (sent, now));
+            self.suspect_concurrency(traits, (rejection, reports), (sent, now));
         }
         self.update_reports(traits, (cost, reports), (sent, now));
     }

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::{Capacity, LimitState, ProviderTraits, cooldown};
-use crate::rejection::{Dimension, Reason, Rejection};
+use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 
 // === impl LimitState ===
 
@@ -45,6 +45,19 @@ impl LimitState {
         }
     }
 
+    /// Notes that a request has passed.
+    pub(super) fn pass_slot(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (sent, now): (Instant, Instant),
+    ) {
+        traits.silent.pass(self.number, sent);
+        let admitted = self.in_flight.admitted(traits.latency(), now);
+        self.concurrency.prove(admitted);
+        let in_use = self.in_flight.in_use();
+        self.concurrency.pass(&mut traits.silent, in_use, sent);
+    }
+
     /// Returns when a request may find out if the end of another has made room though a guess closes the limit.
     pub(super) fn slot_probe_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
         let may_probe = traits.silent.may_probe()
@@ -60,7 +73,7 @@ impl LimitState {
     pub(super) fn is_by_concurrency(
         &mut self,
         traits: &mut ProviderTraits,
-        rejection: &Rejection,
+        (rejection, reports): (&Rejection, &[Bucket]),
         (sent, now): (Instant, Instant),
     ) -> bool {
         if traits.silent.reject(self.number, sent) {
@@ -75,7 +88,7 @@ impl LimitState {
             }
             return others > 0;
         }
-        if !may_be_by_concurrency(rejection) {
+        if !self.may_be_by_concurrency(rejection, reports) {
             return false;
         }
         let concurrency = &mut self.concurrency;
@@ -87,17 +100,21 @@ impl LimitState {
     pub(super) fn suspect_concurrency(
         &mut self,
         traits: &ProviderTraits,
-        rejection: &Rejection,
+        (rejection, reports): (&Rejection, &[Bucket]),
         when: (Instant, Instant),
     ) {
-        if traits.silent.may_probe() && may_be_by_concurrency(rejection) {
+        if traits.silent.may_probe() && self.may_be_by_concurrency(rejection, reports) {
             self.concurrency.suspect(self.in_flight.others(), when);
         }
     }
-}
 
-/// Returns whether a rejection says so little that it may come of requests in flight.
-fn may_be_by_concurrency(rejection: &Rejection) -> bool {
-    let names_another = rejection.dimension.is_some() || rejection.window.is_some();
-    rejection.reason == Reason::RateLimited && cooldown::is_silent(rejection) && !names_another
+    /// Returns whether so little is said of the limit that it may be one on requests in flight.
+    fn may_be_by_concurrency(&self, rejection: &Rejection, reports: &[Bucket]) -> bool {
+        let names_another = rejection.dimension.is_some() || rejection.window.is_some();
+        let is_reported =
+            !reports.is_empty() || !self.reported.is_empty() || self.tokens.are_reported();
+        rejection.reason == Reason::RateLimited
+            && cooldown::is_silent(rejection)
+            && !(names_another || is_reported)
+    }
 }
