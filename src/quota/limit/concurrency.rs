@@ -6,6 +6,8 @@
 
 mod silent;
 
+use std::{collections::VecDeque, time::Duration};
+
 use tokio::time::Instant;
 
 use super::Capacity;
@@ -17,6 +19,9 @@ const TEST_AFTER: u64 = 48;
 /// The same if the provider has named the number.
 const TEST_NAMED_AFTER: u64 = 512;
 
+/// So many requests that have just ended are remembered.
+const MOST_ENDED: usize = 64;
+
 /// How many requests may be in flight.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Concurrency {
@@ -24,6 +29,8 @@ pub(super) struct Concurrency {
     suspicion: Option<Suspicion>,
     /// The most that are known to have been in flight together. No ceiling is lower.
     proven: u64,
+    /// When the last requests have ended that were in flight together with those that are now.
+    ended: VecDeque<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,9 +89,22 @@ impl Concurrency {
         }
     }
 
-    /// Notes that so many are in flight that would have been rejected before.
-    pub(super) fn prove(&mut self, in_flight: u64) {
-        self.proven = self.proven.max(in_flight);
+    /// Notes that a request has passed that was sent then, while so many others are in flight that would have
+    /// been rejected within `latency`.
+    pub(super) fn prove(
+        &mut self,
+        others: u64,
+        (sent, now): (Instant, Instant),
+        latency: Duration,
+    ) {
+        // A response takes part of that time on its way back.
+        let together = latency * 2 / 3;
+        self.ended.retain(|end| *end + together > now);
+        if sent + latency <= now && self.ended.len() < MOST_ENDED {
+            self.ended.push_back(now);
+        }
+        let ended = u64::try_from(self.ended.len()).unwrap_or(u64::MAX);
+        self.proven = self.proven.max(others.saturating_add(ended));
     }
 
     /// Notes that a request has passed, while so many were in flight.

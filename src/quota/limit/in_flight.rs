@@ -52,12 +52,13 @@ impl InFlight {
         self.all_sent.saturating_sub(1).saturating_add(self.open)
     }
 
-    /// Returns how many were sent so long ago that they would have been rejected by now, and are in flight.
-    pub(super) fn admitted(&self, latency: Duration, now: Instant) -> u64 {
+    /// Returns how many others than the one that was sent at `sent` are in flight, and would have been rejected
+    /// by now.
+    pub(super) fn admitted(&self, sent: Instant, latency: Duration, now: Instant) -> u64 {
         let young = self.younger(latency, now);
-        self.all_sent
-            .saturating_sub(young)
-            .saturating_add(self.open)
+        let itself = u64::from(sent + COUNTED_TOGETHER + latency <= now);
+        let admitted = self.all_sent.saturating_sub(young.saturating_add(itself));
+        admitted.saturating_add(self.open)
     }
 
     pub(super) fn open_body(&mut self) {

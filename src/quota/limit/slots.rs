@@ -52,8 +52,9 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         traits.silent.pass(self.number, sent);
-        let admitted = self.in_flight.admitted(traits.latency(), now);
-        self.concurrency.prove(admitted);
+        let latency = traits.latency();
+        let others = self.in_flight.admitted(sent, latency, now);
+        self.concurrency.prove(others, (sent, now), latency);
         let in_use = self.in_flight.in_use();
         self.concurrency.pass(&mut traits.silent, in_use, sent);
     }
