@@ -367,6 +367,7 @@ impl LimitState {
 impl LimitState {
     /// Returns how many are counted as out, by either count.
     pub(crate) fn out(&self) -> u64 {
-        self.in_flight.all().max(self.in_flight.of_all_times())
+        let sent = self.in_flight.in_use();
+        sent.max(self.in_flight.of_all_times())
     }
 }

@@ -29,6 +29,8 @@ enum Event {
     Poll(usize),
     Leave(usize),
     Answer(usize, Answer),
+    /// An open body ends.
+    Close(usize),
     /// The call takes another key before it gives this one back.
     AnswerAndNext(usize, Answer),
     /// A response names an account.
@@ -115,9 +117,11 @@ fn rejection() -> impl Strategy<Value = Rejection> {
         prop_oneof![Just(Scope::Key), Just(Scope::Account), Just(Scope::Model)],
     );
     let window = option::weighted(0.2, Just(Window::Day));
-    (reason, option::of(duration()), scope, window).prop_map(
-        |(reason, retry_after, scope, window)| Rejection {
+    let dimension = option::weighted(0.2, Just(Dimension::Concurrency));
+    (reason, option::of(duration()), scope, window, dimension).prop_map(
+        |(reason, retry_after, scope, window, dimension)| Rejection {
             retry_after,
+            dimension,
             scope,
             window,
             ..Rejection::new(reason)
@@ -131,6 +135,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         1 => Just(Answer::Failed),
         1 => Just(Answer::Dropped),
         4 => vec(bucket(), 0..3).prop_map(Answer::Success),
+        1 => Just(Answer::Streamed),
         3 => (rejection(), vec(bucket(), 0..2))
             .prop_map(|(rejection, told)| Answer::Rejection(rejection, told)),
     ]
@@ -151,6 +156,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any().prop_map(Event::Poll),
         1 => any().prop_map(Event::Leave),
         6 => (any(), answer()).prop_map(|(index, answer)| Event::Answer(index, answer)),
+        1 => any().prop_map(Event::Close),
         2 => (any(), answer()).prop_map(|(index, answer)| Event::AnswerAndNext(index, answer)),
         2 => (any(), any()).prop_map(|(index, account)| Event::Named(index, account)),
         1 => key().prop_map(Event::Add),
@@ -187,6 +193,11 @@ impl World {
             Event::Answer(index, answer) => {
                 if let Some(index) = pick(*index, self.held.len()) {
                     self.answer(index, answer);
+                }
+            }
+            Event::Close(index) => {
+                if let Some(index) = pick(*index, self.open.len()) {
+                    self.close(index);
                 }
             }
             Event::AnswerAndNext(index, answer) => {
@@ -248,7 +259,7 @@ impl World {
         for waiter in heads {
             let looks = waiter.is_woken() || waiter.alarm.is_some();
             prop_assert!(
-                looks || self.inner.has_granted() || !self.held.is_empty(),
+                looks || self.inner.has_granted() || !self.held.is_empty() || !self.open.is_empty(),
                 "{:?} waits for an answer, and none is under way",
                 waiter.id,
             );
@@ -263,6 +274,9 @@ impl World {
         }
         while !self.held.is_empty() {
             self.answer(0, &Answer::Dropped);
+        }
+        while !self.open.is_empty() {
+            self.close(0);
         }
         prop_assert_eq!(self.out(), 0);
         prop_assert!(self.inner.is_clean());

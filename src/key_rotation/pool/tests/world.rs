@@ -20,7 +20,7 @@ use crate::{
             placement::{Placement, PreparedKey},
         },
     },
-    quota::{Candidates, Demand, Inner, Priority, Prospect, WaiterId, Waiting},
+    quota::{Candidates, Demand, Inner, LimitTable as _, Priority, Prospect, WaiterId, Waiting},
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
@@ -54,6 +54,8 @@ pub(super) struct World {
     pub(super) waiters: Vec<Waiter>,
     /// The keys that are out.
     pub(super) held: Vec<KeyReservation>,
+    /// Those of responses whose bodies are open.
+    pub(super) open: Vec<KeyReservation>,
     placement: Placement,
     /// How many keys were prepared.
     prepared: usize,
@@ -69,6 +71,8 @@ pub(super) enum Answer {
     /// The call was dropped.
     Dropped,
     Success(Vec<Bucket>),
+    /// A success whose body stays open.
+    Streamed,
     Rejection(Rejection, Vec<Bucket>),
 }
 
@@ -79,6 +83,7 @@ impl World {
             now: Instant::now(),
             waiters: Vec::new(),
             held: Vec::new(),
+            open: Vec::new(),
             placement: Placement::bearer(),
             prepared: 0,
         };
@@ -240,12 +245,28 @@ impl World {
             let keys = &mut inner.candidates;
             match answer {
                 Answer::Unsent | Answer::Failed | Answer::Dropped => {}
+                Answer::Streamed => {
+                    keys.succeeded(&reservation, &[], when);
+                    inner.candidates.limits.open_body(reservation.scope);
+                }
                 Answer::Success(told) => keys.succeeded(&reservation, told, when),
                 Answer::Rejection(rejection, told) => {
                     keys.rejected(&reservation, rejection, told, when);
                 }
             }
             inner.release(&reservation, matches!(answer, Answer::Dropped), now);
+        });
+        if matches!(answer, Answer::Streamed) {
+            self.open.push(reservation);
+        }
+    }
+
+    /// An open body ends.
+    pub(super) fn close(&mut self, index: usize) {
+        let (reservation, now) = (self.open.swap_remove(index), self.now);
+        self.act(|inner| {
+            inner.candidates.limits.close_body(reservation.scope);
+            inner.serve(now);
         });
     }
 
