@@ -16,6 +16,9 @@
 //!    of a stream. If [`first_event`](InspectLayer::first_event) is set, the head waits for the first event,
 //!    and nothing waits for the second. A stream that began with content is never a rejection.
 //!
+//! A provider counts a streamed response as a request in flight until its last byte. With this layer, the other
+//! layers count it until its body has ended or was dropped; without it, until its head has come.
+//!
 //! The layer belongs next to the client. In another place, or twice in a stack, it does no harm: an existing
 //! rejection stays, and no body is read twice.
 //!

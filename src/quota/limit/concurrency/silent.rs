@@ -17,7 +17,7 @@ const MOST_FAILED: u32 = 2;
 const MOST_AGAINST: u32 = 2;
 
 /// After a disproof, so many requests of the kind have to pass before the next probe.
-const REST: u32 = 4_096;
+const REST: u32 = 65_536;
 
 /// Shared by the limits of one kind.
 #[derive(Clone, Debug, Default)]
