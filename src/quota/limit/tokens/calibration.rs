@@ -113,21 +113,19 @@ impl Calibration {
         }
     }
 
-    /// Notes that a provider has counted so many tokens since a window has begun. It has counted at least the
-    /// requests whose responses have come, and at most those that were sent by then.
-    pub(super) fn count_all(
+    /// Bounds what a provider counts. It has counted no more than the requests that were sent by then, and no
+    /// less than those whose responses have come.
+    pub(super) fn bound(
         &mut self,
         dimension: Dimension,
-        counted: f64,
-        (completed, sent): (u64, u64),
+        (counted, sent): (f64, u64),
+        (most_counted, completed): (f64, u64),
     ) {
         if completed == 0 || counted <= 0.0 {
             return;
         }
-        let (most, least) = (
-            counted / completed as f64,
-            counted / sent.max(completed) as f64,
-        );
+        let least = counted / sent.max(completed) as f64;
+        let most = most_counted / completed as f64;
         let ratio = self.ratio_mut(dimension);
         ratio.factor = ratio.factor.clamp(least, most.max(least));
     }
@@ -177,6 +175,15 @@ impl SentCosts {
                 }
                 self.moments.push_back((now, self.sum));
             }
+        }
+    }
+
+    /// Takes a request back that was rejected, and so was not counted.
+    pub(super) fn remove(&mut self, cost: Cost, sent: Instant) {
+        self.sum = self.sum.saturating_sub(cost);
+        let since = self.moments.iter_mut().rev();
+        for (_, sum) in since.take_while(|(from, _)| *from >= sent) {
+            *sum = sum.saturating_sub(cost);
         }
     }
 

@@ -91,6 +91,13 @@ impl Tokens {
         (sent, now): (Instant, Instant),
     ) {
         let mut is_reported = false;
+        let counted = match has_passed {
+            true => cost,
+            false => {
+                self.sent.remove(cost, sent);
+                Cost::default()
+            }
+        };
         for bucket in buckets {
             let of_bucket = tokens_of(cost, bucket.dimension);
             if of_bucket.is_none() || bucket.remaining.is_none() {
@@ -104,7 +111,7 @@ impl Tokens {
             let total = self.sent.until(sent);
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
                 Some(window) => {
-                    let total = (total, cost);
+                    let total = (total, counted);
                     window.update(bucket, total, &mut traits.tokens, (sent, now));
                 }
                 None => {

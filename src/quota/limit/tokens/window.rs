@@ -17,6 +17,9 @@ use crate::{
     request::Cost,
 };
 
+/// A report of a bucket shows how fast it fills if at least this part of it is used.
+const EXACT_PART: u64 = 8;
+
 /// One limit on tokens.
 #[derive(Clone, Debug)]
 pub(super) struct TokenWindow {
@@ -69,6 +72,8 @@ struct FirstReport {
     report: LastReport,
     /// What the requests were estimated to cost whose responses have come since.
     completed: u64,
+    /// The most that was counted since. Responses may come in another order than their requests.
+    counted: f64,
 }
 
 // === impl TokenWindow ===
@@ -252,7 +257,8 @@ impl TokenWindow {
             if let Some(refill) = Refill::of(limit, before, reset) {
                 traits.refill = refill;
             }
-            if reset.used > 0 {
+            let is_exact = reset.used >= limit / EXACT_PART;
+            if reset.used > 0 && (is_exact || self.fills_in.is_none()) {
                 let fills_in = reset.reset.as_secs_f64() * limit as f64 / reset.used as f64;
                 self.fills_in = Duration::try_from_secs_f64(fills_in).ok();
             }
@@ -289,9 +295,10 @@ impl TokenWindow {
         if let Some(first) = &mut self.first {
             match sent(first.report) {
                 Some(sent) if sent > 0 => {
+                    let counted = fall(first.report);
                     first.completed = first.completed.saturating_add(own);
-                    let estimated = (first.completed, sent);
-                    traits.count_all(dimension, fall(first.report), estimated);
+                    first.counted = first.counted.max(counted);
+                    traits.bound(dimension, (counted, sent), (first.counted, first.completed));
                 }
                 Some(_) => {}
                 // What some requests cost is not known.
@@ -308,6 +315,7 @@ impl From<LastReport> for FirstReport {
         Self {
             report,
             completed: 0,
+            counted: 0.0,
         }
     }
 }
