@@ -193,7 +193,10 @@ impl SentCosts {
             return None;
         }
         let after = self.moments.partition_point(|(from, _)| *from <= sent);
-        let (_, sum) = self.moments.get(after.checked_sub(1)?)?;
-        Some(*sum)
+        match after.checked_sub(1) {
+            Some(at) => self.moments.get(at).map(|(_, sum)| *sum),
+            // Nothing was sent before.
+            None => (self.moments.len() < MAX_MOMENTS).then(Cost::default),
+        }
     }
 }

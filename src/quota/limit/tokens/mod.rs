@@ -108,7 +108,9 @@ impl Tokens {
                 let tokens = &mut traits.tokens;
                 tokens.count_one(bucket.dimension, counted as f64, estimated);
             }
-            let total = self.sent.until(sent);
+            let took = now.saturating_duration_since(sent);
+            let before = sent.checked_sub(took).unwrap_or(sent);
+            let total = (self.sent.until(sent), self.sent.until(before));
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
                 Some(window) => {
                     let total = (total, counted);

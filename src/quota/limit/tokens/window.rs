@@ -44,6 +44,10 @@ pub(super) struct TokenWindow {
     first: Option<FirstReport>,
 }
 
+/// The sum of the estimated costs of all requests up to one, and of those that are certainly counted before it;
+/// `None` if they are not known.
+pub(super) type SentUntil = (Option<Cost>, Option<Cost>);
+
 /// What a request needs of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Need {
@@ -70,7 +74,11 @@ struct LastReport {
 #[derive(Clone, Copy, Debug)]
 struct FirstReport {
     report: LastReport,
-    /// What the requests were estimated to cost whose responses have come since.
+    /// The sum of all estimated costs that it certainly counts.
+    total: Option<Cost>,
+    /// When it came. What is sent later is counted later.
+    came: Instant,
+    /// What the requests were estimated to cost that were sent later, and whose responses have come.
     completed: u64,
     /// The most that was counted since. Responses may come in another order than their requests.
     counted: f64,
@@ -82,12 +90,12 @@ impl TokenWindow {
     /// Reads the first report.
     pub(super) fn new(
         bucket: &Bucket,
-        total: Option<Cost>,
+        total: SentUntil,
         (sent, now): (Instant, Instant),
     ) -> Option<Self> {
         let remaining = bucket.remaining?;
         let at = admitted(sent, now);
-        let last = LastReport::of(bucket, remaining, total, at);
+        let last = LastReport::of(bucket, remaining, (total.0, at));
         Some(Self {
             dimension: bucket.dimension,
             window: bucket.window,
@@ -100,7 +108,7 @@ impl TokenWindow {
             sent,
             came: now,
             last: Some(last),
-            first: Some(last.into()),
+            first: Some(FirstReport::new(last, total, now)),
         })
     }
 
@@ -206,7 +214,7 @@ impl TokenWindow {
     pub(super) fn update(
         &mut self,
         bucket: &Bucket,
-        (total, cost): (Option<Cost>, Cost),
+        (total, cost): (SentUntil, Cost),
         traits: &mut Calibration,
         (sent, now): (Instant, Instant),
     ) {
@@ -220,7 +228,8 @@ impl TokenWindow {
             return;
         }
         self.limit = bucket.limit.or(self.limit);
-        self.observe(LastReport::of(bucket, remaining, total, at), cost, traits);
+        let report = LastReport::of(bucket, remaining, (total.0, at));
+        self.observe(report, (total, cost), (sent, now), traits);
         let is_same_window = self.is_same_window(resets, now);
         let is_next = self.resets.is_none() && resets.is_some();
         let is_overtaken = match self.refill {
@@ -250,8 +259,15 @@ impl TokenWindow {
     }
 
     /// Observes how much less is left than an earlier report has shown, and when the resets are.
-    fn observe(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
-        let first = self.first.get_or_insert(new.into());
+    fn observe(
+        &mut self,
+        new: LastReport,
+        (total, cost): (SentUntil, Cost),
+        (sent, now): (Instant, Instant),
+        traits: &mut Calibration,
+    ) {
+        let first = FirstReport::new(new, total, now);
+        let first = self.first.get_or_insert(first);
         if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
             let before = first.report.reset.unwrap_or(reset);
             if let Some(refill) = Refill::of(limit, before, reset) {
@@ -264,45 +280,47 @@ impl TokenWindow {
             }
         }
         self.refill = traits.refill;
-        self.calibrate(new, cost, traits);
+        self.calibrate(new, cost, sent, traits);
+        if self.first.is_some_and(|first| first.total.is_none()) {
+            // What some requests cost is not known.
+            self.first = None;
+        }
         // All that was used before is back.
         let is_full = new.reset.is_none_or(|reset| reset.used == 0);
         let is_old = self
             .first
             .is_some_and(|first| Some(first.completed) > self.limit);
         if is_full || (is_old && self.refill == Refill::Steady) {
-            self.first = Some(new.into());
+            self.first = Some(FirstReport::new(new, total, now));
         }
         self.last = Some(new);
     }
 
-    fn calibrate(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
+    fn calibrate(&mut self, new: LastReport, cost: Cost, sent: Instant, traits: &mut Calibration) {
         let (rate, dimension) = (self.rate().unwrap_or_default(), self.dimension);
         let own = tokens_of(cost, dimension).unwrap_or_default();
         let fall = |since: LastReport| {
             let refilled = rate * new.at.saturating_duration_since(since.at).as_secs_f64();
             since.remaining as f64 + refilled - new.remaining as f64
         };
-        let sent = |since: LastReport| {
-            let sent = new.total?.saturating_sub(since.total?);
+        let sent_since = |since: Option<Cost>| {
+            let sent = new.total?.saturating_sub(since?);
             tokens_of(sent, dimension)
         };
         if let Some(last) = self.last {
-            if sent(last) == Some(own) {
+            if sent_since(last.total) == Some(own) {
                 traits.observe_one(dimension, fall(last), own);
             }
         }
         if let Some(first) = &mut self.first {
-            match sent(first.report) {
-                Some(sent) if sent > 0 => {
-                    let counted = fall(first.report);
-                    first.completed = first.completed.saturating_add(own);
-                    first.counted = first.counted.max(counted);
-                    traits.bound(dimension, (counted, sent), (first.counted, first.completed));
-                }
-                Some(_) => {}
-                // What some requests cost is not known.
-                None => *first = new.into(),
+            let counted = fall(first.report);
+            first.counted = first.counted.max(counted);
+            if first.came <= sent {
+                first.completed = first.completed.saturating_add(own);
+            }
+            if let Some(sent) = sent_since(first.total) {
+                let most = (first.counted, first.completed);
+                traits.bound(dimension, (counted, sent), most);
             }
         }
     }
@@ -310,10 +328,12 @@ impl TokenWindow {
 
 // === impl FirstReport ===
 
-impl From<LastReport> for FirstReport {
-    fn from(report: LastReport) -> Self {
+impl FirstReport {
+    fn new(report: LastReport, (_, total): SentUntil, came: Instant) -> Self {
         Self {
             report,
+            total,
+            came,
             completed: 0,
             counted: 0.0,
         }
@@ -323,7 +343,7 @@ impl From<LastReport> for FirstReport {
 // === impl LastReport ===
 
 impl LastReport {
-    fn of(bucket: &Bucket, remaining: u64, total: Option<Cost>, at: Instant) -> Self {
+    fn of(bucket: &Bucket, remaining: u64, (total, at): (Option<Cost>, Instant)) -> Self {
         let used = bucket.limit.and_then(|limit| limit.checked_sub(remaining));
         let reset = bucket.reset.filter(|reset| !reset.is_zero());
         Self {
