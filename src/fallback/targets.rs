@@ -118,7 +118,22 @@ impl Targets {
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
-                Capacity::Short(at) | Capacity::Full(at)
+                Capacity::Short {
+                    more_at: Some(at),
+                    less_may_go,
+                } => {
+                    let wait = Forecast {
+                        less_may_go,
+                        ..Forecast::at(at)
+                    };
+                    if may_wait(at) && at <= now + PREFERRED_WAIT {
+                        return Some(pick(Some(wait), false));
+                    }
+                    if is_first(&closed, at) {
+                        closed = Some((at, pick(Some(wait), true)));
+                    }
+                }
+                Capacity::Short { more_at: at, .. } | Capacity::Full(at)
                     if now < full_until && may_wait(full_until) =>
                 {
                     if at.is_none_or(|at| at <= full_until) {
@@ -127,7 +142,9 @@ impl Targets {
                     // It has capacity again too late, so another target that has capacity comes first.
                     busy = busy.or(preferred(full_until));
                 }
-                Capacity::Short(_) | Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
+                Capacity::Short { .. } | Capacity::Full(_) => {
+                    busy = busy.or(Some(pick(None, false)));
+                }
                 Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
                 Capacity::Closed(at) if is_first(&closed, at) => {
                     closed = Some((at, pick(Some(Forecast::at(at)), true)));

@@ -14,7 +14,7 @@ pub(crate) struct Exhausted {
     /// A key that is not known to reject, though enough requests are out with it.
     pub(super) busy: Option<KeyId>,
     /// Whether a key has room for a request that needs less.
-    pub(super) is_short: bool,
+    pub(super) less_may_go: bool,
     /// When there may be capacity; in the past if a key that was tried is free.
     free_at: Option<Instant>,
     /// The key that frees first, whether it is only checked then, and when. Keys that time frees come
@@ -66,7 +66,7 @@ impl Exhausted {
     pub(crate) fn forecast(&self) -> Forecast {
         Forecast {
             free_at: self.free_at,
-            less_may_go: self.is_short,
+            less_may_go: self.less_may_go,
             prospect: match self.first {
                 _ if self.is_busy() => Prospect::AnyTime,
                 _ if self.is_pin_lost => Prospect::Never,

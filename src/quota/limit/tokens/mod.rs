@@ -62,9 +62,9 @@ impl Tokens {
             };
             if let Err(more_at) = window.fits(need, now) {
                 // In a bucket, a smaller request that goes first delays this one.
-                capacity = capacity.min(match traits.tokens.is_steady() {
-                    true => Capacity::Full(more_at),
-                    false => Capacity::Short(more_at),
+                capacity = capacity.min(Capacity::Short {
+                    more_at,
+                    less_may_go: !traits.tokens.is_steady(),
                 });
             }
         }
