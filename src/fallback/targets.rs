@@ -133,18 +133,22 @@ impl Targets {
                         closed = Some((at, pick(Some(wait), true)));
                     }
                 }
-                Capacity::Short { more_at: at, .. } | Capacity::Full(at)
-                    if now < full_until && may_wait(full_until) =>
-                {
+                // Only a response can tell.
+                Capacity::Short { less_may_go, .. } => {
+                    let wait = Forecast {
+                        less_may_go,
+                        ..Forecast::default()
+                    };
+                    busy = busy.or(Some(pick(Some(wait), false)));
+                }
+                Capacity::Full(at) if now < full_until && may_wait(full_until) => {
                     if at.is_none_or(|at| at <= full_until) {
                         return preferred(full_until);
                     }
                     // It has capacity again too late, so another target that has capacity comes first.
                     busy = busy.or(preferred(full_until));
                 }
-                Capacity::Short { .. } | Capacity::Full(_) => {
-                    busy = busy.or(Some(pick(None, false)));
-                }
+                Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
                 Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
                 Capacity::Closed(at) if is_first(&closed, at) => {
                     closed = Some((at, pick(Some(Forecast::at(at)), true)));
