@@ -359,7 +359,7 @@ mod tests {
             );
             // The first is still in flight.
             if number > 0 {
-                targets.release(&reservation, false);
+                targets.release(&reservation, None);
             }
         };
         for number in 0..MAX_ENTRIES + 10 {

@@ -300,9 +300,14 @@ impl LimitState {
     }
 
     /// Counts a sent request without a visible response, because the provider counts it too.
-    pub(crate) fn abandon(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
+    pub(crate) fn abandon(
+        &mut self,
+        traits: &ProviderTraits,
+        cost: Cost,
+        (sent, now): (Instant, Instant),
+    ) {
         self.reported.count_abandoned(sent);
-        self.tokens.count(traits, cost, sent);
+        self.tokens.count(traits, cost, (sent, now));
     }
 
     /// Returns how many requests have a place.

@@ -123,14 +123,14 @@ impl Tokens {
             }
         }
         if has_passed && !is_reported {
-            self.count(traits, cost, sent);
+            self.count(traits, cost, (sent, now));
         }
     }
 
     /// Counts a request whose response reports nothing, or is not seen.
-    pub(super) fn count(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
+    pub(super) fn count(&mut self, traits: &ProviderTraits, cost: Cost, when: (Instant, Instant)) {
         for window in &mut self.windows {
-            window.count(traits.tokens.calibrated(window.dimension(), cost), sent);
+            window.count(traits.tokens.calibrated(window.dimension(), cost), when);
         }
     }
 

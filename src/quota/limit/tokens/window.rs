@@ -194,9 +194,10 @@ impl TokenWindow {
     }
 
     /// Counts a request whose response does not report what is left.
-    pub(super) fn count(&mut self, cost: u64, sent: Instant) {
+    pub(super) fn count(&mut self, cost: u64, (sent, now): (Instant, Instant)) {
         if self.sent <= sent {
-            self.remaining = self.remaining.saturating_sub(cost);
+            self.roll(now);
+            (self.remaining, self.at) = (self.level(now).saturating_sub(cost), self.at.max(now));
             self.last = None;
         }
     }

@@ -52,7 +52,7 @@ impl World {
             Event::Send(_) | Event::Drop => {}
             Event::Abandon(index) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
-                    state.abandon(traits, COST, sent);
+                    state.abandon(traits, COST, (sent, now));
                     state.release(traits, COST, Some(sent));
                 }
             }
