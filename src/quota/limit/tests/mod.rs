@@ -7,6 +7,7 @@ mod probes;
 mod properties;
 mod reported;
 mod shared;
+mod tokens;
 mod windows;
 
 use std::time::Duration;

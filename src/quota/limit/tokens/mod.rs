@@ -154,12 +154,14 @@ impl Tokens {
                 .tokens
                 .count_one(dimension, requested as f64, estimated);
         }
-        let need = traits.tokens.calibrated(dimension, cost);
+        let need = traits.tokens.calibrated(dimension, cost) as f64;
+        // It may cost less than it was taken to cost.
+        let least = (need * (1.0 - traits.tokens.spread(dimension))) as u64;
         let left = numbers.limit.zip(numbers.used);
         let left = left.map(|(limit, used)| limit.saturating_sub(used));
         for window in &mut self.windows {
             if window.dimension() == dimension {
-                window.reject(left.unwrap_or(need.saturating_sub(1)), now);
+                window.reject(left.unwrap_or(least.saturating_sub(1)), now);
             }
         }
     }
