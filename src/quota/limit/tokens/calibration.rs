@@ -18,10 +18,16 @@ const MAX_FACTOR: f64 = 16.0;
 const EXACT: f64 = 0.02;
 
 /// How much of the spread is kept with each new fact.
-const KEPT: f64 = 0.995;
+const KEPT: f64 = 0.998;
+
+/// The factor is known if what it is at most is less than so many times what it is at least.
+const KNOWN: f64 = 1.1;
 
 /// How much one request changes the factor.
 const ONE: f64 = 0.1;
+
+/// How much further estimates are taken to be off after a rejection that was not expected.
+const WIDER: f64 = 2.0;
 
 /// How far a single estimate may be off, at least and at most, as a part of it.
 const SPREAD: [f64; 2] = [0.02, 0.5];
@@ -44,6 +50,8 @@ struct Ratio {
     factor: f64,
     /// How far single estimates are off, as a part of them.
     spread: f64,
+    /// Whether the factor is known so well that what is left is the error of single estimates.
+    is_known: bool,
 }
 
 /// The sum of the estimated costs of all requests, by when they were sent.
@@ -107,10 +115,16 @@ impl Calibration {
     /// Notes how far the cost of one request was off. If other requests were admitted in between, that is no
     /// error of the estimate.
     pub(super) fn observe_one(&mut self, dimension: Dimension, counted: f64, estimated: u64) {
-        if estimated > 0 && counted > 0.0 {
-            self.ratio_mut(dimension)
-                .observe(counted / estimated as f64);
+        let ratio = self.ratio_mut(dimension);
+        if ratio.is_known && estimated > 0 && counted > 0.0 {
+            ratio.observe(counted / estimated as f64);
         }
+    }
+
+    /// Notes that a request was rejected that was expected to fit, so that estimates are further off than known.
+    pub(super) fn widen(&mut self, dimension: Dimension) {
+        let ratio = self.ratio_mut(dimension);
+        ratio.spread = (ratio.spread * WIDER).min(SPREAD[1]);
     }
 
     /// Bounds what a provider counts. It has counted no more than the requests that were sent by then, and no
@@ -128,6 +142,7 @@ impl Calibration {
         let most = most_counted / completed as f64;
         let ratio = self.ratio_mut(dimension);
         ratio.factor = ratio.factor.clamp(least, most.max(least));
+        ratio.is_known |= most < least * KNOWN;
     }
 }
 
@@ -137,6 +152,7 @@ impl Ratio {
     const NEW: Self = Self {
         factor: 1.0,
         spread: SPREAD[0],
+        is_known: false,
     };
 
     fn observe(&mut self, of_one: f64) {

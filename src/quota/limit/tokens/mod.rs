@@ -161,6 +161,9 @@ impl Tokens {
         let left = left.map(|(limit, used)| limit.saturating_sub(used));
         for window in &mut self.windows {
             if window.dimension() == dimension {
+                if window.is_reported() && window.level(now) as f64 >= need {
+                    traits.tokens.widen(dimension);
+                }
                 window.reject(left.unwrap_or(least.saturating_sub(1)), now);
             }
         }

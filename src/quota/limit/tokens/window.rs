@@ -20,6 +20,9 @@ use crate::{
 /// A report of a bucket shows how fast it fills if at least this part of it is used.
 const EXACT_PART: u64 = 8;
 
+/// A large request is sent though this part of it may be missing.
+const RISKED_PART: u64 = 40;
+
 /// One limit on tokens.
 #[derive(Clone, Debug)]
 pub(super) struct TokenWindow {
@@ -129,8 +132,13 @@ impl TokenWindow {
         self.remaining == 0 && self.resets.is_some_and(|resets| resets > now)
     }
 
+    /// Returns whether all that was counted since the last report is in it.
+    pub(super) fn is_reported(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Returns what is left now.
-    fn level(&self, now: Instant) -> u64 {
+    pub(super) fn level(&self, now: Instant) -> u64 {
         let limit = self.limit.unwrap_or(u64::MAX);
         let refilled = self.rate().map_or(0.0, |rate| {
             rate * now.saturating_duration_since(self.at).as_secs_f64()
@@ -170,7 +178,7 @@ impl TokenWindow {
             // Nothing is lost by a margin, because a bucket keeps what is not used.
             (Some(_), _) => need.tokens + part(need.tokens),
             // If a large request does not go, much of the window is not used.
-            (None, true) => need.tokens - part(need.tokens),
+            (None, true) => need.tokens - part(need.tokens).min(need.tokens / RISKED_PART),
             (None, false) => need.tokens,
         };
         let needed = needed
