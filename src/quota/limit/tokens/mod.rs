@@ -156,7 +156,8 @@ impl Tokens {
         }
         let need = traits.tokens.calibrated(dimension, cost) as f64;
         // It may cost less than it was taken to cost.
-        let least = (need * (1.0 - traits.tokens.spread(dimension))) as u64;
+        let off = traits.tokens.spread(dimension).max(window::RISKED);
+        let least = (need * (1.0 - off)) as u64;
         let left = numbers.limit.zip(numbers.used);
         let left = left.map(|(limit, used)| limit.saturating_sub(used));
         for window in &mut self.windows {

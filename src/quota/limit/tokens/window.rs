@@ -21,7 +21,7 @@ use crate::{
 const EXACT_PART: u64 = 8;
 
 /// A large request is sent though this part of it may be missing.
-const RISKED_PART: u64 = 40;
+pub(super) const RISKED: f64 = 0.025;
 
 /// One limit on tokens.
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ impl TokenWindow {
             // Nothing is lost by a margin, because a bucket keeps what is not used.
             (Some(_), _) => need.tokens + part(need.tokens),
             // If a large request does not go, much of the window is not used.
-            (None, true) => need.tokens - part(need.tokens).min(need.tokens / RISKED_PART),
+            (None, true) => need.tokens - (need.tokens as f64 * need.spread.min(RISKED)) as u64,
             (None, false) => need.tokens,
         };
         let needed = needed
