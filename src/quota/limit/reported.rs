@@ -59,11 +59,12 @@ impl Reported {
         (sent, now): (Instant, Instant),
     ) {
         if traits.tokens.is_steady() {
+            // A limit on tokens that refills steadily is known better by [`Tokens`](super::Tokens).
             self.windows
-                .retain(|window| !is_of_tokens(window.dimension));
+                .retain(|window| !window.dimension.is_of_tokens());
         }
         for bucket in buckets {
-            if traits.tokens.is_steady() && is_of_tokens(bucket.dimension) {
+            if traits.tokens.is_steady() && bucket.dimension.is_of_tokens() {
                 continue;
             }
             let known = self.windows.iter_mut().find(|known| known.is_of(bucket));
@@ -146,7 +147,7 @@ impl Reported {
         let mut rolled = self.clone();
         rolled.roll(traits, now);
         let windows = rolled.trusted(traits, now);
-        let windows = windows.filter(|window| !is_of_tokens(window.dimension));
+        let windows = windows.filter(|window| !window.dimension.is_of_tokens());
         let known = windows.map(|window| window.known(traits, &out, now));
         known.collect()
     }
@@ -207,14 +208,6 @@ impl Reported {
             window.remaining > 0
         });
     }
-}
-
-/// A limit on tokens that refills steadily is known better by [`Tokens`](super::Tokens).
-fn is_of_tokens(dimension: Dimension) -> bool {
-    matches!(
-        dimension,
-        Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens
-    )
 }
 
 // === impl ReportedWindow ===
