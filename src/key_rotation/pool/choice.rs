@@ -229,7 +229,7 @@ impl Keys {
         }
         let first = exhausted.first.and_then(|(_, _, id)| self.index(id));
         let end = first.and_then(|index| self.limits.end(self.scope(index, model), now));
-        exhausted.rejection = end.map(|end| end.rejection);
+        exhausted.rejection = end.map(|end| Box::new(end.rejection));
         Err(exhausted)
     }
 

@@ -20,8 +20,8 @@ pub(crate) struct Exhausted {
     /// The key that frees first, whether it is only checked then, and when. Keys that time frees come
     /// before those that are only checked again.
     pub(super) first: Option<(bool, Instant, KeyId)>,
-    /// The cause of the key that frees first.
-    pub(super) rejection: Option<Rejection>,
+    /// The cause of the key that frees first. It is large, and most calls find a key.
+    pub(super) rejection: Option<Box<Rejection>>,
     /// Whether the call is pinned to a key that the pool does not have.
     pub(super) is_pin_lost: bool,
 }
@@ -80,7 +80,7 @@ impl Exhausted {
     /// Returns the rejection of the whole pool: that of the key that frees first, which has a time only if
     /// the provider has said so.
     pub(crate) fn rejection(&self) -> Rejection {
-        let rejection = self.rejection.clone();
+        let rejection = self.rejection.as_deref().cloned();
         rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
     }
 

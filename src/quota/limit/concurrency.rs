@@ -5,7 +5,8 @@
 
 use tokio::time::Instant;
 
-use super::Capacity;
+use super::{Capacity, known::KnownLimit};
+use crate::rejection::Dimension;
 
 /// After so many requests at a ceiling one more is tried; after each rejected try after twice as many.
 const TEST_AFTER: u64 = 48;
@@ -22,6 +23,8 @@ pub(super) struct Concurrency {
 #[derive(Clone, Copy, Debug)]
 struct Ceiling {
     most: u64,
+    /// Whether the provider has named it.
+    is_named: bool,
     /// How many have passed at the ceiling since the last try.
     passed: u64,
     test_after: u64,
@@ -44,6 +47,21 @@ impl Concurrency {
         }
     }
 
+    /// Returns how many may be in flight while so many are, as [`capacity`](Self::capacity) says.
+    pub(super) fn known(&self, in_flight: u64, typical: Option<u64>) -> Option<KnownLimit> {
+        let own = self.ceiling.as_ref();
+        let most = own.map(|ceiling| ceiling.most).or(typical)?;
+        Some(KnownLimit {
+            dimension: Dimension::Concurrency,
+            window: None,
+            limit: Some(most),
+            remaining: most.saturating_sub(in_flight),
+            reserved: in_flight,
+            resets: None,
+            is_learned: own.is_none_or(|ceiling| !ceiling.is_named),
+        })
+    }
+
     fn allowed(&self) -> Option<u64> {
         let ceiling = self.ceiling?;
         let tests = ceiling.passed >= ceiling.test_after && ceiling.test.is_none();
@@ -63,7 +81,7 @@ impl Concurrency {
             return;
         };
         if ceiling.test == Some(sent) {
-            ceiling.most = ceiling.most.saturating_add(1);
+            (ceiling.most, ceiling.is_named) = (ceiling.most.saturating_add(1), false);
             (ceiling.passed, ceiling.test) = (0, None);
         } else if in_flight >= ceiling.most {
             ceiling.passed = ceiling.passed.saturating_add(1);
@@ -86,6 +104,7 @@ impl Concurrency {
         };
         let ceiling = self.ceiling.get_or_insert(Ceiling {
             most: u64::MAX,
+            is_named: false,
             passed: 0,
             test_after,
             test: None,
@@ -100,6 +119,7 @@ impl Concurrency {
             None => ceiling.most.min(others),
         };
         ceiling.most = ceiling.most.max(1);
+        ceiling.is_named = named == Some(ceiling.most);
         ceiling.most
     }
 }

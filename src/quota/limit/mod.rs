@@ -11,7 +11,7 @@
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
-//! [`rejected`] joins them when a rejection comes. `DESIGN.md` gives the reasons ("What no header says").
+//! [`rejected`] joins them when a rejection comes, and [`operate`] shows them to operators. `DESIGN.md` gives the reasons ("What no header says").
 
 mod capacity;
 mod chance;
@@ -19,6 +19,7 @@ mod concurrency;
 mod cooldown;
 mod estimate;
 mod in_flight;
+mod known;
 mod operate;
 mod period;
 mod provider_traits;
@@ -45,6 +46,7 @@ use cooldown::{Cooldown, Gate};
 pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
+pub(crate) use known::KnownLimit;
 pub(crate) use provider_traits::ProviderTraits;
 use remaining::Remaining;
 use reported::Reported;

@@ -2,6 +2,7 @@
 
 mod chance;
 mod dialogue;
+mod known;
 mod passing;
 mod probes;
 mod properties;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub(super) use self::calibration::Calibration;
 use self::window::{Need, TokenWindow};
-use super::{Capacity, ProviderTraits, in_flight::InFlight};
+use super::{Capacity, ProviderTraits, in_flight::InFlight, known::KnownLimit};
 use crate::{
     quota::demand::{Demand, tokens_of},
     rejection::{Bucket, Rejection},
@@ -69,6 +69,24 @@ impl Tokens {
             }
         }
         capacity
+    }
+
+    /// Returns what is known of each limit, less what the requests in flight cost.
+    pub(super) fn known(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> impl Iterator<Item = KnownLimit> {
+        let windows = self.windows.iter();
+        let trusted = windows.filter(move |window| traits.trusts(window.dimension(), now));
+        let known = trusted.map(move |window| {
+            let held = |since| in_flight.cost_since(since);
+            let held = |since| traits.tokens.calibrated(window.dimension(), held(since));
+            window.known(held, now)
+        });
+        // After the end of a window without a known limit, nothing is known.
+        known.filter(|known| known.limit.is_some() || known.resets.is_some())
     }
 
     /// Forgets what was reported. What is sent stays counted.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     quota::{
         demand::tokens_of,
+        limit::known::KnownLimit,
         timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK},
     },
     rejection::{Bucket, Dimension, Window},
@@ -153,6 +154,22 @@ impl TokenWindow {
         }
         let fills_in = self.fills_in?.as_secs_f64();
         Some(self.limit? as f64 / fills_in.max(0.001))
+    }
+
+    /// Returns what is known now, less what is reserved, given by the moment since when it is not counted.
+    pub(super) fn known(&self, reserved: impl Fn(Instant) -> u64, now: Instant) -> KnownLimit {
+        let mut window = self.clone();
+        window.roll(now);
+        let reserved = reserved(window.sent);
+        KnownLimit {
+            dimension: window.dimension,
+            window: window.window,
+            limit: window.limit,
+            remaining: window.level(now).saturating_sub(reserved),
+            reserved,
+            resets: window.resets,
+            is_learned: false,
+        }
     }
 
     /// Begins a new window when the last one has ended.
