@@ -106,9 +106,12 @@ impl CredentialLimits {
         let capacity = limit.map_or(Capacity::UNLIMITED, |limit| limit.capacity(demand, now));
         match capacity {
             Capacity::Available(_) | Capacity::Verify(_) => Ok(()),
-            Capacity::Short(at) => Err(Forecast {
-                free_at: at,
-                less_may_go: true,
+            Capacity::Short {
+                more_at,
+                less_may_go,
+            } => Err(Forecast {
+                free_at: more_at,
+                less_may_go,
                 ..Forecast::default()
             }),
             Capacity::Probing(at) | Capacity::Full(at) => Err(Forecast {

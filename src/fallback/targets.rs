@@ -118,16 +118,37 @@ impl Targets {
                 Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
                     return preferred(at);
                 }
-                Capacity::Short(at) | Capacity::Full(at)
-                    if now < full_until && may_wait(full_until) =>
-                {
+                Capacity::Short {
+                    more_at: Some(at),
+                    less_may_go,
+                } => {
+                    let wait = Forecast {
+                        less_may_go,
+                        ..Forecast::at(at)
+                    };
+                    if may_wait(at) && at <= now + PREFERRED_WAIT {
+                        return Some(pick(Some(wait), false));
+                    }
+                    if is_first(&closed, at) {
+                        closed = Some((at, pick(Some(wait), true)));
+                    }
+                }
+                // Only a response can tell.
+                Capacity::Short { less_may_go, .. } => {
+                    let wait = Forecast {
+                        less_may_go,
+                        ..Forecast::default()
+                    };
+                    busy = busy.or(Some(pick(Some(wait), false)));
+                }
+                Capacity::Full(at) if now < full_until && may_wait(full_until) => {
                     if at.is_none_or(|at| at <= full_until) {
                         return preferred(full_until);
                     }
                     // It has capacity again too late, so another target that has capacity comes first.
                     busy = busy.or(preferred(full_until));
                 }
-                Capacity::Short(_) | Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
+                Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
                 Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
                 Capacity::Closed(at) if is_first(&closed, at) => {
                     closed = Some((at, pick(Some(Forecast::at(at)), true)));
@@ -338,7 +359,7 @@ mod tests {
             );
             // The first is still in flight.
             if number > 0 {
-                targets.release(&reservation, false);
+                targets.release(&reservation, None);
             }
         };
         for number in 0..MAX_ENTRIES + 10 {

@@ -115,7 +115,9 @@ mod session;
 
 pub use key::Key;
 pub use layer::{KeyRotationLayer, Reject, SendAnyway, WhenExhausted};
-pub use pool::{GroupSource, KeyPool, KeyPoolBuilder, KeyState, LimitedModel, PoolError};
+pub use pool::{
+    GroupSource, KeyPool, KeyPoolBuilder, KeyState, LimitSnapshot, LimitedModel, PoolError,
+};
 pub use request_key::{OwnKey, PinnedKey};
 pub use session::Session;
 

@@ -26,7 +26,7 @@ pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
 pub(crate) use demand::{Demand, may_limit_tokens};
 pub(crate) use hash::IdState;
-pub(crate) use limit::{Capacity, End, LimitState, ProviderTraits, SlowStart};
+pub(crate) use limit::{Capacity, End, KnownLimit, LimitState, ProviderTraits, SlowStart};
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;

@@ -146,7 +146,7 @@ impl<C: Candidates> Inner<C> {
     /// Gives up a place, and the reservation that was granted for it.
     pub(crate) fn leave(&mut self, id: WaiterId, class: &C::Class, now: Instant) {
         if let Some(reservation) = self.queue.remove(id, class) {
-            self.candidates.limits().release(&reservation, false);
+            self.candidates.limits().release(&reservation, None);
         }
         self.serve(now);
     }
@@ -165,7 +165,7 @@ impl<C: Candidates> Inner<C> {
             granted.is_some_and(|reservation| !self.candidates.contains(&reservation.candidate));
         if is_removed {
             if let Some(reservation) = self.queue.take_granted(id) {
-                self.candidates.limits().release(&reservation, false);
+                self.candidates.limits().release(&reservation, None);
                 self.queue.insert(id, class, reservation.demand, now);
             }
         }
@@ -202,7 +202,8 @@ impl<C: Candidates> Inner<C> {
         is_abandoned: bool,
         now: Instant,
     ) {
-        self.candidates.limits().release(reservation, is_abandoned);
+        let abandoned_at = is_abandoned.then_some(now);
+        self.candidates.limits().release(reservation, abandoned_at);
         self.serve(now);
     }
 

@@ -106,11 +106,15 @@ pub(crate) trait LimitTable {
         }
     }
 
-    /// Releases a place; `is_abandoned` if the request was sent and its response is not seen.
-    fn release<I>(&mut self, reservation: &Reservation<I, Self::Scope>, is_abandoned: bool) {
+    /// Releases a place; `abandoned_at` if the request was sent and its response is not seen.
+    fn release<I>(
+        &mut self,
+        reservation: &Reservation<I, Self::Scope>,
+        abandoned_at: Option<Instant>,
+    ) {
         for (limit, traits) in self.limits_mut(reservation.scope) {
-            if is_abandoned {
-                limit.abandon(traits, reservation.cost(), reservation.sent);
+            if let Some(now) = abandoned_at {
+                limit.abandon(traits, reservation.cost(), (reservation.sent, now));
             }
             limit.release(traits, reservation.cost(), reservation.counted);
             if reservation.is_early_probe {

@@ -208,7 +208,7 @@ impl Rejection {
 
 impl Dimension {
     /// Whether it counts tokens of any kind.
-    pub(super) fn is_of_tokens(self) -> bool {
+    pub(crate) fn is_of_tokens(self) -> bool {
         matches!(self, Self::Tokens | Self::InputTokens | Self::OutputTokens)
     }
 

@@ -39,6 +39,7 @@ pub(crate) fn attempt(call: &CallState, entry: SendId, layer: LayerKind, action:
                     status = attempt().and_then(|it| Some(i64::from(it.status?.as_u16()))),
                     retry_after_ms = attempt().and_then(|it| retry_after(it).filter(|_| wait.is_none())).map(millis),
                     wait_ms = wait.map(millis),
+                    cost = attempt().and_then(rejected_cost),
                     key = attempt().and_then(|it| it.key.as_deref()),
                     model = attempt().and_then(|it| it.model.as_deref()),
                     target_name = attempt().and_then(|it| it.target.as_deref()),
@@ -146,6 +147,14 @@ fn millis(time: Duration) -> i64 {
 #[cfg(feature = "tracing")]
 fn retry_after(attempt: &Attempt) -> Option<Duration> {
     attempt.rejection.as_ref()?.retry_after
+}
+
+/// Returns what a send was taken to cost that a limit on tokens has rejected.
+#[cfg(feature = "tracing")]
+fn rejected_cost(attempt: &Attempt) -> Option<i64> {
+    let dimension = attempt.rejection.as_ref()?.dimension?;
+    let cost = attempt.cost.filter(|_| dimension.is_of_tokens())?;
+    Some(whole(cost.total()))
 }
 
 #[cfg(feature = "tracing")]

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 #[cfg(feature = "metrics")]
 use super::hosts;
-use crate::{rejection::Reason, trail::LayerKind};
+use crate::{rejection::Reason, request::Cost, trail::LayerKind};
 
 /// The name of each metric.
 #[cfg(feature = "metrics")]
 mod names {
     pub(super) const CALLS: &str = "tower_429_calls_total";
     pub(super) const ATTEMPTS: &str = "tower_429_attempts_total";
+    pub(super) const TOKENS: &str = "tower_429_tokens_total";
     pub(super) const REJECTIONS: &str = "tower_429_rejections_total";
     pub(super) const ROTATIONS: &str = "tower_429_rotations_total";
     pub(super) const FALLBACKS: &str = "tower_429_fallbacks_total";
@@ -22,7 +23,10 @@ mod names {
 #[cfg(feature = "metrics")]
 macro_rules! count {
     ($name:expr, $($key:literal => $value:expr),*) => {
-        metrics::counter!(target: "tower_429", $name, $($key => $value),*).increment(1)
+        count!(1; $name, $($key => $value),*)
+    };
+    ($more:expr; $name:expr, $($key:literal => $value:expr),*) => {
+        metrics::counter!(target: "tower_429", $name, $($key => $value),*).increment($more)
     };
 }
 
@@ -35,6 +39,10 @@ pub(crate) fn describe() {
         let counters = [
             (CALLS, "Calls, by outcome."),
             (ATTEMPTS, "Requests that were sent, by outcome."),
+            (
+                TOKENS,
+                "Tokens that sent requests were taken to cost, by outcome.",
+            ),
             (REJECTIONS, "Rejected responses, by reason."),
             (ROTATIONS, "Retries with another key."),
             (FALLBACKS, "Retries with another target."),
@@ -71,18 +79,25 @@ pub(crate) fn call(host: Option<&str>, outcome: &'static str) {
     count!(names::CALLS, "host" => label(host), "outcome" => outcome);
 }
 
+/// Counts a send, and what it was taken to cost if its tokens were counted.
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn attempt(
     host: Option<&str>,
     outcome: &'static str,
     fell_back: bool,
-    reason: Option<Reason>,
+    (reason, cost): (Option<Reason>, Option<Cost>),
 ) {
     #[cfg(feature = "metrics")]
     {
         let target = if fell_back { "fallback" } else { "own" };
         let host = label(host);
         count!(names::ATTEMPTS, "host" => host.clone(), "target" => target, "outcome" => outcome);
+        if let Some(cost) = cost.filter(|cost| cost.total() > 0) {
+            count!(
+                cost.total(); names::TOKENS,
+                "host" => host.clone(), "target" => target, "outcome" => outcome
+            );
+        }
         if let Some(reason) = reason {
             count!(names::REJECTIONS, "host" => host, "reason" => reason_name(reason));
         }

@@ -26,6 +26,9 @@
 //! DEBUG POST{otel.kind="client" server.address="api.example"}: answered attempt=4 status=200 key="alpha" model="small" target_name="small"
 //! ```
 //!
+//! If a limit on tokens has rejected the request, the delay is followed by the tokens that the request was taken
+//! to [cost](crate::trail::Attempt::cost), for example `retry_after_ms=2000 cost=1600`.
+//!
 //! An event begins with what happened: `rate limited`, `overloaded`, `key rejected`, `credits spent`,
 //! `request too large`, `failed` or `answered`. Without a subscriber, tracing's feature `log` writes the events
 //! to the crate `log`.
@@ -151,6 +154,10 @@
 //! | `layer` | the layer that waited: `backoff`, `key_rotation`, `fallback` |
 //! | `pool`, `state` | the name given to [`KeyPool::record_metrics`](crate::KeyPool::record_metrics); a key is `free`, `limited` for some models, or `on_cooldown` for all |
 //!
+//! `tower_429_tokens_total` (host, target, outcome) counts the tokens that the sends of
+//! `tower_429_attempts_total` were taken to [cost](crate::trail::Attempt::cost), if that was counted. The sum of
+//! all outcomes is what sends have reserved, and `rejected` is the part of rejected sends.
+//!
 //! Hosts and models come from requests, and through a gateway from strangers. So the number of hosts is
 //! bounded, and models are not labels. `tower_429_replay_overflows_total` (host) counts the rejections that
 //! were returned because the request body is too large to be sent again. A wait is counted when it ends. It
@@ -260,10 +267,10 @@ pub(crate) fn record_outcome(call: &CallState, entry: SendId, host: Option<&str>
             (Some(_), None) => ANSWERED,
             (None, None) => FAILED,
         };
-        (outcome, it.target.is_some(), reason)
+        (outcome, it.target.is_some(), (reason, it.cost))
     });
-    if let Some((outcome, fell_back, reason)) = of_entry {
-        metrics::attempt(host, outcome, fell_back, reason);
+    if let Some((outcome, fell_back, facts)) = of_entry {
+        metrics::attempt(host, outcome, fell_back, facts);
     }
 }
 

@@ -24,6 +24,7 @@ mod http2;
 mod inspect;
 mod inspect_end_to_end;
 mod key_rotation;
+mod known_limits;
 mod loopback;
 mod on_attempt;
 mod on_unavailable;

@@ -16,8 +16,8 @@ use http::{Request, Response};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{
-    BackoffLayer, Call, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Key, telemetry,
-    trail::Attempt,
+    BackoffLayer, Call, Cost, FallbackLayer, KeyPool, KeyRotationLayer, key_rotation::Key,
+    telemetry, trail::Attempt,
 };
 use tracing::{
     Subscriber,
@@ -254,6 +254,53 @@ async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
     pool.record_metrics("openai");
     let free = r#"tower_429_keys{pool="openai",state="free"} 2"#;
     assert!(series(&recorder).iter().any(|line| line == free));
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_counted_by_outcome_and_logged_if_their_limit_rejects() {
+    let collector = Collector::default();
+    let subscriber = tracing_subscriber::registry().with(collector.clone());
+    let _guard = subscribe(subscriber);
+    let recorder = recorder();
+    let _recorder = metrics::set_default_local_recorder(&recorder);
+    let no_tokens_left = [
+        ("x-ratelimit-limit-tokens", "30000"),
+        ("x-ratelimit-remaining-tokens", "0"),
+        ("x-ratelimit-reset-tokens", "2s"),
+    ];
+    let no_tokens_left = no_tokens_left.map(|(name, value)| (name, value.into()));
+    let no_tokens_left = Answer::Response(429, no_tokens_left.into());
+    let provider = Provider::script([no_tokens_left, limited(3600), ok()]);
+    let stack = ServiceBuilder::new()
+        .layer(BackoffLayer::new().jitter(0, Duration::ZERO))
+        .layer(KeyRotationLayer::new(pool()))
+        .service(provider);
+    let mut request = chat("large");
+    let cost = Cost::new(1_200, 400);
+    request.extensions_mut().insert(Call::new().cost(cost));
+    let response = stack.oneshot(request).await;
+    assert_eq!(response.unwrap().status(), 200);
+
+    let event = |text: &str| Told::Event(text.into());
+    let expected = [
+        event(
+            "INFO rate limited, next key attempt=1 i64 cost=1600 i64 key=alpha \
+             retry_after_ms=2000 i64 status=429 i64",
+        ),
+        event("INFO rate limited, waiting attempt=2 i64 key=beta status=429 i64 wait_ms=1999 i64"),
+        event("DEBUG answered attempt=3 i64 key=alpha status=200 i64"),
+    ];
+    assert_eq!(collector.recorded()[1..4], expected);
+    let of_tokens = || -> Vec<_> {
+        let series = series(&recorder).into_iter();
+        let of_tokens = series.filter(|line| line.starts_with("tower_429_tokens"));
+        of_tokens.collect()
+    };
+    let expected = [
+        r#"tower_429_tokens_total{host="api.example",target="own",outcome="answered"} 1600"#,
+        r#"tower_429_tokens_total{host="api.example",target="own",outcome="rejected"} 3200"#,
+    ];
+    assert_eq!(of_tokens(), expected);
 }
 
 #[tokio::test(start_paused = true)]

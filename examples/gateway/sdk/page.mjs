@@ -80,6 +80,21 @@ try {
   await openai(model);
   assert.equal(await page.locator("img").count(), 0);
 
+  const limits = label => page.locator(`table[data-upstream="openai"] ul[aria-label="limits of ${label}"] li`);
+  await says(limits("CHAT_TEAM"), /requests.* for gpt-4o/);
+  await says(limits("CHAT_TEAM"), /\d+ of 1,000 left, resets in 59 min/);
+  assert.equal(await limits("FORMER_TEAM").count(), 0);
+  await page.setViewportSize({ width: 390, height: 844 });
+  const narrow = await page.evaluate(() => ({
+    page: document.documentElement.scrollWidth,
+    bars: [...document.querySelectorAll(".bar")].map(bar => bar.getBoundingClientRect()),
+  }));
+  assert.equal(narrow.page, 390);
+  assert.ok(narrow.bars.length > 0);
+  for (const { left, right } of narrow.bars) assert.ok(left >= 0 && left < right && right <= 390, `${left} to ${right}`);
+  await page.setViewportSize({ width: 1100, height: 900 });
+  console.log("  ok: the known limits of a key are shown, on a narrow screen too");
+
   const bare = await page.evaluate(() => ({
     tables: [...document.querySelectorAll("table")].filter(table => !table.caption).length,
     headers: [...document.querySelectorAll("th")].filter(header => !header.scope).length,

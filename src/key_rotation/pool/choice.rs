@@ -138,7 +138,9 @@ impl Keys {
     ) -> Result<usize, Exhausted> {
         if let Some((index, capacity)) = self.preferred(request, model, now) {
             return match capacity {
-                Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at) => {
+                Capacity::Short { more_at, .. }
+                | Capacity::Probing(more_at)
+                | Capacity::Full(more_at) => {
                     Err(Exhausted::busy(self.entries[index].info.id, more_at))
                 }
                 _ => Ok(index),
@@ -205,9 +207,12 @@ impl Keys {
                     to_verify = to_verify.or((!is_tried).then_some(index));
                     (false, Some(until))
                 }
-                Capacity::Short(more_at) => {
+                Capacity::Short {
+                    more_at,
+                    less_may_go,
+                } => {
                     exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
-                    exhausted.is_short = true;
+                    exhausted.less_may_go |= less_may_go;
                     (false, more_at)
                 }
                 Capacity::Probing(more_at) | Capacity::Full(more_at) => {
@@ -224,7 +229,7 @@ impl Keys {
         }
         let first = exhausted.first.and_then(|(_, _, id)| self.index(id));
         let end = first.and_then(|index| self.limits.end(self.scope(index, model), now));
-        exhausted.rejection = end.map(|end| end.rejection);
+        exhausted.rejection = end.map(|end| Box::new(end.rejection));
         Err(exhausted)
     }
 
@@ -321,7 +326,9 @@ impl Candidates for Keys {
                 Capacity::Available(_) => {
                     return Ok(self.reserve_key(index, &request, model, now));
                 }
-                Capacity::Short(more_at) | Capacity::Probing(more_at) | Capacity::Full(more_at)
+                Capacity::Short { more_at, .. }
+                | Capacity::Probing(more_at)
+                | Capacity::Full(more_at)
                     if now < until =>
                 {
                     return Err(Forecast {

@@ -14,14 +14,14 @@ pub(crate) struct Exhausted {
     /// A key that is not known to reject, though enough requests are out with it.
     pub(super) busy: Option<KeyId>,
     /// Whether a key has room for a request that needs less.
-    pub(super) is_short: bool,
+    pub(super) less_may_go: bool,
     /// When there may be capacity; in the past if a key that was tried is free.
     free_at: Option<Instant>,
     /// The key that frees first, whether it is only checked then, and when. Keys that time frees come
     /// before those that are only checked again.
     pub(super) first: Option<(bool, Instant, KeyId)>,
-    /// The cause of the key that frees first.
-    pub(super) rejection: Option<Rejection>,
+    /// The cause of the key that frees first. It is large, and most calls find a key.
+    pub(super) rejection: Option<Box<Rejection>>,
     /// Whether the call is pinned to a key that the pool does not have.
     pub(super) is_pin_lost: bool,
 }
@@ -66,7 +66,7 @@ impl Exhausted {
     pub(crate) fn forecast(&self) -> Forecast {
         Forecast {
             free_at: self.free_at,
-            less_may_go: self.is_short,
+            less_may_go: self.less_may_go,
             prospect: match self.first {
                 _ if self.is_busy() => Prospect::AnyTime,
                 _ if self.is_pin_lost => Prospect::Never,
@@ -80,7 +80,7 @@ impl Exhausted {
     /// Returns the rejection of the whole pool: that of the key that frees first, which has a time only if
     /// the provider has said so.
     pub(crate) fn rejection(&self) -> Rejection {
-        let rejection = self.rejection.clone();
+        let rejection = self.rejection.as_deref().cloned();
         rejection.unwrap_or_else(|| Rejection::new(Reason::RateLimited))
     }
 

@@ -332,7 +332,7 @@ mod tests {
             );
             // The first is still in flight.
             if number > 0 {
-                limits.release(&reservation, false);
+                limits.release(&reservation, None);
             }
         }
         assert_eq!(limits.models.iter().count(), MAX_ENTRIES);

@@ -38,7 +38,7 @@ pub(super) use keys::{KeyReservation, Keys};
 pub(super) use lease::Lease;
 pub(super) use limits::{closes_nothing, is_of_every_model};
 use placement::Placement;
-pub use snapshot::{KeyState, LimitedModel};
+pub use snapshot::{KeyState, LimitSnapshot, LimitedModel};
 
 /// A set of keys, and what is known of each.
 ///

@@ -2,8 +2,16 @@ use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
 
-use super::{group::GroupSource, keys::Keys};
-use crate::rejection::Reason;
+use super::{
+    group::GroupSource,
+    ids::{GroupId, KeyId},
+    keys::Keys,
+    limits::KeyLimits,
+};
+use crate::{
+    quota::KnownLimit,
+    rejection::{Dimension, Reason, Window},
+};
 
 /// The state of a key, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +30,8 @@ pub struct KeyState {
     pub cooldown_until: Option<Instant>,
     /// The models for which the key, or its group, is limited.
     pub limited_models: Vec<LimitedModel>,
+    /// What is known of each limit of the key and of its group: first for every model, then by model.
+    pub limits: Vec<LimitSnapshot>,
     /// The number of requests that it was put on.
     pub uses: u64,
     /// The number of rejections that concern keys, without those that an inner layer has handled.
@@ -40,6 +50,104 @@ pub struct LimitedModel {
     pub reason: Reason,
     /// Until when.
     pub until: Instant,
+}
+
+/// What is known of one limit of a key.
+///
+/// A limit is known from the headers of responses, from a rejection that names it, or because it was
+/// [learned](Self::is_learned). A provider may have limits that are not known. A report that requests have
+/// contradicted is left out.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_429::{KeyPool, KeyRotationLayer, rejection::{Dimension, Window}};
+///
+/// let pool = KeyPool::new(["sk-one"])?;
+/// let client = KeyRotationLayer::new(pool.clone()).layer(service_fn(async |_: Request<String>| {
+///     let response = Response::builder()
+///         .header("x-ratelimit-limit-tokens", "30000")
+///         .header("x-ratelimit-remaining-tokens", "29000")
+///         .header("x-ratelimit-reset-tokens", "2s");
+///     Ok::<_, Infallible>(response.body(String::new()).expect("a response"))
+/// }));
+/// let request = Request::post("https://api.openai.com/v1/chat/completions");
+/// client.oneshot(request.body(r#"{"model":"gpt-5"}"#.to_owned())?).await?;
+///
+/// let [limit] = &pool.snapshot()[0].limits[..] else { panic!("one limit") };
+/// assert_eq!((limit.dimension, limit.window), (Dimension::Tokens, Some(Window::Minute)));
+/// assert_eq!(limit.model.as_deref(), Some("gpt-5"));
+/// assert_eq!((limit.remaining, limit.limit), (29_000, Some(30_000)));
+/// assert_eq!((limit.reserved, limit.is_learned), (0, false));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitSnapshot {
+    /// What the limit counts. This is the unit of the numbers below.
+    pub dimension: Dimension,
+    /// The time over which it counts; `None` if that is not known, or no [`Window`] has that length.
+    pub window: Option<Window>,
+    /// The model for which it counts; `None` if it counts for every model, or the model is not known.
+    pub model: Option<Arc<str>>,
+    /// How much may be used in a window, or in flight at once.
+    pub limit: Option<u64>,
+    /// What the pool takes to be left now, less what is [reserved](Self::reserved).
+    ///
+    /// After the end of a window this is the whole limit. If it is not known whether the whole limit is
+    /// available again at once, it is a small number of requests that grows until the provider reports.
+    pub remaining: u64,
+    /// What the calls need that hold a key: reserved for their requests, or in flight. It is not yet in the
+    /// provider's reports. Keys of a [group](KeyState::group) share it.
+    pub reserved: u64,
+    /// When the window ends, or when a limit that refills steadily is full again; `None` if that is not known.
+    pub resets: Option<Instant>,
+    /// Whether the provider has not said it, so that it is an estimate from the requests that have passed and
+    /// those that were rejected.
+    pub is_learned: bool,
+}
+
+// === impl LimitSnapshot ===
+
+impl LimitSnapshot {
+    fn new(model: Option<&Arc<str>>, known: KnownLimit) -> Self {
+        Self {
+            dimension: known.dimension,
+            window: known.window,
+            model: model.cloned(),
+            limit: known.limit,
+            remaining: known.remaining,
+            reserved: known.reserved,
+            resets: known.resets,
+            is_learned: known.is_learned,
+        }
+    }
+}
+
+// === impl KeyLimits ===
+
+impl KeyLimits {
+    /// Returns the known limits of a key and of its group, by model.
+    fn known(&self, key: KeyId, group: GroupId, now: Instant) -> Vec<LimitSnapshot> {
+        let of_all = self.keys.get(key).into_iter().chain(self.groups.get(group));
+        let of_all = of_all.map(|limit| (None, limit));
+        let of_models = self.models.iter().filter_map(|(name, model)| {
+            let limit = model.groups.get(group)?;
+            Some((Some(name), limit))
+        });
+        let known = of_all.chain(of_models).flat_map(|(model, limit)| {
+            let (limit, traits) = limit;
+            let known = limit.known_limits(traits, now);
+            known.map(move |known| LimitSnapshot::new(model, known))
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_by(|one, other| one.model.cmp(&other.model));
+        known
+    }
 }
 
 // === impl KeyState ===
@@ -65,6 +173,7 @@ impl KeyState {
                     until: end.at,
                 })
                 .collect(),
+            limits: keys.limits.known(entry.info.id, entry.group_id, now),
             uses: entry.info.uses.load(Ordering::Relaxed),
             rejections: entry.rejections,
             in_flight: usize::try_from(keys.in_flight(index)).unwrap_or(usize::MAX),

@@ -12,7 +12,11 @@ pub(crate) enum Capacity {
     /// may do so if the choice is otherwise to wait.
     Verify(Instant),
     /// There is room, but not for what this request costs; there may be more at that time, or after a response.
-    Short(Option<Instant>),
+    Short {
+        more_at: Option<Instant>,
+        /// Whether a request that needs less may go before, without a delay for this one.
+        less_may_go: bool,
+    },
     /// Enough requests are out to find the limit; more may follow at that time, or after a response.
     Probing(Option<Instant>),
     /// What is left is in flight; there may be more at that time, or after a response.
@@ -52,7 +56,7 @@ impl Capacity {
     pub(crate) fn closed_until(self) -> Option<Instant> {
         match self {
             Self::Verify(until) | Self::Closed(until) | Self::Unusable(until) => Some(until),
-            Self::Available(_) | Self::Short(_) | Self::Probing(_) | Self::Full(_) => None,
+            Self::Available(_) | Self::Short { .. } | Self::Probing(_) | Self::Full(_) => None,
         }
     }
 }

@@ -10,7 +10,8 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::Capacity;
+use super::{Capacity, known::KnownLimit};
+use crate::rejection::Dimension;
 pub(super) use silent::SilentCeilings;
 
 /// After so many requests at a ceiling one more is tried; after each rejected try after twice as many.
@@ -36,6 +37,8 @@ pub(super) struct Concurrency {
 #[derive(Clone, Copy, Debug)]
 struct Ceiling {
     most: u64,
+    /// Whether the provider has named it.
+    is_named: bool,
     /// How many have passed at the ceiling since the last try.
     passed: u64,
     test_after: u64,
@@ -76,6 +79,21 @@ impl Concurrency {
         }
     }
 
+    /// Returns how many may be in flight while so many are, as [`capacity`](Self::capacity) says.
+    pub(super) fn known(&self, in_flight: u64, typical: Option<u64>) -> Option<KnownLimit> {
+        let own = self.ceiling.as_ref();
+        let most = own.map(|ceiling| ceiling.most).or(typical)?;
+        Some(KnownLimit {
+            dimension: Dimension::Concurrency,
+            window: None,
+            limit: Some(most),
+            remaining: most.saturating_sub(in_flight),
+            reserved: in_flight,
+            resets: None,
+            is_learned: own.is_none_or(|ceiling| !ceiling.is_named),
+        })
+    }
+
     fn allowed(&self) -> Option<u64> {
         let ceiling = self.ceiling?;
         let tests = ceiling.passed >= ceiling.test_after && ceiling.test.is_none();
@@ -114,7 +132,7 @@ impl Concurrency {
         };
         let is_unconfirmed = ceiling.silent.is_some_and(|it| !it.is_confirmed);
         if ceiling.test == Some(sent) || (is_unconfirmed && in_flight >= ceiling.most) {
-            ceiling.most = ceiling.most.saturating_add(1);
+            (ceiling.most, ceiling.is_named) = (ceiling.most.saturating_add(1), false);
             (ceiling.passed, ceiling.test) = (0, None);
         } else if in_flight >= ceiling.most {
             ceiling.passed = ceiling.passed.saturating_add(1);
@@ -229,6 +247,7 @@ impl Concurrency {
 impl Ceiling {
     const UNKNOWN: Self = Self {
         most: u64::MAX,
+        is_named: false,
         passed: 0,
         test_after: TEST_AFTER,
         test: None,
@@ -245,6 +264,7 @@ impl Ceiling {
             None => self.most.min(others),
         };
         self.most = most.max(1);
+        self.is_named = named == Some(self.most);
         self.most
     }
 }

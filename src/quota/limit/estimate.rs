@@ -4,6 +4,7 @@
 
 mod evidence;
 mod headroom;
+mod known;
 mod window;
 
 use std::{mem, time::Duration};

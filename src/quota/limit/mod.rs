@@ -11,7 +11,7 @@
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
-//! [`rejected`] joins them when a rejection comes. `DESIGN.md` gives the reasons ("What no header says").
+//! [`rejected`] joins them when a rejection comes, and [`operate`] shows them to operators. `DESIGN.md` gives the reasons ("What no header says").
 
 mod capacity;
 mod chance;
@@ -19,6 +19,7 @@ mod concurrency;
 mod cooldown;
 mod estimate;
 mod in_flight;
+mod known;
 mod operate;
 mod period;
 mod provider_traits;
@@ -46,6 +47,7 @@ use cooldown::{Cooldown, Gate};
 pub(crate) use estimate::SlowStart;
 use estimate::{Estimate, Headroom};
 use in_flight::InFlight;
+pub(crate) use known::KnownLimit;
 pub(crate) use provider_traits::ProviderTraits;
 use remaining::Remaining;
 use reported::Reported;
@@ -313,9 +315,14 @@ impl LimitState {
     }
 
     /// Counts a sent request without a visible response, because the provider counts it too.
-    pub(crate) fn abandon(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
+    pub(crate) fn abandon(
+        &mut self,
+        traits: &ProviderTraits,
+        cost: Cost,
+        (sent, now): (Instant, Instant),
+    ) {
         self.reported.count_abandoned(sent);
-        self.tokens.count(traits, cost, sent);
+        self.tokens.count(traits, cost, (sent, now));
     }
 
     /// Returns how many requests have a place.

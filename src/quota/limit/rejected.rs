@@ -29,34 +29,26 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         traits.is_limited = true;
-        if self.is_by_concurrency(traits, (rejection, reports), (sent, now)) {
-            self.update_reports(traits, (cost, reports), (sent, now));
+        let when = (sent, now);
+        self.tokens.reject(traits, rejection, cost, now);
+        self.tokens
+            .update(traits, reports.iter(), (cost, false), when);
+        if self.is_by_concurrency(traits, (rejection, reports), when) {
+            self.reported.update(traits, reports.iter(), when);
             return;
         }
         let is_silent = cooldown::is_silent(rejection);
         if is_silent {
-            self.observe(traits, rejection, (sent, now));
+            self.observe(traits, rejection, when);
         }
         let is_chance = is_silent && self.may_be_chance(traits, rejection);
         if rejection.reason == Reason::RateLimited {
-            self.estimate.count_rejected(traits, (sent, now), is_chance);
+            self.estimate.count_rejected(traits, when, is_chance);
         }
-        self.tokens.reject(traits, rejection, cost, now);
         if !is_chance {
-            self.close(traits, rejection, (sent, now), longest_guess);
-            self.suspect_concurrency(traits, (rejection, reports), (sent, now));
+            self.close(traits, rejection, when, longest_guess);
+            self.suspect_concurrency(traits, (rejection, reports), when);
         }
-        self.update_reports(traits, (cost, reports), (sent, now));
-    }
-
-    fn update_reports(
-        &mut self,
-        traits: &mut ProviderTraits,
-        (cost, reports): (Cost, &[Bucket]),
-        when: (Instant, Instant),
-    ) {
-        self.tokens
-            .update(traits, reports.iter(), (cost, false), when);
         self.reported.update(traits, reports.iter(), when);
     }
 

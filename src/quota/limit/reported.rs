@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     ProviderTraits,
+    known::KnownLimit,
     remaining::{ExhaustedWindow, Remaining},
 };
 use crate::{
@@ -58,11 +59,12 @@ impl Reported {
         (sent, now): (Instant, Instant),
     ) {
         if traits.tokens.is_steady() {
+            // A limit on tokens that refills steadily is known better by [`Tokens`](super::Tokens).
             self.windows
-                .retain(|window| !is_of_tokens(window.dimension));
+                .retain(|window| !window.dimension.is_of_tokens());
         }
         for bucket in buckets {
-            if traits.tokens.is_steady() && is_of_tokens(bucket.dimension) {
+            if traits.tokens.is_steady() && bucket.dimension.is_of_tokens() {
                 continue;
             }
             let known = self.windows.iter_mut().find(|known| known.is_of(bucket));
@@ -135,6 +137,21 @@ impl Reported {
         least
     }
 
+    /// Returns what is known now of each window that counts no tokens, less what is `out` since each moment.
+    pub(super) fn known(
+        &self,
+        traits: &ProviderTraits,
+        out: impl Fn(Instant) -> u64,
+        now: Instant,
+    ) -> Vec<KnownLimit> {
+        let mut rolled = self.clone();
+        rolled.roll(traits, now);
+        let windows = rolled.trusted(traits, now);
+        let windows = windows.filter(|window| !window.dimension.is_of_tokens());
+        let known = windows.map(|window| window.known(traits, &out, now));
+        known.collect()
+    }
+
     /// Returns the exhausted window that resets last.
     pub(super) fn exhausted(
         &self,
@@ -193,14 +210,6 @@ impl Reported {
     }
 }
 
-/// A limit on tokens that refills steadily is known better by [`Tokens`](super::Tokens).
-fn is_of_tokens(dimension: Dimension) -> bool {
-    matches!(
-        dimension,
-        Dimension::Tokens | Dimension::InputTokens | Dimension::OutputTokens
-    )
-}
-
 // === impl ReportedWindow ===
 
 impl ReportedWindow {
@@ -227,6 +236,31 @@ impl ReportedWindow {
             came: now,
             passed: None,
         })
+    }
+
+    fn known(
+        &self,
+        traits: &ProviderTraits,
+        out: impl Fn(Instant) -> u64,
+        now: Instant,
+    ) -> KnownLimit {
+        let left = match self.is_uncertain(traits) {
+            true => self.guess(now).0,
+            false => self.remaining,
+        };
+        let reserved = match self.counts_requests() {
+            true => out(self.sent),
+            false => 0,
+        };
+        KnownLimit {
+            dimension: self.dimension,
+            window: self.window,
+            limit: self.limit,
+            remaining: left.saturating_sub(reserved),
+            reserved,
+            resets: self.resets,
+            is_learned: false,
+        }
     }
 
     fn is_of(&self, bucket: &Bucket) -> bool {

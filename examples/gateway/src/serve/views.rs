@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tower_429::key_rotation::{GroupSource, KeyState};
+use tower_429::key_rotation::{GroupSource, KeyState, LimitSnapshot};
 
 use super::{Gateway, board::millis, metrics, now, shortened};
 
@@ -52,8 +52,9 @@ pub(crate) async fn counted(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 fn key(state: &KeyState, now: Instant) -> Value {
-    let left = |until: Instant| millis(rounded_up(until.saturating_duration_since(now)));
+    let left = |until| time_to(until, now);
     let models = state.limited_models.iter();
+    let limits = state.limits.iter().map(|known| limit(known, now));
     let models: Vec<Value> = models
         .map(|limited| {
             json!({
@@ -70,13 +71,28 @@ fn key(state: &KeyState, now: Instant) -> Value {
         "cooldown_reason": state.cooldown_reason.map(|reason| format!("{reason:?}")),
         "free_in_ms": state.cooldown_until.map(left),
         "limited_models": models,
+        "limits": limits.collect::<Vec<_>>(),
         "uses": state.uses,
         "rejections": state.rejections,
         "in_flight": state.in_flight,
     })
 }
 
-/// A key that has some time left is not free.
-fn rounded_up(duration: Duration) -> Duration {
-    duration + Duration::from_nanos(999_999)
+fn limit(known: &LimitSnapshot, now: Instant) -> Value {
+    json!({
+        "dimension": format!("{:?}", known.dimension),
+        "window": known.window.map(|window| format!("{window:?}")),
+        "model": known.model.as_deref().map(shortened),
+        "limit": known.limit,
+        "remaining": known.remaining,
+        "reserved": known.reserved,
+        "resets_in_ms": known.resets.map(|resets| time_to(resets, now)),
+        "is_learned": known.is_learned,
+    })
+}
+
+/// Returns the milliseconds until then, rounded up: a key that has some time left is not free.
+fn time_to(until: Instant, now: Instant) -> u64 {
+    let left = until.saturating_duration_since(now);
+    millis(left + Duration::from_nanos(999_999))
 }

@@ -17,9 +17,11 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
     // The second key is dead, and its owner's provider says it aloud.
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     let (mut provider, ..) = upstream.answer(&limited).await;
+    let left = "x-ratelimit-limit-tokens: 30000\r\nx-ratelimit-remaining-tokens: 28400\r\n\
+                x-ratelimit-reset-tokens: 600s\r\n";
     for answer in [
         response("401 Unauthorized", "", "no such key: sk-secret-two"),
-        response("200 OK", "", "{}"),
+        response("200 OK", left, "{}"),
     ] {
         let head = provider.head().await;
         provider.whole(&head).await;
@@ -44,6 +46,19 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
         (&keys[2]["uses"], &keys[2]["in_flight"]),
         (&json!(1), &json!(0))
     );
+    assert_eq!(keys[0]["limits"], json!([]));
+    let limit = &keys[2]["limits"][0];
+    assert_eq!(
+        (&limit["dimension"], &limit["model"]),
+        (&json!("Tokens"), &json!("large"))
+    );
+    assert_eq!(
+        (&limit["remaining"], &limit["limit"], &limit["reserved"]),
+        (&json!(28_400), &json!(30_000), &json!(0))
+    );
+    assert_eq!(limit["is_learned"], false);
+    let resets = limit["resets_in_ms"].as_u64().unwrap();
+    assert!((1..=600_000).contains(&resets), "{resets}");
 
     let rejections = gateway.json("/rejections").await;
     let told: Vec<_> = rejections

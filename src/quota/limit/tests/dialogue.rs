@@ -112,7 +112,9 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
             match self.limit.capacity(self.now) {
                 Capacity::Available(0) => panic!("no capacity is no capacity"),
                 Capacity::Available(_) => self.send_one(),
-                Capacity::Short(at) | Capacity::Probing(at) | Capacity::Full(at) => return at,
+                Capacity::Short { more_at: at, .. }
+                | Capacity::Probing(at)
+                | Capacity::Full(at) => return at,
                 Capacity::Verify(at) | Capacity::Closed(at) | Capacity::Unusable(at) => {
                     assert!(at > self.now && at <= self.now + MAX_COOLDOWN, "{at:?}");
                     return Some(at);

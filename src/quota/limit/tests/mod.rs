@@ -2,11 +2,13 @@
 
 mod chance;
 mod dialogue;
+mod known;
 mod passing;
 mod probes;
 mod properties;
 mod reported;
 mod shared;
+mod tokens;
 mod windows;
 
 use std::time::Duration;

@@ -104,6 +104,25 @@ proptest! {
     }
 
     #[test]
+    fn known_limits_leave_what_may_be_sent_after_any_events(events in vec(event(2), 1..80)) {
+        let mut world = World::new(LONGEST_GUESS);
+        for event in events {
+            world.happens(event);
+            let reported = |limit: &Limit| -> Vec<_> {
+                let known = limit.state.known_limits(&limit.traits, world.now);
+                known.filter(|known| !known.is_learned).collect()
+            };
+            let known = reported(&world.limit);
+            if let Capacity::Available(more) = world.limit.capacity(world.now) {
+                for known in &known {
+                    prop_assert!(more <= known.remaining, "{more} of {known:?}");
+                }
+            }
+            prop_assert_eq!(known, reported(&world.limit));
+        }
+    }
+
+    #[test]
     fn waiter_is_let_out_within_two_periods_or_the_longest_guess(
         events in vec(event(0), 1..80),
     ) {

@@ -18,10 +18,16 @@ const MAX_FACTOR: f64 = 16.0;
 const EXACT: f64 = 0.02;
 
 /// How much of the spread is kept with each new fact.
-const KEPT: f64 = 0.995;
+const KEPT: f64 = 0.998;
+
+/// The factor is known if what it is at most is less than so many times what it is at least.
+const KNOWN: f64 = 1.1;
 
 /// How much one request changes the factor.
 const ONE: f64 = 0.1;
+
+/// How much further estimates are taken to be off after a rejection that was not expected.
+const WIDER: f64 = 2.0;
 
 /// How far a single estimate may be off, at least and at most, as a part of it.
 const SPREAD: [f64; 2] = [0.02, 0.5];
@@ -44,6 +50,8 @@ struct Ratio {
     factor: f64,
     /// How far single estimates are off, as a part of them.
     spread: f64,
+    /// Whether the factor is known so well that what is left is the error of single estimates.
+    is_known: bool,
 }
 
 /// The sum of the estimated costs of all requests, by when they were sent.
@@ -107,29 +115,34 @@ impl Calibration {
     /// Notes how far the cost of one request was off. If other requests were admitted in between, that is no
     /// error of the estimate.
     pub(super) fn observe_one(&mut self, dimension: Dimension, counted: f64, estimated: u64) {
-        if estimated > 0 && counted > 0.0 {
-            self.ratio_mut(dimension)
-                .observe(counted / estimated as f64);
+        let ratio = self.ratio_mut(dimension);
+        if ratio.is_known && estimated > 0 && counted > 0.0 {
+            ratio.observe(counted / estimated as f64);
         }
     }
 
-    /// Notes that a provider has counted so many tokens since a window has begun. It has counted at least the
-    /// requests whose responses have come, and at most those that were sent by then.
-    pub(super) fn count_all(
+    /// Notes that a request was rejected that was expected to fit, so that estimates are further off than known.
+    pub(super) fn widen(&mut self, dimension: Dimension) {
+        let ratio = self.ratio_mut(dimension);
+        ratio.spread = (ratio.spread * WIDER).min(SPREAD[1]);
+    }
+
+    /// Bounds what a provider counts. It has counted no more than the requests that were sent by then, and no
+    /// less than those whose responses have come.
+    pub(super) fn bound(
         &mut self,
         dimension: Dimension,
-        counted: f64,
-        (completed, sent): (u64, u64),
+        (counted, sent): (f64, u64),
+        (most_counted, completed): (f64, u64),
     ) {
         if completed == 0 || counted <= 0.0 {
             return;
         }
-        let (most, least) = (
-            counted / completed as f64,
-            counted / sent.max(completed) as f64,
-        );
+        let least = counted / sent.max(completed) as f64;
+        let most = most_counted / completed as f64;
         let ratio = self.ratio_mut(dimension);
         ratio.factor = ratio.factor.clamp(least, most.max(least));
+        ratio.is_known |= most < least * KNOWN;
     }
 }
 
@@ -139,6 +152,7 @@ impl Ratio {
     const NEW: Self = Self {
         factor: 1.0,
         spread: SPREAD[0],
+        is_known: false,
     };
 
     fn observe(&mut self, of_one: f64) {
@@ -180,13 +194,25 @@ impl SentCosts {
         }
     }
 
+    /// Takes a request back that was rejected, and so was not counted.
+    pub(super) fn remove(&mut self, cost: Cost, sent: Instant) {
+        self.sum = self.sum.saturating_sub(cost);
+        let since = self.moments.iter_mut().rev();
+        for (_, sum) in since.take_while(|(from, _)| *from >= sent) {
+            *sum = sum.saturating_sub(cost);
+        }
+    }
+
     /// Returns the sum up to the requests that were sent at that moment; `None` if that is too long ago.
     pub(super) fn until(&self, sent: Instant) -> Option<Cost> {
         if self.rough.is_some_and(|rough| sent <= rough) {
             return None;
         }
         let after = self.moments.partition_point(|(from, _)| *from <= sent);
-        let (_, sum) = self.moments.get(after.checked_sub(1)?)?;
-        Some(*sum)
+        match after.checked_sub(1) {
+            Some(at) => self.moments.get(at).map(|(_, sum)| *sum),
+            // Nothing was sent before.
+            None => (self.moments.len() < MAX_MOMENTS).then(Cost::default),
+        }
     }
 }

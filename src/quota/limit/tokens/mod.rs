@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub(super) use self::calibration::Calibration;
 use self::window::{Need, TokenWindow};
-use super::{Capacity, ProviderTraits, in_flight::InFlight};
+use super::{Capacity, ProviderTraits, in_flight::InFlight, known::KnownLimit};
 use crate::{
     quota::demand::{Demand, tokens_of},
     rejection::{Bucket, Rejection},
@@ -62,13 +62,31 @@ impl Tokens {
             };
             if let Err(more_at) = window.fits(need, now) {
                 // In a bucket, a smaller request that goes first delays this one.
-                capacity = capacity.min(match traits.tokens.is_steady() {
-                    true => Capacity::Full(more_at),
-                    false => Capacity::Short(more_at),
+                capacity = capacity.min(Capacity::Short {
+                    more_at,
+                    less_may_go: !traits.tokens.is_steady(),
                 });
             }
         }
         capacity
+    }
+
+    /// Returns what is known of each limit, less what the requests in flight cost.
+    pub(super) fn known(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> impl Iterator<Item = KnownLimit> {
+        let windows = self.windows.iter();
+        let trusted = windows.filter(move |window| traits.trusts(window.dimension(), now));
+        let known = trusted.map(move |window| {
+            let held = |since| in_flight.cost_since(since);
+            let held = |since| traits.tokens.calibrated(window.dimension(), held(since));
+            window.known(held, now)
+        });
+        // After the end of a window without a known limit, nothing is known.
+        known.filter(|known| known.limit.is_some() || known.resets.is_some())
     }
 
     /// Forgets what was reported. What is sent stays counted.
@@ -91,6 +109,13 @@ impl Tokens {
         (sent, now): (Instant, Instant),
     ) {
         let mut is_reported = false;
+        let counted = match has_passed {
+            true => cost,
+            false => {
+                self.sent.remove(cost, sent);
+                Cost::default()
+            }
+        };
         for bucket in buckets {
             let of_bucket = tokens_of(cost, bucket.dimension);
             if of_bucket.is_none() || bucket.remaining.is_none() {
@@ -101,10 +126,12 @@ impl Tokens {
                 let tokens = &mut traits.tokens;
                 tokens.count_one(bucket.dimension, counted as f64, estimated);
             }
-            let total = self.sent.until(sent);
+            let took = now.saturating_duration_since(sent);
+            let before = sent.checked_sub(took).unwrap_or(sent);
+            let total = (self.sent.until(sent), self.sent.until(before));
             match self.windows.iter_mut().find(|window| window.is_of(bucket)) {
                 Some(window) => {
-                    let total = (total, cost);
+                    let total = (total, counted);
                     window.update(bucket, total, &mut traits.tokens, (sent, now));
                 }
                 None => {
@@ -114,14 +141,14 @@ impl Tokens {
             }
         }
         if has_passed && !is_reported {
-            self.count(traits, cost, sent);
+            self.count(traits, cost, (sent, now));
         }
     }
 
     /// Counts a request whose response reports nothing, or is not seen.
-    pub(super) fn count(&mut self, traits: &ProviderTraits, cost: Cost, sent: Instant) {
+    pub(super) fn count(&mut self, traits: &ProviderTraits, cost: Cost, when: (Instant, Instant)) {
         for window in &mut self.windows {
-            window.count(traits.tokens.calibrated(window.dimension(), cost), sent);
+            window.count(traits.tokens.calibrated(window.dimension(), cost), when);
         }
     }
 
@@ -145,12 +172,18 @@ impl Tokens {
                 .tokens
                 .count_one(dimension, requested as f64, estimated);
         }
-        let need = traits.tokens.calibrated(dimension, cost);
+        let need = traits.tokens.calibrated(dimension, cost) as f64;
+        // It may cost less than it was taken to cost.
+        let off = traits.tokens.spread(dimension).max(window::RISKED);
+        let least = (need * (1.0 - off)) as u64;
         let left = numbers.limit.zip(numbers.used);
         let left = left.map(|(limit, used)| limit.saturating_sub(used));
         for window in &mut self.windows {
             if window.dimension() == dimension {
-                window.reject(left.unwrap_or(need.saturating_sub(1)), now);
+                if window.is_reported() && window.level(now) as f64 >= need {
+                    traits.tokens.widen(dimension);
+                }
+                window.reject(left.unwrap_or(least.saturating_sub(1)), now);
             }
         }
     }

@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Two reports tell the kinds apart if this part of the limit was used in between.
-const LEAST_USE: u64 = 20;
-
 /// The reset of a report may be rounded to whole seconds.
 const ROUNDING: Duration = Duration::from_secs(1);
 
@@ -41,10 +38,6 @@ impl Refill {
             false => (other, one),
         };
         if first.used == 0 || later.used == 0 {
-            return None;
-        }
-        let used = later.used.abs_diff(first.used);
-        if used < limit / LEAST_USE {
             return None;
         }
         let end = |report: ReportedReset| report.at + report.reset;

@@ -11,11 +11,18 @@ use super::{
 use crate::{
     quota::{
         demand::tokens_of,
+        limit::known::KnownLimit,
         timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK},
     },
     rejection::{Bucket, Dimension, Window},
     request::Cost,
 };
+
+/// A report of a bucket shows how fast it fills if at least this part of it is used.
+const EXACT_PART: u64 = 8;
+
+/// A large request is sent though this part of it may be missing.
+pub(super) const RISKED: f64 = 0.025;
 
 /// One limit on tokens.
 #[derive(Clone, Debug)]
@@ -40,6 +47,10 @@ pub(super) struct TokenWindow {
     /// What an earlier report of this window has shown.
     first: Option<FirstReport>,
 }
+
+/// The sum of the estimated costs of all requests up to one, and of those that are certainly counted before it;
+/// `None` if they are not known.
+pub(super) type SentUntil = (Option<Cost>, Option<Cost>);
 
 /// What a request needs of a limit.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +78,14 @@ struct LastReport {
 #[derive(Clone, Copy, Debug)]
 struct FirstReport {
     report: LastReport,
-    /// What the requests were estimated to cost whose responses have come since.
+    /// The sum of all estimated costs that it certainly counts.
+    total: Option<Cost>,
+    /// When it came. What is sent later is counted later.
+    came: Instant,
+    /// What the requests were estimated to cost that were sent later, and whose responses have come.
     completed: u64,
+    /// The most that was counted since. Responses may come in another order than their requests.
+    counted: f64,
 }
 
 // === impl TokenWindow ===
@@ -77,12 +94,12 @@ impl TokenWindow {
     /// Reads the first report.
     pub(super) fn new(
         bucket: &Bucket,
-        total: Option<Cost>,
+        total: SentUntil,
         (sent, now): (Instant, Instant),
     ) -> Option<Self> {
         let remaining = bucket.remaining?;
         let at = admitted(sent, now);
-        let last = LastReport::of(bucket, remaining, total, at);
+        let last = LastReport::of(bucket, remaining, (total.0, at));
         Some(Self {
             dimension: bucket.dimension,
             window: bucket.window,
@@ -95,7 +112,7 @@ impl TokenWindow {
             sent,
             came: now,
             last: Some(last),
-            first: Some(last.into()),
+            first: Some(FirstReport::new(last, total, now)),
         })
     }
 
@@ -116,8 +133,13 @@ impl TokenWindow {
         self.remaining == 0 && self.resets.is_some_and(|resets| resets > now)
     }
 
+    /// Returns whether all that was counted since the last report is in it.
+    pub(super) fn is_reported(&self) -> bool {
+        self.last.is_some()
+    }
+
     /// Returns what is left now.
-    fn level(&self, now: Instant) -> u64 {
+    pub(super) fn level(&self, now: Instant) -> u64 {
         let limit = self.limit.unwrap_or(u64::MAX);
         let refilled = self.rate().map_or(0.0, |rate| {
             rate * now.saturating_duration_since(self.at).as_secs_f64()
@@ -132,6 +154,22 @@ impl TokenWindow {
         }
         let fills_in = self.fills_in?.as_secs_f64();
         Some(self.limit? as f64 / fills_in.max(0.001))
+    }
+
+    /// Returns what is known now, less what is reserved, given by the moment since when it is not counted.
+    pub(super) fn known(&self, reserved: impl Fn(Instant) -> u64, now: Instant) -> KnownLimit {
+        let mut window = self.clone();
+        window.roll(now);
+        let reserved = reserved(window.sent);
+        KnownLimit {
+            dimension: window.dimension,
+            window: window.window,
+            limit: window.limit,
+            remaining: window.level(now).saturating_sub(reserved),
+            reserved,
+            resets: window.resets,
+            is_learned: false,
+        }
     }
 
     /// Begins a new window when the last one has ended.
@@ -157,7 +195,7 @@ impl TokenWindow {
             // Nothing is lost by a margin, because a bucket keeps what is not used.
             (Some(_), _) => need.tokens + part(need.tokens),
             // If a large request does not go, much of the window is not used.
-            (None, true) => need.tokens - part(need.tokens),
+            (None, true) => need.tokens - (need.tokens as f64 * need.spread.min(RISKED)) as u64,
             (None, false) => need.tokens,
         };
         let needed = needed
@@ -181,9 +219,10 @@ impl TokenWindow {
     }
 
     /// Counts a request whose response does not report what is left.
-    pub(super) fn count(&mut self, cost: u64, sent: Instant) {
+    pub(super) fn count(&mut self, cost: u64, (sent, now): (Instant, Instant)) {
         if self.sent <= sent {
-            self.remaining = self.remaining.saturating_sub(cost);
+            self.roll(now);
+            (self.remaining, self.at) = (self.level(now).saturating_sub(cost), self.at.max(now));
             self.last = None;
         }
     }
@@ -201,7 +240,7 @@ impl TokenWindow {
     pub(super) fn update(
         &mut self,
         bucket: &Bucket,
-        (total, cost): (Option<Cost>, Cost),
+        (total, cost): (SentUntil, Cost),
         traits: &mut Calibration,
         (sent, now): (Instant, Instant),
     ) {
@@ -215,7 +254,8 @@ impl TokenWindow {
             return;
         }
         self.limit = bucket.limit.or(self.limit);
-        self.observe(LastReport::of(bucket, remaining, total, at), cost, traits);
+        let report = LastReport::of(bucket, remaining, (total.0, at));
+        self.observe(report, (total, cost), (sent, now), traits);
         let is_same_window = self.is_same_window(resets, now);
         let is_next = self.resets.is_none() && resets.is_some();
         let is_overtaken = match self.refill {
@@ -245,57 +285,68 @@ impl TokenWindow {
     }
 
     /// Observes how much less is left than an earlier report has shown, and when the resets are.
-    fn observe(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
-        let first = self.first.get_or_insert(new.into());
+    fn observe(
+        &mut self,
+        new: LastReport,
+        (total, cost): (SentUntil, Cost),
+        (sent, now): (Instant, Instant),
+        traits: &mut Calibration,
+    ) {
+        let first = FirstReport::new(new, total, now);
+        let first = self.first.get_or_insert(first);
         if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
             let before = first.report.reset.unwrap_or(reset);
             if let Some(refill) = Refill::of(limit, before, reset) {
                 traits.refill = refill;
             }
-            if reset.used > 0 {
+            let is_exact = reset.used >= limit / EXACT_PART;
+            if reset.used > 0 && (is_exact || self.fills_in.is_none()) {
                 let fills_in = reset.reset.as_secs_f64() * limit as f64 / reset.used as f64;
                 self.fills_in = Duration::try_from_secs_f64(fills_in).ok();
             }
         }
         self.refill = traits.refill;
-        self.calibrate(new, cost, traits);
+        self.calibrate(new, cost, sent, traits);
+        if self.first.is_some_and(|first| first.total.is_none()) {
+            // What some requests cost is not known.
+            self.first = None;
+        }
         // All that was used before is back.
         let is_full = new.reset.is_none_or(|reset| reset.used == 0);
         let is_old = self
             .first
             .is_some_and(|first| Some(first.completed) > self.limit);
         if is_full || (is_old && self.refill == Refill::Steady) {
-            self.first = Some(new.into());
+            self.first = Some(FirstReport::new(new, total, now));
         }
         self.last = Some(new);
     }
 
-    fn calibrate(&mut self, new: LastReport, cost: Cost, traits: &mut Calibration) {
+    fn calibrate(&mut self, new: LastReport, cost: Cost, sent: Instant, traits: &mut Calibration) {
         let (rate, dimension) = (self.rate().unwrap_or_default(), self.dimension);
         let own = tokens_of(cost, dimension).unwrap_or_default();
         let fall = |since: LastReport| {
             let refilled = rate * new.at.saturating_duration_since(since.at).as_secs_f64();
             since.remaining as f64 + refilled - new.remaining as f64
         };
-        let sent = |since: LastReport| {
-            let sent = new.total?.saturating_sub(since.total?);
+        let sent_since = |since: Option<Cost>| {
+            let sent = new.total?.saturating_sub(since?);
             tokens_of(sent, dimension)
         };
         if let Some(last) = self.last {
-            if sent(last) == Some(own) {
+            if sent_since(last.total) == Some(own) {
                 traits.observe_one(dimension, fall(last), own);
             }
         }
         if let Some(first) = &mut self.first {
-            match sent(first.report) {
-                Some(sent) if sent > 0 => {
-                    first.completed = first.completed.saturating_add(own);
-                    let estimated = (first.completed, sent);
-                    traits.count_all(dimension, fall(first.report), estimated);
-                }
-                Some(_) => {}
-                // What some requests cost is not known.
-                None => *first = new.into(),
+            let counted = fall(first.report);
+            first.counted = first.counted.max(counted);
+            if first.came <= sent {
+                first.completed = first.completed.saturating_add(own);
+            }
+            if let Some(sent) = sent_since(first.total) {
+                let most = (first.counted, first.completed);
+                traits.bound(dimension, (counted, sent), most);
             }
         }
     }
@@ -303,11 +354,14 @@ impl TokenWindow {
 
 // === impl FirstReport ===
 
-impl From<LastReport> for FirstReport {
-    fn from(report: LastReport) -> Self {
+impl FirstReport {
+    fn new(report: LastReport, (_, total): SentUntil, came: Instant) -> Self {
         Self {
             report,
+            total,
+            came,
             completed: 0,
+            counted: 0.0,
         }
     }
 }
@@ -315,7 +369,7 @@ impl From<LastReport> for FirstReport {
 // === impl LastReport ===
 
 impl LastReport {
-    fn of(bucket: &Bucket, remaining: u64, total: Option<Cost>, at: Instant) -> Self {
+    fn of(bucket: &Bucket, remaining: u64, (total, at): (Option<Cost>, Instant)) -> Self {
         let used = bucket.limit.and_then(|limit| limit.checked_sub(remaining));
         let reset = bucket.reset.filter(|reset| !reset.is_zero());
         Self {

@@ -52,7 +52,7 @@ impl World {
             Event::Send(_) | Event::Drop => {}
             Event::Abandon(index) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
-                    state.abandon(traits, COST, sent);
+                    state.abandon(traits, COST, (sent, now));
                     state.release(traits, COST, Some(sent));
                 }
             }
@@ -93,13 +93,17 @@ impl World {
                 Capacity::Verify(at) | Capacity::Closed(at) | Capacity::Unusable(at) => {
                     prop_assert!(at > now && at <= day, "{:?}", at - now);
                 }
-                Capacity::Short(Some(at))
+                Capacity::Short {
+                    more_at: Some(at), ..
+                }
                 | Capacity::Probing(Some(at))
                 | Capacity::Full(Some(at)) => {
                     prop_assert!(at <= day, "{:?}", at - now);
                     prop_assert!(at > now || out > 0, "it is looked at in the past");
                 }
-                Capacity::Short(None) | Capacity::Probing(None) | Capacity::Full(None) => {
+                Capacity::Short { more_at: None, .. }
+                | Capacity::Probing(None)
+                | Capacity::Full(None) => {
                     prop_assert!(out > 0);
                 }
             }
@@ -126,7 +130,9 @@ impl World {
         for _ in 0..10_000 {
             match self.limit.capacity(self.now) {
                 Capacity::Available(_) => return Ok(self.now - start),
-                Capacity::Short(Some(at))
+                Capacity::Short {
+                    more_at: Some(at), ..
+                }
                 | Capacity::Probing(Some(at))
                 | Capacity::Full(Some(at))
                 | Capacity::Verify(at)
@@ -134,7 +140,9 @@ impl World {
                 | Capacity::Unusable(at) => {
                     self.now = at.max(self.now + Duration::from_millis(1));
                 }
-                Capacity::Short(None) | Capacity::Probing(None) | Capacity::Full(None) => {
+                Capacity::Short { more_at: None, .. }
+                | Capacity::Probing(None)
+                | Capacity::Full(None) => {
                     return Err(TestCaseError::fail("it waits for nothing"));
                 }
             }
