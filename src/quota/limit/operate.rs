@@ -25,7 +25,7 @@ impl LimitState {
             .reported
             .known(traits, |since| in_flight.since(since), now);
         let tokens = self.tokens.known(in_flight, traits, now);
-        let slots = self.concurrency.known(in_flight.all(), typical);
+        let slots = self.concurrency.known(in_flight.in_use(), typical);
         let learned = match self.is_noisy(traits) {
             // Some rejections came by chance, so they show no limit.
             true => None,
