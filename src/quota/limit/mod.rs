@@ -63,6 +63,8 @@ pub(crate) struct LimitState {
     estimate: Estimate,
     in_flight: InFlight,
     rejection_run: RejectionRun,
+    /// How many may be in flight while nothing is known, as it was said last.
+    slow_start: SlowStart,
     /// Its number among the limits of its kind, from 1 on; zero before its first request.
     number: u32,
 }
@@ -78,6 +80,7 @@ impl LimitState {
         now: Instant,
     ) -> Capacity {
         self.settle_slots(traits, now);
+        self.slow_start = slow_start;
         let by_tokens = self.tokens.capacity(demand, &self.in_flight, traits, now);
         let slots = self.capacity_in_slots(traits);
         self.capacity_in_requests(traits, slow_start, now)

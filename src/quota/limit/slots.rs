@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Capacity, LimitState, ProviderTraits, cooldown};
+use super::{Capacity, LimitState, ProviderTraits, SlowStart, cooldown};
 use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 
 // === impl LimitState ===
@@ -61,7 +61,9 @@ impl LimitState {
 
     /// Returns when a request may find out if the end of another has made room though a guess closes the limit.
     pub(super) fn slot_probe_at(&self, traits: &ProviderTraits, now: Instant) -> Option<Instant> {
-        let may_probe = traits.silent.may_probe()
+        // A call that goes elsewhere after a rejection pays little for a guess.
+        let may_probe = self.slow_start != SlowStart::Quick
+            && traits.silent.may_probe()
             && self.in_flight.reserved() == 0
             && self.concurrency.has_room(self.in_flight.in_use())
             && self.cooldown.is_guessed(now)

@@ -13,6 +13,9 @@ use crate::quota::timing::REJECTION_LATENCY;
 /// So many probes may be rejected.
 const MOST_FAILED: u32 = 2;
 
+/// So many probes in a row have to pass. One may pass by chance, or because a bucket has refilled.
+const PASSES: u32 = 2;
+
 /// So many rejections that no ceiling explains disprove it.
 const MOST_AGAINST: u32 = 2;
 
@@ -24,6 +27,8 @@ const REST: u32 = 65_536;
 pub(in crate::quota::limit) struct SilentCeilings {
     probe: Option<Probe>,
     is_shown: bool,
+    /// How many probes have passed in a row.
+    passed: u32,
     /// How many probes were rejected.
     failed: u32,
     /// How many rejections no ceiling explains.
@@ -96,7 +101,8 @@ impl SilentCeilings {
     fn pass_probe(&mut self, number: u32, sent: Instant) {
         if self.is_probe(number, sent) {
             (self.probe, self.failed, self.against) = (None, 0, 0);
-            self.is_shown = true;
+            self.passed += 1;
+            self.is_shown |= self.passed >= PASSES;
         }
     }
 
@@ -112,6 +118,7 @@ impl SilentCeilings {
         let is_probe = self.is_probe(number, sent);
         if is_probe {
             self.probe = None;
+            self.passed = 0;
             self.failed += 1;
             if self.failed >= MOST_FAILED {
                 self.refute();

@@ -17,9 +17,10 @@ const START: u64 = 2;
 const START_WITHOUT_RESPONSES: u64 = 12;
 
 /// How many may be in flight while nothing is known: what is out when the limit is met is wasted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SlowStart {
     /// Any number.
+    #[default]
     Off,
     /// As many as a sixteenth of what has passed: who is rejected has to wait.
     Careful,
