@@ -5,7 +5,7 @@
 
 use tokio::time::Instant;
 
-use super::{Capacity, known::KnownLimit};
+use super::{Capacity, known::KnownLimit, reserve::Reserve};
 use crate::rejection::Dimension;
 
 /// After so many requests at a ceiling one more is tried; after each rejected try after twice as many.
@@ -37,11 +37,17 @@ struct Ceiling {
 impl Concurrency {
     /// Returns what may be sent while so many are in flight, by what is known of this limit, or else of
     /// `typical` ones.
-    pub(super) fn capacity(&self, in_flight: u64, typical: Option<u64>) -> Capacity {
+    pub(super) fn capacity(
+        &self,
+        in_flight: u64,
+        typical: Option<u64>,
+        reserve: Option<Reserve>,
+    ) -> Capacity {
         let Some(most) = self.allowed().or(typical) else {
             return Capacity::UNLIMITED;
         };
-        match most.saturating_sub(in_flight) {
+        let reserved = reserve.map_or(0, |reserve| reserve.of_places(most));
+        match most.saturating_sub(in_flight.saturating_add(reserved)) {
             0 => Capacity::Full(None),
             more => Capacity::Available(more),
         }
