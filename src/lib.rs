@@ -32,7 +32,7 @@ pub mod trail {
 }
 
 pub use backoff::BackoffLayer;
-pub use call::{Call, CostRequest};
+pub use call::{Call, CostRequest, Priority};
 pub use fallback::FallbackLayer;
 pub use inspect::InspectLayer;
 pub use key_rotation::{KeyPool, KeyRotationLayer};

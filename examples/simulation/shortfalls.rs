@@ -19,7 +19,7 @@ const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as pro
 const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
 const CAREFUL: &str = "a rate that is not reported is approached from below";
 const TOKENS: &str = "how limits in tokens are scheduled is not finished";
-const TURNS: &str = "background calls wait in one queue with the others yet";
+const BUCKET: &str = "reports of a bucket within two seconds count as of one window";
 const ONE_SEED: &str = "on one seed of 20";
 
 #[rustfmt::skip]
@@ -62,13 +62,7 @@ const ALL: &[Shortfall] = &[
     short("outage, 529: F > B", IntoOutage, 300.0, RETRIES),
     short("outage, 529: F > B > K", P99, 9.4, RETRIES),
     short("outage, 529: F > B > K", IntoOutage, 300.0, RETRIES),
-    short("background: requests, bucket", P99, 1.47, TURNS),
-    short("background: requests, bucket", UnusedByBackground, 0.21, TURNS),
-    short("background: requests, fixed", P99, 4.61, TURNS),
-    short("background: tokens, bucket", P99, 5.28, TURNS),
-    short("background: tokens, bucket", Wasted, 37.0, TURNS),
-    short("background: tokens, fixed", P99, 10.47, TURNS),
-    short("background: tokens, fixed", Wasted, 316.0, TURNS),
+    short("background: requests, bucket", UnusedByBackground, 0.18, BUCKET),
     short("tokens: F.w, fixed, headers", Unused, 0.10, TOKENS),
     short("tokens: F.w, fixed, headers", Wasted, 155.0, TOKENS),
     short("tokens: F.w, fixed, on 429s", Wasted, 105.0, TOKENS),

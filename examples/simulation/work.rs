@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, request};
 use http_body_util::Full;
 use serde_json::json;
-use tower_429::Cost;
+use tower_429::{Cost, Priority};
 
 /// What the call with a number is, drawn from random numbers of its own.
 pub(crate) type Draw = fn(&mut fastrand::Rng, usize) -> Work;
@@ -91,8 +91,9 @@ impl Work {
             .header(OUTPUT, self.cost.output())
             .header(ANSWER, self.answer.as_millis() as u64);
         match self.is_background {
-            // The one place for an extension that marks the request as background work.
-            true => request.header(BACKGROUND, 1),
+            true => request
+                .header(BACKGROUND, 1)
+                .extension(Priority::Background),
             false => request,
         }
     }

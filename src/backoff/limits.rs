@@ -209,13 +209,18 @@ pub(super) fn reserve_in_turn(
     demand: Demand,
     now: Instant,
 ) -> Result<LimitReservation, Forecast> {
-    let [in_line, resting] = waiting(inner, id);
+    let in_line = |is_background| inner.waiting(&WaitsFor::Turn(id), is_background);
+    let before = match demand.is_background() {
+        true => in_line(false) + in_line(true),
+        false => in_line(false),
+    };
+    let all = count_waiting(inner, id);
     let limits = &mut inner.candidates;
     let slot = limits.limits.slot_or_insert(&id, now);
-    let is_alone = in_line + resting == 0 && limits.in_use(slot) == 0;
+    let is_alone = all == 0 && limits.in_use(slot) == 0;
     if !is_alone || limits.is_hinted(slot, now) {
         limits.capacity(slot, demand, now)?;
-        if in_line > 0 {
+        if before > 0 {
             return Err(Forecast::default());
         }
     }
@@ -224,18 +229,20 @@ pub(super) fn reserve_in_turn(
 
 /// Returns how many calls have a place on a limit or wait for one.
 pub(super) fn count_present(inner: &Inner<CredentialLimits>, id: LimitId) -> u64 {
-    let waiting = waiting(inner, id).into_iter().sum::<usize>();
     let limits = &inner.candidates;
     let in_use = limits
         .limits
         .slot(&id)
         .map_or(0, |slot| limits.in_use(slot));
-    in_use.saturating_add(u64::try_from(waiting).unwrap_or(u64::MAX))
+    let waiting = u64::try_from(count_waiting(inner, id)).unwrap_or(u64::MAX);
+    in_use.saturating_add(waiting)
 }
 
-/// Returns how many calls wait for their turn, and how many for the end of a delay of their own.
-fn waiting(inner: &Inner<CredentialLimits>, id: LimitId) -> [usize; 2] {
-    [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)].map(|class| inner.waiting(&class))
+/// Returns how many calls wait for their turn or for the end of a delay of their own.
+fn count_waiting(inner: &Inner<CredentialLimits>, id: LimitId) -> usize {
+    let classes = [WaitsFor::Turn(id), WaitsFor::OwnDelay(id)];
+    let waiting = classes.map(|class| inner.waiting(&class, false) + inner.waiting(&class, true));
+    waiting.into_iter().sum()
 }
 
 impl Candidates for CredentialLimits {

@@ -142,7 +142,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
             });
         });
         let is_last = self.attempts > 1 && self.attempts.saturating_add(1) >= options.attempts;
-        self.turn.set_priority(is_probe, is_last);
+        self.turn.set_place(is_probe, is_last);
         if is_shared {
             options.note_inner_layer(is_of_inner_layer);
         }

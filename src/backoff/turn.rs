@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     call::CallState,
-    quota::{Confirmed, Demand, Forecast, Inner, Permit, Priority, WaitBudget, Waiter, poll_again},
+    quota::{
+        Confirmed, Demand, Forecast, Inner, Permit, QueuePlace, WaitBudget, Waiter, poll_again,
+    },
     request::{Cost, Model},
     retry::{Outcome, RequestView},
 };
@@ -41,7 +43,7 @@ pub(super) struct Turn {
     /// The end of the hint that the call itself has got.
     hint: Option<Instant>,
     /// Which place in the line the call takes when it waits.
-    priority: Priority,
+    place: QueuePlace,
     /// Whether the next attempt is the last of several.
     is_last: bool,
     line: WaitBudget,
@@ -51,7 +53,7 @@ enum TurnStage {
     /// The call wants to be sent.
     Asking,
     /// In a delay of its own, which the others see.
-    Resting { _place: Waiter<CredentialLimits> },
+    Resting { _waiter: Waiter<CredentialLimits> },
     /// In the line.
     Waiting(Waiter<CredentialLimits>),
     /// A place is reserved, and the request departs at this moment.
@@ -81,7 +83,7 @@ impl Turn {
             demand: Demand::default(),
             own: None,
             hint: None,
-            priority: Priority::New,
+            place: QueuePlace::New,
             is_last: false,
             line: WaitBudget::default(),
         }
@@ -175,11 +177,11 @@ impl Turn {
     /// Sets which place in the line a rejected call takes. It keeps its place, or gets one in front of the
     /// calls that have come later. A call that has tested the limit for all goes behind the next testers, so
     /// that no call uses up its attempts.
-    pub(super) fn set_priority(&mut self, was_probe: bool, is_last: bool) {
+    pub(super) fn set_place(&mut self, was_probe: bool, is_last: bool) {
         self.is_last = is_last;
-        self.priority = match self.priority {
-            _ if was_probe => Priority::Behind(PROBERS),
-            Priority::New => Priority::Again,
+        self.place = match self.place {
+            _ if was_probe => QueuePlace::Behind(PROBERS),
+            QueuePlace::New => QueuePlace::Again,
             kept => kept,
         };
     }
@@ -199,10 +201,10 @@ impl Turn {
         (self.own, self.hint) = (Some(own), None);
         if let Some(id) = self.id {
             let limits = &options.limits;
-            let place = limits.enqueue((Priority::New, self.demand), now, |_| {
+            let waiter = limits.enqueue((QueuePlace::New, self.demand), now, |_| {
                 WaitsFor::OwnDelay(id)
             });
-            self.stage = TurnStage::Resting { _place: place };
+            self.stage = TurnStage::Resting { _waiter: waiter };
         }
     }
 
@@ -229,10 +231,10 @@ impl Turn {
             self.demand = (moment.precise_demand)();
         }
         let limits = &moment.options.limits;
-        let waiter = limits.enqueue((self.priority, self.demand), now, |_| {
+        let waiter = limits.enqueue((self.place, self.demand), now, |_| {
             WaitsFor::Turn(moment.id)
         });
-        self.priority = waiter.place().map_or(self.priority, Priority::Kept);
+        self.place = waiter.place().map_or(self.place, QueuePlace::Kept);
         self.stage = TurnStage::Waiting(waiter);
     }
 

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     call::{CallState, Head, Route},
     clock::after,
-    quota::{Priority, WaitBudget, Waiter, in_time, poll_again},
+    quota::{QueuePlace, WaitBudget, Waiter, in_time, poll_again},
     request::Model,
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     telemetry,
@@ -143,7 +143,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                     if self.request.demand.is_rough() {
                         self.request.demand = pool.demand(draft, true);
                     }
-                    let waiter = pool.enqueue(&self.request, Priority::Again, now);
+                    let waiter = pool.enqueue(&self.request, QueuePlace::Again, now);
                     self.stage = KeyStage::Waiting(pool.clone(), waiter);
                 }
                 KeyStage::Waiting(pool, waiter) => {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use super::background::Share;
 use crate::{
     rejection::{Bucket, Dimension, Reason, Rejection},
     request::Cost,
@@ -16,6 +17,9 @@ pub(crate) struct Demand {
     cost: Cost,
     /// Whether the cost may be far off, because the body was not read for it.
     is_rough: bool,
+    is_background: bool,
+    /// The part of each limit that it leaves to interactive calls.
+    reserve: Option<Share>,
 }
 
 // === impl Demand ===
@@ -25,8 +29,35 @@ impl Demand {
         let bounded = |tokens: u64| tokens.min(MAX_TOKENS);
         Self {
             cost: Cost::new(bounded(cost.input()), bounded(cost.output())),
-            is_rough: false,
+            ..Self::default()
         }
+    }
+
+    /// Returns what the request takes in the background, where it leaves a part of each limit to interactive
+    /// calls.
+    pub(crate) fn in_background(self, reserve: Share) -> Self {
+        Self {
+            is_background: true,
+            reserve: Some(reserve),
+            ..self
+        }
+    }
+
+    /// Returns what it takes if it leaves nothing to others.
+    pub(super) fn without_reserve(self) -> Self {
+        Self {
+            reserve: None,
+            ..self
+        }
+    }
+
+    pub(crate) fn is_background(self) -> bool {
+        self.is_background
+    }
+
+    /// Returns the part of each limit that it leaves to interactive calls.
+    pub(super) fn reserve(self) -> Option<Share> {
+        self.reserve
     }
 
     /// Returns whether the cost may be far off.

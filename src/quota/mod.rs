@@ -5,6 +5,7 @@
 //! [`queue`] the calls that wait for one, and [`scheduler`] the lock around all of them. Nothing here knows
 //! what a key or a target is.
 
+mod background;
 mod bounded_map;
 mod demand;
 mod departures;
@@ -21,6 +22,7 @@ pub(crate) mod timing;
 mod wait_budget;
 mod waiter;
 
+pub(crate) use background::{BackgroundShares, Share};
 #[cfg(test)]
 pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
@@ -30,7 +32,7 @@ pub(crate) use limit::{Capacity, End, KnownLimit, LimitState, ProviderTraits, Sl
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;
-pub(crate) use queue::{Forecast, Priority, Prospect, Waiting};
+pub(crate) use queue::{Forecast, Prospect, QueuePlace, Waiting};
 pub(crate) use reservation::{Confirmed, Reservation};
 pub(crate) use scheduler::{Candidates, Inner, ReservationOf, Scheduler};
 pub(crate) use slot::Slot;

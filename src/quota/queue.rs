@@ -1,4 +1,10 @@
-//! The calls that wait, first come first served. Knows nothing of what they wait for. Pure.
+//! The calls that wait, first come first served, and interactive ones before those in the background. Knows
+//! nothing of what they wait for. Pure.
+
+mod line;
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,23 +16,23 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    background::{Floor, Share},
     demand::Demand,
-    timing::{HEAD_TIMEOUT, MAX_SLIP},
+    timing::HEAD_TIMEOUT,
 };
+use line::Line;
 
-/// So many calls behind the first are looked at for one that needs less.
-const MAX_BACKFILL: usize = 64;
-
-/// A place in the queue; the smaller one came first. No two calls have the same.
+/// A place in the queue; the smaller one goes first. No two calls have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct WaiterId {
+    is_background: bool,
     place: i64,
     number: u64,
 }
 
-/// Which place a call takes.
+/// Which place a call takes among those of its own priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Priority {
+pub(crate) enum QueuePlace {
     /// The last.
     New,
     /// In front of all calls that have not waited before.
@@ -68,7 +74,9 @@ pub(crate) struct Waiting {
 /// Waiters of one class are equivalent: what one cannot get, another cannot get either.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct WaitQueue<C, R> {
-    classes: HashMap<C, Line>,
+    interactive: HashMap<C, Line>,
+    background: HashMap<C, Line>,
+    floor: Floor,
     /// Reservations for waiters that have not polled since, and when each departs.
     granted: HashMap<WaiterId, (R, Instant)>,
     wakers: HashMap<WaiterId, Waker>,
@@ -76,18 +84,6 @@ pub(super) struct WaitQueue<C, R> {
     joined: i64,
     rejoined: i64,
     numbers: u64,
-}
-
-/// The waiters of one class.
-#[derive(Default)]
-#[cfg_attr(test, derive(Clone))]
-struct Line {
-    waiting: BTreeMap<WaiterId, Waiting>,
-    forecast: Forecast,
-    /// What was not served though a call that needs less may be.
-    not_served: Option<Demand>,
-    /// The head that has a timer for the forecast, and until when.
-    notified: Option<(WaiterId, Option<Instant>)>,
 }
 
 /// Wakers that are used once the lock is released: to wake or to drop one may take the lock again.
@@ -102,11 +98,14 @@ pub(crate) struct Wakeups {
 // === impl WaiterId ===
 
 impl WaiterId {
-    /// No call that has not waited before comes before this.
-    const FIRST_NEW: Self = Self {
-        place: 0,
-        number: 0,
-    };
+    /// Returns a place before which no call comes that has its priority and has not waited before.
+    fn first_new(self) -> Self {
+        Self {
+            place: 0,
+            number: 0,
+            ..self
+        }
+    }
 }
 
 // === impl Prospect ===
@@ -145,19 +144,56 @@ impl Forecast {
 // === impl WaitQueue ===
 
 impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
+    pub(super) fn new(floor: Share) -> Self {
+        Self {
+            interactive: HashMap::new(),
+            background: HashMap::new(),
+            floor: Floor::new(floor),
+            granted: HashMap::new(),
+            wakers: HashMap::new(),
+            wakeups: Wakeups::default(),
+            joined: 0,
+            rejoined: 0,
+            numbers: 0,
+        }
+    }
+
+    fn classes(&self, is_background: bool) -> &HashMap<C, Line> {
+        match is_background {
+            true => &self.background,
+            false => &self.interactive,
+        }
+    }
+
+    fn classes_mut(&mut self, is_background: bool) -> &mut HashMap<C, Line> {
+        match is_background {
+            true => &mut self.background,
+            false => &mut self.interactive,
+        }
+    }
+
+    fn line(&self, class: &C, is_background: bool) -> Option<&Line> {
+        self.classes(is_background).get(class)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.classes.is_empty()
+        self.interactive.is_empty() && self.background.is_empty()
+    }
+
+    /// Returns whether a call waits that one of this priority may not overtake.
+    pub(super) fn has_before(&self, is_background: bool) -> bool {
+        !self.interactive.is_empty() || (is_background && !self.background.is_empty())
     }
 
     /// Returns how many have a place.
     pub(super) fn len(&self) -> usize {
-        self.classes.values().map(|line| line.waiting.len()).sum()
+        let lines = self.interactive.values().chain(self.background.values());
+        lines.map(Line::len).sum()
     }
 
-    /// Returns how many have a place in this line.
-    pub(super) fn waiting(&self, class: &C) -> usize {
-        let line = self.classes.get(class);
-        line.map_or(0, |line| line.waiting.len())
+    /// Returns how many of one class have a place, of this priority.
+    pub(super) fn waiting(&self, class: &C, is_background: bool) -> usize {
+        self.line(class, is_background).map_or(0, Line::len)
     }
 
     pub(super) fn take_wakeups(&mut self) -> Wakeups {
@@ -167,65 +203,69 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     pub(super) fn enqueue(
         &mut self,
         class: &C,
-        (priority, demand): (Priority, Demand),
+        (place, demand): (QueuePlace, Demand),
         now: Instant,
     ) -> WaiterId {
-        let id = match priority {
-            Priority::Kept(id) => id,
-            Priority::New => {
+        let is_background = demand.is_background();
+        let id = match place {
+            QueuePlace::Kept(id) => id,
+            QueuePlace::New => {
                 self.joined += 1;
-                self.id_at(self.joined)
+                self.id_at(self.joined, is_background)
             }
-            Priority::Again => self.first_id(),
-            Priority::Behind(count) => match self.place_of(class, count) {
-                Some(place) => self.id_at(place),
-                None => self.first_id(),
-            },
+            QueuePlace::Again => self.first_id(is_background),
+            QueuePlace::Behind(count) => {
+                let line = self.line(class, is_background);
+                match line.and_then(|line| line.last_of(count)) {
+                    Some(last) => self.id_at(last.place, is_background),
+                    None => self.first_id(is_background),
+                }
+            }
         };
         self.insert(id, class, demand, now);
         id
     }
 
-    fn first_id(&mut self) -> WaiterId {
+    fn first_id(&mut self, is_background: bool) -> WaiterId {
         self.rejoined += 1;
-        self.id_at(i64::MIN + self.rejoined)
+        self.id_at(i64::MIN + self.rejoined, is_background)
     }
 
     /// Returns a new id behind all that have the same place.
-    fn id_at(&mut self, place: i64) -> WaiterId {
+    fn id_at(&mut self, place: i64, is_background: bool) -> WaiterId {
         self.numbers += 1;
         WaiterId {
+            is_background,
             place,
             number: self.numbers,
         }
     }
 
-    /// Returns the place of the last of so many in a line.
-    fn place_of(&self, class: &C, count: usize) -> Option<i64> {
-        let line = self.classes.get(class)?;
-        line.waiting
-            .keys()
-            .take(count)
-            .next_back()
-            .map(|id| id.place)
-    }
-
     /// Takes the place of a number.
     pub(super) fn insert(&mut self, id: WaiterId, class: &C, demand: Demand, now: Instant) {
-        let line = self.classes.entry(class.clone()).or_default();
-        line.waiting.insert(id, Waiting { since: now, demand });
+        let classes = self.classes_mut(id.is_background);
+        let line = classes.entry(class.clone()).or_default();
+        line.insert(id, Waiting { since: now, demand });
     }
 
     /// Gives up a place; returns the reservation that was granted for it.
     pub(super) fn remove(&mut self, id: WaiterId, class: &C) -> Option<R> {
         self.forget_waker(id);
-        if let Some(line) = self.classes.get_mut(class) {
-            line.waiting.remove(&id);
-            if line.waiting.is_empty() {
-                self.classes.remove(class);
+        self.leave_line(id, class);
+        self.take_granted(id)
+    }
+
+    fn leave_line(&mut self, id: WaiterId, class: &C) {
+        let classes = self.classes_mut(id.is_background);
+        if let Some(line) = classes.get_mut(class) {
+            line.remove(id);
+            if line.head().is_none() {
+                classes.remove(class);
             }
         }
-        self.take_granted(id)
+        if self.background.is_empty() {
+            self.floor.settle();
+        }
     }
 
     /// Stores a reservation for a waiter that has left its line.
@@ -244,7 +284,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
 
     /// Returns whether this waiter has to find out who can be served.
     pub(super) fn is_due(&self, id: WaiterId, class: &C, now: Instant) -> bool {
-        self.classes.get(class).is_some_and(|line| {
+        self.line(class, id.is_background).is_some_and(|line| {
             let free_at = line.forecast.free_at;
             let is_overdue = free_at.is_some_and(|at| at + HEAD_TIMEOUT <= now);
             let is_time = free_at.is_none_or(|at| at <= now);
@@ -264,7 +304,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
             return Ok(granted);
         }
         self.wakers.insert(id, waker.clone());
-        let Some(line) = self.classes.get_mut(class) else {
+        let Some(line) = self.classes_mut(id.is_background).get_mut(class) else {
             return Err(Forecast::default());
         };
         let mut forecast = line.forecast;
@@ -285,13 +325,22 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         now: Instant,
         mut reserve: impl FnMut(&C, Waiting) -> Result<R, Forecast>,
     ) -> Vec<(WaiterId, R)> {
-        let lines = self.classes.iter();
+        let lines = self.interactive.iter().chain(&self.background);
         let mut heads: BTreeMap<_, _> = lines
             .filter_map(|(class, line)| Some((line.head()?, class.clone())))
             .collect();
         let (mut served, mut to_wake) = (Vec::new(), Vec::new());
-        while let Some((id, class)) = heads.pop_first() {
-            let Some(line) = self.classes.get_mut(&class) else {
+        let mut may_fit = true;
+        loop {
+            while may_fit && self.floor.is_due() {
+                let by_floor = self.serve_floor(&mut heads, now, &mut reserve);
+                may_fit = by_floor.is_some();
+                served.extend(by_floor);
+            }
+            let Some((id, class)) = heads.pop_first() else {
+                break;
+            };
+            let Some(line) = self.classes_mut(id.is_background).get_mut(&class) else {
                 continue;
             };
             let Some(waiting) = line.first(now) else {
@@ -300,29 +349,71 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
             match reserve(&class, waiting) {
                 Ok(reservation) => {
                     served.push((id, reservation));
-                    line.waiting.remove(&id);
-                    line.not_served = None;
-                    match line.head() {
-                        Some(next) => drop(heads.insert(next, class)),
-                        None => drop(self.classes.remove(&class)),
-                    }
+                    self.move_up(id, class, &mut heads);
                 }
                 Err(forecast) => {
                     let has_slipped = line.has_slipped(forecast.prospect, now);
                     line.forecast = forecast;
                     line.not_served = forecast.less_may_go.then_some(waiting.demand);
-                    if forecast.less_may_go {
-                        served.extend(line.backfill(|waiting| reserve(&class, waiting)));
-                    }
+                    let before = match forecast.less_may_go {
+                        true => line.backfill(|waiting| reserve(&class, waiting)),
+                        false => Vec::new(),
+                    };
                     match has_slipped {
-                        true => to_wake.extend(line.waiting.keys().copied()),
+                        true => to_wake.extend(line.ids()),
                         false => to_wake.extend((!line.head_is_notified(id)).then_some(id)),
                     }
+                    before
+                        .iter()
+                        .for_each(|_| self.count_grant(id.is_background));
+                    served.extend(before);
                 }
             }
         }
         to_wake.into_iter().for_each(|id| self.wake(id));
         served
+    }
+
+    /// Reserves for the first background call for which there is capacity. It leaves nothing to others.
+    fn serve_floor(
+        &mut self,
+        heads: &mut BTreeMap<WaiterId, C>,
+        now: Instant,
+        mut reserve: impl FnMut(&C, Waiting) -> Result<R, Forecast>,
+    ) -> Option<(WaiterId, R)> {
+        let lines = self.background.iter();
+        let heads_of_all: BTreeMap<_, _> = lines
+            .filter_map(|(class, line)| Some((line.head()?, (class.clone(), line.first(now)?))))
+            .collect();
+        for (id, (class, waiting)) in heads_of_all {
+            let demand = waiting.demand.without_reserve();
+            if let Ok(reservation) = reserve(&class, Waiting { demand, ..waiting }) {
+                heads.remove(&id);
+                self.move_up(id, class, heads);
+                return Some((id, reservation));
+            }
+        }
+        None
+    }
+
+    /// Removes a head that was served: the next of its line is served after it.
+    fn move_up(&mut self, id: WaiterId, class: C, heads: &mut BTreeMap<WaiterId, C>) {
+        self.count_grant(id.is_background);
+        if let Some(line) = self.classes_mut(id.is_background).get_mut(&class) {
+            line.not_served = None;
+        }
+        self.leave_line(id, &class);
+        if let Some(next) = self.line(&class, id.is_background).and_then(Line::head) {
+            heads.insert(next, class);
+        }
+    }
+
+    fn count_grant(&mut self, is_background: bool) {
+        match is_background {
+            true => self.floor.settle(),
+            false if !self.background.is_empty() => self.floor.pass_over(),
+            false => {}
+        }
     }
 
     fn wake(&mut self, id: WaiterId) {
@@ -335,38 +426,22 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     }
 }
 
-impl<C, R> Default for WaitQueue<C, R> {
-    fn default() -> Self {
-        Self {
-            classes: HashMap::new(),
-            granted: HashMap::new(),
-            wakers: HashMap::new(),
-            wakeups: Wakeups::default(),
-            joined: 0,
-            rejoined: 0,
-            numbers: 0,
-        }
-    }
-}
-
 #[cfg(test)]
 impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
+    fn all_lines(&self) -> impl Iterator<Item = &Line> {
+        self.interactive.values().chain(self.background.values())
+    }
+
     pub(super) fn lines(&self) -> usize {
-        self.classes.len()
+        self.all_lines().count()
     }
 
     pub(super) fn is_head(&self, id: WaiterId) -> bool {
-        self.classes.values().any(|line| line.head() == Some(id))
+        self.all_lines().any(|line| line.head() == Some(id))
     }
 
     pub(super) fn waiter(&self, id: WaiterId) -> Option<Waiting> {
-        let mut lines = self.classes.values();
-        let line = lines.find(|line| line.waiting.contains_key(&id))?;
-        let waiting = line.waiting.get(&id)?;
-        Some(Waiting {
-            demand: waiting.demand,
-            ..line.first(waiting.since)?
-        })
+        self.all_lines().find_map(|line| line.waiter(id))
     }
 
     pub(super) fn has_granted(&self) -> bool {
@@ -375,86 +450,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
 
     /// Returns whether no call has left anything behind.
     pub(super) fn is_clean(&self) -> bool {
-        self.classes.is_empty() && self.granted.is_empty() && self.wakers.is_empty()
-    }
-}
-
-// === impl Line ===
-
-impl Line {
-    fn head(&self) -> Option<WaiterId> {
-        self.waiting.keys().next().copied()
-    }
-
-    /// Returns what the first call needs, and since when the line waits: a call that comes back goes first, and
-    /// waits for less long than the others.
-    fn first(&self, now: Instant) -> Option<Waiting> {
-        let first = self.waiting.values().next()?;
-        let first_new = self.waiting.range(WaiterId::FIRST_NEW..).next();
-        let since = first_new.map_or(now, |(_, waiting)| waiting.since);
-        Some(Waiting {
-            since: since.min(first.since),
-            ..*first
-        })
-    }
-
-    /// Reserves for calls behind the first that need less than what could not be served.
-    fn backfill<R>(
-        &mut self,
-        mut reserve: impl FnMut(Waiting) -> Result<R, Forecast>,
-    ) -> Vec<(WaiterId, R)> {
-        let mut served = Vec::new();
-        for (id, waiting) in self.waiting.iter().skip(1).take(MAX_BACKFILL) {
-            if self
-                .not_served
-                .is_some_and(|least| least.is_within(waiting.demand))
-            {
-                continue;
-            }
-            match reserve(*waiting) {
-                Ok(reservation) => served.push((*id, reservation)),
-                Err(forecast) => {
-                    self.not_served = Some(waiting.demand);
-                    if !forecast.less_may_go {
-                        break;
-                    }
-                }
-            }
-        }
-        for (id, _) in &served {
-            self.waiting.remove(id);
-        }
-        served
-    }
-
-    /// Returns whether a call behind the first may need less than what could not be served.
-    fn may_go_before(&self, id: WaiterId) -> bool {
-        let (Some(least), Some(waiting)) = (self.not_served, self.waiting.get(&id)) else {
-            return false;
-        };
-        !least.is_within(waiting.demand)
-    }
-
-    /// Returns whether the wait has become so much longer that some may not want to wait any more.
-    fn has_slipped(&self, prospect: Prospect, now: Instant) -> bool {
-        // While a response could show capacity it might have been now.
-        let before = match self.forecast.prospect {
-            Prospect::At(at) => at,
-            Prospect::AnyTime | Prospect::Never => now,
-        };
-        match prospect {
-            Prospect::AnyTime => false,
-            Prospect::At(after) => before + MAX_SLIP < after,
-            Prospect::Never => true,
-        }
-    }
-
-    /// Returns whether the head polls in time by itself.
-    fn head_is_notified(&self, head: WaiterId) -> bool {
-        self.notified.is_some_and(|(notified, at)| {
-            let in_time = |free_at| at.is_some_and(|at| at <= free_at);
-            notified == head && self.forecast.free_at.is_none_or(in_time)
-        })
+        self.is_empty() && self.granted.is_empty() && self.wakers.is_empty()
     }
 }
 

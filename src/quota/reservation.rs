@@ -23,6 +23,11 @@ pub(crate) struct Reservation<I, S> {
 // === impl Reservation ===
 
 impl<I, S> Reservation<I, S> {
+    #[cfg(test)]
+    pub(crate) fn demand(&self) -> Demand {
+        self.demand
+    }
+
     /// Returns what the request was taken to cost in tokens.
     pub(crate) fn cost(&self) -> Cost {
         self.demand.cost()

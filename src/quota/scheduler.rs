@@ -5,9 +5,10 @@ use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 use tokio::time::Instant;
 
 use super::{
+    background::{BackgroundShares, Share},
     demand::{Costs, Demand},
     departures::{self, Departures},
-    queue::{Forecast, Priority, WaitQueue, WaiterId, Waiting, Wakeups},
+    queue::{Forecast, QueuePlace, WaitQueue, WaiterId, Waiting, Wakeups},
     reservation::{Confirmed, Reservation},
     sync::Mutex,
     table::LimitTable,
@@ -28,6 +29,11 @@ pub(crate) trait Candidates {
 
     /// Returns whether a limit may count tokens.
     fn counts_tokens(&self) -> bool;
+
+    /// Returns how capacity is divided between interactive and background calls.
+    fn shares(&self) -> BackgroundShares {
+        BackgroundShares::default()
+    }
 
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
@@ -51,6 +57,8 @@ pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
 struct Shared<C: Candidates> {
     inner: Mutex<Inner<C>>,
     costs: Costs,
+    /// What background calls leave to interactive ones.
+    reserve: Share,
 }
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
@@ -65,6 +73,7 @@ pub(crate) struct Inner<C: Candidates> {
 impl<C: Candidates> Scheduler<C> {
     pub(crate) fn new(candidates: C) -> Self {
         Self(Arc::new(Shared {
+            reserve: candidates.shares().reserve,
             inner: Mutex::new(Inner::new(candidates)),
             costs: Costs::default(),
         }))
@@ -80,9 +89,14 @@ impl<C: Candidates> Scheduler<C> {
         self.0.costs.demand(cost, is_precise)
     }
 
+    /// Returns what a background call takes.
+    pub(crate) fn in_background(&self, demand: Demand) -> Demand {
+        demand.in_background(self.0.reserve)
+    }
+
     /// Runs `act` under the lock, then wakes whom it has served.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner<C>) -> T) -> T {
-        let Shared { inner, costs } = &*self.0;
+        let Shared { inner, costs, .. } = &*self.0;
         let (result, wakeups) = inner.with(|inner| {
             let result = act(inner);
             if inner.candidates.counts_tokens() {
@@ -114,8 +128,8 @@ impl<C: Candidates> Scheduler<C> {
 impl<C: Candidates> Inner<C> {
     pub(crate) fn new(candidates: C) -> Self {
         Self {
+            queue: WaitQueue::new(candidates.shares().floor),
             candidates,
-            queue: WaitQueue::default(),
             departures: Departures::default(),
         }
     }
@@ -124,20 +138,21 @@ impl<C: Candidates> Inner<C> {
         self.queue.take_wakeups()
     }
 
-    /// Returns whether a call waits, which no other should overtake.
-    pub(crate) fn has_waiters(&self) -> bool {
-        !self.queue.is_empty()
+    /// Returns whether a call waits that this one should not overtake: no interactive call waits behind one in
+    /// the background.
+    pub(crate) fn has_before(&self, demand: Demand) -> bool {
+        self.queue.has_before(demand.is_background())
     }
 
-    /// Returns how many calls of one class wait.
-    pub(crate) fn waiting(&self, class: &C::Class) -> usize {
-        self.queue.waiting(class)
+    /// Returns how many calls of one class wait, interactive ones or those in the background.
+    pub(crate) fn waiting(&self, class: &C::Class, is_background: bool) -> usize {
+        self.queue.waiting(class, is_background)
     }
 
     pub(crate) fn enqueue(
         &mut self,
         class: &C::Class,
-        place: (Priority, Demand),
+        place: (QueuePlace, Demand),
         now: Instant,
     ) -> WaiterId {
         self.queue.enqueue(class, place, now)
@@ -166,7 +181,15 @@ impl<C: Candidates> Inner<C> {
         if is_removed {
             if let Some(reservation) = self.queue.take_granted(id) {
                 self.candidates.limits().release(&reservation, None);
-                self.queue.insert(id, class, reservation.demand, now);
+                let demand = match reservation.demand.is_background() {
+                    // It may have been served without a reserve, which it keeps from now on.
+                    true => {
+                        let reserve = self.candidates.shares().reserve;
+                        reservation.demand.in_background(reserve)
+                    }
+                    false => reservation.demand,
+                };
+                self.queue.insert(id, class, demand, now);
             }
         }
         if is_removed || self.queue.is_due(id, class, now) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     demand::Demand,
     permit::Permit,
-    queue::{Forecast, Priority, WaiterId},
+    queue::{Forecast, QueuePlace, WaiterId},
     scheduler::{Candidates, Scheduler},
 };
 use crate::clock;
@@ -26,7 +26,7 @@ impl<C: Candidates> Scheduler<C> {
     /// Takes a place in the queue for what `class` says.
     pub(crate) fn enqueue(
         &self,
-        place: (Priority, Demand),
+        place: (QueuePlace, Demand),
         now: Instant,
         class: impl FnOnce(&mut C) -> C::Class,
     ) -> Waiter<C> {

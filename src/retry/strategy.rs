@@ -14,7 +14,10 @@ use tokio::time::Instant;
 
 use super::{message::ResponseHead, settings::CommonSettings};
 use crate::{
-    call::{Action, Attempt, CallState, Head, LayerKind, Route, SendId, Sends, Step, StopReason},
+    call::{
+        Action, Attempt, CallState, Head, LayerKind, Priority, Route, SendId, Sends, Step,
+        StopReason,
+    },
     clock::LazyNow,
     quota::{Candidates, Demand, Scheduler},
     rejection::Rejection,
@@ -165,7 +168,11 @@ impl<B: Body> RequestView<B> {
     pub(crate) fn demand<C: Candidates>(&self, scheduler: &Scheduler<C>, waits: bool) -> Demand {
         let is_precise = waits || scheduler.counts_tokens();
         let cost = self.cost(is_precise);
-        scheduler.demand(cost, is_precise || self.call.has_precise_cost())
+        let demand = scheduler.demand(cost, is_precise || self.call.has_precise_cost());
+        match self.extensions.get() {
+            Some(Priority::Background) => scheduler.in_background(demand),
+            Some(Priority::Interactive) | None => demand,
+        }
     }
 
     /// Begins a decision, which has a time of its own.

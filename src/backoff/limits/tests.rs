@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    quota::{MAX_ENTRIES, Priority, Prospect, WaiterId},
+    quota::{MAX_ENTRIES, Prospect, QueuePlace, WaiterId},
     rejection::Reason,
 };
 
@@ -58,8 +58,8 @@ impl World {
         self.inner.release(reservation, false, self.now);
     }
 
-    fn enqueue(&mut self, priority: Priority) -> WaiterId {
-        let place = (priority, Demand::default());
+    fn enqueue(&mut self, place: QueuePlace) -> WaiterId {
+        let place = (place, Demand::default());
         self.inner.enqueue(&TURN, place, self.now)
     }
 
@@ -106,7 +106,7 @@ fn call_in_a_delay_of_its_own_is_seen_and_never_served() {
     let own = WaitsFor::OwnDelay(ID);
     let resting = world
         .inner
-        .enqueue(&own, (Priority::New, Demand::default()), now);
+        .enqueue(&own, (QueuePlace::New, Demand::default()), now);
     assert_eq!(count_present(&world.inner, ID), 1);
     assert!(world.ask().is_err());
     world.wait(60_000);
@@ -120,7 +120,7 @@ fn calls_that_wait_are_not_overtaken() {
     let mut world = World::new();
     let sent: Vec<_> = (0..FIRST_BURST).map(|_| world.ask().unwrap()).collect();
     assert!(world.ask().is_err(), "the first burst is out");
-    let waiting = world.enqueue(Priority::New);
+    let waiting = world.enqueue(QueuePlace::New);
     assert!(world.poll(waiting).is_err());
     world.succeed(&sent[0]);
     assert!(world.ask().is_err(), "the free place is the waiter's");
@@ -146,18 +146,18 @@ fn rejected_call_keeps_its_place_and_a_probe_lets_others_go_first() {
     let first = world.ask().unwrap();
     let second = world.ask().unwrap();
     world.reject(&first, Some(5));
-    let new: Vec<_> = (0..6).map(|_| world.enqueue(Priority::New)).collect();
-    let again = world.enqueue(Priority::Again);
-    let kept = world.enqueue(Priority::Kept(new[2]));
+    let new: Vec<_> = (0..6).map(|_| world.enqueue(QueuePlace::New)).collect();
+    let again = world.enqueue(QueuePlace::Again);
+    let kept = world.enqueue(QueuePlace::Kept(new[2]));
     assert_eq!(kept, new[2]);
-    let behind = world.enqueue(Priority::Behind(2));
+    let behind = world.enqueue(QueuePlace::Behind(2));
     let mut order = [&new[..], &[again, behind]].concat();
     order.sort_unstable();
     let expected = [&[again, new[0], behind], &new[1..]].concat();
     assert_eq!(order, expected);
-    let other = world.enqueue(Priority::Behind(9));
+    let other = world.enqueue(QueuePlace::Behind(9));
     assert!(order.iter().all(|id| *id < other));
-    assert_ne!(world.enqueue(Priority::Behind(2)), behind);
+    assert_ne!(world.enqueue(QueuePlace::Behind(2)), behind);
     world.succeed(&second);
 }
 
@@ -211,7 +211,7 @@ proptest! {
             match event {
                 Event::Join => match world.ask() {
                     Ok(reservation) => sent.push(reservation),
-                    Err(_) => waiting.push(world.enqueue(Priority::New)),
+                    Err(_) => waiting.push(world.enqueue(QueuePlace::New)),
                 },
                 Event::Leave(index) => if let Some(id) = pick(&mut waiting, index) {
                     world.inner.leave(id, &TURN, world.now);
@@ -221,7 +221,7 @@ proptest! {
                 },
                 Event::Reject(index, hint) => if let Some(it) = pick(&mut sent, index) {
                     world.reject(&it, hint);
-                    waiting.push(world.enqueue(Priority::Again));
+                    waiting.push(world.enqueue(QueuePlace::Again));
                 },
                 Event::Abandon(index) => if let Some(it) = pick(&mut sent, index) {
                     world.inner.release(&it, true, world.now);

@@ -12,7 +12,7 @@ use crate::{
         original::OriginalRequest,
         targets::{Pick, TargetId, Targets},
     },
-    quota::{Demand, End, LimitTable, Priority, Reservation, Waiting},
+    quota::{Demand, End, LimitTable, QueuePlace, Reservation, Waiting},
 };
 
 /// The result of a look at the targets.
@@ -124,11 +124,11 @@ impl<P> FallbackStrategy<P> {
                         .iter()
                         .map(|choice| self.target_id(original, *choice));
                     let ids: Arc<[_]> = ids.collect();
-                    let priority = match self.waits.has_waited() {
-                        true => Priority::Again,
-                        false => Priority::New,
+                    let place = match self.waits.has_waited() {
+                        true => QueuePlace::Again,
+                        false => QueuePlace::New,
                     };
-                    let waiter = scheduler.enqueue((priority, self.demand()), now, |_| ids);
+                    let waiter = scheduler.enqueue((place, self.demand()), now, |_| ids);
                     self.stage = TargetStage::Waiting(choices, waiter);
                     return;
                 }

@@ -9,7 +9,7 @@ use crate::{
         KeyPool, WhenExhausted,
         pool::{Exhausted, KeyRequest, KeyReservation, Keys, Lease},
     },
-    quota::{Confirmed, Demand, Inner, Priority, Prospect},
+    quota::{Confirmed, Demand, Inner, Prospect, QueuePlace},
     retry::{Decision, Prepare},
     trail::{Action, StopReason},
 };
@@ -67,7 +67,7 @@ impl<X> KeyRotationStrategy<X> {
                 if self.request.demand.is_rough() {
                     self.request.demand = precise_demand();
                 }
-                let waiter = pool.enqueue(&self.request, Priority::New, now);
+                let waiter = pool.enqueue(&self.request, QueuePlace::New, now);
                 KeyStage::Waiting(pool, waiter)
             }
             Err(_) => return self.without_waiting(pool, call, now),

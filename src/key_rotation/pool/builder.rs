@@ -5,7 +5,11 @@ use super::{
     keys::{Keys, Order},
     placement::{PlaceName, Placement},
 };
-use crate::{key_rotation::Key, quota::timing::LONGEST_GUESS, request::Origin};
+use crate::{
+    key_rotation::Key,
+    quota::{BackgroundShares, Share, timing::LONGEST_GUESS},
+    request::Origin,
+};
 
 /// Configures where keys go on a request, for which origins they are, and in which order they are used.
 ///
@@ -30,6 +34,7 @@ pub struct KeyPoolBuilder {
     origins: Vec<Option<Origin>>,
     order: Order,
     cooldown: Duration,
+    shares: BackgroundShares,
 }
 
 // === impl KeyPoolBuilder ===
@@ -42,6 +47,7 @@ impl KeyPoolBuilder {
             origins: Vec::new(),
             order: Order::FillFirst,
             cooldown: LONGEST_GUESS,
+            shares: BackgroundShares::default(),
         }
     }
 
@@ -103,6 +109,37 @@ impl KeyPoolBuilder {
         self
     }
 
+    /// Sets the part of each limit that [background](crate::Priority::Background) calls leave to interactive
+    /// ones; the default is 0.1. If interactive calls have lately taken more, background calls leave more.
+    ///
+    /// It is a fraction of 0 to 1. What is outside counts as the nearer end.
+    ///
+    /// ```
+    /// use tower_429::key_rotation::KeyPool;
+    ///
+    /// let pool = KeyPool::builder(["sk-1", "sk-2"])
+    ///     .background_reserve(0.25)
+    ///     .background_floor(0.1)
+    ///     .build()?;
+    /// assert_eq!(pool.snapshot().len(), 2);
+    /// # Ok::<(), tower_429::key_rotation::PoolError>(())
+    /// ```
+    pub fn background_reserve(mut self, fraction: f64) -> Self {
+        self.shares.reserve = Share::new(fraction);
+        self
+    }
+
+    /// Sets the part of the calls served by the queue that is of [background](crate::Priority::Background)
+    /// calls at least, while some wait; the default is 0.05, so one of 20.
+    ///
+    /// These calls leave nothing to interactive ones. With 0 background calls wait until the capacity
+    /// suffices for all, however long that takes. It is a fraction of 0 to 1, and what is outside counts as
+    /// the nearer end.
+    pub fn background_floor(mut self, fraction: f64) -> Self {
+        self.shares.floor = Share::new(fraction);
+        self
+    }
+
     /// Builds the pool.
     ///
     /// # Errors
@@ -116,6 +153,7 @@ impl KeyPoolBuilder {
         let origins = origins.collect::<Result<Vec<_>, _>>()?;
         let placement = Placement::new(self.place)?;
         let mut keys = Keys::new(self.order, self.cooldown, fastrand::u64(..));
+        keys.shares = self.shares;
         if self.keys.is_empty() {
             return Err(PoolError::Empty);
         }

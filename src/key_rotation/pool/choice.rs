@@ -10,7 +10,9 @@ use super::{
     ids::KeyId,
     keys::{KeyInfo, KeyReservation, Keys, Order},
 };
-use crate::quota::{Candidates, Capacity, Demand, Forecast, Inner, LimitTable, Waiting};
+use crate::quota::{
+    BackgroundShares, Candidates, Capacity, Demand, Forecast, Inner, LimitTable, Waiting,
+};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -303,6 +305,10 @@ impl Candidates for Keys {
         self.counts_tokens
     }
 
+    fn shares(&self) -> BackgroundShares {
+        self.shares
+    }
+
     fn contains(&self, key: &Arc<KeyInfo>) -> bool {
         self.indexes.contains_key(&key.id)
     }
@@ -353,11 +359,11 @@ impl Inner<Keys> {
         request: &KeyRequest,
         now: Instant,
     ) -> Result<KeyReservation, Exhausted> {
-        let has_waiters = self.has_waiters();
+        let has_before = self.has_before(request.demand);
         let keys = &mut self.candidates;
         let model = keys.limits.slot(request.model.as_ref(), now);
         match keys.choose(request, model, now)? {
-            index if !has_waiters => Ok(keys.reserve_key(index, request, model, now)),
+            index if !has_before => Ok(keys.reserve_key(index, request, model, now)),
             _ => Err(Exhausted::free_at(now)),
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     key_rotation::affinity::SecretHash,
-    quota::{End, IdState, LimitTable, Reservation, may_limit_tokens},
+    quota::{BackgroundShares, End, IdState, LimitTable, Reservation, may_limit_tokens},
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
     telemetry::SharedLimits,
@@ -46,6 +46,8 @@ pub(crate) struct Keys {
     pub(super) limits: KeyLimits,
     /// Whether a limit may count tokens.
     pub(super) counts_tokens: bool,
+    /// How capacity is divided between interactive and background calls.
+    pub(super) shares: BackgroundShares,
     pub(super) order: Order,
     longest_guess: Duration,
     pub(super) random: fastrand::Rng,
@@ -101,6 +103,7 @@ impl Keys {
             shared: Vec::new(),
             limits: KeyLimits::default(),
             counts_tokens: false,
+            shares: BackgroundShares::default(),
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),

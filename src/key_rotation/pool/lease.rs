@@ -13,7 +13,7 @@ use super::{
     keys::{KeyReservation, Keys},
 };
 use crate::{
-    quota::{Demand, Permit, Priority, Waiter},
+    quota::{Demand, Permit, QueuePlace, Waiter},
     request::credentials::Credential,
     retry::RequestView,
 };
@@ -77,11 +77,11 @@ impl KeyPool {
     pub(crate) fn enqueue(
         &self,
         request: &KeyRequest,
-        priority: Priority,
+        place: QueuePlace,
         now: Instant,
     ) -> Waiter<Keys> {
         let scheduler = &self.0.scheduler;
-        let place = (priority, request.demand);
+        let place = (place, request.demand);
         scheduler.enqueue(place, now, |keys| keys.class(request, now))
     }
 }

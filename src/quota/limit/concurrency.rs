@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Capacity, known::KnownLimit};
+use super::{Capacity, known::KnownLimit, reserve::Reserve};
 use crate::rejection::Dimension;
 pub(super) use silent::SilentCeilings;
 
@@ -22,6 +22,9 @@ const TEST_NAMED_AFTER: u64 = 512;
 
 /// So many requests that have just ended are remembered.
 const MOST_ENDED: usize = 64;
+
+/// So many rejections at a ceiling that none of them has named confirm it.
+const CONFIRMATIONS: u32 = 3;
 
 /// How many requests may be in flight.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +55,7 @@ struct Ceiling {
 #[derive(Clone, Copy, Debug)]
 struct Silent {
     /// Whether one more than the ceiling was rejected.
-    is_confirmed: bool,
+    confirmed: u32,
     /// When the last rejection came.
     rejected: Option<Instant>,
 }
@@ -69,11 +72,17 @@ struct Suspicion {
 impl Concurrency {
     /// Returns what may be sent while so many are in flight, by what is known of this limit, or else of
     /// `typical` ones.
-    pub(super) fn capacity(&self, in_flight: u64, typical: Option<u64>) -> Capacity {
+    pub(super) fn capacity(
+        &self,
+        in_flight: u64,
+        typical: Option<u64>,
+        reserve: Option<Reserve>,
+    ) -> Capacity {
         let Some(most) = self.allowed().or(typical) else {
             return Capacity::UNLIMITED;
         };
-        match most.saturating_sub(in_flight) {
+        let reserved = reserve.map_or(0, |reserve| reserve.of_places(most));
+        match most.saturating_sub(in_flight.saturating_add(reserved)) {
             0 => Capacity::Full(None),
             more => Capacity::Available(more),
         }
@@ -130,7 +139,9 @@ impl Concurrency {
         let Some(ceiling) = &mut self.ceiling else {
             return;
         };
-        let is_unconfirmed = ceiling.silent.is_some_and(|it| !it.is_confirmed);
+        let is_unconfirmed = ceiling
+            .silent
+            .is_some_and(|it| it.confirmed < CONFIRMATIONS);
         if ceiling.test == Some(sent) || (is_unconfirmed && in_flight >= ceiling.most) {
             (ceiling.most, ceiling.is_named) = (ceiling.most.saturating_add(1), false);
             (ceiling.passed, ceiling.test) = (0, None);
@@ -187,7 +198,7 @@ impl Concurrency {
         }
         let ceiling = self.ceiling.insert(ceiling);
         ceiling.silent = Some(Silent {
-            is_confirmed: silent.is_confirmed || !(is_first || is_of_burst),
+            confirmed: silent.confirmed + u32::from(!(is_first || is_of_burst)),
             rejected: Some(now),
         });
         Some(ceiling.lower(others, None, sent))
@@ -273,7 +284,7 @@ impl Ceiling {
 
 impl Silent {
     const NEW: Self = Self {
-        is_confirmed: false,
+        confirmed: 0,
         rejected: None,
     };
 }

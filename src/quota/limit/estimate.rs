@@ -11,7 +11,13 @@ use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{ProviderTraits, in_flight::InFlight, period, recent::Recent};
+use super::{
+    ProviderTraits,
+    in_flight::InFlight,
+    period,
+    recent::Recent,
+    reserve::{Lasts, Reserve},
+};
 use crate::quota::timing::{COUNTED_TOGETHER, FIRST_GUESS, QUICK};
 pub(super) use headroom::Headroom;
 pub(crate) use headroom::SlowStart;
@@ -188,6 +194,19 @@ impl Estimate {
     pub(super) fn window_end(&self, traits: &ProviderTraits) -> Option<Instant> {
         let length = self.length(traits)?;
         self.window.as_ref()?.opened.checked_add(length)
+    }
+
+    /// Returns how many of this window a request leaves to others, as far as it is known.
+    pub(super) fn reserved(&self, reserve: Reserve, traits: &ProviderTraits, now: Instant) -> u64 {
+        let Some(capacity) = self.capacity.or(traits.typical) else {
+            return 0;
+        };
+        let Some(length) = self.length(traits) else {
+            return 0;
+        };
+        let end = self.window_end(traits).filter(|end| *end > now);
+        let lasts = Lasts::until(end.unwrap_or(now + length), length, now);
+        reserve.of_requests(Some(capacity), lasts)
     }
 
     /// Returns when the window began that is used up now.

@@ -9,6 +9,7 @@
 //! - [`estimate`]: how many requests pass in it. [`recent`]: that no more are sent, wherever it begins.
 //! - [`concurrency`]: how many may be in flight.
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
+//! - [`reserve`]: what background calls leave to interactive ones.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
 //! [`rejected`] joins them when a rejection comes, and [`operate`] shows them to operators. `DESIGN.md` gives the reasons ("What no header says").
@@ -27,6 +28,7 @@ mod recent;
 mod rejected;
 mod remaining;
 mod reported;
+mod reserve;
 mod slots;
 mod tokens;
 
@@ -51,6 +53,7 @@ pub(crate) use known::KnownLimit;
 pub(crate) use provider_traits::ProviderTraits;
 use remaining::Remaining;
 use reported::Reported;
+use reserve::{InteractiveUse, Reserve, look_again};
 use tokens::Tokens;
 
 /// What is known of one limit.
@@ -62,6 +65,7 @@ pub(crate) struct LimitState {
     concurrency: Concurrency,
     estimate: Estimate,
     in_flight: InFlight,
+    interactive: InteractiveUse,
     rejection_run: RejectionRun,
     /// How many may be in flight while nothing is known, as it was said last.
     slow_start: SlowStart,
@@ -81,18 +85,25 @@ impl LimitState {
     ) -> Capacity {
         self.settle_slots(traits, now);
         self.slow_start = slow_start;
-        let by_tokens = self.tokens.capacity(demand, &self.in_flight, traits, now);
-        let slots = self.capacity_in_slots(traits);
-        self.capacity_in_requests(traits, slow_start, now)
+        let reserve = self.interactive.reserve(demand, now);
+        let needs = (demand, reserve);
+        let by_tokens = self.tokens.capacity(needs, &self.in_flight, traits, now);
+        let slots = self.capacity_in_slots(traits, reserve);
+        let capacity = self
+            .capacity_in_requests(traits, (slow_start, reserve), now)
             .min(by_tokens)
-            .min(slots)
+            .min(slots);
+        match reserve {
+            Some(_) => look_again(capacity, now),
+            None => capacity,
+        }
     }
 
     /// Returns how many requests may be sent, whatever they cost.
     fn capacity_in_requests(
         &mut self,
         traits: &mut ProviderTraits,
-        slow_start: SlowStart,
+        (slow_start, reserve): (SlowStart, Option<Reserve>),
         now: Instant,
     ) -> Capacity {
         self.forget_chance(traits);
@@ -101,9 +112,9 @@ impl LimitState {
             Err(capacity) => return capacity,
         };
         let in_flight = &self.in_flight;
-        let remaining = self
-            .reported
-            .remaining(traits, |since| in_flight.since(since), now);
+        let remaining =
+            self.reported
+                .remaining((traits, reserve), |since| in_flight.since(since), now);
         let (reported, more_at) = match remaining {
             Remaining::None(window) => {
                 let tests = traits.tests(window.dimension, window.passed, now);
@@ -141,7 +152,11 @@ impl LimitState {
         let headroom =
             self.estimate
                 .headroom(in_flight, traits, (slow_start, is_noisy, has_more), now);
-        match headroom {
+        let left = match reserve {
+            Some(reserve) if !is_noisy => self.estimate.reserved(reserve, traits, now),
+            _ => 0,
+        };
+        match headroom.without(left) {
             Headroom::Some(more) if more.min(reported) > 0 => {
                 Capacity::Available(more.min(reported))
             }
@@ -287,6 +302,7 @@ impl LimitState {
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
+        self.interactive.send(demand, now);
         self.concurrency.send(self.in_flight.in_use(), now);
         traits.silent.send(self.number, now);
         self.rejection_run.send(now);

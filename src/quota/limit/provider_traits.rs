@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    chance::Chance, concurrency::SilentCeilings, period::WindowLength, tokens::Calibration,
+    chance::Chance,
+    concurrency::SilentCeilings,
+    period::WindowLength,
+    tokens::{Calibration, Refill},
 };
 use crate::{
     quota::timing::{DISTRUST, LEAST_LATENCY, REJECTION_LATENCY, VERIFY_TIMEOUT},
@@ -37,6 +40,8 @@ pub(crate) struct ProviderTraits {
     pub(super) is_limited: bool,
     /// Whether the whole limit is available again when a window ends, unlike where windows slide.
     pub(super) refills_at_once: Option<bool>,
+    /// How limits on requests refill, if their resets show it.
+    pub(super) requests_refill: Refill,
     /// Whether "nothing left" is true, by what is counted. What is missing here was not tested.
     verifications: Vec<(Dimension, Verification)>,
 }

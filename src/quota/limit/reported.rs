@@ -1,11 +1,15 @@
 //! What the provider reports to be left, and when there is more. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{
     ProviderTraits,
     known::KnownLimit,
     remaining::{ExhaustedWindow, Remaining},
+    reserve::{Lasts, Reserve},
+    tokens::{Refill, ReportedReset},
 };
 use crate::{
     quota::timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK, doublings},
@@ -40,6 +44,10 @@ struct ReportedWindow {
     sent: Instant,
     /// When the report came.
     came: Instant,
+    /// The longest time to a reset that was reported.
+    longest: Option<Duration>,
+    /// The report with which later ones are compared.
+    first: Option<ReportedReset>,
     /// How many have passed since nothing is left, if that is being tested.
     passed: Option<u64>,
 }
@@ -83,6 +91,7 @@ impl Reported {
                 // The first report after a window's end shows whether the whole limit is available again.
                 traits.refills_at_once = Some(known.is_full(report.remaining));
             }
+            known.observe_refill(&report, traits);
             known.correct(report, now);
         }
     }
@@ -109,10 +118,10 @@ impl Reported {
         }
     }
 
-    /// Returns how many may be sent, less what is `out` since each moment.
+    /// Returns how many may be sent, less what is `out` since each moment and what is left to others.
     pub(super) fn remaining(
         &mut self,
-        traits: &ProviderTraits,
+        (traits, reserve): (&ProviderTraits, Option<Reserve>),
         out: impl Fn(Instant) -> u64,
         now: Instant,
     ) -> Remaining {
@@ -123,7 +132,8 @@ impl Reported {
         self.roll(traits, now);
         let mut least = Remaining::Unknown;
         for window in self.trusted(traits, now) {
-            let out = || out(window.sent);
+            let reserved = || reserve.map_or(0, |reserve| window.reserved(reserve, traits, now));
+            let out = || out(window.sent).saturating_add(reserved());
             least = least.min(match window.exhausted(now) {
                 Some(exhausted) => Remaining::None(exhausted),
                 None if !window.counts_requests() => continue,
@@ -205,6 +215,7 @@ impl Reported {
             }
             window.remaining = window.limit.unwrap_or_default();
             (window.sent, window.resets, window.has_ended) = (resets, None, true);
+            window.first = None;
             window.remaining > 0
         });
     }
@@ -219,7 +230,8 @@ impl ReportedWindow {
         // A window that is over is none, and one without an end is sent to again.
         let reset = bucket.reset.filter(|reset| !reset.is_zero());
         let admitted = now.min(sent + ADMISSION_SLACK);
-        let resets = reset.map(|reset| admitted + reset.min(MAX_COOLDOWN));
+        let reset = reset.map(|reset| reset.min(MAX_COOLDOWN));
+        let resets = reset.map(|reset| admitted + reset);
         let is_vague = remaining == 0 && resets.is_none();
         Some(Self {
             dimension: bucket.dimension,
@@ -234,6 +246,8 @@ impl ReportedWindow {
             is_vague,
             sent: if is_vague { now } else { sent },
             came: now,
+            longest: reset,
+            first: ReportedReset::of(bucket, admitted),
             passed: None,
         })
     }
@@ -295,6 +309,41 @@ impl ReportedWindow {
         (self.remaining.min(CAUTIOUS << doublings), next)
     }
 
+    /// Returns how many a request leaves to others.
+    fn reserved(&self, reserve: Reserve, traits: &ProviderTraits, now: Instant) -> u64 {
+        if self.dimension == Dimension::Concurrency {
+            return self.limit.map_or(0, |limit| reserve.of_places(limit));
+        }
+        if let (Refill::Steady, Some(reset)) = (traits.requests_refill, self.first) {
+            let fills_in = reset.fills_in(self.limit.unwrap_or_default());
+            let since = now.saturating_duration_since(self.came).as_secs_f64();
+            let refilled =
+                since / fills_in.as_secs_f64().max(0.001) * self.limit.unwrap_or_default() as f64;
+            // What has come back since the report is not counted as left.
+            let reserved = reserve.of_requests(self.limit, Lasts::steady(fills_in));
+            return reserved.saturating_sub(refilled as u64);
+        }
+        let next = self.longest.filter(|_| self.has_ended);
+        let next = next.map(|length| self.sent + length);
+        let lasts = match (self.resets.or(next), self.longest) {
+            (Some(end), Some(length)) => Lasts::until(end, length, now),
+            _ => Lasts::ALWAYS,
+        };
+        reserve.of_requests(self.limit, lasts)
+    }
+
+    /// Observes if the limit refills steadily, by an earlier report of this window.
+    fn observe_refill(&mut self, report: &Self, traits: &mut ProviderTraits) {
+        let (Some(limit), Some(reset)) = (self.limit, report.first) else {
+            return;
+        };
+        if let Some(refill) = self.first.and_then(|first| Refill::of(limit, first, reset)) {
+            traits.requests_refill = refill;
+            self.first = Some(reset);
+        }
+        self.first = self.first.or(Some(reset));
+    }
+
     /// Returns whether so many are the whole limit, but for what has just been sent.
     fn is_full(&self, remaining: u64) -> bool {
         let is_full = |limit| remaining.saturating_add(CAUTIOUS) >= limit;
@@ -325,7 +374,11 @@ impl ReportedWindow {
             self.resets = self.resets.max(report.resets);
             self.sent = self.sent.max(report.sent);
         } else if !is_older {
-            *self = report;
+            *self = Self {
+                longest: self.longest.max(report.longest),
+                first: self.first.or(report.first),
+                ..report
+            };
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Capacity, LimitState, ProviderTraits, SlowStart, cooldown};
+use super::{Capacity, LimitState, ProviderTraits, SlowStart, cooldown, reserve::Reserve};
 use crate::rejection::{Bucket, Dimension, Reason, Rejection};
 
 // === impl LimitState ===
@@ -24,10 +24,14 @@ impl LimitState {
     }
 
     /// Returns how many requests may be sent until as many are in flight as may be.
-    pub(super) fn capacity_in_slots(&self, traits: &ProviderTraits) -> Capacity {
+    pub(super) fn capacity_in_slots(
+        &self,
+        traits: &ProviderTraits,
+        reserve: Option<Reserve>,
+    ) -> Capacity {
         let in_use = self.in_flight.in_use();
         self.concurrency
-            .capacity(in_use, traits.typical_concurrency)
+            .capacity(in_use, traits.typical_concurrency, reserve)
     }
 
     /// Uses what has been shown of rejections that say nothing. If they come of requests in flight, no window is

@@ -51,6 +51,9 @@ pub(crate) struct UpstreamConfig {
     pub(crate) at: String,
     /// The starts of the paths that go there; over all upstreams the longest that fits wins.
     pub(crate) routes: Vec<String>,
+    /// Those of them whose calls are in the background unless the caller says otherwise.
+    #[serde(default)]
+    pub(crate) background_routes: Vec<String>,
     /// The environment variables in which the keys are; their names are the keys' labels.
     #[serde(default)]
     pub(crate) keys: Vec<String>,
@@ -206,6 +209,14 @@ impl Config {
                 }
                 routes.push(route);
             }
+            let is_served = |path: &String| covered(&upstream.routes, path).is_some();
+            let mut background = upstream.background_routes.iter();
+            if let Some(route) = background.find(|route| !is_served(route)) {
+                return Err(ConfigError::BackgroundRoute {
+                    upstream: of(),
+                    route: route.clone(),
+                });
+            }
             if upstream.deadline_ms == Some(0) {
                 return Err(ConfigError::Deadline { upstream: of() });
             }
@@ -236,6 +247,16 @@ impl UpstreamConfig {
     pub(crate) fn is_mock(&self) -> bool {
         self.at == "mock"
     }
+}
+
+/// How many bytes of a path the longest of these starts covers.
+pub(crate) fn covered(routes: &[String], path: &str) -> Option<usize> {
+    let covers = |route: &&String| match path.strip_prefix(route.trim_end_matches('/')) {
+        // A route ends where a segment does: `/v1` is none of `/v1beta`.
+        Some(rest) => rest.is_empty() || rest.starts_with('/'),
+        None => false,
+    };
+    routes.iter().filter(covers).map(String::len).max()
 }
 
 /// It is a label of the metrics and stands in the page.

@@ -28,6 +28,10 @@ pub(crate) enum ConfigError {
         upstream: String,
         route: String,
     },
+    BackgroundRoute {
+        upstream: String,
+        route: String,
+    },
     Deadline {
         upstream: String,
     },
@@ -99,6 +103,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "the route {route:?} of upstream {upstream} does not begin with `/`, or another \
                  upstream has it already: change it or take it out"
+            ),
+            Self::BackgroundRoute { upstream, route } => write!(
+                f,
+                "the background route {route:?} is not within the `routes` of upstream {upstream}: add it there, or \
+                 take it out here"
             ),
             Self::Deadline { upstream } => write!(
                 f,

@@ -14,7 +14,7 @@ use tracing::warn;
 use super::{
     board::millis,
     connections::{Broken, Unread},
-    headers::DEADLINE,
+    headers::{DEADLINE, PRIORITY},
     shortened,
     upstream::Upstream,
 };
@@ -36,6 +36,7 @@ pub(crate) enum Failure {
     NoRoute,
     TooLong,
     Deadline,
+    Priority,
     /// Bodies of other requests take all the memory there is for them.
     Full,
     Body(BoxError),
@@ -121,6 +122,7 @@ impl Failure {
             Self::TooLong => "path_too_long",
             Self::Full => "buffers_full",
             Self::Deadline => "deadline_not_understood",
+            Self::Priority => "priority_not_understood",
             Self::Body(_) => "request_not_read",
             Self::Unread(Unread::Silent) => "request_too_slow",
             Self::Unread(Unread::Stopping) => "stopping",
@@ -138,7 +140,7 @@ impl Failure {
             Self::Path | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::TooLong => StatusCode::URI_TOO_LONG,
             Self::Full => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Deadline | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Deadline | Self::Priority | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::Unread(Unread::Silent) => StatusCode::REQUEST_TIMEOUT,
             Self::Unread(Unread::Stopping) => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooLate(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -178,6 +180,7 @@ impl Failure {
             Self::Deadline => {
                 format!("{DEADLINE} is not a whole number of milliseconds above 0.")
             }
+            Self::Priority => format!("{PRIORITY} is neither `interactive` nor `background`."),
             Self::Body(error) => {
                 // What was being done with the body, the caller need not know.
                 let broken = sources(&**error).find(|error| error.is::<Broken>());

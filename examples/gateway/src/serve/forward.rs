@@ -11,7 +11,7 @@ use axum::{
 use http_body_util::{BodyExt, Limited};
 use tokio::time::timeout;
 use tower::{Service, ServiceExt};
-use tower_429::Call;
+use tower_429::{Call, Priority};
 
 use super::{
     Gateway,
@@ -19,7 +19,7 @@ use super::{
     board::{Watching, millis},
     connections::{PATIENCE, Unread},
     failure::{Asked, Failure},
-    headers::{self, ATTEMPTS, DEADLINE, KEY, SERVED_MODEL, WAITED},
+    headers::{self, ATTEMPTS, DEADLINE, KEY, PRIORITY, SERVED_MODEL, WAITED},
     is_short, message, metrics, now,
     upstream::Upstream,
 };
@@ -45,6 +45,11 @@ async fn ask(gateway: &Gateway, upstream: &Upstream, asked: &Asked, request: Req
         Ok(deadline) => deadline,
         Err(failure) => return refuse(failure),
     };
+    let by_route = upstream.priority(request.uri().path());
+    let priority = match priority(request.headers(), by_route) {
+        Ok(priority) => priority,
+        Err(failure) => return refuse(failure),
+    };
     let request = match upstream.address(request) {
         Ok(request) => request,
         Err(failure) => return refuse(failure),
@@ -68,7 +73,7 @@ async fn ask(gateway: &Gateway, upstream: &Upstream, asked: &Asked, request: Req
     };
     // Dropped with this future if the caller goes away, and the request to the upstream with it.
     let watching = gateway.board.watch(&upstream.name, &call);
-    let mut response = match within(left, send(upstream, request, &watching)).await {
+    let mut response = match within(left, send(upstream, request, priority, &watching)).await {
         Ok(mut response) => {
             headers::drop_hop_by_hop(response.headers_mut());
             headers::isolate(response.headers_mut());
@@ -110,6 +115,7 @@ async fn whole(request: Request) -> Result<Request, Failure> {
 async fn send(
     upstream: &Upstream,
     request: Request,
+    priority: Priority,
     watching: &Watching,
 ) -> Result<Response, Failure> {
     let (mut head, body) = request.into_parts();
@@ -120,6 +126,7 @@ async fn send(
     head.extensions.clear();
     head.extensions.insert(watching.watched.call.clone());
     head.extensions.insert(watching.watched.meter.clone());
+    head.extensions.insert(priority);
 
     let mut stack = upstream.stack.clone();
     let stack = stack.ready().await.map_err(Failure::Upstream)?;
@@ -156,6 +163,18 @@ fn deadline(headers: &HeaderMap, default: Option<Duration>) -> Result<Option<Dur
     Ok(Some(Duration::from_millis(
         millis.ok_or(Failure::Deadline)?,
     )))
+}
+
+/// What the caller says, or else what the configuration says of the path.
+fn priority(headers: &HeaderMap, default: Priority) -> Result<Priority, Failure> {
+    let Some(value) = headers.get(PRIORITY) else {
+        return Ok(default);
+    };
+    match value.as_bytes() {
+        b"interactive" => Ok(Priority::Interactive),
+        b"background" => Ok(Priority::Background),
+        _ => Err(Failure::Priority),
+    }
 }
 
 /// Says how the answer came about.

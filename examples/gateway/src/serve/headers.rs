@@ -71,6 +71,8 @@ const ORIGIN_WIDE: [HeaderName; 17] = [
 
 /// Callers say by it how long an answer is of use.
 pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("x-tower-429-deadline-ms");
+/// Callers say by it whether somebody waits for the answer.
+pub(crate) const PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tower-429-attempts");
 pub(crate) const SERVED_MODEL: HeaderName = HeaderName::from_static("x-tower-429-served-model");
 pub(crate) const KEY: HeaderName = HeaderName::from_static("x-tower-429-key");
@@ -111,7 +113,7 @@ pub(crate) fn isolate(headers: &mut HeaderMap) {
 /// Makes a caller's headers those of our request.
 pub(crate) fn prepare(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
-    for name in NOT_FORWARDED.iter().chain([&DEADLINE]) {
+    for name in NOT_FORWARDED.iter().chain([&DEADLINE, &PRIORITY]) {
         headers.remove(name);
     }
     headers.insert(

@@ -9,7 +9,7 @@ use axum::{
 };
 use tower::ServiceBuilder;
 use tower_429::{
-    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, Priority,
     fallback::Target,
     inspect::InspectedBody,
     key_rotation::{Key, PoolError},
@@ -17,7 +17,7 @@ use tower_429::{
 
 use super::{
     client::{Client, MAY_SPEAK_TLS},
-    config::{FallbackConfig, KeyIn, Order, UpstreamConfig},
+    config::{FallbackConfig, KeyIn, Order, UpstreamConfig, covered},
     config_error::ConfigError,
     failure::Failure,
     headers,
@@ -36,6 +36,7 @@ pub(crate) struct Upstream {
     /// The most bytes that are put before a path or behind its query.
     added: usize,
     routes: Vec<String>,
+    background_routes: Vec<String>,
 }
 
 /// `http` holds no longer address. Nor does it hold a longer path and query, to which the layers would add no key
@@ -133,6 +134,7 @@ impl<'a> Draft<'a> {
             base: self.base.clone(),
             added: self.added(all, mock),
             routes: config.routes.clone(),
+            background_routes: config.background_routes.clone(),
         })
     }
 
@@ -167,12 +169,15 @@ impl<'a> Draft<'a> {
 impl Upstream {
     /// How many bytes of the path one of its routes covers.
     pub(crate) fn covers(&self, path: &str) -> Option<usize> {
-        let covers = |route: &&String| match path.strip_prefix(route.trim_end_matches('/')) {
-            // A route ends where a segment does: `/v1` is none of `/v1beta`.
-            Some(rest) => rest.is_empty() || rest.starts_with('/'),
-            None => false,
-        };
-        self.routes.iter().filter(covers).map(String::len).max()
+        covered(&self.routes, path)
+    }
+
+    /// Whether somebody waits for the answers of a path, if the caller does not say it.
+    pub(crate) fn priority(&self, path: &str) -> Priority {
+        match covered(&self.background_routes, path) {
+            Some(_) => Priority::Background,
+            None => Priority::Interactive,
+        }
     }
 
     /// A request to where the upstream stands.

@@ -12,6 +12,7 @@ mod limits;
 mod many;
 mod max_wait;
 mod next_key;
+mod priority;
 mod providers;
 mod requests;
 mod streaming;

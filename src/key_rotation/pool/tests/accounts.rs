@@ -10,7 +10,7 @@ use crate::{
         Key,
         pool::{GroupSource, choice::KeyRequest, keys::Order},
     },
-    quota::Priority,
+    quota::QueuePlace,
     rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection},
 };
 
@@ -129,15 +129,15 @@ impl Scenario {
             }
         }
         let request = KeyRequest::default();
-        let start_call = |world: &mut World, priority| {
-            let is_first = priority == Priority::New;
+        let start_call = |world: &mut World, place| {
+            let is_first = place == QueuePlace::New;
             if !is_first || !world.take_in_turn(&request, world.now) {
-                world.join(request.clone(), priority);
+                world.join(request.clone(), place);
             }
         };
         for _ in 0..self.workers.min(self.calls) {
             unsent -= 1;
-            start_call(&mut world, Priority::New);
+            start_call(&mut world, QueuePlace::New);
         }
         while left > 0 {
             world.poll_due();
@@ -185,12 +185,12 @@ impl Scenario {
                     left -= 1;
                     if unsent > 0 {
                         unsent -= 1;
-                        start_call(&mut world, Priority::New);
+                        start_call(&mut world, QueuePlace::New);
                     }
                 }
                 _ => {
                     wasted += 1;
-                    start_call(&mut world, Priority::Again);
+                    start_call(&mut world, QueuePlace::Again);
                 }
             }
         }

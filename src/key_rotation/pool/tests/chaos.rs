@@ -10,7 +10,7 @@ use crate::{
         Key,
         pool::{choice::KeyRequest, keys::Order},
     },
-    quota::{Demand, Priority},
+    quota::{Demand, QueuePlace, Share},
     rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection, Scope, Window},
     request::Cost,
 };
@@ -48,11 +48,16 @@ fn request() -> impl Strategy<Value = KeyRequest> {
     let pinned = option::weighted(0.2, (1..7).prop_map(|number| format!("key-{number}")));
     let tokens = || prop_oneof![0..20_000_u64, Just(0), Just(u64::MAX)];
     let cost = (tokens(), tokens()).prop_map(|(input, output)| Cost::new(input, output));
-    (model, session, pinned, cost).prop_map(|(model, session, pinned, cost)| KeyRequest {
+    let reserve = option::weighted(0.4, prop_oneof![Just(0.0), Just(0.1), Just(1.0)]);
+    let demand = (cost, reserve).prop_map(|(cost, reserve)| match reserve {
+        Some(reserve) => Demand::new(cost).in_background(Share::new(reserve)),
+        None => Demand::new(cost),
+    });
+    (model, session, pinned, demand).prop_map(|(model, session, pinned, demand)| KeyRequest {
         model: model.map(Into::into),
         tried: Vec::new(),
         session,
-        demand: Demand::new(cost),
+        demand,
         pinned: pinned.map(Into::into),
     })
 }
@@ -174,11 +179,11 @@ impl World {
         match event {
             Event::Call(request) => {
                 if !self.take_in_turn(request, now) {
-                    self.join(request.clone(), Priority::New);
+                    self.join(request.clone(), QueuePlace::New);
                 }
             }
             Event::TakeAnyway(request) => self.take_anyway(request, now),
-            Event::Rejoin(request) => self.join(request.clone(), Priority::Again),
+            Event::Rejoin(request) => self.join(request.clone(), QueuePlace::Again),
             Event::PollDue => self.poll_due(),
             Event::Poll(index) => {
                 if let Some(index) = pick(*index, self.waiters.len()) {

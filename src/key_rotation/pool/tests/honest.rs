@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::world::{Answer, World, keys};
 use crate::{
     key_rotation::pool::{choice::KeyRequest, ids::KeyId, keys::Order},
-    quota::Priority,
+    quota::QueuePlace,
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -128,7 +128,7 @@ proptest! {
                 Event::Call(session) => {
                     let request = KeyRequest { session: *session, ..KeyRequest::default() };
                     if !world.take_in_turn(&request, world.now) {
-                        world.join(request, Priority::New);
+                        world.join(request, QueuePlace::New);
                     }
                 }
                 Event::Answer(index) if !world.held.is_empty() => {

@@ -12,7 +12,7 @@ use crate::{
             keys::{KeyReservation, Order},
         },
     },
-    quota::{Priority, Prospect},
+    quota::{Demand, Prospect, QueuePlace, Share},
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -42,7 +42,7 @@ fn all_waiters_are_woken_if_the_wait_becomes_long() {
     let mut world = one_key(1);
     assert!(world.take_in_turn(&KeyRequest::default(), world.now));
     for _ in 0..3 {
-        world.join(KeyRequest::default(), Priority::New);
+        world.join(KeyRequest::default(), QueuePlace::New);
     }
     let alarms = |world: &World| {
         world
@@ -81,7 +81,7 @@ fn sessions_wait_in_one_line_per_key_however_many_they_are() {
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
     while world.take_in_turn(&KeyRequest::default(), world.now) {}
     for session in 0..1_000 {
-        world.join(of_session(session), Priority::New);
+        world.join(of_session(session), QueuePlace::New);
     }
     assert_eq!(world.inner.lines(), 3);
 }
@@ -113,7 +113,7 @@ fn hold_of(world: &World, is_preferred: bool, preferred: KeyId) -> usize {
 #[test]
 fn waiting_session_takes_another_key_if_its_own_closes() {
     let (mut world, preferred) = two_busy_keys();
-    world.join(of_session(0), Priority::New);
+    world.join(of_session(0), QueuePlace::New);
     let hint = Rejection {
         retry_after: Some(secs(600)),
         ..Rejection::new(Reason::RateLimited)
@@ -151,7 +151,7 @@ fn waiting_session_prefers_its_key_for_a_second() {
         world.answer(index, &Answer::Success(vec![bucket]));
     }
     let began = world.now;
-    world.join(of_session(0), Priority::New);
+    world.join(of_session(0), QueuePlace::New);
     while let Some(waiter) = world.waiters.first() {
         world.now = waiter.alarm.unwrap();
         world.poll_due();
@@ -177,8 +177,8 @@ fn pinned_calls_wait_in_a_line_of_their_own_and_get_no_other_key() {
         let mut held = world.held.iter();
         held.position(|held| is_of(label, held)).expect(label)
     };
-    world.join(pinned("key-2"), Priority::New);
-    world.join(KeyRequest::default(), Priority::New);
+    world.join(pinned("key-2"), QueuePlace::New);
+    world.join(KeyRequest::default(), QueuePlace::New);
     assert_eq!(world.inner.lines(), 2);
     let index = first_of(&world, "key-1");
     world.answer(index, &Answer::Success(vec![]));
@@ -242,4 +242,77 @@ fn limits_of_a_group_are_forgotten_with_its_last_key() {
     assert_eq!(known(&world), 2);
     world.replace(0, Key::new("c"));
     assert_eq!(known(&world), 0);
+}
+
+fn background() -> KeyRequest {
+    KeyRequest {
+        demand: Demand::default().in_background(Share::new(0.1)),
+        ..KeyRequest::default()
+    }
+}
+
+/// Makes the provider say that so much is left of 100 for a minute.
+fn report_left(world: &mut World, index: usize, left: u64) {
+    let told = Bucket {
+        dimension: Dimension::Requests,
+        window: None,
+        scope: None,
+        limit: Some(100),
+        remaining: Some(left),
+        reset: Some(secs(60)),
+        cost: None,
+    };
+    world.answer(index, &Answer::Success(vec![told]));
+}
+
+#[test]
+fn background_calls_leave_the_last_tenth_to_interactive_ones() {
+    let mut world = one_key(50);
+    // What interactive calls have taken so long ago is not expected again.
+    world.now += secs(120);
+    world.take_anyway(&background(), world.now);
+    report_left(&mut world, 0, 12);
+    let taken = |world: &mut World, request: &KeyRequest| {
+        (0..100)
+            .take_while(|_| world.take_in_turn(request, world.now))
+            .count()
+    };
+    assert_eq!(taken(&mut world, &background()), 2);
+    assert_eq!(taken(&mut world, &KeyRequest::default()), 10);
+}
+
+#[test]
+fn interactive_call_goes_before_background_calls_that_wait() {
+    let mut world = one_key(50);
+    world.take_anyway(&KeyRequest::default(), world.now);
+    report_left(&mut world, 0, 2);
+    for _ in 0..3 {
+        assert!(!world.take_in_turn(&background(), world.now));
+        world.join(background(), QueuePlace::New);
+    }
+    assert_eq!(world.waiters.len(), 3);
+    assert!(world.take_in_turn(&KeyRequest::default(), world.now));
+    assert!(world.take_in_turn(&KeyRequest::default(), world.now));
+    assert!(!world.take_in_turn(&KeyRequest::default(), world.now));
+    world.join(KeyRequest::default(), QueuePlace::New);
+    // The next window: of four calls that wait, the interactive one goes first.
+    world.now += secs(60);
+    world.poll_due();
+    let first = world.held.get(2).expect("a call that was served");
+    assert!(!first.demand().is_background());
+}
+
+#[test]
+fn background_calls_use_the_rest_of_a_window_before_it_ends() {
+    let mut world = one_key(50);
+    world.take_anyway(&KeyRequest::default(), world.now);
+    report_left(&mut world, 0, 5);
+    world.join(background(), QueuePlace::New);
+    let began = world.now;
+    while let Some(waiter) = world.waiters.first() {
+        world.now = waiter.alarm.expect("it looks again");
+        world.poll_due();
+    }
+    let waited = world.now - began;
+    assert!((secs(25)..secs(40)).contains(&waited), "{waited:?}");
 }

@@ -15,7 +15,7 @@ use crate::{
         Key, KeyPool, PoolError,
         pool::{KeyRequest, Keys, Lease},
     },
-    quota::{Priority, Waiter},
+    quota::{QueuePlace, Waiter},
     rejection::{Bucket, Dimension, Reason, Rejection},
 };
 
@@ -135,7 +135,7 @@ fn dropped_waiter_leaves_its_place_and_its_key_to_others() {
 }
 
 fn enqueue(pool: &KeyPool) -> Waiter<Keys> {
-    pool.enqueue(&KeyRequest::default(), Priority::New, clock::now())
+    pool.enqueue(&KeyRequest::default(), QueuePlace::New, clock::now())
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::{
             placement::{Placement, PreparedKey},
         },
     },
-    quota::{Candidates, Demand, Inner, LimitTable as _, Priority, Prospect, WaiterId, Waiting},
+    quota::{Candidates, Demand, Inner, LimitTable as _, Prospect, QueuePlace, WaiterId, Waiting},
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
@@ -178,10 +178,10 @@ impl World {
     }
 
     /// Takes a place in the queue and polls.
-    pub(super) fn join(&mut self, request: KeyRequest, priority: Priority) {
+    pub(super) fn join(&mut self, request: KeyRequest, place: QueuePlace) {
         let now = self.now;
         let class = self.keys().class(&request, now);
-        let id = self.act(|inner| inner.enqueue(&class, (priority, request.demand), now));
+        let id = self.act(|inner| inner.enqueue(&class, (place, request.demand), now));
         self.waiters.push(Waiter {
             id,
             class,

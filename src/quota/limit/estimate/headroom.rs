@@ -40,6 +40,18 @@ pub(in crate::quota::limit) enum Headroom {
     UsedUp(Instant),
 }
 
+// === impl Headroom ===
+
+impl Headroom {
+    /// Returns how many may be sent if so many are left to others.
+    pub(in crate::quota::limit) fn without(self, reserved: u64) -> Self {
+        match self {
+            Self::Some(more) => Self::Some(more.saturating_sub(reserved)),
+            none => none,
+        }
+    }
+}
+
 // === impl Estimate ===
 
 impl Estimate {

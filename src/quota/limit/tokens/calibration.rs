@@ -73,7 +73,7 @@ impl Calibration {
     }
 
     /// Returns how many tokens of one kind a provider is expected to count for a cost.
-    pub(super) fn calibrated(&self, dimension: Dimension, cost: Cost) -> u64 {
+    pub(in crate::quota::limit) fn calibrated(&self, dimension: Dimension, cost: Cost) -> u64 {
         let estimated = tokens_of(cost, dimension).unwrap_or_default();
         match self.ratio(dimension).factor() {
             1.0 => estimated,

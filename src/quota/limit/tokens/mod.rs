@@ -9,9 +9,12 @@ mod window;
 
 use tokio::time::Instant;
 
-pub(super) use self::calibration::Calibration;
 use self::window::{Need, TokenWindow};
-use super::{Capacity, ProviderTraits, in_flight::InFlight, known::KnownLimit};
+pub(super) use self::{
+    calibration::Calibration,
+    refill::{Refill, ReportedReset},
+};
+use super::{Capacity, ProviderTraits, in_flight::InFlight, known::KnownLimit, reserve::Reserve};
 use crate::{
     quota::demand::{Demand, tokens_of},
     rejection::{Bucket, Rejection},
@@ -37,7 +40,7 @@ impl Tokens {
     /// Returns what these limits allow to a request.
     pub(super) fn capacity(
         &mut self,
-        demand: Demand,
+        (demand, reserve): (Demand, Option<Reserve>),
         in_flight: &InFlight,
         traits: &ProviderTraits,
         now: Instant,
@@ -52,12 +55,20 @@ impl Tokens {
                 // Whether that is true is verified as for requests.
                 continue;
             }
-            let held = in_flight.cost_since(window.sent());
-            let held = traits.tokens.calibrated(window.dimension(), held);
+            let counted = |cost| {
+                let dimension = window.dimension();
+                let calibrated = traits.tokens.calibrated(dimension, cost);
+                match reserve {
+                    // What others need is not taken because of a calibration that is not certain yet.
+                    Some(_) => calibrated.max(tokens_of(cost, dimension).unwrap_or_default()),
+                    None => calibrated,
+                }
+            };
             let need = Need {
-                tokens: traits.tokens.calibrated(window.dimension(), demand.cost()),
-                held,
+                tokens: counted(demand.cost()),
+                held: counted(in_flight.cost_since(window.sent())),
                 spread: traits.tokens.spread(window.dimension()),
+                reserved: reserve.map_or(0, |reserve| window.reserved(reserve, traits, now)),
                 is_alone: in_flight.all() == 0,
             };
             if let Err(more_at) = window.fits(need, now) {

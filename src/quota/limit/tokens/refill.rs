@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::{quota::timing::MAX_COOLDOWN, rejection::Bucket};
+
 /// The reset of a report may be rounded to whole seconds.
 const ROUNDING: Duration = Duration::from_secs(1);
 
@@ -20,10 +22,31 @@ pub(in crate::quota::limit) enum Refill {
 
 /// What one report says of the reset.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ReportedReset {
+pub(in crate::quota::limit) struct ReportedReset {
     pub(super) used: u64,
     pub(super) reset: Duration,
     pub(super) at: Instant,
+}
+
+// === impl ReportedReset ===
+
+impl ReportedReset {
+    /// Reads what a report of a request says that was admitted at `at`.
+    pub(in crate::quota::limit) fn of(bucket: &Bucket, at: Instant) -> Option<Self> {
+        let used = bucket.limit?.checked_sub(bucket.remaining?)?;
+        let reset = bucket.reset.filter(|reset| !reset.is_zero())?;
+        Some(Self {
+            used,
+            reset: reset.min(MAX_COOLDOWN),
+            at,
+        })
+    }
+
+    /// Returns how long an empty bucket takes to be full.
+    pub(in crate::quota::limit) fn fills_in(self, limit: u64) -> Duration {
+        let fills_in = self.reset.as_secs_f64() * limit as f64 / self.used.max(1) as f64;
+        Duration::try_from_secs_f64(fills_in).unwrap_or(MAX_COOLDOWN)
+    }
 }
 
 // === impl Refill ===
@@ -32,7 +55,11 @@ impl Refill {
     /// Returns how a limit refills by two of its reports; `None` if they do not show it.
     ///
     /// The end of a window stays where it is, whatever is used. A bucket is full the later, the more is used.
-    pub(super) fn of(limit: u64, one: ReportedReset, other: ReportedReset) -> Option<Self> {
+    pub(in crate::quota::limit) fn of(
+        limit: u64,
+        one: ReportedReset,
+        other: ReportedReset,
+    ) -> Option<Self> {
         let (first, later) = match one.at <= other.at {
             true => (one, other),
             false => (other, one),

@@ -11,7 +11,11 @@ use super::{
 use crate::{
     quota::{
         demand::tokens_of,
-        limit::known::KnownLimit,
+        limit::{
+            ProviderTraits,
+            known::KnownLimit,
+            reserve::{Lasts, Reserve},
+        },
         timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK},
     },
     rejection::{Bucket, Dimension, Window},
@@ -36,6 +40,8 @@ pub(super) struct TokenWindow {
     /// When the window ends, or the bucket is full.
     resets: Option<Instant>,
     refill: Refill,
+    /// The longest time to a reset that was reported: a window lasts at least so long.
+    longest: Option<Duration>,
     /// How long an empty bucket takes to be full.
     fills_in: Option<Duration>,
     /// When the newest request was sent that is counted in `remaining`.
@@ -60,6 +66,8 @@ pub(super) struct Need {
     pub(super) held: u64,
     /// By how much the provider may count more or less, as a part of it.
     pub(super) spread: f64,
+    /// What it leaves to others, as far as the limit allows.
+    pub(super) reserved: u64,
     /// Whether no request is in flight.
     pub(super) is_alone: bool,
 }
@@ -108,6 +116,7 @@ impl TokenWindow {
             at,
             resets: resets(bucket, at),
             refill: Refill::Unknown,
+            longest: last.reset.map(|reset| reset.reset),
             fills_in: None,
             sent,
             came: now,
@@ -172,6 +181,18 @@ impl TokenWindow {
         }
     }
 
+    /// Returns how many tokens a request leaves to others.
+    pub(super) fn reserved(&self, reserve: Reserve, traits: &ProviderTraits, now: Instant) -> u64 {
+        let lasts = match (self.refill, self.fills_in, self.longest) {
+            (Refill::Steady, Some(fills_in), _) => Lasts::steady(fills_in),
+            (_, _, Some(length)) => {
+                Lasts::until(self.resets.unwrap_or(self.at + length), length, now)
+            }
+            (_, _, None) => Lasts::ALWAYS,
+        };
+        reserve.of_tokens(self.dimension, self.limit, lasts, traits)
+    }
+
     /// Begins a new window when the last one has ended.
     pub(super) fn roll(&mut self, now: Instant) {
         let Some(resets) = self.resets.filter(|resets| *resets <= now) else {
@@ -198,10 +219,11 @@ impl TokenWindow {
             (None, true) => need.tokens - (need.tokens as f64 * need.spread.min(RISKED)) as u64,
             (None, false) => need.tokens,
         };
-        let needed = needed
-            .min(limit)
-            .saturating_add(need.held + part(need.held / 4));
-        let level = self.level(now);
+        let needed = needed.min(limit);
+        // If nothing else is used, it may go however large it is.
+        let reserved = need.reserved.min(limit - needed);
+        let needed = needed.saturating_add(need.held + part(need.held / 4));
+        let level = self.level(now).saturating_sub(reserved);
         if needed <= level {
             return Ok(());
         }
@@ -254,6 +276,8 @@ impl TokenWindow {
             return;
         }
         self.limit = bucket.limit.or(self.limit);
+        let reset = bucket.reset.map(|reset| reset.min(MAX_COOLDOWN));
+        self.longest = self.longest.max(reset);
         let report = LastReport::of(bucket, remaining, (total.0, at));
         self.observe(report, (total, cost), (sent, now), traits);
         let is_same_window = self.is_same_window(resets, now);
@@ -370,17 +394,11 @@ impl FirstReport {
 
 impl LastReport {
     fn of(bucket: &Bucket, remaining: u64, (total, at): (Option<Cost>, Instant)) -> Self {
-        let used = bucket.limit.and_then(|limit| limit.checked_sub(remaining));
-        let reset = bucket.reset.filter(|reset| !reset.is_zero());
         Self {
             remaining,
             at,
             total,
-            reset: used.zip(reset).map(|(used, reset)| ReportedReset {
-                used,
-                reset: reset.min(MAX_COOLDOWN),
-                at,
-            }),
+            reset: ReportedReset::of(bucket, at),
         }
     }
 }
