@@ -191,12 +191,9 @@ impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, 
         &mut self,
         _: &mut request::Parts,
         route: &mut Route,
-        call: &CallState,
+        _: &CallState,
     ) -> Option<Bytes> {
-        let cost = self.turn.mark_sent();
-        if call.has_precise_cost() {
-            route.cost = cost.or(route.cost);
-        }
+        route.cost = self.turn.mark_sent().or(route.cost);
         None
     }
 

@@ -156,7 +156,7 @@ impl Turn {
             return None;
         };
         permit.mark_sent();
-        Some(permit.cost())
+        permit.cost()
     }
 
     /// Ends the send that is in progress, and reports it if it runs on a limit. Returns whether it does.

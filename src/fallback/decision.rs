@@ -137,9 +137,7 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
     ) -> Option<Bytes> {
         if let TargetStage::Sent(Some(permit)) = &mut self.stage {
             permit.mark_sent();
-            if call.has_precise_cost() {
-                route.cost = Some(permit.cost());
-            }
+            route.cost = permit.cost().or(route.cost);
         }
         let original = self.original.as_ref()?;
         match self.chosen {

@@ -177,9 +177,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
         if let KeyStage::Leased(_, lease) = &mut self.stage {
             call.add_placed(lease.place(head));
             route.key = Some(lease.candidate().label().clone());
-            if call.has_precise_cost() {
-                route.cost = Some(lease.cost());
-            }
+            route.cost = lease.cost().or(route.cost);
         }
         None
     }

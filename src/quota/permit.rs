@@ -74,9 +74,11 @@ impl<C: Candidates> Permit<C> {
         &self.reservation.candidate
     }
 
-    /// Returns what the request was taken to cost.
-    pub(crate) fn cost(&self) -> Cost {
-        self.reservation.cost()
+    /// Returns what the request was taken to cost, if its cost was counted.
+    pub(crate) fn cost(&self) -> Option<Cost> {
+        let demand = self.reservation.demand;
+        let is_counted = !demand.is_rough() && demand.cost() != Cost::default();
+        is_counted.then(|| demand.cost())
     }
 
     /// Confirms the reservation right before its request is sent. One that is stale is confirmed only
