@@ -17,9 +17,6 @@ mod placement;
 mod reported_counts;
 mod snapshot;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     fmt,
     sync::{Arc, OnceLock},
@@ -199,3 +196,6 @@ impl fmt::Debug for KeyPool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,9 +36,6 @@ mod reserve;
 mod slots;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use tokio::time::Instant;
 
 use crate::rejection::{Reason, Rejection};
@@ -143,3 +140,6 @@ impl LimitState {
         sent.max(self.in_flight.of_all_times())
     }
 }
+
+#[cfg(test)]
+mod tests;
