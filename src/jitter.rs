@@ -15,7 +15,7 @@ pub(crate) struct Jitter {
 
 /// The part of its jitter that one call waits: the smaller of two shares goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Share(u32);
+pub(crate) struct JitterPart(u32);
 
 /// The least jitter, if there is time. A server's close arrives at the hint's end, give or take two timers
 /// and the variance of the network's latency.
@@ -36,9 +36,9 @@ impl Jitter {
     }
 }
 
-// === impl Share ===
+// === impl JitterPart ===
 
-impl Share {
+impl JitterPart {
     pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
         Self(random.u32(..))
     }
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn share_lies_between_the_least_jitter_and_the_most() {
         for seed in 0..1_000 {
-            let share = Share::draw(&mut fastrand::Rng::with_seed(seed));
+            let share = JitterPart::draw(&mut fastrand::Rng::with_seed(seed));
             let jitter = share.of(MOST, Duration::ZERO);
             assert!((MIN_JITTER..=MOST).contains(&jitter), "{jitter:?}");
             let passed = Duration::from_millis(200);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn share_is_the_whole_jitter_if_that_is_below_the_least() {
         let most = Duration::from_millis(3);
-        for share in [Share(0), Share(u32::MAX)] {
+        for share in [JitterPart(0), JitterPart(u32::MAX)] {
             assert_eq!(share.of(most, Duration::ZERO), most);
             assert_eq!(share.of(Duration::ZERO, Duration::ZERO), Duration::ZERO);
             assert_eq!(share.of(MOST, Duration::from_secs(9)), MOST);

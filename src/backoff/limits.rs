@@ -1,8 +1,5 @@
 //! The limits of the callers' own credentials, shared by all calls of a layer. Pure.
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
@@ -307,3 +304,6 @@ impl Evictable for CredentialLimit {
         self.state.end(&self.traits, now).map(|end| end.at)
     }
 }
+
+#[cfg(test)]
+mod tests;

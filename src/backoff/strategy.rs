@@ -16,7 +16,7 @@ use super::{BackoffLayer, Delays, RetryOnError, turn::Turn};
 use crate::{
     call::{CallState, Route},
     clock::{TIMER_SLACK, after},
-    jitter::Share,
+    jitter::JitterPart,
     quota::timing::LONGEST_GUESS,
     rejection::{Reason, Rejection},
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
@@ -105,7 +105,7 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
         let jitter = match hint {
             Some(hint) => {
                 let most = options.jitter.most(hint).min(rest / 2);
-                Share::draw(&mut waits.random).of(most, Duration::ZERO)
+                JitterPart::draw(&mut waits.random).of(most, Duration::ZERO)
             }
             None => Duration::ZERO,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::timing::{MAX_STAGGER, STAGGER};
-use crate::jitter::Share;
+use crate::jitter::JitterPart;
 
 /// The last departures. No call overtakes an earlier one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +44,7 @@ impl Departures {
             return None;
         }
         let from = self.after_hint.map_or(now, |last| last.max(now));
-        let share = Share::least_of(waiting, random);
+        let share = JitterPart::least_of(waiting, random);
         let at = end + share.of(MAX_STAGGER, from.saturating_duration_since(end));
         Some(*self.after_hint.insert(at.max(from)))
     }

@@ -1,17 +1,16 @@
 //! The calls that wait, first come first served, and interactive ones before those in the background. Knows
 //! nothing of what they wait for. Pure.
+//!
+//! [`place`] is a place in the queue. [`line`] has the calls that wait for the same. [`serve`] says who is served,
+//! and [`forecast`] what the others may expect.
 
+mod forecast;
 mod line;
+mod place;
+mod serve;
+mod wakeups;
 
-#[cfg(test)]
-mod tests;
-
-use std::{
-    collections::{BTreeMap, HashMap},
-    hash::Hash,
-    mem,
-    task::Waker,
-};
+use std::{collections::HashMap, hash::Hash, mem, task::Waker};
 
 use tokio::time::Instant;
 
@@ -20,56 +19,11 @@ use super::{
     demand::Demand,
     timing::HEAD_TIMEOUT,
 };
+pub(crate) use forecast::{Forecast, Prospect};
 use line::Line;
-
-/// A place in the queue; the smaller one goes first. No two calls have the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct WaiterId {
-    is_background: bool,
-    place: i64,
-    number: u64,
-}
-
-/// Which place a call takes among those of its own priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum QueuePlace {
-    /// The last.
-    New,
-    /// In front of all calls that have not waited before.
-    Again,
-    /// The one that it had before it was rejected.
-    Kept(WaiterId),
-    /// Behind so many of the first.
-    Behind(usize),
-}
-
-/// When a call that waits may be served.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Prospect {
-    /// A response may show capacity at any time.
-    #[default]
-    AnyTime,
-    At(Instant),
-    /// Time alone does not help: the keys that are left are rejected, or their quota is exhausted.
-    Never,
-}
-
-/// What a call that cannot be served now may expect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Forecast {
-    /// When there may be capacity; `None` if only a response can tell.
-    pub(crate) free_at: Option<Instant>,
-    pub(crate) prospect: Prospect,
-    /// Whether a call that needs less may be served before, without a delay for this one.
-    pub(crate) less_may_go: bool,
-}
-
-/// A call that waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
-    pub(crate) since: Instant,
-    pub(crate) demand: Demand,
-}
+pub(crate) use line::Waiting;
+pub(crate) use place::{QueuePlace, WaiterId};
+pub(crate) use wakeups::Wakeups;
 
 /// Waiters of one class are equivalent: what one cannot get, another cannot get either.
 #[cfg_attr(test, derive(Clone))]
@@ -84,61 +38,6 @@ pub(super) struct WaitQueue<C, R> {
     joined: i64,
     rejoined: i64,
     numbers: u64,
-}
-
-/// Wakers that are used once the lock is released: to wake or to drop one may take the lock again.
-#[must_use]
-#[derive(Default)]
-#[cfg_attr(test, derive(Clone))]
-pub(crate) struct Wakeups {
-    woken: Vec<Waker>,
-    dropped: Vec<Waker>,
-}
-
-// === impl WaiterId ===
-
-impl WaiterId {
-    /// Returns a place before which no call comes that has its priority and has not waited before.
-    fn first_new(self) -> Self {
-        Self {
-            place: 0,
-            number: 0,
-            ..self
-        }
-    }
-}
-
-// === impl Prospect ===
-
-impl Prospect {
-    /// Returns whether a call that waits until `end` may be served by then.
-    pub(crate) fn is_before(self, end: Instant) -> bool {
-        match self {
-            Self::AnyTime => true,
-            Self::At(at) => at < end,
-            Self::Never => false,
-        }
-    }
-}
-
-// === impl Forecast ===
-
-impl Forecast {
-    /// Time alone brings nothing.
-    pub(crate) const NEVER: Self = Self {
-        free_at: None,
-        prospect: Prospect::Never,
-        less_may_go: false,
-    };
-
-    /// There may be capacity at that moment.
-    pub(crate) fn at(at: Instant) -> Self {
-        Self {
-            free_at: Some(at),
-            prospect: Prospect::At(at),
-            less_may_go: false,
-        }
-    }
 }
 
 // === impl WaitQueue ===
@@ -318,104 +217,6 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         Err(forecast)
     }
 
-    /// Reserves for as many waiters as possible, in their order, and returns these. Wakes each head whose
-    /// timer is too late, and all of a line whose wait has become much longer.
-    pub(super) fn serve(
-        &mut self,
-        now: Instant,
-        mut reserve: impl FnMut(&C, Waiting) -> Result<R, Forecast>,
-    ) -> Vec<(WaiterId, R)> {
-        let lines = self.interactive.iter().chain(&self.background);
-        let mut heads: BTreeMap<_, _> = lines
-            .filter_map(|(class, line)| Some((line.head()?, class.clone())))
-            .collect();
-        let (mut served, mut to_wake) = (Vec::new(), Vec::new());
-        let mut may_fit = true;
-        loop {
-            while may_fit && self.floor.is_due() {
-                let by_floor = self.serve_floor(&mut heads, now, &mut reserve);
-                may_fit = by_floor.is_some();
-                served.extend(by_floor);
-            }
-            let Some((id, class)) = heads.pop_first() else {
-                break;
-            };
-            let Some(line) = self.classes_mut(id.is_background).get_mut(&class) else {
-                continue;
-            };
-            let Some(waiting) = line.first(now) else {
-                continue;
-            };
-            match reserve(&class, waiting) {
-                Ok(reservation) => {
-                    served.push((id, reservation));
-                    self.move_up(id, class, &mut heads);
-                }
-                Err(forecast) => {
-                    let has_slipped = line.has_slipped(forecast.prospect, now);
-                    line.forecast = forecast;
-                    line.not_served = forecast.less_may_go.then_some(waiting.demand);
-                    let before = match forecast.less_may_go {
-                        true => line.backfill(|waiting| reserve(&class, waiting)),
-                        false => Vec::new(),
-                    };
-                    match has_slipped {
-                        true => to_wake.extend(line.ids()),
-                        false => to_wake.extend((!line.head_is_notified(id)).then_some(id)),
-                    }
-                    before
-                        .iter()
-                        .for_each(|_| self.count_grant(id.is_background));
-                    served.extend(before);
-                }
-            }
-        }
-        to_wake.into_iter().for_each(|id| self.wake(id));
-        served
-    }
-
-    /// Reserves for the first background call for which there is capacity. It leaves nothing to others.
-    fn serve_floor(
-        &mut self,
-        heads: &mut BTreeMap<WaiterId, C>,
-        now: Instant,
-        mut reserve: impl FnMut(&C, Waiting) -> Result<R, Forecast>,
-    ) -> Option<(WaiterId, R)> {
-        let lines = self.background.iter();
-        let heads_of_all: BTreeMap<_, _> = lines
-            .filter_map(|(class, line)| Some((line.head()?, (class.clone(), line.first(now)?))))
-            .collect();
-        for (id, (class, waiting)) in heads_of_all {
-            let demand = waiting.demand.without_reserve();
-            if let Ok(reservation) = reserve(&class, Waiting { demand, ..waiting }) {
-                heads.remove(&id);
-                self.move_up(id, class, heads);
-                return Some((id, reservation));
-            }
-        }
-        None
-    }
-
-    /// Removes a head that was served: the next of its line is served after it.
-    fn move_up(&mut self, id: WaiterId, class: C, heads: &mut BTreeMap<WaiterId, C>) {
-        self.count_grant(id.is_background);
-        if let Some(line) = self.classes_mut(id.is_background).get_mut(&class) {
-            line.not_served = None;
-        }
-        self.leave_line(id, &class);
-        if let Some(next) = self.line(&class, id.is_background).and_then(Line::head) {
-            heads.insert(next, class);
-        }
-    }
-
-    fn count_grant(&mut self, is_background: bool) {
-        match is_background {
-            true => self.floor.settle(),
-            false if !self.background.is_empty() => self.floor.pass_over(),
-            false => {}
-        }
-    }
-
     fn wake(&mut self, id: WaiterId) {
         self.wakeups.woken.extend(self.wakers.remove(&id));
     }
@@ -454,10 +255,5 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
     }
 }
 
-// === impl Wakeups ===
-
-impl Wakeups {
-    pub(crate) fn wake(self) {
-        self.woken.into_iter().for_each(Waker::wake);
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -9,16 +9,15 @@ mod group;
 mod ids;
 mod keys;
 mod lease;
+mod level;
 mod limits;
 mod merged_groups;
 mod merged_limits;
 mod operate;
 mod placement;
 mod reported_counts;
+mod reserve;
 mod snapshot;
-
-#[cfg(test)]
-mod tests;
 
 use std::{
     fmt,
@@ -36,7 +35,7 @@ pub(super) use exhausted::Exhausted;
 pub use group::GroupSource;
 pub(super) use keys::{KeyReservation, Keys};
 pub(super) use lease::Lease;
-pub(super) use limits::{closes_nothing, is_of_every_model};
+pub(super) use level::{closes_nothing, is_of_every_model};
 use placement::Placement;
 pub use snapshot::{KeyState, LimitSnapshot, LimitedModel};
 
@@ -64,9 +63,9 @@ pub use snapshot::{KeyState, LimitSnapshot, LimitedModel};
 /// request for which no pool of the layer has a key passes through unchanged. So does one whose path and
 /// query are too long to hold a key as well (over 65,534 bytes).
 #[derive(Clone)]
-pub struct KeyPool(Arc<Shared>);
+pub struct KeyPool(Arc<PoolData>);
 
-struct Shared {
+struct PoolData {
     placement: Placement,
     origins: Origins,
     scheduler: Scheduler<Keys>,
@@ -158,7 +157,7 @@ impl KeyPool {
             true => Origins::First(OnceLock::new()),
             false => Origins::Named(origins),
         };
-        Self(Arc::new(Shared {
+        Self(Arc::new(PoolData {
             placement,
             origins,
             scheduler: Scheduler::new(keys),
@@ -199,3 +198,6 @@ impl fmt::Debug for KeyPool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

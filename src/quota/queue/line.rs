@@ -4,11 +4,21 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::{Forecast, Prospect, WaiterId, Waiting};
+use super::{
+    forecast::{Forecast, Prospect},
+    place::WaiterId,
+};
 use crate::quota::{demand::Demand, timing::MAX_SLIP};
 
 /// So many calls behind the first are looked at for one that needs less.
 const MAX_BACKFILL: usize = 64;
+
+/// A call that waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) since: Instant,
+    pub(crate) demand: Demand,
+}
 
 /// The waiters of one class and priority.
 #[derive(Default)]

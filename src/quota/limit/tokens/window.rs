@@ -1,16 +1,18 @@
 //! One limit on tokens, as the provider reports it. Pure.
+//!
+//! [`reports`] are the reports that later ones are compared with. [`observe`] compares them.
+
+mod observe;
+mod reports;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    calibration::Calibration,
-    refill::{Refill, ReportedReset},
-};
+use self::reports::{FirstReport, LastReport, SentUntil};
+use super::{calibration::Calibration, refill::Refill};
 use crate::{
     quota::{
-        demand::tokens_of,
         limit::{
             ProviderTraits,
             known::KnownLimit,
@@ -21,9 +23,6 @@ use crate::{
     rejection::{Bucket, Dimension, Window},
     request::Cost,
 };
-
-/// A report of a bucket shows how fast it fills if at least this part of it is used.
-const EXACT_PART: u64 = 8;
 
 /// A large request is sent though this part of it may be missing.
 pub(super) const RISKED: f64 = 0.025;
@@ -54,10 +53,6 @@ pub(super) struct TokenWindow {
     first: Option<FirstReport>,
 }
 
-/// The sum of the estimated costs of all requests up to one, and of those that are certainly counted before it;
-/// `None` if they are not known.
-pub(super) type SentUntil = (Option<Cost>, Option<Cost>);
-
 /// What a request needs of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Need {
@@ -70,30 +65,6 @@ pub(super) struct Need {
     pub(super) reserved: u64,
     /// Whether no request is in flight.
     pub(super) is_alone: bool,
-}
-
-/// One report, to which the next is compared.
-#[derive(Clone, Copy, Debug)]
-struct LastReport {
-    remaining: u64,
-    at: Instant,
-    /// The sum of all estimated costs up to its request.
-    total: Option<Cost>,
-    reset: Option<ReportedReset>,
-}
-
-/// The report with which the others of a window are compared.
-#[derive(Clone, Copy, Debug)]
-struct FirstReport {
-    report: LastReport,
-    /// The sum of all estimated costs that it certainly counts.
-    total: Option<Cost>,
-    /// When it came. What is sent later is counted later.
-    came: Instant,
-    /// What the requests were estimated to cost that were sent later, and whose responses have come.
-    completed: u64,
-    /// The most that was counted since. Responses may come in another order than their requests.
-    counted: f64,
 }
 
 // === impl TokenWindow ===
@@ -305,100 +276,6 @@ impl TokenWindow {
                 known > now && known.max(other) - known.min(other) < SAME_WINDOW_SLACK
             }
             _ => false,
-        }
-    }
-
-    /// Observes how much less is left than an earlier report has shown, and when the resets are.
-    fn observe(
-        &mut self,
-        new: LastReport,
-        (total, cost): (SentUntil, Cost),
-        (sent, now): (Instant, Instant),
-        traits: &mut Calibration,
-    ) {
-        let first = FirstReport::new(new, total, now);
-        let first = self.first.get_or_insert(first);
-        if let (Some(limit), Some(reset)) = (self.limit, new.reset) {
-            let before = first.report.reset.unwrap_or(reset);
-            if let Some(refill) = Refill::of(limit, before, reset) {
-                traits.refill = refill;
-            }
-            let is_exact = reset.used >= limit / EXACT_PART;
-            if reset.used > 0 && (is_exact || self.fills_in.is_none()) {
-                let fills_in = reset.reset.as_secs_f64() * limit as f64 / reset.used as f64;
-                self.fills_in = Duration::try_from_secs_f64(fills_in).ok();
-            }
-        }
-        self.refill = traits.refill;
-        self.calibrate(new, cost, sent, traits);
-        if self.first.is_some_and(|first| first.total.is_none()) {
-            // What some requests cost is not known.
-            self.first = None;
-        }
-        // All that was used before is back.
-        let is_full = new.reset.is_none_or(|reset| reset.used == 0);
-        let is_old = self
-            .first
-            .is_some_and(|first| Some(first.completed) > self.limit);
-        if is_full || (is_old && self.refill == Refill::Steady) {
-            self.first = Some(FirstReport::new(new, total, now));
-        }
-        self.last = Some(new);
-    }
-
-    fn calibrate(&mut self, new: LastReport, cost: Cost, sent: Instant, traits: &mut Calibration) {
-        let (rate, dimension) = (self.rate().unwrap_or_default(), self.dimension);
-        let own = tokens_of(cost, dimension).unwrap_or_default();
-        let fall = |since: LastReport| {
-            let refilled = rate * new.at.saturating_duration_since(since.at).as_secs_f64();
-            since.remaining as f64 + refilled - new.remaining as f64
-        };
-        let sent_since = |since: Option<Cost>| {
-            let sent = new.total?.saturating_sub(since?);
-            tokens_of(sent, dimension)
-        };
-        if let Some(last) = self.last {
-            if sent_since(last.total) == Some(own) {
-                traits.observe_one(dimension, fall(last), own);
-            }
-        }
-        if let Some(first) = &mut self.first {
-            let counted = fall(first.report);
-            first.counted = first.counted.max(counted);
-            if first.came <= sent {
-                first.completed = first.completed.saturating_add(own);
-            }
-            if let Some(sent) = sent_since(first.total) {
-                let most = (first.counted, first.completed);
-                traits.bound(dimension, (counted, sent), most);
-            }
-        }
-    }
-}
-
-// === impl FirstReport ===
-
-impl FirstReport {
-    fn new(report: LastReport, (_, total): SentUntil, came: Instant) -> Self {
-        Self {
-            report,
-            total,
-            came,
-            completed: 0,
-            counted: 0.0,
-        }
-    }
-}
-
-// === impl LastReport ===
-
-impl LastReport {
-    fn of(bucket: &Bucket, remaining: u64, (total, at): (Option<Cost>, Instant)) -> Self {
-        Self {
-            remaining,
-            at,
-            total,
-            reset: ReportedReset::of(bucket, at),
         }
     }
 }
