@@ -1,8 +1,8 @@
 //! One limit: what rejections forbid, what the provider reports, what was estimated, and what is in flight.
 //! Pure: `now` is an argument.
 //!
-//! [`reported`] keeps what headers say of requests, and [`tokens`] what they say of tokens. Both go first. What
-//! no header says is learned:
+//! [`reported`] keeps what headers say of requests, and whether nothing is left of anything. [`tokens`] keeps
+//! how many tokens are left. Both go first. What no header says is learned:
 //!
 //! - [`cooldown`]: until when nothing is sent after a rejection, by a hint, a known window or a guess.
 //! - [`period`]: how long a window lasts.
@@ -12,7 +12,8 @@
 //! - [`reserve`]: what background calls leave to interactive ones.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
-//! [`rejected`] joins them when a rejection comes, and [`operate`] shows them to operators. `DESIGN.md` gives the reasons ("What no header says").
+//! [`rejected`] joins them when a rejection comes, and [`operate`] shows them to operators. `DESIGN.md` gives the
+//! reasons ("What no header says" and the sections after it).
 
 mod capacity;
 mod chance;
