@@ -102,6 +102,9 @@
 //! They do not delay it, because it waits for the reset in any case. If the limit refills steadily, none
 //! goes before it.
 //!
+//! Calls with [`Priority::Background`](crate::Priority::Background) wait behind all others, and leave a part of
+//! each limit to them.
+//!
 //! | choice | takes | prompt caches, most often kept per organisation | tail latency |
 //! |---|---|---|---|
 //! | fill first (default) | the same key until it has no capacity | warm | one key's requests queue at the provider while others idle |
