@@ -20,8 +20,10 @@
 //! A layer coordinates all calls that pass through it, through its clones and through their services. Calls
 //! with the same origin, credentials and model share a limit. While a rejection of one call is in force, the
 //! others wait in line, because they would be rejected too. They also wait if the provider reports that
-//! nothing is left. The line is FIFO, and a rejected call keeps its place. The layer sends as many calls at a
-//! time as the limit is expected to let through. A wait in line is no attempt.
+//! nothing is left, or fewer tokens than they [need](crate::Cost). The line is FIFO, and a rejected call
+//! keeps its place. Only a call that needs fewer tokens may go first, and only where it does not delay the
+//! others. The layer sends as many calls at a time as the limit is expected to let through. If too many
+//! requests were in flight, the next call is sent when one ends. A wait in line is no attempt.
 //!
 //! ```
 //! use std::time::Duration;

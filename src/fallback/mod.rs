@@ -22,7 +22,8 @@
 //!    If a target reports nothing, the layer learns how many requests pass in which time, as a
 //!    [key pool](crate::key_rotation) does. It sends further requests to the next target.
 //!
-//!    The remaining counts that a target reports are used too, unless an inner key pool uses them. If every
+//!    The remaining requests and tokens that a target reports are used too, unless an inner key pool uses
+//!    them. So a request that needs more tokens than a target has left goes to the next target. If every
 //!    target is limited, the request is sent to the target that frees first, or the call
 //!    [waits](FallbackLayer::wait_when_exhausted). The [`Rejection`](crate::rejection::Rejection) that leaves
 //!    this layer has a `retry_after` only if the provider has said when the first target frees. A wait that

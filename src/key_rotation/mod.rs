@@ -44,14 +44,24 @@
 //!
 //! # How many requests a key gets
 //!
-//! The pool leaves a key before the provider rejects it. It knows the capacity from three sources, and the
+//! The pool leaves a key before the provider rejects it. It knows the capacity from four sources, and the
 //! least of them counts:
 //!
 //! | source | what it says |
 //! |---|---|
 //! | rejections | nothing until the cooldown ends; after a guess one request first, and many if that is not rejected |
-//! | [buckets](crate::rejection::buckets) of any response | what is left, less what is in flight since; nothing until the reset once it is exhausted |
+//! | [buckets](crate::rejection::buckets) of any response | what is left in requests and in tokens, less what is in flight since; nothing until the reset once it is exhausted |
+//! | rejections because of requests in flight | as many at once as the rejection names, or as were in flight when it came; now and then one more |
 //! | counting, if nothing is reported | how many passed in the last window; now and then one more, then two, four |
+//!
+//! A request that needs more tokens than are left waits, or goes to another key. What it
+//! [costs](crate::Cost) is estimated, and corrected by what the provider counts.
+//! [`Call::cost`](crate::Call::cost) and [`KeyRotationLayer::cost`] replace the estimate. If a limit
+//! refills steadily, the pool knows at each moment how much is back. A request that needs more than a whole
+//! limit is sent when all of it is left. So the caller gets the provider's own response.
+//!
+//! Requests in flight have a limit of their own at some providers. A rejection that says so puts no key on
+//! cooldown while other requests are in flight: the next call is sent when one of them ends.
 //!
 //! An unknown key starts slowly: two requests, and one more for every sixteen that have
 //! passed. While no response comes, the two double every 250 ms, up to twelve. What rejections have shown of
@@ -87,6 +97,13 @@
 //! if only keys are left that are rejected or whose quota is exhausted. A call waits at most 16 times after
 //! a rejection. A waiting call holds nothing of the client, such as a permit of an inner concurrency limit,
 //! and one that is dropped leaves no trace.
+//!
+//! If the first call needs more tokens than are left of a window, smaller calls behind it use the rest.
+//! They do not delay it, because it waits for the reset in any case. If the limit refills steadily, none
+//! goes before it.
+//!
+//! Calls with [`Priority::Background`](crate::Priority::Background) wait behind all others, and leave a part of
+//! each limit to them.
 //!
 //! | choice | takes | prompt caches, most often kept per organisation | tail latency |
 //! |---|---|---|---|

@@ -1,9 +1,9 @@
 //! How much may be sent, for keys and for targets alike: choose a candidate that has capacity, hold a
 //! permit, report the outcome, wait in line for capacity.
 //!
-//! [`limit`] is one limit, [`table`] the limits that one request runs on, [`permit`] a place on them,
-//! [`queue`] the calls that wait for one, and [`scheduler`] the lock around all of them. Nothing here knows
-//! what a key or a target is.
+//! [`limit`] is one limit, [`demand`] what a request takes from it, [`table`] the limits that one request runs
+//! on, [`permit`] a place on them, [`queue`] the calls that wait for one, and [`scheduler`] the lock around all
+//! of them. Nothing here knows what a key or a target is.
 
 mod background;
 mod bounded_map;

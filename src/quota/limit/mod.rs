@@ -1,20 +1,21 @@
 //! One limit: what rejections forbid, what the provider reports, what was estimated, and what is in flight.
 //! Pure: `now` is an argument.
 //!
-//! [`reported`] keeps what headers say of requests, and [`tokens`] what they say of tokens. Both go first. What
-//! no header says is learned:
+//! [`reported`] keeps what headers say of requests, and whether nothing is left of anything. [`tokens`] keeps
+//! how many tokens are left. Both go first. What no header says is learned:
 //!
 //! - [`cooldown`]: until when nothing is sent after a rejection, by a hint, a known window or a guess.
 //! - [`period`]: how long a window lasts.
 //! - [`estimate`]: how many requests pass in it. [`recent`]: that no more are sent, wherever it begins.
 //! - [`concurrency`]: how many may be in flight.
+//! - [`slots`]: whether rejections that say nothing come of requests in flight.
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`reserve`]: what background calls leave to interactive ones.
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
 //! [`admission`] joins them to say what may be sent. [`record`] joins them when a request is sent or passes, and
 //! [`rejected`] when a rejection comes. [`operate`] shows them to operators. `DESIGN.md` gives the reasons ("What
-//! no header says").
+//! no header says" and the sections after it).
 
 mod admission;
 mod capacity;

@@ -1,4 +1,5 @@
-//! What the provider reports to be left, and when there is more. Pure.
+//! How many requests the provider reports to be left, whether nothing is left of anything, and when there is
+//! more. Pure.
 //!
 //! [`window`] is the last report on one window.
 

@@ -2,7 +2,8 @@
 //! flight. Pure.
 //!
 //! A window stays closed until it ends; a slot is free as soon as a request ends. So after a rejection, the end
-//! of a request in flight permits one probe. If that is not rejected, the kind limits requests in flight.
+//! of a request in flight permits one probe. If two such probes in a row are not rejected, the kind limits
+//! requests in flight.
 
 use std::time::Duration;
 

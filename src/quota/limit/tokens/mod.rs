@@ -1,7 +1,8 @@
 //! Limits on tokens: what the provider reports to be left, less what the requests in flight cost. Pure.
 //!
 //! [`window`] is one limit. [`refill`] says how it refills: all at once at the end of a window, or steadily.
-//! [`calibration`] corrects the estimated costs, by what the provider counts.
+//! [`calibration`] corrects the estimated costs, by what the provider counts. `DESIGN.md` gives the reasons ("How
+//! is what is left in tokens known?").
 
 mod calibration;
 mod refill;
