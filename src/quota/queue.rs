@@ -25,7 +25,8 @@ pub(crate) use line::Waiting;
 pub(crate) use place::{QueuePlace, WaiterId};
 pub(crate) use wakeups::Wakeups;
 
-/// Waiters of one class are equivalent: what one cannot get, another cannot get either.
+/// Waiters of one class differ only in what they need: what one cannot get, another that needs as much cannot get
+/// either.
 #[cfg_attr(test, derive(Clone))]
 pub(super) struct WaitQueue<C, R> {
     interactive: HashMap<C, Line>,

@@ -17,7 +17,7 @@ use crate::request::Cost;
 
 /// What a scheduler chooses among.
 pub(crate) trait Candidates {
-    /// What a waiter waits for: calls of one class are equivalent.
+    /// What a waiter waits for: calls of one class differ only in what they need.
     type Class: Clone + Eq + Hash;
     /// What a reservation is for.
     type Candidate;

@@ -44,7 +44,7 @@ impl KeyPool {
     /// The other keys of its group are not affected. The cooldown has the reason
     /// [`RateLimited`](crate::rejection::Reason::RateLimited), and does not shorten one that ends later. It
     /// lasts 24 hours at most. If every key is on cooldown, the layer may
-    /// [send anyway](super::SendAnyway) with this one, and a success ends the cooldown.
+    /// [send anyway](crate::key_rotation::SendAnyway) with this one, and a success ends the cooldown.
     ///
     /// ```
     /// use std::time::Duration;
