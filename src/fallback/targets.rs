@@ -1,48 +1,24 @@
-//! The limits of the targets, shared by all calls of a layer, and which target is chosen. Pure.
+//! The limits of the targets, shared by all calls of a layer. Pure.
+//!
+//! [`id`] says what is limited, and [`pick`] which target is chosen.
 
-use std::{
-    borrow::Borrow,
-    fmt,
-    hash::{Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+mod id;
+mod pick;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     quota::{
-        BoundedMap, Candidates, Capacity, Demand, End, Evictable, Forecast, LimitState, LimitTable,
-        ProviderTraits, Reservation, Scheduler, SlowStart, Waiting, may_limit_tokens,
-        timing::MAX_COOLDOWN,
+        BoundedMap, Demand, End, Evictable, LimitState, LimitTable, ProviderTraits, Reservation,
+        Scheduler, may_limit_tokens,
     },
     rejection::{Bucket, Rejection},
     request::{Cost, Origin},
 };
-
-/// How long a call waits for a preferred target that is full, or that frees this soon.
-const PREFERRED_WAIT: Duration = Duration::from_millis(250);
-
-/// What is limited: a model at an origin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct TargetId {
-    pub(super) origin: Option<Origin>,
-    /// One origin may serve several providers, each under its own path.
-    pub(super) base_path: String,
-    pub(super) model: Option<Arc<str>>,
-    pub(super) account: Account,
-}
-
-/// Whose limits they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Account {
-    /// Those of every caller.
-    Any,
-    /// Those of a key that an outer layer has put on.
-    Key(Arc<str>),
-    /// Those of a target with its own credentials, by its index in the list, because names may be equal.
-    Target(usize),
-}
+pub(super) use id::{Account, TargetId};
+pub(super) use pick::Pick;
 
 #[derive(Default)]
 pub(super) struct Targets {
@@ -58,131 +34,9 @@ struct TargetLimit {
     traits: ProviderTraits,
 }
 
-/// Which target to send to, by its number among those that were offered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pick {
-    pub(super) number: usize,
-    /// Where its limit is, if anything is known about it.
-    slot: Option<usize>,
-    /// What the call waits for, if it may. It is a preferred target that has capacity in a moment or after a
-    /// response, or else the first target that frees.
-    pub(super) wait: Option<Forecast>,
-    /// Whether all targets are limited.
-    pub(super) is_limited: bool,
-}
-
-// === impl TargetId ===
-
-impl Hash for TargetId {
-    /// Hashes only the fields that differ most, because few targets share a model and an account.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.model.hash(state);
-        self.account.hash(state);
-    }
-}
-
 // === impl Targets ===
 
 impl Targets {
-    /// Returns the best target for a call that has waited since `since`; `None` if no target is offered. If
-    /// the call may wait, `end` is the end of that time.
-    pub(super) fn pick<I: Borrow<TargetId>>(
-        &mut self,
-        ids: impl Iterator<Item = I>,
-        Waiting { since, demand }: Waiting,
-        end: Option<Instant>,
-        now: Instant,
-    ) -> Option<Pick> {
-        let may_wait = |until| end.is_some_and(|end| until < end);
-        let full_until = since + PREFERRED_WAIT;
-        let (mut busy, mut to_verify) = (None, None);
-        let mut closed: Option<(Instant, Pick)> = None;
-        let mut unusable: Option<(Instant, Pick)> = None;
-        let is_first = |known: &Option<(Instant, Pick)>, at| known.is_none_or(|it| at < it.0);
-        for (number, id) in ids.enumerate() {
-            let slot = self.limits.slot(id.borrow());
-            let pick = |wait, is_limited| Pick {
-                number,
-                slot,
-                wait,
-                is_limited,
-            };
-            let preferred = |at| Some(pick(Some(Forecast::at(at)), false));
-            match self.capacity(slot, demand, now) {
-                Capacity::Available(_) => return Some(pick(None, false)),
-                Capacity::Probing(at) => {
-                    let wait = at.map_or(Forecast::default(), Forecast::at);
-                    return Some(pick(Some(wait), false));
-                }
-                // The wait is too short to be worth another target.
-                Capacity::Closed(at) if may_wait(at) && at <= now + PREFERRED_WAIT => {
-                    return preferred(at);
-                }
-                Capacity::Short {
-                    more_at: Some(at),
-                    less_may_go,
-                } => {
-                    let wait = Forecast {
-                        less_may_go,
-                        ..Forecast::at(at)
-                    };
-                    if may_wait(at) && at <= now + PREFERRED_WAIT {
-                        return Some(pick(Some(wait), false));
-                    }
-                    if is_first(&closed, at) {
-                        closed = Some((at, pick(Some(wait), true)));
-                    }
-                }
-                // Only a response can tell.
-                Capacity::Short { less_may_go, .. } => {
-                    let wait = Forecast {
-                        less_may_go,
-                        ..Forecast::default()
-                    };
-                    busy = busy.or(Some(pick(Some(wait), false)));
-                }
-                Capacity::Full(at) if now < full_until && may_wait(full_until) => {
-                    if at.is_none_or(|at| at <= full_until) {
-                        return preferred(full_until);
-                    }
-                    // It has capacity again too late, so another target that has capacity comes first.
-                    busy = busy.or(preferred(full_until));
-                }
-                Capacity::Full(_) => busy = busy.or(Some(pick(None, false))),
-                Capacity::Verify(_) => to_verify = to_verify.or(Some(pick(None, false))),
-                Capacity::Closed(at) if is_first(&closed, at) => {
-                    closed = Some((at, pick(Some(Forecast::at(at)), true)));
-                }
-                Capacity::Unusable(at) if is_first(&unusable, at) => {
-                    unusable = Some((at, pick(Some(Forecast::NEVER), true)));
-                }
-                Capacity::Closed(_) | Capacity::Unusable(_) => {}
-            }
-        }
-        let limited = closed.or(unusable).map(|(_, pick)| pick);
-        busy.or(to_verify).or(limited)
-    }
-
-    fn capacity(&mut self, slot: Option<usize>, demand: Demand, now: Instant) -> Capacity {
-        let demand = (demand, SlowStart::Quick);
-        match slot.and_then(|slot| self.limits.get_mut(slot)) {
-            Some(TargetLimit { limit, traits }) => limit.capacity(traits, demand, now),
-            None => LimitState::default().capacity(&mut ProviderTraits::default(), demand, now),
-        }
-    }
-
-    /// Reserves the target that was picked.
-    pub(super) fn reserve_pick(
-        &mut self,
-        (pick, demand): (Pick, Demand),
-        id: impl FnOnce() -> TargetId,
-        now: Instant,
-    ) -> Reservation<usize, usize> {
-        let slot = pick.slot;
-        let slot = slot.unwrap_or_else(|| self.limits.slot_or_insert(&id(), now));
-        LimitTable::reserve(self, slot, (pick.number, demand), now)
-    }
-
     /// Reserves this target, whatever is known about it.
     pub(super) fn reserve_anyway(
         &mut self,
@@ -245,49 +99,6 @@ impl Targets {
     ) {
         if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
             limit.was_without(traits, rejection, when, longest_guess);
-        }
-    }
-}
-
-impl Candidates for Targets {
-    type Class = Arc<[TargetId]>;
-    type Candidate = usize;
-    type Limits = Self;
-
-    fn limits(&mut self) -> &mut Self {
-        self
-    }
-
-    fn random(&mut self) -> &mut fastrand::Rng {
-        &mut self.random
-    }
-
-    fn counts_tokens(&self) -> bool {
-        self.counts_tokens
-    }
-
-    fn contains(&self, _: &usize) -> bool {
-        true
-    }
-
-    fn reserve_for(
-        &mut self,
-        ids: &Arc<[TargetId]>,
-        waiting: Waiting,
-        now: Instant,
-    ) -> Result<Reservation<usize, usize>, Forecast> {
-        // No limit lasts longer. Each waiter decides by itself when to stop waiting.
-        let end = Some(now + 2 * MAX_COOLDOWN);
-        let pick = self.pick(ids.iter(), waiting, end, now);
-        match pick.ok_or(Forecast::NEVER)? {
-            Pick {
-                wait: Some(forecast),
-                ..
-            } => Err(forecast),
-            pick => {
-                let id = || ids[pick.number].clone();
-                Ok(self.reserve_pick((pick, waiting.demand), id, now))
-            }
         }
     }
 }
