@@ -18,6 +18,7 @@ use mock_provider::{LimitedProvider, Model};
 use tokio::time::Instant;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_429::{BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer, key_rotation::Key};
+use tower_http::timeout::TimeoutLayer;
 
 const CALLS: usize = 100;
 const WORKERS: usize = 32;
@@ -44,6 +45,11 @@ async fn main() -> Result<(), BoxError> {
             KeyRotationLayer::new(keys.least_loaded().build()?)
                 .wait_when_exhausted(Duration::from_secs(3_600)),
         )
+        // Ends each attempt that takes too long. Then the outer layer waits and sends again.
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            Duration::from_secs(60),
+        ))
         .layer(InspectLayer::new())
         .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
 
@@ -66,14 +72,14 @@ async fn main() -> Result<(), BoxError> {
 
     let is_answered = |status: &&Result<StatusCode, _>| matches!(status, Ok(StatusCode::OK));
     let answered = statuses.iter().filter(is_answered).count();
-    let limited = provider.log().iter().filter(|entry| entry.limited).count();
+    let log = provider.log();
+    let limited = log.iter().filter(|entry| entry.limited).count();
     println!("{answered} of {CALLS} calls answered in {took:.1} s, with {limited} 429s");
-    for (key, label) in ["alpha", "beta"].into_iter().enumerate() {
-        let log = provider.log();
+    for label in ["alpha", "beta"] {
         let served = log
             .iter()
             .filter(|entry| entry.project == label && !entry.limited);
-        println!("  key {}: {label} served {}", key + 1, served.count());
+        println!("  {label} served {}", served.count());
     }
     Ok(())
 }
