@@ -3,17 +3,17 @@
 use std::fmt;
 
 pub(crate) const LIMITED: &str = "#dc2626";
-pub(crate) const INK: &str = "#1f2937";
-pub(crate) const PALE: &str = "#6b7280";
-pub(crate) const GRID: &str = "#e5e7eb";
+// A picture has no background, so these can be read on white and on a dark page.
+pub(crate) const INK: &str = "#6e7781";
+pub(crate) const PALE: &str = "#7d8590";
+pub(crate) const GRID: &str = "#80808040";
 
-/// Opens a white picture, `width` by `height`.
+/// Opens a picture without a background, `width` by `height`.
 pub(crate) fn open(f: &mut fmt::Formatter<'_>, width: f64, height: f64) -> fmt::Result {
     writeln!(
         f,
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="Inter, Helvetica, Arial, sans-serif">"#
-    )?;
-    rect(f, 0.0, 0.0, width, height, "#ffffff")
+    )
 }
 
 pub(crate) fn close(f: &mut fmt::Formatter<'_>) -> fmt::Result {

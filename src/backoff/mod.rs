@@ -15,6 +15,79 @@
 //! Place it outside key rotation and fallback, so that the stack tries another key first, then another
 //! model, and waits last.
 //!
+//! # Exponential delays
+//!
+//! Without a hint the layer waits 1 s, 2 s, 4 s and so on, up to 60 s, each with its own jitter. With a hint
+//! it never waits for less. At most five attempts are made by default. [`DecorrelatedJitter`] and closures
+//! replace these [delays](BackoffLayer::delays).
+//!
+//! ```
+//! # use std::{convert::Infallible, sync::atomic::{AtomicU32, Ordering}, time::Duration};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_429::BackoffLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # static CALLS: AtomicU32 = AtomicU32::new(0);
+//! # let client = service_fn(|_: Request<String>| async {
+//! #     let response = match CALLS.fetch_add(1, Ordering::Relaxed) {
+//! #         0 | 1 => Response::builder().status(429),
+//! #         2 => Response::builder().status(429).header("retry-after", "20"),
+//! #         _ => Response::builder(),
+//! #     };
+//! #     Ok::<_, Infallible>(response.body(String::new()).expect("it is valid"))
+//! # });
+//! # let request = Request::post("https://api.example/v1/chat/completions").body(String::from("{}"))?;
+//! # let start = tokio::time::Instant::now();
+//! let client = ServiceBuilder::new().layer(BackoffLayer::new()).service(client);
+//!
+//! // The provider returns 429, 429, 429 with `retry-after: 20`, and then 200.
+//! let response = client.oneshot(request).await?;
+//! assert_eq!(response.status(), 200);
+//! assert!(start.elapsed() >= Duration::from_secs(1 + 2 + 20));
+//! # assert!(start.elapsed() <= Duration::from_secs(28));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The policy of one request
+//!
+//! The policy is configured once, where the client is built. A single request can override it through a
+//! [`Call`](crate::Call) in its extensions.
+//!
+//! ```
+//! # use std::{convert::Infallible, time::Duration};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_429::{BackoffLayer, Call, backoff::Exponential};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = service_fn(|_: Request<String>| async {
+//! #     let response = Response::builder().status(429).header("retry-after", "20");
+//! #     Ok::<_, Infallible>(response.body(String::from("the provider's own words")).expect("it is valid"))
+//! # });
+//! let backoff = BackoffLayer::new()
+//!     .attempts(3)
+//!     .delays(Exponential::new().first(Duration::from_millis(500)).max(Duration::from_secs(20)))
+//!     .max_wait(Duration::from_secs(30))
+//!     .deadline(Duration::from_secs(60))
+//!     .on_status(|status| status == 502);
+//! let client = ServiceBuilder::new().layer(backoff).service(client);
+//!
+//! # let start = tokio::time::Instant::now();
+//! let hurried = Request::post("https://api.example/v1/chat/completions")
+//!     .extension(Call::new().deadline(Duration::from_secs(5)))
+//!     .body(String::from("{}"))?;
+//! // The provider says `retry-after: 20`. 20 s exceeds the deadline, so the layer returns immediately.
+//! let response = client.oneshot(hurried).await?;
+//! assert_eq!((response.status().as_u16(), response.body().as_str()), (429, "the provider's own words"));
+//! assert!(start.elapsed() < Duration::from_secs(1));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Calls that share a limit
 //!
 //! A layer coordinates all calls that pass through it, through its clones and through their services. Calls
@@ -70,6 +143,20 @@
 //! 6. The layer stores a keyed hash of the credentials, never the credentials.
 //!
 //! [`independent`](BackoffLayer::independent) switches the line off.
+//!
+//! # Beside a pool that waits
+//!
+//! A [key pool](crate::key_rotation) with
+//! [`wait_when_exhausted`](crate::KeyRotationLayer::wait_when_exhausted) waits for every limit on requests,
+//! tokens and requests in flight. A single key needs no pool, because calls under this layer alone wait in
+//! the same kind of line. Beside a pool that waits, or a [fallback](crate::fallback) that waits, this layer
+//! is still needed for the following cases. Put it outside:
+//!
+//! 1. The provider is overloaded (503, 529, 498). Another key does not help, so key rotation returns the response.
+//! 2. The provider is down, and [`on_unavailable`](BackoffLayer::on_unavailable) is set; or a condition of your own holds.
+//! 3. The call may wait for longer than the pool's max wait, or the pool has let it wait for 16 rejections.
+//!
+//! The examples `service` and `batch` have the layer in a stack of each kind.
 //!
 //! # Conditions of your own
 //!

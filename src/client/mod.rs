@@ -2,7 +2,10 @@
 //!
 //! hyper-util's legacy client implements it and needs no adapter. `ReqwestClient` wraps reqwest's
 //! `Client` (feature `reqwest`). `ReqwestService` turns a stack of layers into a service of reqwest's
-//! types, for SDKs such as async-openai. The package `examples/async_openai` shows both.
+//! types, for SDKs such as async-openai. The package `examples/async_openai` shows both:
+//! `cargo run -p example-async-openai`. The package `examples/octocrab` has the layers inside octocrab, GitHub's
+//! client, because nothing in the layers is specific to language models: `cargo run -p example-octocrab`. The
+//! examples `hyper_client`, `reqwest_client` and `axum_outbound` show one client each.
 //!
 //! If a stack does not compile, [this section](crate::retry#when-it-does-not-compile) helps.
 //!

@@ -70,6 +70,37 @@
 //! Place it outside key rotation and inside backoff, so that the stack tries another key first, then another
 //! model. [Waiting](FallbackLayer::wait_when_exhausted) belongs here, because a call that waits in an inner
 //! layer does not reach another model that has capacity.
+//!
+//! # An example
+//!
+//! ```
+//! # use std::convert::Infallible;
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_429::FallbackLayer;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = service_fn(|request: Request<String>| async move {
+//! #     let response = match request.body().contains(r#""gpt-4o""#) {
+//! #         true => Response::builder().status(429).header("retry-after", "20"),
+//! #         false => Response::builder(),
+//! #     };
+//! #     Ok::<_, Infallible>(response.body(request.into_body()).expect("it is valid"))
+//! # });
+//! let client = ServiceBuilder::new().layer(FallbackLayer::new(["gpt-4o-mini"])).service(client);
+//!
+//! let request = Request::post("https://api.example/v1/chat/completions")
+//!     .body(String::from(r#"{"model": "gpt-4o", "temperature": 0.70}"#))?;
+//! let echoed = client.oneshot(request).await?;
+//! assert_eq!(echoed.body(), r#"{"model": "gpt-4o-mini", "temperature": 0.70}"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A target can be at another provider: [`Target::at`] sets its address, [`Target::header`] its credential
+//! and [`Target::query`] a parameter such as Azure's `api-version`. The page of
+//! [`rejection`](crate::rejection#what-a-provider-needs) lists addresses.
 
 mod decision;
 mod layer;

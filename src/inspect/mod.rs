@@ -41,6 +41,46 @@
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # The wait is only in the body
+//!
+//! A 429 can mean a limit per minute or per day, spent credits, a busy model or a request that is too large.
+//! Without this layer the others see only the status and the headers:
+//!
+//! ```
+//! # use std::{convert::Infallible, sync::atomic::{AtomicU32, Ordering}, time::Duration};
+//! # use http::{Request, Response};
+//! # use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_429::{BackoffLayer, InspectLayer, rejection::{Reason, Rejection}};
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # static CALLS: AtomicU32 = AtomicU32::new(0);
+//! # let provider = service_fn(|_: Request<String>| async {
+//! #     let body = match CALLS.fetch_add(1, Ordering::Relaxed) {
+//! #         0 => r#"{"error": {"message": "Rate limit reached on tokens per min (TPM). Please try again in 9.816s."}}"#,
+//! #         _ => r#"{"error": {"type": "insufficient_quota", "message": "You have no credits remaining."}}"#,
+//! #     };
+//! #     Ok::<_, Infallible>(Response::builder().status(429).body(String::from(body)).expect("it is valid"))
+//! # });
+//! # let request = Request::post("https://api.example/v1/chat/completions").body(String::from("{}"))?;
+//! # let start = tokio::time::Instant::now();
+//! let client = ServiceBuilder::new()
+//!     .layer(BackoffLayer::new())
+//!     .layer(InspectLayer::new())
+//!     .service(provider);
+//!
+//! // The layer waits after the first 429 ("Please try again in 9.816s"), but not after the second (`insufficient_quota`).
+//! let response = client.oneshot(request).await?;
+//! assert!(start.elapsed() >= Duration::from_millis(9_816));
+//! # assert!(start.elapsed() <= Duration::from_secs(11));
+//! let rejection = response.extensions().get::<Rejection>().ok_or("no rejection")?;
+//! assert_eq!(rejection.reason, Reason::QuotaExhausted);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The page of [`rejection`](crate::rejection) lists what each provider sends and what it means.
 
 mod body;
 mod first_event;

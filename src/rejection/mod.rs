@@ -228,6 +228,47 @@
 //! day at Groq. `x-ratelimit-reset` is seconds at Together, epoch milliseconds at OpenRouter and epoch
 //! seconds elsewhere. The value shows its own form, but only the [`Provider`] shows the window.
 //!
+//! # What a provider needs
+//!
+//! | provider | address | key in | model in |
+//! |---|---|---|---|
+//! | OpenAI | `https://api.openai.com/v1` | `authorization` | the body |
+//! | Azure | `https://{resource}.openai.azure.com` | `api-key` | the path; `api-version` in the query |
+//! | Anthropic | `https://api.anthropic.com` | `x-api-key`; the caller adds `anthropic-version` | the body |
+//! | Gemini | `https://generativelanguage.googleapis.com` | `x-goog-api-key` | the path |
+//! | Gemini, in OpenAI's format | `https://generativelanguage.googleapis.com/v1beta/openai` | `authorization` | the body |
+//! | Bedrock | `https://bedrock-runtime.{region}.amazonaws.com` | a signature, made inside the layers; or an API key in `authorization` | the path |
+//! | Groq | `https://api.groq.com/openai/v1` | `authorization` | the body |
+//! | Mistral | `https://api.mistral.ai/v1` | `authorization` | the body |
+//! | OpenRouter | `https://openrouter.ai/api/v1` | `authorization` | the body |
+//! | DeepSeek | `https://api.deepseek.com` | `authorization` | the body |
+//! | xAI | `https://api.x.ai/v1` | `authorization` | the body |
+//!
+//! A [`KeyPool`](crate::KeyPool) sends `authorization: Bearer` unless a header or a parameter is set. One
+//! layer can have a pool for each provider:
+//!
+//! ```
+//! use tower_429::{KeyPool, KeyRotationLayer};
+//!
+//! let openai = KeyPool::builder(["sk-one"]).for_origin("https://api.openai.com").build()?;
+//! let anthropic = KeyPool::builder(["sk-ant-one"])
+//!     .header("x-api-key")
+//!     .for_origin("https://api.anthropic.com")
+//!     .build()?;
+//! let gemini = KeyPool::builder(["AIza-one"])
+//!     .header("x-goog-api-key")
+//!     .for_origin("https://generativelanguage.googleapis.com")
+//!     .build()?;
+//! let layer = KeyRotationLayer::new(openai).pool(anthropic).pool(gemini);
+//! # Ok::<(), tower_429::key_rotation::PoolError>(())
+//! ```
+//!
+//! Most providers count per organization or project, not per key. Declare keys that share a limit with
+//! [`Key::group`](crate::key_rotation::Key::group). A limit then puts the whole group on cooldown, and no
+//! request is wasted on its other keys. If no group is given, the pool groups keys whose responses name the
+//! same account, as those of OpenAI and Anthropic do. It also groups keys whose remaining counts fall
+//! together. [`KeyPool::snapshot`](crate::KeyPool::snapshot) shows for each key how its group is known.
+//!
 //! # What it costs
 //!
 //! The head of a success takes 9 ns. The search for buckets in twelve headers without any takes 130 ns and no

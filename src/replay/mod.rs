@@ -8,8 +8,9 @@
 //!    send, because it owns its text.
 //! 2. A streaming body is recorded while the first attempt sends it. If the next attempt starts
 //!    before the upload has ended, it sends the recording and then continues with the source.
-//! 3. A recording is bounded, in bytes and in chunks. A larger body is sent only once, and the trail says
-//!    why.
+//! 3. A recording is bounded, in bytes (2 MiB unless
+//!    [`replay_limit`](crate::BackoffLayer::replay_limit) is set) and in chunks. A larger body is sent only
+//!    once, and the trail says why.
 //! 4. The length stays exact, so a recorded body does not become chunked.
 //! 5. The upload of a rejected attempt continues beside the next attempt, so that its connection can be
 //!    reused. It ends with an error if the body outgrows the bound, if the source fails, or if the call
@@ -23,7 +24,7 @@
 //! | `BoxBody<Bytes, E>`, `UnsyncBoxBody<Bytes, E>` | built in |
 //! | `axum::body::Body` | feature `axum` |
 //! | `reqwest::Body` | feature `reqwest` |
-//! | any other, such as hyper's `Incoming` | wrapped in [`ReplayBody<B>`](ReplayBody) |
+//! | any other, such as hyper's `Incoming` | wrapped in [`ReplayBody<B>`](ReplayBody), with tower-http's `MapRequestBodyLayer`, as in the example `hyper_client` |
 //!
 //! A boxed body has the error type of its source. The crate can end an attempt early if that type is
 //! `io::Error`, a boxed error, `String`, `&'static str` or `axum::Error`. With another type, such as

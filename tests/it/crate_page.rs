@@ -1,7 +1,18 @@
 //! The README is also the crate's page, where no file lies beside it.
 
+use std::path::Path;
+
 const README: &str = include_str!("../../README.md");
 const LIB: &str = include_str!("../../src/lib.rs");
+
+/// A package below the crate's folder is not part of the crate's package.
+fn is_packaged(file: &Path) -> bool {
+    let mut folders = file
+        .ancestors()
+        .skip(1)
+        .filter(|folder| *folder != Path::new(""));
+    file.exists() && folders.all(|folder| !folder.join("Cargo.toml").exists())
+}
 
 /// Lines that are no code.
 fn prose() -> impl Iterator<Item = &'static str> {
@@ -37,11 +48,41 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
         let Some((name, path)) = line.split_once("]: ") else {
             continue;
         };
-        let at = "https://docs.rs/crate/tower-429/latest/source";
-        let definition = format!("#![doc = \"{name}]: {at}/{path}\"]");
-        assert!(before.contains(&definition), "{definition}");
-        assert!(std::path::Path::new(path).exists(), "{path}");
+        assert!(Path::new(path).exists(), "{path}");
+        let definition = format!("#![doc = \"{name}]: ");
+        let (_, rest) = before.split_once(&definition).expect(&definition);
+        let target = rest.split('"').next().unwrap();
+        match target.strip_prefix("https://docs.rs/crate/tower-429/latest/source/") {
+            Some(file) => assert!(is_packaged(Path::new(file)), "{file}"),
+            // A file of the sources stands for the module or the item that it documents.
+            None => assert!(
+                path.starts_with("src/") && target.starts_with("crate::"),
+                "{line}"
+            ),
+        }
         defined += 1;
     }
-    assert_eq!(defined, 3);
+    assert!(defined > 10);
+}
+
+#[test]
+fn the_readme_is_short_and_hides_no_line() {
+    assert!(README.lines().count() <= 220);
+    assert!(README.split_whitespace().count() <= 1_600);
+    let is_hidden = |line: &&str| line.trim_start() == "#" || line.starts_with("# ");
+    let hidden: Vec<_> = README.lines().skip(1).filter(is_hidden).collect();
+    let comments = hidden.iter().filter(|line| line.contains('=')).count();
+    assert_eq!(hidden.len(), comments, "{hidden:?}");
+}
+
+#[test]
+fn pictures_of_the_crates_page_are_one_html_block_each() {
+    for picture in [
+        include_str!("../../docs/demo.svg"),
+        include_str!("../../docs/simulation.svg"),
+    ] {
+        // A blank line would end the block, and a background would hide a dark page.
+        assert!(picture.starts_with("<svg ") && !picture.contains("\n\n"));
+        assert!(!picture.contains("#ffffff"));
+    }
 }

@@ -20,7 +20,7 @@ const STRIP: f64 = 34.0;
 /// How many bars a strip has room for.
 const BARS: usize = 160;
 
-const COLOURS: [&str; 4] = ["#6b7280", "#7c3aed", "#2563eb", "#059669"];
+const COLOURS: [&str; 4] = ["#7d8590", "#7c3aed", "#2563eb", "#059669"];
 
 pub(crate) struct Picture<'a> {
     runs: &'a [Run],

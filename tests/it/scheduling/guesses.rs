@@ -89,7 +89,7 @@ async fn backoff_over_rotation_sends_a_bare_429_again_after_one_and_two_seconds(
 
 #[tokio::test(start_paused = true)]
 async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s_over_keys_and_targets() {
-    // The policy of the README's second pattern.
+    // The policy of the page of `backoff`.
     let backoff = || {
         BackoffLayer::new()
             .attempts(3)

@@ -236,7 +236,7 @@ async fn the_metrics_and_the_log_are_those_that_the_readme_shows() {
         let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
         assert_eq!(head.status(), 200, "{answer}");
     }
-    let readme = include_str!("../../../../README.md");
+    let readme = include_str!("../../README.md");
     let of_gateway = |line: &&str| line.starts_with("tower_429_") && !line.contains("api.example");
     let shown: Vec<_> = readme.lines().filter(of_gateway).collect();
     assert_eq!(shown.len(), 6);
