@@ -22,7 +22,7 @@ use super::{
 use crate::{
     call::{CallState, Head, Route},
     clock::after,
-    quota::{QueuePlace, WaitBudget, Waiter, in_time, poll_again},
+    quota::{QueuePlace, WaitBudget, Waiter},
     request::Model,
     retry::{CommonSettings, Config, Decision, Outcome, Prepare, RequestView, Strategy},
     telemetry,
@@ -148,20 +148,8 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
                 }
                 KeyStage::Waiting(pool, waiter) => {
                     let (pool, polled) = (pool.clone(), waiter.poll_acquire(cx, now));
-                    let end = self.max_wait::<R>(call, now).unwrap_or(now);
-                    match polled {
-                        Ok((lease, at)) => {
-                            self.stage = KeyStage::Reserved(pool, lease, in_time(at, end, now));
-                        }
-                        Err(forecast) if end > now && forecast.prospect.is_before(end) => {
-                            let at = poll_again(forecast.free_at, end, now);
-                            return Poll::Ready(Prepare::WaitUntil(at));
-                        }
-                        Err(_) => {
-                            if let Some(answer) = self.without_waiting::<R>(pool, call, now) {
-                                return Poll::Ready(answer);
-                            }
-                        }
+                    if let Some(answer) = self.polled::<R>(pool, polled, call, now) {
+                        return Poll::Ready(answer);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use crate::{
         KeyPool, WhenExhausted,
         pool::{Exhausted, KeyRequest, KeyReservation, Keys, Lease},
     },
-    quota::{Confirmed, Demand, Inner, Prospect, QueuePlace},
+    quota::{Confirmed, Demand, Forecast, Inner, Prospect, QueuePlace, in_time, poll_again},
     retry::{Decision, Prepare},
     trail::{Action, StopReason},
 };
@@ -73,6 +73,31 @@ impl<X> KeyRotationStrategy<X> {
             Err(_) => return self.without_waiting(pool, call, now),
         };
         None
+    }
+
+    /// Goes on with the key that a wait has brought, or waits on if the call may; or returns the answer instead.
+    pub(super) fn polled<R>(
+        &mut self,
+        pool: KeyPool,
+        polled: Result<(Lease, Instant), Forecast>,
+        call: &CallState,
+        now: Instant,
+    ) -> Option<Prepare<R>>
+    where
+        X: WhenExhausted<R>,
+    {
+        let end = self.max_wait::<R>(call, now).unwrap_or(now);
+        match polled {
+            Ok((lease, at)) => {
+                self.stage = KeyStage::Reserved(pool, lease, in_time(at, end, now));
+                None
+            }
+            Err(forecast) if end > now && forecast.prospect.is_before(end) => {
+                let at = poll_again(forecast.free_at, end, now);
+                Some(Prepare::WaitUntil(at))
+            }
+            Err(_) => self.without_waiting(pool, call, now),
+        }
     }
 
     /// Sends with a reserved key. If the key was rejected for another call meanwhile, takes another one,
