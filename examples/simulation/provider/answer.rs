@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     limits::Limit,
     meters::{Judged, Refused, Unit},
-    plan::{Account, Dialect, Headers, Hint, InFlight, Plan, Says},
+    plan::{Account, HeaderStyle, Headers, Hint, InFlight, Plan, Says},
     report,
 };
 
@@ -61,8 +61,8 @@ pub(super) fn counted(plan: &Plan, at: Duration, judged: &Judged) -> (Answer, Op
 }
 
 fn rejection(plan: &Plan, refused: Refused) -> (Answer, Option<Duration>) {
-    let body = match (plan.dialect, refused.unit) {
-        (Dialect::Anthropic, _) => anthropic(
+    let body = match (plan.style, refused.unit) {
+        (HeaderStyle::Anthropic, _) => anthropic(
             "rate_limit_error",
             "This request would exceed your account's rate limit. Please try again later.",
         ),

@@ -57,7 +57,7 @@ pub(crate) enum Account {
 
 /// Whose headers and rejections the responses have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum HeaderStyle {
     OpenAi,
     Anthropic,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Plan {
     pub(crate) tokens: Vec<(Unit, Limit)>,
     /// The limit in requests in flight that each key has for all models.
     pub(crate) in_flight: Option<InFlight>,
-    pub(crate) dialect: Dialect,
+    pub(crate) style: HeaderStyle,
     /// Whether a response has its head at once and its last event when the answer is complete.
     pub(crate) streams: bool,
     /// Keys with another limit than that, as requests per window.
@@ -122,7 +122,7 @@ impl Plan {
             models: vec![("large", limit)],
             tokens: Vec::new(),
             in_flight: None,
-            dialect: Dialect::OpenAi,
+            style: HeaderStyle::OpenAi,
             streams: false,
             sizes: Vec::new(),
             headers,

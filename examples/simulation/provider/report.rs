@@ -7,17 +7,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::{
     limits::Reading,
     meters::{Judged, Unit},
-    plan::{Dialect, Headers, Plan},
+    plan::{HeaderStyle, Headers, Plan},
 };
 
 pub(super) fn add(headers: &mut HeaderMap, plan: &Plan, at: Duration, judged: &Judged) {
     for (unit, reading) in &judged.readings {
-        match plan.dialect {
-            Dialect::OpenAi => openai(headers, plan.headers, *unit, *reading),
-            Dialect::Anthropic => anthropic(headers, at, *unit, *reading),
+        match plan.style {
+            HeaderStyle::OpenAi => openai(headers, plan.headers, *unit, *reading),
+            HeaderStyle::Anthropic => anthropic(headers, at, *unit, *reading),
         }
     }
-    if plan.dialect == Dialect::Anthropic {
+    if plan.style == HeaderStyle::Anthropic {
         let date = format!("Thu, 01 Jan 2026 {} GMT", clock(at.as_secs()));
         insert(headers, "date", &date);
     }

@@ -11,7 +11,7 @@ use crate::{
         ROUND_TRIP,
         limits::Limit,
         meters::Unit,
-        plan::{Dialect, Headers, Hint, Plan},
+        plan::{HeaderStyle, Headers, Hint, Plan},
     },
     run::Stack,
     work::{Draw, Work, log_uniform},
@@ -136,7 +136,7 @@ fn prompt(random: &mut fastrand::Rng) -> Work {
 /// A request reserves one to three times what its response takes, which is counted as it comes.
 fn apart() -> Scenario {
     let mut plan = Plan::new(AMPLE, Headers::Always, Hint::WholeSeconds);
-    plan.dialect = Dialect::Anthropic;
+    plan.style = HeaderStyle::Anthropic;
     plan.tokens = vec![
         (Unit::InputTokens, Limit::Bucket(10_000, MINUTE)),
         (Unit::OutputTokens, Limit::Bucket(4_000, MINUTE)),
