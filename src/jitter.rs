@@ -49,7 +49,7 @@ impl JitterPart {
         Self((least * f64::from(u32::MAX)) as u32)
     }
 
-    /// Returns this share of a jitter, counted from the hint's end, of which so much has `passed`.
+    /// Returns this part of a jitter, counted from the hint's end. So much of the jitter has `passed`.
     pub(crate) fn of(self, most: Duration, passed: Duration) -> Duration {
         let least = passed.max(MIN_JITTER).min(most);
         let rest = u64::try_from((most - least).as_nanos()).unwrap_or(u64::MAX);

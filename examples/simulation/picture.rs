@@ -1,4 +1,4 @@
-//! The first scenario as an SVG: what each key was asked over time, 429s marked, by two stacks.
+//! The first scenario as an SVG: the requests of each key over time, with 429s marked, for two stacks.
 
 use std::fmt;
 

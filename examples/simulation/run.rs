@@ -167,7 +167,7 @@ impl Run {
         dead.count()
     }
 
-    /// Calls that were sent though an answer had told to wait longer.
+    /// Calls that were sent though a rejection had a hint to wait longer.
     pub(crate) fn early(&self) -> usize {
         self.log.iter().filter(|entry| entry.early).count()
     }

@@ -16,14 +16,14 @@ use crate::{Error, by_hand, run::Stack};
 
 pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
-/// What the stacks are told of the provider.
+/// What the stacks know of the provider.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     /// Keys, each with the group whose limits it shares.
     pub(crate) keys: &'static [(&'static str, &'static str)],
     /// How the pool chooses a key.
     pub(crate) choice: Choice,
-    /// The model that is asked where the preferred one is limited.
+    /// The model that requests go to if the preferred one is limited.
     pub(crate) fallback: Option<&'static str>,
     /// The first delay of the policy by hand where there is no hint.
     pub(crate) delay: Duration,

@@ -116,9 +116,9 @@
 //!
 //! Keys are your own projects, teams, regions or tenants. Most providers count per organisation or project,
 //! and some forbid several accounts as a way around a limit. Rotation does not help there, and evading a
-//! provider's terms is not what this layer is for. Tell the pool by their [group](Key::group) which keys
-//! belong together. What it is not told it finds out, where responses name the account or where their counts
-//! fall together.
+//! provider's terms is not what this layer is for. Set the [group](Key::group) of keys that belong
+//! together. If it is not set, the pool finds out where responses name the account, or where their counts fall
+//! together.
 
 mod affinity;
 mod decision;

@@ -57,8 +57,8 @@ impl NamedAccount {
             Some((organization, project)) => (organization, Some(project)),
             None => (name, None),
         };
-        let told = self.project.as_ref().map(text);
-        text(&self.organization) == organization && (told.is_none() || told == project)
+        let own = self.project.as_ref().map(text);
+        text(&self.organization) == organization && (own.is_none() || own == project)
     }
 }
 

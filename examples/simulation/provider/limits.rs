@@ -30,7 +30,7 @@ pub(crate) struct Meter {
 pub(crate) struct Reading {
     pub(crate) limit: u32,
     pub(crate) remaining: u32,
-    /// Until the window ends; of a bucket, until it is full again, as OpenAI tells it.
+    /// Until the window ends. For a bucket, until it is full again, as OpenAI reports it.
     pub(crate) reset: Duration,
 }
 

@@ -44,14 +44,14 @@ pub(crate) struct Entry {
     pub(crate) key: Arc<str>,
     pub(crate) model: Arc<str>,
     pub(crate) status: StatusCode,
-    /// It was sent though a rejection by a limit over time had told to wait longer.
+    /// It was sent though a rejection by a limit over time had a hint to wait longer.
     pub(crate) early: bool,
     pub(crate) cost: Cost,
     pub(crate) is_background: bool,
 }
 
 /// A request that has just come.
-struct Asked {
+struct Received {
     key: Arc<str>,
     model: Arc<str>,
     sent: Instant,
@@ -83,7 +83,7 @@ struct State {
     meters: HashMap<(Arc<str>, Arc<str>), Meters>,
     in_flight: HashMap<Arc<str>, InUse>,
     /// When an account was rejected for a model, and until when.
-    told: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
+    hinted: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
     /// The key of each session's last request.
     sessions: HashMap<HeaderValue, Arc<str>>,
     random: fastrand::Rng,
@@ -99,7 +99,7 @@ impl Provider {
             started: now(),
             meters: HashMap::new(),
             in_flight: HashMap::new(),
-            told: HashMap::new(),
+            hinted: HashMap::new(),
             sessions: HashMap::new(),
             random: fastrand::Rng::with_seed(seed),
             log: Vec::new(),
@@ -121,7 +121,7 @@ impl Provider {
         let model = body.ok().and_then(|body| model_of(&body));
         let key = head.headers.get("authorization");
         let key = key.and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
-        let asked = Asked {
+        let received = Received {
             key: key.unwrap_or_default().into(),
             model: model.unwrap_or_default(),
             sent,
@@ -133,11 +133,11 @@ impl Provider {
             (way(), way())
         };
         sleep_until(sent + there).await;
-        let decided = self.lock().judge(&asked);
+        let decided = self.lock().judge(&received);
         let session = head.headers.get("session").cloned();
         let is_answer = decided.response.status() == StatusCode::OK;
         let thinks = match is_answer {
-            true => self.lock().thinks(session, &asked),
+            true => self.lock().thinks(session, &received),
             false => Duration::ZERO,
         };
         let complete = sent + there + thinks + back;
@@ -145,28 +145,28 @@ impl Provider {
             sleep_until(sent + there + back).await;
             return streamed(decided, complete);
         }
-        if let (true, Some(work)) = (is_answer, asked.work) {
-            self.generate(&asked, work, sent + there, thinks).await;
+        if let (true, Some(work)) = (is_answer, received.work) {
+            self.generate(&received, work, sent + there, thinks).await;
         }
         // The provider is done with the request before the client has the response.
         drop(decided.slot);
         sleep_until(complete).await;
         if let Some(wait) = decided.wait {
             let mut state = self.lock();
-            let account = state.plan.known_account_of(&asked.key);
-            let told = (now(), now() + wait);
-            state.told.insert((account, asked.model), told);
+            let account = state.plan.known_account_of(&received.key);
+            let hint = (now(), now() + wait);
+            state.hinted.insert((account, received.model), hint);
         }
         decided.response.map(AnswerBody::Whole)
     }
 
     /// Counts the tokens of a response as they come.
-    async fn generate(&self, asked: &Asked, work: Work, begins: Instant, thinks: Duration) {
+    async fn generate(&self, received: &Received, work: Work, begins: Instant, thinks: Duration) {
         let output = u32::try_from(work.cost.output()).unwrap_or(u32::MAX);
         for part in 0..PARTS {
             sleep_until(begins + thinks * (part + 1) / PARTS).await;
             let tokens = output * (part + 1) / PARTS - output * part / PARTS;
-            self.lock().count_output(asked, tokens);
+            self.lock().count_output(received, tokens);
         }
     }
 }
@@ -209,14 +209,15 @@ impl Service<Request<Full<Bytes>>> for Provider {
 
 impl State {
     /// The answer to a request that has just come.
-    fn judge(&mut self, asked: &Asked) -> Decided {
+    fn judge(&mut self, received: &Received) -> Decided {
         let at = now() - self.started;
-        let Asked { key, model, .. } = asked;
+        let Received { key, model, .. } = received;
         let account = (self.plan.known_account_of(key), model.clone());
-        let told = self.told.get(&account);
-        let early = told.is_some_and(|(told, until)| *told < asked.sent && asked.sent < *until);
-        let decided = self.decide(asked, at);
-        let work = asked.work.unwrap_or_default();
+        let hint = self.hinted.get(&account);
+        let early =
+            hint.is_some_and(|(came, until)| *came < received.sent && received.sent < *until);
+        let decided = self.decide(received, at);
+        let work = received.work.unwrap_or_default();
         if std::env::var("DEBUG429").is_ok() {
             eprintln!(
                 "{at:?} {key} {} {:?}",
@@ -236,10 +237,10 @@ impl State {
         decided
     }
 
-    fn decide(&mut self, asked: &Asked, at: Duration) -> Decided {
+    fn decide(&mut self, received: &Received, at: Duration) -> Decided {
         let mut slot = None;
         if let Some(limit) = self.plan.in_flight {
-            let account = self.plan.account_of(&asked.key);
+            let account = self.plan.account_of(&received.key);
             slot = Slot::take(self.in_flight.entry(account).or_default(), limit.at_once);
             if slot.is_none() {
                 // Room comes when a request ends, whatever the rejection says of the time.
@@ -250,7 +251,7 @@ impl State {
                 };
             }
         }
-        let (response, wait) = match self.read(asked, at) {
+        let (response, wait) = match self.read(received, at) {
             Err(failure) => (answer::failure(failure), None),
             Ok(judged) => answer::counted(&self.plan, at, &judged),
         };
@@ -261,20 +262,20 @@ impl State {
         }
     }
 
-    fn count_output(&mut self, asked: &Asked, tokens: u32) {
+    fn count_output(&mut self, received: &Received, tokens: u32) {
         let at = now() - self.started;
-        let account = (self.plan.account_of(&asked.key), asked.model.clone());
+        let account = (self.plan.account_of(&received.key), received.model.clone());
         if let Some(meters) = self.meters.get_mut(&account) {
             meters.count_output(at, tokens);
         }
     }
 
     /// How long the answer takes, which is shorter if the key has the session's prompt in its cache.
-    fn thinks(&mut self, session: Option<HeaderValue>, asked: &Asked) -> Duration {
-        if let Some(work) = asked.work {
+    fn thinks(&mut self, session: Option<HeaderValue>, received: &Received) -> Duration {
+        if let Some(work) = received.work {
             return work.answer;
         }
-        let key = &asked.key;
+        let key = &received.key;
         let last = session.and_then(|session| self.sessions.insert(session, key.clone()));
         if let (Some(warm), true) = (self.plan.thinks_warm, last.as_ref() == Some(key)) {
             return warm;
@@ -286,8 +287,8 @@ impl State {
         }
     }
 
-    fn read(&mut self, asked: &Asked, at: Duration) -> Result<Judged, Failure> {
-        let Asked { key, model, .. } = asked;
+    fn read(&mut self, received: &Received, at: Duration) -> Result<Judged, Failure> {
+        let Received { key, model, .. } = received;
         let plan = &self.plan;
         let is_revoked = |(revoked, since)| revoked == &**key && at >= since;
         if plan.rejected == Some(&**key) || plan.revoked.is_some_and(is_revoked) {
@@ -313,7 +314,7 @@ impl State {
         let account = (plan.account_of(key), model.clone());
         let meters = self.meters.entry(account);
         let meters = meters.or_insert_with(|| Meters::new(&limits));
-        let cost = asked.work.map_or_else(Cost::default, |work| work.cost);
+        let cost = received.work.map_or_else(Cost::default, |work| work.cost);
         Ok(meters.ask(at, cost))
     }
 }

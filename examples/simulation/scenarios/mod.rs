@@ -43,7 +43,7 @@ pub(crate) struct Scenario {
     pub(crate) workers: usize,
     /// How long after a call the next comes; zero if it comes as soon as a worker is free.
     pub(crate) apart: Duration,
-    /// What each call asks for; next to nothing if there is none.
+    /// What each call requests; if `None`, close to nothing.
     pub(crate) draw: Option<Draw>,
     pub(crate) background: Option<Background>,
     /// What a user would write without this crate, if that is to be seen beside it.

@@ -54,8 +54,8 @@ impl KeyPool {
         lease.ok()
     }
 
-    /// Reserves the key that frees first, or of which enough requests are out, whatever is known of it; `None`
-    /// if the call is pinned to a key that was removed.
+    /// Reserves the first key that is only busy, or else the key that frees first, whatever is known of it. Returns
+    /// `None` if the call is pinned to a key that was removed.
     pub(crate) fn acquire_anyway(
         &self,
         exhausted: &Exhausted,

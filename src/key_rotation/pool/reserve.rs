@@ -29,8 +29,8 @@ impl Keys {
         Ok(self.reserve_key(index, request, model, now))
     }
 
-    /// Reserves the key of which enough requests are out, or else the one that frees first; `None` if the
-    /// call is pinned to a key that was removed.
+    /// Reserves the first key that is only busy. If no key is, reserves the key that frees first. Returns `None`
+    /// if the call is pinned to a key that was removed.
     pub(crate) fn reserve_anyway(
         &mut self,
         exhausted: &Exhausted,
@@ -48,8 +48,8 @@ impl Keys {
         Some(self.reserve_key(index, request, model, now))
     }
 
-    /// Reserves the key whose cooldown is only guessed and ends first; `None` if there is none, or a request
-    /// tests already if they are too long.
+    /// Reserves the key whose cooldown is only guessed and ends first. Returns `None` if no cooldown is guessed,
+    /// or if a request already tests whether the guesses are too long.
     pub(super) fn reserve_early(
         &mut self,
         request: &KeyRequest,

@@ -50,7 +50,7 @@ pub(super) struct RejectionRun {
     /// When the last of these came.
     last: Option<Instant>,
     observation: Option<Observation>,
-    /// What has turned out by when this was last asked.
+    /// What had turned out when this was last read.
     turns: u32,
 }
 

@@ -51,7 +51,7 @@ struct Ceiling {
     silent: Option<Silent>,
 }
 
-/// What is known of a ceiling of which no rejection says anything.
+/// What is known of a ceiling that no rejection names.
 #[derive(Clone, Copy, Debug)]
 struct Silent {
     /// Whether one more than the ceiling was rejected.

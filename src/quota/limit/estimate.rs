@@ -165,7 +165,7 @@ impl Estimate {
     }
 
     /// Records that the limit was met by a request that was sent at `sent`. It is closed until `until`,
-    /// which `hint` has told.
+    /// by `hint` if the provider has sent one.
     pub(super) fn meet(
         &mut self,
         traits: &mut ProviderTraits,
@@ -179,7 +179,7 @@ impl Estimate {
             return;
         };
         let (first, _) = *window.met.get_or_insert((sent, sent));
-        window.is_told = hint.is_some();
+        window.is_hinted = hint.is_some();
         self.hinted = hint.map(|hint| period::hinted(window.elapsed(first, hint), hint));
         let passed = admitted.saturating_sub(young);
         if passed > 0 {

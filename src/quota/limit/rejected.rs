@@ -169,8 +169,8 @@ impl LimitState {
             _ if was_cooling || self.is_noisy(traits) => {}
             Remaining::Requests(..) | Remaining::Unknown => {
                 let young = self.in_flight.younger(traits.latency(), now);
-                let told = (until, cooldown::hint(rejection));
-                self.estimate.meet(traits, sent, told, young);
+                let closed = (until, cooldown::hint(rejection));
+                self.estimate.meet(traits, sent, closed, young);
             }
         }
     }

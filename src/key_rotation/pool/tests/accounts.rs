@@ -18,7 +18,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// How the pool can know the accounts of its keys.
 #[derive(Clone, Copy, Debug)]
-enum Told {
+enum KnownBy {
     Given,
     Named,
     Counts,
@@ -31,7 +31,7 @@ const ORDERS: [Order; 3] = [Order::FillFirst, Order::RoundRobin, Order::LeastLoa
 struct Scenario {
     order: Order,
     seed: u64,
-    told: Told,
+    known_by: KnownBy,
     /// The account of each key.
     accounts: [usize; 4],
     limit: u64,
@@ -70,7 +70,7 @@ impl Scenario {
         Self {
             order,
             seed,
-            told: Told::Counts,
+            known_by: KnownBy::Counts,
             accounts,
             limit: 60,
             others: 0.0,
@@ -114,9 +114,9 @@ impl Scenario {
 
     fn run(self) -> Result {
         let keys = ["1", "2", "3", "4"].map(Key::new);
-        let keys = match self.told {
-            Told::Given => keys.map(|key| key.group("given")),
-            Told::Named | Told::Counts => keys,
+        let keys = match self.known_by {
+            KnownBy::Given => keys.map(|key| key.group("given")),
+            KnownBy::Named | KnownBy::Counts => keys,
         };
         let mut world = World::new(self.order, Duration::from_secs(60), &keys);
         let mut random = fastrand::Rng::with_seed(self.seed);
@@ -172,7 +172,7 @@ impl Scenario {
             let Flight::Ends(_, answer) = flights.swap_remove(index) else {
                 unreachable!("it has arrived");
             };
-            if let Told::Named = self.told {
+            if let KnownBy::Named = self.known_by {
                 let number = world.held[index].candidate.id().number();
                 let account = self.accounts[usize::try_from(number).expect("few keys") - 1];
                 let name = ["org-1", "org-2", "org-3", "org-4"][account];
@@ -209,22 +209,25 @@ impl Scenario {
 
 #[test]
 fn keys_of_one_account_share_its_limit_however_that_is_known() {
-    for told in [Told::Given, Told::Named, Told::Counts] {
+    for known_by in [KnownBy::Given, KnownBy::Named, KnownBy::Counts] {
         for order in ORDERS {
             for seed in 0..20 {
                 let result = Scenario {
-                    told,
+                    known_by,
                     ..Scenario::of([0; 4], order, seed)
                 }
                 .run();
-                assert_eq!(result.groups, 1, "{told:?} {order:?} {seed}");
+                assert_eq!(result.groups, 1, "{known_by:?} {order:?} {seed}");
                 let (wasted, took) = (result.wasted, result.took);
-                let most = match told {
-                    Told::Given => 3,
-                    Told::Named => 20,
-                    Told::Counts => 50,
+                let most = match known_by {
+                    KnownBy::Given => 3,
+                    KnownBy::Named => 20,
+                    KnownBy::Counts => 50,
                 };
-                assert!(wasted <= most, "{told:?} {order:?} {seed}: {wasted} wasted");
+                assert!(
+                    wasted <= most,
+                    "{known_by:?} {order:?} {seed}: {wasted} wasted"
+                );
                 assert!(took < WINDOW * 3 + Duration::from_secs(5), "{took:?}");
             }
         }

@@ -142,7 +142,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         4 => vec(bucket(), 0..3).prop_map(Answer::Success),
         1 => Just(Answer::Streamed),
         3 => (rejection(), vec(bucket(), 0..2))
-            .prop_map(|(rejection, told)| Answer::Rejection(rejection, told)),
+            .prop_map(|(rejection, reports)| Answer::Rejection(rejection, reports)),
     ]
 }
 
@@ -233,7 +233,8 @@ impl World {
     fn no_waiter_is_forgotten(&self) -> Result<(), TestCaseError> {
         let is_first = |waiter: &&Waiter| self.inner.is_head(waiter.id);
         let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
-        // Whoever could have a key now is not alone in a line that nobody looks at: all are looked at together.
+        // A waiter that could have a key now is not alone in a line that no waiter looks at, because all are looked at
+        // together.
         let mut keys = self.inner.candidates.clone();
         let someone_looks = heads
             .iter()
@@ -241,7 +242,7 @@ impl World {
         for waiter in self.waiters.iter().filter(|waiter| !waiter.is_woken()) {
             prop_assert!(
                 someone_looks || !self.has_key(&mut keys, waiter, self.now),
-                "there is a key for {:?}, and nobody looks",
+                "there is a key for {:?}, and no waiter looks",
                 waiter.id,
             );
         }

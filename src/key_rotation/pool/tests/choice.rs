@@ -15,7 +15,7 @@ use crate::{
 fn key_that_needs_a_probe_has_less_capacity_than_others() {
     let secs = Duration::from_secs;
     let mut world = World::new(Order::LeastLoaded, secs(60), &["a", "b"].map(Key::new));
-    let told = Bucket {
+    let report = Bucket {
         dimension: Dimension::Requests,
         window: None,
         scope: None,
@@ -43,7 +43,7 @@ fn key_that_needs_a_probe_has_less_capacity_than_others() {
             .unwrap()
     };
     let index = of(&world, ids[0]);
-    world.answer(index, &Answer::Success(vec![told]));
+    world.answer(index, &Answer::Success(vec![report]));
     let index = of(&world, ids[1]);
     let rejected = Rejection::new(Reason::KeyRejected);
     world.answer(index, &Answer::Rejection(rejected, vec![]));

@@ -35,11 +35,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 struct Provider {
     start: Instant,
     limit: u64,
-    /// By account and window, how many were let in, and whether an answer has told of it.
+    /// By account and window, how many were let in, and whether a response has reported it.
     windows: HashMap<(usize, u128), (u64, bool)>,
     /// What it will answer to what is out, in the order of `World::held`.
     answers: Vec<((usize, u128), Answer)>,
-    told_on_rejections: bool,
+    reports_on_rejections: bool,
     /// Where nothing was left, to find out whether that is so: the last, and whether it was refused.
     test: Option<(Instant, bool)>,
 }
@@ -59,7 +59,7 @@ impl Provider {
         let window = (account(id), since / WINDOW.as_nanos());
         let rest = WINDOW.as_nanos() - since % WINDOW.as_nanos();
         let rest = Duration::from_nanos(u64::try_from(rest).expect("a short while"));
-        let (let_in, told) = self.windows.entry(window).or_default();
+        let (let_in, reported) = self.windows.entry(window).or_default();
         let bucket = |left| Bucket {
             dimension: Dimension::Requests,
             window: None,
@@ -73,7 +73,7 @@ impl Provider {
             *let_in += 1;
             Answer::Success(vec![bucket(self.limit - *let_in)])
         } else {
-            if *told {
+            if *reported {
                 let known = self.test.is_some_and(|(_, refused)| refused);
                 prop_assert!(!known, "it was refused before where nothing was left");
                 let is_out = self
@@ -86,8 +86,8 @@ impl Provider {
                 retry_after: Some(rest),
                 ..Rejection::new(Reason::RateLimited)
             };
-            let told = self.told_on_rejections.then(|| bucket(0));
-            Answer::Rejection(rejection, told.into_iter().collect())
+            let reported = self.reports_on_rejections.then(|| bucket(0));
+            Answer::Rejection(rejection, reported.into_iter().collect())
         };
         self.answers.push((window, answer));
         Ok(())
@@ -111,7 +111,7 @@ proptest! {
         order in prop_oneof![Just(Order::FillFirst), Just(Order::RoundRobin), Just(Order::LeastLoaded)],
         limit in 1..12_u64,
         count in 1..=4_usize,
-        told_on_rejections in any::<bool>(),
+        reports_on_rejections in any::<bool>(),
         events in vec(event(), 1..200),
     ) {
         let mut world = World::new(order, Duration::from_secs(60), &keys()[..count]);
@@ -120,7 +120,7 @@ proptest! {
             limit,
             windows: HashMap::new(),
             answers: Vec::new(),
-            told_on_rejections,
+            reports_on_rejections,
             test: None,
         };
         for event in &events {

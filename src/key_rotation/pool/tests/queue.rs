@@ -20,11 +20,11 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// One key, of which the provider has said that so much is left, but not for how long.
+/// One key. The provider has reported that so much is left, but not for how long.
 fn one_key(left: u64) -> World {
     let mut world = World::new(Order::FillFirst, secs(60), &[Key::new("a")]);
     world.take_anyway(&KeyRequest::default(), world.now);
-    let told = Bucket {
+    let report = Bucket {
         dimension: Dimension::Requests,
         window: None,
         scope: None,
@@ -33,7 +33,7 @@ fn one_key(left: u64) -> World {
         reset: None,
         cost: None,
     };
-    world.answer(0, &Answer::Success(vec![told]));
+    world.answer(0, &Answer::Success(vec![report]));
     world
 }
 
@@ -93,7 +93,7 @@ fn of_session(session: u64) -> KeyRequest {
     }
 }
 
-/// Two keys of which enough requests are out, and the one that session 0 prefers.
+/// Two keys that have enough requests in flight, and the one that session 0 prefers.
 fn two_busy_keys() -> (World, KeyId) {
     let keys = ["a", "b"].map(Key::new);
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
@@ -253,7 +253,7 @@ fn background() -> KeyRequest {
 
 /// Makes the provider say that so much is left of 100 for a minute.
 fn report_left(world: &mut World, index: usize, left: u64) {
-    let told = Bucket {
+    let report = Bucket {
         dimension: Dimension::Requests,
         window: None,
         scope: None,
@@ -262,7 +262,7 @@ fn report_left(world: &mut World, index: usize, left: u64) {
         reset: Some(secs(60)),
         cost: None,
     };
-    world.answer(index, &Answer::Success(vec![told]));
+    world.answer(index, &Answer::Success(vec![report]));
 }
 
 #[test]

@@ -32,11 +32,11 @@ fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_random(test, ORDERS);
 }
 
-/// One key, of which the provider has said that so much is left.
+/// One key. The provider has reported that so much is left.
 fn one_key(left: u64) -> KeyPool {
     let pool = KeyPool::new(["a"]).expect("a pool");
     let lease = take(&pool).expect("a key");
-    let told = Bucket {
+    let report = Bucket {
         dimension: Dimension::Requests,
         window: None,
         scope: None,
@@ -47,7 +47,7 @@ fn one_key(left: u64) -> KeyPool {
     };
     let now = clock::now();
     lease.complete(now, |inner, it| {
-        inner.candidates.succeeded(it, &[told], (it.sent, now))
+        inner.candidates.succeeded(it, &[report], (it.sent, now))
     });
     pool
 }
@@ -57,7 +57,7 @@ fn take(pool: &KeyPool) -> Option<Lease> {
         .ok()
 }
 
-/// Waits for a key; `None` if there is none for a long while.
+/// Waits for a key; `None` if no key is free for a long while.
 async fn served(mut waiter: Waiter<Keys>, max_wait: Duration) -> Option<Lease> {
     poll_fn(|cx| match waiter.poll_acquire(cx, clock::now()) {
         Ok((lease, _)) => Poll::Ready(Some(lease)),
@@ -192,9 +192,9 @@ fn rejection_that_makes_the_wait_too_long_wakes_all_waiters() {
             let pool = pool.clone();
             thread::spawn(move || {
                 let waiter = enqueue(&pool);
-                // An hour is all that the first is told, and that is less.
+                // The first waits for at most an hour, which is less.
                 let lease = block_on(served(waiter, Duration::from_secs(4_000)));
-                assert!(lease.is_none(), "nobody may be served");
+                assert!(lease.is_none(), "no waiter may be served");
             })
         });
         let waits = waits.collect::<Vec<_>>();

@@ -249,9 +249,9 @@ impl World {
                     keys.succeeded(&reservation, &[], when);
                     inner.candidates.limits.open_body(reservation.scope);
                 }
-                Answer::Success(told) => keys.succeeded(&reservation, told, when),
-                Answer::Rejection(rejection, told) => {
-                    keys.rejected(&reservation, rejection, told, when);
+                Answer::Success(reports) => keys.succeeded(&reservation, reports, when),
+                Answer::Rejection(rejection, reports) => {
+                    keys.rejected(&reservation, rejection, reports, when);
                 }
             }
             inner.release(&reservation, matches!(answer, Answer::Dropped), now);

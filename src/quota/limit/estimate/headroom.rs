@@ -61,7 +61,7 @@ impl Estimate {
         &mut self,
         in_flight: &InFlight,
         traits: &mut ProviderTraits,
-        (slow_start, is_noisy, is_told_of_more): (SlowStart, bool, bool),
+        (slow_start, is_noisy, reports_more): (SlowStart, bool, bool),
         now: Instant,
     ) -> Headroom {
         self.roll(traits, now);
@@ -82,7 +82,7 @@ impl Estimate {
         let waiting = in_flight.reserved();
         let used = self.admitted().saturating_add(waiting);
         let young = in_flight.younger(traits.latency(), now);
-        let ceiling = |young| self.ceiling(capacity, is_told_of_more, young, traits, now);
+        let ceiling = |young| self.ceiling(capacity, reports_more, young, traits, now);
         // What is out shows more if it is not rejected in time.
         let rises = (ceiling(0) > ceiling(young))
             .then(|| in_flight.grown_at(traits.latency(), now))
@@ -96,7 +96,7 @@ impl Estimate {
                     let end = self.over_at(traits).filter(|end| *end > now);
                     return Headroom::Full(end.into_iter().chain(rises).min());
                 }
-                None => return self.used_up(is_told_of_more || self.hinted.is_some(), traits, now),
+                None => return self.used_up(reports_more || self.hinted.is_some(), traits, now),
             },
             more => more,
         };
@@ -136,7 +136,7 @@ impl Estimate {
     }
 
     /// Returns how many may be sent while it is not known that a new window has begun: one, unless the
-    /// provider has told its end or this was right before.
+    /// provider has reported its end or this was right before.
     fn next_window(
         &self,
         capacity: u64,
@@ -146,11 +146,11 @@ impl Estimate {
     ) -> Headroom {
         let next = self.window.as_ref().and_then(|window| window.next);
         let out = next.map_or(0, |(_, count)| count) + in_flight.reserved();
-        let is_told = self.window.as_ref().is_some_and(|it| it.is_told);
+        let is_hinted = self.window.as_ref().is_some_and(|it| it.is_hinted);
         let allowed = match slow_start {
             _ if self.is_confirmed => capacity,
-            SlowStart::Careful if is_told => START,
-            _ if is_told => capacity,
+            SlowStart::Careful if is_hinted => START,
+            _ if is_hinted => capacity,
             _ => 1,
         };
         match allowed.saturating_sub(out) {
@@ -187,7 +187,7 @@ impl Estimate {
     fn ceiling(
         &self,
         capacity: u64,
-        is_told_of_more: bool,
+        reports_more: bool,
         young: u64,
         traits: &ProviderTraits,
         now: Instant,
@@ -200,7 +200,7 @@ impl Estimate {
             self.window.as_ref().is_some_and(is_early) && traits.period.may_test(now)
         };
         let tests =
-            is_told_of_more || self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
+            reports_more || self.capacity.is_none() || beyond > 0 || self.has_more || is_due();
         let more = if tests { beyond.max(1) } else { 0 };
         passed.max(capacity).saturating_add(more)
     }

@@ -30,7 +30,7 @@ impl Estimate {
             let is_usual = self.capacity.is_none_or(|capacity| passed <= capacity);
             // What has been said outweighs a window whose beginning is not known.
             let is_known = window.is_exact || !traits.period.is_said();
-            if !window.is_told && is_usual && is_known && !self.was_idle(last, opened) {
+            if !window.is_hinted && is_usual && is_known && !self.was_idle(last, opened) {
                 let closed = last.saturating_duration_since(first);
                 let elapsed = window.elapsed(first, opened - first);
                 traits

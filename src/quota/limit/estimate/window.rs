@@ -18,8 +18,8 @@ pub(super) struct SentWindow {
     pub(super) is_quick: bool,
     /// Whether the first request of the next window is sent early, to find out if windows have become shorter.
     pub(super) tries_shorter: bool,
-    /// Whether its end needs no proof, because the provider has told it.
-    pub(super) is_told: bool,
+    /// Whether its end needs no proof, because the provider has reported it.
+    pub(super) is_hinted: bool,
     /// Whether one more than usual may be sent in this window. It is sent at the beginning: what a bucket takes
     /// later is taken from the next window.
     pub(super) tests: bool,
@@ -39,7 +39,7 @@ impl SentWindow {
             met: None,
             is_quick: false,
             tries_shorter: false,
-            is_told: false,
+            is_hinted: false,
             tests,
             next: None,
         }

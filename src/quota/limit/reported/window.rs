@@ -53,7 +53,7 @@ impl ReportedWindow {
     /// Reads a report; `None` if it does not say how much is left.
     pub(super) fn new(bucket: &Bucket, (sent, now): (Instant, Instant)) -> Option<Self> {
         let remaining = bucket.remaining?;
-        // A window that is over is none, and one without an end is sent to again.
+        // A reset of zero is no end: that window is over.
         let reset = bucket.reset.filter(|reset| !reset.is_zero());
         let admitted = now.min(sent + ADMISSION_SLACK);
         let reset = reset.map(|reset| reset.min(MAX_COOLDOWN));

@@ -17,7 +17,7 @@ fn of_tokens(limit: u64, remaining: u64, reset: Duration) -> Bucket {
     Bucket {
         dimension: Dimension::Tokens,
         window: Some(Window::Minute),
-        ..told(limit, remaining, reset)
+        ..reported(limit, remaining, reset)
     }
 }
 
@@ -34,7 +34,7 @@ fn nothing_is_known_of_a_limit_without_reports() {
 fn requests_in_flight_are_reserved_and_do_not_remain() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(10, 7, secs(30))], now, now);
+    limit.succeeded(&[reported(10, 7, secs(30))], now, now);
     limit.take(now + secs(1));
     limit.state.reserve(&mut limit.traits, COST, now + secs(1));
     let expected = KnownLimit {
@@ -54,7 +54,7 @@ fn whole_limit_remains_after_a_window_only_if_it_refills_at_once() {
     for (refills_at_once, remaining) in [(Some(true), 10), (Some(false), 2), (None, 2)] {
         let (now, mut limit) = (Instant::now(), Limit::default());
         limit.take(now);
-        limit.succeeded(&[told(10, 0, secs(30))], now, now);
+        limit.succeeded(&[reported(10, 0, secs(30))], now, now);
         limit.traits.refills_at_once = refills_at_once;
         assert_eq!(only(&limit, now + secs(29)).remaining, 0);
         let ended = only(&limit, now + secs(30));
@@ -84,7 +84,7 @@ fn tokens_in_flight_are_reserved_and_are_back_after_the_window() {
 fn disproved_report_is_not_known() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(10, 0, secs(30))], now, now);
+    limit.succeeded(&[reported(10, 0, secs(30))], now, now);
     limit
         .traits
         .count_passed(Dimension::Requests, u64::MAX, 0, now);

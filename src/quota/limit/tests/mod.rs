@@ -32,7 +32,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn told(limit: u64, remaining: u64, reset: Duration) -> Bucket {
+fn reported(limit: u64, remaining: u64, reset: Duration) -> Bucket {
     Bucket {
         dimension: Dimension::Requests,
         window: None,
@@ -66,18 +66,18 @@ impl Limit {
         self.state.mark_sent(&mut self.traits, demand(COST), now);
     }
 
-    fn succeeded(&mut self, told: &[Bucket], sent: Instant, now: Instant) {
+    fn succeeded(&mut self, reports: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
-        let told = (COST, told.iter());
-        self.state.succeeded(&mut self.traits, told, when);
+        let reports = (COST, reports.iter());
+        self.state.succeeded(&mut self.traits, reports, when);
         self.state.release(&mut self.traits, COST, Some(sent));
     }
 
-    fn rejected(&mut self, rejection: &Rejection, told: &[Bucket], sent: Instant, now: Instant) {
+    fn rejected(&mut self, rejection: &Rejection, reports: &[Bucket], sent: Instant, now: Instant) {
         let when = (sent, now);
-        let told = (COST, told);
+        let reports = (COST, reports);
         self.state
-            .rejected(&mut self.traits, rejection, told, when, LONGEST_GUESS);
+            .rejected(&mut self.traits, rejection, reports, when, LONGEST_GUESS);
         self.state.release(&mut self.traits, COST, Some(sent));
     }
 }

@@ -68,7 +68,7 @@ fn bucket_report() -> impl Strategy<Value = Bucket> {
         limit,
         remaining,
         reset,
-        ..told(0, 0, Duration::ZERO)
+        ..reported(0, 0, Duration::ZERO)
     })
 }
 
@@ -83,9 +83,9 @@ fn event(reports: usize) -> impl Strategy<Value = Event> {
         6 => prop_oneof![4 => Just(0), 1 => 0..3_000_u64].prop_map(Event::Send),
         1 => Just(Event::Drop),
         1 => any().prop_map(Event::Abandon),
-        4 => (any(), buckets()).prop_map(|(index, told)| Event::Succeed(index, told)),
+        4 => (any(), buckets()).prop_map(|(index, reports)| Event::Succeed(index, reports)),
         4 => (any(), rejection(), buckets())
-            .prop_map(|(index, rejection, told)| Event::Reject(index, rejection, told)),
+            .prop_map(|(index, rejection, reports)| Event::Reject(index, rejection, reports)),
         1 => (option::of(rejection()), 0..90_000_u64).prop_map(|(it, ago)| Event::Stray(it, ago)),
     ]
 }

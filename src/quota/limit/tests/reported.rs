@@ -8,7 +8,7 @@ fn limit_is_full_until_its_window_ends_if_the_rest_is_in_flight() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.take(now);
-    limit.succeeded(&[told(10, 1, secs(10))], now, now);
+    limit.succeeded(&[reported(10, 1, secs(10))], now, now);
     assert_eq!(limit.capacity(now), Capacity::Full(Some(now + secs(10))));
     assert!(matches!(
         limit.capacity(now + secs(10)),
@@ -21,7 +21,7 @@ fn smallest_remainder_counts_after_what_is_in_flight() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     let day = |remaining| Bucket {
         window: Some(Window::Day),
-        ..told(100, remaining, secs(3_600))
+        ..reported(100, remaining, secs(3_600))
     };
     // By the day four are left, and three have gone out since.
     limit.take(now);
@@ -32,7 +32,7 @@ fn smallest_remainder_counts_after_what_is_in_flight() {
     // By the minute three are left, but later requests are unknown.
     let later = now + secs(10);
     limit.take(later);
-    limit.succeeded(&[told(10, 3, secs(50))], later, later);
+    limit.succeeded(&[reported(10, 3, secs(50))], later, later);
     assert_eq!(limit.capacity(later), Capacity::Available(1));
 }
 
@@ -40,7 +40,7 @@ fn smallest_remainder_counts_after_what_is_in_flight() {
 fn exhausted_limit_is_tested_again_if_another_test_has_no_result() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(10, 0, secs(3_600))], now, now);
+    limit.succeeded(&[reported(10, 0, secs(3_600))], now, now);
     // Another key of this model is tested.
     limit.traits.test(Dimension::Requests, now);
     assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(60)));
@@ -55,7 +55,7 @@ fn probe_is_not_sent_while_nothing_is_left() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     let guess = Rejection::new(Reason::RateLimited);
-    limit.rejected(&guess, &[told(10, 0, secs(300))], now, now);
+    limit.rejected(&guess, &[reported(10, 0, secs(300))], now, now);
     limit.traits.confirm(Dimension::Requests);
     assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(1)));
     assert_eq!(
@@ -70,7 +70,7 @@ fn reported_reset_closes_for_a_day_at_most() {
     for reset in [Duration::MAX, secs(u64::MAX / 2 - 1_000_000), secs(1 << 40)] {
         let (now, mut limit) = (Instant::now(), Limit::default());
         limit.take(now);
-        limit.succeeded(&[told(10, 0, reset)], now, now);
+        limit.succeeded(&[reported(10, 0, reset)], now, now);
         limit.traits.confirm(Dimension::Requests);
         let day = secs(24 * 60 * 60);
         assert_eq!(
@@ -90,8 +90,8 @@ fn late_report_of_one_window_does_not_raise_the_remainder() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.take(now);
-    limit.succeeded(&[told(2, 0, secs(10))], now, now);
-    limit.succeeded(&[told(2, 1, secs(10))], now, now + secs(3));
+    limit.succeeded(&[reported(2, 0, secs(10))], now, now);
+    limit.succeeded(&[reported(2, 1, secs(10))], now, now + secs(3));
     limit.traits.confirm(Dimension::Requests);
     assert!(matches!(limit.capacity(now + secs(3)), Capacity::Closed(_)));
 }
@@ -102,14 +102,14 @@ fn first_report_of_a_window_counts_though_its_request_was_early() {
     let at = |millis| now + Duration::from_millis(millis);
     // By this the window ends at 11 s, while the provider's ends at 10 s.
     limit.take(now);
-    limit.succeeded(&[told(8, 7, secs(10))], now, at(2_000));
+    limit.succeeded(&[reported(8, 7, secs(10))], now, at(2_000));
     limit.traits.refills_at_once = Some(true);
     for _ in 0..2 {
         limit.take(at(10_500));
     }
     assert!(matches!(limit.capacity(at(11_100)), Capacity::Available(_)));
-    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
-    limit.succeeded(&[told(8, 6, secs(9))], at(10_500), at(11_100));
+    limit.succeeded(&[reported(8, 6, secs(9))], at(10_500), at(11_100));
+    limit.succeeded(&[reported(8, 6, secs(9))], at(10_500), at(11_100));
     assert_eq!(limit.capacity(at(11_100)), Capacity::Available(6));
 }
 
@@ -117,14 +117,14 @@ fn first_report_of_a_window_counts_though_its_request_was_early() {
 fn nothing_left_without_a_reset_starts_low_and_doubles() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(50, 0, Duration::ZERO)], now, now);
+    limit.succeeded(&[reported(50, 0, Duration::ZERO)], now, now);
     assert_eq!(limit.capacity(now), Capacity::Available(2));
     let later = now + 3 * DOUBLING_INTERVAL;
     limit.take(later);
-    limit.succeeded(&[told(50, 0, Duration::ZERO)], later, later);
+    limit.succeeded(&[reported(50, 0, Duration::ZERO)], later, later);
     assert_eq!(limit.capacity(later), Capacity::Available(16));
     limit.take(later);
-    limit.succeeded(&[told(50, 30, Duration::ZERO)], later, later);
+    limit.succeeded(&[reported(50, 30, Duration::ZERO)], later, later);
     assert_eq!(
         limit.capacity(later),
         Capacity::Available(30),
@@ -136,7 +136,7 @@ fn nothing_left_without_a_reset_starts_low_and_doubles() {
 fn test_is_confirmed_by_a_rejection_after_the_window() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(10, 0, secs(5))], now, now);
+    limit.succeeded(&[reported(10, 0, secs(5))], now, now);
     assert_eq!(limit.capacity(now), Capacity::Verify(now + secs(5)));
     limit.take(now);
     limit.rejected(
@@ -157,10 +157,10 @@ fn test_is_confirmed_by_a_rejection_after_the_window() {
 fn response_that_reports_only_tokens_counts_as_a_request() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
-    limit.succeeded(&[told(10, 5, secs(60))], now, now);
+    limit.succeeded(&[reported(10, 5, secs(60))], now, now);
     let tokens = Bucket {
         dimension: Dimension::Tokens,
-        ..told(1_000, 900, secs(60))
+        ..reported(1_000, 900, secs(60))
     };
     let later = now + secs(5);
     limit.take(later);
@@ -174,8 +174,8 @@ fn estimate_below_the_report_bounds_what_is_sent_at_once() {
     for _ in 0..3 {
         limit.take(now);
     }
-    limit.succeeded(&[told(100, 99, secs(60))], now, now);
-    limit.succeeded(&[told(100, 98, secs(60))], now, now);
+    limit.succeeded(&[reported(100, 99, secs(60))], now, now);
+    limit.succeeded(&[reported(100, 98, secs(60))], now, now);
     let hint = Rejection {
         retry_after: Some(secs(10)),
         ..Rejection::new(Reason::RateLimited)

@@ -7,7 +7,7 @@ const LIMIT: u64 = 100_000;
 fn tokens(remaining: u64, reset: Duration) -> Bucket {
     Bucket {
         dimension: Dimension::Tokens,
-        ..told(LIMIT, remaining, reset)
+        ..reported(LIMIT, remaining, reset)
     }
 }
 
@@ -39,18 +39,18 @@ impl Limit {
         self.state.mark_sent(&mut self.traits, demand, now);
     }
 
-    fn pass(&mut self, tokens: u64, told: &[Bucket], (sent, now): (Instant, Instant)) {
+    fn pass(&mut self, tokens: u64, reports: &[Bucket], (sent, now): (Instant, Instant)) {
         let cost = cost(tokens).cost();
-        let told = (cost, told.iter());
-        self.state.succeeded(&mut self.traits, told, (sent, now));
+        let reports = (cost, reports.iter());
+        self.state.succeeded(&mut self.traits, reports, (sent, now));
         self.state.release(&mut self.traits, cost, Some(sent));
     }
 
     /// Sends a request that costs so much, which the provider reports to leave so much until the reset.
     fn spend(&mut self, tokens: u64, left: u64, reset: Duration, now: Instant) {
         self.take_tokens(tokens, now);
-        let told = [self::tokens(left, reset)];
-        self.pass(tokens, &told, (now, now + millis(50)));
+        let reports = [self::tokens(left, reset)];
+        self.pass(tokens, &reports, (now, now + millis(50)));
     }
 }
 
@@ -105,7 +105,7 @@ fn report_that_was_overtaken_leaves_the_least_count() {
 }
 
 #[test]
-fn bucket_is_told_from_a_window_by_its_resets() {
+fn bucket_and_window_differ_in_their_resets() {
     // A bucket of 100,000 that fills in ten seconds: its reset is the later, the more is used.
     let (start, mut limit) = (Instant::now(), Limit::default());
     limit.spend(10_000, 90_000, secs(1), start);
@@ -115,7 +115,7 @@ fn bucket_is_told_from_a_window_by_its_resets() {
     let now = later + millis(50);
     let more_at = limit.short_until(60_000, now).expect("a time");
     let wait = (more_at - now).as_secs_f64();
-    // 18,000 and a margin are missing, of which 10,000 come in a second.
+    // 18,000 and a margin are missing. The bucket gets 10,000 in a second.
     assert!((1.8..2.0).contains(&wait), "{wait}");
     assert!(limit.fits(60_000, more_at + millis(10)));
 

@@ -159,7 +159,7 @@ fn hinting(size: u32, length: Duration) -> impl FnMut(Duration) -> Option<Reject
 }
 
 #[test]
-fn bucket_that_tells_whole_seconds_is_used_up_without_a_herd() {
+fn bucket_with_hints_in_whole_seconds_is_used_up_without_a_burst() {
     for (size, length) in [(60, 60), (5, 1)] {
         let mut dialogue = Dialogue::new(hinting(size, secs(length)));
         dialogue.run_until(secs(240));

@@ -60,7 +60,7 @@ pub(super) struct SentCosts {
     sum: Cost,
     /// The sums after each moment, the oldest first.
     moments: VecDeque<(Instant, Cost)>,
-    /// When the last request was sent of which the cost is not known.
+    /// When the last request with an unknown cost was sent.
     rough: Option<Instant>,
 }
 

@@ -56,17 +56,17 @@ impl World {
                     state.release(traits, COST, Some(sent));
                 }
             }
-            Event::Succeed(index, told) => {
+            Event::Succeed(index, reports) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
-                    state.succeeded(traits, (COST, told.iter()), (sent, now));
+                    state.succeeded(traits, (COST, reports.iter()), (sent, now));
                     state.release(traits, COST, Some(sent));
                 }
             }
-            Event::Reject(index, rejection, told) => {
+            Event::Reject(index, rejection, reports) => {
                 if let Some(sent) = pick(&mut self.sent, index) {
                     let when = (sent, now);
-                    let told = (COST, &told[..]);
-                    state.rejected(traits, &rejection, told, when, self.longest_guess);
+                    let reports = (COST, &reports[..]);
+                    state.rejected(traits, &rejection, reports, when, self.longest_guess);
                     state.release(traits, COST, Some(sent));
                 }
             }
