@@ -29,6 +29,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long a call waits for a key before another model serves it.
 const MOMENT: Duration = Duration::from_millis(200);
 const CALLS: usize = 140;
+/// How long the provider's limits last.
+const WINDOW: Duration = Duration::from_secs(2);
 
 type Outbound =
     BoxCloneSyncService<Request<Full<Bytes>>, Response<InspectedBody<Incoming>>, BoxError>;
@@ -61,6 +63,8 @@ async fn main() -> Result<(), BoxError> {
     let limited = log.iter().filter(|entry| entry.limited).count();
     println!("  {} requests, of which {limited} were limited", log.len());
 
+    // All limits are free again.
+    tokio::time::sleep(WINDOW).await;
     println!("the first provider is down:");
     println!(
         "  {}",
@@ -96,7 +100,7 @@ fn outbound(addresses: &[String], other: &str) -> Result<Outbound, BoxError> {
     Ok(BoxCloneSyncService::new(stack))
 }
 
-/// Two models with room for 20 and 80 requests in two seconds, by two keys.
+/// Two models with room for 20 and 80 requests in a window, by two keys.
 async fn provider() -> std::io::Result<LimitedProvider> {
     let model = |name, limit| Model {
         name,
@@ -104,7 +108,7 @@ async fn provider() -> std::io::Result<LimitedProvider> {
         thinks: Duration::from_millis(100),
     };
     let models = [model("large", 10), model("small", 40)];
-    LimitedProvider::start(&models, Duration::from_secs(2)).await
+    LimitedProvider::start(&models, WINDOW).await
 }
 
 async fn chat(client: Outbound, origin: String) -> Result<Trail, BoxError> {
