@@ -34,10 +34,10 @@
 ///
 /// Background calls are not starved: while some wait, one of 20 calls that the queue serves is of theirs. A
 /// layer holds them only if calls may wait in it, such as by
-/// [`KeyRotationLayer::max_wait`](crate::KeyRotationLayer::max_wait).
+/// [`wait_when_exhausted`](crate::KeyRotationLayer::wait_when_exhausted).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Priority {
-    /// Somebody waits for the response.
+    /// A user waits for the response.
     #[default]
     Interactive,
     /// The response may come later, as in a batch.

@@ -48,8 +48,7 @@ impl<'a> ResponseHead<'a> {
             .and_then(|kind| kind.split(';').next())
             .unwrap_or_default();
         let is_of_events = |of: &&str| essence.trim().eq_ignore_ascii_case(of);
-        !self.headers.contains_key(header::CONTENT_LENGTH)
-            || EVENT_STREAMS.iter().any(is_of_events)
+        !self.headers.contains_key(header::CONTENT_LENGTH) || EVENT_STREAMS.iter().any(is_of_events)
     }
 }
 
