@@ -24,7 +24,7 @@ const TEST_NAMED_AFTER: u64 = 512;
 const MOST_ENDED: usize = 64;
 
 /// So many rejections at a ceiling that none of them has named confirm it.
-const CONFIRMATIONS: u32 = 3;
+const CONFIRMATIONS: u32 = 1;
 
 /// How many requests may be in flight.
 #[derive(Clone, Debug, Default)]

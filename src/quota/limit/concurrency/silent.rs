@@ -15,7 +15,7 @@ use crate::quota::timing::REJECTION_LATENCY;
 const MOST_FAILED: u32 = 2;
 
 /// So many probes in a row have to pass. One may pass by chance, or because a bucket has refilled.
-const PASSES: u32 = 3;
+const PASSES: u32 = 4;
 
 /// So many rejections that no ceiling explains disprove it.
 const MOST_AGAINST: u32 = 2;
