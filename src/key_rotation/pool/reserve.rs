@@ -131,19 +131,21 @@ impl Candidates for Keys {
         };
         if let Some(index) = class.preferred.and_then(|id| self.index(id)) {
             let until = waiting.since + AFFINITY_WAIT;
+            let soon = |more_at: Option<Instant>, less_may_go| Forecast {
+                free_at: Some(more_at.map_or(until, |at| at.min(until))),
+                less_may_go,
+                ..Forecast::default()
+            };
             match self.capacity(index, needs, now) {
                 Capacity::Available(_) => {
                     return Ok(self.reserve_key(index, &request, model, now));
                 }
-                Capacity::Short { more_at, .. }
-                | Capacity::Probing(more_at)
-                | Capacity::Full(more_at)
-                    if now < until =>
-                {
-                    return Err(Forecast {
-                        free_at: Some(more_at.map_or(until, |at| at.min(until))),
-                        ..Forecast::default()
-                    });
+                Capacity::Short {
+                    more_at,
+                    less_may_go,
+                } if now < until => return Err(soon(more_at, less_may_go)),
+                Capacity::Probing(more_at) | Capacity::Full(more_at) if now < until => {
+                    return Err(soon(more_at, false));
                 }
                 _ => {}
             }
