@@ -55,6 +55,8 @@ fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
         sample.upstreams[0].deadline_ms,
         written.upstreams[0].deadline_ms,
     ) = (None, None);
+    assert_eq!(written.upstreams[0].background_routes, ["/v1/responses"]);
+    written.upstreams[0].background_routes.clear();
     assert_eq!(format!("{sample:?}"), format!("{written:?}"));
 }
 
