@@ -10,6 +10,8 @@ pub(crate) struct Arguments {
     pub(crate) only: String,
     pub(crate) picture: Option<PathBuf>,
     pub(crate) picture_tokens: Option<PathBuf>,
+    /// Without the policy by hand, which has no bars.
+    pub(crate) bars: bool,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,
     pub(crate) golden: bool,
@@ -22,6 +24,7 @@ impl Arguments {
             only: String::new(),
             picture: None,
             picture_tokens: None,
+            bars: false,
             loopback: false,
             orders: false,
             golden: false,
@@ -29,6 +32,7 @@ impl Arguments {
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
+                "--bars" => arguments.bars = true,
                 "--loopback" => arguments.loopback = true,
                 "--orders" => arguments.orders = true,
                 "--golden" => arguments.golden = true,
@@ -47,7 +51,7 @@ impl Arguments {
                 other => {
                     return Err(format!(
                         "{other:?} is unknown: use --seed, --seeds, --only, --picture, \
-                         --picture-tokens, --loopback, --orders or --golden"
+                         --picture-tokens, --bars, --loopback, --orders or --golden"
                     ));
                 }
             }

@@ -4,6 +4,7 @@
 //! cargo run --release --example simulation                          # the table, in some seconds
 //! cargo run --release --example simulation -- --seed 8              # with other accidents
 //! cargo run --release --example simulation -- --seeds 1..20         # the least and the most of many seeds
+//! cargo run --release --example simulation -- --bars                # without the policy by hand
 //! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
 //! cargo run --release --example simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
@@ -83,6 +84,9 @@ fn simulations() -> Result<(), Error> {
         false => scenarios::all(),
     };
     scenarios.retain(|scenario| scenario.name.contains(&arguments.only));
+    if arguments.bars {
+        scenarios.iter_mut().for_each(|it| it.by_hand = None);
+    }
     if scenarios.is_empty() {
         return Err(format!("no scenario has {:?} in its name", arguments.only).into());
     }

@@ -218,13 +218,6 @@ impl State {
             hint.is_some_and(|(came, until)| *came < received.sent && received.sent < *until);
         let decided = self.decide(received, at);
         let work = received.work.unwrap_or_default();
-        if std::env::var("DEBUG429").is_ok() {
-            eprintln!(
-                "{at:?} {key} {} {:?}",
-                decided.response.status(),
-                work.cost.total()
-            );
-        }
         self.log.push(Entry {
             at,
             key: key.clone(),
