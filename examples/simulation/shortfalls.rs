@@ -19,9 +19,9 @@ const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as pro
 const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
 const CAREFUL: &str = "a rate that is not reported is approached from below";
 const LARGE_LAST: &str = "only large calls are left when the batch ends";
-const TWENTY: &str = "twenty large calls come at once, and eight fit into a window";
+const HALF: &str = "smaller calls before it have used a little more than half of each window";
 const UNSEEN: &str = "where nothing is reported, requests are counted and not their tokens";
-const DELAYED: &str = "tokens are counted long after the head of the response";
+const RESERVED: &str = "how much more a request reserves than its response takes is random";
 const BUCKET: &str = "reports of a bucket within two seconds count as of one window";
 const ONE_SEED: &str = "on one seed of 20";
 
@@ -73,9 +73,9 @@ const ALL: &[Shortfall] = &[
     short("tokens: fixed, headers", Unused, 0.075, LARGE_LAST),
     short("tokens: fixed, silent", OverIdeal, 1.53, UNSEEN),
     short("tokens: fixed, silent", Wasted, 125.0, UNSEEN),
-    short("tokens: input and output apart", OverIdeal, 1.17, DELAYED),
-    short("tokens: input and output apart", Wasted, 21.0, DELAYED),
-    short("tokens: large, fixed", LongestOfLarge, 17.7, TWENTY),
+    short("tokens: input and output apart", OverIdeal, 1.17, RESERVED),
+    short("tokens: input and output apart", Wasted, 21.0, RESERVED),
+    short("tokens: large, fixed", LongestOfLarge, 17.7, HALF),
 ];
 
 const fn short(row: &'static str, measure: Measure, most: f64, because: &'static str) -> Shortfall {
