@@ -61,7 +61,7 @@ async fn main() -> Result<(), BoxError> {
     );
     let log = [first.log(), second.log()].concat();
     let limited = log.iter().filter(|entry| entry.limited).count();
-    println!("  {} requests, of which {limited} were limited", log.len());
+    println!("  {} requests, {limited} of them limited", log.len());
 
     // All limits are free again.
     tokio::time::sleep(WINDOW).await;

@@ -252,7 +252,7 @@ impl UpstreamConfig {
 /// How many bytes of a path the longest of these starts covers.
 pub(crate) fn covered(routes: &[String], path: &str) -> Option<usize> {
     let covers = |route: &&String| match path.strip_prefix(route.trim_end_matches('/')) {
-        // A route ends where a segment does: `/v1` is none of `/v1beta`.
+        // A route ends where a segment does: `/v1` does not cover `/v1beta`.
         Some(rest) => rest.is_empty() || rest.starts_with('/'),
         None => false,
     };
