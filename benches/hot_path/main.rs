@@ -30,7 +30,9 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let wanted = arguments
+        .iter()
+        .find(|argument| !argument.starts_with("--"));
     table(wanted.map_or("", String::as_str))
 }
 
@@ -57,7 +59,10 @@ fn table(wanted: &str) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        println!("| {} | {instructions} | {allocations} | {lines} |", row.name);
+        println!(
+            "| {} | {instructions} | {allocations} | {lines} |",
+            row.name
+        );
     }
     ExitCode::SUCCESS
 }

@@ -9,7 +9,7 @@ use tower::{Layer, Service};
 use tower_429::{BackoffLayer, FallbackLayer, InspectLayer, KeyRotationLayer};
 
 use crate::{
-    provider::{LIMITS, Provider, USUAL, measured, send},
+    provider::{LIMITS, Provider, USUAL, send, send_all},
     stacks::{body, layers, pool, request, retries},
 };
 
@@ -34,9 +34,7 @@ where
     for _ in 0..20 {
         send(&mut service, request.clone());
     }
-    for _ in 0..sends {
-        measured(&mut service, &request);
-    }
+    send_all(&mut service, vec![request; sends]);
 }
 
 /// Three turns are a body of 1 KiB.

@@ -103,13 +103,15 @@ where
     }
 }
 
-/// One request of those that `hot_path` counts, made of a template as a client would.
+/// Sends requests, of which each was made beforehand.
 ///
 /// Never inlined, so that a profiler finds it by name.
 #[inline(never)]
-pub(crate) fn measured<S, R>(service: &mut S, template: &Request<Full<Bytes>>)
+pub(crate) fn send_all<S, R>(service: &mut S, requests: Vec<Request<Full<Bytes>>>)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
-    send(service, template.clone());
+    for request in requests {
+        send(service, request);
+    }
 }

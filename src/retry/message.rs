@@ -1,7 +1,7 @@
 //! What the layers read from responses, and what they change in requests.
 
 use http::{
-    Extensions, HeaderMap, Response, StatusCode,
+    Extensions, HeaderMap, HeaderName, Response, StatusCode,
     header::{self, Entry},
 };
 
@@ -103,9 +103,16 @@ pub(super) fn read_limits(
     headers: &HeaderMap,
     host: Option<&str>,
 ) -> (Vec<Bucket>, Option<NamedAccount>) {
-    let buckets = match Bucket::may_be_in(headers) {
+    // Most responses report nothing, so one pass over the names finds that out.
+    let (mut has_buckets, mut has_account) = (false, false);
+    for name in headers.keys().map(HeaderName::as_str) {
+        has_buckets = has_buckets || Bucket::is_named(name);
+        has_account = has_account || NamedAccount::is_named_by(name);
+    }
+    let buckets = match has_buckets {
         true => rejection::buckets(headers, Provider::guess(host, headers), clock::wall()),
         false => Vec::new(),
     };
-    (buckets, NamedAccount::named_in(headers))
+    let account = has_account.then(|| NamedAccount::named_in(headers));
+    (buckets, account.flatten())
 }

@@ -102,10 +102,9 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<ReportedBucket> {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Whether headers may report any bucket. If not, their provider does not matter.
-    pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
-        let mut names = headers.keys().map(|name| name.as_str());
-        names.any(|name| name == "ratelimit" || names::parts(name).is_some())
+    /// Whether a header of this name reports a part of a bucket.
+    pub(crate) fn is_named(name: &str) -> bool {
+        name == "ratelimit" || names::parts(name).is_some()
     }
 }
 
