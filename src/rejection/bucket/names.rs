@@ -140,8 +140,15 @@ fn of_family(name: &str) -> Option<(&'static Family, HeaderPart, &str)> {
                 .strip_suffix(word)
                 .filter(|it| it.is_empty() || it.ends_with('-')),
         };
-        Some((family, *part, subject?.trim_matches('-')))
+        Some((family, *part, without_dashes(subject?)))
     })
+}
+
+fn without_dashes(mut subject: &str) -> &str {
+    while let Some(rest) = subject.strip_prefix('-').or(subject.strip_suffix('-')) {
+        subject = rest;
+    }
+    subject
 }
 
 /// Returns what a subject names; `None` if no provider is known to count that.

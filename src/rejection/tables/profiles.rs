@@ -129,6 +129,11 @@ impl Provider {
         let host = host.split(':').next().unwrap_or(host);
         let is_under = |name: &&str| {
             let start = host.len().checked_sub(name.len());
+            // Nearly every name fails this check.
+            let first = start.and_then(|start| host.as_bytes().get(start));
+            if first.map(u8::to_ascii_lowercase) != name.bytes().next() {
+                return false;
+            }
             let parts = start.and_then(|start| host.split_at_checked(start));
             parts.is_some_and(|(before, end)| {
                 let is_whole = before.is_empty() || before.ends_with(['.', '-']);
