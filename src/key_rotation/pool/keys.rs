@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     PoolError,
+    closed::ClosedUntil,
     group::KeyAccount,
     ids::{GroupId, KeyId, KeyScope},
     limits::KeyLimits,
@@ -127,6 +128,7 @@ impl Keys {
         }
         self.check_secret(&key, None)?;
         let entry = self.entry(key);
+        self.limits.closed.forget();
         self.indexes.insert(entry.info.id, self.entries.len());
         self.entries.push(entry);
         Ok(())
@@ -244,6 +246,14 @@ impl Keys {
         Some(scope)
     }
 
+    /// Remembers that all keys are closed for a model, and until when.
+    pub(super) fn remember_closed(&mut self, model: Option<usize>, closed: Vec<ClosedUntil>) {
+        let is_grouped = !(self.groups.is_empty() && self.limits.merged.is_empty());
+        self.limits
+            .closed
+            .remember(model, is_grouped, closed.into_iter());
+    }
+
     /// Returns until when a key is on cooldown for every model, and why.
     pub(super) fn end_of_all(&self, index: usize, now: Instant) -> Option<End> {
         self.limits.end(self.scope(index, None), now)
@@ -277,6 +287,7 @@ impl Keys {
             return;
         };
         self.entries[index].rejections += 1;
+        self.limits.closed.change(reservation.candidate.id);
         self.counts_tokens |= may_limit_tokens(reports, Some(rejection));
         let Some(scope) = self.scope_now(reservation) else {
             return;

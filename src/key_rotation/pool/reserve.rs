@@ -86,6 +86,7 @@ impl Keys {
             Order::RoundRobin => (index + 1) % self.entries.len(),
         };
         let info = self.entries[index].info.clone();
+        self.limits.closed.change(info.id);
         self.limits
             .reserve(self.scope(index, model), (info, request.demand), now)
     }
