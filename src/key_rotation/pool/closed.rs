@@ -85,7 +85,7 @@ impl ClosedKeys {
         self.0.push(closed);
     }
 
-    /// Notes that a request was reserved or ended on a key, or was rejected.
+    /// Notes that a request has ended on a key, so that it may have been rejected.
     pub(super) fn change(&mut self, key: KeyId) {
         self.0.retain(|closed| !closed.is_grouped);
         for closed in &mut self.0 {

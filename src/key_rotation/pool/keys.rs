@@ -287,7 +287,6 @@ impl Keys {
             return;
         };
         self.entries[index].rejections += 1;
-        self.limits.closed.change(reservation.candidate.id);
         self.counts_tokens |= may_limit_tokens(reports, Some(rejection));
         let Some(scope) = self.scope_now(reservation) else {
             return;

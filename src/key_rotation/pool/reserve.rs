@@ -86,7 +86,6 @@ impl Keys {
             Order::RoundRobin => (index + 1) % self.entries.len(),
         };
         let info = self.entries[index].info.clone();
-        self.limits.closed.change(info.id);
         self.limits
             .reserve(self.scope(index, model), (info, request.demand), now)
     }

@@ -40,11 +40,14 @@ fn choose_both(keys: &mut Keys, request: &KeyRequest, now: Instant) -> [Found; 2
     })
 }
 
-/// Returns whether a key was remembered to open at most so much later as the end of a probe moves it forward.
+/// Returns whether the times differ only by what the beginning or the end of a probe elsewhere moves them.
 fn is_soon(remembered: &Found, found: &Found, now: Instant) -> bool {
     let at = |found: &Found| found.as_ref().map_or_else(|it| it.2, |_| Some(now));
     match (at(remembered), at(found)) {
-        (Some(one), Some(other)) => one <= other.max(now) + REJECTION_LATENCY,
+        (Some(one), Some(other)) => {
+            let (one, other) = (one.max(now), other.max(now));
+            one.max(other) - one.min(other) <= REJECTION_LATENCY
+        }
         _ => false,
     }
 }
