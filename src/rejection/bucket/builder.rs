@@ -168,6 +168,9 @@ fn fewest(known: Option<u64>, new: Option<u64>) -> Option<u64> {
 
 /// Reads a whole number. In the drafts of the IETF, the policy follows it (`100, 100;w=60`).
 pub(super) fn count(value: &str) -> Option<u64> {
+    if let (Ok(number), false) = (value.parse(), value.starts_with('+')) {
+        return Some(number);
+    }
     let number = value.split([',', ';']).next()?.trim();
     // Cerebras and Azure have sent floats and -1, which `parse` rejects.
     let number = Some(number).filter(|number| !number.starts_with('+'))?;
