@@ -175,6 +175,10 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
 }
 
 impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, P> {
+    fn settings(&self) -> &CommonSettings {
+        &self.layer.options.settings
+    }
+
     fn poll_prepare<B>(
         &mut self,
         request: &RequestView<B>,

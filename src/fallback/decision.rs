@@ -72,6 +72,10 @@ impl<P> FallbackStrategy<P> {
 }
 
 impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
+    fn settings(&self) -> &CommonSettings {
+        &self.policy.settings
+    }
+
     fn poll_prepare<B>(&mut self, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Prepare<R>>
     where
         B: Body<Data = Bytes> + Unpin,

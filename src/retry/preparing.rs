@@ -13,7 +13,6 @@ use tower::Service;
 use super::{
     future::{Readiness, ResponseFuture, RetryState, StateProj},
     message::{describe_replaced, put},
-    settings::OnAttempt,
     strategy::{Config, Prepare, RequestView, Strategy},
 };
 use crate::{
@@ -123,7 +122,7 @@ where
         let action = Action::Return(why);
         call.record_step(entry, Step::new(layer, action));
         telemetry::log_attempt(call, entry, layer, Some(action), this.recorder.as_ref());
-        OnAttempt::call(this.on_attempt.as_ref(), call, entry);
+        this.strategy.settings().on_attempt(call, entry);
         let trail = Trail::new(call.clone(), Some(entry));
         put(response.extensions_mut(), trail);
         response
