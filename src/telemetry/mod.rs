@@ -187,6 +187,33 @@
 //! # Ok::<(), tower_429::key_rotation::PoolError>(())
 //! ```
 
+//! # As JSON
+//!
+//! With the feature `serde`, [`KeyPool::snapshot`](crate::KeyPool::snapshot) and a
+//! [`Trail`](crate::trail::Trail) implement `Serialize`, for a debug endpoint or a log of your own. So do their
+//! parts, and [`Rejection`](crate::rejection::Rejection). They have the names of the fields, and secrets are in
+//! none of them. Names of variants are in `snake_case`.
+//!
+//! | in Rust | in JSON |
+//! |---|---|
+//! | `cooldown_until`, `until`, `resets` | `cooldown_left_ms`, `left_ms`, `resets_in_ms`: the milliseconds that are left when it is written; 0 if it is over |
+//! | `retry_after`, `Trail::waited` | `retry_after_ms`, `waited_ms` |
+//! | `available_at` | `available_at_unix_s`: the seconds since 1970 |
+//! | `Action::Wait(_)`, `Action::Return(_)` | `{"wait_ms": 1999}`, `{"return": "no_free_key"}` |
+//!
+//! Milliseconds are rounded up. An `Option` that is `None` is `null`.
+//!
+//! ```
+//! use tower_429::KeyPool;
+//!
+//! let pool = KeyPool::new(["sk-one"])?;
+//! # #[cfg(feature = "serde")]
+//! let json = serde_json::to_value(pool.snapshot())?;
+//! # #[cfg(feature = "serde")]
+//! assert_eq!(json[0]["label"], "key-1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod events;
 #[cfg(feature = "metrics")]
 mod hosts;

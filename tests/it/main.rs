@@ -44,6 +44,7 @@ mod rows;
 mod scheduling;
 mod script;
 mod secrets;
+mod serialize;
 mod sockets;
 mod splice;
 mod stacks;
