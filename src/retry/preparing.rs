@@ -37,6 +37,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Response<R>>, S::Error>> {
         let this = self.as_mut().project();
+        this.strategy.settings().once.require_timer();
         let is_ready = *this.readiness == Readiness::Ready;
         this.request.begin(is_ready);
         match this.strategy.poll_prepare(this.request, cx) {

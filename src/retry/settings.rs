@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     call::{Attempt, CallState, Limits, SendId, TokenCounter},
+    clock,
     rejection::Provider,
     telemetry,
 };
@@ -27,6 +28,7 @@ pub(crate) struct CommonSettings {
 /// What a layer does once, and not for each call.
 #[derive(Debug, Default)]
 pub(super) struct Once {
+    has_required_timer: AtomicBool,
     has_warned_of_unread_body: AtomicBool,
 }
 
@@ -63,6 +65,13 @@ impl CommonSettings {
 // === impl Once ===
 
 impl Once {
+    /// Panics at the first call if there is no timer, and not at the first rejection.
+    pub(super) fn require_timer(&self) {
+        if is_first(&self.has_required_timer) {
+            clock::require_timer();
+        }
+    }
+
     /// Warns that the layers need what is in the body of a 429, and nothing has read it.
     pub(super) fn warn_of_unread_body(&self, provider: Provider) {
         if is_first(&self.has_warned_of_unread_body) {

@@ -50,6 +50,7 @@ mod splice;
 mod stacks;
 mod structure;
 mod subscriber;
+mod timer;
 mod types;
 mod upload_waits;
 mod uploads;
