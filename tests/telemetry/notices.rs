@@ -124,14 +124,14 @@ async fn rejected_key_among_several_is_a_warning_once_until_it_works() {
     call_hourly(8).await;
     let probes = provider.keys().iter().filter(|key| *key == "a").count();
     assert!(probes >= 2, "the key was probed again: {probes}");
-    let warning = format!("{REJECTED} key=\"label-a\"");
-    assert_eq!(warnings.take(), [warning.clone()]);
+    let warning = [format!("{REJECTED} key=\"label-a\"")];
+    assert_eq!(warnings.take(), warning);
 
     *revoked.lock().unwrap() = false;
     call_hourly(48).await;
     *revoked.lock().unwrap() = true;
     call_hourly(4).await;
-    assert_eq!(warnings.take(), [warning]);
+    assert_eq!(warnings.take(), warning);
 }
 
 #[tokio::test(start_paused = true)]

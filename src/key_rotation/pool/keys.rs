@@ -47,6 +47,8 @@ pub(crate) struct Keys {
     pub(super) notices: Vec<KeyNotice>,
     /// Whether keys were found to share their limits.
     pub(super) has_shared: bool,
+    /// Whether a key was reported as unusable.
+    has_unusable: bool,
     pub(super) limits: KeyLimits,
     /// Whether a limit may count tokens.
     pub(super) counts_tokens: bool,
@@ -108,6 +110,7 @@ impl Keys {
             accounts: HashMap::new(),
             notices: Vec::new(),
             has_shared: false,
+            has_unusable: false,
             limits: KeyLimits::default(),
             counts_tokens: false,
             shares: BackgroundShares::default(),
@@ -275,10 +278,9 @@ impl Keys {
     ) {
         self.counts_tokens |= may_limit_tokens(reports, None);
         self.observe_counts(reservation, reports, when);
-        if let Some(index) = self.index(reservation.candidate.id) {
-            // A request that was in flight shows nothing.
-            let reported_at = &mut self.entries[index].reported_at;
-            *reported_at = reported_at.filter(|at| when.0 < *at);
+        // In most pools no key ever was, and successes are frequent.
+        if self.has_unusable {
+            self.note_works(reservation, when.0);
         }
         if let Some(scope) = self.scope_now(reservation) {
             self.limits
@@ -310,6 +312,15 @@ impl Keys {
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
         }
     }
+
+    /// Notes that a key works again. A request that was in flight when the key was reported shows nothing.
+    fn note_works(&mut self, reservation: &KeyReservation, sent: Instant) {
+        if let Some(index) = self.index(reservation.candidate.id) {
+            let reported_at = &mut self.entries[index].reported_at;
+            *reported_at = reported_at.filter(|at| sent < *at);
+        }
+    }
+
     /// Notes once that a key is rejected or its credits are spent. If it is the only one, the caller gets the
     /// response that says so.
     fn notice_unusable(&mut self, index: usize, rejection: &Rejection, now: Instant) {
@@ -321,6 +332,7 @@ impl Keys {
         let entry = &mut self.entries[index];
         if entry.reported_at.is_none() {
             entry.reported_at = Some(now);
+            self.has_unusable = true;
             let key = entry.info.label.clone();
             self.notices.push(KeyNotice::Unusable { key, reason });
         }
