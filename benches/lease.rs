@@ -24,6 +24,8 @@ use provider::{Provider, USUAL, send};
 static ALLOC: AllocProfiler = AllocProfiler::system();
 
 fn main() {
+    let runtime = provider::runtime();
+    let _entered = runtime.enter();
     divan::main();
 }
 

@@ -3,7 +3,6 @@
 //! The server is a process of its own. So client, server and kernel fill the processor's caches between two
 //! requests, as in a real program. The stacks take turns in one run, because times of two runs do not compare.
 
-#[allow(dead_code)]
 mod provider;
 #[allow(dead_code)]
 #[path = "happy_path/stacks.rs"]

@@ -3,7 +3,6 @@
 //! It counts requests per second of CPU time, not of the clock, so that other load matters little. A thread that
 //! waits for the pool's lock uses CPU time while it spins, and when it is woken.
 
-#[allow(dead_code)]
 mod provider;
 #[allow(dead_code)]
 #[path = "happy_path/stacks.rs"]
@@ -51,6 +50,8 @@ fn ticks(threads: usize, requests: usize) -> f64 {
 }
 
 fn run(pool: &KeyPool, requests: usize) {
+    let runtime = provider::runtime();
+    let _entered = runtime.enter();
     let provider = Provider::new(StatusCode::OK, &[USUAL, LIMITS]);
     let mut service = KeyRotationLayer::new(pool.clone()).layer(provider);
     let request = request("https://api.openai.com", body(3));

@@ -25,6 +25,8 @@ static ALLOC: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     print_sizes();
+    let runtime = provider::runtime();
+    let _entered = runtime.enter();
     divan::main();
 }
 

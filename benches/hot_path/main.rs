@@ -17,6 +17,8 @@ use callgrind::{Counted, count};
 use rows::ROWS;
 
 fn main() -> ExitCode {
+    let runtime = provider::runtime();
+    let _entered = runtime.enter();
     let arguments: Vec<String> = env::args().skip(1).collect();
     if let [command, name] = &arguments[..] {
         if command == "row" {

@@ -85,6 +85,14 @@ impl Service<Request<Full<Bytes>>> for Provider {
     }
 }
 
+/// The layers need the timer of a runtime, though nothing waits here.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime")
+}
+
 /// Sends a request through a stack that never waits, and returns the status of the answer.
 ///
 /// Never inlined, so that a profiler finds it by name.

@@ -242,6 +242,11 @@ fn layer_can_hold_a_guard_when_it_decides() {
     let mut config = shuttle::Config::new();
     // The futures of a whole layer are larger than what shuttle expects of a task.
     config.stack_size = 1 << 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let _entered = runtime.enter();
     let runner = shuttle::Runner::new(RandomScheduler::new(1), config);
     runner.run(move || shuttle::future::block_on(call()));
 }

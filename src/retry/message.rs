@@ -5,6 +5,7 @@ use http::{
     header::{self, Entry},
 };
 
+use super::settings::Once;
 use crate::{
     call::OpenBody,
     clock,
@@ -80,10 +81,11 @@ pub(super) fn describe_replaced(headers: &mut HeaderMap, length: usize) {
 }
 
 /// Returns the rejection that an inner layer has stored. If there is none, reads it from the head and stores
-/// it for outer layers.
+/// it for outer layers. Warns once if the head says less than the body would have.
 pub(super) fn read_rejection<R>(
     response: &mut Response<R>,
     host: Option<&str>,
+    once: &Once,
 ) -> Option<Rejection> {
     if let Some(rejection) = response.extensions().get::<Rejection>() {
         return Some(rejection.clone());
@@ -94,6 +96,13 @@ pub(super) fn read_rejection<R>(
         return None;
     }
     let rejection = Rejection::from_answer(host, status, headers, clock::wall())?;
+    let is_open = rejection.retry_after.is_none() && rejection.window.is_none();
+    if status == StatusCode::TOO_MANY_REQUESTS && is_open {
+        let provider = Provider::guess(host, headers);
+        if provider.explains_in_body() {
+            once.warn_of_unread_body(provider);
+        }
+    }
     response.extensions_mut().insert(rejection.clone());
     Some(rejection)
 }

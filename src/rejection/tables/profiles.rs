@@ -181,6 +181,26 @@ impl Provider {
         matches!(self, Self::MiniMax | Self::Baidu)
     }
 
+    /// Whether the body of its 429 says what kind of limit it is, or how long to wait, and the head may not.
+    ///
+    /// The body of NVIDIA says nothing either, and of Perplexity's none is known.
+    pub(crate) fn explains_in_body(self) -> bool {
+        matches!(
+            self,
+            Self::OpenAi
+                | Self::Gemini
+                | Self::Bedrock
+                | Self::DeepSeek
+                | Self::Xai
+                | Self::Cohere
+                | Self::Cloudflare
+                | Self::DashScope
+                | Self::Zai
+                | Self::MiniMax
+                | Self::Baidu
+        )
+    }
+
     /// Returns the time over which a limit counts if its name does not say so.
     pub(crate) fn window(self, dimension: Dimension) -> Option<Window> {
         // Providers that use OpenAI's names mean minutes; only Groq is known not to.

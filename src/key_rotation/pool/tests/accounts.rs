@@ -12,6 +12,7 @@ use crate::{
     },
     quota::QueuePlace,
     rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection},
+    telemetry::KeyNotice,
 };
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -179,7 +180,7 @@ impl Scenario {
                 world.name(index, &NamedAccount::of(name, None));
             }
             world.answer(index, &answer);
-            joined += world.keys().take_shared().len();
+            joined += world.keys().take_notices().len();
             match answer {
                 Answer::Success(_) => {
                     left -= 1;
@@ -326,11 +327,14 @@ fn keys_of_one_organization_and_project_share_their_limits() {
         answers.name("org-1", Some("proj_1"));
     }
     assert!(answers.share());
-    let shared = answers.0.keys().take_shared();
-    assert_eq!((&*shared[0].key, &*shared[0].with), ("key-2", "key-1"));
+    let notices = answers.0.keys().take_notices();
+    let [KeyNotice::Shared { key, with, .. }] = &notices[..] else {
+        panic!("one key shares the limits of another: {notices:?}");
+    };
+    assert_eq!((&**key, &**with), ("key-2", "key-1"));
     answers.name("org-1", None);
     assert!(answers.share(), "a response may not name the project");
-    assert!(answers.0.keys().take_shared().is_empty());
+    assert!(answers.0.keys().take_notices().is_empty());
 }
 
 #[test]
