@@ -14,6 +14,7 @@ mod max_wait;
 mod next_key;
 mod priority;
 mod providers;
+mod refusals;
 mod requests;
 mod streaming;
 mod telling;
