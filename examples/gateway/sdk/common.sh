@@ -40,7 +40,7 @@ node_packages() {
 # Starts the gateway; sets GATEWAY_URL, MOCK_URL and gateway_pid.
 start_gateway() {
   cargo build --quiet --package gateway
-  coproc GATEWAY { exec "${CARGO_TARGET_DIR:-target}/debug/gateway" "$1" 2>"$work/gateway.log"; }
+  coproc GATEWAY { exec "${CARGO_TARGET_DIR:-target}/debug/tower-429-gateway" "$1" 2>"$work/gateway.log"; }
   gateway_pid=$GATEWAY_PID
   trap 'kill "$gateway_pid" 2>/dev/null || true' EXIT
   exec {told}<&"${GATEWAY[0]}"

@@ -4,6 +4,7 @@
 
 mod admission;
 mod answers;
+mod check;
 mod config;
 mod deadline;
 mod forwarding;
