@@ -17,6 +17,7 @@ mod priority;
 mod providers;
 mod refusals;
 mod requests;
+mod room;
 mod streaming;
 mod telling;
 mod wire;
