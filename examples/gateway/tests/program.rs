@@ -4,7 +4,7 @@ mod tls;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::Duration,
 };
@@ -108,6 +108,38 @@ impl Caller {
         in_time("a response", rest).await.unwrap();
         self.read
     }
+}
+
+#[test]
+fn the_image_runs_the_installed_program_for_an_unprivileged_user() {
+    let text = include_str!("../Dockerfile");
+    let (build, image) = text.split_once("\nFROM debian:").unwrap();
+    assert!(build.contains("cargo install --locked --path examples/gateway --root /installed"));
+    let name = format!("/installed/bin/{}", program_name());
+    assert!(
+        image.contains(&format!("COPY --from=build {name} /usr/local/bin/\n")),
+        "{name}"
+    );
+    let lines = [
+        "USER 10001:10001",
+        "EXPOSE 4290",
+        "ENTRYPOINT [\"tower-429-gateway\"]",
+    ];
+    for line in lines {
+        assert!(image.lines().any(|it| it == line), "{line}");
+    }
+    // What cargo reads is not kept from the image.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let ignored = include_str!("../Dockerfile.dockerignore").lines();
+    for pattern in ignored.filter(|line| !line.starts_with('#')) {
+        let is_hidden = pattern.starts_with('.') && root.join(pattern).exists();
+        assert!(is_hidden || pattern.starts_with("**/"), "{pattern}");
+    }
+}
+
+fn program_name() -> String {
+    let path = Path::new(env!("CARGO_BIN_EXE_tower-429-gateway"));
+    path.file_stem().unwrap().to_str().unwrap().into()
 }
 
 #[tokio::test]
