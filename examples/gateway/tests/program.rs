@@ -129,10 +129,9 @@ fn the_image_runs_the_installed_program_for_an_unprivileged_user() {
         assert!(image.lines().any(|it| it == line), "{line}");
     }
     // What cargo reads is not kept from the image.
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let ignored = include_str!("../Dockerfile.dockerignore").lines();
     for pattern in ignored.filter(|line| !line.starts_with('#')) {
-        let is_hidden = pattern.starts_with('.') && root.join(pattern).exists();
+        let is_hidden = pattern.starts_with('.');
         assert!(is_hidden || pattern.starts_with("**/"), "{pattern}");
     }
 }
