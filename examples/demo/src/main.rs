@@ -13,6 +13,8 @@ mod runs;
 #[path = "../../common/svg.rs"]
 mod svg;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{env, fs, path::Path};
 
@@ -52,9 +54,20 @@ async fn main() -> Result<(), Error> {
     bar.finish_and_clear();
     println!("{}", table::Table(&runs));
 
-    let path = Path::new("target").join("demo.svg");
-    fs::create_dir_all("target")?;
+    let path = target_folder(&env::current_exe()?).join("demo.svg");
     fs::write(&path, picture::Picture::of(&runs).to_string())?;
-    println!("The runs over time: {}", path.display());
+    // As short as it can be said from here.
+    let here = env::current_dir()?;
+    let shown = path.strip_prefix(here).unwrap_or(&path);
+    println!("The runs over time: {}", shown.display());
     Ok(())
+}
+
+/// The folder in which cargo has put this program, wherever it was told to build.
+fn target_folder(program: &Path) -> &Path {
+    // Cargo marks the folder that it has made, and puts programs one or two folders below.
+    let mut folders = program.ancestors().skip(1);
+    let marked = folders.find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let above = || program.ancestors().nth(2).unwrap_or(Path::new("."));
+    marked.unwrap_or_else(above)
 }
