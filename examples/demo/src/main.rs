@@ -6,7 +6,14 @@
 //! ```
 //!
 //! It needs no key and no network, and ends by itself after some twenty seconds. The provider runs
-//! on loopback; what the table and the picture say is what it counted.
+//! on loopback; what the table and the picture say is what it counted. Over 50 runs:
+//!
+//! | stack | answered | 429s | seconds |
+//! |---|---|---|---|
+//! | no layer | 40 | 260 | 0.1-0.3 |
+//! | Backoff | 300 | 3-11 | 14.2-14.3 |
+//! | + KeyRotation | 300 | 52-70 | 4.3-4.4 |
+//! | + Fallback | 300 | 3-27 | 0.5-0.9 |
 
 mod picture;
 mod runs;
