@@ -36,6 +36,8 @@ pub struct KeyState {
         )
     )]
     pub cooldown_until: Option<Instant>,
+    /// Whether only a response's report that nothing is left closes the key, and no rejection does.
+    pub cooldown_is_reported: bool,
     /// The models for which the key, or its group, is limited.
     pub limited_models: Vec<LimitedModel>,
     /// What is known of each limit of the key and of its group: first for every model, then by model.
@@ -63,6 +65,8 @@ pub struct LimitedModel {
         serde(rename = "left_ms", serialize_with = "crate::serialize::left")
     )]
     pub until: Instant,
+    /// Whether only a response's report that nothing is left closes it, and no rejection does.
+    pub is_reported: bool,
 }
 
 /// What is known of one limit of a key.
@@ -186,12 +190,14 @@ impl KeyState {
             group,
             group_source,
             cooldown_until: end.as_ref().map(|end| end.at),
+            cooldown_is_reported: end.as_ref().is_some_and(|end| end.is_reported),
             cooldown_reason: end.map(|end| end.rejection.reason),
             limited_models: models
                 .map(|(model, end)| LimitedModel {
                     model,
                     reason: end.rejection.reason,
                     until: end.at,
+                    is_reported: end.is_reported,
                 })
                 .collect(),
             limits: keys.limits.known(entry.info.id, entry.group_id, now),
