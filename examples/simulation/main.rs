@@ -8,7 +8,7 @@
 //! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
 //! cargo run --release --example simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
-//! cargo run --release --example simulation -- --loopback            # three of them over real HTTP, in real time
+//! cargo run --release --example simulation -- --loopback            # five of them over real HTTP, in real time
 //! cargo run --release --example simulation -- --orders              # the layers in each order
 //! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
 //! cargo run --release --example simulation -- --golden              # the rows of one seed, as golden.txt
@@ -21,6 +21,10 @@
 
 mod arguments;
 mod bar;
+// The programs whose stacks are rows. Their `main` is not called here.
+#[path = "../batch.rs"]
+#[allow(dead_code)]
+mod batch;
 mod by_hand;
 mod golden;
 mod loopback;
@@ -31,8 +35,12 @@ mod picture;
 mod picture_tokens;
 mod preferred;
 mod provider;
+mod recipes;
 mod run;
 mod scenarios;
+#[path = "../service.rs"]
+#[allow(dead_code)]
+mod service;
 mod shortfalls;
 mod stacks;
 #[path = "../common/svg.rs"]
