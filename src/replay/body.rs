@@ -49,7 +49,7 @@ use super::{error::ReplayError, shared::Reader};
 /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// type Body = Full<Bytes>; // in place of `kube::client::Body`
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let client = service_fn(|request: Request<Body>| async {
 ///     Ok::<_, BoxError>(Response::new(request.into_body())) // an echo
 /// });
