@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     key_rotation::affinity::SecretHash,
-    quota::{BackgroundShares, End, IdState, LimitTable, Reservation, may_limit_tokens},
+    quota::{BackgroundShares, End, IdState, LimitTable, Replicas, Reservation, may_limit_tokens},
     rejection::{Bucket, Rejection},
     request::credentials::Credential,
     telemetry::SharedLimits,
@@ -48,6 +48,8 @@ pub(crate) struct Keys {
     pub(super) counts_tokens: bool,
     /// How capacity is divided between interactive and background calls.
     pub(super) shares: BackgroundShares,
+    /// How many processes send with these keys.
+    pub(super) replicas: Replicas,
     pub(super) order: Order,
     longest_guess: Duration,
     pub(super) random: fastrand::Rng,
@@ -104,6 +106,7 @@ impl Keys {
             limits: KeyLimits::default(),
             counts_tokens: false,
             shares: BackgroundShares::default(),
+            replicas: Replicas::default(),
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),
