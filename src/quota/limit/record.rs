@@ -38,7 +38,9 @@ impl LimitState {
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
-        self.interactive.send(demand, now);
+        if traits.has_background {
+            self.interactive.send(demand, now);
+        }
         self.concurrency.send(self.in_flight.in_use(), now);
         traits.silent.send(self.number, now);
         self.rejection_run.send(now);
