@@ -22,6 +22,7 @@
 mod arguments;
 mod bar;
 mod by_hand;
+mod fleet;
 mod golden;
 mod loopback;
 mod oracle;

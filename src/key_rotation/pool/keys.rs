@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     key_rotation::affinity::SecretHash,
-    quota::{BackgroundShares, End, IdState, LimitTable, Reservation, may_limit_tokens},
+    quota::{BackgroundShares, End, IdState, LimitTable, Replicas, Reservation, may_limit_tokens},
     rejection::{Bucket, Reason, Rejection},
     request::credentials::Credential,
     telemetry::KeyNotice,
@@ -54,6 +54,8 @@ pub(crate) struct Keys {
     pub(super) counts_tokens: bool,
     /// How capacity is divided between interactive and background calls.
     pub(super) shares: BackgroundShares,
+    /// How many processes send with these keys.
+    pub(super) replicas: Replicas,
     pub(super) order: Order,
     longest_guess: Duration,
     pub(super) random: fastrand::Rng,
@@ -114,6 +116,7 @@ impl Keys {
             limits: KeyLimits::default(),
             counts_tokens: false,
             shares: BackgroundShares::default(),
+            replicas: Replicas::default(),
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),
