@@ -7,21 +7,30 @@
 //! It needs no key and no network. 100 calls by 32 workers meet a limit of ten requests in a second for each
 //! of two keys. So they take four seconds, because the first twenty are served at once.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use mock_provider::{LimitedProvider, Model};
 use tokio::time::Instant;
-use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer, key_rotation::Key};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use tower_429::{
+    BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer,
+    inspect::InspectedBody,
+    key_rotation::{Key, PoolError},
+};
 use tower_http::timeout::TimeoutLayer;
 
 const CALLS: usize = 100;
 const WORKERS: usize = 32;
+
+/// `B` is the body of the client's responses, `E` its error.
+pub(crate) type Outbound<B, E> =
+    BoxCloneSyncService<Request<Full<Bytes>>, Response<InspectedBody<B>>, E>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -33,25 +42,9 @@ async fn main() -> Result<(), BoxError> {
     let provider = LimitedProvider::start(&[model], Duration::from_secs(1)).await?;
     let uri: Arc<str> = format!("{}/v1/chat/completions", provider.origin()).into();
 
-    let keys = KeyPool::builder([
-        Key::new("sk-alpha").label("alpha"),
-        Key::new("sk-beta").label("beta"),
-    ]);
-    let client = ServiceBuilder::new()
-        // The pool below waits for every limit. This layer waits if the provider is overloaded or down.
-        .layer(BackoffLayer::new().attempts(8).on_unavailable())
-        .layer(
-            // The key with the most capacity, and no call gives up before an hour.
-            KeyRotationLayer::new(keys.least_loaded().build()?)
-                .wait_when_exhausted(Duration::from_secs(3_600)),
-        )
-        // Ends each attempt that takes too long. Then the outer layer waits and sends again.
-        .layer(TimeoutLayer::with_status_code(
-            StatusCode::GATEWAY_TIMEOUT,
-            Duration::from_secs(60),
-        ))
-        .layer(InspectLayer::new())
-        .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
+    let keys = ["alpha", "beta"].map(|label| Key::new(format!("sk-{label}")).label(label));
+    let http = Client::builder(TokioExecutor::new()).build_http();
+    let client = outbound(key_pool(keys)?, http);
 
     let start = now();
     let calls = stream::iter(0..CALLS).map(|number| {
@@ -82,6 +75,37 @@ async fn main() -> Result<(), BoxError> {
         println!("  {label} served {}", served.count());
     }
     Ok(())
+}
+
+/// A pool that sends with the key that has the most capacity.
+pub(crate) fn key_pool(keys: impl IntoIterator<Item = Key>) -> Result<KeyPool, PoolError> {
+    KeyPool::builder(keys).least_loaded().build()
+}
+
+/// The stack, over any HTTP client.
+pub(crate) fn outbound<S, B, E>(keys: KeyPool, http: S) -> Outbound<B, E>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = E>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+    E: Error + Send + Sync + 'static,
+{
+    // No call gives up before an hour.
+    let keys = KeyRotationLayer::new(keys).wait_when_exhausted(Duration::from_secs(3_600));
+    let stack = ServiceBuilder::new()
+        // The pool below waits for every limit. This layer waits if the provider is overloaded or down.
+        .layer(BackoffLayer::new().attempts(8).on_unavailable())
+        .layer(keys)
+        // Ends each attempt that takes too long. Then the outer layer waits and sends again.
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::GATEWAY_TIMEOUT,
+            Duration::from_secs(60),
+        ))
+        .layer(InspectLayer::new())
+        .service(http);
+    BoxCloneSyncService::new(stack)
 }
 
 /// The example is about time.

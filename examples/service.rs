@@ -8,17 +8,18 @@
 //! It needs no key and no network. 140 calls at once are more than all models can serve in a window, so the
 //! last ones wait. Then the first provider is down, and the other one serves the calls.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeMap, error::Error, net::Ipv4Addr, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
 use http::{Request, Response};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use mock_provider::{LimitedProvider, Model};
 use tokio::{net::TcpListener, time::Instant};
-use tower::{BoxError, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, fallback::Target,
     inspect::InspectedBody, key_rotation::Key, trail::Trail,
@@ -32,8 +33,9 @@ const CALLS: usize = 140;
 /// How long the provider's limits last.
 const WINDOW: Duration = Duration::from_secs(2);
 
-type Outbound =
-    BoxCloneSyncService<Request<Full<Bytes>>, Response<InspectedBody<Incoming>>, BoxError>;
+/// `B` is the body of the client's responses.
+pub(crate) type Outbound<B = Incoming> =
+    BoxCloneSyncService<Request<Full<Bytes>>, Response<InspectedBody<B>>, BoxError>;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
@@ -42,7 +44,13 @@ async fn main() -> Result<(), BoxError> {
     let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let down = format!("http://{}", unused.local_addr()?);
     drop(unused);
-    let client = outbound(&[first.origin(), down.clone()], &second.origin())?;
+    let keys = key_rotation(&[first.origin(), down.clone()], &second.origin())?;
+    let models = [
+        Target::model("small"),
+        Target::same_model_at(&second.origin())?,
+    ];
+    let http = Client::builder(TokioExecutor::new()).build_http();
+    let client = outbound(keys, FallbackLayer::new(models), http);
 
     println!("{CALLS} calls at once:");
     let start = now();
@@ -73,15 +81,15 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The stack. `addresses` are those of the preferred provider.
-fn outbound(addresses: &[String], other: &str) -> Result<Outbound, BoxError> {
-    let keys = || ["alpha", "beta"].map(|label| Key::new(format!("sk-{label}")).label(label));
-    let mut own = KeyPool::builder(keys());
-    for address in addresses {
-        own = own.for_origin(address);
-    }
-    let others = KeyPool::builder(keys()).for_origin(other).build()?;
-    let models = FallbackLayer::new([Target::model("small"), Target::same_model_at(other)?]);
+/// The stack, over any HTTP client.
+pub(crate) fn outbound<S, B>(keys: KeyRotationLayer, models: FallbackLayer, http: S) -> Outbound<B>
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Error + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
     let stack = ServiceBuilder::new()
         // Cancels the send that is in progress.
         .timeout(LIMIT)
@@ -89,15 +97,22 @@ fn outbound(addresses: &[String], other: &str) -> Result<Outbound, BoxError> {
         .layer(BackoffLayer::new().deadline(LIMIT).on_unavailable())
         // Sends to the next target at once, and waits only if all of them are limited.
         .layer(models.on_unavailable().wait_when_exhausted(LIMIT))
-        .layer(
-            KeyRotationLayer::new(own.build()?)
-                .pool(others)
-                .wait_when_exhausted(MOMENT)
-                .reject_when_exhausted(),
-        )
+        // Sends with the next key at once.
+        .layer(keys.wait_when_exhausted(MOMENT).reject_when_exhausted())
         .layer(InspectLayer::new())
-        .service(Client::builder(TokioExecutor::new()).build_http());
-    Ok(BoxCloneSyncService::new(stack))
+        .service(http);
+    BoxCloneSyncService::new(stack)
+}
+
+/// Two keys for the preferred provider, which has these addresses, and the same two for the other one.
+fn key_rotation(addresses: &[String], other: &str) -> Result<KeyRotationLayer, BoxError> {
+    let keys = || ["alpha", "beta"].map(|label| Key::new(format!("sk-{label}")).label(label));
+    let mut own = KeyPool::builder(keys());
+    for address in addresses {
+        own = own.for_origin(address);
+    }
+    let others = KeyPool::builder(keys()).for_origin(other).build()?;
+    Ok(KeyRotationLayer::new(own.build()?).pool(others))
 }
 
 /// Two models with room for 20 and 80 requests in a window, by two keys.

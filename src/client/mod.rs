@@ -5,11 +5,32 @@
 //! types, for SDKs such as async-openai. The package `examples/async_openai` shows both:
 //! `cargo run -p example-async-openai`. The package `examples/octocrab` has the layers inside octocrab, GitHub's
 //! client, because nothing in the layers is specific to language models: `cargo run -p example-octocrab`. The
-//! examples `hyper_client`, `reqwest_client` and `axum_outbound` show one client each.
+//! package `examples/clients` has kube and tonic. The examples `hyper_client`, `reqwest_client` and
+//! `axum_outbound` show one client each.
 //!
 //! If a stack does not compile, [this section](crate::retry#when-it-does-not-compile) helps.
 //!
-//! `ReqwestClient` is for reqwest 0.13. For another version, or any other client, a function is enough. This
+//! # Clients with a body type of their own
+//!
+//! Outside the layers each needs `MapRequestBodyLayer::new(ReplayBody::new)` of tower-http, and nothing else if
+//! the layers are directly around hyper's client:
+//!
+//! | client | also | where |
+//! |---|---|---|
+//! | octocrab 0.54 | nothing | `OctocrabBuilder::with_service` |
+//! | kube 5, over hyper's client | nothing | `Client::new` |
+//! | kube 5, over its own transport | inside `.filter_async(whole)`, then `.buffer(1_024)` | `ClientBuilder::with_layer` |
+//! | tonic 0.14, over its channel | inside `MapRequestBodyLayer::new(Body::new::<ReplayBody<Body>>)` | `Grpc::new`, or `new` of a generated client |
+//! | AWS SDK for Rust | outside `MapResponseBodyLayer::new(SdkBody::from_body_1_x)` | an `HttpConnector`, after `try_into_http1x` |
+//! | object_store 0.14 | nothing | an `HttpService` |
+//!
+//! `whole` is four lines in `examples/clients`: it reads the body to its end, because kube's body is built from
+//! bytes only. The buffer makes kube's transport `Clone`. [`ReplayBody`](crate::replay::ReplayBody) has more
+//! about the way back to a client's body.
+//!
+//! # reqwest
+//!
+//! `ReqwestClient` also wraps `ClientWithMiddleware` of reqwest-middleware 0.5. It is for reqwest 0.13. For another version, or any other client, a function is enough. This
 //! one is for reqwest 0.12 under the name `reqwest_012`:
 //!
 //! ```

@@ -36,7 +36,7 @@ use super::{error::ReplayError, shared::Reader};
 /// | the type is built from | as in | inside the layers |
 /// |---|---|---|
 /// | any body | octocrab | `MapRequestBodyLayer::new(OctoBody::new::<ReplayBody<OctoBody>>)` |
-/// | bytes only | kube | read the body first, as below |
+/// | bytes only | kube, over its own transport | read the body first, as below and in `examples/clients` |
 ///
 /// ```
 /// use bytes::Bytes;

@@ -8,7 +8,7 @@
 //! cargo run --release -p simulation -- --only silent         # the scenarios with that in their names
 //! cargo run --release -p simulation -- --picture FILE.svg    # the first scenario as a picture
 //! cargo run --release -p simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
-//! cargo run --release -p simulation -- --loopback            # three of them over real HTTP, in real time
+//! cargo run --release -p simulation -- --loopback            # five of them over real HTTP, in real time
 //! cargo run --release -p simulation -- --orders              # the layers in each order
 //! cargo run --release -p simulation -- --orders --loopback   # the same over real HTTP: minutes
 //! cargo run --release -p simulation -- --golden              # the rows of one seed, as golden.txt
@@ -21,6 +21,10 @@
 
 mod arguments;
 mod bar;
+// The programs whose stacks are rows. Their `main` is not called here.
+#[path = "../../batch.rs"]
+#[allow(dead_code)]
+mod batch;
 mod by_hand;
 mod fleet;
 mod golden;
@@ -32,8 +36,12 @@ mod picture;
 mod picture_tokens;
 mod preferred;
 mod provider;
+mod recipes;
 mod run;
 mod scenarios;
+#[path = "../../service.rs"]
+#[allow(dead_code)]
+mod service;
 mod shortfalls;
 mod stacks;
 #[path = "../../common/svg.rs"]

@@ -46,6 +46,10 @@ pub(crate) enum Stack {
     /// The preferred model, and the other one after an error.
     ByHandFallback,
     Ordered(Order),
+    /// That of `examples/service.rs`.
+    ServiceRecipe,
+    /// That of `examples/batch.rs`.
+    BatchRecipe,
 }
 
 /// Runs a scenario in virtual time, which takes a moment.

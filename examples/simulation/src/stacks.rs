@@ -1,6 +1,6 @@
 //! The stacks of this crate.
 
-use std::time::Duration;
+use std::{error, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -12,7 +12,7 @@ use tower_429::{
     key_rotation::{Key, PoolError},
 };
 
-use crate::{Error, by_hand, fleet::Fleet, run::Stack};
+use crate::{Error, by_hand, fleet::Fleet, recipes, run::Stack};
 
 pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
@@ -46,9 +46,9 @@ pub(crate) fn build<S, R>(
     client: S,
 ) -> Result<(Client, Option<KeyPool>), PoolError>
 where
-    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
+    S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + Sync + 'static,
     S::Future: Send,
-    S::Error: Into<Error> + Send + Sync + 'static,
+    S::Error: error::Error + Send + Sync + 'static,
     R: Body<Data = Bytes> + Send + Unpin + 'static,
     R::Error: Into<Error> + Send,
 {
@@ -57,6 +57,8 @@ where
         Stack::Ours => ours(setup, client).map(with_pool),
         Stack::Ordered(order) => order.over(setup, client).map(with_pool),
         Stack::Backoff => Ok((backoff(setup, client), None)),
+        Stack::ServiceRecipe => recipes::service(setup, client).map(with_pool),
+        Stack::BatchRecipe => recipes::batch(setup, client).map(with_pool),
         Stack::ByHand => Ok((by_hand::keys(setup, client), None)),
         Stack::ByHandFallback => Ok((by_hand::fallback(setup, client), None)),
     }
@@ -66,16 +68,7 @@ where
 
 impl Setup {
     pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
-        let keys = self.keys.iter();
-        // A key that is alone in its group has none given.
-        let keys = keys.map(|(key, group)| {
-            let with_label = Key::new(*key).label(*key);
-            match key == group {
-                true => with_label,
-                false => with_label.group(*group),
-            }
-        });
-        let pool = KeyPool::builder(keys);
+        let pool = KeyPool::builder(self.keys());
         let pool = self.fleet.tell(pool);
         match self.choice {
             Choice::FillFirst => pool,
@@ -83,6 +76,17 @@ impl Setup {
             Choice::LeastLoaded => pool.least_loaded(),
         }
         .build()
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        // A key that is alone in its group has none given.
+        self.keys.iter().map(|(key, group)| {
+            let with_label = Key::new(*key).label(*key);
+            match key == group {
+                true => with_label,
+                false => with_label.group(*group),
+            }
+        })
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) fn all() -> Vec<Scenario> {
         dead_keys(),
         shared_limit(),
         model_fallback(),
+        service_recipe(),
+        batch_recipe(),
         slow_answers(),
         four_keys("sliding, headers", sliding, Headers::Always, (1.06, 8)),
         four_keys("bucket, headers", bucket, Headers::Always, (1.06, 8)),
@@ -61,7 +63,13 @@ pub(super) fn all() -> Vec<Scenario> {
 
 /// What runs over real HTTP too, which takes its time.
 pub(crate) fn over_loopback() -> Vec<Scenario> {
-    vec![headers_always(), model_fallback(), tokens::over_loopback()]
+    vec![
+        headers_always(),
+        model_fallback(),
+        service_recipe(),
+        batch_recipe(),
+        tokens::over_loopback(),
+    ]
 }
 
 fn headers_always() -> Scenario {
@@ -172,5 +180,21 @@ pub(crate) fn model_fallback() -> Scenario {
             )),
         }
     });
+    scenario
+}
+
+/// The stack of `examples/service.rs`, in the scenario of two models.
+fn service_recipe() -> Scenario {
+    let mut scenario = model_fallback();
+    scenario.name = "recipe: service".into();
+    scenario.stack = Stack::ServiceRecipe;
+    scenario
+}
+
+/// The stack of `examples/batch.rs`, in the scenario of four keys.
+fn batch_recipe() -> Scenario {
+    let mut scenario = four_keys("recipe: batch", FIXED, Headers::Always, (1.02, 4));
+    scenario.stack = Stack::BatchRecipe;
+    scenario.by_hand = None;
     scenario
 }
