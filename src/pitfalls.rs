@@ -85,7 +85,7 @@
 //! # tokio's timer
 //!
 //! The layers wait with tokio's timer. A call outside tokio, or in a runtime without
-//! [`enable_time`](tokio::runtime::Builder::enable_time), panics before it is sent. `#[tokio::main]` enables it.
+//! `enable_time` of its builder, panics before it is sent. `#[tokio::main]` enables it.
 //! `InspectLayer` alone panics only if an error body is late.
 //!
 //! # CONNECT

@@ -7,7 +7,7 @@ use super::{
     AsError, Fallback, IfError, IfUnavailable, NoErrors, ResponseHead, Target, targets::Targets,
 };
 use crate::{
-    quota::{Scheduler, timing::LONGEST_GUESS},
+    quota::{Replicas, Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
     retry::{CloneService, CommonSettings, OfKind, RetryOn, setters},
 };
@@ -145,6 +145,24 @@ impl<P> FallbackLayer<P> {
     #[must_use]
     pub fn wait_when_exhausted(mut self, max_wait: Duration) -> Self {
         self.max_wait = Some(max_wait);
+        self
+    }
+
+    /// Sets how many processes send to these targets, this one included; the default is one. Zero counts as one.
+    ///
+    /// Each process takes its part of what a target reports to be left, in requests and in tokens, and at least
+    /// one request. [`KeyPoolBuilder::replicas`](crate::key_rotation::KeyPoolBuilder::replicas) says more. Set it
+    /// before the layer is used: what is known of the targets begins anew.
+    ///
+    /// ```
+    /// use tower_429::FallbackLayer;
+    ///
+    /// // Four workers of a deployment share the account.
+    /// let layer = FallbackLayer::new(["gpt-4o-mini"]).replicas(4);
+    /// ```
+    #[must_use]
+    pub fn replicas(mut self, processes: u32) -> Self {
+        self.scheduler = Scheduler::new(Targets::new(Replicas::new(processes)));
         self
     }
 

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use crate::{
     quota::{
-        BoundedMap, Demand, End, Evictable, LimitState, LimitTable, ProviderTraits, Reservation,
-        Scheduler, may_limit_tokens,
+        BoundedMap, Demand, End, Evictable, LimitState, LimitTable, ProviderTraits, Replicas,
+        Reservation, Scheduler, may_limit_tokens,
     },
     rejection::{Bucket, Rejection},
     request::{Cost, Origin},
@@ -26,6 +26,8 @@ pub(super) struct Targets {
     random: fastrand::Rng,
     /// Whether a limit may count tokens.
     counts_tokens: bool,
+    /// How many processes send to the targets.
+    replicas: Replicas,
 }
 
 #[derive(Default)]
@@ -37,6 +39,14 @@ struct TargetLimit {
 // === impl Targets ===
 
 impl Targets {
+    /// Returns the targets of a layer, to which so many processes send.
+    pub(super) fn new(replicas: Replicas) -> Self {
+        Self {
+            replicas,
+            ..Self::default()
+        }
+    }
+
     /// Reserves this target, whatever is known about it.
     pub(super) fn reserve_anyway(
         &mut self,

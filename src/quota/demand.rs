@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::background::Share;
+use super::{background::Share, replicas::Replicas};
 use crate::{
     rejection::{Bucket, Dimension, Reason, Rejection},
     request::Cost,
@@ -20,6 +20,8 @@ pub(crate) struct Demand {
     is_background: bool,
     /// The part of each limit that it leaves to interactive calls.
     reserve: Option<Share>,
+    /// Between how many processes what is left is divided.
+    replicas: Replicas,
 }
 
 // === impl Demand ===
@@ -41,6 +43,16 @@ impl Demand {
             reserve: Some(reserve),
             ..self
         }
+    }
+
+    /// Returns what the request takes if other processes send with the same keys, to which it leaves their parts.
+    pub(super) fn among(self, replicas: Replicas) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// Returns between how many processes what is left is divided.
+    pub(super) fn replicas(self) -> Replicas {
+        self.replicas
     }
 
     /// Returns what it takes if it leaves nothing to others.

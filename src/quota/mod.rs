@@ -13,6 +13,7 @@ mod hash;
 mod limit;
 mod permit;
 mod queue;
+mod replicas;
 mod reservation;
 mod scheduler;
 mod slot;
@@ -33,6 +34,7 @@ pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;
 pub(crate) use queue::{Forecast, Prospect, QueuePlace, Waiting};
+pub(crate) use replicas::Replicas;
 pub(crate) use reservation::{Confirmed, Reservation};
 pub(crate) use scheduler::{Candidates, Inner, ReservationOf, Scheduler};
 pub(crate) use slot::Slot;

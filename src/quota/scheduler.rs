@@ -9,6 +9,7 @@ use super::{
     demand::{Costs, Demand},
     departures::{self, Departures},
     queue::{Forecast, QueuePlace, WaitQueue, WaiterId, Waiting, Wakeups},
+    replicas::Replicas,
     reservation::{Confirmed, Reservation},
     sync::Mutex,
     table::LimitTable,
@@ -35,6 +36,11 @@ pub(crate) trait Candidates {
         BackgroundShares::default()
     }
 
+    /// Returns between how many processes what is left is divided.
+    fn replicas(&self) -> Replicas {
+        Replicas::default()
+    }
+
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
 
@@ -59,6 +65,7 @@ struct Shared<C: Candidates> {
     costs: Costs,
     /// What background calls leave to interactive ones.
     reserve: Share,
+    replicas: Replicas,
 }
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
@@ -74,6 +81,7 @@ impl<C: Candidates> Scheduler<C> {
     pub(crate) fn new(candidates: C) -> Self {
         Self(Arc::new(Shared {
             reserve: candidates.shares().reserve,
+            replicas: candidates.replicas(),
             inner: Mutex::new(Inner::new(candidates)),
             costs: Costs::default(),
         }))
@@ -86,7 +94,8 @@ impl<C: Candidates> Scheduler<C> {
 
     /// Returns what a request takes that costs so much, if that is known.
     pub(crate) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
-        self.0.costs.demand(cost, is_precise)
+        let demand = self.0.costs.demand(cost, is_precise);
+        demand.among(self.0.replicas)
     }
 
     /// Returns what a background call takes.

@@ -131,7 +131,7 @@
 //! - `reqwest-retry` if you use `reqwest-middleware` already and want to retry 5xx and broken connections. That
 //!   is its default; here it is opt-in.
 //!
-//! Over real HTTP, with hyper's client (`cargo run --release --example simulation -- --loopback`), four keys with
+//! Over real HTTP, with hyper's client (`cargo run --release -p simulation -- --loopback`), four keys with
 //! 50 requests per 6 s each served 800 calls in 18.36 s of at least 18.2 s, with one 429. A policy by hand for
 //! `tower::retry` took 18.34 s, with 321.
 //!

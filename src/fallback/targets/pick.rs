@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{TargetId, TargetLimit, Targets};
 use crate::quota::{
-    Candidates, Capacity, Demand, Forecast, LimitState, LimitTable, ProviderTraits, Reservation,
-    SlowStart, Waiting, timing::MAX_COOLDOWN,
+    Candidates, Capacity, Demand, Forecast, LimitState, LimitTable, ProviderTraits, Replicas,
+    Reservation, SlowStart, Waiting, timing::MAX_COOLDOWN,
 };
 
 /// How long a call waits for a preferred target that is full, or that frees this soon.
@@ -135,6 +135,10 @@ impl Candidates for Targets {
 
     fn counts_tokens(&self) -> bool {
         self.counts_tokens
+    }
+
+    fn replicas(&self) -> Replicas {
+        self.replicas
     }
 
     fn contains(&self, _: &usize) -> bool {

@@ -48,11 +48,6 @@ impl Keys {
         given.or_else(named).or_else(inferred)
     }
 
-    /// Returns what has become known of keys since the last call, and should be logged.
-    pub(crate) fn take_notices(&mut self) -> Vec<KeyNotice> {
-        mem::take(&mut self.notices)
-    }
-
     /// Notes the account that a response to a key's request names. Keys of one account share their limits
     /// from then on.
     pub(crate) fn named(

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     key_rotation::Key,
-    quota::{BackgroundShares, Share, timing::LONGEST_GUESS},
+    quota::{BackgroundShares, Replicas, Share, timing::LONGEST_GUESS},
     request::Origin,
 };
 
@@ -35,6 +35,7 @@ pub struct KeyPoolBuilder {
     order: Order,
     cooldown: Duration,
     shares: BackgroundShares,
+    replicas: Replicas,
 }
 
 // === impl KeyPoolBuilder ===
@@ -48,6 +49,7 @@ impl KeyPoolBuilder {
             order: Order::FillFirst,
             cooldown: LONGEST_GUESS,
             shares: BackgroundShares::default(),
+            replicas: Replicas::default(),
         }
     }
 
@@ -140,6 +142,33 @@ impl KeyPoolBuilder {
         self
     }
 
+    /// Sets how many processes send with these keys, this one included; the default is one.
+    ///
+    /// Each process takes its part of what the provider reports to be left, in requests and in tokens. So
+    /// together they send hardly more than the provider accepts. A process takes at least one request of what
+    /// is left, however many tokens that costs. A part that a process does not use is free for the others as
+    /// soon as the provider's next report says so. What no header reports is not divided, because each process
+    /// learns its own part of it.
+    ///
+    /// The number need not be exact. If fewer processes run, they leave a part of each window unused until the
+    /// provider's reports show it. If more run, more requests are rejected. Zero counts as one.
+    ///
+    /// ```
+    /// use tower_429::KeyPool;
+    ///
+    /// // Four workers of a deployment share the keys.
+    /// let pool = KeyPool::builder(["sk-1", "sk-2"]).replicas(4).build()?;
+    /// assert_eq!(pool.snapshot().len(), 2);
+    /// # Ok::<(), tower_429::key_rotation::PoolError>(())
+    /// ```
+    ///
+    /// With four keys of 50 requests per window and 64 callers in all, four processes get 146 to 247 rejections
+    /// in 800 calls without this setting, and 68 to 90 with it (`examples/simulation`).
+    pub fn replicas(mut self, processes: u32) -> Self {
+        self.replicas = Replicas::new(processes);
+        self
+    }
+
     /// Builds the pool.
     ///
     /// # Errors
@@ -153,7 +182,7 @@ impl KeyPoolBuilder {
         let origins = origins.collect::<Result<Vec<_>, _>>()?;
         let placement = Placement::new(self.place)?;
         let mut keys = Keys::new(self.order, self.cooldown, fastrand::u64(..));
-        keys.shares = self.shares;
+        (keys.shares, keys.replicas) = (self.shares, self.replicas);
         if self.keys.is_empty() {
             return Err(PoolError::Empty);
         }

@@ -13,14 +13,13 @@ use super::{
     closed::ClosedUntil,
     group::KeyAccount,
     ids::{GroupId, KeyId, KeyScope},
-    level::is_of_every_model,
     limits::KeyLimits,
     placement::PreparedKey,
 };
 use crate::{
     key_rotation::affinity::SecretHash,
-    quota::{BackgroundShares, End, IdState, LimitTable, Reservation, may_limit_tokens},
-    rejection::{Bucket, Reason, Rejection},
+    quota::{BackgroundShares, End, IdState, LimitTable, Replicas, Reservation, may_limit_tokens},
+    rejection::{Bucket, Rejection},
     request::credentials::Credential,
     telemetry::KeyNotice,
 };
@@ -48,12 +47,14 @@ pub(crate) struct Keys {
     /// Whether keys were found to share their limits.
     pub(super) has_shared: bool,
     /// Whether a key was reported as unusable.
-    has_unusable: bool,
+    pub(super) has_unusable: bool,
     pub(super) limits: KeyLimits,
     /// Whether a limit may count tokens.
     pub(super) counts_tokens: bool,
     /// How capacity is divided between interactive and background calls.
     pub(super) shares: BackgroundShares,
+    /// How many processes send with these keys.
+    pub(super) replicas: Replicas,
     pub(super) order: Order,
     longest_guess: Duration,
     pub(super) random: fastrand::Rng,
@@ -71,7 +72,7 @@ pub(super) struct Entry {
     pub(super) account: KeyAccount,
     pub(super) rejections: u64,
     /// When it was reported as unusable, if it has not worked since.
-    reported_at: Option<Instant>,
+    pub(super) reported_at: Option<Instant>,
 }
 
 /// The name of a key, and what it puts on requests.
@@ -114,6 +115,7 @@ impl Keys {
             limits: KeyLimits::default(),
             counts_tokens: false,
             shares: BackgroundShares::default(),
+            replicas: Replicas::default(),
             order,
             longest_guess,
             random: fastrand::Rng::with_seed(seed),
@@ -310,31 +312,6 @@ impl Keys {
             let reports = if is_reported { reports } else { &[] };
             let reports = (reservation.cost(), reports);
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
-        }
-    }
-
-    /// Notes that a key works again. A request that was in flight when the key was reported shows nothing.
-    fn note_works(&mut self, reservation: &KeyReservation, sent: Instant) {
-        if let Some(index) = self.index(reservation.candidate.id) {
-            let reported_at = &mut self.entries[index].reported_at;
-            *reported_at = reported_at.filter(|at| sent < *at);
-        }
-    }
-
-    /// Notes once that a key is rejected or its credits are spent. If it is the only one, the caller gets the
-    /// response that says so.
-    fn notice_unusable(&mut self, index: usize, rejection: &Rejection, now: Instant) {
-        let reason = rejection.reason;
-        let is_unusable = matches!(reason, Reason::KeyRejected | Reason::QuotaExhausted);
-        if self.entries.len() < 2 || !is_unusable || !is_of_every_model(rejection) {
-            return;
-        }
-        let entry = &mut self.entries[index];
-        if entry.reported_at.is_none() {
-            entry.reported_at = Some(now);
-            self.has_unusable = true;
-            let key = entry.info.label.clone();
-            self.notices.push(KeyNotice::Unusable { key, reason });
         }
     }
 }

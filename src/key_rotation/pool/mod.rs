@@ -14,10 +14,12 @@ mod level;
 mod limits;
 mod merged_groups;
 mod merged_limits;
+mod notices;
 mod operate;
 mod placement;
 mod reported_counts;
 mod reserve;
+mod search;
 mod snapshot;
 
 use std::{

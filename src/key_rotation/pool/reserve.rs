@@ -10,7 +10,9 @@ use super::{
     keys::{KeyInfo, KeyReservation, Keys, Order},
     limits::KeyLimits,
 };
-use crate::quota::{BackgroundShares, Candidates, Capacity, Forecast, Inner, LimitTable, Waiting};
+use crate::quota::{
+    BackgroundShares, Candidates, Capacity, Forecast, Inner, LimitTable, Replicas, Waiting,
+};
 
 /// A call waits this long for the key of its session before it takes another.
 const AFFINITY_WAIT: Duration = Duration::from_secs(1);
@@ -110,6 +112,10 @@ impl Candidates for Keys {
 
     fn shares(&self) -> BackgroundShares {
         self.shares
+    }
+
+    fn replicas(&self) -> Replicas {
+        self.replicas
     }
 
     fn contains(&self, key: &Arc<KeyInfo>) -> bool {

@@ -9,7 +9,7 @@ use super::{
     remaining::Remaining,
     reserve::{Reserve, look_again},
 };
-use crate::quota::demand::Demand;
+use crate::quota::{demand::Demand, replicas::Replicas};
 
 // === impl LimitState ===
 
@@ -26,10 +26,11 @@ impl LimitState {
         traits.has_background |= demand.is_background();
         let reserve = self.interactive.reserve(demand, now);
         let needs = (demand, reserve);
+        let others = (reserve, demand.replicas());
         let by_tokens = self.tokens.capacity(needs, &self.in_flight, traits, now);
         let slots = self.capacity_in_slots(traits, reserve);
         let capacity = self
-            .capacity_in_requests(traits, (slow_start, reserve), now)
+            .capacity_in_requests(traits, (slow_start, others), now)
             .min(by_tokens)
             .min(slots);
         match reserve {
@@ -42,7 +43,7 @@ impl LimitState {
     fn capacity_in_requests(
         &mut self,
         traits: &mut ProviderTraits,
-        (slow_start, reserve): (SlowStart, Option<Reserve>),
+        (slow_start, others): (SlowStart, (Option<Reserve>, Replicas)),
         now: Instant,
     ) -> Capacity {
         self.forget_chance(traits);
@@ -53,7 +54,7 @@ impl LimitState {
         let in_flight = &self.in_flight;
         let remaining =
             self.reported
-                .remaining((traits, reserve), |since| in_flight.since(since), now);
+                .remaining((traits, others), |since| in_flight.since(since), now);
         let (reported, more_at) = match self.left_by_reports(traits, remaining, now) {
             Ok(left) => left,
             Err(capacity) => return capacity,
@@ -80,7 +81,7 @@ impl LimitState {
         let headroom =
             self.estimate
                 .headroom(in_flight, traits, (slow_start, is_noisy, has_more), now);
-        let left = match reserve {
+        let left = match others.0 {
             Some(reserve) if !is_noisy => self.estimate.reserved(reserve, traits, now),
             _ => 0,
         };

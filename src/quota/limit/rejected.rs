@@ -137,7 +137,9 @@ impl LimitState {
         longest_guess: Duration,
     ) {
         let was_cooling = self.cooldown.ends_at(now).is_some();
-        let remaining = self.reported.remaining((traits, None), |_| 0, now);
+        let remaining = self
+            .reported
+            .remaining((traits, Default::default()), |_| 0, now);
         let ended = self.cooldown.ended();
         let probe = ended.and_then(|ended| self.in_flight.first_since(ended));
         let has_passed = probe.is_some_and(|at| sent > at + REJECTION_LATENCY);

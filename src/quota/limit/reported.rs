@@ -13,7 +13,10 @@ use super::{
     remaining::{ExhaustedWindow, Remaining},
     reserve::Reserve,
 };
-use crate::rejection::{Bucket, Dimension};
+use crate::{
+    quota::replicas::Replicas,
+    rejection::{Bucket, Dimension},
+};
 use window::ReportedWindow;
 
 /// The last report on each window of a limit.
@@ -90,10 +93,11 @@ impl Reported {
         }
     }
 
-    /// Returns how many may be sent, less what is `out` since each moment and what is left to others.
+    /// Returns how many may be sent, less what is `out` since each moment and what is left to others: to calls
+    /// of this process, and to other processes.
     pub(super) fn remaining(
         &mut self,
-        (traits, reserve): (&ProviderTraits, Option<Reserve>),
+        (traits, (reserve, replicas)): (&ProviderTraits, (Option<Reserve>, Replicas)),
         out: impl Fn(Instant) -> u64,
         now: Instant,
     ) -> Remaining {
@@ -111,9 +115,12 @@ impl Reported {
                 None if !window.counts_requests() => continue,
                 None if window.is_uncertain(traits) => {
                     let (left, more_at) = window.guess(now);
-                    Remaining::Guessed(left.saturating_sub(out()), more_at)
+                    Remaining::Guessed(replicas.part(left).saturating_sub(out()), more_at)
                 }
-                None => Remaining::Requests(window.remaining.saturating_sub(out()), window.resets),
+                None => {
+                    let left = replicas.part(window.remaining);
+                    Remaining::Requests(left.saturating_sub(out()), window.resets)
+                }
             });
         }
         least

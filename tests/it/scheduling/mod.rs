@@ -9,6 +9,7 @@ mod guesses;
 mod idle;
 mod learning;
 mod never_early;
+mod replicas;
 mod set_aside;
 mod unusable;
 mod waiting;

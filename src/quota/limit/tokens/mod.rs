@@ -69,6 +69,7 @@ impl Tokens {
                 tokens: counted(demand.cost()),
                 held: counted(in_flight.cost_since(window.sent())),
                 spread: traits.tokens.spread(window.dimension()),
+                replicas: demand.replicas(),
                 reserved: reserve.map_or(0, |reserve| window.reserved(reserve, traits, now)),
                 is_alone: in_flight.all() == 0,
             };

@@ -18,6 +18,7 @@ use crate::{
             known::KnownLimit,
             reserve::{Lasts, Reserve},
         },
+        replicas::Replicas,
         timing::{ADMISSION_SLACK, MAX_COOLDOWN, SAME_WINDOW_SLACK},
     },
     rejection::{Bucket, Dimension, Window},
@@ -63,6 +64,8 @@ pub(super) struct Need {
     pub(super) spread: f64,
     /// What it leaves to others, as far as the limit allows.
     pub(super) reserved: u64,
+    /// Between how many processes what is left is divided.
+    pub(super) replicas: Replicas,
     /// Whether no request is in flight.
     pub(super) is_alone: bool,
 }
@@ -195,11 +198,18 @@ impl TokenWindow {
         let reserved = need.reserved.min(limit - needed);
         let needed = needed.saturating_add(need.held + part(need.held / 4));
         let level = self.level(now).saturating_sub(reserved);
+        let replicas = match need.held {
+            // One request may always take more than its process's part.
+            0 => Replicas::default(),
+            _ => need.replicas,
+        };
+        let level = replicas.part(level);
         if needed <= level {
             return Ok(());
         }
         if let Some(rate) = self.rate() {
             let missing = (needed - level) as f64;
+            let rate = rate / replicas.count() as f64;
             let after = Duration::try_from_secs_f64(missing / rate).unwrap_or(MAX_COOLDOWN);
             return Err(Some(now + after.min(MAX_COOLDOWN)));
         }

@@ -16,10 +16,15 @@ use crate::{
 pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 
 const SHARED: &[(&str, &str)] = &[("a", "org"), ("sibling", "org"), ("b", "b")];
-const FIXED: Limit = Limit::Fixed(50, WINDOW);
+pub(super) const FIXED: Limit = Limit::Fixed(50, WINDOW);
 
 /// What is the same in most scenarios.
-fn four_keys(name: &str, limit: Limit, headers: Headers, bar: (f64, usize)) -> Scenario {
+pub(super) fn four_keys(
+    name: impl Into<String>,
+    limit: Limit,
+    headers: Headers,
+    bar: (f64, usize),
+) -> Scenario {
     let plan = Plan::new(limit, headers, Hint::Exact);
     let mut scenario = super::four_keys(name, plan, 800, bar);
     scenario.setup.delay = WINDOW / 4;

@@ -1,9 +1,9 @@
 //! One batch of calls through one stack, in virtual time.
 
-use std::{io, time::Duration};
+use std::{cell::Cell, io, iter, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use tokio::{
@@ -62,9 +62,15 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     fastrand::seed(seed);
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
-        let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
-        let run = batch(scenario, seed, client, || provider.log()).await;
-        let keys = pool.iter().flat_map(|pool| pool.snapshot());
+        let mut clients = Vec::new();
+        let mut pools = Vec::new();
+        for _ in 0..scenario.setup.fleet.processes() {
+            let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
+            clients.push(client);
+            pools.extend(pool);
+        }
+        let run = batch(scenario, seed, &clients, || provider.log()).await;
+        let keys = pools.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
             0 => Ok(run),
@@ -73,27 +79,40 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     })
 }
 
-/// Sends the batch, so many calls at once, and the background calls beside it.
+/// Sends the batch, so many calls at once, and the background calls beside it. Each process has its part of the
+/// callers, and each caller takes the next call.
 pub(crate) async fn batch(
     scenario: &Scenario,
     seed: u64,
-    client: Client,
+    clients: &[Client],
     log: impl FnOnce() -> Vec<Entry>,
 ) -> Run {
     let started = now();
-    let calls = stream::iter(0..scenario.calls).map(|number| {
-        let client = client.clone();
-        let begins = started + scenario.apart * u32::try_from(number).unwrap_or(u32::MAX);
-        async move {
-            sleep_until(begins).await;
-            let began = now();
-            let status = call(client, request(scenario, seed, number)).await;
-            (number, status, now() - began)
-        }
+    let next = Cell::new(0);
+    let numbers = || {
+        iter::from_fn(|| {
+            let number = next.get();
+            next.set(number + 1);
+            (number < scenario.calls).then_some(number)
+        })
+    };
+    let workers = scenario.workers.div_ceil(clients.len());
+    let calls = clients.iter().map(|client| {
+        let calls = stream::iter(numbers()).map(|number| {
+            let client = client.clone();
+            let begins = started + scenario.apart * u32::try_from(number).unwrap_or(u32::MAX);
+            async move {
+                sleep_until(begins).await;
+                let began = now();
+                let status = call(client, request(scenario, seed, number)).await;
+                (number, status, now() - began)
+            }
+        });
+        calls.buffer_unordered(workers).collect::<Vec<_>>()
     });
-    let calls = calls.buffer_unordered(scenario.workers).collect::<Vec<_>>();
-    let background = background(scenario, seed, &client, started);
-    let (mut outcomes, failed) = tokio::join!(calls, background);
+    let background = background(scenario, seed, clients, started);
+    let (outcomes, failed) = tokio::join!(join_all(calls), background);
+    let mut outcomes = outcomes.concat();
     let is_answer = |(_, status, _): &&(_, Option<StatusCode>, _)| *status == Some(StatusCode::OK);
     let answered = outcomes.iter().filter(is_answer).count();
     outcomes.sort_by_key(|(number, ..)| *number);
@@ -113,8 +132,8 @@ pub(crate) async fn batch(
 /// Sends background calls until their time is over, and returns how many failed.
 ///
 /// What is under way then is dropped, as by a program that ends.
-async fn background(scenario: &Scenario, seed: u64, client: &Client, started: Instant) -> usize {
-    let Some(background) = scenario.background else {
+async fn background(scenario: &Scenario, seed: u64, clients: &[Client], started: Instant) -> usize {
+    let (Some(background), Some(client)) = (scenario.background, clients.first()) else {
         return 0;
     };
     let calls = stream::iter(0..).map(|number| {

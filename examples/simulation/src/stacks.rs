@@ -12,7 +12,7 @@ use tower_429::{
     key_rotation::{Key, PoolError},
 };
 
-use crate::{Error, by_hand, recipes, run::Stack};
+use crate::{Error, by_hand, fleet::Fleet, recipes, run::Stack};
 
 pub(crate) type Client = BoxCloneService<Request<Full<Bytes>>, StatusCode, Error>;
 
@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) fallback: Option<&'static str>,
     /// The first delay of the policy by hand where there is no hint.
     pub(crate) delay: Duration,
+    /// How many processes send with the keys, and what these know of each other.
+    pub(crate) fleet: Fleet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,7 @@ where
 impl Setup {
     pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
         let pool = KeyPool::builder(self.keys());
+        let pool = self.fleet.tell(pool);
         match self.choice {
             Choice::FillFirst => pool,
             Choice::RoundRobin => pool.round_robin(),

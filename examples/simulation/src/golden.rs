@@ -32,11 +32,11 @@ pub(crate) fn rows() -> Result<(String, Verdict), Error> {
 mod tests {
     use super::rows;
 
-    /// `cargo run --release --example simulation -- --golden` prints the file, and with `--seeds 1..20` it
+    /// `cargo run --release -p simulation -- --golden` prints the file, and with `--seeds 1..20` it
     /// compares more seeds with their bars.
     #[test]
     fn every_row_is_as_recorded() {
-        let recorded = include_str!("golden.txt");
+        let recorded = include_str!("../golden.txt");
         let (rows, verdict) = rows().expect("no run ends with an error");
         verdict.result().expect("no row misses its bar");
         for (row, recorded) in rows.lines().zip(recorded.lines()) {

@@ -45,6 +45,8 @@ pub(crate) struct Bar {
     /// Requests with keys that do not work.
     pub(crate) dead: usize,
     pub(crate) failed: usize,
+    /// Requests that were sent before the end of a hint. Another process may have got it.
+    pub(crate) early: usize,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
     /// The share of what the oracle uses in a full window that is not used.
@@ -81,6 +83,7 @@ impl Bar {
         wasted: usize::MAX,
         dead: 0,
         failed: 0,
+        early: 0,
         p50: Duration::MAX,
         p99: Duration::MAX,
         unused: f64::INFINITY,
@@ -121,7 +124,7 @@ impl Run {
             ),
             (Measure::Wasted, wasted, bar.wasted as f64),
             (Measure::DeadKeys, dead, bar.dead as f64),
-            (Measure::Early, self.early() as f64, 0.0),
+            (Measure::Early, self.early() as f64, bar.early as f64),
             (Measure::Failed, self.failed as f64, bar.failed as f64),
             (Measure::P50, p50.as_secs_f64(), bar.p50.as_secs_f64()),
             (Measure::P99, p99.as_secs_f64(), bar.p99.as_secs_f64()),

@@ -4,6 +4,7 @@ mod background;
 mod backoff;
 mod earlier;
 mod fallback;
+mod fleet;
 mod ideal;
 mod in_flight;
 mod keys;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub(crate) use self::earlier::{WINDOW, model_fallback, over_loopback};
 use crate::{
     bar::Bar,
+    fleet::Fleet,
     provider::{
         limits::Limit,
         plan::{Headers, Hint, Plan},
@@ -71,6 +73,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     scenarios.extend(tokens::all());
     scenarios.extend(in_flight::all());
     scenarios.extend(background::all());
+    scenarios.extend(fleet::all());
     scenarios
 }
 
@@ -91,6 +94,7 @@ fn four_keys(
             choice: Choice::FillFirst,
             fallback: None,
             delay: Duration::from_secs(1),
+            fleet: Fleet::ONE,
         },
         stack: Stack::Ours,
         calls,

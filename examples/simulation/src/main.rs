@@ -1,17 +1,17 @@
 //! Many callers, few keys: what a stack makes of a provider's limits, in virtual time.
 //!
 //! ```sh
-//! cargo run --release --example simulation                          # the table, in some seconds
-//! cargo run --release --example simulation -- --seed 8              # with other accidents
-//! cargo run --release --example simulation -- --seeds 1..20         # the least and the most of many seeds
-//! cargo run --release --example simulation -- --bars                # without the policy by hand
-//! cargo run --release --example simulation -- --only silent         # the scenarios with that in their names
-//! cargo run --release --example simulation -- --picture FILE.svg    # the first scenario as a picture
-//! cargo run --release --example simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
-//! cargo run --release --example simulation -- --loopback            # five of them over real HTTP, in real time
-//! cargo run --release --example simulation -- --orders              # the layers in each order
-//! cargo run --release --example simulation -- --orders --loopback   # the same over real HTTP: minutes
-//! cargo run --release --example simulation -- --golden              # the rows of one seed, as golden.txt
+//! cargo run --release -p simulation                          # the table, in some seconds
+//! cargo run --release -p simulation -- --seed 8              # with other accidents
+//! cargo run --release -p simulation -- --seeds 1..20         # the least and the most of many seeds
+//! cargo run --release -p simulation -- --bars                # without the policy by hand
+//! cargo run --release -p simulation -- --only silent         # the scenarios with that in their names
+//! cargo run --release -p simulation -- --picture FILE.svg    # the first scenario as a picture
+//! cargo run --release -p simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
+//! cargo run --release -p simulation -- --loopback            # five of them over real HTTP, in real time
+//! cargo run --release -p simulation -- --orders              # the layers in each order
+//! cargo run --release -p simulation -- --orders --loopback   # the same over real HTTP: minutes
+//! cargo run --release -p simulation -- --golden              # the rows of one seed, as golden.txt
 //! ```
 //!
 //! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
@@ -22,10 +22,11 @@
 mod arguments;
 mod bar;
 // The programs whose stacks are rows. Their `main` is not called here.
-#[path = "../batch.rs"]
+#[path = "../../batch.rs"]
 #[allow(dead_code)]
 mod batch;
 mod by_hand;
+mod fleet;
 mod golden;
 mod loopback;
 mod oracle;
@@ -38,12 +39,12 @@ mod provider;
 mod recipes;
 mod run;
 mod scenarios;
-#[path = "../service.rs"]
+#[path = "../../service.rs"]
 #[allow(dead_code)]
 mod service;
 mod shortfalls;
 mod stacks;
-#[path = "../common/svg.rs"]
+#[path = "../../common/svg.rs"]
 mod svg;
 mod table;
 mod usage;

@@ -32,6 +32,6 @@ pub(crate) fn run(scenario: &Scenario, stack: Stack, seed: u64) -> Result<Run, E
         });
         let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
         let (client, _) = stacks::build(stack, scenario.setup, client)?;
-        Ok(batch(scenario, seed, client, || provider.log()).await)
+        Ok(batch(scenario, seed, &[client], || provider.log()).await)
     })
 }
