@@ -69,6 +69,35 @@ use tower::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// A program that makes its requests itself can put options on a single one. reqwest keeps the extensions of a
+/// request of `http`:
+///
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_429::{Call, KeyPool, KeyRotationLayer, client::ReqwestService, key_rotation::Session};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+/// # let provider = service_fn(|request: http::Request<reqwest::Body>| async move {
+/// #     assert!(request.extensions().get::<Session>().is_some());
+/// #     Ok::<_, reqwest::Error>(http::Response::new(reqwest::Body::default()))
+/// # });
+/// let client = ServiceBuilder::new()
+///     .layer(ReqwestService::layer())
+///     .layer(KeyRotationLayer::new(KeyPool::new(["sk-one"])?))
+///     .service(provider); // stands for `ReqwestClient`
+///
+/// let request = reqwest::Client::new().get("https://api.example/v1/models").build()?;
+/// let mut request = http::Request::try_from(request)?;
+/// let call = Call::new();
+/// request.extensions_mut().insert(call.clone());
+/// request.extensions_mut().insert(Session::new("conversation 42"));
+/// client.oneshot(request.try_into()?).await?;
+/// assert_eq!(call.trail().to_string(), "1. key-1: 200");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// The response keeps the extensions that the layers have set, such as the
 /// [`Trail`](crate::trail::Trail). Its URL is that of the original request, because the URL that was
 /// sent may contain a key.
@@ -77,6 +106,9 @@ use tower::{
 ///
 /// Returns the stack's errors. It also returns an error if `http` rejects the request, for example because it
 /// has a `data:` URL.
+///
+/// The error type must be able to hold a `reqwest::Error`. That of hyper's client is not, so put
+/// `.map_err(BoxError::from)` between the layers and that client.
 #[derive(Clone, Copy, Debug)]
 // If a method call does not compile because of a bound, the compiler shows the first line of the type, and no
 // message of the traits.

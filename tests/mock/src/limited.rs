@@ -144,7 +144,9 @@ async fn chat(provider: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     provider.note(project, model, false);
     let message = json!({ "role": "assistant", "content": format!("{} says hello", model.name) });
     let answer = json!({
+        "id": "chatcmpl-1",
         "object": "chat.completion",
+        "created": 0,
         "model": model.name,
         "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }],
     });
