@@ -33,8 +33,9 @@
 //! async-openai 0.43 makes its requests by a factory, so `with_http_service` takes a service of factories. It is
 //! four lines around `ReqwestService` in `examples/async_openai`.
 //!
-//! `ReqwestClient` also wraps `ClientWithMiddleware` of reqwest-middleware 0.5. It is for reqwest 0.13. For another version, or any other client, a function is enough. This
-//! one is for reqwest 0.12 under the name `reqwest_012`:
+//! `ReqwestClient` also wraps `ClientWithMiddleware` of reqwest-middleware 0.5. It is for reqwest 0.13. For
+//! another version, or any other client, a function is enough. This one is for reqwest 0.12 under the name
+//! `reqwest_012`:
 //!
 //! ```
 //! # #[cfg(feature = "reqwest")] mod with_reqwest {
