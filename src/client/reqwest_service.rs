@@ -128,6 +128,17 @@ pin_project! {
     }
 }
 
+/// An error type that can hold reqwest's. It stands for its bound, because its message says what to do.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot hold a `reqwest::Error`",
+    note = "`ReqwestService` needs `From<reqwest::Error>`: put `.map_err(BoxError::from)` between the layers and \
+            a client such as hyper's"
+)]
+trait FromReqwestError: From<reqwest::Error> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<reqwest::Error>> FromReqwestError for E {}
+
 // === impl ReqwestService ===
 
 impl<S> ReqwestService<S> {
@@ -142,10 +153,11 @@ impl<S> ReqwestService<S> {
     }
 }
 
+#[allow(private_bounds)]
 impl<S, R> Service<reqwest::Request> for ReqwestService<S>
 where
     S: Service<http::Request<Body>, Response = http::Response<R>>,
-    S::Error: From<reqwest::Error>,
+    S::Error: FromReqwestError,
     R: http_body::Body<Data = Bytes> + Send + Sync + 'static,
     R::Error: Into<Box<dyn error::Error + Send + Sync>>,
 {

@@ -11,6 +11,7 @@ mod delays_from_attempts;
 mod delays_from_closure_to_duration;
 mod delays_of_one_duration;
 mod error_of_another_type;
+mod error_that_holds_no_error_of_reqwest;
 mod error_without_error;
 mod inspected_body_not_unpin;
 mod method_call;
