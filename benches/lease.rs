@@ -1,9 +1,9 @@
-//! What it costs to take a key from a pool and to give it back: `cargo bench --bench lease`.
+//! The cost of a lease, which reserves a key of a pool and releases it: `cargo bench --bench lease`.
 //!
-//! A lease is not public, so each figure is that of one request through a `KeyRotationLayer` over a
-//! provider that answers at once. `no_lease` is the same layer with a pool whose keys are for another
-//! origin: all that the layer does but the lease. A figure less that of `no_lease` is the lease: the
-//! choice of a key, the key on the request, what its answer tells, the key given back.
+//! A lease is not public, so each bench sends one request through a `KeyRotationLayer` to a provider that responds at
+//! once. `no_lease` uses a pool whose keys are for another origin, so it measures everything except the lease. The
+//! difference to `no_lease` is the cost of a lease: the layer chooses a key, puts it on the request, reads the
+//! response and releases the key.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -40,13 +40,13 @@ fn pool(builder: KeyPoolBuilder) -> KeyPool {
     builder.build().expect("it is valid")
 }
 
-/// The path names the model for which a key is lent, and there is no body to look into.
+/// Returns a request that names its model in the path. It has no body that must be searched.
 fn request() -> Request<Full<Bytes>> {
     Request::post("https://api.example/v1beta/models/large:generateContent")
         .header("content-type", "application/json")
         .header("authorization", "Bearer none")
         .body(Full::default())
-        .expect("it is valid")
+        .expect("the request is valid")
 }
 
 type Client<X = SendAnyway> = KeyRotation<Provider, X>;
@@ -59,12 +59,12 @@ fn measure<X>(bencher: Bencher<'_, '_>, mut client: Client<X>, request: &Request
 where
     X: WhenExhausted<Full<Bytes>> + Clone,
 {
-    // The first call learns what later ones know.
+    // The first call is not measured, because the layer allocates its state for it.
     send(&mut client, request.clone());
     bencher.bench_local(|| send(&mut client, black_box(request).clone()));
 }
 
-/// To be taken off the other figures.
+/// The baseline, which must be subtracted from the other figures.
 #[divan::bench(args = KEYS, sample_size = 100)]
 fn no_lease(bencher: Bencher<'_, '_>, count: usize) {
     let mut request = request();
@@ -101,41 +101,41 @@ fn session(bencher: Bencher<'_, '_>, count: usize) {
     measure(bencher, client(pool(keys(count))), &request);
 }
 
-/// A limited key stays so for as long as the bench runs.
+/// Limits a key for longer than the bench runs.
 const LIMITED: &[(&str, &str)] = &[("retry-after", "86400")];
 
-/// A pool whose keys are all limited.
+/// Returns a pool whose keys are all limited.
 fn exhausted(count: usize) -> KeyPool {
     let pool = pool(keys(count));
-    // One send for each call, so that no call waits between two.
+    // Each call sends once, because it would wait before a second send.
     let layer = KeyRotationLayer::new(pool.clone()).max_sends(1);
     let limited = Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL, LIMITED]);
     let mut client = layer.layer(limited);
     for _ in 0..count {
         send(&mut client, request());
     }
-    let cooling = pool.snapshot().into_iter();
-    let cooling =
-        cooling.filter(|key| !key.limited_models.is_empty() || key.cooldown_until.is_some());
-    let labels: BTreeSet<_> = cooling.map(|key| key.label).collect();
-    assert_eq!(labels.len(), count, "every key cools");
+    let limited = pool.snapshot().into_iter();
+    let limited =
+        limited.filter(|key| !key.limited_models.is_empty() || key.cooldown_until.is_some());
+    let labels: BTreeSet<_> = limited.map(|key| key.label).collect();
+    assert_eq!(labels.len(), count, "every key is on cooldown");
     pool
 }
 
-/// As many as a gateway may have.
+/// The sizes of exhausted pools, up to that of a large gateway.
 const MANY_KEYS: [usize; 3] = [4, 1000, 10_000];
 
-/// All keys cool: the one that frees first is asked.
+/// All keys are on cooldown, and the request is sent with the key whose cooldown ends first.
 #[divan::bench(args = MANY_KEYS)]
-fn exhausted_try_anyway(bencher: Bencher<'_, '_>, count: usize) {
+fn exhausted_send_anyway(bencher: Bencher<'_, '_>, count: usize) {
     let layer = KeyRotationLayer::new(exhausted(count)).max_sends(1);
     let provider = Provider::new(StatusCode::TOO_MANY_REQUESTS, &[USUAL, LIMITED]);
     measure(bencher, layer.layer(provider), &request());
 }
 
-/// All keys cool: nothing is sent.
+/// All keys are on cooldown, and nothing is sent.
 #[divan::bench(args = MANY_KEYS)]
-fn exhausted_respond(bencher: Bencher<'_, '_>, count: usize) {
+fn exhausted_reject(bencher: Bencher<'_, '_>, count: usize) {
     let layer = KeyRotationLayer::new(exhausted(count)).reject_when_exhausted();
     measure(
         bencher,
@@ -144,7 +144,7 @@ fn exhausted_respond(bencher: Bencher<'_, '_>, count: usize) {
     );
 }
 
-/// All keys cool for longer than the call would wait: nothing is sent.
+/// All keys are on cooldown for longer than the max wait, and nothing is sent.
 #[divan::bench(args = MANY_KEYS)]
 fn exhausted_wait(bencher: Bencher<'_, '_>, count: usize) {
     let layer = KeyRotationLayer::new(exhausted(count))

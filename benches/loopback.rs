@@ -1,6 +1,6 @@
-//! What the layers add over HTTP/1.1 on loopback: `cargo bench --bench loopback`.
+//! Measures the time that the layers add over HTTP/1.1 on loopback: `cargo bench --bench loopback`.
 //!
-//! The server is a process of its own. So client, server and kernel fill the processor's caches between two
+//! The server is a separate process. So client, server and kernel fill the processor's caches between two
 //! requests, as in a real program. The stacks take turns in one run, because times of two runs do not compare.
 
 mod provider;
@@ -37,7 +37,7 @@ use crate::{
 
 type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
-/// How often each stack has its turn, and how many requests it sends then.
+/// The number of turns of each stack, and its requests in each turn.
 const TURNS: usize = 400;
 const REQUESTS: usize = 50;
 
@@ -53,14 +53,18 @@ fn main() {
     }
 }
 
-/// Answers each request once it has it whole, until its input is closed.
+/// Serves until the process is killed. It responds to a request after its complete body.
 async fn serve() {
     let usual = headers(&[&USUAL[..2], LIMITS]);
     let server = Server::http1(move |request: Request<Incoming>| {
         let mut response = Response::new(Full::new(Bytes::from_static(b"{}")));
         *response.headers_mut() = usual.clone();
         async move {
-            request.into_body().collect().await.expect("a whole body");
+            request
+                .into_body()
+                .collect()
+                .await
+                .expect("a complete body");
             response
         }
     });
@@ -107,7 +111,7 @@ async fn compare(turns: usize) {
             send(&mut three, &request).await,
             send(&mut four, &request).await,
         ];
-        // In the first turn the connections are made.
+        // The first turn is not measured, because it opens the connections.
         if turn > 0 {
             times
                 .iter_mut()
@@ -129,12 +133,12 @@ where
         let service = service.ready().await.expect("it is ready");
         let response = service.call(request.clone()).await;
         let body = response.expect("a response").into_body();
-        body.collect().await.expect("a whole body");
+        body.collect().await.expect("a complete body");
     }
     began.elapsed() / u32::try_from(REQUESTS).expect("it fits")
 }
 
-#[allow(clippy::disallowed_methods)] // A bench measures.
+#[allow(clippy::disallowed_methods)] // The bench measures time.
 fn now() -> Instant {
     Instant::now()
 }

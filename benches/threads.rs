@@ -1,6 +1,6 @@
-//! What threads that share a pool cost one another: `cargo bench --bench threads` (Linux).
+//! The cost of sharing a pool between threads: `cargo bench --bench threads` (Linux).
 //!
-//! It counts requests per second of CPU time, not of the clock, so that other load matters little. A thread that
+//! It measures requests per second of CPU time, not of elapsed time, so that other load matters little. A thread that
 //! waits for the pool's lock uses CPU time while it spins, and when it is woken.
 
 mod provider;
@@ -19,7 +19,7 @@ use crate::{
     stacks::{body, pool, request},
 };
 
-/// How often it is measured, because the kernel counts CPU time in hundredths of a second.
+/// The number of measurements. One is too inexact, because the kernel counts CPU time in hundredths of a second.
 const ROUNDS: usize = 7;
 const REQUESTS: usize = 200_000;
 
@@ -37,7 +37,7 @@ fn main() {
     println!("| 2 | {:.2} |", ratios[ROUNDS / 2]);
 }
 
-/// Returns the CPU time that so many requests take through one pool, divided among threads.
+/// Returns the CPU time of `requests` requests through one pool, divided among threads.
 fn ticks(threads: usize, requests: usize) -> f64 {
     let pool = pool();
     let before = used();

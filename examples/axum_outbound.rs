@@ -1,11 +1,11 @@
-//! The layers in an axum service that asks a provider on behalf of its own callers.
+//! The layers in an axum service that calls a provider on behalf of its own callers.
 //!
 //! ```sh
 //! cargo run --example axum_outbound --features axum
 //! ```
 //!
-//! The body that came in goes out as it is, streamed, and so does the answer: `axum::body::Body` on
-//! both sides. Each attempt has a timeout of its own. The example asks itself three times, and ends.
+//! Request and response bodies are streamed unchanged, because both sides use `axum::body::Body`. Each attempt has
+//! its own timeout. The example sends three requests to its own service, and ends.
 
 mod common;
 
@@ -19,7 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use common::{Error, keys, provider, tell};
+use common::{Error, keys, print_trail, provider};
 use http_body_util::BodyExt;
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
@@ -30,7 +30,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, util::BoxCloneSyncService};
 use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer};
 use tower_http::timeout::TimeoutLayer;
 
-/// The whole stack, under a name that a struct can hold.
+/// The type of the stack, so that a struct can hold it.
 type Outbound = BoxCloneSyncService<Request, Response, ClientError>;
 
 #[derive(Clone)]
@@ -56,8 +56,8 @@ async fn main() -> Result<(), Error> {
         let request = Request::post(format!("http://{address}/chat"))
             .header("content-type", "application/json")
             .body(Body::from(r#"{"model":"large","messages":[]}"#))?;
-        let answer = client.request(request).await?.into_body().collect().await?;
-        println!("  {}", String::from_utf8_lossy(&answer.to_bytes()));
+        let body = client.request(request).await?.into_body().collect().await?;
+        println!("  {}", String::from_utf8_lossy(&body.to_bytes()));
     }
     server.abort();
     Ok(())
@@ -70,11 +70,11 @@ fn outbound() -> Result<Outbound, Error> {
         .layer(
             BackoffLayer::new()
                 .max_wait(Duration::from_millis(100))
-                // What the timeout says; a chat completion may be asked for twice.
+                // The status of the timeout below. A chat completion may be sent twice.
                 .on_status(|status| status == StatusCode::GATEWAY_TIMEOUT),
         )
         .layer(KeyRotationLayer::new(keys()?))
-        // Inside the layers it times each attempt; outside it would time the whole call.
+        // Inside the layers the timeout bounds each attempt. Outside it would bound the call.
         .layer(TimeoutLayer::with_status_code(
             StatusCode::GATEWAY_TIMEOUT,
             Duration::from_secs(30),
@@ -86,7 +86,7 @@ fn outbound() -> Result<Outbound, Error> {
 
 async fn chat(State(app): State<App>, mut request: Request) -> Result<Response, StatusCode> {
     *request.uri_mut() = app.provider;
-    // What belonged to the connection of our caller.
+    // The caller's `host` names this service, not the provider.
     request.headers_mut().remove("host");
     let mut outbound = app.outbound;
     let outbound = outbound
@@ -95,6 +95,6 @@ async fn chat(State(app): State<App>, mut request: Request) -> Result<Response, 
         .map_err(|_| StatusCode::BAD_GATEWAY)?;
     let response = outbound.call(request).await;
     let response = response.map_err(|_| StatusCode::BAD_GATEWAY)?;
-    tell(&response);
+    print_trail(&response);
     Ok(response)
 }

@@ -1,4 +1,4 @@
-//! A batch that uses the whole quota of its keys, and wastes next to no request on a 429.
+//! A batch that uses the full quota of its keys, and gets almost no 429.
 //!
 //! ```sh
 //! cargo run --example batch
@@ -77,12 +77,12 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// A pool that sends with the key that has the most capacity.
+/// Returns a pool that uses the key with the most capacity.
 pub(crate) fn key_pool(keys: impl IntoIterator<Item = Key>) -> Result<KeyPool, PoolError> {
     KeyPool::builder(keys).least_loaded().build()
 }
 
-/// The stack, over any HTTP client.
+/// Returns the stack over any HTTP client.
 pub(crate) fn outbound<S, B, E>(keys: KeyPool, http: S) -> Outbound<B, E>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>, Error = E>,
@@ -92,7 +92,7 @@ where
     B::Error: Send,
     E: Error + Send + Sync + 'static,
 {
-    // No call gives up before an hour.
+    // A call waits for a key for up to an hour.
     let keys = KeyRotationLayer::new(keys).wait_when_exhausted(Duration::from_secs(3_600));
     let stack = ServiceBuilder::new()
         // The pool below waits for every limit. This layer waits if the provider is overloaded or down.
@@ -108,7 +108,7 @@ where
     BoxCloneSyncService::new(stack)
 }
 
-/// The example is about time.
+/// The example measures time.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

@@ -1,19 +1,19 @@
-//! The layers around hyper-util's client, which is a `Service<http::Request<_>>` as it is.
+//! The layers around hyper-util's client, which implements `Service<http::Request<_>>`.
 //!
 //! ```sh
 //! cargo run --example hyper_client
 //! ```
 //!
-//! Three calls with a body in memory meet a limit of one request a second for each of two keys: the
-//! second is answered with the other key, the third after a wait. A fourth streams its body, whose
-//! type the layers do not know; it goes through `ReplayBody`.
+//! Three calls with a body in memory meet a limit of one request per second for each of two keys. The second call
+//! uses the other key, and the third waits. A fourth call streams its body. The layers do not know the type of that
+//! body, so `ReplayBody` wraps it.
 
 mod common;
 
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use common::{Error, keys, provider, tell};
+use common::{Error, keys, print_trail, provider};
 use futures::stream::{self, BoxStream, StreamExt};
 use http::Request;
 use http_body_util::{Full, StreamBody};
@@ -30,7 +30,7 @@ type Upload = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 async fn main() -> Result<(), Error> {
     let provider = provider().await?;
     let uri = format!("{}/v1/chat/completions", provider.origin());
-    // One pool for both clients, so that they know of each other's limits.
+    // One pool for both clients, so that they share limits.
     let pool = keys()?;
 
     let client = ServiceBuilder::new()
@@ -41,7 +41,7 @@ async fn main() -> Result<(), Error> {
         let request = Request::post(&uri)
             .header("content-type", "application/json")
             .body(Full::from(r#"{"model":"large","messages":[]}"#))?;
-        tell(&client.clone().oneshot(request).await?);
+        print_trail(&client.clone().oneshot(request).await?);
     }
 
     println!("and streamed:");
@@ -53,7 +53,7 @@ async fn main() -> Result<(), Error> {
     let request = Request::post(&uri)
         .header("content-type", "application/json")
         .body(upload([r#"{"model":"#, r#""large","#, r#""messages":[]}"#]))?;
-    tell(&streaming.oneshot(request).await?);
+    print_trail(&streaming.oneshot(request).await?);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A provider on loopback that limits, to try a program without a key.
+//! A provider with rate limits on loopback, to try a program without a key.
 //!
 //! ```sh
 //! cargo run --example provider

@@ -1,17 +1,17 @@
-//! The layers around reqwest's client, by the adapter `tower_429::client::ReqwestClient`.
+//! The layers around reqwest's client, with the adapter `tower_429::client::ReqwestClient`.
 //!
 //! ```sh
 //! cargo run --example reqwest_client --features reqwest
 //! ```
 //!
-//! Four calls meet a limit of one request a second for each of two keys. The caller has little time,
-//! so the third and fourth are answered by the lesser model.
+//! Four calls meet a limit of one request per second for each of two keys. Their deadline is short, so the fallback
+//! model serves the third and the fourth.
 
 mod common;
 
 use std::time::Duration;
 
-use common::{Error, keys, provider, tell};
+use common::{Error, keys, print_trail, provider};
 use http::Request;
 use reqwest::redirect::Policy;
 use tower::{ServiceBuilder, ServiceExt};
@@ -34,14 +34,14 @@ async fn main() -> Result<(), Error> {
     for _ in 0..4 {
         let request = Request::post(&uri)
             .header("content-type", "application/json")
-            // No wait fits into it, so Backoff hands the rejection to Fallback at once.
+            // No wait fits into the deadline, so Backoff returns the rejection to Fallback at once.
             .extension(Call::new().deadline(Duration::from_millis(500)))
             .body(reqwest::Body::from(r#"{"model":"large","messages":[]}"#))?;
         let response = client.clone().oneshot(request).await?;
-        tell(&response);
-        // Back to reqwest's own type, for what it offers.
-        let answer = reqwest::Response::from(response).text().await?;
-        println!("  {answer}");
+        print_trail(&response);
+        // Converts to reqwest's own type, because its methods read the body.
+        let text = reqwest::Response::from(response).text().await?;
+        println!("  {text}");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A service whose users wait for the response: another key at once, else another model, else another
-//! provider. A call waits only if all of them are limited.
+//! A service whose users wait for the response. A call retries at once with another key, then another model, then
+//! another provider. It waits only if all of them are limited.
 //!
 //! ```sh
 //! cargo run --example service
@@ -25,12 +25,12 @@ use tower_429::{
     inspect::InspectedBody, key_rotation::Key, trail::Trail,
 };
 
-/// No user waits for longer than this.
+/// The longest time that a user waits.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long a call waits for a key before another model serves it.
 const MOMENT: Duration = Duration::from_millis(200);
 const CALLS: usize = 140;
-/// How long the provider's limits last.
+/// The window of the provider's limits.
 const WINDOW: Duration = Duration::from_secs(2);
 
 /// `B` is the body of the client's responses.
@@ -81,7 +81,7 @@ async fn main() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// The stack, over any HTTP client.
+/// Returns the stack over any HTTP client.
 pub(crate) fn outbound<S, B>(keys: KeyRotationLayer, models: FallbackLayer, http: S) -> Outbound<B>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -95,16 +95,16 @@ where
         .timeout(LIMIT)
         // Waits if all targets are overloaded or down. No wait exceeds the deadline.
         .layer(BackoffLayer::new().deadline(LIMIT).on_unavailable())
-        // Sends to the next target at once, and waits only if all of them are limited.
+        // Retries with the next target at once, and waits only if all of them are limited.
         .layer(models.on_unavailable().wait_when_exhausted(LIMIT))
-        // Sends with the next key at once.
+        // Retries with the next key at once.
         .layer(keys.wait_when_exhausted(MOMENT).reject_when_exhausted())
         .layer(InspectLayer::new())
         .service(http);
     BoxCloneSyncService::new(stack)
 }
 
-/// Two keys for the preferred provider, which has these addresses, and the same two for the other one.
+/// Returns two keys for the preferred provider at these addresses, and the same two for the other provider.
 fn key_rotation(addresses: &[String], other: &str) -> Result<KeyRotationLayer, BoxError> {
     let keys = || ["alpha", "beta"].map(|label| Key::new(format!("sk-{label}")).label(label));
     let mut own = KeyPool::builder(keys());
@@ -115,7 +115,7 @@ fn key_rotation(addresses: &[String], other: &str) -> Result<KeyRotationLayer, B
     Ok(KeyRotationLayer::new(own.build()?).pool(others))
 }
 
-/// Two models with room for 20 and 80 requests in a window, by two keys.
+/// Starts a provider with two models. Two keys together may send 20 and 80 requests to them in a window.
 async fn provider() -> std::io::Result<LimitedProvider> {
     let model = |name, limit| Model {
         name,
@@ -132,14 +132,14 @@ async fn chat(client: Outbound, origin: String) -> Result<Trail, BoxError> {
         .body(Full::from(r#"{"model":"large","messages":[]}"#))?;
     let response = client.oneshot(request).await?;
     if !response.status().is_success() {
-        return Err(format!("the provider said {}", response.status()).into());
+        return Err(format!("the provider returned {}", response.status()).into());
     }
     let trail = response.extensions().get::<Trail>().cloned();
     response.into_body().collect().await?;
-    trail.ok_or_else(|| "no layer was there".into())
+    trail.ok_or_else(|| "the response has no trail".into())
 }
 
-/// The example is about time.
+/// The example measures time.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

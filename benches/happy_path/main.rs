@@ -1,8 +1,8 @@
-//! What the layers cost where nothing is limited: `cargo bench --bench happy_path`.
+//! The cost of the layers if nothing is limited: `cargo bench --bench happy_path`.
 //!
-//! One request with a body of 1 KiB and ten headers, to a provider that answers at once: bare, through
-//! three stacked `tower::retry` layers, and through the layers of this crate. `../loopback.rs` has the same
-//! over HTTP. `../README.md` has the figures.
+//! Each bench sends one request with a body of 1 KiB and ten headers to a provider that responds at once: directly,
+//! through three stacked `tower::retry` layers, or through the layers of this crate. `../loopback.rs` measures the
+//! same over HTTP. `../README.md` has the figures.
 
 #[path = "../provider/mod.rs"]
 mod provider;
@@ -30,7 +30,7 @@ fn main() {
     divan::main();
 }
 
-/// The size of what a call of the service makes, which its task holds.
+/// Returns the size of the future of a call. The task of the call holds this future.
 fn size_of_future<S: Service<Request<Full<Bytes>>>>(_: &S) -> usize {
     size_of::<S::Future>()
 }
@@ -50,81 +50,81 @@ fn print_sizes() {
     );
 }
 
-fn measure<S, R>(bencher: Bencher<'_, '_>, says: &str, stack: impl FnOnce(Provider) -> S)
+fn measure<S, R>(bencher: Bencher<'_, '_>, reports: &str, stack: impl FnOnce(Provider) -> S)
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
     let body = body(3);
     assert!((980..1_070).contains(&body.len()), "{}", body.len());
-    measure_with(bencher, body, says, stack);
+    measure_with(bencher, body, reports, stack);
 }
 
 fn measure_with<S, R>(
     bencher: Bencher<'_, '_>,
     body: Bytes,
-    says: &str,
+    reports: &str,
     stack: impl FnOnce(Provider) -> S,
 ) where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
-    let lists: &[_] = match says {
+    let lists: &[_] = match reports {
         "limits" => &[USUAL, LIMITS],
         _ => &[USUAL],
     };
     let mut service = stack(Provider::new(StatusCode::OK, lists));
     let request = request("https://api.openai.com", body);
-    // The clone is part of every figure: made beforehand, many requests at once would cost the
-    // allocator more than they do one by one.
+    // Every figure includes the clone. Clones made beforehand would cost the allocator more, because they would all
+    // exist at once.
     bencher.bench_local(|| send(&mut service, black_box(&request).clone()));
 }
 
-/// What the headers of the answer tell: nothing of limits, or what is left of two.
-const SAYS: [&str; 2] = ["nothing", "limits"];
+/// What the headers of the response report: no limit, or what remains of two limits.
+const REPORTS: [&str; 2] = ["nothing", "limits"];
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn bare(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| provider);
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn bare(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| provider);
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn three_tower_retries(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| retries().service(provider));
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn three_tower_retries(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| retries().service(provider));
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn three_layers(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| layers().service(provider));
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn three_layers(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| layers().service(provider));
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn three_layers_and_inspect(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| {
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn three_layers_and_inspect(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| {
         layers().layer(InspectLayer::new()).service(provider)
     });
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn backoff_alone(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| {
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn backoff_alone(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| {
         BackoffLayer::new().layer(provider)
     });
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn key_rotation_alone(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| {
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn key_rotation_alone(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| {
         KeyRotationLayer::new(pool()).layer(provider)
     });
 }
 
-#[divan::bench(args = SAYS, sample_size = 100)]
-fn fallback_alone(bencher: Bencher<'_, '_>, says: &str) {
-    measure(bencher, says, |provider| {
+#[divan::bench(args = REPORTS, sample_size = 100)]
+fn fallback_alone(bencher: Bencher<'_, '_>, reports: &str) {
+    measure(bencher, reports, |provider| {
         FallbackLayer::new(["gpt-4o-mini"]).layer(provider)
     });
 }
 
-/// A long conversation: fallback looks for the model in all of it.
+/// A long conversation, because Fallback searches all of it for the model.
 #[divan::bench(sample_size = 100)]
 fn three_layers_with_100_kib(bencher: Bencher<'_, '_>) {
     measure_with(bencher, body(340), "nothing", |provider| {

@@ -1,4 +1,4 @@
-//! What a client sends, and the stacks that are compared.
+//! The request that is sent, and the stacks that are compared.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tower::{
 };
 use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
-/// The least that a policy for `tower::retry` does.
+/// A minimal policy for `tower::retry`.
 #[derive(Clone)]
 pub(crate) struct OnLimit {
     left: u32,
@@ -40,7 +40,7 @@ impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for OnLimit {
     }
 }
 
-/// What a client of OpenAI's sends.
+/// Returns a request as a client of OpenAI sends it.
 pub(crate) fn request(origin: &str, body: Bytes) -> Request<Full<Bytes>> {
     Request::post(format!("{origin}/v1/chat/completions"))
         .header("accept", "application/json")
@@ -57,10 +57,10 @@ pub(crate) fn request(origin: &str, body: Bytes) -> Request<Full<Bytes>> {
         .header("x-stainless-lang", "rust")
         .header("x-stainless-retry-count", "0")
         .body(Full::new(body))
-        .expect("it is valid")
+        .expect("the request is valid")
 }
 
-/// A conversation of so many turns of 320 bytes.
+/// Returns a conversation of `turns` turns with 320 bytes each.
 pub(crate) fn body(turns: usize) -> Bytes {
     let text = "What is a lease, and who holds it? ".repeat(8);
     let turn = format!(r#"{{"role":"user","content":"{text}"}}"#);
@@ -72,7 +72,7 @@ pub(crate) fn body(turns: usize) -> Bytes {
 type Three<A, B, C> = ServiceBuilder<Stack<C, Stack<B, Stack<A, Identity>>>>;
 type Retry = RetryLayer<OnLimit>;
 
-/// Three policies, of which each could do what one of the layers does.
+/// Returns three retry layers, one in place of each layer of this crate.
 pub(crate) fn retries() -> Three<Retry, Retry, Retry> {
     ServiceBuilder::new()
         .layer(RetryLayer::new(OnLimit { left: 4 }))
@@ -88,5 +88,5 @@ pub(crate) fn layers() -> Three<FallbackLayer, BackoffLayer, KeyRotationLayer> {
 }
 
 pub(crate) fn pool() -> KeyPool {
-    KeyPool::new(["sk-one", "sk-two", "sk-three", "sk-four"]).expect("they are usable")
+    KeyPool::new(["sk-one", "sk-two", "sk-three", "sk-four"]).expect("the keys are valid")
 }

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-/// How many requests are counted.
+/// The number of requests that are counted.
 pub(crate) const SENDS: usize = 100;
 
 /// What one request executes.
@@ -33,7 +33,7 @@ pub(crate) fn count(row: &str) -> Result<Counted, String> {
         .arg(program)
         .args(["row", row])
         .output()
-        .map_err(|error| format!("cannot run valgrind, which counts: {error}"))?;
+        .map_err(|error| format!("cannot run valgrind: {error}"))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
@@ -46,8 +46,8 @@ pub(crate) fn count(row: &str) -> Result<Counted, String> {
 fn read(written: &str) -> Counted {
     let mut lines = HashSet::new();
     let mut instructions = 0;
-    // How often the first instruction of each function of the allocator was executed. Callgrind's own
-    // numbers of calls have those of the requests that are not counted, too.
+    // The address of the first instruction of each allocator function, and how often it was executed. Callgrind's own
+    // call counts are not used, because they include the requests that are not counted.
     let mut entered: HashMap<&str, (u64, u64)> = HashMap::new();
     let mut function = "";
     let mut rows = written.lines();
@@ -55,7 +55,7 @@ fn read(written: &str) -> Counted {
         if let Some(name) = row.strip_prefix("fn=") {
             function = name;
         } else if row.starts_with("calls=") {
-            // The row after it has what the callee executed, which the callee's own rows have too.
+            // The next row has what the callee executed. It is skipped, because the callee's own rows have the same.
             rows.next();
         } else if let Some((address, executed)) = cost(row) {
             lines.insert(address / 64);

@@ -1,8 +1,8 @@
-//! What a request executes: `cargo bench --bench hot_path`, on a machine with valgrind.
+//! Counts what a request executes: `cargo bench --bench hot_path`. It needs valgrind.
 //!
-//! Instructions, calls of the allocator and distinct 64-byte lines of code, each per request. They do not
-//! depend on the machine's speed or load. Between two requests over HTTP, client and kernel fill the
-//! processor's first cache, so each line of code is fetched anew: the lines are what a layer costs there.
+//! It counts instructions, allocator calls and distinct 64-byte lines of code per request. They do not depend on the
+//! machine's speed or load. Over HTTP, client and kernel fill the processor's first-level cache between two requests.
+//! Each line of code is then fetched again, so there the lines are the cost of a layer.
 
 mod callgrind;
 #[path = "../provider/mod.rs"]
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         }
     }
     if !arguments.iter().any(|argument| argument == "--bench") {
-        // A test: each row works.
+        // In a test, each row only runs.
         for row in ROWS {
             (row.run)(2);
         }

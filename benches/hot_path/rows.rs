@@ -15,11 +15,11 @@ use crate::{
 
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// Sends so many requests that are counted, after some that are not.
+    /// Sends this many requests that are counted, after some that are not.
     pub(crate) run: fn(usize),
 }
 
-/// What the headers of the response tell.
+/// What the headers of the response report.
 type Reports = &'static [&'static [(&'static str, &'static str)]];
 const NOTHING: Reports = &[USUAL];
 const TWO_LIMITS: Reports = &[USUAL, LIMITS];
@@ -30,14 +30,14 @@ where
 {
     let mut service = stack(Provider::new(StatusCode::OK, reports));
     let request = request("https://api.openai.com", body(turns));
-    // The first ones learn what later ones know.
+    // The first requests are not counted, because the layers allocate their state for them.
     for _ in 0..20 {
         send(&mut service, request.clone());
     }
     send_all(&mut service, vec![request; sends]);
 }
 
-/// Three turns are a body of 1 KiB.
+/// The rows of the table. A body of three turns has 1 KiB.
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "bare service",

@@ -1,4 +1,4 @@
-//! A provider without a network: it has its answer ready.
+//! A provider without a network, whose response is ready at once.
 
 // Not every bench uses all of it.
 #![allow(dead_code)]
@@ -51,7 +51,7 @@ pub(crate) fn headers(lists: &[&[(&'static str, &'static str)]]) -> HeaderMap {
     map
 }
 
-/// Answers every request at once, and is always ready.
+/// Responds to every request at once, and is always ready.
 #[derive(Clone)]
 pub(crate) struct Provider {
     status: StatusCode,
@@ -85,7 +85,7 @@ impl Service<Request<Full<Bytes>>> for Provider {
     }
 }
 
-/// The layers need the timer of a runtime, though nothing waits here.
+/// Returns a runtime, because the layers need its timer even if nothing waits.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -93,7 +93,7 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     runtime.expect("a runtime")
 }
 
-/// Sends a request through a stack that never waits, and returns the status of the answer.
+/// Sends a request through a stack that never waits, and returns the status of the response.
 ///
 /// Never inlined, so that a profiler finds it by name.
 #[inline(never)]
@@ -102,16 +102,16 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
 {
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(service.poll_ready(&mut cx).is_ready(), "never not ready");
+    assert!(service.poll_ready(&mut cx).is_ready(), "not ready");
     let future = std::pin::pin!(service.call(request));
     match future.poll(&mut cx) {
         Poll::Ready(Ok(response)) => response.status(),
         Poll::Ready(Err(never)) => match never {},
-        Poll::Pending => panic!("nothing is waited for"),
+        Poll::Pending => panic!("the stack waits"),
     }
 }
 
-/// Sends requests, of which each was made beforehand.
+/// Sends requests that were made beforehand.
 ///
 /// Never inlined, so that a profiler finds it by name.
 #[inline(never)]

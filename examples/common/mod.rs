@@ -1,4 +1,4 @@
-//! What the examples for each client share: a provider, and a way to print a trail.
+//! A provider, and a function that prints a trail, for the examples of each client.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use tower_429::{
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// One request a second for the large model and five for the small one, for each key.
+/// Starts a provider that allows each key one request per second to the large model, and five to the small one.
 pub(crate) async fn provider() -> io::Result<LimitedProvider> {
     let model = |name, limit| Model {
         name,
@@ -23,7 +23,7 @@ pub(crate) async fn provider() -> io::Result<LimitedProvider> {
     LimitedProvider::start(&models, Duration::from_secs(1)).await
 }
 
-/// The keys of two projects that share no limit.
+/// Returns the keys of two projects that share no limit.
 pub(crate) fn keys() -> Result<KeyPool, PoolError> {
     KeyPool::new([
         Key::new("sk-alpha").label("alpha"),
@@ -31,8 +31,8 @@ pub(crate) fn keys() -> Result<KeyPool, PoolError> {
     ])
 }
 
-/// Prints the status, and how it came about.
-pub(crate) fn tell<B>(response: &Response<B>) {
+/// Prints the status of a response, and the attempts of its call.
+pub(crate) fn print_trail<B>(response: &Response<B>) {
     println!("{}", response.status());
     if let Some(trail) = response.extensions().get::<Trail>() {
         println!("{trail}");

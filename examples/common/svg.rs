@@ -1,9 +1,9 @@
-//! What pictures are made of: colours, lines, boxes and words.
+//! The parts of pictures: colours, lines, boxes and text.
 
 use std::fmt;
 
 pub(crate) const LIMITED: &str = "#dc2626";
-// A picture has no background, so these can be read on white and on a dark page.
+// A picture has no background, so these colours must be readable on a white page and on a dark one.
 pub(crate) const INK: &str = "#6e7781";
 pub(crate) const PALE: &str = "#7d8590";
 pub(crate) const GRID: &str = "#80808040";

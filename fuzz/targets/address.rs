@@ -1,4 +1,4 @@
-//! Addresses from a configuration: what is accepted leads to one host, and no key travels elsewhere.
+//! Addresses from a configuration: an accepted address has a host, and no key is sent to another origin.
 //!
 //! The input is an address.
 
@@ -45,7 +45,7 @@ fuzz_target!(|address: &str| {
     }
 });
 
-/// Where requests go, and whether with the key, if the first is rejected.
+/// Returns where requests go, and whether they have the key. The first request is rejected.
 fn sends(target: Target, pool: KeyPool) -> Vec<(Uri, bool)> {
     let sent = Rc::new(RefCell::new(Vec::new()));
     let log = sent.clone();

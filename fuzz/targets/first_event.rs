@@ -1,4 +1,4 @@
-//! First events of streams: whatever a response begins with, its body passes through unchanged.
+//! First events of streams: the body of a response passes through unchanged, whatever it begins with.
 //!
 //! The input is a byte for the content type, a byte for the length of the frames, and the body.
 
@@ -48,7 +48,7 @@ fuzz_target!(|input: &[u8]| {
     });
 });
 
-/// What the layer makes of a body that comes in frames of this length.
+/// Returns the body that leaves the layer if it arrives in frames of this length.
 async fn through(kind: &'static str, length: usize, body: &[u8]) -> Bytes {
     let chunks: Vec<_> = body.chunks(length).map(Bytes::copy_from_slice).collect();
     let provider = service_fn(move |_: Request<()>| {

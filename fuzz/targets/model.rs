@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
         ([first, second], Some(fields)) => {
             assert_eq!(first, input);
             let changed = parse(second);
-            let changed = changed.unwrap_or_else(|| panic!("no JSON: {second:?}"));
+            let changed = changed.unwrap_or_else(|| panic!("not JSON: {second:?}"));
             assert_eq!(fields.len(), changed.len());
             for ((name, before), (same_name, after)) in fields.iter().zip(&changed) {
                 assert_eq!(name, same_name);
@@ -56,7 +56,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// The bodies that leave fallback when the first request is rejected.
+/// Returns the bodies that Fallback sends if the first request is rejected.
 fn sends(body: &[u8]) -> Vec<Bytes> {
     let sent = Rc::new(RefCell::new(Vec::new()));
     let log = sent.clone();
@@ -78,7 +78,7 @@ fn sends(body: &[u8]) -> Vec<Bytes> {
         .header("content-type", "application/json")
         .body(Full::from(Bytes::copy_from_slice(body)));
     if let Ok(request) = request {
-        // A drained response of nothing takes a millisecond.
+        // The layer may wait while it drains the empty response. The paused clock makes that wait free.
         RUNTIME.with(|runtime| {
             if let Some(runtime) = runtime {
                 let _ = runtime.block_on(client.oneshot(request));
@@ -96,7 +96,7 @@ thread_local! {
         .ok();
 }
 
-/// The fields of a JSON object, if it is one JSON text to its end.
+/// Returns the fields of a JSON object, if nothing follows it.
 fn parse(body: &[u8]) -> Option<Vec<(String, &RawValue)>> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let fields = json.deserialize_map(Fields).ok()?;

@@ -152,7 +152,7 @@ impl<P> FallbackLayer<P> {
     ///
     /// Each process takes its part of what a target reports to be left, in requests and in tokens, and at least
     /// one request. [`KeyPoolBuilder::replicas`](crate::key_rotation::KeyPoolBuilder::replicas) says more. Set it
-    /// before the layer is used: what is known of the targets begins anew.
+    /// before the layer is used, because it discards what is known of the targets.
     ///
     /// ```
     /// use tower_429::FallbackLayer;

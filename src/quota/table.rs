@@ -143,12 +143,12 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
         Some((self.limits.get_mut(&id)?, &mut self.traits))
     }
 
-    /// As [`get_mut`](Self::get_mut), with a new limit if there is none.
+    /// As [`get_mut`](Self::get_mut), but adds a limit that is missing.
     pub(crate) fn get_or_insert(&mut self, id: K) -> (&mut LimitState, &mut ProviderTraits) {
         (self.limits.entry(id).or_default(), &mut self.traits)
     }
 
-    /// Returns the capacity of a limit, which need not be known; as `slow_start` says in that case.
+    /// Returns the capacity of a limit. If the limit is not known, `slow_start` decides.
     pub(crate) fn capacity(
         &mut self,
         id: K,
@@ -156,7 +156,7 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
         now: Instant,
     ) -> Capacity {
         if slow_start == SlowStart::Off && !self.traits.is_limited() {
-            // A pool may have a thousand keys, so those are not looked up.
+            // The limits are not looked up, because a pool may have a thousand keys.
             return Capacity::UNLIMITED;
         }
         match self.limits.get_mut(&id) {

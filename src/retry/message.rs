@@ -80,7 +80,7 @@ pub(super) fn describe_replaced(headers: &mut HeaderMap, length: usize) {
     }
 }
 
-/// Returns the rejection that an inner layer has stored. If there is none, reads it from the head and stores
+/// Returns the rejection that an inner layer has stored. If no layer has, reads it from the head and stores
 /// it for outer layers. Warns once if the head says less than the body would have.
 pub(super) fn read_rejection<R>(
     response: &mut Response<R>,

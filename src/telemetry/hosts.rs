@@ -23,12 +23,12 @@ static KNOWN: RwLock<BTreeMap<&'static str, &'static Host>> = RwLock::new(BTreeM
 pub(super) struct Host {
     /// In lower case.
     pub(super) label: &'static str,
-    /// The series of nearly every request, so that they are not made anew for each.
+    /// The series of nearly every request. They are kept, so that no request has to build them.
     pub(super) answered_calls: Key,
     pub(super) answered_attempts: Key,
 }
 
-/// Returns the host as a label; `None` if there is no room for one more.
+/// Returns the host as a label, or `None` if there are too many labels already.
 pub(super) fn known(host: &str) -> Option<&'static Host> {
     if host.len() > LONGEST {
         return None;

@@ -1,13 +1,12 @@
-//! The layers inside async-openai, by its `with_http_service`.
+//! The layers inside async-openai, with its `with_http_service`.
 //!
 //! ```sh
 //! cargo run -p example-async-openai
 //! ```
 //!
-//! The provider is on loopback and lets each of two keys ask the large model once. Of three calls and a
-//! streamed one the first is answered at once, the second with the other key, and the others by the
-//! lesser model. async-openai knows of none of it, and its own retries, which are a service too, are
-//! not there.
+//! The provider on loopback allows each of two keys one request to the large model. The first call succeeds at once,
+//! and the second with the other key. The fallback model serves the third call and a streamed one. async-openai does
+//! not notice. Its own retries are a service too, which this stack replaces.
 
 mod provider;
 
@@ -44,19 +43,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .redirect(Policy::none())
         .build()?;
     let stack = ServiceBuilder::new()
-        .map_response(tell)
+        .map_response(print_trail)
         .layer(ReqwestService::layer())
         .layer(FallbackLayer::new(["small"]))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(KeyPool::new(["sk-one", "sk-two"])?))
         .layer(InspectLayer::new())
         .service(ReqwestClient::new(client));
-    // async-openai's request is a factory of requests; the layers need it once.
+    // async-openai passes a factory of requests. One request is enough, because the layers replay it.
     let service = service_fn(move |factory: HttpRequestFactory| {
         let stack = stack.clone();
         async move { Ok::<_, OpenAIError>(stack.oneshot(factory.build().await?).await?) }
     });
-    // The layers put keys on in place of this one.
+    // The layers replace this key.
     let config = OpenAIConfig::new().with_api_base(base).with_api_key("none");
     let client = Client::with_config(config).with_http_service(service);
 
@@ -89,7 +88,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     assert_eq!(
         log, expected,
-        "another key, then another model, which is remembered"
+        "another key, then another model, and limits are remembered"
     );
     Ok(())
 }
@@ -101,8 +100,8 @@ fn hello() -> Result<CreateChatCompletionRequest, OpenAIError> {
         .build()
 }
 
-/// Prints how the answer came about.
-fn tell(response: reqwest::Response) -> reqwest::Response {
+/// Prints the status of a response, and the attempts of its call.
+fn print_trail(response: reqwest::Response) -> reqwest::Response {
     if let Some(trail) = response.extensions().get::<Trail>() {
         println!("{}\n{trail}", response.status());
     }

@@ -1,4 +1,4 @@
-//! A provider on loopback: each key may ask the large model once an hour, the small one as often as it likes.
+//! A provider on loopback. Each key may send one request per hour to the large model, and any number to the small one.
 
 use std::{
     collections::HashSet,
@@ -13,42 +13,42 @@ use hyper::body::Incoming;
 use mock_provider::{Server, bearer, json_response, read};
 use serde_json::{Value, json};
 
-/// What it was asked, and what it answered.
+/// The provider and the log of its requests.
 #[derive(Clone, Default)]
 pub(crate) struct Provider {
-    state: Arc<Mutex<Asked>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct Asked {
-    /// Which keys have asked the large model.
+struct State {
+    /// The keys that have used the large model.
     used: HashSet<String>,
     log: Vec<String>,
 }
 
 impl Provider {
-    /// Serves until the runtime ends; returns the base of its API.
+    /// Serves until the runtime ends, and returns the base URL of the API.
     pub(crate) async fn start(&self) -> io::Result<String> {
         let provider = self.clone();
         let server = Server::http1(move |request| chat(provider.clone(), request)).await?;
         Ok(format!("{}/v1", server.origin()))
     }
 
-    /// A line for each request: key, model and status.
+    /// Returns a line for each request: key, model and status.
     pub(crate) fn log(&self) -> Vec<String> {
         self.lock().log.clone()
     }
 
-    /// Whether the key may ask the model now.
+    /// Logs a request, and returns whether the key may use the model now.
     fn admit(&self, key: &str, model: &str) -> bool {
-        let mut asked = self.lock();
-        let is_admitted = model != "large" || asked.used.insert(key.into());
+        let mut state = self.lock();
+        let is_admitted = model != "large" || state.used.insert(key.into());
         let status = if is_admitted { 200 } else { 429 };
-        asked.log.push(format!("{key} {model} {status}"));
+        state.log.push(format!("{key} {model} {status}"));
         is_admitted
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,7 +57,7 @@ async fn chat(provider: Provider, request: Request<Incoming>) -> Response<Full<B
     let Ok(request) = read(request).await else {
         return json_response(StatusCode::BAD_REQUEST, &json!({}));
     };
-    let key = bearer(request.headers()).unwrap_or("nobody");
+    let key = bearer(request.headers()).unwrap_or("no key");
     let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
     let model = body["model"].as_str().unwrap_or_default();
     if !provider.admit(key, model) {

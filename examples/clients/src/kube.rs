@@ -4,9 +4,9 @@
 //! cargo run -p example-clients --bin example-kube
 //! ```
 //!
-//! The API server is on loopback, and rejects the first request of each call. kube's body type is built from
-//! bytes only, so `whole` reads what the layers send. A body of 3 MiB is over the default bound of 2 MiB: it
-//! is sent once, and whole. With a larger `replay_limit` it is sent twice.
+//! The API server is on loopback, and rejects the first request of each call. kube's body type is built from bytes
+//! only, so `collect_body` reads the body that the layers send. A body of 3 MiB exceeds the default limit of 2 MiB, so
+//! it is sent once. With a larger `replay_limit` it is sent twice.
 
 use std::{
     error::Error,
@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let log = received.clone();
     let server = Server::http1(move |request| answer(request, log.clone())).await?;
     let mut config = Config::new(server.origin().parse()?);
-    // Else kube's own retries would multiply.
+    // kube's own retries would multiply those of the layers.
     config.default_retry = false;
 
     for (size, replay_limit, sends) in [
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 _ => StatusCode::OK,
             };
             assert_eq!(status, expected);
-            assert!(bodies == vec![body; sends], "each body is whole");
+            assert!(bodies == vec![body; sends], "each body is complete");
         }
     }
     Ok(())
@@ -79,14 +79,14 @@ fn own_transport(config: Config, backoff: BackoffLayer) -> Result<Client, kube::
     let stack = ServiceBuilder::new()
         .layer(MapRequestBodyLayer::new(ReplayBody::new))
         .layer(backoff)
-        // Back to kube's body, for a service that is not `Clone`.
-        .filter_async(whole)
+        // Converts to kube's body. The buffer makes kube's transport `Clone`, which the layers need.
+        .filter_async(collect_body)
         .buffer(1_024);
     Ok(ClientBuilder::try_from(config)?.with_layer(&stack).build())
 }
 
 /// Reads a body to its end, because kube's is built from bytes only.
-async fn whole(request: Request<ReplayBody<Body>>) -> Result<Request<Body>, BoxError> {
+async fn collect_body(request: Request<ReplayBody<Body>>) -> Result<Request<Body>, BoxError> {
     let (head, body) = request.into_parts();
     let bytes = body.collect().await?.to_bytes();
     Ok(Request::from_parts(head, Body::from(bytes)))

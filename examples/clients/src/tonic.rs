@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// 8 is `RESOURCE_EXHAUSTED`.
+/// Stores a rejection for the status 8, which is `RESOURCE_EXHAUSTED`.
 fn name_rejection<B>(mut response: Response<B>) -> Response<B> {
     let status = response.headers().get("grpc-status");
     if status.is_some_and(|status| status == "8") {

@@ -1,12 +1,12 @@
-//! What each layer is worth: one batch of calls, four times, against a provider that limits.
+//! Shows the effect of each layer: it sends one batch of calls four times to a provider with rate limits.
 //!
 //! ```sh
 //! cargo run -p demo
 //! cargo run -p demo -- --verbose   # logs every limit that is hit
 //! ```
 //!
-//! It needs no key and no network, and ends by itself after some twenty seconds. The provider runs
-//! on loopback; what the table and the picture say is what it counted. Over 50 runs:
+//! It needs no key and no network, and ends after about twenty seconds. The provider is on loopback. The table and the
+//! picture show what it counted. Over 50 runs:
 //!
 //! | stack | answered | 429s | seconds |
 //! |---|---|---|---|
@@ -35,7 +35,7 @@ async fn main() -> Result<(), Error> {
     let verbose = env::args().any(|arg| arg == "--verbose");
     let bar = match verbose {
         true => ProgressBar::hidden(),
-        // It draws on stderr, and only if that is a terminal.
+        // The bar is drawn on stderr, if that is a terminal.
         false => ProgressBar::new(CALLS as u64).with_style(ProgressStyle::with_template(
             "{prefix:>14} {wide_bar} {pos}/{len}  {msg:<30}",
         )?),
@@ -63,16 +63,16 @@ async fn main() -> Result<(), Error> {
 
     let path = target_folder(&env::current_exe()?).join("demo.svg");
     fs::write(&path, picture::Picture::of(&runs).to_string())?;
-    // As short as it can be said from here.
+    // A path relative to the current folder is shorter.
     let here = env::current_dir()?;
     let shown = path.strip_prefix(here).unwrap_or(&path);
     println!("The runs over time: {}", shown.display());
     Ok(())
 }
 
-/// The folder in which cargo has put this program, wherever it was told to build.
+/// Returns the target folder in which cargo has built this program.
 fn target_folder(program: &Path) -> &Path {
-    // Cargo marks the folder that it has made, and puts programs one or two folders below.
+    // Cargo writes this file into the target folder, and puts programs one or two folders below it.
     let mut folders = program.ancestors().skip(1);
     let marked = folders.find(|folder| folder.join("CACHEDIR.TAG").is_file());
     let above = || program.ancestors().nth(2).unwrap_or(Path::new("."));

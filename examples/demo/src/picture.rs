@@ -1,5 +1,4 @@
-//! The runs over time as an SVG: how many calls were answered by when, how many the provider allowed by then, and
-//! when the 429s came.
+//! The runs over time as an SVG: the calls answered so far, the calls allowed so far, and the times of the 429s.
 
 use std::fmt;
 
@@ -12,7 +11,7 @@ const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 614.0;
 const LEFT: f64 = 120.0;
 const RIGHT: f64 = 910.0;
-/// The curves: from no call to all.
+/// The curves, from no call to all calls.
 const TOP: f64 = 126.0;
 const BOTTOM: f64 = 376.0;
 /// One strip of 429s for each run.
@@ -20,7 +19,7 @@ const STRIPS: f64 = 414.0;
 const STRIP: f64 = 34.0;
 /// The width of an entry of the legend.
 const COLUMN: f64 = 180.0;
-/// How many bars a strip has room for.
+/// The number of bars in a strip.
 const BARS: usize = 160;
 
 const COLOURS: [&str; 4] = ["#7d8590", "#7c3aed", "#2563eb", "#059669"];
@@ -97,7 +96,7 @@ impl<'a> Picture<'a> {
         )
     }
 
-    /// A step up at the start of each window, as far as the calls reach.
+    /// Draws a step up at the start of each window, up to the number of calls.
     fn allowed(&self, f: &mut fmt::Formatter<'_>, run: &Run, colour: &str) -> fmt::Result {
         let window = WINDOW.as_secs_f64();
         let mut path = format!("M{LEFT:.1} {BOTTOM:.1}");
@@ -113,7 +112,7 @@ impl<'a> Picture<'a> {
         dashed(f, &path, colour)
     }
 
-    /// A step up for each answer.
+    /// Draws a step up for each success.
     fn curve(&self, f: &mut fmt::Formatter<'_>, run: &Run, colour: &str) -> fmt::Result {
         write!(f, r#"<path d="M{LEFT:.1} {BOTTOM:.1}"#)?;
         let (mut answered, mut last) = (0, 0.0);
@@ -138,7 +137,7 @@ impl<'a> Picture<'a> {
         text(f, x, y - 12.0, "middle", colour, 13, &took)
     }
 
-    /// Bars, as high as there were 429s.
+    /// Draws the 429s of a run as bars.
     fn strip(&self, f: &mut fmt::Formatter<'_>, index: usize, highest: usize) -> fmt::Result {
         let run = &self.runs[index];
         let floor = STRIPS + STRIP * (index + 1) as f64;
@@ -159,7 +158,7 @@ impl<'a> Picture<'a> {
             .enumerate()
             .filter(|(_, count)| *count > 0)
         {
-            // The square root, so that a few are seen next to many.
+            // The square root, so that a few are visible next to many.
             let height = (STRIP - 6.0) * (count as f64 / highest as f64).sqrt();
             let x = LEFT + width * bar as f64;
             rect(f, x, floor - height, width - 1.0, height, LIMITED)?;
@@ -191,7 +190,7 @@ impl fmt::Display for Picture<'_> {
         svg::open(f, WIDTH, HEIGHT)?;
         self.heading(f)?;
         self.axes(f)?;
-        // The last first: where curves meet, the run with fewer layers is seen.
+        // The last run is drawn first, so that the run with fewer layers is visible where curves meet.
         for (run, colour) in self.runs.iter().zip(COLOURS).rev() {
             self.allowed(f, run, colour)?;
             self.curve(f, run, colour)?;

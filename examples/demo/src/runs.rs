@@ -40,21 +40,21 @@ pub(crate) const MODELS: [Model; 2] = [
 /// The projects of the keys. Each project has its own limits.
 pub(crate) const PROJECTS: [&str; 3] = ["alpha", "beta", "gamma"];
 
-/// What a hint may say before the lesser model is asked instead: a quarter of a "minute".
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The longest hint that Backoff waits for, a quarter of a "minute". After a longer hint the fallback model is used.
+const MAX_WAIT: Duration = Duration::from_millis(500);
 
 type Http = Hyper<HttpConnector, Full<Bytes>>;
 type Client = BoxCloneService<Request<Full<Bytes>>, Response<Incoming>, Error>;
 
-/// What became of one batch.
+/// The result of one batch.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
-    /// How many requests the provider allows its keys and models in a window.
+    /// The requests in a window that the provider allows for the keys and models of this run.
     pub(crate) allowed: usize,
     pub(crate) answered: usize,
     pub(crate) rejected: usize,
     pub(crate) took: Duration,
-    /// What the provider counted.
+    /// What the provider logged.
     pub(crate) log: Vec<Entry>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn all(bar: &ProgressBar) -> Result<Vec<Run>, crate::Error> {
     ])
 }
 
-/// How many requests so many projects may send in a window to the first models.
+/// Returns how many requests this many projects may send to the first models in a window.
 fn allowed(projects: usize, models: usize) -> usize {
     let limits = MODELS[..models].iter().map(|model| model.limit as usize);
     projects * limits.sum::<usize>()
@@ -88,7 +88,7 @@ fn no_layer(http: Http) -> Client {
     BoxCloneService::new(http)
 }
 
-/// Later; fresh calls overtake those that wait, so a call may have to wait several times.
+/// Retries later. New calls overtake waiting ones, so a call may have to wait several times.
 fn backoff(http: Http) -> Client {
     ServiceBuilder::new()
         .layer(BoxCloneService::layer())
@@ -96,7 +96,7 @@ fn backoff(http: Http) -> Client {
         .service(http)
 }
 
-/// With another key, else later.
+/// Retries with another key, or later if all keys are limited.
 fn key_rotation(http: Http) -> Result<Client, PoolError> {
     Ok(ServiceBuilder::new()
         .layer(BoxCloneService::layer())
@@ -105,17 +105,17 @@ fn key_rotation(http: Http) -> Result<Client, PoolError> {
         .service(http))
 }
 
-/// With another key, else a little later, else to another model.
+/// Retries with another key, or a little later, or with another model.
 fn fallback(http: Http) -> Result<Client, PoolError> {
     Ok(ServiceBuilder::new()
         .layer(BoxCloneService::layer())
         .layer(FallbackLayer::new(["small"]))
-        .layer(BackoffLayer::new().max_wait(PATIENCE))
+        .layer(BackoffLayer::new().max_wait(MAX_WAIT))
         .layer(KeyRotationLayer::new(keys()?))
         .service(http))
 }
 
-/// A key of each project.
+/// Returns a pool with a key of each project.
 fn keys() -> Result<KeyPool, PoolError> {
     KeyPool::new(PROJECTS.map(|project| {
         Key::new(format!("sk-{project}"))
@@ -124,7 +124,7 @@ fn keys() -> Result<KeyPool, PoolError> {
     }))
 }
 
-/// Sends the batch through `client` to a provider that has not been asked before.
+/// Sends the batch through `client` to a new provider.
 async fn run(
     (name, allowed): (&'static str, usize),
     client: Client,
@@ -144,7 +144,7 @@ async fn run(
         match status? {
             StatusCode::OK => answered += 1,
             StatusCode::TOO_MANY_REQUESTS => rejected += 1,
-            status => return Err(format!("{name}: the provider said {status}").into()),
+            status => return Err(format!("{name}: the provider returned {status}").into()),
         }
         bar.inc(1);
         bar.set_message(format!("{answered} answered, {rejected} rejected"));
@@ -159,11 +159,11 @@ async fn run(
     })
 }
 
-/// One request of the batch, as any program would write it: it knows nothing of the layers.
+/// Sends one request of the batch. This code does not depend on the layers.
 async fn call(client: Client, uri: &str) -> Result<StatusCode, crate::Error> {
     let request = Request::post(uri)
         .header("content-type", "application/json")
-        // Where there is a pool, it puts a key of its own in this one's place.
+        // A pool replaces this key with one of its own.
         .header("authorization", "Bearer sk-alpha")
         .body(Full::from(
             r#"{"model":"large","messages":[{"role":"user","content":"Hello"}]}"#,
@@ -174,7 +174,7 @@ async fn call(client: Client, uri: &str) -> Result<StatusCode, crate::Error> {
     Ok(status)
 }
 
-/// A demonstration of waiting is about time.
+/// The demo measures time.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

@@ -40,7 +40,7 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-/// How many requests each name served: `40/40/40`.
+/// Returns how many requests each name served, as in `40/40/40`.
 fn served<const N: usize>(run: &Run, names: [&str; N], by: impl Fn(&Entry) -> &str) -> String {
     let answered = || run.log.iter().filter(|entry| !entry.limited);
     let count = |name| answered().filter(|entry| by(entry) == name).count();

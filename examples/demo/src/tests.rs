@@ -1,4 +1,4 @@
-//! What the demo prints and draws of runs that are made up.
+//! The table and the picture of made-up runs.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     target_folder,
 };
 
-/// A run with as wide numbers as there can be.
+/// Returns a run with numbers as wide as possible.
 fn run(name: &'static str, allowed: usize) -> Run {
     let entry = |index: usize| Entry {
         at: Duration::from_millis(50 * index as u64),
@@ -30,7 +30,7 @@ fn run(name: &'static str, allowed: usize) -> Run {
 }
 
 #[test]
-fn the_table_is_at_most_80_columns_wide() {
+fn table_is_at_most_80_columns_wide() {
     let table = Table(&[run("+ KeyRotation", 120)]).to_string();
     assert_eq!(table.lines().count(), 2);
     for line in table.lines() {
@@ -39,25 +39,25 @@ fn the_table_is_at_most_80_columns_wide() {
 }
 
 #[test]
-fn the_picture_says_and_draws_what_each_run_is_allowed() {
+fn picture_shows_what_each_run_is_allowed() {
     let runs = [run("Backoff", 40), run("+ Fallback", 720)];
     let picture = Picture::of(&runs).to_string();
     let dashed = picture
         .lines()
         .filter(|line| line.contains("stroke-dasharray"));
-    // One in the legend and one beside the curve, for each run.
+    // Each run has one line in the legend and one beside its curve.
     let dashed: Vec<_> = dashed.collect();
     assert_eq!(dashed.len(), 4);
     for allowed in ["allowed: 40 a minute", "allowed: 720 a minute"] {
         assert!(picture.contains(allowed), "{allowed}");
     }
-    // 40, 80 and so on up to 300 are eight steps, and 720 is above all at once.
+    // 40, 80 and so on up to 300 are eight steps. 720 exceeds 300 in one step.
     let steps = |path: &str| path.matches('V').count();
     assert_eq!((steps(dashed[3]), steps(dashed[2])), (8, 1));
 }
 
 #[test]
-fn the_picture_goes_where_cargo_builds() {
+fn target_folder_is_the_one_that_cargo_has_marked() {
     let folder = std::env::temp_dir().join(format!("tower-429-demo-{}", std::process::id()));
     let program = folder.join("some-triple/debug/demo");
     let above = folder.join("some-triple");

@@ -1,7 +1,7 @@
 import json
 
 import anthropic
-from control import GATEWAY, ask, ended, equal, last_request_id, refuse, release, run
+from control import GATEWAY, ended, equal, last_request_id, reject, release, run, send
 
 client = anthropic.Anthropic(base_url=GATEWAY, api_key="the callers own", max_retries=0, timeout=60)
 message = {
@@ -12,8 +12,8 @@ message = {
 SAID = "Hello from claude-sonnet-5. Each word comes when it is said, not at the end."
 
 
-def an_answer_comes_although_a_key_is_limited():
-    refuse()
+def call_succeeds_although_a_key_is_limited():
+    reject()
     raw = client.messages.with_raw_response.create(**message)
     equal(raw.parse().content[0].text, SAID)
     equal(raw.headers["x-tower-429-attempts"], "2")
@@ -21,8 +21,8 @@ def an_answer_comes_although_a_key_is_limited():
     equal(raw.headers["request-id"], last_request_id())
 
 
-def each_event_of_a_stream_is_here_before_the_next_is_sent():
-    refuse()
+def each_event_arrives_before_the_next_is_sent():
+    reject()
     hold = {"x-mock-hold": "anthropic-python"}
     kinds, words = [], []
     with client.messages.create(**message, stream=True, extra_headers=hold) as stream:
@@ -30,20 +30,20 @@ def each_event_of_a_stream_is_here_before_the_next_is_sent():
             kinds.append(event.type)
             if event.type == "content_block_delta":
                 words.append(event.delta.text)
-            # Only now may the mock send the next.
+            # The mock sends the next event only now.
             release("anthropic-python")
     equal("".join(words), SAID)
     equal((kinds[0], kinds[-1], len(kinds)), ("message_start", "message_stop", 19))
     equal(ended("anthropic-python"), True)
 
 
-def the_helper_for_streams_works():
+def stream_helper_works():
     with client.messages.stream(**message) as stream:
         equal("".join(stream.text_stream), SAID)
         equal(stream.get_final_message().stop_reason, "end_turn")
 
 
-def a_stream_that_is_cancelled_ends_upstream():
+def cancelled_stream_ends_upstream():
     hold = {"x-mock-hold": "anthropic-python-cancelled"}
     stream = client.messages.create(**message, stream=True, extra_headers=hold)
     equal(next(stream).type, "message_start")
@@ -53,15 +53,15 @@ def a_stream_that_is_cancelled_ends_upstream():
     equal(ended("anthropic-python-cancelled"), False)
 
 
-def an_error_passes_through_whole():
+def error_passes_through_unchanged():
     wrong = message | {"max_tokens": None}
     try:
         client.messages.create(**wrong)
     except anthropic.BadRequestError as error:
         equal(error.request_id, last_request_id())
         equal(error.body["request_id"], error.request_id)
-        told = {"content-type": "application/json", "x-api-key": "any"}
-        status, body = ask("/v1/messages", "POST", json.dumps(wrong).encode(), told)
+        headers = {"content-type": "application/json", "x-api-key": "any"}
+        status, body = send("/v1/messages", "POST", json.dumps(wrong).encode(), headers)
         body = body.replace(last_request_id(), error.request_id)
         equal((error.status_code, error.response.text), (status, body))
         return
@@ -69,9 +69,9 @@ def an_error_passes_through_whole():
 
 
 run(
-    an_answer_comes_although_a_key_is_limited,
-    each_event_of_a_stream_is_here_before_the_next_is_sent,
-    the_helper_for_streams_works,
-    a_stream_that_is_cancelled_ends_upstream,
-    an_error_passes_through_whole,
+    call_succeeds_although_a_key_is_limited,
+    each_event_arrives_before_the_next_is_sent,
+    stream_helper_works,
+    cancelled_stream_ends_upstream,
+    error_passes_through_unchanged,
 )

@@ -1,4 +1,4 @@
-# What the scripts of this folder share. To be sourced at the project's root.
+# Functions for the scripts of this folder. Source it at the project's root.
 
 work="${CARGO_TARGET_DIR:-target}/sdk"
 mkdir -p "$work"
@@ -8,7 +8,7 @@ fail() {
   exit 1
 }
 
-# need PACKAGES COMMAND...: installs Debian's packages if the command fails and we may.
+# need PACKAGES COMMAND...: installs Debian packages if the command fails and the script runs as root.
 need() {
   local packages="$1"
   shift
@@ -22,7 +22,7 @@ need() {
   "$@" >/dev/null 2>&1 || fail "\`$*\` does not work: install what is missing (on Debian: apt-get install $packages)"
 }
 
-# Node's packages, as pinned, with the scripts beside them, for that is where imports are looked for.
+# Installs the pinned packages of Node, and copies the scripts beside them, because Node searches imports there.
 node_packages() {
   need "nodejs npm" node --version
   need npm npm --version
@@ -37,26 +37,26 @@ node_packages() {
   fi
 }
 
-# Processes that end with this one.
+# Processes that are stopped when the script ends.
 pids=()
 trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
 
-# Starts the gateway; sets GATEWAY_URL, gateway_pid and, with a mock, MOCK_URL.
+# Starts the gateway, and sets GATEWAY_URL, gateway_pid and, with a mock, MOCK_URL.
 start_gateway() {
   cargo build --quiet --package gateway
-  local told line
-  exec {told}< <(exec "${CARGO_TARGET_DIR:-target}/debug/tower-429-gateway" "$1" 2>"$work/gateway.log")
+  local output line
+  exec {output}< <(exec "${CARGO_TARGET_DIR:-target}/debug/tower-429-gateway" "$1" 2>"$work/gateway.log")
   gateway_pid=$!
   pids+=("$gateway_pid")
-  read -r line <&"$told" || fail "the gateway did not start: $(cat "$work/gateway.log")"
+  read -r line <&"$output" || fail "the gateway did not start: $(cat "$work/gateway.log")"
   export GATEWAY_URL="${line##* }"
   if grep -q '^at = "mock"$' "$1"; then
-    read -r line <&"$told"
+    read -r line <&"$output"
     export MOCK_URL="${line##* }"
   fi
 }
 
-# Asks it to stop, as a service manager does, and checks that it went in peace.
+# Stops the gateway as a service manager does, and checks its exit code.
 stop_gateway() {
   kill -TERM "$gateway_pid"
   wait "$gateway_pid" || fail "the gateway ended with $?: $(cat "$work/gateway.log")"

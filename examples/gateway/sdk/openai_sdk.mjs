@@ -14,25 +14,25 @@ const SAID = "Hello from gpt-4o. Each word comes when it is said, not at the end
 // The mock's own address; see examples/gateway/src/mock/control.rs.
 const post = path => fetch(MOCK_URL + path, { method: "POST" });
 const get = async path => (await fetch(MOCK_URL + path)).json();
-const refuse = () => post("/mock/refuse?times=1&ms=1");
+const reject = () => post("/mock/reject?times=1&ms=1");
 
 const tests = {
-  async "an answer comes although a key is limited"() {
-    await refuse();
+  async "call succeeds although a key is limited"() {
+    await reject();
     const { data, response } = await client.chat.completions.create(chat).withResponse();
     assert.equal(data.choices[0].message.content, SAID);
     assert.equal(response.headers.get("x-tower-429-attempts"), "2");
     assert.equal(response.headers.get("x-request-id"), (await get("/mock/last")).request_id);
   },
 
-  async "each chunk of a stream is here before the next is sent"() {
-    await refuse();
+  async "each chunk arrives before the next is sent"() {
+    await reject();
     const headers = { "x-mock-hold": "openai-node" };
     const stream = await client.chat.completions.create({ ...chat, stream: true }, { headers });
     const words = [];
     for await (const chunk of stream) {
       words.push(chunk.choices[0].delta.content ?? "");
-      // Only now may the mock send the next.
+      // The mock sends the next chunk only now.
       await post("/mock/release/openai-node");
     }
     assert.equal(words.join(""), SAID);
@@ -40,7 +40,7 @@ const tests = {
     assert.deepEqual(await get("/mock/ended/openai-node"), { finished: true });
   },
 
-  async "a stream that is cancelled ends upstream"() {
+  async "cancelled stream ends upstream"() {
     const headers = { "x-mock-hold": "openai-node-cancelled" };
     const stream = await client.chat.completions.create({ ...chat, stream: true }, { headers });
     const chunks = stream[Symbol.asyncIterator]();
@@ -51,9 +51,9 @@ const tests = {
     assert.deepEqual(await get("/mock/ended/openai-node-cancelled"), { finished: false });
   },
 
-  async "an upload of some MiB arrives although a key is limited"() {
+  async "upload of some MiB succeeds although a key is limited"() {
     const content = Buffer.alloc(5 * 1024 * 1024, Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)));
-    await refuse();
+    await reject();
     const file = await toFile(content, "upload.bin");
     const { data, response } = await client.files.create({ file, purpose: "user_data" }).withResponse();
     assert.equal(response.headers.get("x-tower-429-attempts"), "2");
@@ -62,10 +62,10 @@ const tests = {
     assert.ok(content.equals(Buffer.from(await back.arrayBuffer())), "not what was uploaded");
   },
 
-  async "an error passes through whole"() {
+  async "error passes through unchanged"() {
     const body = JSON.stringify({ ...chat, temperature: 3 });
-    const asked = client.chat.completions.create({ ...chat, temperature: 3 });
-    const error = await asked.then(() => assert.fail("there was no error"), error => error);
+    const call = client.chat.completions.create({ ...chat, temperature: 3 });
+    const error = await call.then(() => assert.fail("there was no error"), error => error);
     assert.ok(error instanceof OpenAI.BadRequestError, String(error));
     assert.equal(error.requestID, (await get("/mock/last")).request_id);
     const headers = { "content-type": "application/json", authorization: "Bearer any" };

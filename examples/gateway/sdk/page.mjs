@@ -3,14 +3,14 @@ import { chromium } from "playwright-core";
 
 const { GATEWAY_URL, MOCK_URL, GATEWAY_PID, CHROMIUM, PICTURE } = process.env;
 
-const ask = (path, body) =>
+const send = (path, body) =>
   fetch(GATEWAY_URL + path, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-const refuse = (times, ms) => fetch(`${MOCK_URL}/mock/refuse?times=${times}&ms=${ms}`, { method: "POST" });
-const openai = model => ask("/v1/chat/completions", { model, messages: [] });
+const reject = (times, ms) => fetch(`${MOCK_URL}/mock/reject?times=${times}&ms=${ms}`, { method: "POST" });
+const openai = model => send("/v1/chat/completions", { model, messages: [] });
 
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
@@ -48,8 +48,8 @@ try {
   await says(rejections, "none yet");
   console.log("  ok: the page shows the keys, and that they are free");
 
-  // The first key is limited, the second answers; then the third turns out to be revoked.
-  await refuse(1, 40_000);
+  // The first key is limited and the second is used. Then the third turns out to be revoked.
+  await reject(1, 40_000);
   assert.equal((await openai("gpt-4o")).headers.get("x-tower-429-key"), "CHAT_TEAM");
   await says(row("openai", "SEARCH_TEAM"), "rate limited");
   await says(row("openai", "SEARCH_TEAM"), "for gpt-4o");
@@ -71,11 +71,11 @@ try {
   assert.equal(rows.length, 2);
   assert.match(rows[0], /openai.*FORMER_TEAM.*401.*key rejected.*next key/);
   assert.match(rows[1], /openai.*SEARCH_TEAM.*gpt-4o.*429.*rate limited.*for 40\.0 s.*next key/);
-  console.log("  ok: rejections are listed, the newest first, with what was done");
+  console.log("  ok: rejections are listed, the newest first, with the action taken");
 
   const model = "<img src=x onerror=alert(1)>";
-  await refuse(1, 20_000);
-  await ask("/v1/messages", { model: "claude-sonnet-5", max_tokens: 9, messages: [] });
+  await reject(1, 20_000);
+  await send("/v1/messages", { model: "claude-sonnet-5", max_tokens: 9, messages: [] });
   await says(row("anthropic", "SEARCH_TEAM"), "for claude-sonnet-5");
   await openai(model);
   assert.equal(await page.locator("img").count(), 0);
@@ -87,7 +87,7 @@ try {
   console.log("  ok: the known limits of a key are shown");
 
   // The first key was rejected. The second has used up what it may send, and was not rejected.
-  assert.equal((await ask("/v1/messages", { model: "claude-haiku-5-5", max_tokens: 9, messages: [] })).status, 200);
+  assert.equal((await send("/v1/messages", { model: "claude-haiku-5-5", max_tokens: 9, messages: [] })).status, 200);
   const states = label => row("anthropic", label).locator("td div");
   await says(states("SEARCH_TEAM"), /^rate limited, [\d.]+ s for claude-sonnet-5$/);
   await says(states("CHAT_TEAM"), /^no room left, 59 min \d+ s for claude-haiku-5-5$/);
@@ -95,7 +95,7 @@ try {
     assert.equal(await states(label).count(), 1);
     assert.equal(await states(label).locator(`.${kind}`).count(), 1);
   }
-  console.log("  ok: a key with no room left is told from one that was rate limited");
+  console.log("  ok: a key with no room left looks different from one that was rate limited");
 
   for (const scheme of ["light", "dark"]) {
     await page.emulateMedia({ colorScheme: scheme });
@@ -114,7 +114,7 @@ try {
   }
   await page.emulateMedia({ colorScheme: null });
   await page.setViewportSize({ width: 1100, height: 900 });
-  console.log("  ok: on a screen of 390 pixels everything is in view");
+  console.log("  ok: everything is visible on a screen of 390 pixels");
 
   const bare = await page.evaluate(() => ({
     tables: [...document.querySelectorAll("table")].filter(table => !table.caption).length,
@@ -122,13 +122,13 @@ try {
     states: [...document.querySelectorAll(".state")].filter(state => !state.textContent.trim()).length,
   }));
   assert.deepEqual(bare, { tables: 0, headers: 0, states: 0 });
-  console.log("  ok: tables have captions, headers their scope, and colours their words");
+  console.log("  ok: tables have captions, headers have a scope, and colours have a text");
 
   const metrics = await (await fetch(`${GATEWAY_URL}/metrics`)).text();
   assert.match(metrics, /^tower_429_keys\{pool="openai",state="on_cooldown"\} 1$/m);
-  const told = [metrics, await page.content(), ...(await Promise.all(received))].join("\n");
+  const shown = [metrics, await page.content(), ...(await Promise.all(received))].join("\n");
   for (const secret of ["secret-search", "secret-chat", "revoked-secret"]) {
-    assert.ok(!told.includes(secret), `the page knows ${secret}`);
+    assert.ok(!shown.includes(secret), `the page contains ${secret}`);
   }
   assert.deepEqual([...new Set(requested)], [new URL(GATEWAY_URL).origin]);
   console.log("  ok: no key is in the page, in what it loads or in the metrics, and nothing is loaded from elsewhere");
@@ -140,8 +140,8 @@ try {
 
   assert.deepEqual(errors, []);
   process.kill(Number(GATEWAY_PID), "SIGTERM");
-  await says(status, "does not answer");
-  console.log("  ok: the page says when the gateway is gone");
+  await says(status, "does not respond");
+  console.log("  ok: the page shows that the gateway has stopped");
 } finally {
   await browser.close();
 }

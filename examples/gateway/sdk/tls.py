@@ -1,4 +1,4 @@
-"""Speaks TLS in front of the mock. What it decrypts goes to the mock as it is. Prints its port."""
+"""A TLS proxy in front of the mock. It forwards the decrypted bytes unchanged, and prints its port."""
 
 import asyncio
 import ssl
@@ -16,7 +16,7 @@ async def copy(reader, writer):
             writer.write(data)
             await writer.drain()
     except OSError:
-        # A connection that breaks ends the copy as well as its end does.
+        # A broken connection ends the copy, as its regular end does.
         pass
     finally:
         writer.close()

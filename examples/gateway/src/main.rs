@@ -1,14 +1,14 @@
-//! An OpenAI-compatible gateway: the layers for programs that are not written in Rust.
+//! An OpenAI-compatible gateway, which offers the layers to programs that are not written in Rust.
 //!
 //! ```sh
 //! cargo run -p gateway                           # in front of a mock
 //! cargo run -p gateway -- gateway.toml           # in front of providers
-//! cargo run -p gateway -- --check gateway.toml   # only says what it would do
+//! cargo run -p gateway -- --check gateway.toml   # only prints what it would do
 //! ```
 //!
-//! It forwards `/v1/*` and Gemini's `/v1beta/models/*` with a key of its own, and shows at `/` how
-//! its keys fare. `examples/gateway.toml` explains every setting. Which programs may ask is
-//! not its matter: it listens on loopback unless told otherwise. Web pages of other sites may not.
+//! It forwards `/v1/*` and Gemini's `/v1beta/models/*` with its own keys, and shows the state of these keys at `/`.
+//! `examples/gateway.toml` explains every setting. It does not authenticate callers, so it listens on loopback by
+//! default. It rejects requests by web pages of other sites.
 
 mod mock;
 mod serve;
@@ -38,7 +38,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// What the arguments may be. A wrong one may be a key, so it is not repeated.
+/// The message for wrong arguments. It does not repeat them, because one may be a key.
 const USAGE: &str = "the arguments are [--check] and the path of a TOML file; keys are read from the environment \
                      variables that it names";
 
@@ -57,10 +57,10 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// Where nothing listens; for a mock that is not started.
+/// An address where nothing listens, in place of a mock that is not started.
 const NO_MOCK: &str = "http://127.0.0.1:1";
 
-/// Reads a file and its keys, or returns all that is wrong with them.
+/// Reads a file and its keys, or returns all their mistakes.
 fn read(path: &Path) -> Result<Config, Mistakes> {
     let (config, mut mistakes) = Config::read(path)?;
     mistakes.extend(Gateway::mistakes(&config, NO_MOCK, &variable));
@@ -68,7 +68,7 @@ fn read(path: &Path) -> Result<Config, Mistakes> {
     Ok(config)
 }
 
-/// Does everything but to start, and says what the gateway would do.
+/// Does everything except to start, and prints what the gateway would do.
 fn check(path: &Path) -> Result<(), Mistakes> {
     let config = read(path)?;
     config.log.targets(variable(log::VARIABLE).as_deref())?;
@@ -101,7 +101,7 @@ async fn start(config: &Config) -> Result<(), Error> {
     })?;
     let address = listener.local_addr()?;
     let listener = LimitedListener::new(listener, config.max_connections);
-    // Whoever reads the address may ask for a stop at once.
+    // The signals are caught before the address is printed, because a reader of the address may send one at once.
     let mut signals = Signals::new()?;
     println!("gateway at http://{address}");
     if mock.is_some() {
@@ -112,16 +112,16 @@ async fn start(config: &Config) -> Result<(), Error> {
     let grace_ms = config.grace_ms;
     tokio::spawn(async move {
         signals.next().await;
-        println!("stopping: open answers have {grace_ms} ms");
+        println!("stopping: open responses have {grace_ms} ms to complete");
         stop.send_replace(true);
-        // Who asks twice does not want to wait.
+        // A second signal ends the process at once.
         signals.next().await;
         std::process::exit(1);
     });
-    let mut told = stopped.clone();
+    let mut shutdown = stopped.clone();
     let served = serve::serve(listener, Arc::new(gateway).router(), async move {
-        // An error means that nobody is left to tell, which is as good as being told.
-        let _ = told.wait_for(|stop| *stop).await;
+        // An error means that the sender is gone, which is a stop too.
+        let _ = shutdown.wait_for(|stop| *stop).await;
     });
     let grace = async {
         let _ = stopped.wait_for(|stop| *stop).await;
@@ -129,11 +129,11 @@ async fn start(config: &Config) -> Result<(), Error> {
     };
     tokio::select! {
         () = served => Ok(()),
-        () = grace => Err("some answers were not over when the time was, and were cut off".into()),
+        () = grace => Err("some responses did not complete within `grace_ms`, and were cut off".into()),
     }
 }
 
-/// Ctrl-C, or SIGTERM where there is one; on Unix they are caught from its making on.
+/// Ctrl-C, and SIGTERM on Unix. On Unix they are caught from [`new`](Self::new) on.
 struct Signals {
     #[cfg(unix)]
     terminate: unix::Signal,

@@ -20,7 +20,7 @@ use tls::Upstream;
 
 const SECRET: &str = "sk-secret-one";
 
-/// A file with one upstream, under a name of its own.
+/// Writes a file with one upstream. Each test uses its own name.
 fn file(name: &str, at: &str, more: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let text = format!(
@@ -31,7 +31,7 @@ fn file(name: &str, at: &str, more: &str) -> PathBuf {
     path
 }
 
-/// The program with a key and the certificate of the tests, and nothing else of this environment.
+/// Returns the program with a key and the certificate of the tests as its only environment.
 fn program() -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_tower-429-gateway"));
     program
@@ -43,10 +43,10 @@ fn program() -> Command {
     program
 }
 
-/// What never comes is a failure and no hang.
+/// Fails if something takes too long, so that a test never hangs.
 async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let given_up = timeout(Duration::from_secs(120), future).await;
-    given_up.unwrap_or_else(|_| panic!("{what} never came"))
+    let result = timeout(Duration::from_secs(120), future).await;
+    result.unwrap_or_else(|_| panic!("{what} did not arrive in time"))
 }
 
 async fn output(program: &mut Command) -> Output {
@@ -78,7 +78,7 @@ struct Caller {
 
 impl Caller {
     /// Connects and sends a chat request.
-    async fn ask(address: &str) -> Self {
+    async fn send(address: &str) -> Self {
         let body = r#"{"model": "large", "messages": []}"#;
         let request = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -91,7 +91,7 @@ impl Caller {
         Self { stream, read }
     }
 
-    /// Reads on until this was read.
+    /// Reads until `part` has arrived.
     async fn until(&mut self, part: &str) {
         while !self.read.contains(part) {
             let mut bytes = Vec::new();
@@ -111,7 +111,7 @@ impl Caller {
 }
 
 #[test]
-fn the_image_runs_the_installed_program_for_an_unprivileged_user() {
+fn image_runs_the_installed_program_as_an_unprivileged_user() {
     let text = include_str!("../Dockerfile");
     let (build, image) = text.split_once("\nFROM debian:").unwrap();
     assert!(build.contains("cargo install --locked --path examples/gateway --root /installed"));
@@ -128,7 +128,7 @@ fn the_image_runs_the_installed_program_for_an_unprivileged_user() {
     for line in lines {
         assert!(image.lines().any(|it| it == line), "{line}");
     }
-    // What cargo reads is not kept from the image.
+    // No pattern excludes a file that cargo reads.
     let ignored = include_str!("../Dockerfile.dockerignore").lines();
     for pattern in ignored.filter(|line| !line.starts_with('#')) {
         let is_hidden = pattern.starts_with('.');
@@ -142,7 +142,7 @@ fn program_name() -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_is_right_is_summed_up_with_exit_code_0() {
+async fn check_of_a_valid_file_prints_a_summary_with_exit_code_0() {
     let path = file("right.toml", "https://localhost:1", "");
     let output = output(program().arg("--check").arg(path)).await;
     let text = String::from_utf8(output.stdout).unwrap();
@@ -156,7 +156,7 @@ async fn a_file_that_is_right_is_summed_up_with_exit_code_0() {
 }
 
 #[tokio::test]
-async fn a_file_with_mistakes_is_reported_with_exit_code_1_and_does_not_start() {
+async fn file_with_mistakes_is_reported_with_exit_code_1() {
     let path = file(
         "wrong.toml",
         "localhost",
@@ -180,7 +180,7 @@ async fn a_file_with_mistakes_is_reported_with_exit_code_1_and_does_not_start() 
 }
 
 #[tokio::test]
-async fn an_argument_that_is_not_understood_is_not_repeated() {
+async fn error_does_not_repeat_an_unknown_argument() {
     for arguments in [
         &["--key", SECRET][..],
         &["--chekc"],
@@ -199,7 +199,7 @@ async fn an_argument_that_is_not_understood_is_not_repeated() {
 }
 
 #[tokio::test]
-async fn a_system_without_certificates_is_a_mistake_if_an_upstream_needs_them() {
+async fn missing_certificates_are_a_mistake_if_an_upstream_needs_them() {
     for (name, at, code) in [
         ("tls.toml", "https://localhost", 1),
         ("plain.toml", "http://localhost", 0),
@@ -228,7 +228,7 @@ async fn a_request_goes_to_an_upstream_over_tls_and_its_stream_comes_back() {
         &format!("https://localhost:{}", upstream.port),
     )
     .await;
-    let mut caller = Caller::ask(&address).await;
+    let mut caller = Caller::send(&address).await;
     let mut provider = in_time("a connection", upstream.accept()).await.unwrap();
     let request = in_time("a request", provider.request()).await;
     for part in [
@@ -257,7 +257,7 @@ async fn an_upstream_whose_certificate_is_for_another_name_gets_no_request() {
     let upstream = Upstream::start().await;
     let at = format!("https://127.0.0.1:{}", upstream.port);
     let (_gateway, address) = start("another_name.toml", &at).await;
-    let caller = Caller::ask(&address).await;
+    let caller = Caller::send(&address).await;
     assert!(in_time("a connection", upstream.accept()).await.is_err());
     let response = caller.response().await;
     assert!(

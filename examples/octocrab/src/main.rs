@@ -1,13 +1,14 @@
-//! The layers inside octocrab, GitHub's client: nothing in them is about language models.
+//! The layers inside octocrab, GitHub's client, because they are not specific to language models.
 //!
 //! ```sh
 //! cargo run -p example-octocrab
 //! ```
 //!
-//! The API is on loopback and limits as GitHub does. The first token has used up its hour, so the second
-//! is asked at once; that one is told to be slower, so the call waits a second. octocrab's request body is
-//! a type that the layers do not know, and whose clones share one stream: `ReplayBody` makes it one that
-//! can be sent again, from memory in the first call, and streamed in the second.
+//! The API is on loopback and limits requests as GitHub does. The first token has used up its hourly quota, so the
+//! request is retried with the second one at once. That one has hit the secondary limit, so the call waits a second.
+//!
+//! The layers do not know the type of octocrab's request body, and its clones share one stream. `ReplayBody` makes
+//! the body replayable: from memory in the first call, and streamed in the second.
 
 mod provider;
 
@@ -36,14 +37,14 @@ use provider::Provider;
 async fn main() -> Result<(), Box<dyn Error>> {
     let provider = Provider::default();
     let base = provider.start().await?;
-    // Tokens of two installations, each with limits of its own.
+    // Tokens of two installations, each with its own limits.
     let tokens = KeyPool::new([
         Key::new("ghp_one").label("one"),
         Key::new("ghp_two").label("two"),
     ])?;
 
     let stack = ServiceBuilder::new()
-        .map_response(tell)
+        .map_response(print_trail)
         .layer(MapRequestBodyLayer::new(ReplayBody::new))
         .layer(BackoffLayer::new())
         .layer(KeyRotationLayer::new(tokens))
@@ -66,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     assert_eq!(
         log, expected,
-        "another token, then max_wait, and the whole body each time"
+        "another token, then a wait, and the complete body each time"
     );
 
     println!("and streamed:");
@@ -84,13 +85,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     ];
     assert_eq!(
         log, expected,
-        "the first token still rests, and the stream was recorded"
+        "the first token is still on cooldown, and the stream was recorded"
     );
     Ok(())
 }
 
-/// GitHub says its secondary limit with a 403, which by itself is no rejection to the layers. What a
-/// program knows of its provider, it leaves in the extensions.
+/// Stores a rejection in the extensions of a response that reports GitHub's secondary limit. The layers cannot know
+/// that its 403 means a rate limit.
 fn name_secondary_limit<B>(mut response: Response<B>) -> Response<B> {
     let wait = response.headers().get(header::RETRY_AFTER);
     let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
@@ -102,8 +103,8 @@ fn name_secondary_limit<B>(mut response: Response<B>) -> Response<B> {
     response
 }
 
-/// Prints how the answer came about.
-fn tell<B>(response: Response<B>) -> Response<B> {
+/// Prints the status of a response, and the attempts of its call.
+fn print_trail<B>(response: Response<B>) -> Response<B> {
     if let Some(trail) = response.extensions().get::<Trail>() {
         println!("{}\n{trail}", response.status());
     }

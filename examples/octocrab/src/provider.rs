@@ -1,5 +1,5 @@
-//! An API on loopback that limits as GitHub does: the first token by its hourly count, the second for
-//! asking too fast, each once for each path.
+//! An API on loopback that limits requests as GitHub does. The first token has used up its hourly quota, and the
+//! second one sends too fast. Each is rejected once per path.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use mock_provider::{Server, bearer, json_response, read};
 use serde_json::json;
 
-/// What it was sent, and what it answered.
+/// The provider and the log of its requests.
 #[derive(Clone, Default)]
 pub(crate) struct Provider {
     state: Arc<Mutex<Seen>>,
@@ -23,20 +23,20 @@ pub(crate) struct Provider {
 
 #[derive(Default)]
 struct Seen {
-    /// Which tokens were limited for which paths.
+    /// The tokens that were rejected, each with the path.
     limited: HashSet<(String, String)>,
     log: Vec<String>,
 }
 
 impl Provider {
-    /// Serves until the runtime ends; returns the base of its API.
+    /// Serves until the runtime ends, and returns the base URL of the API.
     pub(crate) async fn start(&self) -> io::Result<String> {
         let provider = self.clone();
         let server = Server::http1(move |request| answer(provider.clone(), request)).await?;
         Ok(server.origin())
     }
 
-    /// A line for each request: token, body and status.
+    /// Returns a line for each request, and clears the log: token, body and status.
     pub(crate) fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().log)
     }
@@ -50,7 +50,7 @@ async fn answer(provider: Provider, request: Request<Incoming>) -> Response<Full
     let Ok(request) = read(request).await else {
         return json_response(StatusCode::BAD_REQUEST, &json!({}));
     };
-    let token = bearer(request.headers()).unwrap_or("nobody");
+    let token = bearer(request.headers()).unwrap_or("no token");
     let path = request.uri().path();
     let mut seen = provider.lock();
     let is_first = seen.limited.insert((token.into(), path.into()));
@@ -67,8 +67,8 @@ async fn answer(provider: Provider, request: Request<Incoming>) -> Response<Full
     response
 }
 
-/// The primary limit: nothing is left until a moment, in seconds since 1970.
-#[allow(clippy::disallowed_methods)] // a provider has a calendar
+/// The primary limit: nothing remains until the reset, in seconds since 1970.
+#[allow(clippy::disallowed_methods)] // The reset is a date.
 fn by_count() -> Response<Full<Bytes>> {
     let reset = SystemTime::now() + Duration::from_secs(3600);
     let reset = reset.duration_since(SystemTime::UNIX_EPOCH);
@@ -84,7 +84,7 @@ fn by_count() -> Response<Full<Bytes>> {
     response
 }
 
-/// The secondary limit: a 403 with a time to wait.
+/// The secondary limit: a 403 with `retry-after`.
 fn by_speed() -> Response<Full<Bytes>> {
     let body = json!({ "message": "You have exceeded a secondary rate limit." });
     let mut response = json_response(StatusCode::FORBIDDEN, &body);

@@ -1,4 +1,4 @@
-//! What may be said on the command line.
+//! The arguments of the command line.
 
 use std::{ops::RangeInclusive, path::PathBuf};
 
@@ -6,11 +6,11 @@ use std::{ops::RangeInclusive, path::PathBuf};
 pub(crate) struct Arguments {
     /// `--seed N` or `--seeds A..B`, the last included.
     pub(crate) seeds: RangeInclusive<u64>,
-    /// Part of the names of the scenarios to run.
+    /// A part of the names of the scenarios to run.
     pub(crate) only: String,
     pub(crate) picture: Option<PathBuf>,
     pub(crate) picture_tokens: Option<PathBuf>,
-    /// Without the policy by hand, which has no bars.
+    /// Whether the policy by hand is left out, because it has no bars.
     pub(crate) bars: bool,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,

@@ -1,4 +1,4 @@
-//! The worst run of a scenario that passes.
+//! Bars, which bound the measures of a run.
 
 use std::{fmt, time::Duration};
 
@@ -14,9 +14,9 @@ pub(crate) enum Measure {
     Failed,
     P50,
     P99,
-    /// The share of the calls that the preferred model does not answer.
+    /// The share of the calls that the preferred model does not serve.
     NotPreferred,
-    Refused,
+    Rejected,
     IntoOutage,
     Back,
     Unused,
@@ -24,7 +24,7 @@ pub(crate) enum Measure {
     UnusedByBackground,
 }
 
-/// A measure of a run beside its bar.
+/// A measure of a run, and its bar.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Compared {
     pub(crate) measure: Measure,
@@ -32,26 +32,26 @@ pub(crate) struct Compared {
     pub(crate) wanted: f64,
 }
 
-/// What else must be true of a run, and what is wrong if it is not.
+/// A further condition of a run. The error says what is wrong.
 pub(crate) type Check = fn(&Run) -> Result<(), String>;
 
-/// The most of each that passes.
+/// The largest values of the measures that pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Bar {
-    /// The time that all calls take, over the least that the limits allow.
+    /// The time that all calls take, relative to the least time that the limits allow.
     pub(crate) over_ideal: f64,
-    /// 429s of limits.
+    /// The 429s because of limits.
     pub(crate) wasted: usize,
     /// Requests with keys that do not work.
     pub(crate) dead: usize,
     pub(crate) failed: usize,
-    /// Requests that were sent before the end of a hint. Another process may have got it.
+    /// Requests that were sent before the end of a hint. Another process may have got the hint.
     pub(crate) early: usize,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
-    /// The share of what the oracle uses in a full window that is not used.
+    /// The unused share of a full window, relative to what the oracle uses.
     pub(crate) unused: f64,
-    /// The longest time of a call that needs half of a window.
+    /// The longest time of a call that needs half of a window or more.
     pub(crate) longest_of_large: Duration,
     /// The share of the quota that background calls do not use.
     pub(crate) unused_by_background: f64,
@@ -61,23 +61,23 @@ pub(crate) struct Bar {
     pub(crate) also: Option<Check>,
 }
 
-/// What the preferred model must do.
+/// The bars for the use of the preferred model.
 #[derive(Clone, Copy)]
 pub(crate) struct PreferredBar {
-    /// The least share of the calls that it answers.
+    /// The least share of the calls that it serves.
     pub(crate) share: f64,
-    /// Its errors for each second of the calls.
-    pub(crate) refused: f64,
+    /// Its errors per second.
+    pub(crate) rejected: f64,
     /// Requests that it gets during its outage.
     pub(crate) into_outage: usize,
-    /// The time from the end of its outage until it answers again.
+    /// The time from the end of its outage until it serves again.
     pub(crate) back: Duration,
 }
 
 // === impl Bar ===
 
 impl Bar {
-    /// A bar that every run passes in which no call fails.
+    /// A bar that every run passes if no call fails.
     pub(crate) const NONE: Self = Self {
         over_ideal: f64::INFINITY,
         wasted: usize::MAX,
@@ -101,7 +101,7 @@ impl PreferredBar {
     /// A bar that every run passes.
     pub(crate) const NONE: Self = Self {
         share: 0.0,
-        refused: f64::INFINITY,
+        rejected: f64::INFINITY,
         into_outage: usize::MAX,
         back: Duration::MAX,
     };
@@ -110,7 +110,7 @@ impl PreferredBar {
 // === impl Run ===
 
 impl Run {
-    /// Everything that has a bar.
+    /// Returns the measures that have a bar.
     pub(crate) fn compared(&self, scenario: &Scenario) -> Vec<Compared> {
         let bar = scenario.bar;
         let wasted = self.wasted(scenario) as f64;
@@ -143,7 +143,7 @@ impl Run {
             .collect()
     }
 
-    /// What has a bar only where tokens or background calls are the matter.
+    /// Returns the measures that have a bar only in scenarios of tokens or background calls.
     fn compared_use(&self, scenario: &Scenario) -> Vec<(Measure, f64, f64)> {
         let bar = scenario.bar;
         let mut compared = Vec::new();
@@ -164,7 +164,7 @@ impl Run {
         compared
     }
 
-    /// What is wrong with the run that is no measure.
+    /// Returns what is wrong with the run besides its measures.
     pub(crate) fn wrong(&self, scenario: &Scenario) -> Vec<String> {
         let bar = scenario.bar;
         let mut wrong = Vec::new();
@@ -185,7 +185,7 @@ impl PreferredBar {
         let (into, most_into) = (run.into_outage as f64, self.into_outage as f64);
         [
             (Measure::NotPreferred, 1.0 - run.share, 1.0 - self.share),
-            (Measure::Refused, run.refused, self.refused),
+            (Measure::Rejected, run.rejected, self.rejected),
             (Measure::IntoOutage, into, most_into),
             (Measure::Back, run.back, self.back.as_secs_f64()),
         ]
@@ -195,9 +195,9 @@ impl PreferredBar {
 // === impl Compared ===
 
 impl Compared {
-    /// Whether the run is worse than `most`, which is the bar or what is allowed instead of it.
+    /// Returns whether the run is worse than `most`, which is the bar or a known shortfall.
     pub(crate) fn is_over(&self, most: f64) -> bool {
-        // A sum of shares is off by a rounding error.
+        // A sum of shares has a rounding error.
         self.reached > most + 1e-9
     }
 }
@@ -215,7 +215,7 @@ impl fmt::Display for Measure {
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::NotPreferred => "share not by the preferred model",
-            Self::Refused => "its errors a second",
+            Self::Rejected => "its errors a second",
             Self::IntoOutage => "sent into the outage",
             Self::Back => "seconds until it is back",
             Self::Unused => "share of a window not used",

@@ -1,4 +1,4 @@
-//! What a competent user would write with `tower::retry` instead.
+//! The policies that a competent user would write with `tower::retry` instead.
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use crate::{
     stacks::{Client, Setup, boxed, put, with_first_key},
 };
 
-/// A policy for `tower::retry` over a service that puts the next key that does not cool on each request.
+/// A policy for `tower::retry` over a service that puts the next key without a cooldown on each request.
 pub(crate) fn keys<S, R>(setup: Setup, provider: S) -> Client
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
@@ -31,7 +31,7 @@ where
     R::Error: Into<Error>,
 {
     let ring = Ring(Arc::new(Mutex::new(Keys {
-        cooling: setup.keys.iter().map(|(key, _)| (*key, None)).collect(),
+        cooldowns: setup.keys.iter().map(|(key, _)| (*key, None)).collect(),
         next: 0,
     })));
     let policy = Policy {
@@ -74,18 +74,18 @@ where
     boxed(client.map_request(with_first_key(setup)))
 }
 
-/// The keys, and until when each cools.
+/// The keys and their cooldowns.
 #[derive(Clone)]
 struct Ring(Arc<Mutex<Keys>>);
 
 struct Keys {
-    cooling: Vec<(&'static str, Option<Instant>)>,
+    cooldowns: Vec<(&'static str, Option<Instant>)>,
     next: usize,
 }
 
-/// The key of the request that a response answers.
+/// The index of the key that a response belongs to.
 #[derive(Clone, Copy)]
-struct AskedWith(usize);
+struct KeyIndex(usize);
 
 #[derive(Clone)]
 struct PutKey<S> {
@@ -103,27 +103,27 @@ struct Policy {
 // === impl Ring ===
 
 impl Ring {
-    /// The next key that does not cool, or else the one that frees first.
+    /// Returns the next key without a cooldown, or else the one whose cooldown ends first.
     fn next(&self) -> (usize, &'static str) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (count, first, now) = (keys.cooling.len(), keys.next, now());
+        let (count, first, now) = (keys.cooldowns.len(), keys.next, now());
         keys.next = (first + 1) % count;
         let order = (0..count).map(|step| (first + step) % count);
-        let cools = |index: &usize| keys.cooling[*index].1.filter(|until| *until > now);
-        let index = order.min_by_key(cools).unwrap_or(0);
-        (index, keys.cooling[index].0)
+        let cooldown = |index: &usize| keys.cooldowns[*index].1.filter(|until| *until > now);
+        let index = order.min_by_key(cooldown).unwrap_or(0);
+        (index, keys.cooldowns[index].0)
     }
 
-    fn cool(&self, index: usize, until: Instant) {
+    fn set_cooldown(&self, index: usize, until: Instant) {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let end = &mut keys.cooling[index].1;
+        let end = &mut keys.cooldowns[index].1;
         *end = Some(end.map_or(until, |end| end.max(until)));
     }
 
-    /// When the first key is free.
+    /// Returns when the first cooldown ends.
     fn free_at(&self) -> Instant {
         let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ends = keys.cooling.iter().map(|(_, until)| *until);
+        let ends = keys.cooldowns.iter().map(|(_, until)| *until);
         ends.min().flatten().unwrap_or_else(now)
     }
 }
@@ -147,7 +147,7 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let mut response = answer.await?;
-            response.extensions_mut().insert(AskedWith(index));
+            response.extensions_mut().insert(KeyIndex(index));
             Ok(response)
         })
     }
@@ -168,12 +168,12 @@ impl<R, E> retry::Policy<Request<Full<Bytes>>, Response<R>, E> for Policy {
         }
         self.attempts += 1;
         let hint = hint(response.headers());
-        // Without a hint: doubling, with jitter.
+        // Without a hint the delay doubles, with jitter.
         let own = self.delay * (1 << (self.attempts - 1).min(3));
         let own = own.mul_f64(1.0 + fastrand::f64() / 4.0);
         let wait = hint.unwrap_or(own);
-        if let Some(AskedWith(index)) = response.extensions().get() {
-            self.ring.cool(*index, now() + wait);
+        if let Some(KeyIndex(index)) = response.extensions().get() {
+            self.ring.set_cooldown(*index, now() + wait);
         }
         Some(sleep_until(self.ring.free_at()))
     }
@@ -183,7 +183,7 @@ impl<R, E> retry::Policy<Request<Full<Bytes>>, Response<R>, E> for Policy {
     }
 }
 
-/// How long a rejection says to wait.
+/// Returns the hint of a rejection.
 fn hint(headers: &HeaderMap) -> Option<Duration> {
     let number = |name| headers.get(name)?.to_str().ok()?.parse().ok();
     let millis = number("retry-after-ms").map(Duration::from_millis);

@@ -2,7 +2,7 @@
 
 use tower_429::key_rotation::KeyPoolBuilder;
 
-/// How many processes there are, each with a pool of its own, and what these know of each other.
+/// The number of processes, each with its own pool, and what they know of each other.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fleet {
     pub(crate) processes: u32,
@@ -12,7 +12,7 @@ pub(crate) struct Fleet {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Knows {
     Nothing,
-    /// How many processes there are.
+    /// The number of processes.
     Count,
 }
 
@@ -28,8 +28,8 @@ impl Fleet {
         self.processes
     }
 
-    /// Tells a pool what it may know.
-    pub(crate) fn tell(self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
+    /// Configures a pool with what its process knows.
+    pub(crate) fn configure(self, pool: KeyPoolBuilder) -> KeyPoolBuilder {
         match self.knows {
             Knows::Nothing => pool,
             Knows::Count => pool.replicas(self.processes),

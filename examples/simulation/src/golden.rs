@@ -1,10 +1,10 @@
-//! The rows of one seed as a file, so that a change of behaviour is seen.
+//! The rows of one seed as a file, so that a change of behaviour shows in a diff.
 
 use std::fmt::Write;
 
 use crate::{Error, parallel::run_all, scenarios, table, verdict::Verdict};
 
-/// The seed of the file. The test is not optimized, and takes 40 s of a core with one.
+/// The only seed of the file, because the test is not optimized, and takes 40 s of CPU time for one seed.
 const SEED: u64 = 1;
 
 /// Returns the rows of this crate's stacks, and how they compare with their bars.
@@ -32,7 +32,7 @@ pub(crate) fn rows() -> Result<(String, Verdict), Error> {
 mod tests {
     use super::rows;
 
-    /// `cargo run --release -p simulation -- --golden` prints the file, and with `--seeds 1..20` it
+    /// `cargo run --release -p simulation -- --golden` prints the file. With `--seeds 1..20` instead, the simulation
     /// compares more seeds with their bars.
     #[test]
     fn every_row_is_as_recorded() {

@@ -26,7 +26,7 @@ pub(crate) fn run(scenario: &Scenario, stack: Stack, seed: u64) -> Result<Run, E
         let server = Server::http1(move |request| served.clone().answer(request)).await?;
         let address = server.address();
 
-        // Every name is an address on loopback here, and nothing is encrypted.
+        // Every name leads to the server on loopback, without TLS.
         let connector = tower::service_fn(move |_: Uri| {
             Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
         });

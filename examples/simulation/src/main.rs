@@ -1,27 +1,27 @@
-//! Many callers, few keys: what a stack makes of a provider's limits, in virtual time.
+//! Many callers and few keys: how well a stack uses a provider's limits, in virtual time.
 //!
 //! ```sh
 //! cargo run --release -p simulation                          # the table, in some seconds
-//! cargo run --release -p simulation -- --seed 8              # with other accidents
+//! cargo run --release -p simulation -- --seed 8              # with other random numbers
 //! cargo run --release -p simulation -- --seeds 1..20         # the least and the most of many seeds
 //! cargo run --release -p simulation -- --bars                # without the policy by hand
-//! cargo run --release -p simulation -- --only silent         # the scenarios with that in their names
+//! cargo run --release -p simulation -- --only silent         # the scenarios with this in their names
 //! cargo run --release -p simulation -- --picture FILE.svg    # the first scenario as a picture
 //! cargo run --release -p simulation -- --picture-tokens FILE.svg    # the first scenario of tokens
-//! cargo run --release -p simulation -- --loopback            # five of them over real HTTP, in real time
+//! cargo run --release -p simulation -- --loopback            # five scenarios over real HTTP, in real time
 //! cargo run --release -p simulation -- --orders              # the layers in each order
 //! cargo run --release -p simulation -- --orders --loopback   # the same over real HTTP: minutes
 //! cargo run --release -p simulation -- --golden              # the rows of one seed, as golden.txt
 //! ```
 //!
-//! Each scenario is run by this crate's stack and by a policy for `tower::retry` written by hand. It
-//! ends with an error if this crate's stack is worse than the bar of a scenario. Where the stack falls
-//! short of a bar, `shortfalls.rs` says how far it may, and a list at the end says how far it did. In the
-//! names `B` is Backoff, `K` KeyRotation and `F` Fallback, from the outside in; `.w` waits for capacity.
+//! Each scenario is run with this crate's stack, and with a policy for `tower::retry` written by hand. The simulation
+//! fails if this crate's stack is worse than the bar of a scenario. `shortfalls.rs` lists the bars that the stack
+//! misses, and how far it may miss them. A list at the end says how far it did. In names, `B` is Backoff, `K`
+//! KeyRotation and `F` Fallback, from outer to inner, and `.w` waits for capacity.
 
 mod arguments;
 mod bar;
-// The programs whose stacks are rows. Their `main` is not called here.
+// The examples whose stacks are rows of the table. Their `main` is not called.
 #[path = "../../batch.rs"]
 #[allow(dead_code)]
 mod batch;
@@ -157,7 +157,7 @@ fn compare_seeds(scenarios: &[Scenario], seeds: RangeInclusive<u64>) -> Result<(
     verdict.result()
 }
 
-/// Runs the scenario of two models with the layers in each order. Nothing is promised of most orders.
+/// Runs the scenario of two models with the layers in each order. Most orders have no bar.
 fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Result<(), Error> {
     let scenario = scenarios::model_fallback();
     println!("{}", table::heading(&scenario));
@@ -169,7 +169,7 @@ fn compare_orders(run: impl Fn(&Scenario, Stack) -> Result<Run, Error>) -> Resul
     Ok(())
 }
 
-/// Prints a heading if it is another than that of the row before.
+/// Prints a heading if it differs from that of the previous row.
 fn print_new(last: &mut &'static str, heading: &'static str) {
     if *last != heading {
         println!("{heading}");

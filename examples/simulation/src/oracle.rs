@@ -1,9 +1,8 @@
-//! What a client makes of the limits that knows every cost and limit. Pure.
+//! A client that knows every cost and every limit. Pure.
 //!
-//! It serves first come, first served: a call gets the earliest moment at which a key has room for it
-//! beside what came before it. So a smaller call goes before a larger one that waits only where that does not
-//! delay the larger one. In a fixed window it may, because the larger one waits for the next window anyway.
-//! In a bucket it may not.
+//! It serves in FIFO order: a call is sent as soon as a key has capacity for it besides all earlier calls. So a smaller
+//! call is sent before a waiting larger one only if that does not delay the larger one. In a fixed window it does not,
+//! because the larger one waits for the next window anyway. In a bucket it would.
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
@@ -11,17 +10,17 @@ use tower_429::Cost;
 
 use crate::provider::{limits::Limit, meters::Unit};
 
-/// What the oracle knows besides the calls.
+/// What the oracle knows in addition to the calls.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// The limits of each key for each model that may serve.
-    pub(crate) lanes: Vec<Vec<(Unit, Limit)>>,
-    /// The limit in requests in flight of each lane.
+    pub(crate) candidates: Vec<Vec<(Unit, Limit)>>,
+    /// The limit in requests in flight of each candidate.
     pub(crate) at_once: Option<usize>,
     pub(crate) workers: usize,
     /// The time to the provider, and the time back.
     pub(crate) way: Duration,
-    /// How long after a call the next comes, if a worker is free.
+    /// The time from a call to the next, if a worker is free.
     pub(crate) apart: Duration,
 }
 
@@ -32,20 +31,20 @@ pub(crate) struct Job {
     pub(crate) answer: Duration,
 }
 
-/// What became of a job.
+/// The times of a served job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
     /// When the provider admits it.
     pub(crate) at: Duration,
-    /// When the client has the whole response.
+    /// When the client has the complete response.
     pub(crate) answered: Duration,
 }
 
-/// What is promised of a limit.
+/// The part of a limit that is in use.
 enum Level {
-    /// What each window has given away.
+    /// The used part of each window.
     Windows(u32, Duration, Vec<u32>),
-    /// What a bucket has at a moment, after all that is promised. Nothing goes before that moment.
+    /// The level of a bucket at a time, after all calls so far. No further call is sent before that time.
     Bucket {
         size: u32,
         window: Duration,
@@ -54,18 +53,20 @@ enum Level {
     },
 }
 
-/// A key for a model.
-struct Lane {
+/// The limits of a key for a model.
+struct Candidate {
     levels: Vec<(Unit, Level)>,
-    /// When each place of a request in flight is free; empty if they are not limited.
-    places: Vec<Duration>,
+    /// When the slot of each request in flight is free. Empty if requests in flight are not limited.
+    slots: Vec<Duration>,
 }
 
-/// Serves the jobs in their order, and returns when.
+/// Serves the jobs in their order, and returns the times.
 pub(crate) fn serve(terms: &Terms, jobs: &[Job]) -> Vec<Served> {
     let at_once = terms.at_once.unwrap_or(0);
-    let lanes = terms.lanes.iter();
-    let mut lanes: Vec<_> = lanes.map(|limits| Lane::new(limits, at_once)).collect();
+    let candidates = terms.candidates.iter();
+    let mut candidates: Vec<_> = candidates
+        .map(|limits| Candidate::new(limits, at_once))
+        .collect();
     let mut workers: BinaryHeap<_> = (0..terms.workers)
         .map(|_| Reverse(Duration::ZERO))
         .collect();
@@ -74,11 +75,11 @@ pub(crate) fn serve(terms: &Terms, jobs: &[Job]) -> Vec<Served> {
         let Reverse(free) = workers.pop()?;
         let comes = free.max(due) + terms.way;
         due += terms.apart;
-        let earliest = |lane: &&mut Lane| lane.earliest(comes, job.cost);
-        let lane = lanes.iter_mut().min_by_key(earliest)?;
-        let at = lane.earliest(comes, job.cost);
-        // The client learns from the response that the place is free, and the next takes its way.
-        lane.take(at, job.cost, at + job.answer + terms.way * 2);
+        let earliest = |candidate: &&mut Candidate| candidate.earliest(comes, job.cost);
+        let candidate = candidates.iter_mut().min_by_key(earliest)?;
+        let at = candidate.earliest(comes, job.cost);
+        // The slot is free when the client has the response, and the next request takes its time to the provider.
+        candidate.take(at, job.cost, at + job.answer + terms.way * 2);
         let answered = at + job.answer + terms.way;
         workers.push(Reverse(answered));
         Some(Served { at, answered })
@@ -86,26 +87,26 @@ pub(crate) fn serve(terms: &Terms, jobs: &[Job]) -> Vec<Served> {
     jobs.iter().filter_map(serve_one).collect()
 }
 
-// === impl Lane ===
+// === impl Candidate ===
 
-impl Lane {
+impl Candidate {
     fn new(limits: &[(Unit, Limit)], at_once: usize) -> Self {
         let limits = limits.iter();
         Self {
             levels: limits
                 .map(|(unit, limit)| (*unit, Level::new(*limit)))
                 .collect(),
-            places: vec![Duration::ZERO; at_once],
+            slots: vec![Duration::ZERO; at_once],
         }
     }
 
-    /// The first moment from `at` on at which every limit has room.
+    /// Returns the first time from `at` on at which every limit has capacity.
     fn earliest(&self, mut at: Duration, cost: Cost) -> Duration {
-        at = self.places.iter().min().map_or(at, |free| at.max(*free));
+        at = self.slots.iter().min().map_or(at, |free| at.max(*free));
         loop {
             let levels = self.levels.iter();
-            let moments = levels.map(|(unit, level)| level.earliest(at, unit.need(cost)));
-            let latest = moments.fold(at, Duration::max);
+            let times = levels.map(|(unit, level)| level.earliest(at, unit.need(cost)));
+            let latest = times.fold(at, Duration::max);
             if latest == at {
                 return at;
             }
@@ -113,13 +114,13 @@ impl Lane {
         }
     }
 
-    /// Promises room at `at`, and a place until `until`.
+    /// Reserves capacity at `at`, and a slot until `until`.
     fn take(&mut self, at: Duration, cost: Cost, until: Duration) {
         for (unit, level) in &mut self.levels {
-            level.take(at, unit.whole(cost));
+            level.take(at, unit.total(cost));
         }
-        if let Some(place) = self.places.iter_mut().min() {
-            *place = until;
+        if let Some(slot) = self.slots.iter_mut().min() {
+            *slot = until;
         }
     }
 }
@@ -127,7 +128,7 @@ impl Lane {
 // === impl Level ===
 
 impl Level {
-    /// A window that slides admits no more than one that does not.
+    /// Treats a sliding window as a fixed one, because it admits no more.
     fn new(limit: Limit) -> Self {
         match limit {
             Limit::Fixed(size, window) | Limit::Sliding(size, window) => {
@@ -145,7 +146,7 @@ impl Level {
     fn earliest(&self, at: Duration, need: u32) -> Duration {
         match self {
             Self::Windows(size, window, used) => {
-                // More than a window has is admitted when the window is whole.
+                // A request that needs more than a window is admitted by a full window.
                 let need = need.min(*size);
                 let is_free = |number: &usize| {
                     let used = used.get(*number).copied().unwrap_or(0);
@@ -185,7 +186,7 @@ impl Level {
         }
     }
 
-    /// What a bucket has at a moment.
+    /// Returns the level of a bucket at a time.
     fn level(&self, at: Duration) -> f64 {
         let Self::Bucket {
             size,
@@ -214,7 +215,7 @@ mod tests {
 
     fn terms(limits: &[(Unit, Limit)], keys: usize) -> Terms {
         Terms {
-            lanes: vec![limits.to_vec(); keys],
+            candidates: vec![limits.to_vec(); keys],
             at_once: None,
             workers: 100,
             way: Duration::ZERO,
@@ -222,7 +223,7 @@ mod tests {
         }
     }
 
-    /// The seconds at which jobs of these costs are admitted.
+    /// Returns the seconds at which jobs of these costs are admitted.
     fn admitted(terms: &Terms, costs: &[u64], answer: Duration) -> Vec<f64> {
         let job = |tokens: &u64| Job {
             cost: Cost::new(*tokens, 0),
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn output_needs_only_that_some_is_left() {
+    fn output_is_admitted_if_any_is_left() {
         let limits = [(Unit::OutputTokens, Limit::Bucket(100, WINDOW))];
         let job = Job {
             cost: Cost::new(0, 150),
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_taken_until_the_answer_is_back() {
+    fn slots_are_in_use_until_the_response_arrives() {
         let mut terms = terms(&[], 2);
         (terms.at_once, terms.way) = (Some(1), Duration::from_millis(50));
         let at = admitted(&terms, &[0; 5], Duration::from_secs(1));

@@ -1,4 +1,5 @@
-//! The three layers in each order, and who waits: what a stack makes of a small preferred model and an ample one.
+//! The three layers in each order, with different layers that wait, for a preferred model with little quota and a
+//! fallback model with ample quota.
 
 use std::{fmt, time::Duration};
 
@@ -25,18 +26,18 @@ pub(crate) enum Part {
     Fallback,
 }
 
-/// What waits for capacity, besides Backoff, which waits wherever it is.
+/// The layers that wait for capacity, in addition to Backoff, which always waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waits {
     Neither,
-    /// With fallback waiting too it is the same: no call comes back to it that could wait there.
+    /// It would make no difference if Fallback waited too, because KeyRotation returns no call that could wait there.
     Keys,
     Fallback,
-    /// Fallback waits, and a key only for a moment: a call that gets none by then goes to the next target.
+    /// Fallback waits, and KeyRotation waits only briefly. A call that gets no key by then goes to the next target.
     Briefly,
 }
 
-/// A stack, from the outside in, with default settings but for who waits.
+/// A stack, from outer to inner, with default settings except for the layers that wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order(pub(crate) &'static [Part], pub(crate) Waits);
 
@@ -46,7 +47,7 @@ pub(crate) const RECOMMENDED: Order = Order(
     Waits::Briefly,
 );
 
-/// Every order of the three, and fallback over keys without backoff.
+/// Returns every order of the three layers, and Fallback over KeyRotation without Backoff.
 pub(crate) fn all() -> impl Iterator<Item = Order> {
     use Part::{Backoff, Fallback, KeyRotation};
     const PARTS: [&[Part]; 7] = [
@@ -67,7 +68,7 @@ pub(crate) fn all() -> impl Iterator<Item = Order> {
 type Stack<R> = BoxCloneService<Request<Full<Bytes>>, Response<InspectedBody<R>>, Error>;
 
 impl Order {
-    /// This stack over a client, with [`InspectLayer`] next to it.
+    /// Builds this stack over a client, with [`InspectLayer`] around the client.
     pub(crate) fn over<S, R>(self, setup: Setup, client: S) -> Result<(Client, KeyPool), PoolError>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
@@ -114,7 +115,7 @@ impl Order {
     }
 }
 
-/// Long enough for the answers under way, whose headers say how much a key takes.
+/// Long enough for the first responses, whose headers report the limits of a key.
 const BRIEFLY: Duration = Duration::from_secs(1);
 
 impl fmt::Display for Order {

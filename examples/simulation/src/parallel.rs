@@ -11,7 +11,7 @@ use crate::{
     scenarios::Scenario,
 };
 
-/// As many as the smallest machine has cores.
+/// The number of cores of the smallest machine that runs the tests.
 const THREADS: usize = 2;
 
 /// A scenario, a stack, and a seed.

@@ -12,16 +12,16 @@ const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 930.0;
 const TOP: f64 = 96.0;
-/// A key's row, and what is between two stacks.
+/// The height of a key's row, and the gap between two stacks.
 const ROW: f64 = 44.0;
 const GAP: f64 = 64.0;
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const COLOURS: [&str; 4] = ["#2563eb", "#059669", "#7c3aed", "#d97706"];
 
-/// Requests that come within this time are one bar.
+/// Requests within this time are one bar.
 const BAR: f64 = 0.1;
 
-/// This crate's stack, and what was written by hand.
+/// The runs of this crate's stack and of the policy by hand.
 pub(crate) struct Picture<'a>(pub(crate) &'a [Run; 2]);
 
 impl Picture<'_> {
@@ -63,7 +63,7 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// Bars of what passed, and in red upon them of what was refused.
+    /// Draws bars of the successes of a key, and of its rejections in red above them.
     fn key(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -75,9 +75,9 @@ impl Picture<'_> {
         let mut bars = vec![[0_u32; 2]; (self.seconds() / BAR) as usize + 1];
         for entry in run.log.iter().filter(|entry| &*entry.key == key) {
             let bar = (entry.at.as_secs_f64() / BAR) as usize;
-            let refused = usize::from(entry.status == 429);
+            let is_rejected = usize::from(entry.status == 429);
             if let Some(bar) = bars.get_mut(bar) {
-                bar[refused] += 1;
+                bar[is_rejected] += 1;
             }
         }
         let width = (self.x(BAR) - self.x(0.0)).max(2.0);
@@ -86,7 +86,7 @@ impl Picture<'_> {
             let mut top = floor;
             for (count, colour) in counts.into_iter().zip([colour, LIMITED]) {
                 if count > 0 {
-                    // The square root, so that a few are seen next to many.
+                    // The square root, so that a few are visible next to many.
                     let height = f64::from(count).sqrt() * 3.0;
                     top -= height;
                     rect(f, x, top, width, height, colour)?;
@@ -100,7 +100,7 @@ impl Picture<'_> {
 impl fmt::Display for Picture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         svg::open(f, WIDTH, Self::height())?;
-        let title = "800 requests by 64 workers; each of four keys may ask 50 times in six seconds";
+        let title = "800 requests by 64 workers; each of four keys may send 50 in six seconds";
         text(f, LEFT, 36.0, "start", INK, 19, title)?;
         let [ours, by_hand] = self.0;
         self.run(f, ours, "KeyRotation, waiting in turn", TOP)?;

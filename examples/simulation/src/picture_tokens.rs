@@ -1,4 +1,4 @@
-//! The first scenario of tokens as an SVG: what each key has used of its windows over time, by two stacks.
+//! The first scenario of tokens as an SVG: the tokens that each key has used of its windows over time, for two stacks.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 930.0;
 const TOP: f64 = 96.0;
-/// A key's row with what is above it, and what is between two stacks.
+/// The height of a key's row, the height of a full window, and the gap between two stacks.
 const ROW: f64 = 56.0;
 const FULL: f64 = 44.0;
 const GAP: f64 = 64.0;
@@ -22,7 +22,7 @@ const COLOURS: [&str; 4] = ["#2563eb", "#059669", "#7c3aed", "#d97706"];
 /// The width of a step in seconds.
 const STEP: f64 = 0.1;
 
-/// This crate's stack, what was written by hand, and the tokens of a window.
+/// The runs of this crate's stack and of the policy by hand, and the tokens of a window.
 pub(crate) struct TokenPicture<'a>(pub(crate) &'a [Run; 2], pub(crate) u32);
 
 impl TokenPicture<'_> {
@@ -57,7 +57,7 @@ impl TokenPicture<'_> {
         Ok(())
     }
 
-    /// What is used of each window so far, the limit as a line, and 429s in red below.
+    /// Draws the tokens used in each window so far, the limit as a line, and 429s in red below.
     fn key(
         &self,
         f: &mut fmt::Formatter<'_>,

@@ -1,4 +1,4 @@
-//! How a preferred model is used where another one is ample.
+//! How well a stack uses a preferred model beside a fallback model with ample quota.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use http::StatusCode;
 
 use crate::{run::Run, scenarios::Scenario};
 
-/// What a run made of the preferred model.
+/// How a run used the preferred model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Preferred {
-    /// The share of the calls that it answered.
+    /// The share of the calls that it served.
     pub(crate) share: f64,
-    /// Its errors, for each second in which calls began.
-    pub(crate) refused: f64,
-    /// Requests that it got during its outage.
+    /// Its errors per second in which calls began.
+    pub(crate) rejected: f64,
+    /// The requests that it got during its outage.
     pub(crate) into_outage: usize,
-    /// Seconds from the end of its outage until a second begins in which it gets nine of ten calls.
+    /// The seconds from the end of its outage until a second begins in which it serves nine of ten calls.
     pub(crate) back: f64,
 }
 
-/// Nine of ten calls are as good as all, because some calls of a second are still under way.
+/// Nine of ten calls count as all, because some calls of a second are still in flight.
 const MOST: f64 = 0.9;
 
 impl Preferred {
@@ -37,11 +37,11 @@ impl Preferred {
             .map(|entry| entry.at)
             .collect();
         answered.sort();
-        let refused = (entries.len() - answered.len()) as f64;
+        let rejected = (entries.len() - answered.len()) as f64;
         let calls = scenario.calls as f64;
         let mut preferred = Self {
             share: answered.len() as f64 / calls,
-            refused: refused / (calls * scenario.apart.as_secs_f64()),
+            rejected: rejected / (calls * scenario.apart.as_secs_f64()),
             into_outage: 0,
             back: 0.0,
         };

@@ -1,4 +1,4 @@
-//! The stacks of the examples `service` and `batch`, by their own functions.
+//! The stacks of the examples `service` and `batch`, built by the functions of these examples.
 
 use std::error;
 
@@ -14,7 +14,7 @@ use crate::{
     stacks::{self, Client, Setup},
 };
 
-/// Without another provider: the scenario has one, with two models.
+/// The stack of `service` without a second provider, because the scenario has only one provider, with two models.
 pub(crate) fn service<S, R>(setup: Setup, client: S) -> Result<(Client, KeyPool), PoolError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + Sync + 'static,

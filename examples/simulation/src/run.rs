@@ -22,15 +22,15 @@ use crate::{
     work::Work,
 };
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Clone)]
 pub(crate) struct Run {
     pub(crate) seed: u64,
     pub(crate) failed: usize,
     pub(crate) took: Duration,
-    /// How long each call took, the shortest first.
+    /// The times of the calls, the shortest first.
     pub(crate) latencies: Vec<Duration>,
-    /// The same by the numbers of the calls.
+    /// The times of the calls, in the order of the calls.
     pub(crate) by_number: Vec<Duration>,
     pub(crate) log: Vec<Entry>,
 }
@@ -41,24 +41,24 @@ pub(crate) enum Stack {
     Ours,
     /// Backoff alone, for one key.
     Backoff,
-    /// Keys by turns, and a doubling delay.
+    /// Keys in turn, and a doubling delay.
     ByHand,
-    /// The preferred model, and the other one after an error.
+    /// The preferred model, and the fallback model after an error.
     ByHandFallback,
     Ordered(Order),
-    /// That of `examples/service.rs`.
+    /// The stack of `examples/service.rs`.
     ServiceRecipe,
-    /// That of `examples/batch.rs`.
+    /// The stack of `examples/batch.rs`.
     BatchRecipe,
 }
 
-/// Runs a scenario in virtual time, which takes a moment.
+/// Runs a scenario in virtual time.
 pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<Run, Error> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    // What the stacks draw is the same for each run of a seed.
+    // The stacks draw the same random numbers in each run of a seed.
     fastrand::seed(seed);
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
@@ -74,13 +74,13 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
             0 => Ok(run),
-            _ => Err(io::Error::other(format!("{leaked} keys were not given back")).into()),
+            _ => Err(io::Error::other(format!("{leaked} keys were not released")).into()),
         }
     })
 }
 
-/// Sends the batch, so many calls at once, and the background calls beside it. Each process has its part of the
-/// callers, and each caller takes the next call.
+/// Sends the batch with the workers of the scenario, and the background calls beside it. The workers are divided among
+/// the processes, and each worker takes the next call.
 pub(crate) async fn batch(
     scenario: &Scenario,
     seed: u64,
@@ -131,7 +131,7 @@ pub(crate) async fn batch(
 
 /// Sends background calls until their time is over, and returns how many failed.
 ///
-/// What is under way then is dropped, as by a program that ends.
+/// Calls in flight are then dropped, as by a program that ends.
 async fn background(scenario: &Scenario, seed: u64, clients: &[Client], started: Instant) -> usize {
     let (Some(background), Some(client)) = (scenario.background, clients.first()) else {
         return 0;
@@ -148,12 +148,12 @@ async fn background(scenario: &Scenario, seed: u64, clients: &[Client], started:
             failed += usize::from(status != Some(StatusCode::OK));
         }
     };
-    // That the time is over is no error.
+    // The end of the time is not an error.
     let _ = timeout_at(started + background.lasts, count).await;
     failed
 }
 
-/// The request of a call.
+/// Returns the request of a call.
 fn request(scenario: &Scenario, seed: u64, number: usize) -> Option<Request<Full<Bytes>>> {
     if let Some(draw) = scenario.draw {
         return Work::of(draw, seed, number).request();
@@ -178,19 +178,19 @@ async fn call(client: Client, request: Option<Request<Full<Bytes>>>) -> Option<S
 // === impl Run ===
 
 impl Run {
-    /// 429s of limits: requests that cost time and bring nothing.
+    /// Returns the number of 429s because of limits. Such requests cost time and are useless.
     pub(crate) fn wasted(&self, scenario: &Scenario) -> usize {
         let limited = self.log.iter().filter(|entry| entry.status == 429);
         limited.filter(|entry| !is_dead(scenario, entry)).count()
     }
 
-    /// Requests with keys that do not work.
+    /// Returns the number of requests with keys that do not work.
     pub(crate) fn dead(&self, scenario: &Scenario) -> usize {
         let dead = self.log.iter().filter(|entry| is_dead(scenario, entry));
         dead.count()
     }
 
-    /// Calls that were sent though a rejection had a hint to wait longer.
+    /// Returns the number of requests that were sent before the end of a hint.
     pub(crate) fn early(&self) -> usize {
         self.log.iter().filter(|entry| entry.early).count()
     }

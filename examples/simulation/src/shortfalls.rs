@@ -1,11 +1,11 @@
-//! Where this crate's stack falls short of a bar, and how far it may.
+//! The bars that this crate's stack misses, and how far it may miss them.
 //!
-//! A bar stays what is wanted. What misses it stands here with the worst of seeds 1 to 20 and little slack,
-//! so that it gets no worse. What comes to meet its bar is struck out.
+//! The bar itself stays as wanted. A row that misses it is listed here with the worst of seeds 1 to 20 and little
+//! slack, so that it gets no worse. A row that meets its bar is removed.
 
 use crate::bar::Measure::{self, *};
 
-/// A row, what it misses, how far it may, and why.
+/// A row, the measure that misses its bar, the most that passes, and the reason.
 #[derive(Debug)]
 pub(crate) struct Shortfall {
     pub(crate) row: &'static str,
@@ -14,15 +14,15 @@ pub(crate) struct Shortfall {
     pub(crate) because: &'static str,
 }
 
-const CHANCE: &str = "bad luck looks like a limit until a probe passes";
-const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as promised";
-const WAITS: &str = "calls wait for a key of the preferred model before they take the other";
+const CHANCE: &str = "random rejections look like a limit until a probe passes";
+const RETRIES: &str = "Backoff retries the same model after 1, 2 and 4 s, as documented";
+const WAITS: &str = "calls wait for a key of the preferred model before they use the other";
 const CAREFUL: &str = "a rate that is not reported is approached from below";
 const LARGE_LAST: &str = "only large calls are left when the batch ends";
 const HALF: &str = "smaller calls before it have used a little more than half of each window";
-const UNSEEN: &str = "where nothing is reported, requests are counted and not their tokens";
-const RESERVED: &str = "how much more a request reserves than its response takes is random";
-const BUCKET: &str = "reports of a bucket within two seconds count as of one window";
+const UNSEEN: &str = "if nothing is reported, requests are counted instead of tokens";
+const RESERVED: &str = "requests reserve a random surplus over what their responses take";
+const BUCKET: &str = "reports of a bucket within two seconds are treated as one window";
 const ONE_SEED: &str = "on one seed of 20";
 
 #[rustfmt::skip]
@@ -51,11 +51,11 @@ const ALL: &[Shortfall] = &[
     short("20 a second: B > F", NotPreferred, 0.403, CAREFUL),
     short("20 a second: F.w > K.w", P99, 4.5, WAITS),
     short("20 a second: F.w > K.w", NotPreferred, 0.65, WAITS),
-    short("20 a second: F.w > K.w", Refused, 3.8, WAITS),
+    short("20 a second: F.w > K.w", Rejected, 3.8, WAITS),
     short("20 a second: F > B", P99, 22.1, RETRIES),
-    short("20 a second: F > B", Refused, 67.0, RETRIES),
+    short("20 a second: F > B", Rejected, 67.0, RETRIES),
     short("20 a second: F > B > K", P99, 21.8, RETRIES),
-    short("20 a second: F > B > K", Refused, 66.0, RETRIES),
+    short("20 a second: F > B > K", Rejected, 66.0, RETRIES),
     short("outage, 503: F > B", P99, 9.6, RETRIES),
     short("outage, 503: F > B", IntoOutage, 300.0, RETRIES),
     short("outage, 503: F > B > K", P99, 9.4, RETRIES),
@@ -99,7 +99,7 @@ mod tests {
     use crate::scenarios;
 
     #[test]
-    fn every_shortfall_is_of_a_row() {
+    fn every_shortfall_belongs_to_a_row() {
         let scenarios = scenarios::all();
         for shortfall in ALL {
             let mut names = scenarios.iter().map(|scenario| &scenario.name);

@@ -25,9 +25,9 @@ pub(crate) struct Setup {
     pub(crate) choice: Choice,
     /// The model that requests go to if the preferred one is limited.
     pub(crate) fallback: Option<&'static str>,
-    /// The first delay of the policy by hand where there is no hint.
+    /// The first delay of the policy by hand without a hint.
     pub(crate) delay: Duration,
-    /// How many processes send with the keys, and what these know of each other.
+    /// The processes that send with the keys.
     pub(crate) fleet: Fleet,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Choice {
     LeastLoaded,
 }
 
-/// A stack over a client, and its pool if it has one.
+/// Builds a stack over a client. Returns its pool too, if it has one.
 pub(crate) fn build<S, R>(
     stack: Stack,
     setup: Setup,
@@ -69,7 +69,7 @@ where
 impl Setup {
     pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
         let pool = KeyPool::builder(self.keys());
-        let pool = self.fleet.tell(pool);
+        let pool = self.fleet.configure(pool);
         match self.choice {
             Choice::FillFirst => pool,
             Choice::RoundRobin => pool.round_robin(),
@@ -79,7 +79,7 @@ impl Setup {
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
-        // A key that is alone in its group has none given.
+        // A key that shares its limits with no other needs no group.
         self.keys.iter().map(|(key, group)| {
             let with_label = Key::new(*key).label(*key);
             match key == group {
@@ -130,7 +130,7 @@ where
     boxed(client)
 }
 
-/// Puts the key of a caller that has one on each request.
+/// Puts the first key on each request, as a caller with one key does.
 pub(crate) fn with_first_key<B>(
     setup: Setup,
 ) -> impl Fn(Request<B>) -> Request<B> + Clone + Send + 'static {
@@ -147,7 +147,7 @@ pub(crate) fn put<B>(request: &mut Request<B>, key: &str) {
     }
 }
 
-/// Reads each response to its end, as a program does: else its connection is lost.
+/// Reads each response to its end, because its connection is lost otherwise.
 pub(crate) fn boxed<S, R>(client: S) -> Client
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,

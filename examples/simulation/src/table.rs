@@ -1,4 +1,4 @@
-//! The runs as tables: a row for each.
+//! The runs as rows of a table.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub(crate) fn spread_heading(scenario: &Scenario) -> &'static str {
     }
 }
 
-/// A name, and what became of a run of the scenario.
+/// The row of a name and a run of the scenario.
 pub(crate) struct Row<'a>(
     pub(crate) &'a str,
     pub(crate) &'a Scenario,
@@ -41,7 +41,11 @@ impl fmt::Display for Row<'_> {
         if scenario.bar.preferred.is_some() {
             let preferred = Preferred::of(run, scenario);
             let percent = preferred.share * 100.0;
-            write!(f, "{name:<30} {percent:>7.1} % {:>10.2}", preferred.refused)?;
+            write!(
+                f,
+                "{name:<30} {percent:>7.1} % {:>10.2}",
+                preferred.rejected
+            )?;
             write!(
                 f,
                 " {:>10} {:>7.2} s",
@@ -61,7 +65,7 @@ impl fmt::Display for Row<'_> {
     }
 }
 
-/// A name, and the least and the most of the runs of several seeds.
+/// The row of a name, and the least and the most of the runs of several seeds.
 pub(crate) struct Spread<'a>(
     pub(crate) &'a str,
     pub(crate) &'a Scenario,
@@ -80,7 +84,7 @@ impl fmt::Display for Spread<'_> {
             };
             let (least, most) = of(|run| run.share * 100.0);
             write!(f, " {least:>5.1}..{most:<5.1}%")?;
-            let (least, most) = of(|run| run.refused);
+            let (least, most) = of(|run| run.rejected);
             write!(f, " {least:>5.2}..{most:<5.2}")?;
             let (least, most) = of(|run| run.into_outage as f64);
             write!(f, " {least:>4}..{most:<4}")?;

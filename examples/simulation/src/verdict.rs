@@ -45,7 +45,7 @@ impl Verdict {
         }
     }
 
-    /// Fails if a run was worse than its bar, or than the shortfall that stands for it.
+    /// Fails if a run was worse than its bar, or than the shortfall that replaces the bar.
     pub(crate) fn result(&self) -> Result<(), Error> {
         match self.misses.is_empty() {
             true => Ok(()),
@@ -58,7 +58,7 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.short.is_empty() {
-            writeln!(f, "\nShort of the bar, with the worst of these runs:")?;
+            writeln!(f, "\nShortfalls, with the worst of these runs:")?;
         }
         for (shortfall, worst) in &self.short {
             let Shortfall { row, measure, .. } = shortfall;

@@ -1,4 +1,4 @@
-//! What a call costs, how long its answer takes, and the request that says so to the provider.
+//! The cost of a call, the time of its response, and the request whose headers contain both for the provider.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use http_body_util::Full;
 use serde_json::json;
 use tower_429::{Cost, Priority};
 
-/// What the call with a number is, drawn from random numbers of its own.
+/// Draws the work of the call with a number, from random numbers of that call.
 pub(crate) type Draw = fn(&mut fastrand::Rng, usize) -> Work;
 
-/// What one call asks for.
+/// What one call requests.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Work {
-    /// What the provider counts. The crate does not see it.
+    /// The cost that the provider counts. The layers do not know it.
     pub(crate) cost: Cost,
     /// The bytes of the text. Four are about a token.
     pub(crate) text: usize,
     pub(crate) max_tokens: Option<u64>,
-    /// From the admission of the request to the end of its response.
+    /// The time from the admission of the request to the end of its response.
     pub(crate) answer: Duration,
     pub(crate) is_embedding: bool,
     pub(crate) is_background: bool,
@@ -31,19 +31,19 @@ const OUTPUT: &str = "x-true-output";
 const ANSWER: &str = "x-answer-ms";
 const BACKGROUND: &str = "x-background";
 
-/// How far the bytes of a text are from four for each token, at most.
-const OFF: f64 = 0.2;
+/// The largest relative error of the estimate of four bytes per token.
+const MAX_ERROR: f64 = 0.2;
 
 // === impl Work ===
 
 impl Work {
     pub(crate) fn of(draw: Draw, seed: u64, number: usize) -> Self {
-        // Each call has its own, so that it is the same whatever runs beside it.
+        // Each call has its own seed, so that it does not depend on other calls.
         let mut random = fastrand::Rng::with_seed(seed << 32 | number as u64);
         draw(&mut random, number)
     }
 
-    /// A prompt of a tenth of so many tokens, which reserves the rest for its response.
+    /// Returns work of `total` tokens: a tenth is the prompt, and the rest is reserved for the response.
     pub(crate) fn reserving(random: &mut fastrand::Rng, total: u64) -> Self {
         let input = (total / 10).max(1);
         let output = total - input;
@@ -54,12 +54,12 @@ impl Work {
         }
     }
 
-    /// A prompt of so many tokens that reserves nothing.
+    /// Returns a prompt of `input` tokens that reserves nothing.
     pub(crate) fn prompt(random: &mut fastrand::Rng, input: u64) -> Self {
-        let off = 1.0 + OFF * (2.0 * random.f64() - 1.0);
+        let error = 1.0 + MAX_ERROR * (2.0 * random.f64() - 1.0);
         Self {
             cost: Cost::new(input, 0),
-            text: (input as f64 * 4.0 * off) as usize,
+            text: (input as f64 * 4.0 * error) as usize,
             ..Self::default()
         }
     }
@@ -84,7 +84,7 @@ impl Work {
         request.body(Full::from(body.to_string())).ok()
     }
 
-    /// Marks the request for the provider, and background work for the layers.
+    /// Adds the headers for the provider, and the priority of background work for the layers.
     fn mark(&self, request: request::Builder) -> request::Builder {
         let request = request
             .header(INPUT, self.cost.input())
@@ -98,7 +98,7 @@ impl Work {
         }
     }
 
-    /// What a request says that [`mark`](Self::mark) has marked.
+    /// Reads the headers that [`mark`](Self::mark) adds.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let number = |name| headers.get(name)?.to_str().ok()?.parse().ok();
         Some(Self {
@@ -110,7 +110,7 @@ impl Work {
     }
 }
 
-/// Draws a number whose logarithm is even between those of two numbers.
+/// Draws a number between two numbers, whose logarithm is distributed evenly.
 pub(crate) fn log_uniform(random: &mut fastrand::Rng, (least, most): (f64, f64)) -> f64 {
     least * (most / least).powf(random.f64())
 }

@@ -45,7 +45,7 @@ pub(super) type ClosedUntil = (bool, Instant, KeyId);
 // === impl ClosedKeys ===
 
 impl ClosedKeys {
-    /// Remembers keys of which none is open.
+    /// Remembers keys that are all closed.
     pub(super) fn remember(
         &mut self,
         model: Option<usize>,
@@ -126,7 +126,7 @@ impl ClosedFor {
         }
     }
 
-    /// Returns the keys that may be open, of which each is then added again, here or to the closed ones.
+    /// Returns the keys that may be open. The caller adds each of them again, here or to the closed ones.
     pub(super) fn take_open(&mut self) -> Vec<KeyId> {
         mem::take(&mut self.open)
     }

@@ -83,8 +83,8 @@ pub(super) fn limit_of_code(code: &str) -> Option<Signal> {
     Some(PLAN.per(window))
 }
 
-/// Returns the window next to a limit. If there is none, returns the window that a limit "for this week"
-/// names, or else the first window beside a limit of usage.
+/// Returns the window next to a limit. Without such a window, returns the one that a limit "for this week" names, or
+/// else the first window beside a limit of usage.
 fn window(words: &[&str], is_of_usage: bool) -> Option<Window> {
     let next_to_limit = (0..words.len()).find_map(|at| {
         let (window, after) = window_at(words, at)?;

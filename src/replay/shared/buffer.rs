@@ -226,7 +226,7 @@ impl<B: Body> Buffer<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Buffer<B> {
-    /// Records the next frame. Returns `false` if there is none, or if the body is not replayable.
+    /// Records the next frame. Returns `false` if the body has ended, or if it is not replayable.
     pub(super) fn poll_record(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.not_replayable().is_some() {
             return Poll::Ready(false);

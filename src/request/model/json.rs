@@ -99,7 +99,7 @@ fn position(part: &str, body: &[u8]) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Returns the first value of `"model"` as it is written; `None` if there is none.
+/// Returns the first value of `"model"` as it is written, or `None` if the body has no `"model"`.
 fn first_model(body: &[u8]) -> Option<&str> {
     leading_model(body).or_else(|| parsed_model(body))
 }

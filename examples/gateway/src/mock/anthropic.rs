@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared, epoch,
-    limits::{Left, No},
+    limits::{Rejection, Remaining},
     stream, words,
 };
 
@@ -21,7 +21,7 @@ pub(super) async fn messages(
     body: Bytes,
 ) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let asked = request["model"].as_str().unwrap_or_default();
+    let requested = request["model"].as_str().unwrap_or_default();
     if !request["max_tokens"].is_u64() {
         let message = "max_tokens: Field required";
         return error(
@@ -32,9 +32,9 @@ pub(super) async fn messages(
         );
     }
     let key = headers.get("x-api-key").and_then(|key| key.to_str().ok());
-    let (model, left) = match mock.limits.admit(key, asked) {
+    let (model, left) = match mock.limits.admit(key, requested) {
         Ok(admitted) => admitted,
-        Err(no) => return reject(&mock, no, asked),
+        Err(rejection) => return reject(&mock, rejection, requested),
     };
     let message = |content: Value, reason: Value| {
         json!({
@@ -80,19 +80,19 @@ fn events(message: Value, model: &str) -> Vec<String> {
     events.into_iter().map(line).collect()
 }
 
-fn reject(mock: &Shared, no: No, asked: &str) -> Response {
-    match no {
-        No::UnknownKey => error(
+fn reject(mock: &Shared, rejection: Rejection, requested: &str) -> Response {
+    match rejection {
+        Rejection::UnknownKey => error(
             mock,
             StatusCode::UNAUTHORIZED,
             "authentication_error",
             "invalid x-api-key",
         ),
-        No::UnknownModel => {
-            let message = format!("model: {asked}");
+        Rejection::UnknownModel => {
+            let message = format!("model: {requested}");
             error(mock, StatusCode::NOT_FOUND, "not_found_error", &message)
         }
-        No::Limited { left, .. } => {
+        Rejection::Limited { left, .. } => {
             let message = format!(
                 "This request would exceed your organization's rate limit of {} requests per minute. \
                  For details, refer to: https://docs.claude.com/en/api/rate-limits.",
@@ -121,8 +121,8 @@ fn request_id(mock: &Shared) -> [(&'static str, String); 1] {
     [("request-id", mock.request_id())]
 }
 
-fn limits(left: Left) -> [(&'static str, String); 3] {
-    // Rounded up, as everything that says when.
+fn limits(left: Remaining) -> [(&'static str, String); 3] {
+    // Rounded up, because a reset must not be too early.
     let reset = epoch() + u64::try_from(left.seconds()).unwrap_or(u64::MAX);
     [
         ("anthropic-ratelimit-requests-limit", left.limit.to_string()),
@@ -134,7 +134,7 @@ fn limits(left: Left) -> [(&'static str, String); 3] {
     ]
 }
 
-/// RFC 3339, from seconds since 1970.
+/// Formats seconds since 1970 as in RFC 3339.
 fn timestamp(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days are counted in years that begin in March, so that a leap day is the last of its year.

@@ -1,12 +1,12 @@
-//! What tests may ask of the mock, at its own address and not through the gateway:
+//! Requests by which tests control the mock. They are sent to its own address, not through the gateway:
 //!
 //! | request | does |
 //! |---|---|
 //! | header `x-mock-hold: NAME` on any streamed call | each chunk but the first waits until it is released |
 //! | `POST /mock/release/NAME` | releases one chunk |
-//! | `GET /mock/ended/NAME` | answers when the stream is over: `{"finished": false}` if its caller left |
-//! | `POST /mock/refuse?times=1&ms=500` | refuses the next requests with this delay |
-//! | `GET /mock/last` | the request id of the last answer |
+//! | `GET /mock/ended/NAME` | responds when the stream has ended: `{"finished": false}` if its caller disconnected |
+//! | `POST /mock/reject?times=1&ms=500` | rejects the next requests with this delay |
+//! | `GET /mock/last` | returns the request id of the last response |
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ pub(super) struct Holds(Mutex<HashMap<String, Arc<Hold>>>);
 
 pub(super) struct Hold {
     released: Semaphore,
-    /// Whether it came to its end, once it is over.
+    /// Whether the stream was complete, once it has ended.
     ended: watch::Sender<Option<bool>>,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/mock/release/{name}", post(release))
         .route("/mock/ended/{name}", get(ended))
-        .route("/mock/refuse", post(reject_next))
+        .route("/mock/reject", post(reject_next))
         .route("/mock/last", get(last))
 }
 
@@ -62,7 +62,8 @@ async fn reject_next(State(mock): State<Arc<Shared>>, RawQuery(query): RawQuery)
         value.and_then(|value| value.strip_prefix('=')?.parse().ok())
     };
     let (times, ms) = (number("times").unwrap_or(1), number("ms").unwrap_or(1_000));
-    mock.limits.order(times, Duration::from_millis(ms.into()));
+    mock.limits
+        .force_rejections(times, Duration::from_millis(ms.into()));
     StatusCode::NO_CONTENT
 }
 
@@ -93,7 +94,7 @@ impl Holds {
 
 impl Hold {
     pub(super) async fn released(&self) {
-        // It is never closed.
+        // The semaphore is never closed.
         if let Ok(permit) = self.released.acquire().await {
             permit.forget();
         }

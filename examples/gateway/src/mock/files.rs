@@ -23,7 +23,7 @@ pub(super) struct Files(Mutex<VecDeque<(String, Bytes)>>);
 
 const KEPT: usize = 4;
 
-/// `POST /v1/files`, limited as the lesser model is.
+/// `POST /v1/files`, with the limit of the small model.
 pub(super) async fn create(
     State(mock): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -31,7 +31,7 @@ pub(super) async fn create(
 ) -> Response {
     let left = match mock.limits.admit(key(&headers), OPENAI[1]) {
         Ok((_, left)) => left,
-        Err(no) => return reject(&mock, no, OPENAI[1]),
+        Err(rejection) => return reject(&mock, rejection, OPENAI[1]),
     };
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) async fn content(State(mock): State<Arc<Shared>>, Path(id): Path<Stri
     }
 }
 
-/// The part named `file` of a form.
+/// Returns the part named `file` of a form.
 fn file(kind: &str, body: &Bytes) -> Option<Bytes> {
     let boundary = kind.split_once("boundary=")?.1.trim_matches('"');
     let delimiter = format!("\r\n--{boundary}");

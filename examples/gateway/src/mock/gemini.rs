@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Shared,
-    limits::{Left, No},
+    limits::{Rejection, Remaining},
     stream, words,
 };
 
@@ -21,7 +21,7 @@ pub(super) async fn generate(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let (asked, method) = call.split_once(':').unwrap_or((&call, ""));
+    let (requested, method) = call.split_once(':').unwrap_or((&call, ""));
     let query = query.unwrap_or_default();
     let parameter = |name: &str| {
         let mut pairs = query.split('&');
@@ -29,9 +29,9 @@ pub(super) async fn generate(
     };
     let in_header = headers.get("x-goog-api-key");
     let key = in_header.and_then(|key| key.to_str().ok());
-    let model = match mock.limits.admit(key.or(parameter("key")), asked) {
+    let model = match mock.limits.admit(key.or(parameter("key")), requested) {
         Ok((model, _)) => model,
-        Err(no) => return reject(no, asked),
+        Err(rejection) => return reject(rejection, requested),
     };
     match method {
         "generateContent" => {
@@ -51,7 +51,7 @@ pub(super) async fn generate(
             let body = stream::body(&mock, &headers, chunks);
             ([(header::CONTENT_TYPE, kind)], body).into_response()
         }
-        _ => reject(No::UnknownModel, &call),
+        _ => reject(Rejection::UnknownModel, &call),
     }
 }
 
@@ -74,7 +74,7 @@ fn events(parts: impl Iterator<Item = Value>) -> Vec<String> {
     parts.map(|part| format!("data: {part}\r\n\r\n")).collect()
 }
 
-/// Without `alt=sse` the stream is one array.
+/// Formats a stream without `alt=sse`, which is one array.
 fn array(parts: impl Iterator<Item = Value>, last: usize) -> Vec<String> {
     let parts = parts.enumerate();
     let element = |(index, part)| {
@@ -85,9 +85,9 @@ fn array(parts: impl Iterator<Item = Value>, last: usize) -> Vec<String> {
     parts.map(element).collect()
 }
 
-fn reject(no: No, asked: &str) -> Response {
-    match no {
-        No::UnknownKey => error(
+fn reject(rejection: Rejection, requested: &str) -> Response {
+    match rejection {
+        Rejection::UnknownKey => error(
             StatusCode::BAD_REQUEST,
             "INVALID_ARGUMENT",
             "API key not valid. Please pass a valid API key.",
@@ -98,18 +98,18 @@ fn reject(no: No, asked: &str) -> Response {
                 "metadata": { "service": "generativelanguage.googleapis.com" },
             }]),
         ),
-        No::UnknownModel => error(
+        Rejection::UnknownModel => error(
             StatusCode::NOT_FOUND,
             "NOT_FOUND",
-            &format!("models/{asked} is not found for API version v1beta"),
+            &format!("models/{requested} is not found for API version v1beta"),
             json!([]),
         ),
-        No::Limited { model, left } => limited(model, left),
+        Rejection::Limited { model, left } => limited(model, left),
     }
 }
 
-/// Gemini tells the delay in the body alone.
-fn limited(model: &str, left: Left) -> Response {
+/// Gemini reports the delay only in the body.
+fn limited(model: &str, left: Remaining) -> Response {
     let metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests";
     let violation = json!({
         "quotaMetric": metric,

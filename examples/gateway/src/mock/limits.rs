@@ -8,41 +8,44 @@ use tokio::time::Instant;
 
 use super::{ANTHROPIC, GEMINI, OPENAI, Settings, now};
 
-/// How often each key has asked each model.
+/// How many requests each key has sent to each model.
 pub(super) struct Limits {
     window: Duration,
     requests: u32,
-    lesser_requests: u32,
+    small_requests: u32,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     windows: HashMap<(String, &'static str), Window>,
-    /// Rejections that were asked for: how many more, and with which delay.
-    ordered: (u32, Duration),
+    /// Rejections that a test has requested: how many more, and with which delay.
+    forced: (u32, Duration),
 }
 
-/// A fixed window, which the first request opens.
+/// A fixed window, which begins with its first request.
 struct Window {
     opened: Instant,
     used: u32,
 }
 
-/// What is left of a limit after a request.
+/// What remains of a limit after a request.
 #[derive(Clone, Copy)]
-pub(super) struct Left {
+pub(super) struct Remaining {
     pub(super) limit: u32,
     pub(super) remaining: u32,
-    /// Until the window ends.
+    /// The time until the window ends.
     pub(super) reset: Duration,
 }
 
-/// Why a request is not answered.
-pub(super) enum No {
+/// Why a request is rejected.
+pub(super) enum Rejection {
     UnknownKey,
     UnknownModel,
-    Limited { model: &'static str, left: Left },
+    Limited {
+        model: &'static str,
+        left: Remaining,
+    },
 }
 
 // === impl Limits ===
@@ -52,41 +55,45 @@ impl Limits {
         Self {
             window: Duration::from_millis(settings.window_ms),
             requests: settings.requests,
-            lesser_requests: settings.lesser_requests,
+            small_requests: settings.small_requests,
             state: Mutex::default(),
         }
     }
 
-    /// Refuses the next requests, whoever asks.
-    pub(super) fn order(&self, times: u32, delay: Duration) {
+    /// Rejects the next requests, whatever their keys and models are.
+    pub(super) fn force_rejections(&self, times: u32, delay: Duration) {
         self.state
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .ordered = (times, delay);
+            .forced = (times, delay);
     }
 
-    /// Counts a request.
-    pub(super) fn admit(&self, key: Option<&str>, model: &str) -> Result<(&'static str, Left), No> {
+    /// Counts a request if the limit admits it.
+    pub(super) fn admit(
+        &self,
+        key: Option<&str>,
+        model: &str,
+    ) -> Result<(&'static str, Remaining), Rejection> {
         let key = key.filter(|key| !key.is_empty() && !key.starts_with("revoked"));
-        let key = key.ok_or(No::UnknownKey)?;
+        let key = key.ok_or(Rejection::UnknownKey)?;
         let mut models = [OPENAI, ANTHROPIC, GEMINI].into_iter().flatten();
         let model = models.find(|known| *known == model);
-        let model = model.ok_or(No::UnknownModel)?;
-        let is_lesser = [OPENAI, ANTHROPIC, GEMINI].iter().any(|of| of[1] == model);
-        let limit = match is_lesser {
-            true => self.lesser_requests,
+        let model = model.ok_or(Rejection::UnknownModel)?;
+        let is_small = [OPENAI, ANTHROPIC, GEMINI].iter().any(|of| of[1] == model);
+        let limit = match is_small {
+            true => self.small_requests,
             false => self.requests,
         };
 
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.ordered.0 > 0 {
-            state.ordered.0 -= 1;
-            let left = Left {
+        if state.forced.0 > 0 {
+            state.forced.0 -= 1;
+            let left = Remaining {
                 limit,
                 remaining: 0,
-                reset: state.ordered.1,
+                reset: state.forced.1,
             };
-            return Err(No::Limited { model, left });
+            return Err(Rejection::Limited { model, left });
         }
         let now = now();
         let window = state.windows.entry((key.into(), model)).or_insert(Window {
@@ -102,18 +109,18 @@ impl Limits {
         let reset = window.opened + self.window - now;
         if window.used >= limit {
             let remaining = 0;
-            let left = Left {
+            let left = Remaining {
                 limit,
                 remaining,
                 reset,
             };
-            return Err(No::Limited { model, left });
+            return Err(Rejection::Limited { model, left });
         }
         window.used += 1;
         let remaining = limit - window.used;
         Ok((
             model,
-            Left {
+            Remaining {
                 limit,
                 remaining,
                 reset,
@@ -122,9 +129,9 @@ impl Limits {
     }
 }
 
-// === impl Left ===
+// === impl Remaining ===
 
-impl Left {
+impl Remaining {
     /// The delay in milliseconds, rounded up.
     pub(super) fn millis(&self) -> u128 {
         self.reset.as_nanos().div_ceil(1_000_000)

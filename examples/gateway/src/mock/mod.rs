@@ -1,9 +1,9 @@
-//! A provider on loopback that speaks as OpenAI, Anthropic and Gemini do, and limits as they do.
+//! A provider on loopback with the APIs and the rate limits of OpenAI, Anthropic and Gemini.
 //!
-//! Each key may ask each model so many times in a window. What is too much is refused in the words and
-//! with the headers of the provider in question. A key that begins with `revoked` is rejected.
+//! Each key may send a number of requests to each model in a window. Further requests are rejected with the body and
+//! the headers of the provider that the path belongs to. A key that begins with `revoked` is rejected.
 //!
-//! For tests it can be held and asked; see [`control`].
+//! Tests can control it; see [`control`].
 
 mod anthropic;
 mod control;
@@ -36,14 +36,14 @@ use control::Holds;
 use files::Files;
 use limits::Limits;
 
-/// The keys of three projects, by label, for a gateway that was given none.
+/// The labels and keys of three projects, for a gateway without keys.
 pub(crate) const KEYS: [(&str, &str); 3] = [
     ("alpha", "mock-alpha"),
     ("beta", "mock-beta"),
     ("gamma", "mock-gamma"),
 ];
 
-/// The models that it has; the second of each provider is the lesser one.
+/// The models of each provider: a large one and a small one.
 const OPENAI: [&str; 2] = ["gpt-4o", "gpt-4o-mini"];
 const ANTHROPIC: [&str; 2] = ["claude-sonnet-5", "claude-haiku-5-5"];
 const GEMINI: [&str; 2] = ["gemini-2.5-pro", "gemini-2.5-flash"];
@@ -52,15 +52,15 @@ const GEMINI: [&str; 2] = ["gemini-2.5-pro", "gemini-2.5-flash"];
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Where it listens; port 0 is any that is free.
+    /// The address of the mock. Port 0 is any free port.
     pub(crate) listen: SocketAddr,
-    /// How long a minute is.
+    /// The duration of a "minute".
     pub(crate) window_ms: u64,
-    /// How often each key may ask the greater models in a window.
+    /// How many requests each key may send to a large model in a window.
     pub(crate) requests: u32,
-    /// How often the lesser ones.
-    pub(crate) lesser_requests: u32,
-    /// The time from one word of an answer to the next.
+    /// The same for a small model.
+    pub(crate) small_requests: u32,
+    /// The time from one word of a stream to the next.
     pub(crate) pace_ms: u64,
 }
 
@@ -70,19 +70,19 @@ impl Default for Settings {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             window_ms: 15_000,
             requests: 2,
-            lesser_requests: 20,
+            small_requests: 20,
             pace_ms: 60,
         }
     }
 }
 
-/// Answers until it is dropped.
+/// The running mock, which stops when it is dropped.
 pub(crate) struct Mock {
     address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-/// What its handlers share.
+/// The state that the handlers share.
 struct Shared {
     limits: Limits,
     holds: Holds,
@@ -100,7 +100,7 @@ impl Mock {
         let address = listener.local_addr()?;
         let router = router(settings);
         let server = tokio::spawn(async move {
-            // It ends when the task is aborted, and not before.
+            // The server ends only when the task is aborted.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { address, server })
@@ -143,12 +143,12 @@ fn router(settings: &Settings) -> Router {
 // === impl Shared ===
 
 impl Shared {
-    /// A number that no other answer has.
+    /// Returns a number that no other response has.
     fn number(&self) -> u64 {
         self.answers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// What an answer is known by; the last is told at `/mock/last`.
+    /// Returns the id of a response. `/mock/last` returns the last one.
     fn request_id(&self) -> String {
         let id = format!("req_mock{:016x}", self.number());
         let mut last = self
@@ -160,19 +160,19 @@ impl Shared {
     }
 }
 
-/// What every model says.
+/// Returns the words of a model's response.
 fn words(model: &str) -> Vec<String> {
     let text = format!("Hello from {model}. Each word comes when it is said, not at the end.");
     text.split_inclusive(' ').map(String::from).collect()
 }
 
-/// A rate limit is about time.
+/// The limits need the time.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds since 1970, for dates on the wire.
+/// Returns the seconds since 1970, for dates in responses.
 #[allow(clippy::disallowed_methods)]
 fn epoch() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     OPENAI, Shared, epoch,
-    limits::{Left, No},
+    limits::{Rejection, Remaining},
     stream, words,
 };
 
@@ -51,7 +51,7 @@ pub(super) async fn chat(
     (head, Json(answer)).into_response()
 }
 
-/// The stream of a chat: one event for each word, and `[DONE]`.
+/// Returns the stream of a chat: one event for each word, and `[DONE]`.
 fn chunks(id: &str, model: &str) -> Vec<String> {
     let created = epoch();
     let event = |delta: Value, reason: Value| {
@@ -79,9 +79,9 @@ pub(super) fn admit(
     mock: &Shared,
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<(&'static str, Left, Value), Box<Response>> {
+) -> Result<(&'static str, Remaining, Value), Box<Response>> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    let asked = request["model"].as_str().unwrap_or_default();
+    let requested = request["model"].as_str().unwrap_or_default();
     if request["temperature"]
         .as_f64()
         .is_some_and(|value| value > 2.0)
@@ -93,9 +93,9 @@ pub(super) fn admit(
         let response = error(mock, StatusCode::BAD_REQUEST, message, kind, param, code);
         return Err(Box::new(response));
     }
-    match mock.limits.admit(key(headers), asked) {
+    match mock.limits.admit(key(headers), requested) {
         Ok((model, left)) => Ok((model, left, request)),
-        Err(no) => Err(Box::new(reject(mock, no, asked))),
+        Err(rejection) => Err(Box::new(reject(mock, rejection, requested))),
     }
 }
 
@@ -104,9 +104,9 @@ pub(super) fn key(headers: &HeaderMap) -> Option<&str> {
     authorization.strip_prefix("Bearer ")
 }
 
-pub(super) fn reject(mock: &Shared, no: No, asked: &str) -> Response {
-    match no {
-        No::UnknownKey => {
+pub(super) fn reject(mock: &Shared, rejection: Rejection, requested: &str) -> Response {
+    match rejection {
+        Rejection::UnknownKey => {
             let message = "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys.";
             let kind = "invalid_request_error";
             error(
@@ -118,9 +118,9 @@ pub(super) fn reject(mock: &Shared, no: No, asked: &str) -> Response {
                 "invalid_api_key",
             )
         }
-        No::UnknownModel => {
+        Rejection::UnknownModel => {
             let message =
-                format!("The model `{asked}` does not exist or you do not have access to it.");
+                format!("The model `{requested}` does not exist or you do not have access to it.");
             let kind = "invalid_request_error";
             error(
                 mock,
@@ -131,7 +131,7 @@ pub(super) fn reject(mock: &Shared, no: No, asked: &str) -> Response {
                 "model_not_found",
             )
         }
-        No::Limited { model, left } => {
+        Rejection::Limited { model, left } => {
             let (limit, millis) = (left.limit, left.millis());
             let message = format!(
                 "Rate limit reached for {model} in organization org-mock on requests per min (RPM): Limit {limit}, \
@@ -168,8 +168,8 @@ pub(super) fn request_id(mock: &Shared) -> [(&'static str, String); 1] {
     [("x-request-id", mock.request_id())]
 }
 
-/// As OpenAI tells them: the reset is the time until the limit is whole again.
-pub(super) fn limits(left: Left) -> [(&'static str, String); 3] {
+/// Returns limits as OpenAI reports them: the reset is the time until the full limit is available again.
+pub(super) fn limits(left: Remaining) -> [(&'static str, String); 3] {
     let reset = left.millis();
     [
         ("x-ratelimit-limit-requests", left.limit.to_string()),

@@ -15,7 +15,7 @@ use super::{
     stream, words,
 };
 
-/// OpenAI's other way to ask: `POST /v1/responses`.
+/// The Responses API of OpenAI: `POST /v1/responses`.
 pub(super) async fn create(
     State(mock): State<Arc<Shared>>,
     headers: HeaderMap,

@@ -8,7 +8,7 @@ use futures::stream;
 
 use super::{Shared, control::Hold};
 
-/// A body whose chunks come one by one: paced, or each when it is released.
+/// Returns a body whose chunks are sent one by one: after a pause, or when a test releases them.
 pub(super) fn body(shared: &Shared, headers: &HeaderMap, chunks: Vec<String>) -> Body {
     let hold = headers
         .get("x-mock-hold")
@@ -32,7 +32,7 @@ struct State {
     watched: Option<Watched>,
 }
 
-/// Tells when the stream is over, and whether it came to its end.
+/// Reports when the stream has ended, and whether it was complete.
 struct Watched {
     hold: Arc<Hold>,
     is_finished: bool,
@@ -48,7 +48,7 @@ impl State {
             }
             return None;
         };
-        // The first comes with the head.
+        // The first chunk is sent with the head.
         if !std::mem::take(&mut self.is_first) {
             match &self.watched {
                 Some(watched) => watched.hold.released().await,

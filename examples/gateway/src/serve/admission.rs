@@ -1,9 +1,9 @@
-//! Who may ask, and for what.
+//! Which requests the gateway accepts.
 //!
-//! A browser asks whatever a page tells it to, and our keys would pay. Not every one says so by
-//! `Sec-Fetch-Site`: older ones never do, and none does to an `http` address that is not loopback.
-//! `Origin` they all send with what may cost, and a name that was pointed at this machine afterwards
-//! is told by `Host`. Programs send neither of the first two.
+//! A browser sends any request that a page makes, and the keys of the gateway would pay for it. `Sec-Fetch-Site`
+//! reveals such requests, but older browsers never send it, and no browser sends it to an `http` address that is not
+//! loopback. All browsers send `Origin` with requests that may cost something. `Host` reveals a DNS name that was
+//! changed to point to this machine. Programs that are not browsers send neither `Sec-Fetch-Site` nor `Origin`.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -17,12 +17,12 @@ use percent_encoding::percent_decode_str;
 
 use super::{
     Gateway,
-    failure::{Asked, Failure},
+    failure::{Failure, RequestLine},
     message, metrics,
 };
 
-/// Lets through only well-formed requests to whatever path, on loopback only those under a name of loopback.
-pub(crate) async fn by_our_name(
+/// Rejects malformed requests. On loopback it also rejects requests whose host is not loopback.
+pub(crate) async fn check_host(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
     next: Next,
@@ -30,8 +30,8 @@ pub(crate) async fn by_our_name(
     match check(&gateway, &request) {
         Ok(()) => next.run(request).await,
         Err(failure) => {
-            let response = failure.answer(&Asked::new(&request), None);
-            metrics::answered(None, response.status());
+            let response = failure.response(&RequestLine::new(&request), None);
+            metrics::count_response(None, response.status());
             response
         }
     }
@@ -45,9 +45,9 @@ fn check(gateway: &Gateway, request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// Whether a request may go to an upstream at all.
+/// Checks that a request may be sent to an upstream.
 pub(crate) fn admit(request: &Request) -> Result<(), Failure> {
-    // What TRACE sends back has the key in it, and CONNECT makes a tunnel.
+    // The response to TRACE would contain the key, and CONNECT opens a tunnel.
     if [Method::TRACE, Method::CONNECT].contains(request.method()) {
         return Err(Failure::Method);
     }
@@ -60,7 +60,7 @@ pub(crate) fn admit(request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// Whoever sends no name at all is no browser.
+/// Returns whether all hosts of a request are loopback. A request without a host is not from a browser.
 fn names_loopback(request: &Request) -> bool {
     let is_ours = |authority: &str| {
         let authority = authority.parse::<Authority>();
@@ -86,7 +86,7 @@ fn is_of_other_site(headers: &HeaderMap) -> bool {
         let host = host.and_then(|host| host.to_str().ok());
         match (origin, host) {
             (Some((_, authority)), Some(host)) => authority.eq_ignore_ascii_case(host),
-            // `null` is the origin of pages that hide where they are from.
+            // `null` is the origin of pages that hide their origin.
             _ => false,
         }
     };
@@ -94,14 +94,15 @@ fn is_of_other_site(headers: &HeaderMap) -> bool {
     matches!(site, Some(b"cross-site" | b"same-site")) || !origins.all(is_ours)
 }
 
-/// The question of a browser whether a page of another site may ask; our own need none.
+/// Returns whether a browser checks if a page of another site may send a request. The gateway's own page needs no
+/// such check.
 fn is_preflight(request: &Request) -> bool {
-    let asks = header::ACCESS_CONTROL_REQUEST_METHOD;
-    request.method() == Method::OPTIONS && request.headers().contains_key(asks)
+    let header = header::ACCESS_CONTROL_REQUEST_METHOD;
+    request.method() == Method::OPTIONS && request.headers().contains_key(header)
 }
 
-/// Whether a path leads where it seems to: clients and upstreams resolve dots, some at a backslash
-/// too, and so would leave the route.
+/// Returns whether a path has no segments that clients or upstreams resolve. Such segments could leave the route. Some
+/// clients and upstreams treat a backslash as a slash.
 fn is_plain(path: &str) -> bool {
     let path: Vec<u8> = percent_decode_str(path).collect();
     let mut segments = path.split(|byte| *byte == b'/');

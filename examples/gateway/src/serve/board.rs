@@ -1,6 +1,6 @@
-//! The last rejections, and what was done about them.
+//! The last rejections, and the actions taken for them.
 //!
-//! All of it is read from the trails, which name keys by label.
+//! All of it comes from the trails, which name keys by label.
 
 use std::{
     collections::VecDeque,
@@ -14,23 +14,23 @@ use tower_429::{Call, trail::Attempt};
 
 use super::{meter::Meter, now, shortened};
 
-/// One for the whole gateway.
+/// The open calls of the gateway, and the last ones with rejections.
 #[derive(Default)]
 pub(crate) struct Board(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     open: Vec<Watched>,
-    /// The last calls that met a rejection.
+    /// The last calls that got a rejection.
     recent: VecDeque<Watched>,
     next: u64,
 }
 
-/// How many calls with rejections are remembered.
+/// The number of calls with rejections that are kept.
 const RECENT: usize = 50;
 
-/// How many rejections the page shows.
-const TOLD: usize = 50;
+/// The number of rejections that the page shows.
+const SHOWN: usize = 50;
 
 #[derive(Clone)]
 pub(crate) struct Watched {
@@ -40,7 +40,7 @@ pub(crate) struct Watched {
     pub(crate) meter: Meter,
 }
 
-/// A call until its head is there, or until it is given up.
+/// A call until its response begins, or until it is cancelled.
 pub(crate) struct Watching {
     board: Arc<Board>,
     pub(crate) watched: Watched,
@@ -68,7 +68,7 @@ impl Board {
         }
     }
 
-    /// The last rejections, the newest first, those of calls that are still waiting among them.
+    /// Returns the last rejections, the newest first. They include those of calls that still wait.
     pub(crate) fn rejections(&self) -> Value {
         let state = self.lock();
         let calls: Vec<Watched> = state.recent.iter().chain(&state.open).cloned().collect();
@@ -77,7 +77,7 @@ impl Board {
         let mut rejections: Vec<(Duration, Value)> =
             calls.iter().flat_map(|call| call.rejections(now)).collect();
         rejections.sort_by_key(|(ago, _)| *ago);
-        rejections.truncate(TOLD);
+        rejections.truncate(SHOWN);
         rejections
             .into_iter()
             .map(|(_, rejection)| rejection)
@@ -107,10 +107,10 @@ impl State {
 // === impl Watching ===
 
 impl Watching {
-    /// How long the call was kept here, other than for answers of the upstream.
+    /// Returns how long the call waited in the gateway, without the time that the upstream took to respond.
     pub(crate) fn waited(&self) -> Duration {
         let all = now() - self.started;
-        all.saturating_sub(self.watched.meter.asking())
+        all.saturating_sub(self.watched.meter.sending())
     }
 }
 
@@ -128,7 +128,7 @@ impl Watched {
         let mut sends = 0;
         let mut rejections = Vec::new();
         for attempt in &attempts {
-            let at = self.meter.answered(sends);
+            let at = self.meter.response_at(sends);
             sends += usize::from(attempt.sent);
             if attempt.rejection.is_some() {
                 let ago = now.saturating_duration_since(at.unwrap_or(now));

@@ -1,4 +1,4 @@
-//! The connections of callers: how long they may keep silent, and how they end.
+//! The connections of callers: how long they may be silent, and how they end.
 
 use std::{
     convert::Infallible,
@@ -28,13 +28,13 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-/// How long a head may take, from the last answer on, and how long an upload may pause.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a head may take after the last response, and how long an upload may pause.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(60);
 
-/// The same after a stop, so that whoever keeps silent does not hold it up.
-const PATIENCE_AT_STOP: Duration = Duration::from_secs(2);
+/// The same after a stop, so that silent callers do not delay it.
+const MAX_SILENCE_AT_STOP: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown`, then lets open answers come to their end. An address is dropped with its connection.
+/// Serves until `shutdown`, then waits until open responses complete. An address is dropped with its connection.
 pub(crate) async fn serve(
     mut listener: impl Listener<Io = TcpStream, Addr: 'static>,
     router: Router,
@@ -62,10 +62,10 @@ pub(crate) async fn serve(
 }
 
 async fn connection(stream: TcpStream, router: Router, stopping: watch::Receiver<bool>) {
-    // Each token leaves when it comes.
+    // Each token is sent as soon as it arrives.
     let _ = stream.set_nodelay(true);
     let stop = stopped(stopping.clone());
-    // A request has a clone until its answer is over.
+    // A request holds a clone until its response has ended.
     let held = Arc::new(());
     let requests = Arc::downgrade(&held);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -73,24 +73,24 @@ async fn connection(stream: TcpStream, router: Router, stopping: watch::Receiver
         let (router, held) = (router.clone(), held.clone());
         async move {
             let response = router.oneshot(request).await?;
-            Ok::<_, Infallible>(response.map(|body| Answer::new(body, held)))
+            Ok::<_, Infallible>(response.map(|body| ResponseBody::new(body, held)))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(MAX_SILENCE)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
-        // What goes wrong between us and a caller, the caller sees.
+        // An error of the connection is not reported, because the caller sees it.
         _ = &mut connection => return,
         () = stop => connection.as_mut().graceful_shutdown(),
     }
     let is_idle = || requests.strong_count() == 1;
     loop {
         let was_idle = is_idle();
-        let is_over = timeout(PATIENCE_AT_STOP, &mut connection).await.is_ok();
-        // Half a head is no request yet, and the rest may never come.
+        let is_over = timeout(MAX_SILENCE_AT_STOP, &mut connection).await.is_ok();
+        // An incomplete head is not a request yet, and its rest may never arrive.
         if is_over || was_idle && is_idle() {
             return;
         }
@@ -98,36 +98,36 @@ async fn connection(stream: TcpStream, router: Router, stopping: watch::Receiver
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error means that nobody is left to tell, which is as good as being told.
+    // An error means that the sender is gone, which is a stop too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
-/// The body of a request, which fails if its caller keeps silent for too long.
+/// The body of a request, which fails if its caller is silent for too long.
 struct Upload {
     body: Incoming,
     stop: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_stopping: bool,
-    /// While there is nothing to read; when nobody reads, nobody is late.
+    /// The timer of a silence. It runs only while the body is polled and has no data.
     silence: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why a request was not read to its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unread {
-    /// Its caller was silent for too long.
+    /// The caller was silent for too long.
     Silent,
-    /// The gateway stops, and not all of it was here.
+    /// The gateway stopped before the request was complete.
     Stopping,
 }
 
-/// The body of a request cannot be read off its connection: a broken chunk, or an end before its end.
+/// The body of a request cannot be read, because of a broken chunk or an early end.
 #[derive(Debug)]
 pub(crate) struct Broken(hyper::Error);
 
-/// The body of an answer, until the end of which its request is not over.
-struct Answer {
+/// The body of a response. Its request counts as open until this is dropped.
+struct ResponseBody {
     body: Body,
-    /// What the body has failed with, which the connection does not know yet.
+    /// An error of the body that the connection has not got yet.
     error: Option<axum::Error>,
     _held: Arc<()>,
 }
@@ -163,8 +163,8 @@ impl HttpBody for Upload {
             this.silence = None;
         }
         let (max_wait, unread) = match this.is_stopping {
-            true => (PATIENCE_AT_STOP, Unread::Stopping),
-            false => (PATIENCE, Unread::Silent),
+            true => (MAX_SILENCE_AT_STOP, Unread::Stopping),
+            false => (MAX_SILENCE, Unread::Silent),
         };
         let silence = this
             .silence
@@ -187,8 +187,8 @@ impl HttpBody for Upload {
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silent => write!(f, "nothing came for {} s", PATIENCE.as_secs()),
-            Self::Stopping => f.write_str("this gateway stops, and not all of it was here"),
+            Self::Silent => write!(f, "nothing came for {} s", MAX_SILENCE.as_secs()),
+            Self::Stopping => f.write_str("this gateway stopped before it was complete"),
         }
     }
 }
@@ -209,9 +209,9 @@ impl Error for Broken {
     }
 }
 
-// === impl Answer ===
+// === impl ResponseBody ===
 
-impl Answer {
+impl ResponseBody {
     fn new(body: Body, held: Arc<()>) -> Self {
         Self {
             body,
@@ -221,7 +221,7 @@ impl Answer {
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -236,7 +236,7 @@ impl HttpBody for Answer {
         let Some(Err(error)) = frame else {
             return Poll::Ready(frame);
         };
-        // hyper drops what it has not written yet, even the head, as soon as it gets the error.
+        // hyper discards unwritten bytes, even the head, as soon as it gets the error. So it gets it one poll later.
         self.error = Some(error);
         cx.waker().wake_by_ref();
         Poll::Pending

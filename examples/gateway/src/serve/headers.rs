@@ -1,4 +1,4 @@
-//! What of a request or a response is for the next hop alone, or for us.
+//! The parts of a request or a response that are not forwarded.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -6,7 +6,7 @@ use tower_429::fallback::{is_credential_header, is_credential_parameter};
 
 use super::message;
 
-/// RFC 9110, section 7.6.1, and the two of proxies that are of one hop by their meaning.
+/// The hop-by-hop headers of RFC 9110, section 7.6.1, and the two headers of proxy authentication.
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     HeaderName::from_static("proxy-connection"),
@@ -22,19 +22,19 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Headers of a caller's request that are not forwarded, beside its credentials.
 const NOT_FORWARDED: [HeaderName; 6] = [
     header::HOST,
-    // Whose account a key charges; beside another's key the provider rejects it.
+    // The account that is charged. Beside the key of another account the provider rejects it.
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
     HeaderName::from_static("x-goog-user-project"),
-    // It was met when we began to read.
+    // The gateway has met the expectation by reading the body.
     header::EXPECT,
-    // A compressed rejection cannot be read, and events are best not compressed.
+    // The layers cannot read a compressed rejection.
     header::ACCEPT_ENCODING,
 ];
 
-/// Of an upstream's answer: what a browser applies to the whole origin that it came from, or to the page.
+/// Headers of an upstream's response that a browser applies to the complete origin or to the page.
 const ORIGIN_WIDE: [HeaderName; 17] = [
-    // The gateway forwards no `cookie`, and cookies of localhost are those of all of its ports.
+    // The gateway forwards no `cookie`, and browsers share cookies between all ports of localhost.
     header::SET_COOKIE,
     header::STRICT_TRANSPORT_SECURITY,
     header::REFRESH,
@@ -54,16 +54,16 @@ const ORIGIN_WIDE: [HeaderName; 17] = [
     HeaderName::from_static("cross-origin-resource-policy"),
 ];
 
-/// Callers say by it how long an answer is of use.
+/// Sets how long the response is useful to the caller.
 pub(crate) const DEADLINE: HeaderName = HeaderName::from_static("x-tower-429-deadline-ms");
-/// Callers say by it whether somebody waits for the answer.
+/// Sets whether a user waits for the response.
 pub(crate) const PRIORITY: HeaderName = HeaderName::from_static("x-priority");
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tower-429-attempts");
 pub(crate) const SERVED_MODEL: HeaderName = HeaderName::from_static("x-tower-429-served-model");
 pub(crate) const KEY: HeaderName = HeaderName::from_static("x-tower-429-key");
 pub(crate) const WAITED: HeaderName = HeaderName::from_static("x-tower-429-waited-ms");
 
-/// Takes off what is between two neighbours only.
+/// Removes the headers that are for one connection only.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     message::leave_one_length(headers);
     let listed = headers.get_all(header::CONNECTION).iter();
@@ -71,22 +71,22 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let names = listed.flat_map(|value| value.split(','));
     let names: Vec<HeaderName> = names.filter_map(|name| name.trim().parse().ok()).collect();
     for name in names.iter().chain(&HOP_BY_HOP) {
-        // `connection: content-length` would make another message of it.
+        // `connection: content-length` must not change where the message ends.
         if name != header::CONTENT_LENGTH {
             headers.remove(name);
         }
     }
 }
 
-/// Keeps an upstream's answer from acting on the gateway's origin, which is that of its page.
+/// Prevents that an upstream's response acts on the gateway's origin, which is that of its page.
 pub(crate) fn isolate(headers: &mut HeaderMap) {
-    // The upstream lets every site read what it sends.
+    // An upstream may allow every site to read its responses.
     let permits = |name: &&HeaderName| name.as_str().starts_with("access-control-");
     let names: Vec<HeaderName> = headers.keys().filter(permits).cloned().collect();
     for name in names.iter().chain(&ORIGIN_WIDE) {
         headers.remove(name);
     }
-    // HTML runs no script and has an origin of its own, and nothing else is taken for HTML.
+    // HTML runs no script and has its own origin, and nothing else is interpreted as HTML.
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, "sandbox"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -95,7 +95,7 @@ pub(crate) fn isolate(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes a caller's headers those of our request.
+/// Turns the headers of a caller's request into those of the upstream's request.
 pub(crate) fn prepare(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
     // The pool's key replaces credentials. The layers remove the same ones from requests to another origin.
@@ -114,7 +114,7 @@ pub(crate) fn prepare(headers: &mut HeaderMap) {
     );
 }
 
-/// Path and query without the parameters in which callers send keys.
+/// Returns path and query without the parameters in which callers send keys.
 pub(crate) fn path_and_query(uri: &Uri) -> String {
     let is_credential = |pair: &&str| {
         let name = pair.split_once('=').map_or(*pair, |(name, _)| name);

@@ -1,4 +1,4 @@
-//! What all callers together may take of this process.
+//! Limits on the connections and the memory of all callers together.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// Accepts as many connections as may be open at once; each further one waits in the system's queue.
+/// Accepts as many connections as may be open at once. Further connections wait in the system's queue.
 pub(crate) struct LimitedListener {
     listener: TcpListener,
     free: Arc<Semaphore>,
@@ -31,7 +31,7 @@ pub(crate) struct Reserved {
     bytes: u64,
 }
 
-/// A body up to this size is always admitted: `max_connections` bounds how many there are.
+/// A body up to this size is always admitted, because `max_connections` bounds the number of bodies.
 const SMALL: u64 = 16 * 1024;
 
 // === impl LimitedListener ===
@@ -48,11 +48,11 @@ impl LimitedListener {
 
 impl Listener for LimitedListener {
     type Io = TcpStream;
-    /// The guard of the connection, in the place of the caller's address, which the gateway does not read.
+    /// The permit of the connection. It replaces the caller's address, which the gateway does not read.
     type Addr = Option<OwnedSemaphorePermit>;
 
     async fn accept(&mut self) -> (TcpStream, Self::Addr) {
-        // It fails only once the semaphore is closed, which it never is.
+        // The semaphore is never closed, so this does not fail.
         let permit = self.free.clone().acquire_owned().await.ok();
         let (stream, _) = Listener::accept(&mut self.listener).await;
         (stream, permit)
@@ -72,7 +72,7 @@ impl Buffers {
         }
     }
 
-    /// Reserves room for a body; `None` while others take too much.
+    /// Reserves memory for a body. Returns `None` while other bodies take too much.
     pub(crate) fn reserve(&self, bytes: u64) -> Option<Reserved> {
         let bytes = if bytes <= SMALL { 0 } else { bytes };
         let take = |free: u64| free.checked_sub(bytes);

@@ -1,5 +1,5 @@
-//! The log: a line for each attempt that was acted on, one for each call, and one for each answer in an
-//! upstream's place.
+//! The log has a line for each attempt that a layer acted on, one for each call, and one for each response that the
+//! gateway generates itself.
 
 use serde::Deserialize;
 use tracing::{Subscriber, level_filters::LevelFilter};
@@ -13,7 +13,7 @@ use tracing_subscriber::{
 
 use super::config::ConfigError;
 
-/// Goes before what the file says, and can tell targets apart: `info,tower_429=debug`.
+/// Overrides the setting of the file. It can set levels per target: `info,tower_429=debug`.
 pub(crate) const VARIABLE: &str = "RUST_LOG";
 
 /// The setting `log`.
@@ -21,9 +21,9 @@ pub(crate) const VARIABLE: &str = "RUST_LOG";
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Log {
     Off,
-    /// What reaches callers or needs a person.
+    /// Events that reach callers or need a person.
     Warn,
-    /// Each call, and each attempt that was acted on.
+    /// Each call, and each attempt that a layer acted on.
     #[default]
     Info,
     /// Each attempt.
@@ -31,7 +31,7 @@ pub(crate) enum Log {
 }
 
 impl Log {
-    /// What is logged, if the variable is as given.
+    /// Returns what is logged, given the value of the variable.
     pub(crate) fn targets(self, variable: Option<&str>) -> Result<Targets, ConfigError> {
         let level = match self {
             Self::Off => LevelFilter::OFF,
@@ -40,7 +40,7 @@ impl Log {
             Self::Debug => LevelFilter::DEBUG,
         };
         match variable {
-            // Of clients and servers only what goes wrong: the layers tell of requests.
+            // The layers log requests, so clients and servers log only warnings.
             None | Some("") => Ok(Targets::new()
                 .with_default(level.min(LevelFilter::WARN))
                 .with_target("tower_429", level)),
@@ -49,7 +49,7 @@ impl Log {
     }
 }
 
-/// Writes what is let through. The line at the close of a call's span has all that is known of the call.
+/// Returns a subscriber that writes the enabled events. The line at the close of a call's span describes the call.
 pub(crate) fn subscriber<W>(targets: Targets, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

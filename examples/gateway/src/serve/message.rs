@@ -1,4 +1,4 @@
-//! Messages of HTTP/1.1 that two parties could read in two ways, by RFC 9112. They are not forwarded.
+//! Ambiguous HTTP/1.1 messages by RFC 9112. They are not forwarded, because two parties could read them differently.
 
 use std::net::Ipv6Addr;
 
@@ -41,21 +41,21 @@ pub(crate) fn check_request(request: &Request) -> Result<(), Failure> {
     })
 }
 
-/// Checks that an upstream has sent an answer that its client can take off the wire.
-pub(crate) fn check_answer(answer: &Response) -> Result<(), Failure> {
-    // No request that is forwarded has an `upgrade`.
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let error = "it has switched protocols (101), and the request did not offer that";
+/// Checks that the body of an upstream's response can be decoded.
+pub(crate) fn check_response(response: &Response) -> Result<(), Failure> {
+    // Forwarded requests have no `upgrade`.
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let error = "it switched protocols (101), which the request did not offer";
         return Err(Failure::Upstream(error.into()));
     }
-    check_coding(answer.headers()).map_err(|_| {
-        let error = "its answer has a transfer coding other than one `chunked`";
+    check_coding(response.headers()).map_err(|_| {
+        let error = "its response has a transfer coding other than one `chunked`";
         Failure::Upstream(error.into())
     })
 }
 
-/// Leaves at most one `content-length`, and none beside a transfer coding: that alone says where the message
-/// ends (section 6.3).
+/// Leaves at most one `content-length`, and none beside a transfer coding, because then the coding defines where the
+/// message ends (section 6.3).
 pub(crate) fn leave_one_length(headers: &mut HeaderMap) {
     let lengths = || list(headers, header::CONTENT_LENGTH);
     let first = lengths().next().map(HeaderValue::from_bytes);
@@ -82,7 +82,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Coding> {
     }
 }
 
-/// The elements of a header whose value is a list, over all of its lines.
+/// Returns the elements of a header whose value is a list, over all of its lines.
 fn list(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(name).into_iter();
     let elements = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
@@ -90,7 +90,7 @@ fn list(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item = &
     elements.filter(|element| !element.is_empty())
 }
 
-/// `host` or `host:port`. A user before the host is for another reader than the server (RFC 9110, section 4.2.4).
+/// Returns whether a text is `host` or `host:port`. A user before the host is not allowed (RFC 9110, section 4.2.4).
 fn is_authority(text: &str) -> bool {
     let Ok(authority) = text.parse::<Authority>() else {
         return false;

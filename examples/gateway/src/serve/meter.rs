@@ -1,4 +1,4 @@
-//! How much of a call was spent asking, and when each answer came.
+//! How long the sends of a call took, and when each response arrived.
 
 use std::{
     future::Future,
@@ -14,34 +14,34 @@ use tower::Service;
 
 use super::now;
 
-/// In the extensions of a request; read by whoever has a clone.
+/// The measurements of one call. It is in the extensions of the request, and its clones share the measurements.
 #[derive(Clone, Default)]
 pub(crate) struct Meter(Arc<Mutex<Readings>>);
 
 #[derive(Clone, Default)]
 struct Readings {
     sends: usize,
-    asking: Duration,
-    /// Since when a send is under way; it stays so if that is given up.
-    under_way: Option<Instant>,
-    answers: Vec<Instant>,
+    sending: Duration,
+    /// The start of the send in progress. It is kept if that send is cancelled.
+    in_progress: Option<Instant>,
+    responses: Vec<Instant>,
 }
 
 impl Meter {
-    /// How often the upstream was asked.
+    /// Returns the number of sends.
     pub(crate) fn sends(&self) -> usize {
         self.read(|readings| readings.sends)
     }
 
-    /// The time that was spent waiting for the upstream's answers.
-    pub(crate) fn asking(&self) -> Duration {
-        let (ended, under_way) = self.read(|readings| (readings.asking, readings.under_way));
-        ended + under_way.map_or(Duration::ZERO, |since| now() - since)
+    /// Returns the time that the call waited for the upstream's responses.
+    pub(crate) fn sending(&self) -> Duration {
+        let (ended, in_progress) = self.read(|readings| (readings.sending, readings.in_progress));
+        ended + in_progress.map_or(Duration::ZERO, |since| now() - since)
     }
 
-    /// When the answer to a send came; the first is 0.
-    pub(crate) fn answered(&self, send: usize) -> Option<Instant> {
-        self.read(|readings| readings.answers.get(send).copied())
+    /// Returns when the response to a send arrived. The first send is 0.
+    pub(crate) fn response_at(&self, send: usize) -> Option<Instant> {
+        self.read(|readings| readings.responses.get(send).copied())
     }
 
     fn read<T>(&self, read: impl FnOnce(&mut Readings) -> T) -> T {
@@ -49,7 +49,7 @@ impl Meter {
     }
 }
 
-/// Measures each send; it stands inside the layers that send again.
+/// Measures each send. It is inside the layers that retry.
 #[derive(Clone)]
 pub(crate) struct Metered<S>(pub(crate) S);
 
@@ -72,18 +72,18 @@ where
         let sent = now();
         meter.read(|readings| {
             readings.sends += 1;
-            readings.under_way = Some(sent);
+            readings.in_progress = Some(sent);
         });
-        let answer = self.0.call(request);
+        let response = self.0.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let response = response.await;
             let now = now();
             meter.read(|readings| {
-                readings.under_way = None;
-                readings.asking += now - sent;
-                readings.answers.push(now);
+                readings.in_progress = None;
+                readings.sending += now - sent;
+                readings.responses.push(now);
             });
-            answer
+            response
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What Prometheus gets: what the layers count, and what only the gateway knows.
+//! The metrics for Prometheus: those of the layers, and one that only the gateway can count.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use tower_429::telemetry;
 
 use super::upstream::Upstream;
 
-/// The layers know what upstreams answered. An answer of the gateway's own, such as that for a deadline that
-/// has passed, nobody else counts.
-const ANSWERS: &str = "tower_429_gateway_answers_total";
+/// Counts the responses that callers get. The layers count only those of upstreams, not those of the gateway itself,
+/// such as the 504 after a deadline.
+const RESPONSES: &str = "tower_429_gateway_answers_total";
 
-/// Up to so many seconds each.
+/// The upper bounds of the buckets, in seconds.
 const WAITS: [f64; 7] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0];
 
-/// For the whole process; whoever makes it installs it.
+/// Builds the recorder of the process. The caller installs it.
 pub(crate) fn recorder() -> Result<PrometheusRecorder, BuildError> {
     let waits = Matcher::Full("tower_429_wait_seconds".into());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(waits, &WAITS)?;
     Ok(builder.build_recorder())
 }
 
-/// To be called once the recorder is installed.
+/// Describes the metrics to the installed recorder.
 pub(crate) fn describe() {
     telemetry::describe();
     describe_counter!(
-        ANSWERS,
+        RESPONSES,
         Unit::Count,
-        "Answers to callers, by their status; the upstream is empty where no route fits."
+        "Responses to callers, by status. The upstream is empty if no route covers the path."
     );
 }
 
-pub(super) fn answered(upstream: Option<&Upstream>, status: StatusCode) {
+pub(super) fn count_response(upstream: Option<&Upstream>, status: StatusCode) {
     let upstream = upstream.map_or_else(String::new, |upstream| upstream.name.to_string());
     let status = status.as_str().to_owned();
-    counter!(ANSWERS, "upstream" => upstream, "status" => status).increment(1);
+    counter!(RESPONSES, "upstream" => upstream, "status" => status).increment(1);
 }
 
-/// The state of the keys as it is now, and everything that was counted.
+/// Returns the current state of the keys, and all counts.
 pub(super) fn render(upstreams: &[Upstream], handle: &PrometheusHandle) -> String {
     for upstream in upstreams {
         upstream.pool.record_metrics(&upstream.name);
@@ -49,7 +49,7 @@ pub(super) fn render(upstreams: &[Upstream], handle: &PrometheusHandle) -> Strin
     handle.render()
 }
 
-/// The recorder keeps each wait as it was until somebody looks; nobody may.
+/// Compacts the recorder every five seconds. Otherwise it would keep every wait until the next scrape.
 pub(crate) async fn tidy(handle: PrometheusHandle) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;

@@ -1,4 +1,4 @@
-//! The gateway itself: a router, and what its handlers share.
+//! The gateway: its router, and the state that the handlers share.
 
 mod admission;
 mod board;
@@ -31,7 +31,7 @@ use board::Board;
 use limits::Buffers;
 use upstream::{Draft, Upstream};
 
-/// What the handlers share.
+/// The state that the handlers share.
 pub(crate) struct Gateway {
     pub(crate) upstreams: Vec<Upstream>,
     on_loopback: bool,
@@ -41,7 +41,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Returns what is wrong with the upstreams and their keys; the arguments are those of [`new`](Self::new).
+    /// Returns the mistakes of the upstreams and their keys. The arguments are those of [`new`](Self::new).
     pub(crate) fn mistakes(
         config: &Config,
         mock: &str,
@@ -52,8 +52,8 @@ impl Gateway {
         drafts.filter_map(Result::err).flatten().collect()
     }
 
-    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, and `metrics` is of the
-    /// recorder that is installed.
+    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, and `metrics` is the handle
+    /// of the installed recorder.
     pub(crate) fn new(
         config: &Config,
         mock: &str,
@@ -76,7 +76,7 @@ impl Gateway {
         })
     }
 
-    /// The upstream whose route covers most of the path.
+    /// Returns the upstream whose route covers most of the path.
     pub(crate) fn upstream(&self, path: &str) -> Option<&Upstream> {
         let covering = self.upstreams.iter();
         let covering = covering.filter_map(|upstream| Some((upstream.covers(path)?, upstream)));
@@ -92,26 +92,26 @@ impl Gateway {
             .route("/rejections", get(views::rejections))
             .route("/metrics", get(views::counted))
             .fallback(forward::forward)
-            .layer(from_fn_with_state(self.clone(), admission::by_our_name))
+            .layer(from_fn_with_state(self.clone(), admission::check_host))
             .with_state(self.clone())
     }
 }
 
-/// The longest text of a stranger that is repeated, in bytes.
-const REPEATED: usize = 256;
+/// The longest untrusted text that is repeated, in bytes.
+const MAX_REPEATED: usize = 256;
 
 fn is_short(text: &str) -> bool {
-    text.len() <= REPEATED
+    text.len() <= MAX_REPEATED
 }
 
-/// As much of a text as is repeated.
+/// Truncates a text to what is repeated.
 fn shortened(text: &str) -> Cow<'_, str> {
     if is_short(text) {
         return text.into();
     }
     let mut kept = String::new();
     for char in text.chars() {
-        if kept.len() + char.len_utf8() > REPEATED {
+        if kept.len() + char.len_utf8() > MAX_REPEATED {
             break;
         }
         kept.push(char);
@@ -119,7 +119,7 @@ fn shortened(text: &str) -> Cow<'_, str> {
     (kept + "…").into()
 }
 
-/// The gateway counts time down for people.
+/// The gateway measures waits, and shows cooldowns.
 #[allow(clippy::disallowed_methods)]
 fn now() -> Instant {
     Instant::now()

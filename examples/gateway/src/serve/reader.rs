@@ -1,4 +1,4 @@
-//! Makes of an upstream's settings what a stack needs, and notes every mistake.
+//! Builds the parts of a stack from an upstream's settings, and collects every mistake.
 
 use axum::http::{Uri, uri};
 use tower_429::{
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         targets
     }
 
-    /// The keys that are set and can be sent. Those of the mock have no variables.
+    /// Returns the keys that are set and valid. The keys of the mock have no variables.
     pub(super) fn keys(&mut self, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Key> {
         let config = self.config();
         if config.keys.is_empty() {
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         }
         let mut keys = Vec::new();
         for (number, name) in config.keys.iter().enumerate() {
-            // The rules have reported these, of which the first may be a key.
+            // The rules have reported these already. The name may be a key, so it is not repeated.
             if !is_variable(name) || config.keys[..number].contains(name) {
                 continue;
             }
@@ -99,11 +99,11 @@ impl<'a> Reader<'a> {
         keys
     }
 
-    /// The pool; `None` if it has a mistake.
+    /// Returns the pool, or `None` if it has a mistake.
     pub(super) fn pool(&mut self, keys: Vec<Key>, base: &Uri) -> Option<KeyPool> {
         let config = self.config();
-        // With a key that is sound, only where the keys are put can be wrong.
-        let place = match pool(config, vec![Key::new("sound")], base) {
+        // With a valid key, only `key_in` can be wrong.
+        let place = match pool(config, vec![Key::new("valid")], base) {
             Ok(_) if keys.is_empty() => return None,
             Ok(_) => "keys",
             Err(_) => "key_in",
@@ -129,7 +129,7 @@ fn target(config: &FallbackConfig, base: Option<&Uri>, mock: &str) -> Result<Tar
     if let Some(at) = &config.at {
         target = target.at(if at == "mock" { mock } else { at })?;
     }
-    // The path of the upstream's own address stands before that of the caller.
+    // The path of the upstream's own address precedes that of the caller.
     let own = base.map_or("", Uri::path).trim_end_matches('/');
     let prefix = config.strip_prefix.as_deref().unwrap_or_default();
     Ok(target.strip_prefix(format!("{own}{prefix}")))

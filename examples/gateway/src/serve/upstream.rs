@@ -1,4 +1,4 @@
-//! The stack: another key first, then a wait, then another model.
+//! The stack of an upstream: it tries another key first, then waits, then tries another model.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::mock;
 
-/// Where requests of some paths go.
+/// The destination of requests to some paths.
 pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     pub(crate) pool: KeyPool,
@@ -31,28 +31,28 @@ pub(crate) struct Upstream {
     pub(crate) deadline: Option<Duration>,
     pub(crate) replay_limit: u64,
     base: Uri,
-    /// The most bytes that are put before a path or behind its query.
+    /// The most bytes that are added before a path and after its query.
     added: usize,
     routes: Vec<String>,
     background_routes: Vec<String>,
 }
 
-/// `http` holds no longer address. Nor does it hold a longer path and query, to which the layers would add no key
-/// and no path of a target.
+/// The longest URI of `http`, and its longest path and query. If they became longer, the layers could add neither a
+/// key nor the path of a target.
 const LONGEST: usize = 65_534;
 
-/// An upstream before it knows the keys of the others.
+/// An upstream without the keys of the other upstreams.
 pub(crate) struct Draft<'a> {
     config: &'a UpstreamConfig,
     base: Uri,
     targets: Vec<Target>,
     pool: KeyPool,
-    /// The most bytes that a key takes in the query.
+    /// The most bytes of a key in the query.
     parameter: usize,
 }
 
 impl<'a> Draft<'a> {
-    /// Reads an upstream and its keys, or returns all that is wrong with it. `mock` is the address of the mock.
+    /// Reads an upstream and its keys, or returns all its mistakes. `mock` is the address of the mock.
     pub(crate) fn new(
         file: &'a Config,
         index: usize,
@@ -81,7 +81,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Whether a request for this upstream may go to an https address.
+    /// Returns whether a request for this upstream may go to an https address.
     pub(crate) fn needs_tls(&self) -> bool {
         let targets = self.config.fallback.iter();
         let mut targets = targets.filter_map(|target| target.at.as_deref());
@@ -92,12 +92,12 @@ impl<'a> Draft<'a> {
         self.base.scheme() == Some(&uri::Scheme::HTTPS) || targets.any(is_https)
     }
 
-    /// Builds the stack. A target elsewhere is asked with the keys of the upstream that stands there.
+    /// Builds the stack. Requests to a target elsewhere have the keys of the upstream at that address.
     pub(crate) fn finish(&self, all: &[Draft<'_>], mock: &str, client: Client) -> Upstream {
         let config = self.config;
         let max_wait = Duration::from_millis(config.max_wait_ms);
 
-        // Its own pool first: the first that is for an origin is asked.
+        // Its own pool comes first, because the layer uses the first pool for an origin.
         let rotation = KeyRotationLayer::new(self.pool.clone());
         let others = all.iter().filter(|other| other.config.name != config.name);
         let rotation = others.fold(rotation, |rotation, other| {
@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The most bytes that a request for this upstream gets around its path and query, here or at a target.
+    /// Returns the most bytes that a request gets around its path and query, at this upstream or at a target.
     fn added(&self, all: &[Draft<'_>], mock: &str) -> usize {
         let targets = self.config.fallback.iter();
         let targets = targets.filter_map(|target| target.at.as_deref());
@@ -151,12 +151,12 @@ impl<'a> Draft<'a> {
 // === impl Upstream ===
 
 impl Upstream {
-    /// How many bytes of the path one of its routes covers.
+    /// Returns how many bytes of the path the longest matching route covers.
     pub(crate) fn covers(&self, path: &str) -> Option<usize> {
         covered(&self.routes, path)
     }
 
-    /// Whether somebody waits for the answers of a path, if the caller does not say it.
+    /// Returns the priority of a path for callers that set none.
     pub(crate) fn priority(&self, path: &str) -> Priority {
         match covered(&self.background_routes, path) {
             Some(_) => Priority::Background,
@@ -164,7 +164,7 @@ impl Upstream {
         }
     }
 
-    /// A request to where the upstream stands.
+    /// Turns a caller's request into one to the upstream's address.
     pub(crate) fn address(&self, mut request: Request) -> Result<Request, Failure> {
         let path_and_query = headers::path_and_query(request.uri());
         if self.added + path_and_query.len() > LONGEST {
@@ -183,7 +183,7 @@ fn parameter(config: &UpstreamConfig, variable: &dyn Fn(&str) -> Option<String>)
     };
     let keys = config.keys.iter().filter_map(|key| variable(key));
     let mocks = mock::KEYS.into_iter().map(|(_, key)| key.to_owned());
-    // A byte may be three once it is encoded.
+    // Percent-encoding may triple the length.
     let longest = keys.chain(mocks).map(|key| 3 * key.len()).max();
     "?=".len() + name.len() + longest.unwrap_or_default()
 }

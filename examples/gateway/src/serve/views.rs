@@ -1,4 +1,4 @@
-//! What the gateway shows of itself. Keys have labels here, and nothing else.
+//! The page and the data that the gateway shows. They contain labels instead of keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tower_429::key_rotation::{GroupSource, KeyState, LimitSnapshot};
 
 use super::{Gateway, board::millis, metrics, now, shortened};
 
-/// Nothing is loaded from elsewhere, and nothing may frame it.
+/// The page loads nothing from elsewhere, and no page may frame it.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       connect-src 'self'; img-src data:; base-uri 'none'; frame-ancestors 'none'";
 
@@ -93,7 +93,7 @@ fn limit(known: &LimitSnapshot, now: Instant) -> Value {
     })
 }
 
-/// Returns the milliseconds until then, rounded up: a key that has some time left is not free.
+/// Returns the milliseconds until a time. They are rounded up, because a key is not free before that time.
 fn time_to(until: Instant, now: Instant) -> u64 {
     let left = until.saturating_duration_since(now);
     millis(left + Duration::from_nanos(999_999))

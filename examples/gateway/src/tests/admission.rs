@@ -1,4 +1,4 @@
-//! Who may ask, and for what.
+//! Which requests the gateway accepts.
 
 use super::{
     harness::{Running, chat, in_front_of, response, run},
@@ -6,13 +6,13 @@ use super::{
     wire::Upstream,
 };
 
-/// The status that a request gets; an upstream that it reaches says 200.
+/// Returns the status that a request gets. An upstream that it reaches returns 200.
 async fn status(upstream: &Upstream, gateway: &Running, request: &str) -> u16 {
     let mut caller = gateway.connect().await;
     caller.send(request).await;
     let forwarded = response("200 OK", "connection: close\r\n", "{}");
     tokio::select! {
-        _ = upstream.answer(&forwarded) => caller.head().await.status(),
+        _ = upstream.respond(&forwarded) => caller.head().await.status(),
         head = caller.head() => head.status(),
     }
 }
@@ -22,20 +22,20 @@ fn get(path: &str, host: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_web_page_of_another_site_does_not_spend_the_keys() {
+async fn gateway_rejects_requests_by_web_pages_of_other_sites() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for header in [
         "sec-fetch-site: cross-site",
         "sec-fetch-site: same-site",
-        // What older browsers send, and all of them to an address without TLS that is not loopback.
+        // Older browsers send only `origin`, and so do all browsers to an `http` address that is not loopback.
         "origin: https://evil.example",
         "origin: http://localhost:4290",
         "origin: null",
         "origin: http://localhost\r\norigin: https://evil.example",
     ] {
         let header = format!("{header}\r\n");
-        let (head, body) = gateway.ask(&chat("large", &header)).await;
+        let (head, body) = gateway.send(&chat("large", &header)).await;
         assert_eq!(head.status(), 403, "{header}: {body}");
         assert!(body.contains("asked_by_a_web_page"), "{body}");
     }
@@ -52,7 +52,7 @@ async fn a_web_page_of_another_site_does_not_spend_the_keys() {
 }
 
 #[tokio::test]
-async fn whether_pages_of_other_sites_may_ask_is_not_for_the_upstream_to_say() {
+async fn gateway_rejects_preflights_and_drops_cors_headers_of_the_upstream() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let preflight = "OPTIONS /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\norigin: https://evil.example\r\n\
@@ -68,7 +68,7 @@ async fn whether_pages_of_other_sites_may_ask_is_not_for_the_upstream_to_say() {
     caller.send(chat("large", "")).await;
     let permits =
         "access-control-allow-origin: *\r\nAccess-Control-Expose-Headers: *\r\nx-kept: 1\r\n";
-    let (_provider, ..) = upstream.answer(&response("200 OK", permits, "{}")).await;
+    let (_provider, ..) = upstream.respond(&response("200 OK", permits, "{}")).await;
     let head = caller.head().await;
     assert_eq!(head.get("x-kept"), Some("1"));
     assert_eq!(head.get("access-control-allow-origin"), None);
@@ -76,7 +76,7 @@ async fn whether_pages_of_other_sites_may_ask_is_not_for_the_upstream_to_say() {
 }
 
 #[tokio::test]
-async fn on_loopback_a_name_that_somebody_has_pointed_here_gets_nothing() {
+async fn gateway_on_loopback_rejects_a_host_that_is_not_loopback() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for host in [
@@ -92,7 +92,7 @@ async fn on_loopback_a_name_that_somebody_has_pointed_here_gets_nothing() {
             "/healthz",
             "/v1/models",
         ] {
-            let (head, body) = gateway.ask(&get(path, host)).await;
+            let (head, body) = gateway.send(&get(path, host)).await;
             assert_eq!(head.status(), 403, "{host}{path}");
             assert!(body.contains("localhost"), "{body}");
         }
@@ -119,7 +119,7 @@ async fn on_loopback_a_name_that_somebody_has_pointed_here_gets_nothing() {
 }
 
 #[tokio::test]
-async fn elsewhere_than_on_loopback_it_goes_by_any_name() {
+async fn gateway_accepts_any_host_if_it_does_not_listen_on_loopback() {
     let upstream = Upstream::start().await;
     let text = format!(
         "listen = \"0.0.0.0:4290\"\n[[upstream]]\nname = \"provider\"\nat = \"http://{}\"\nroutes = [\"/v1\"]\n\
@@ -134,7 +134,7 @@ async fn elsewhere_than_on_loopback_it_goes_by_any_name() {
 }
 
 #[tokio::test]
-async fn trace_and_connect_do_not_carry_a_key() {
+async fn gateway_does_not_forward_trace_and_connect() {
     let upstream = Upstream::start().await;
     let text = format!(
         "[[upstream]]\nname = \"provider\"\nat = \"http://{}\"\nroutes = [\"/\"]\nkeys = [\"KEY_1\"]\n",
@@ -143,14 +143,14 @@ async fn trace_and_connect_do_not_carry_a_key() {
     let gateway = run(&Config::parse(&text).unwrap(), "").await;
     for start in ["TRACE /v1/models", "CONNECT localhost:443"] {
         let request = format!("{start} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        let (head, _) = gateway.ask(&request).await;
+        let (head, _) = gateway.send(&request).await;
         assert_eq!(head.status(), 405, "{start}");
         assert!(head.get("allow").unwrap().contains("POST"));
     }
 }
 
 #[tokio::test]
-async fn a_path_does_not_lead_out_of_its_route() {
+async fn gateway_rejects_a_path_with_dot_segments_or_a_backslash() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for path in [

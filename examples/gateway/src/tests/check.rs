@@ -1,4 +1,4 @@
-//! Every mistake of a configuration is reported at once, with its line, and what is right is summed up.
+//! `--check` reports every mistake of a configuration with its line, or prints a summary of a valid one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -40,9 +40,9 @@ order = "random"
 window_ms = "15s"
 "#;
 
-/// All that is wrong, line by line, as `--check` finds it.
+/// Returns the lines that `--check` prints for a file with mistakes.
 fn mistakes(text: &str) -> Vec<String> {
-    // Tests run at once, in one process.
+    // The tests run concurrently in one process, so each needs its own file.
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let (process, number) = (std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
     let dir = std::env::temp_dir().join(format!("tower-429-check-{process}-{number}"));
@@ -139,7 +139,7 @@ fn a_setting_that_is_not_understood_is_one_mistake() {
 }
 
 #[test]
-fn the_plan_names_address_routes_and_keys_and_no_secret() {
+fn plan_names_address_routes_and_keys_and_no_secret() {
     let config = Config::parse(
         "listen = \"0.0.0.0:80\"\n[[upstream]]\nname = \"a\"\nat = \"http://host/base\"\n\
          routes = [\"/v1\", \"/v2\"]\nbackground_routes = [\"/v2\"]\nkeys = [\"KEY_1\", \"KEY_2\"]\n\

@@ -1,4 +1,4 @@
-//! A configuration that is wrong is told what to do next, and no key is told.
+//! The error for a wrong configuration says what to do next, and never contains a key.
 
 use std::path::Path;
 
@@ -30,11 +30,11 @@ fn start_with(
 }
 
 #[test]
-fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
+fn sample_parses_as_it_is_and_with_every_default_written_out() {
     let text = include_str!("../../../gateway.toml");
     let sample = Config::parse(text).unwrap();
     assert_eq!(sample.upstreams.len(), 4);
-    // Settings that are commented out are `# name = value`; sentences are not.
+    // A setting that is commented out has the form `# name = value`, which no sentence has.
     let is_setting = |line: &str| {
         let name = line.split_once(" = ").map(|(name, _)| name);
         name.is_some_and(|name| {
@@ -48,7 +48,7 @@ fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
     });
     let text: String = uncommented.map(|line| format!("{line}\n")).collect();
     let written = Config::parse(&text).unwrap();
-    // What the comments call the default is the default.
+    // The values in the comments are the defaults.
     let (mut sample, mut written) = (sample, written);
     assert_eq!(written.upstreams[0].deadline_ms, Some(120_000));
     (
@@ -61,11 +61,11 @@ fn the_sample_is_understood_as_it_stands_and_with_every_default_written_out() {
 }
 
 #[test]
-fn the_sample_starts_once_its_keys_are_set() {
+fn sample_starts_if_its_keys_are_set() {
     let text = include_str!("../../../gateway.toml");
     let config = Config::parse(text).unwrap();
     let keys = |name: &str| Some(format!("sk-{name}"));
-    // Whether this machine trusts any certificate is not the sample's matter.
+    // The test must not depend on the certificates of this machine.
     assert!(Gateway::mistakes(&config, "", &keys).is_empty());
     let text = text.replace("https://", "http://");
     let started = start_with(&Config::parse(&text).unwrap(), &keys);
@@ -73,9 +73,9 @@ fn the_sample_starts_once_its_keys_are_set() {
 }
 
 #[test]
-fn in_the_sample_no_chat_model_stands_in_for_another_kind_of_model() {
+fn sample_has_no_fallback_for_paths_without_chat_models() {
     let text = include_str!("../../../gateway.toml");
-    // Every build can start with these, and where they lead does not matter.
+    // These addresses need no certificates of this machine.
     let config = Config::parse(&text.replace("https://", "http://")).unwrap();
     let gateway = start_with(&config, &|name| Some(format!("sk-{name}"))).unwrap();
     for (path, falls_back) in [
@@ -96,7 +96,7 @@ fn in_the_sample_no_chat_model_stands_in_for_another_kind_of_model() {
 }
 
 #[test]
-fn what_is_built_in_needs_no_variable() {
+fn built_in_configuration_needs_no_environment_variable() {
     let config = Config::parse(WITHOUT_FILE).unwrap();
     assert!(start_with(&config, &|_| None).is_ok());
 }
@@ -185,10 +185,10 @@ fn each_error_says_what_to_do() {
 }
 
 #[test]
-fn a_key_that_stands_in_the_file_by_mistake_is_not_repeated() {
+fn error_does_not_repeat_a_key_that_is_in_the_file_by_mistake() {
     for text in [
         GOOD.replace("KEY_2", "sk-leaked"),
-        // Here it is a mistake of the syntax as well.
+        // This is a syntax error, too.
         GOOD.replace("\"KEY_2\"", "sk-leaked"),
         GOOD.replace("\"KEY_2\"", "\"sk-leaked"),
         GOOD.replace("keys = [\"KEY_1\", \"KEY_2\"]", "keys = \"sk-leaked\""),
@@ -203,7 +203,7 @@ fn a_key_that_stands_in_the_file_by_mistake_is_not_repeated() {
 }
 
 #[test]
-fn a_key_that_cannot_be_sent_is_named_by_its_variable() {
+fn error_for_an_invalid_key_names_its_variable() {
     let config = Config::parse(GOOD).unwrap();
     let keys = |_: &str| Some(String::from("sk-secret with a space"));
     let error = start_with(&config, &keys).err().unwrap().to_string();
@@ -215,13 +215,13 @@ fn a_key_that_cannot_be_sent_is_named_by_its_variable() {
 }
 
 #[test]
-fn the_variable_goes_before_what_the_file_says_of_the_log() {
+fn environment_variable_overrides_the_log_level_of_the_file() {
     let log = |setting: &str, variable: Option<&str>| {
         let config = Config::parse(&format!("{setting}{GOOD}")).unwrap();
         config.log.targets(variable).map(|targets| {
             let levels = [Level::WARN, Level::INFO, Level::DEBUG];
             let enabled = |target| levels.map(|level| targets.would_enable(target, &level));
-            // What the gateway says itself comes and goes with what the layers say.
+            // The gateway's own events have the level of the layers' events.
             assert_eq!(enabled("tower_429::gateway"), enabled("tower_429"));
             enabled("tower_429")
         })

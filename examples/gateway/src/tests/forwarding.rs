@@ -1,4 +1,4 @@
-//! What of a request and of an answer gets to the other side, and what does not.
+//! Which parts of a request and of a response the gateway forwards.
 
 use super::{
     harness::{chat, in_front_of, response},
@@ -6,7 +6,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
+async fn gateway_drops_hop_by_hop_headers_and_forwards_all_others() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let hops = "connection: keep-alive, X-Private\r\nx-private: 1\r\nkeep-alive: timeout=5\r\n\
@@ -19,7 +19,7 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
                 proxy-connection: keep-alive\r\nupgrade: h2c\r\n";
     let ends = "x-kept-too: 1\r\nrequest-id: req_1\r\nx-ratelimit-remaining-requests: 7\r\n";
     let (_, seen, body) = upstream
-        .answer(&response("200 OK", &format!("{hops}{ends}"), "{}"))
+        .respond(&response("200 OK", &format!("{hops}{ends}"), "{}"))
         .await;
     for name in [
         "connection",
@@ -29,7 +29,7 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
         "te",
         "upgrade",
     ] {
-        assert_eq!(seen.get(name), None, "{name} went on: {seen:?}");
+        assert_eq!(seen.get(name), None, "{name} was forwarded: {seen:?}");
     }
     for (name, value) in [
         ("x-kept", "1"),
@@ -53,7 +53,7 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
         "proxy-connection",
         "upgrade",
     ] {
-        assert_eq!(head.get(name), None, "{name} came back: {head:?}");
+        assert_eq!(head.get(name), None, "{name} was forwarded: {head:?}");
     }
     for (name, value) in [
         ("x-kept-too", "1"),
@@ -65,7 +65,7 @@ async fn what_is_of_one_hop_is_dropped_both_ways_and_everything_else_passes() {
 }
 
 #[tokio::test]
-async fn the_context_of_a_trace_goes_on_untouched_on_every_attempt() {
+async fn trace_context_is_forwarded_unchanged_on_every_attempt() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "keys = [\"KEY_1\", \"KEY_2\"]").await;
     let context = [
@@ -80,27 +80,27 @@ async fn the_context_of_a_trace_goes_on_untouched_on_every_attempt() {
     let mut caller = gateway.connect().await;
     caller.send(chat("large", &headers.concat())).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (mut provider, first, _) = upstream.answer(&limited).await;
+    let (mut provider, first, _) = upstream.respond(&limited).await;
     let second = provider.head().await;
     for (name, value) in context {
         for attempt in [&first, &second] {
             assert_eq!(attempt.get(name), Some(value), "{attempt:?}");
         }
     }
-    provider.whole(&second).await;
+    provider.read_body(&second).await;
     provider.send(response("200 OK", "", "{}")).await;
     assert_eq!(caller.head().await.status(), 200);
 }
 
 #[tokio::test]
-async fn the_version_of_http_is_each_hops_own() {
+async fn gateway_does_not_forward_the_http_version() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller
         .send(chat("large", "").replace("HTTP/1.1", "HTTP/1.0"))
         .await;
-    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
+    let (_, seen, _) = upstream.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.start, "POST /v1/chat/completions HTTP/1.1");
     assert_eq!(caller.head().await.start, "HTTP/1.0 200 OK");
 
@@ -108,30 +108,30 @@ async fn the_version_of_http_is_each_hops_own() {
     caller.send(chat("large", "")).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send("HTTP/1.0 200 OK\r\n\r\nto the end").await;
     drop(provider);
     let head = caller.head().await;
     assert_eq!(head.start, "HTTP/1.1 200 OK");
-    assert_eq!(caller.whole(&head).await, b"to the end");
+    assert_eq!(caller.read_body(&head).await, b"to the end");
 }
 
 #[tokio::test]
-async fn a_connection_header_cannot_make_another_message_of_a_request() {
+async fn connection_header_cannot_remove_the_content_length() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller
         .send(chat("large", "connection: content-length\r\n"))
         .await;
-    let (_, seen, body) = upstream.answer(&response("200 OK", "", "{}")).await;
+    let (_, seen, body) = upstream.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.get("content-length"), Some("34"));
     assert_eq!(body.len(), 34);
     assert_eq!(caller.head().await.status(), 200);
 }
 
 #[tokio::test]
-async fn the_callers_credentials_stay_here_and_the_pools_key_goes_out() {
+async fn gateway_replaces_the_callers_credentials_by_the_pools_key() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -143,7 +143,7 @@ async fn the_callers_credentials_stay_here_and_the_pools_key_goes_out() {
                  &api-key=callers&API%4bEY=callers&token=callers&Subscription-Key=callers&pageToken=7";
     let request = chat("large", own).replace(" HTTP/1.1", &format!("{query} HTTP/1.1"));
     caller.send(request).await;
-    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
+    let (_, seen, _) = upstream.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.get("authorization"), Some("Bearer sk-secret-one"));
     assert_eq!(
         seen.start,
@@ -161,14 +161,14 @@ async fn gateway_removes_the_callers_account_beside_the_pools_key() {
     let mut caller = gateway.connect().await;
     let own = "openai-organization: callers\r\nOpenAI-Project: callers\r\nx-goog-user-project: callers\r\n";
     caller.send(chat("large", own)).await;
-    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
+    let (_, seen, _) = upstream.respond(&response("200 OK", "", "{}")).await;
     let callers = |(_, value): &&(String, String)| value.contains("callers");
     assert_eq!(seen.headers.iter().find(callers), None);
     assert_eq!(caller.head().await.status(), 200);
 }
 
 #[tokio::test]
-async fn a_limited_key_is_changed_and_the_answer_says_so() {
+async fn gateway_retries_with_another_key_and_reports_it() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "keys = [\"KEY_1\", \"KEY_2\"]").await;
     let mut caller = gateway.connect().await;
@@ -176,15 +176,15 @@ async fn a_limited_key_is_changed_and_the_answer_says_so() {
         .send(chat("large", "x-tower-429-deadline-ms: 60000\r\n"))
         .await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (mut provider, first, _) = upstream.answer(&limited).await;
+    let (mut provider, first, _) = upstream.respond(&limited).await;
     assert_eq!(first.get("authorization"), Some("Bearer sk-secret-one"));
-    // The rejection was drained, so its connection carries the next.
+    // The rejection was drained, so its connection is used again.
     let second = provider.head().await;
-    let body = provider.whole(&second).await;
+    let body = provider.read_body(&second).await;
     assert_eq!(second.get("authorization"), Some("Bearer sk-secret-two"));
     assert_eq!(second.get("x-tower-429-deadline-ms"), None);
     assert_eq!(body, br#"{"model": "large", "messages": []}"#);
-    // Such headers of the upstream's own are not ours.
+    // The gateway replaces such headers of the upstream.
     let answer = response(
         "200 OK",
         "x-tower-429-key: theirs\r\nx-tower-429-attempts: 9\r\n",
@@ -208,17 +208,14 @@ async fn the_response_reports_a_wait() {
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after-ms: 300\r\n", "{}");
-    let (mut provider, ..) = upstream.answer(&limited).await;
+    let (mut provider, ..) = upstream.respond(&limited).await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(response("200 OK", "", "{}")).await;
     let head = caller.head().await;
     assert_eq!(head.get("x-tower-429-attempts"), Some("2"));
     let waited: u64 = head.get("x-tower-429-waited-ms").unwrap().parse().unwrap();
-    assert!(
-        waited >= 300,
-        "the provider asked for 300 ms, it was {waited}"
-    );
+    assert!(waited >= 300, "the hint was 300 ms, the wait {waited} ms");
     let metrics = gateway.get("/metrics").await;
     for line in [
         "tower_429_wait_seconds_bucket{host=\"127.0.0.1\",layer=\"key_rotation\",le=\"0.1\"} 0",
@@ -229,17 +226,17 @@ async fn the_response_reports_a_wait() {
 }
 
 #[tokio::test]
-async fn a_limited_model_is_changed_and_the_answer_says_which_served() {
+async fn gateway_falls_back_and_reports_the_model_that_served() {
     let upstream = Upstream::start().await;
     let settings = "fallback = [{ model = \"small\" }]\nmax_wait_ms = 1";
     let gateway = in_front_of(&upstream, settings).await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (mut provider, ..) = upstream.answer(&limited).await;
+    let (mut provider, ..) = upstream.respond(&limited).await;
     let head = provider.head().await;
     assert_eq!(
-        provider.whole(&head).await,
+        provider.read_body(&head).await,
         br#"{"model": "small", "messages": []}"#
     );
     provider.send(response("200 OK", "", "{}")).await;
@@ -249,7 +246,7 @@ async fn a_limited_model_is_changed_and_the_answer_says_which_served() {
 }
 
 #[tokio::test]
-async fn an_error_passes_through_whole() {
+async fn error_passes_through_unchanged() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let said = "{\"error\":{\"message\":\"Invalid 'temperature'\",\n \"type\":\"invalid_request_error\"}}\n";
@@ -257,23 +254,23 @@ async fn an_error_passes_through_whole() {
     caller.send(chat("large", "")).await;
     let headers = "content-type: application/json\r\nx-request-id: req_7\r\n";
     upstream
-        .answer(&response("400 Bad Request", headers, said))
+        .respond(&response("400 Bad Request", headers, said))
         .await;
     let head = caller.head().await;
     assert_eq!(head.status(), 400);
     assert_eq!(head.get("x-request-id"), Some("req_7"));
     assert_eq!(head.get("content-type"), Some("application/json"));
-    assert_eq!(caller.whole(&head).await, said.as_bytes());
+    assert_eq!(caller.read_body(&head).await, said.as_bytes());
     assert_eq!(head.get("x-tower-429-attempts"), Some("1"));
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_a_bad_gateway_that_says_why() {
+async fn gateway_returns_502_with_the_cause_if_the_upstream_is_down() {
     let upstream = Upstream::start().await;
-    // Errors of clients like to name the address, and with it what is in the query.
+    // Errors of clients may contain the address with its query.
     let gateway = in_front_of(&upstream, "key_in = { query = \"key\" }").await;
     drop(upstream);
-    let (head, body) = gateway.ask(&chat("large", "")).await;
+    let (head, body) = gateway.send(&chat("large", "")).await;
     assert_eq!(head.status(), 502);
     assert!(body.contains("refused"), "{body}");
     assert!(!body.contains("sk-secret"), "{body}");
@@ -285,7 +282,7 @@ async fn a_path_that_no_route_covers_is_not_forwarded() {
     let gateway = in_front_of(&upstream, "").await;
     for path in ["/v2/models", "/v10/models", "/v1x", "/index.html"] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        let (head, body) = gateway.ask(&request).await;
+        let (head, body) = gateway.send(&request).await;
         assert_eq!(head.status(), 404, "{path}");
         assert!(body.contains("routes"), "{body}");
     }
@@ -308,19 +305,19 @@ async fn the_longest_route_wins_and_a_target_elsewhere_gets_its_own_keys() {
     caller
         .send(chat("large", "").replace("chat/completions", "messages"))
         .await;
-    let (mut kept, seen, _) = other.answer(&response("200 OK", "", "{}")).await;
+    let (mut kept, seen, _) = other.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.get("x-api-key"), Some("sk-secret-two"));
     assert_eq!(caller.head().await.status(), 200);
 
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (_, seen, _) = one.answer(&limited).await;
+    let (_, seen, _) = one.respond(&limited).await;
     assert_eq!(seen.start, "POST /base/v1/chat/completions HTTP/1.1");
     assert_eq!(seen.get("authorization"), Some("Bearer sk-secret-one"));
     let seen = kept.head().await;
     assert_eq!(
-        kept.whole(&seen).await,
+        kept.read_body(&seen).await,
         br#"{"model": "theirs", "messages": []}"#
     );
     assert_eq!(seen.start, "POST /compatible/chat/completions HTTP/1.1");

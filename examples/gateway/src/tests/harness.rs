@@ -1,4 +1,4 @@
-//! The gateway in this process, on a port of its own.
+//! Runs a gateway in this process, on its own port.
 
 use std::{
     io,
@@ -29,12 +29,11 @@ pub(crate) struct Running {
     _recorder: LocalRecorderGuard<'static>,
 }
 
-/// What all gateways of this process have logged.
+/// The log of all gateways of this process.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-/// One for all: while some threads have a subscriber and others none, `tracing` may switch off what one of
-/// them is to see.
+/// The subscriber of all threads. If only some threads had one, `tracing` could disable events that a test needs.
 static LOG: LazyLock<Log> = LazyLock::new(|| {
     let written = Log::default();
     let writer = written.clone();
@@ -63,12 +62,12 @@ impl io::Write for Log {
     }
 }
 
-/// The lines of the log about calls to an upstream, without the time.
+/// Returns the lines of the log about calls to an upstream, without the time.
 pub(crate) fn logged(upstream: SocketAddr) -> Vec<String> {
     logged_with(&format!("server.port={}", upstream.port()))
 }
 
-/// The lines of the log in which this stands, without the time.
+/// Returns the lines of the log that contain `part`, without the time.
 pub(crate) fn logged_with(part: &str) -> Vec<String> {
     let text = LOG.text();
     let lines = text.lines().filter(|line| line.contains(part));
@@ -82,12 +81,12 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     secret.map(|(_, secret)| (*secret).into())
 }
 
-/// In front of one upstream with one key, and whatever else is set.
+/// Runs a gateway in front of one upstream, with these settings of the upstream. The default is one key.
 pub(crate) async fn in_front_of(upstream: &Upstream, settings: &str) -> Running {
     in_front_of_with("", upstream, settings).await
 }
 
-/// The same, with settings of the whole gateway as well.
+/// Runs such a gateway, with settings of the gateway too.
 pub(crate) async fn in_front_of_with(
     gateway: &str,
     upstream: &Upstream,
@@ -104,8 +103,7 @@ pub(crate) async fn in_front_of_with(
     run(&Config::parse(&text).unwrap(), "").await
 }
 
-/// It counts in a recorder of its own, which is that of this thread: a runtime of several threads counts
-/// elsewhere.
+/// Runs a gateway that counts in the recorder of this thread. On a runtime with several threads, the counts are lost.
 pub(crate) async fn run(config: &Config, mock: &str) -> Running {
     LazyLock::force(&LOG);
     let recorder = Box::leak(Box::new(metrics::recorder().unwrap()));
@@ -135,18 +133,18 @@ impl Running {
         Wire::connect(self.address).await
     }
 
-    /// Sends a request and reads the answer whole.
-    pub(crate) async fn ask(&self, request: &str) -> (Head, String) {
+    /// Sends a request, and reads the response to its end.
+    pub(crate) async fn send(&self, request: &str) -> (Head, String) {
         let mut caller = self.connect().await;
         caller.send(request).await;
         let head = caller.head().await;
-        let body = caller.whole(&head).await;
+        let body = caller.read_body(&head).await;
         (head, String::from_utf8(body).unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> String {
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        let (head, body) = self.ask(&request).await;
+        let (head, body) = self.send(&request).await;
         assert_eq!(head.status(), 200, "{path}: {body}");
         body
     }
@@ -162,16 +160,16 @@ impl Running {
     }
 }
 
-/// The status and the code of an answer of the gateway's own.
+/// Reads a response that the gateway generated, and returns its status and its code.
 pub(crate) async fn own_rejection(caller: &mut Wire) -> (u16, String) {
     let head = caller.head().await;
-    let body = caller.whole(&head).await;
+    let body = caller.read_body(&head).await;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = body["error"]["code"].as_str().unwrap_or_default();
     (head.status(), code.into())
 }
 
-/// A chat request for a model, with whatever headers.
+/// Returns a chat request for a model, with these headers.
 pub(crate) fn chat(model: &str, headers: &str) -> String {
     let body = format!(r#"{{"model": "{model}", "messages": []}}"#);
     format!(
@@ -181,7 +179,7 @@ pub(crate) fn chat(model: &str, headers: &str) -> String {
     )
 }
 
-/// A response with a body of known length.
+/// Returns a response with a body of known length.
 pub(crate) fn response(status: &str, headers: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}",

@@ -1,4 +1,4 @@
-//! What all callers together may take: connections, and memory for their bodies.
+//! Limits of all callers together: connections, and memory for request bodies.
 
 use super::{
     harness::{Running, chat, in_front_of_with, own_rejection, response},
@@ -7,25 +7,25 @@ use super::{
 
 const MIB: usize = 1024 * 1024;
 
-/// All that `max_buffered_bytes` has to be at least.
+/// The least `max_buffered_bytes`.
 const TWO_MIB: &str = "max_buffered_bytes = 2_097_152";
 
 fn full() -> (u16, String) {
     (503, "buffers_full".into())
 }
 
-/// The head of a request whose body follows a `100 Continue`.
+/// Returns the head of a request whose body follows a `100 Continue`.
 fn head(path: &str, headers: &str) -> String {
     format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n{headers}\r\n")
 }
 
-/// The head of a request with JSON of so many bytes.
+/// Returns the head of a request with JSON of this length.
 fn json(length: usize) -> String {
     let headers = format!("content-type: application/json\r\ncontent-length: {length}\r\n");
     head("/v1/chat/completions", &headers)
 }
 
-/// A caller that has sent the head of a request with JSON, and the status that it got.
+/// Sends the head of a request with JSON. Returns the caller, and the status that it got.
 async fn offered(gateway: &Running, length: usize) -> (Wire, u16) {
     let mut caller = gateway.connect().await;
     caller.send(json(length)).await;
@@ -33,9 +33,9 @@ async fn offered(gateway: &Running, length: usize) -> (Wire, u16) {
     (caller, status)
 }
 
-/// Offers JSON of so many bytes until the gateway has room for it.
+/// Offers JSON of this length until the gateway has memory for it.
 async fn until_it_fits(gateway: &Running, length: usize) -> Wire {
-    in_time("room for a body", async {
+    in_time("memory for a body", async {
         loop {
             let (caller, status) = offered(gateway, length).await;
             if status == 100 {
@@ -51,11 +51,11 @@ async fn is_healthy(caller: &mut Wire) {
         .send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     let head = caller.head().await;
-    assert_eq!(caller.whole(&head).await, b"ok\n");
+    assert_eq!(caller.read_body(&head).await, b"ok\n");
 }
 
 #[tokio::test]
-async fn gateway_lets_a_connection_wait_while_as_many_as_allowed_are_open() {
+async fn connection_waits_while_max_connections_are_open() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of_with("max_connections = 2", &upstream, "").await;
     let (mut first, mut second) = (gateway.connect().await, gateway.connect().await);
@@ -75,9 +75,9 @@ async fn gateway_lets_a_connection_wait_while_as_many_as_allowed_are_open() {
     }
     drop(second);
     let head = third.head().await;
-    assert_eq!(third.whole(&head).await, b"ok\n");
+    assert_eq!(third.read_body(&head).await, b"ok\n");
 
-    // Another that waits does not hold up a stop.
+    // A waiting connection does not delay a stop.
     let _fourth = gateway.connect().await;
     drop((first, third));
     gateway.stop.send(()).unwrap();
@@ -87,7 +87,7 @@ async fn gateway_lets_a_connection_wait_while_as_many_as_allowed_are_open() {
 }
 
 #[tokio::test]
-async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
+async fn gateway_rejects_a_large_body_while_memory_is_in_use() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of_with(TWO_MIB, &upstream, "").await;
     let (first, status) = offered(&gateway, MIB + MIB / 2).await;
@@ -96,7 +96,7 @@ async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
     for request in [
         json(MIB),
         head("/v1/files", "content-length: 1048576\r\n"),
-        // It may become as long as is kept of an upload.
+        // A body of unknown length reserves the replay limit.
         head("/v1/files", "transfer-encoding: chunked\r\n"),
     ] {
         let mut second = gateway.connect().await;
@@ -104,7 +104,7 @@ async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
         let head = second.head().await;
         assert_eq!(head.status(), 503, "{request}");
         assert_eq!(head.get("retry-after"), Some("1"));
-        let body = second.whole(&head).await;
+        let body = second.read_body(&head).await;
         assert!(String::from_utf8(body).unwrap().contains("buffers_full"));
     }
 
@@ -116,10 +116,10 @@ async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
         let mut caller = gateway.connect().await;
         caller.send(request).await;
         let answer = response("200 OK", "connection: close\r\n", "{}");
-        upstream.answer(&answer).await;
+        upstream.respond(&answer).await;
         assert_eq!(caller.head().await.status(), 200);
     }
-    // What is left is enough, and of what is sent once nothing is kept.
+    // The remaining memory is enough for a smaller body. A body over the replay limit is not kept.
     assert_eq!(offered(&gateway, MIB / 4).await.1, 100);
     let mut large = gateway.connect().await;
     large
@@ -132,7 +132,7 @@ async fn gateway_rejects_a_body_that_is_not_small_while_memory_is_taken() {
 }
 
 #[tokio::test]
-async fn gateway_counts_a_body_until_its_call_is_answered() {
+async fn gateway_counts_a_body_until_its_call_has_a_response() {
     let upstream = Upstream::start().await;
     let settings = "keys = [\"KEY_1\", \"KEY_2\"]\nmax_wait_ms = 3_600_000";
     let gateway = in_front_of_with(TWO_MIB, &upstream, settings).await;
@@ -141,11 +141,11 @@ async fn gateway_counts_a_body_until_its_call_is_answered() {
     let model = "{\"model\": \"large\"}";
     first.send(" ".repeat(2 * MIB - model.len()) + model).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (mut provider, ..) = upstream.answer(&limited).await;
+    let (mut provider, ..) = upstream.respond(&limited).await;
 
-    // The body goes out again with the second key, and so is still there.
+    // The body is sent again with the second key, so it is still in memory.
     let head = provider.head().await;
-    assert_eq!(provider.whole(&head).await.len(), 2 * MIB);
+    assert_eq!(provider.read_body(&head).await.len(), 2 * MIB);
     let mut second = gateway.connect().await;
     second.send(json(MIB)).await;
     assert_eq!(own_rejection(&mut second).await, full());
@@ -156,14 +156,14 @@ async fn gateway_counts_a_body_until_its_call_is_answered() {
 }
 
 #[tokio::test]
-async fn gateway_frees_the_memory_of_a_caller_that_leaves_while_it_waits() {
+async fn gateway_frees_the_memory_of_a_caller_that_disconnects() {
     let upstream = Upstream::start().await;
     let settings = "max_wait_ms = 3_600_000";
     let gateway = in_front_of_with(TWO_MIB, &upstream, settings).await;
     let (mut first, _) = offered(&gateway, 2 * MIB).await;
     first.send(" ".repeat(2 * MIB)).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    upstream.answer(&limited).await;
+    upstream.respond(&limited).await;
     let mut second = gateway.connect().await;
     second.send(json(MIB)).await;
     assert_eq!(own_rejection(&mut second).await, full());

@@ -1,4 +1,4 @@
-//! Many streams at once: no byte is lost, and no key stays on loan.
+//! Many streams at once lose no byte, and release all keys.
 
 use std::{convert::Infallible, process::Command, sync::Arc};
 
@@ -23,7 +23,7 @@ use super::{harness::run, serve::Config, wire::in_time};
 const STREAMS: usize = 500;
 const CHUNKS: usize = 40;
 
-/// The bytes of a chunk, unlike those of any other.
+/// Returns the bytes of a chunk. No other chunk has the same.
 fn chunk(stream: usize, number: usize) -> Bytes {
     let length = 50 + (stream * 7 + number * 13) % 400;
     let mut text = format!("data: {stream} {number} ");
@@ -32,9 +32,9 @@ fn chunk(stream: usize, number: usize) -> Bytes {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_streams_at_once_lose_no_byte_and_no_key() {
+async fn five_hundred_streams_lose_no_byte_and_release_all_keys() {
     raise_open_files();
-    // All streams have begun before any ends.
+    // All streams begin before any ends.
     let begun = Arc::new(Barrier::new(STREAMS));
     let answer = move |Path(stream): Path<usize>| {
         let begun = begun.clone();
@@ -77,10 +77,10 @@ async fn five_hundred_streams_at_once_lose_no_byte_and_no_key() {
             let answer = client.request(request).await.unwrap();
             assert_eq!(answer.status(), 200);
             let body = answer.into_body().collect().await.unwrap().to_bytes();
-            let whole: Vec<u8> = (0..CHUNKS)
+            let expected: Vec<u8> = (0..CHUNKS)
                 .flat_map(|number| chunk(stream, number))
                 .collect();
-            assert!(body == whole, "stream {stream} lost something");
+            assert!(body == expected, "stream {stream} lost bytes");
         })
     });
     let calls: Vec<_> = calls.collect();
@@ -95,7 +95,7 @@ async fn five_hundred_streams_at_once_lose_no_byte_and_no_key() {
     assert!(keys.iter().all(|key| key.uses > 0), "{keys:?}");
 }
 
-/// Each stream takes four sockets of this process, more than a login shell often allows.
+/// Raises the limit of open files, because each stream takes four sockets, and a login shell often allows fewer.
 fn raise_open_files() {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits

@@ -1,4 +1,4 @@
-//! Callers that keep silent, and callers that take their time. The clock is put forward, never waited for.
+//! Callers that are silent or slow. The tests advance the clock instead of waiting.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     wire::{Upstream, Wire, in_time},
 };
 
-/// A request of which the gateway has begun to read the body, and the body that is still to come.
+/// Sends the head of a request whose body the gateway begins to read. Returns the caller, and the body to send.
 async fn begun(gateway: &Running, headers: &str) -> (Wire, String) {
     let request = chat("large", &format!("expect: 100-continue\r\n{headers}"));
     let (head, body) = request.split_at(request.find("\r\n\r\n").unwrap() + 4);
@@ -20,18 +20,18 @@ async fn begun(gateway: &Running, headers: &str) -> (Wire, String) {
     (caller, body.into())
 }
 
-/// A caller that was answered, and has sent the beginning of another request.
+/// Returns a caller that got a response, and has sent the start of another request.
 async fn half_a_head(gateway: &Running) -> Wire {
     let mut caller = gateway.connect().await;
     caller
         .send("GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nPOST /v1/chat/completions HTTP/1.1\r\nho")
         .await;
     let head = caller.head().await;
-    assert_eq!(caller.whole(&head).await, b"ok\n");
+    assert_eq!(caller.read_body(&head).await, b"ok\n");
     caller
 }
 
-/// A caller that has sent the beginning of an upload, and its upstream, to which that has gone on.
+/// Sends the start of an upload. Returns the caller, and the upstream that has read the start.
 async fn half_an_upload(gateway: &Running, upstream: &Upstream) -> (Wire, Wire) {
     let mut caller = gateway.connect().await;
     caller
@@ -44,7 +44,7 @@ async fn half_an_upload(gateway: &Running, upstream: &Upstream) -> (Wire, Wire) 
 }
 
 #[tokio::test]
-async fn a_caller_that_keeps_silent_in_mid_request_is_left() {
+async fn gateway_times_out_a_caller_that_is_silent_during_a_request() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let caller = half_a_head(&gateway).await;
@@ -66,7 +66,7 @@ async fn a_caller_that_keeps_silent_in_mid_request_is_left() {
 }
 
 #[tokio::test]
-async fn json_that_comes_byte_by_byte_is_left() {
+async fn gateway_times_out_json_that_arrives_byte_by_byte() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, body) = begun(&gateway, "").await;
@@ -82,7 +82,7 @@ async fn json_that_comes_byte_by_byte_is_left() {
 }
 
 #[tokio::test]
-async fn an_upload_may_take_its_time_while_it_comes() {
+async fn slow_upload_does_not_time_out_while_bytes_arrive() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, mut provider) = half_an_upload(&gateway, &upstream).await;
@@ -97,23 +97,23 @@ async fn an_upload_may_take_its_time_while_it_comes() {
     assert_eq!(caller.head().await.status(), 200);
 }
 
-/// A gateway in front of one upstream is stopped, and has stopped before it would have been cut off.
+/// Stops a gateway, and checks that it ends within `grace_ms`.
 async fn stops(gateway: Running) {
     let file = "[[upstream]]\nname = \"u\"\nat = \"mock\"\nroutes = [\"/v1\"]\n";
     let grace = Duration::from_millis(Config::parse(file).unwrap().grace_ms);
     pause();
     gateway.stop.send(()).unwrap();
     let ended = tokio::time::timeout(grace, gateway.server).await;
-    ended.expect("it has not stopped").unwrap();
+    ended.expect("the gateway did not stop").unwrap();
     resume();
 }
 
 #[tokio::test]
-async fn a_stop_is_not_held_up_by_callers_that_keep_silent() {
+async fn silent_callers_do_not_delay_a_stop() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let caller = gateway.connect().await;
-    // The connection before this one is accepted, too.
+    // After this request the earlier connection is accepted, too.
     gateway.get("/healthz").await;
     stops(gateway).await;
     caller.closed().await;
@@ -138,7 +138,7 @@ async fn a_stop_is_not_held_up_by_callers_that_keep_silent() {
 }
 
 #[tokio::test]
-async fn what_still_comes_after_a_stop_is_answered() {
+async fn request_that_completes_after_a_stop_gets_its_response() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, body) = begun(&gateway, "").await;
@@ -146,8 +146,8 @@ async fn what_still_comes_after_a_stop_is_answered() {
     caller.send(&body).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
-    // The upstream may take as long as it likes.
+    provider.read_body(&head).await;
+    // The upstream may take any time.
     for _ in 0..20 {
         pause();
         advance(Duration::from_secs(5)).await;
@@ -162,7 +162,7 @@ async fn what_still_comes_after_a_stop_is_answered() {
 }
 
 #[tokio::test]
-async fn a_slow_upload_is_no_wait_of_the_gateways() {
+async fn reported_wait_does_not_include_a_slow_upload() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, body) = begun(&gateway, "").await;
@@ -171,7 +171,7 @@ async fn a_slow_upload_is_no_wait_of_the_gateways() {
     advance(upload).await;
     resume();
     caller.send(&body).await;
-    upstream.answer(&response("200 OK", "", "{}")).await;
+    upstream.respond(&response("200 OK", "", "{}")).await;
     let head = caller.head().await;
     assert_eq!(head.get("x-tower-429-attempts"), Some("1"));
     let waited = head.get("x-tower-429-waited-ms").unwrap();
@@ -182,7 +182,7 @@ async fn a_slow_upload_is_no_wait_of_the_gateways() {
 }
 
 #[tokio::test]
-async fn a_slow_upload_takes_its_part_of_the_deadline() {
+async fn deadline_includes_a_slow_upload() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "max_wait_ms = 3_600_000").await;
     let (mut caller, body) = begun(&gateway, "x-tower-429-deadline-ms: 60000\r\n").await;
@@ -190,8 +190,8 @@ async fn a_slow_upload_takes_its_part_of_the_deadline() {
     advance(Duration::from_secs(50)).await;
     resume();
     caller.send(&body).await;
-    // That would fit into a minute, and does not fit into what is left of it.
+    // The hint would fit into the minute, but not into the rest of it.
     let limited = response("429 Too Many Requests", "retry-after: 20\r\n", "own words");
-    upstream.answer(&limited).await;
+    upstream.respond(&limited).await;
     assert_eq!(caller.head().await.status(), 429);
 }

@@ -1,9 +1,9 @@
-//! The gateway between a caller and a provider that are played byte by byte.
+//! Tests of the gateway between a caller and a provider, whose bytes the tests send and read.
 
 #![allow(clippy::disallowed_methods)]
 
 mod admission;
-mod answers;
+mod capacity;
 mod check;
 mod config;
 mod deadline;
@@ -15,11 +15,11 @@ mod max_wait;
 mod next_key;
 mod priority;
 mod providers;
-mod refusals;
+mod rejections;
+mod reporting;
 mod requests;
-mod room;
+mod responses;
 mod streaming;
-mod telling;
 mod wire;
 
 use crate::{mock, serve};

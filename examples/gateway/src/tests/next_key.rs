@@ -1,4 +1,4 @@
-//! A limit of one key is no limit of the model, while another key is free.
+//! A limit of one key does not limit the model while another key is free.
 
 use std::sync::{
     Arc,
@@ -21,13 +21,13 @@ use super::{
     wire::in_time,
 };
 
-/// What the provider does with the greater model.
-const ANSWERS: u8 = 0;
-const REFUSES: u8 = 1;
-/// Nothing is left, it says, for a moment.
-const ANSWERS_ONCE_MORE: u8 = 2;
-/// For an hour.
-const ANSWERS_ONCE_MORE_FOR_LONG: u8 = 3;
+/// How the provider responds to a request for the large model.
+const SUCCEEDS: u8 = 0;
+const REJECTS: u8 = 1;
+/// With a success that reports nothing left for 50 ms.
+const EXHAUSTED_BRIEFLY: u8 = 2;
+/// With a success that reports nothing left for an hour.
+const EXHAUSTED_FOR_LONG: u8 = 3;
 
 async fn answer(State(does): State<Arc<AtomicU8>>, body: Bytes) -> Response {
     let left = |remaining: u8, reset: &str| {
@@ -37,30 +37,33 @@ async fn answer(State(does): State<Arc<AtomicU8>>, body: Bytes) -> Response {
             ("x-ratelimit-reset-requests", reset.to_owned()),
         ]
     };
-    let is_lesser = body.windows(7).any(|bytes| bytes == b"\"small\"");
+    let is_small = body.windows(7).any(|bytes| bytes == b"\"small\"");
     match does.load(Ordering::SeqCst) {
-        _ if is_lesser => "{}".into_response(),
-        REFUSES => {
+        _ if is_small => "{}".into_response(),
+        REJECTS => {
             let headers = [("retry-after-ms", "50")];
             (StatusCode::TOO_MANY_REQUESTS, headers, "{}").into_response()
         }
-        ANSWERS_ONCE_MORE => (left(0, "50ms"), "{}").into_response(),
-        ANSWERS_ONCE_MORE_FOR_LONG => (left(0, "1h"), "{}").into_response(),
+        EXHAUSTED_BRIEFLY => (left(0, "50ms"), "{}").into_response(),
+        EXHAUSTED_FOR_LONG => (left(0, "1h"), "{}").into_response(),
         _ => (left(4, "1h"), "{}").into_response(),
     }
 }
 
-/// Which model served, and with which key.
+/// Returns the model and the key that served a request.
 async fn served(gateway: &Running) -> (String, String) {
-    let (head, body) = gateway.ask(&chat("large", "")).await;
+    let (head, body) = gateway.send(&chat("large", "")).await;
     assert_eq!(head.status(), 200, "{body}");
-    let told = |name: &str| head.get(name).unwrap().to_owned();
-    (told("x-tower-429-served-model"), told("x-tower-429-key"))
+    let header = |name: &str| head.get(name).unwrap().to_owned();
+    (
+        header("x-tower-429-served-model"),
+        header("x-tower-429-key"),
+    )
 }
 
 #[tokio::test]
-async fn a_success_after_which_nothing_is_left_for_one_key_leaves_the_model_to_the_others() {
-    let does = Arc::new(AtomicU8::new(ANSWERS_ONCE_MORE));
+async fn model_stays_in_use_if_one_key_has_nothing_left_after_a_success() {
+    let does = Arc::new(AtomicU8::new(EXHAUSTED_BRIEFLY));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap();
     let router = Router::new()
@@ -73,16 +76,16 @@ async fn a_success_after_which_nothing_is_left_for_one_key_leaves_the_model_to_t
     );
     let gateway = run(&Config::parse(&text).unwrap(), "").await;
 
-    // Once it was true that nothing is left where a success says so.
+    // The first such report is true, because the next request is rejected.
     served(&gateway).await;
-    does.store(REFUSES, Ordering::SeqCst);
-    in_time("the lesser model", async {
+    does.store(REJECTS, Ordering::SeqCst);
+    in_time("the fallback model", async {
         while served(&gateway).await.0 != "small" {}
     })
     .await;
-    does.store(ANSWERS, Ordering::SeqCst);
-    in_time("the greater model, for as long as it is asked", async {
-        // At first it gets only as many requests as it has last served.
+    does.store(SUCCEEDS, Ordering::SeqCst);
+    in_time("only the large model", async {
+        // At first the large model gets only as many requests as it has served before.
         let mut in_a_row = 0;
         while in_a_row < 20 {
             in_a_row = match served(&gateway).await.0 == "large" {
@@ -93,10 +96,10 @@ async fn a_success_after_which_nothing_is_left_for_one_key_leaves_the_model_to_t
     })
     .await;
 
-    does.store(ANSWERS_ONCE_MORE_FOR_LONG, Ordering::SeqCst);
+    does.store(EXHAUSTED_FOR_LONG, Ordering::SeqCst);
     let (model, used_up) = served(&gateway).await;
     assert_eq!(model, "large");
-    does.store(ANSWERS, Ordering::SeqCst);
+    does.store(SUCCEEDS, Ordering::SeqCst);
     let (model, key) = served(&gateway).await;
     assert_eq!(model, "large", "another key is free");
     assert_ne!(key, used_up);

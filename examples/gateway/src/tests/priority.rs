@@ -1,4 +1,4 @@
-//! Calls in the background, by what the caller or the configuration says.
+//! Background calls, as the caller or the configuration sets them.
 
 use super::{
     harness::{Running, chat, in_front_of, response},
@@ -6,7 +6,7 @@ use super::{
     wire::{Upstream, Wire},
 };
 
-/// So many of ten requests are left for so many seconds.
+/// Returns a response that reports how many of ten requests are left for how many seconds.
 fn left(count: u64, seconds: u64) -> String {
     let headers = format!(
         "x-ratelimit-limit-requests: 10\r\nx-ratelimit-remaining-requests: {count}\r\n\
@@ -21,22 +21,22 @@ async fn begun(gateway: &Running, headers: &str) -> Wire {
     caller
 }
 
-async fn user_goes_before(settings: &str, of_user: &str, of_batch: &str) {
+async fn assert_user_is_served_first(settings: &str, of_user: &str, of_batch: &str) {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, settings).await;
     let mut first = gateway.connect().await;
     first.send(chat("large", of_user)).await;
-    upstream.answer(&left(1, 60)).await;
+    upstream.respond(&left(1, 60)).await;
     assert_eq!(first.head().await.status(), 200);
 
     let mut batch = begun(&gateway, &format!("{of_batch}x-of: batch\r\n")).await;
     let mut user = begun(&gateway, &format!("{of_user}x-of: user\r\n")).await;
-    let (mut provider, seen, _) = upstream.answer(&left(10, 90)).await;
+    let (mut provider, seen, _) = upstream.respond(&left(10, 90)).await;
     assert_eq!(seen.get("x-of"), Some("user"));
     assert_eq!(user.head().await.status(), 200);
 
     let seen = provider.head().await;
-    provider.whole(&seen).await;
+    provider.read_body(&seen).await;
     assert_eq!(seen.get("x-of"), Some("batch"));
     assert_eq!(seen.get("x-priority"), None);
     provider.send(left(9, 90)).await;
@@ -45,13 +45,13 @@ async fn user_goes_before(settings: &str, of_user: &str, of_batch: &str) {
 
 #[tokio::test]
 async fn background_call_leaves_the_last_request_to_a_user() {
-    user_goes_before("", "", "x-priority: background\r\n").await;
+    assert_user_is_served_first("", "", "x-priority: background\r\n").await;
 }
 
 #[tokio::test]
 async fn calls_of_a_background_route_are_interactive_if_they_say_so() {
     let settings = "background_routes = [\"/v1/chat\"]";
-    user_goes_before(settings, "x-priority: interactive\r\n", "").await;
+    assert_user_is_served_first(settings, "x-priority: interactive\r\n", "").await;
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn gateway_rejects_an_unknown_priority() {
     let gateway = in_front_of(&upstream, "").await;
     for value in ["low", "Background", ""] {
         let header = format!("x-priority: {value}\r\n");
-        let (head, body) = gateway.ask(&chat("large", &header)).await;
+        let (head, body) = gateway.send(&chat("large", &header)).await;
         assert_eq!(head.status(), 400, "{value}");
         assert!(body.contains("priority_not_understood"), "{body}");
     }

@@ -1,4 +1,4 @@
-//! The gateway as it starts without a file, in front of the mock.
+//! The gateway with its built-in configuration, in front of the mock.
 
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ fn post(path: &str, body: &str) -> String {
 const SAID: &str = "Each word comes when it is said, not at the end.";
 
 #[tokio::test]
-async fn each_provider_answers_through_its_route() {
+async fn each_provider_responds_through_its_route() {
     let (gateway, _mock) = start(&at_once()).await;
     let table = [
         (
@@ -61,7 +61,7 @@ async fn each_provider_answers_through_its_route() {
         ),
     ];
     for (path, body, model, text) in table {
-        let (head, answer) = gateway.ask(&post(path, body)).await;
+        let (head, answer) = gateway.send(&post(path, body)).await;
         assert_eq!(head.status(), 200, "{path}: {answer}");
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let said = answer.pointer(text).unwrap().as_str().unwrap();
@@ -97,7 +97,7 @@ async fn each_provider_streams_through_its_route() {
         ),
     ];
     for (path, body, text) in table {
-        let (head, answer) = gateway.ask(&post(path, body)).await;
+        let (head, answer) = gateway.send(&post(path, body)).await;
         assert_eq!(head.status(), 200, "{path}: {answer}");
         assert!(
             head.get("content-type")
@@ -114,7 +114,7 @@ async fn each_provider_streams_through_its_route() {
         assert!(words.concat().ends_with(SAID), "{path}: {words:?}");
     }
     let (_, array) = gateway
-        .ask(&post(
+        .send(&post(
             "/v1beta/models/gemini-2.5-flash:streamGenerateContent",
             "{}",
         ))
@@ -125,7 +125,7 @@ async fn each_provider_streams_through_its_route() {
 
 #[tokio::test]
 async fn the_next_key_helps_after_a_rejection_of_each_provider() {
-    // Every window outlasts the test, and a hint is never waited for.
+    // Every window is longer than the test, and no hint leads to a wait.
     let (gateway, mock) = start(&mock::Settings {
         window_ms: 3_600_000,
         ..at_once()
@@ -141,9 +141,9 @@ async fn the_next_key_helps_after_a_rejection_of_each_provider() {
         ),
         ("/v1beta/models/gemini-2.5-pro:generateContent", "{}"),
     ] {
-        control.send("POST /mock/refuse?times=2&ms=1800000 HTTP/1.1\r\nhost: mock\r\ncontent-length: 0\r\n\r\n").await;
+        control.send("POST /mock/reject?times=2&ms=1800000 HTTP/1.1\r\nhost: mock\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(control.head().await.status(), 204);
-        let (head, answer) = gateway.ask(&post(path, body)).await;
+        let (head, answer) = gateway.send(&post(path, body)).await;
         assert_eq!(head.status(), 200, "{path}: {answer}");
         assert_eq!(head.get("x-tower-429-attempts"), Some("3"), "{path}");
         assert_eq!(head.get("x-tower-429-key"), Some("gamma"), "{path}");
@@ -151,7 +151,7 @@ async fn the_next_key_helps_after_a_rejection_of_each_provider() {
     let keys = gateway.json("/keys").await;
     for upstream in keys.as_array().unwrap() {
         for key in 0..2 {
-            // Only the rejection says for how long.
+            // Only the rejection reports this time.
             let left = upstream.pointer(&format!("/keys/{key}/limited_models/0/free_in_ms"));
             let left = left.unwrap().as_u64().unwrap();
             assert!((1_000_000..=1_800_000).contains(&left), "{upstream}");
@@ -169,7 +169,7 @@ async fn an_uploaded_file_comes_back_as_it_was() {
     );
     let request =
         post("/v1/files", &form).replace("application/json", "multipart/form-data; boundary=x");
-    let (head, file) = gateway.ask(&request).await;
+    let (head, file) = gateway.send(&request).await;
     assert_eq!(head.status(), 200, "{file}");
     let file: Value = serde_json::from_str(&file).unwrap();
     assert_eq!(file["bytes"], content.len());
@@ -178,15 +178,15 @@ async fn an_uploaded_file_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_error_of_a_provider_passes_through() {
+async fn error_of_a_provider_passes_through() {
     let (gateway, _mock) = start(&at_once()).await;
     let body = r#"{"model": "gpt-4o", "temperature": 3}"#;
-    let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+    let (head, answer) = gateway.send(&post("/v1/chat/completions", body)).await;
     assert_eq!(head.status(), 400);
     assert!(head.get("x-request-id").unwrap().starts_with("req_mock"));
     assert!(answer.contains("decimal_above_max_value"), "{answer}");
     let (head, _) = gateway
-        .ask(&post("/v1/chat/completions", r#"{"model": "gpt-9"}"#))
+        .send(&post("/v1/chat/completions", r#"{"model": "gpt-9"}"#))
         .await;
     assert_eq!(head.status(), 404);
 }
@@ -202,20 +202,18 @@ async fn the_next_key_serves_the_same_model_if_one_key_has_used_it_up() {
     let mut served = Vec::new();
     for _ in 0..6 {
         let body = r#"{"model": "gpt-4o"}"#;
-        let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+        let (head, answer) = gateway.send(&post("/v1/chat/completions", body)).await;
         assert_eq!(head.status(), 200, "{answer}");
-        let told = ["x-tower-429-key", "x-tower-429-served-model"];
-        served.push(
-            told.map(|name| head.get(name).unwrap().to_owned())
-                .join(" "),
-        );
+        let names = ["x-tower-429-key", "x-tower-429-served-model"];
+        let values = names.map(|name| head.get(name).unwrap().to_owned());
+        served.push(values.join(" "));
     }
-    // Each may ask twice, and the second answer says that none is left.
+    // Each key may send two requests, and the second response reports that none is left.
     let keys = ["alpha", "alpha", "beta", "beta", "gamma", "gamma"];
     assert_eq!(served, keys.map(|key| format!("{key} gpt-4o")));
 }
 
-/// A line of the log without what is different in each run.
+/// Returns a line of the log without the figures that differ in each run.
 fn without_figures(line: &str) -> String {
     let line = line.split(" time.busy=").next().unwrap_or_default();
     let varies =
@@ -224,7 +222,7 @@ fn without_figures(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_metrics_and_the_log_are_those_that_the_readme_shows() {
+async fn metrics_and_log_match_the_readme() {
     // Every window outlasts the test.
     let (gateway, mock) = start(&mock::Settings {
         window_ms: 3_600_000,
@@ -233,7 +231,7 @@ async fn the_metrics_and_the_log_are_those_that_the_readme_shows() {
     .await;
     for _ in 0..7 {
         let body = r#"{"model": "gpt-4o"}"#;
-        let (head, answer) = gateway.ask(&post("/v1/chat/completions", body)).await;
+        let (head, answer) = gateway.send(&post("/v1/chat/completions", body)).await;
         assert_eq!(head.status(), 200, "{answer}");
     }
     let readme = include_str!("../../README.md");

@@ -30,7 +30,7 @@ async fn gateway_blames_the_caller_for_a_body_that_it_cannot_read() {
             assert_eq!(rejection, (400, "request_not_read".into()), "{broken:?}");
         }
     }
-    // The caller closes its side, and still reads.
+    // The caller stops sending, and still reads.
     for request in [
         chunked("", "5\r\nbegun\r\n"),
         chunked("", "5\r\nbeg"),
@@ -99,9 +99,9 @@ async fn gateway_rejects_a_request_that_does_not_name_one_host() {
             let rejection = own_rejection(&mut caller).await;
             assert_eq!(rejection, (400, "request_malformed".into()), "{request:?}");
         }
-        // HTTP/1.0 needs no Host, but takes only one.
+        // HTTP/1.0 needs no Host, but allows at most one.
         let request = format!("GET {path} HTTP/1.0\r\nhost: localhost\r\nhost: localhost\r\n\r\n");
-        let (head, _) = gateway.ask(&request).await;
+        let (head, _) = gateway.send(&request).await;
         assert_eq!(head.status(), 400);
     }
     for (target, host) in [
@@ -110,20 +110,20 @@ async fn gateway_rejects_a_request_that_does_not_name_one_host() {
         ("http://localhost:4290", "127.0.0.1"),
     ] {
         let request = format!("GET {target}/healthz HTTP/1.1\r\nhost: {host}\r\n\r\n");
-        let (head, _) = gateway.ask(&request).await;
+        let (head, _) = gateway.send(&request).await;
         assert_eq!(head.status(), 200, "{request:?}");
     }
 }
 
-/// Asks for a path under `/v1`, with a query, of so many bytes; the upstream says 200.
-async fn ask_for(gateway: &Running, upstream: &Upstream, length: usize) -> (u16, Option<Head>) {
+/// Sends a request for a path with a query of this length in total. The upstream returns 200.
+async fn send_path(gateway: &Running, upstream: &Upstream, length: usize) -> (u16, Option<Head>) {
     let path = format!("/v1/{}?page=2", "p".repeat(length - "/v1/?page=2".len()));
     let mut caller = gateway.connect().await;
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
     caller.send(request).await;
     let answer = response("200 OK", "connection: close\r\n", "{}");
     tokio::select! {
-        (_, seen, _) = upstream.answer(&answer) => (caller.head().await.status(), Some(seen)),
+        (_, seen, _) = upstream.respond(&answer) => (caller.head().await.status(), Some(seen)),
         head = caller.head() => (head.status(), None),
     }
 }
@@ -139,12 +139,12 @@ async fn gateway_rejects_a_path_that_its_upstreams_address_makes_too_long() {
     );
     let gateway = run(&Config::parse(&text).unwrap(), "").await;
     for length in [65_534, 65_500, 65_534 - base.len()] {
-        let (status, seen) = ask_for(&gateway, &upstream, length).await;
+        let (status, seen) = send_path(&gateway, &upstream, length).await;
         assert_eq!(status, 414, "{length}");
         assert!(seen.is_none(), "{length}");
     }
     for length in [60_000, 65_300] {
-        let (status, seen) = ask_for(&gateway, &upstream, length).await;
+        let (status, seen) = send_path(&gateway, &upstream, length).await;
         assert_eq!(status, 200, "{length}");
         let start = seen.unwrap().start;
         assert!(start.starts_with(&format!("GET {base}/v1/ppp")));
@@ -159,8 +159,8 @@ async fn gateway_rejects_a_path_that_a_targets_address_makes_too_long() {
     let at = format!("http://{}{}", upstream.address, "/elsewhere".repeat(100));
     let fallback = format!("fallback = [{{ model = \"small\", at = \"{at}\" }}]");
     let gateway = in_front_of(&upstream, &fallback).await;
-    assert_eq!(ask_for(&gateway, &upstream, 65_000).await.0, 414);
-    assert_eq!(ask_for(&gateway, &upstream, 64_000).await.0, 200);
+    assert_eq!(send_path(&gateway, &upstream, 65_000).await.0, 414);
+    assert_eq!(send_path(&gateway, &upstream, 64_000).await.0, 200);
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn gateway_rejects_a_transfer_coding_other_than_chunked() {
         ("x-own;q=\"1\", Chunked", 501),
         ("chunked, chunked", 400),
         ("chunked\r\ntransfer-encoding: chunked", 400),
-        // It is not known where such a body ends.
+        // The end of such a body is unknown.
         ("chunked, gzip", 400),
     ] {
         for path in ["/v1/files", "/healthz"] {
@@ -196,7 +196,7 @@ async fn gateway_does_not_forward_which_transfer_codings_its_caller_reads() {
     let mut caller = gateway.connect().await;
     let te = "te: gzip, deflate;q=0.5\r\nconnection: te\r\n";
     caller.send(chat("large", te)).await;
-    let (_, seen, _) = upstream.answer(&response("200 OK", "", "{}")).await;
+    let (_, seen, _) = upstream.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(seen.get("te"), None);
     assert_eq!(caller.head().await.status(), 200);
 }

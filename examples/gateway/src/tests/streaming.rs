@@ -1,4 +1,4 @@
-//! What flows, flows; and what is given up on one side ends on the other.
+//! Bodies are streamed, and a side that disconnects ends the other side.
 
 use super::{
     harness::{Running, STREAM, chat, in_front_of, response},
@@ -6,7 +6,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_streamed_answer_arrives_as_the_upstream_sends_it() {
+async fn streamed_response_arrives_as_the_upstream_sends_it() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -14,7 +14,7 @@ async fn a_streamed_answer_arrives_as_the_upstream_sends_it() {
 
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(STREAM).await;
     let mut head = None;
     for number in 0..5 {
@@ -23,15 +23,19 @@ async fn a_streamed_answer_arrives_as_the_upstream_sends_it() {
         if number == 0 {
             head = Some(caller.head().await);
         }
-        // The provider sends the next only after this one was seen.
+        // The provider sends the next event only after the caller has this one.
         assert_eq!(caller.text(event.len()).await, event);
     }
     provider.send_chunk("").await;
-    assert_eq!(caller.whole(&head.unwrap()).await, b"", "and then it ends");
+    assert_eq!(
+        caller.read_body(&head.unwrap()).await,
+        b"",
+        "the stream ends"
+    );
 }
 
 #[tokio::test]
-async fn a_caller_that_is_gone_in_mid_stream_closes_the_upstream_connection() {
+async fn caller_that_disconnects_in_a_stream_closes_the_upstream_connection() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -39,7 +43,7 @@ async fn a_caller_that_is_gone_in_mid_stream_closes_the_upstream_connection() {
 
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(STREAM).await;
     provider.send_chunk("data: 1\n\n").await;
     caller.head().await;
@@ -50,14 +54,14 @@ async fn a_caller_that_is_gone_in_mid_stream_closes_the_upstream_connection() {
 }
 
 #[tokio::test]
-async fn a_caller_that_is_gone_before_the_answer_closes_the_upstream_connection() {
+async fn caller_that_disconnects_early_closes_the_upstream_connection() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     assert_eq!(gateway.in_flight(), 1);
 
     drop(caller);
@@ -67,14 +71,14 @@ async fn a_caller_that_is_gone_before_the_answer_closes_the_upstream_connection(
 }
 
 #[tokio::test]
-async fn a_caller_that_is_gone_while_it_waits_for_a_key_frees_its_place() {
+async fn caller_that_disconnects_while_it_waits_leaves_the_queue() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "max_wait_ms = 3_600_000").await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    upstream.answer(&limited).await;
-    // The rejection is reported while the call still waits.
+    upstream.respond(&limited).await;
+    // The gateway shows the rejection while the call still waits.
     in_time("the rejection", async {
         while gateway
             .json("/rejections")
@@ -90,17 +94,17 @@ async fn a_caller_that_is_gone_while_it_waits_for_a_key_frees_its_place() {
     assert_eq!(gateway.in_flight(), 0);
 }
 
-/// Asks until the gateway has noticed that so many callers are gone.
+/// Polls until the gateway has counted this many callers that disconnected.
 async fn abandoned(gateway: &Running, count: u32) {
     let line = format!("tower_429_calls_total{{host=\"127.0.0.1\",outcome=\"dropped\"}} {count}\n");
-    in_time("word of the caller's end", async {
+    in_time("the count of dropped calls", async {
         while !gateway.get("/metrics").await.contains(&line) {}
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_upload_leaves_before_it_has_come_in_whole() {
+async fn upload_is_forwarded_before_it_is_complete() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -126,7 +130,7 @@ async fn an_upload_leaves_before_it_has_come_in_whole() {
 }
 
 #[tokio::test]
-async fn an_upload_whose_caller_is_gone_closes_the_upstream_connection() {
+async fn upload_whose_caller_disconnects_closes_the_upstream_connection() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
@@ -141,14 +145,14 @@ async fn an_upload_whose_caller_is_gone_closes_the_upstream_connection() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_upstream_does_not_end_as_if_it_were_whole() {
+async fn stream_that_breaks_upstream_does_not_look_complete() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(STREAM).await;
     provider.send_chunk("data: 1\n\n").await;
     caller.head().await;
@@ -157,26 +161,26 @@ async fn a_stream_that_breaks_upstream_does_not_end_as_if_it_were_whole() {
     assert_eq!(
         caller.rest().await,
         "",
-        "no last chunk, so the caller sees the break"
+        "there is no last chunk, so the caller notices the break"
     );
 }
 
 #[tokio::test]
-async fn open_answers_come_to_their_end_after_a_stop_and_new_ones_do_not_begin() {
+async fn open_responses_complete_after_a_stop_and_the_port_is_closed() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(STREAM).await;
     provider.send_chunk("data: 1\n\n").await;
     let head = caller.head().await;
     caller.text(9).await;
 
     gateway.stop.send(()).unwrap();
-    in_time("the closed door", async {
+    in_time("the closed port", async {
         while tokio::net::TcpStream::connect(gateway.address)
             .await
             .is_ok()
@@ -187,7 +191,7 @@ async fn open_answers_come_to_their_end_after_a_stop_and_new_ones_do_not_begin()
     assert_eq!(caller.text(9).await, "data: 2\n\n");
     assert!(!gateway.server.is_finished());
     provider.send_chunk("").await;
-    assert_eq!(caller.whole(&head).await, b"");
+    assert_eq!(caller.read_body(&head).await, b"");
     in_time("the end of the server", gateway.server)
         .await
         .unwrap();

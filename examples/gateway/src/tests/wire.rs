@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, for both ends of the gateway: a test says when each byte leaves, and sees when a
+//! HTTP/1.1 on plain sockets, for both ends of the gateway. A test decides when each byte is sent, and notices when a
 //! connection closes.
 
 use std::{future::Future, net::SocketAddr, time::Duration};
@@ -9,13 +9,13 @@ use tokio::{
     time::timeout,
 };
 
-/// What never comes is a failure and no hang.
+/// Fails if something takes too long, so that a test never hangs.
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let given_up = timeout(Duration::from_secs(120), future).await;
-    given_up.unwrap_or_else(|_| panic!("{what} never came"))
+    let result = timeout(Duration::from_secs(120), future).await;
+    result.unwrap_or_else(|_| panic!("{what} did not arrive in time"))
 }
 
-/// A provider of which a test plays the part.
+/// A provider whose bytes a test sends and reads.
 pub(crate) struct Upstream {
     listener: TcpListener,
     pub(crate) address: SocketAddr,
@@ -25,7 +25,7 @@ pub(crate) struct Upstream {
 pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
-    /// What a chunked body has left over from what was asked for.
+    /// The bytes of a chunked body that were read, but not returned yet.
     body: Vec<u8>,
 }
 
@@ -50,11 +50,11 @@ impl Upstream {
         Wire::new(stream)
     }
 
-    /// Accepts, reads a request whole and answers it.
-    pub(crate) async fn answer(&self, response: &str) -> (Wire, Head, Vec<u8>) {
+    /// Accepts a connection, reads a request to its end and sends a response.
+    pub(crate) async fn respond(&self, response: &str) -> (Wire, Head, Vec<u8>) {
         let mut wire = self.accept().await;
         let head = wire.head().await;
-        let body = wire.whole(&head).await;
+        let body = wire.read_body(&head).await;
         wire.send(response).await;
         (wire, head, body)
     }
@@ -78,17 +78,17 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Whether the other side still takes what is sent.
+    /// Sends bytes, and returns whether the other side still accepts them.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
-    /// Closes this side, which still reads.
+    /// Stops sending. This side still reads.
     pub(crate) async fn finish(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// One chunk of a chunked body; an empty one ends it.
+    /// Sends one chunk of a chunked body. An empty chunk ends the body.
     pub(crate) async fn send_chunk(&mut self, text: &str) {
         self.send(format!("{:x}\r\n{text}\r\n", text.len())).await;
     }
@@ -114,7 +114,7 @@ impl Wire {
         }
     }
 
-    /// The next `length` bytes of a chunked body, as soon as they are there.
+    /// Returns the next `length` bytes of a chunked body, as soon as they have arrived.
     pub(crate) async fn text(&mut self, length: usize) -> String {
         while self.body.len() < length {
             let chunk = self.chunk().await;
@@ -146,8 +146,8 @@ impl Wire {
         self.read.drain(..length).collect()
     }
 
-    /// The body that such a head announces, to its end.
-    pub(crate) async fn whole(&mut self, head: &Head) -> Vec<u8> {
+    /// Reads the body of a head to its end.
+    pub(crate) async fn read_body(&mut self, head: &Head) -> Vec<u8> {
         if let Some(length) = head.get("content-length") {
             return self.exactly(length.parse().unwrap()).await;
         }
@@ -169,10 +169,10 @@ impl Wire {
         self.rest().await;
     }
 
-    /// What still comes before the other side closes the connection.
+    /// Reads until the other side closes the connection.
     pub(crate) async fn rest(mut self) -> String {
         let mut rest = self.read;
-        // A reset is as good as an end.
+        // A reset counts as an end, too.
         let _ = in_time(
             "the end of a connection",
             self.stream.read_to_end(&mut rest),

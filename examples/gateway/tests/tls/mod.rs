@@ -1,4 +1,4 @@
-//! A provider over TLS of which a test plays the part. `make` has made its certificate.
+//! A provider over TLS, whose bytes a test sends and reads. The script `make` writes its certificate.
 
 use std::{io, sync::Arc};
 
@@ -15,7 +15,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-/// The file of the authority that has signed the server's certificate.
+/// The certificate of the authority that signed the server's certificate.
 pub(crate) const AUTHORITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/authority.pem");
 
 pub(crate) struct Upstream {
@@ -44,7 +44,7 @@ impl Upstream {
         }
     }
 
-    /// Accepts a connection, and fails if its handshake does.
+    /// Accepts a connection. Fails if its handshake fails.
     pub(crate) async fn accept(&self) -> io::Result<Connection> {
         let (stream, _) = self.listener.accept().await?;
         Ok(Connection(self.acceptor.accept(stream).await?))

@@ -1,4 +1,4 @@
-//! What a response looks like on the wire. Each wording has been seen in a real response.
+//! The wire format of responses. Each wording comes from a real response.
 
 use std::time::Duration;
 
@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 
 use super::{
     limits::Limit,
-    meters::{Judged, Refused, Unit},
+    meters::{Judged, Rejected, Unit},
     plan::{Account, HeaderStyle, Headers, Hint, InFlight, Plan, Says},
     report,
 };
 
-/// A response whose body is whole.
+/// A response with its complete body.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// The name of the account where responses name it.
+/// The name of the account, for providers whose responses name it.
 const ORGANIZATION: HeaderValue = HeaderValue::from_static("org-x");
 
-/// Why a request is rejected whatever the limits say.
+/// A reason for a rejection that does not depend on the limits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Failure {
     /// A status and OpenAI's code for it.
     Code(u16, &'static str),
-    /// A status of a service that has too much to do, or is away.
+    /// The status of a service that is overloaded or down.
     Unavailable(u16),
 }
 
@@ -39,16 +39,16 @@ pub(super) fn failure(failure: Failure) -> Answer {
     error(status, &body)
 }
 
-/// The response that the limits give, and how long it says to wait.
+/// Returns the response to a request that the limits have judged, and its hint.
 pub(super) fn counted(plan: &Plan, at: Duration, judged: &Judged) -> (Answer, Option<Duration>) {
-    let (mut response, wait) = match judged.refused {
+    let (mut response, wait) = match judged.rejected {
         None => (Response::new(Full::from("{}")), None),
-        Some(refused) => rejection(plan, refused),
+        Some(rejected) => rejection(plan, rejected),
     };
     let headers = response.headers_mut();
     let reports = match plan.headers {
         Headers::Never => false,
-        Headers::OnRejections => judged.refused.is_some(),
+        Headers::OnRejections => judged.rejected.is_some(),
         _ => true,
     };
     if reports {
@@ -60,21 +60,21 @@ pub(super) fn counted(plan: &Plan, at: Duration, judged: &Judged) -> (Answer, Op
     (response, wait)
 }
 
-fn rejection(plan: &Plan, refused: Refused) -> (Answer, Option<Duration>) {
-    let body = match (plan.style, refused.unit) {
+fn rejection(plan: &Plan, rejected: Rejected) -> (Answer, Option<Duration>) {
+    let body = match (plan.style, rejected.unit) {
         (HeaderStyle::Anthropic, _) => anthropic(
             "rate_limit_error",
             "This request would exceed your account's rate limit. Please try again later.",
         ),
-        (_, Unit::Requests) if plan.names_window => worded(refused.limit),
-        // OpenAI's type is what the limit counts. A provider that reports nothing has another.
+        (_, Unit::Requests) if plan.names_window => worded(rejected.limit),
+        // OpenAI's error type is the unit of the limit. A provider that reports nothing does not name it.
         (_, Unit::Tokens) if plan.headers != Headers::Never => {
             typed("tokens", "rate_limit_exceeded", "rate_limit_exceeded")
         }
         _ => coded("rate_limit_exceeded", "rate_limit_exceeded"),
     };
     let mut response = error(429, &body);
-    let wait = refused.wait;
+    let wait = rejected.wait;
     let (name, value, wait) = match plan.hint {
         Hint::None => return (response, None),
         Hint::Exact => {
@@ -93,7 +93,7 @@ fn rejection(plan: &Plan, refused: Refused) -> (Answer, Option<Duration>) {
     (response, Some(wait))
 }
 
-/// The rejection of a request that is one too many at once.
+/// Returns the rejection of a request that exceeds the limit in requests in flight.
 pub(super) fn too_many_at_once(limit: InFlight) -> Answer {
     let at_once = limit.at_once;
     let body = match limit.says {
@@ -111,7 +111,7 @@ pub(super) fn too_many_at_once(limit: InFlight) -> Answer {
     error(429, &body)
 }
 
-/// A rejection that names the limit and its window, and no time: xAI's for a second, else OpenAI's.
+/// Returns an error that names the limit and its window, without a hint: xAI's for a second, OpenAI's for others.
 fn worded(limit: Limit) -> Value {
     let size = limit.size();
     if limit.window() <= Duration::from_secs(1) {
@@ -129,7 +129,7 @@ fn worded(limit: Limit) -> Value {
     coded("rate_limit_exceeded", &message)
 }
 
-/// OpenAI's form of an error.
+/// Returns an error in OpenAI's form.
 fn coded(code: &str, message: &str) -> Value {
     typed(code, code, message)
 }
@@ -138,7 +138,7 @@ fn typed(kind: &str, code: &str, message: &str) -> Value {
     json!({ "error": { "type": kind, "code": code, "message": message } })
 }
 
-/// Anthropic's form of an error.
+/// Returns an error in Anthropic's form.
 fn anthropic(kind: &str, message: &str) -> Value {
     json!({ "type": "error", "error": { "type": kind, "message": message } })
 }

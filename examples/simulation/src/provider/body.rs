@@ -1,4 +1,4 @@
-//! The body of a response: whole, or a stream whose last event comes when the answer is complete.
+//! The body of a response: complete at once, or a stream whose last event is sent when the response is complete.
 
 use std::{
     convert::Infallible,
@@ -28,7 +28,7 @@ pub(crate) enum AnswerBody {
 // === impl AnswerBody ===
 
 impl AnswerBody {
-    /// A stream of two events in the form of a chat completion.
+    /// Returns a stream of two events in the form of a chat completion.
     pub(super) fn streamed(complete: Instant, slot: Option<Slot>) -> Self {
         let first = r#"data: {"choices":[{"delta":{"content":"a"}}]}"#;
         Self::Streamed {

@@ -1,23 +1,23 @@
-//! How a provider limits: the three meters that providers use. Pure: `now` is an argument.
+//! The three kinds of rate limits that providers use. Pure: `now` is an argument.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// What one key may ask of one model.
+/// The rate limit of one key for one model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Limit {
-    /// So many in each window; the windows follow each other from the start.
+    /// A number in each window. The windows follow each other from the start.
     Fixed(u32, Duration),
-    /// So many in the time before any moment.
+    /// A number in any time of this length.
     Sliding(u32, Duration),
-    /// So many at once, and as many more over each such time, evenly.
+    /// A number at once. The bucket fills evenly, from empty to full in this time.
     Bucket(u32, Duration),
 }
 
-/// What is used up of a limit.
+/// The used part of a limit.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limit: Limit,
-    /// When what was admitted came, and its cost; of a fixed window, in this window.
+    /// The times and costs of admitted requests. For a fixed window, only those in the current window.
     admitted: VecDeque<(Duration, u32)>,
     /// The sum of the costs of `admitted`.
     used: u32,
@@ -25,12 +25,12 @@ pub(crate) struct Meter {
     counted: Duration,
 }
 
-/// What a meter says after a request.
+/// What a meter reports after a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {
     pub(crate) limit: u32,
     pub(crate) remaining: u32,
-    /// Until the window ends. For a bucket, until it is full again, as OpenAI reports it.
+    /// The time until the window ends. For a bucket, the time until it is full again, as OpenAI reports it.
     pub(crate) reset: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Limit {
         window
     }
 
-    /// The most that can be admitted in a time.
+    /// Returns the most that can be admitted in a time.
     pub(crate) fn most_in(self, time: Duration) -> f64 {
         let size = f64::from(self.size());
         let windows = time.as_secs_f64() / self.window().as_secs_f64();
@@ -57,7 +57,7 @@ impl Limit {
         }
     }
 
-    /// The same with another number of requests.
+    /// Returns the same limit with another size.
     pub(crate) fn of_size(self, size: u32) -> Self {
         match self {
             Self::Fixed(_, window) => Self::Fixed(size, window),
@@ -66,7 +66,7 @@ impl Limit {
         }
     }
 
-    /// The least time in which `calls` can be admitted, the first at once.
+    /// Returns the least time in which `calls` can be admitted, if the first is admitted at once.
     pub(crate) fn least_time(self, calls: f64) -> f64 {
         let size = f64::from(self.size());
         match self {
@@ -95,7 +95,7 @@ impl Meter {
         self.limit
     }
 
-    /// Returns how long a request that needs so much has to wait, if it does not pass at `now`.
+    /// Returns how long a request that needs `need` must wait. Returns `None` if it passes at `now`.
     pub(crate) fn wait(&mut self, now: Duration, need: u32) -> Option<Duration> {
         self.advance(now);
         match self.limit {
@@ -121,7 +121,7 @@ impl Meter {
         }
     }
 
-    /// Counts so much at `now`, even if there is less left.
+    /// Counts `cost` at `now`, even if less is left.
     pub(crate) fn take(&mut self, now: Duration, cost: u32) {
         self.advance(now);
         match self.limit {
@@ -151,7 +151,7 @@ impl Meter {
         }
     }
 
-    /// Forgets what is over, and fills the bucket.
+    /// Forgets expired requests, and fills the bucket.
     fn advance(&mut self, now: Duration) {
         match self.limit {
             Limit::Bucket(size, _) => {
@@ -167,24 +167,24 @@ impl Meter {
         }
     }
 
-    /// The end of the window that `now` is in.
+    /// Returns the end of the window that contains `now`.
     fn window_end(&self, now: Duration) -> Duration {
         let window = self.limit.window();
         let number = now.as_nanos() / window.as_nanos();
         window * (number as u32 + 1)
     }
 
-    /// The seconds in which a bucket gets one more.
+    /// Returns the seconds in which a bucket fills by one.
     fn each(&self) -> f64 {
         self.limit.window().as_secs_f64() / f64::from(self.limit.size())
     }
 
-    /// The time in which a bucket fills to so much.
-    fn missing(&self, of: f64) -> Duration {
-        Duration::from_secs_f64((of - self.tokens).max(0.0) * self.each())
+    /// Returns the time in which a bucket fills to `level`.
+    fn missing(&self, level: f64) -> Duration {
+        Duration::from_secs_f64((level - self.tokens).max(0.0) * self.each())
     }
 
-    /// Forgets the oldest requests that are over.
+    /// Forgets the oldest requests while they are expired.
     fn forget(&mut self, is_over: impl Fn(Duration) -> bool) {
         while let Some((_, cost)) = self.admitted.front().filter(|(at, _)| is_over(*at)) {
             self.used -= cost;

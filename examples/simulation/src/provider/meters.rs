@@ -13,24 +13,24 @@ pub(crate) enum Unit {
     /// Prompt and response together.
     Tokens,
     InputTokens,
-    /// Counted as they come, whatever the request reserves.
+    /// Counted when they are generated, whatever the request reserves.
     OutputTokens,
 }
 
-/// What is used up of the limits of a key for a model.
+/// The used parts of the limits of a key for a model.
 #[derive(Debug)]
 pub(super) struct Meters(Vec<(Unit, Meter)>);
 
-/// What the limits make of a request.
+/// How the limits judge a request.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
-    pub(super) refused: Option<Refused>,
+    pub(super) rejected: Option<Rejected>,
     pub(super) readings: Vec<(Unit, Reading)>,
 }
 
-/// The limit that a request came to, and how long it takes until it would pass.
+/// The limit that rejects a request, and how long the request must wait.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refused {
+pub(super) struct Rejected {
     pub(super) unit: Unit,
     pub(super) limit: Limit,
     pub(super) wait: Duration,
@@ -39,16 +39,16 @@ pub(super) struct Refused {
 // === impl Unit ===
 
 impl Unit {
-    /// What must be left for a request to pass.
+    /// Returns what must be left so that a request passes.
     pub(crate) fn need(self, cost: Cost) -> u32 {
         match self {
             Self::OutputTokens => 1,
-            _ => self.whole(cost),
+            _ => self.total(cost),
         }
     }
 
-    /// What a request takes until its response has ended.
-    pub(crate) fn whole(self, cost: Cost) -> u32 {
+    /// Returns what a request takes in total, until its response has ended.
+    pub(crate) fn total(self, cost: Cost) -> u32 {
         let tokens = match self {
             Self::Requests => 1,
             Self::Tokens => cost.total(),
@@ -71,33 +71,33 @@ impl Meters {
         )
     }
 
-    /// Counts a request that comes at `now` if every limit lets it pass.
-    pub(super) fn ask(&mut self, now: Duration, cost: Cost) -> Judged {
+    /// Counts a request that arrives at `now` if every limit admits it.
+    pub(super) fn judge(&mut self, now: Duration, cost: Cost) -> Judged {
         let waits = self.0.iter_mut().filter_map(|(unit, meter)| {
             let wait = meter.wait(now, unit.need(cost))?;
-            Some(Refused {
+            Some(Rejected {
                 unit: *unit,
                 limit: meter.limit(),
                 wait,
             })
         });
-        let refused = waits.max_by_key(|refused| refused.wait);
-        if refused.is_none() {
+        let rejected = waits.max_by_key(|rejected| rejected.wait);
+        if rejected.is_none() {
             for (unit, meter) in &mut self.0 {
                 if *unit != Unit::OutputTokens {
-                    meter.take(now, unit.whole(cost));
+                    meter.take(now, unit.total(cost));
                 }
             }
         }
         let meters = self.0.iter_mut();
         let readings = meters.map(|(unit, meter)| (*unit, meter.reading(now)));
         Judged {
-            refused,
+            rejected,
             readings: readings.collect(),
         }
     }
 
-    /// Counts tokens of a response that come at `now`.
+    /// Counts tokens of a response that are generated at `now`.
     pub(super) fn count_output(&mut self, now: Duration, tokens: u32) {
         for (unit, meter) in &mut self.0 {
             if *unit == Unit::OutputTokens {

@@ -1,4 +1,4 @@
-//! A provider in the process, in virtual or real time, that keeps a log of its requests.
+//! A provider in this process, in virtual or real time, that logs its requests.
 
 mod answer;
 mod body;
@@ -36,42 +36,42 @@ use self::{
 };
 use crate::work::Work;
 
-/// One answer.
+/// One request and the status of its response.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// When the request came, since the start.
+    /// When the request arrived, since the start.
     pub(crate) at: Duration,
     pub(crate) key: Arc<str>,
     pub(crate) model: Arc<str>,
     pub(crate) status: StatusCode,
-    /// It was sent though a rejection by a limit over time had a hint to wait longer.
+    /// Whether it was sent before the end of a rate limit's hint.
     pub(crate) early: bool,
     pub(crate) cost: Cost,
     pub(crate) is_background: bool,
 }
 
-/// A request that has just come.
+/// A request that has arrived.
 struct Received {
     key: Arc<str>,
     model: Arc<str>,
     sent: Instant,
-    /// What it asks for, if it says so.
+    /// What it requests, if its headers contain that.
     work: Option<Work>,
 }
 
-/// What becomes of it.
+/// The decision about a request.
 struct Decided {
     response: Answer,
-    /// How long it says to wait.
+    /// The hint of a rejection.
     wait: Option<Duration>,
-    /// Its place among the requests in flight, if the provider counts them.
+    /// The slot of the request, if the provider limits requests in flight.
     slot: Option<Slot>,
 }
 
-/// Half of the time that an answer takes; the rest is the way back.
+/// The shortest and the longest time to the provider, and back, in milliseconds.
 const WAY: [u64; 2] = [20, 30];
 
-/// The mean time of an answer.
+/// The mean time to the provider and back.
 pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
@@ -82,7 +82,7 @@ struct State {
     started: Instant,
     meters: HashMap<(Arc<str>, Arc<str>), Meters>,
     in_flight: HashMap<Arc<str>, InUse>,
-    /// When an account was rejected for a model, and until when.
+    /// When an account was rejected for a model, and when the hint ends.
     hinted: HashMap<(Arc<str>, Arc<str>), (Instant, Instant)>,
     /// The key of each session's last request.
     sessions: HashMap<HeaderValue, Arc<str>>,
@@ -148,7 +148,7 @@ impl Provider {
         if let (true, Some(work)) = (is_answer, received.work) {
             self.generate(&received, work, sent + there, thinks).await;
         }
-        // The provider is done with the request before the client has the response.
+        // The request is not in flight for the provider any more, although the client has no response yet.
         drop(decided.slot);
         sleep_until(complete).await;
         if let Some(wait) = decided.wait {
@@ -160,7 +160,7 @@ impl Provider {
         decided.response.map(AnswerBody::Whole)
     }
 
-    /// Counts the tokens of a response as they come.
+    /// Counts the tokens of a response when they are generated.
     async fn generate(&self, received: &Received, work: Work, begins: Instant, thinks: Duration) {
         let output = u32::try_from(work.cost.output()).unwrap_or(u32::MAX);
         for part in 0..PARTS {
@@ -171,14 +171,14 @@ impl Provider {
     }
 }
 
-/// The model that a request names. The rest of a long body is not copied.
+/// Returns the model that a request names. It does not copy the rest of a long body.
 fn model_of(body: &[u8]) -> Option<Arc<str>> {
     let body: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
     let model: String = serde_json::from_str(body.get("model")?.get()).ok()?;
     Some(model.into())
 }
 
-/// The head of a response at once. Its body ends when the answer is complete.
+/// Returns the head of a response at once. The body ends when the response is complete.
 fn streamed(decided: Decided, complete: Instant) -> Response<AnswerBody> {
     let body = AnswerBody::streamed(complete, decided.slot);
     let mut response = decided.response.map(|_| body);
@@ -187,7 +187,7 @@ fn streamed(decided: Decided, complete: Instant) -> Response<AnswerBody> {
     response
 }
 
-/// In how many parts the tokens of a response are counted.
+/// The number of parts in which the tokens of a response are counted.
 const PARTS: u32 = 4;
 
 impl Service<Request<Full<Bytes>>> for Provider {
@@ -208,7 +208,7 @@ impl Service<Request<Full<Bytes>>> for Provider {
 // === impl State ===
 
 impl State {
-    /// The answer to a request that has just come.
+    /// Decides about a request that has arrived, and logs it.
     fn judge(&mut self, received: &Received) -> Decided {
         let at = now() - self.started;
         let Received { key, model, .. } = received;
@@ -236,7 +236,7 @@ impl State {
             let account = self.plan.account_of(&received.key);
             slot = Slot::take(self.in_flight.entry(account).or_default(), limit.at_once);
             if slot.is_none() {
-                // Room comes when a request ends, whatever the rejection says of the time.
+                // There is no hint to obey, because capacity becomes free when a request ends.
                 return Decided {
                     response: answer::too_many_at_once(limit),
                     wait: None,
@@ -263,7 +263,7 @@ impl State {
         }
     }
 
-    /// How long the answer takes, which is shorter if the key has the session's prompt in its cache.
+    /// Returns how long the provider generates the response. It is shorter if the key has the session's prompt cached.
     fn thinks(&mut self, session: Option<HeaderValue>, received: &Received) -> Duration {
         if let Some(work) = received.work {
             return work.answer;
@@ -308,11 +308,11 @@ impl State {
         let meters = self.meters.entry(account);
         let meters = meters.or_insert_with(|| Meters::new(&limits));
         let cost = received.work.map_or_else(Cost::default, |work| work.cost);
-        Ok(meters.ask(at, cost))
+        Ok(meters.judge(at, cost))
     }
 }
 
-/// A rate limit is about time.
+/// The limits and the log need the time.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn now() -> Instant {
     Instant::now()

@@ -1,24 +1,24 @@
-//! What a simulated provider is like.
+//! The settings of a simulated provider.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use super::{limits::Limit, meters::Unit};
 
-/// What the provider reports of its limits in headers.
+/// What the headers report of the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Headers {
     Always,
     OnRejections,
     Never,
-    /// A full bucket, whatever is left.
+    /// Always a full limit.
     TooMuchLeft,
-    /// Nothing left until the window ends, whatever is left.
+    /// Always nothing left until the window ends.
     NothingLeft,
-    /// Nothing left, and more in a moment, whatever is left.
+    /// Always nothing left, with a reset in a moment.
     NothingForAMoment,
-    /// Twenty less than are left.
+    /// Twenty less than is left.
     TooLittleLeft,
-    /// What is left, and a window that is over already.
+    /// What is left, and a reset in the past.
     PastReset,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Accidents {
     pub(crate) status: u16,
 }
 
-/// A time in which every request is rejected.
+/// A time in which the provider rejects every request.
 #[derive(Clone, Debug)]
 pub(crate) struct Outage {
     /// Since the start.
@@ -55,7 +55,7 @@ pub(crate) enum Account {
     Unnamed,
 }
 
-/// Whose headers and rejections the responses have.
+/// The provider whose headers and rejections the responses have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderStyle {
     OpenAi,
@@ -69,7 +69,7 @@ pub(crate) struct InFlight {
     pub(crate) says: Says,
 }
 
-/// What a rejection says of a limit in requests in flight.
+/// What a rejection reports of a limit in requests in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Says {
     /// Moonshot's message, with the limit and a second to wait.
@@ -80,16 +80,16 @@ pub(crate) enum Says {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// The limit of each key for each model; other models do not exist. The first is the preferred one.
+    /// The limit of each key for each model. Other models do not exist. The first is the preferred one.
     pub(crate) models: Vec<(&'static str, Limit)>,
-    /// The limits in tokens that each key has for each model besides.
+    /// The limits in tokens that each key has for each model, in addition.
     pub(crate) tokens: Vec<(Unit, Limit)>,
     /// The limit in requests in flight that each key has for all models.
     pub(crate) in_flight: Option<InFlight>,
     pub(crate) style: HeaderStyle,
-    /// Whether a response has its head at once and its last event when the answer is complete.
+    /// Whether the head of a response is sent at once, and its last event when the response is complete.
     pub(crate) streams: bool,
-    /// Keys with another limit than that, as requests per window.
+    /// Keys with another limit, in requests per window.
     pub(crate) sizes: Vec<(&'static str, u32)>,
     pub(crate) headers: Headers,
     pub(crate) hint: Hint,
@@ -116,7 +116,7 @@ pub(crate) struct Plan {
 // === impl Plan ===
 
 impl Plan {
-    /// A provider with one model that answers at once and never fails.
+    /// Returns a provider with one model that responds at once and never fails.
     pub(crate) fn new(limit: Limit, headers: Headers, hint: Hint) -> Self {
         Self {
             models: vec![("large", limit)],
@@ -140,7 +140,7 @@ impl Plan {
         }
     }
 
-    /// The account whose limits a key uses.
+    /// Returns the account whose limits a key uses.
     pub(super) fn account_of(&self, key: &Arc<str>) -> Arc<str> {
         if self.account.is_some() {
             return "all".into();
@@ -148,20 +148,20 @@ impl Plan {
         self.known_account_of(key)
     }
 
-    /// The same as far as the caller knows, who can obey no more than that.
+    /// Returns the account as far as the caller knows. The caller can obey only the hints of that account.
     pub(super) fn known_account_of(&self, key: &Arc<str>) -> Arc<str> {
         let shared = self.shared.iter().find(|(one, _)| *one == &**key);
         shared.map_or_else(|| key.clone(), |(_, other)| (*other).into())
     }
 
-    /// The limit of a key for a model, if there is such a model.
+    /// Returns the limit of a key for a model, if the model exists.
     pub(crate) fn limit(&self, key: &str, model: &str) -> Option<Limit> {
         let (_, limit) = self.models.iter().find(|(name, _)| *name == model)?;
         let size = self.sizes.iter().find(|(name, _)| *name == key);
         Some(size.map_or(*limit, |(_, size)| limit.of_size(*size)))
     }
 
-    /// The limits of a key for a model, each in its unit, if there is such a model.
+    /// Returns the limits of a key for a model, each in its unit, if the model exists.
     pub(crate) fn limits(&self, key: &str, model: &str) -> Option<Vec<(Unit, Limit)>> {
         let mut limits = vec![(Unit::Requests, self.limit(key, model)?)];
         limits.extend(&self.tokens);
@@ -172,7 +172,7 @@ impl Plan {
         self.models.first().is_some_and(|(name, _)| *name == model)
     }
 
-    /// Whether a key can never work, whatever the time is.
+    /// Returns whether a key never works.
     pub(crate) fn is_dead(&self, key: &str) -> bool {
         [self.rejected, self.out_of_quota].contains(&Some(key))
     }

@@ -1,4 +1,4 @@
-//! What a response reports of the limits in its headers.
+//! The headers of a response that report the limits.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ fn anthropic(map: &mut HeaderMap, at: Duration, unit: Unit, reading: Reading) {
     );
 }
 
-/// The time of the day so long after midnight, when every run starts. None takes a day.
+/// Formats seconds as the time of the day. Every run starts at midnight, and takes less than a day.
 fn clock(seconds: u64) -> String {
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     format!("{:02}:{:02}:{seconds:02}", minutes / 60, minutes % 60)

@@ -1,11 +1,11 @@
-//! A request in flight, as far as the provider counts it.
+//! The slots of requests in flight.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many requests of an account are in flight.
 pub(super) type InUse = Arc<Mutex<usize>>;
 
-/// One of them, until it is dropped.
+/// The slot of one request, in use until it is dropped.
 pub(crate) struct Slot(InUse);
 
 // === impl Slot ===

@@ -1,4 +1,4 @@
-//! A batch in the background that takes all it can get, and one call of a user each quarter of a second.
+//! A background batch that uses all the capacity it gets, and one user's call every quarter of a second.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     work::{Draw, Work, log_uniform},
 };
 
-/// A limit in requests that no scenario comes to.
+/// A limit in requests that no scenario reaches.
 const AMPLE: Limit = Limit::Bucket(100_000, MINUTE);
 
 /// Five windows.
@@ -36,7 +36,7 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Calls of users take 6 % of the quota.
+/// Builds a scenario in which the calls of users take 6 % of the quota.
 fn scenario(name: &str, plan: Plan, wasted: usize) -> Scenario {
     let bar = (f64::INFINITY, wasted);
     let mut scenario = four_keys(format!("background: {name}"), plan, 0, bar);

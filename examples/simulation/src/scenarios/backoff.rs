@@ -15,7 +15,7 @@ const FIXED: Limit = Limit::Fixed(60, MINUTE);
 const BUCKET: Limit = Limit::Bucket(60, MINUTE);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The milliseconds of a single worker before calls shared limits, for each seed.
+/// The milliseconds that a single worker takes without siblings, for each seed.
 const HINTS: &[u64] = &[
     187_381, 186_631, 184_993, 185_125, 187_677, 188_084, 185_280, 184_149, 187_118, 186_571,
     187_692, 186_695, 186_049, 185_805, 184_398, 185_776, 184_285, 186_655, 188_092, 187_337,
@@ -50,7 +50,7 @@ fn herd(name: &str, plan: Plan, bar: (f64, usize)) -> Scenario {
     scenario
 }
 
-/// A single call with no other beside it, which takes as long as it did before calls shared limits.
+/// One worker, whose calls have no siblings. The times must not change, because siblings must not slow a single call.
 fn alone(name: &str, plan: Plan, exact: &'static [u64]) -> Scenario {
     let mut scenario = herd(name, plan, (f64::INFINITY, usize::MAX));
     scenario.workers = 1;

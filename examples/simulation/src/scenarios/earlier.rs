@@ -1,4 +1,4 @@
-//! A minute scaled to six seconds, and providers that report what is left. No guess is scaled.
+//! Providers that report what is left, with a minute scaled to six seconds. The guesses of the layers are not scaled.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(6);
 const SHARED: &[(&str, &str)] = &[("a", "org"), ("sibling", "org"), ("b", "b")];
 pub(super) const FIXED: Limit = Limit::Fixed(50, WINDOW);
 
-/// What is the same in most scenarios.
+/// Builds a scenario with the settings that most scenarios have.
 pub(super) fn four_keys(
     name: impl Into<String>,
     limit: Limit,
@@ -47,7 +47,7 @@ pub(super) fn all() -> Vec<Scenario> {
         four_keys("sliding, headers", sliding, Headers::Always, (1.06, 8)),
         four_keys("bucket, headers", bucket, Headers::Always, (1.06, 8)),
     ];
-    // Not worse than without headers.
+    // Wrong headers must not be worse than no headers.
     let lies = [
         ("lie: too much left", Headers::TooMuchLeft),
         ("lie: too little left", Headers::TooLittleLeft),
@@ -61,7 +61,7 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios
 }
 
-/// What runs over real HTTP too, which takes its time.
+/// Returns the scenarios that also run over real HTTP. They are few, because real time is slow.
 pub(crate) fn over_loopback() -> Vec<Scenario> {
     vec![
         headers_always(),
@@ -76,7 +76,7 @@ fn headers_always() -> Scenario {
     four_keys("headers on every answer", FIXED, Headers::Always, (1.05, 4))
 }
 
-/// One request in twenty is refused at random, without a hint, in unscaled time.
+/// One request in twenty is rejected at random, without a hint, in unscaled time.
 fn accidents() -> Scenario {
     let limit = Limit::Bucket(100_000, MINUTE);
     let scenario = super::four_keys("5 % of 429s at random", silent(limit), 0, (1.05, 150));
@@ -89,8 +89,8 @@ fn accidents() -> Scenario {
     scenario
 }
 
-/// Conversations whose prompts are cached per key: a request with the key of the last one is answered in a
-/// quarter of the time.
+/// Conversations whose prompts are cached per key. A request with the same key as the last one takes a quarter of the
+/// time.
 fn sessions() -> Scenario {
     let mut scenario = four_keys("48 sessions, cached", FIXED, Headers::Always, (1.20, 8));
     (scenario.sessions, scenario.workers) = (48, 48);
@@ -100,7 +100,7 @@ fn sessions() -> Scenario {
     scenario
 }
 
-/// The same without a name for the sessions: what the name buys.
+/// The same without session names, to measure the effect of the names.
 fn unnamed_sessions() -> Scenario {
     let mut scenario = sessions();
     scenario.name = "48 sessions, unnamed".into();
@@ -144,9 +144,9 @@ fn shared_limit() -> Scenario {
     scenario
 }
 
-/// Answers that take longer than a window, as those of models that think.
+/// Responses that take longer than a window, as those of reasoning models.
 ///
-/// Nothing is known until the first comes, so what is too much for the first window is refused.
+/// The first window gets too many requests, because no response has reported a limit yet.
 fn slow_answers() -> Scenario {
     let mut scenario = four_keys("slow answers, headers", FIXED, Headers::Always, (1.20, 80));
     scenario.plan.thinks = (WINDOW * 5 / 4, WINDOW * 5 / 4);
@@ -154,7 +154,7 @@ fn slow_answers() -> Scenario {
     scenario
 }
 
-/// A small preferred model and an ample one, with one key: the scenario of the orders too.
+/// A preferred model with little quota and a fallback model with ample quota, with one key. The orders use it too.
 pub(crate) fn model_fallback() -> Scenario {
     let mut scenario = four_keys("fallback to a model", FIXED, Headers::Always, (1.05, 10));
     scenario.stack = Stack::Ordered(orders::RECOMMENDED);

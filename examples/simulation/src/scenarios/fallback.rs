@@ -1,4 +1,4 @@
-//! A preferred model that fails now and then, beside an ample one.
+//! A preferred model that sometimes fails, beside a fallback model with ample quota.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     run::Stack,
 };
 
-/// `K.w` waits a second for a key, so that a call does not stay with a model that is limited.
+/// `K.w` waits for a key for only a second, so that a call does not stay with a limited model.
 const STACKS: [(&str, Order); 5] = [
     ("F", Order(&[Fallback], Waits::Neither)),
     ("B > F", Order(&[Backoff, Fallback], Waits::Neither)),
@@ -32,10 +32,10 @@ const STACKS: [(&str, Order); 5] = [
 const AMPLE: Limit = Limit::Bucket(100_000, MINUTE);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a call may take where few are rejected.
-const SOON: Duration = Duration::from_millis(800);
+/// The longest time of most calls if few requests are rejected.
+const FEW_REJECTED: Duration = Duration::from_millis(800);
 
-/// What is wrong with the preferred model.
+/// The name of a problem of the preferred model, and the scenario with this problem.
 type Trouble = (&'static str, fn(String) -> Scenario);
 
 const TROUBLES: [Trouble; 6] = [
@@ -73,16 +73,16 @@ fn accidents(name: String, status: u16, percent: u32, share: f64) -> Scenario {
     };
     let mut scenario = preferred(name, plan, bar);
     if percent == 5 {
-        scenario.bar.p99 = SOON;
+        scenario.bar.p99 = FEW_REJECTED;
     }
     scenario
 }
 
-/// The preferred model takes 20 requests a second, and never says so.
+/// The preferred model accepts 20 requests per second, and never reports that.
 fn unreported(name: String) -> Scenario {
     let bar = PreferredBar {
         share: 0.60,
-        refused: 2.0,
+        rejected: 2.0,
         ..PreferredBar::NONE
     };
     preferred(name, silent(Limit::Fixed(20, SECOND)), bar)

@@ -12,7 +12,7 @@ use crate::{
 // === impl Scenario ===
 
 impl Scenario {
-    /// The least time that the limits and the way to the provider allow.
+    /// Returns the least time that the limits and the time to the provider and back allow.
     pub(crate) fn ideal(&self, seed: u64) -> Duration {
         if let Some(background) = self.background {
             return background.lasts;
@@ -23,7 +23,7 @@ impl Scenario {
         }
     }
 
-    /// What an oracle makes of the calls; nothing if it is not known what they cost.
+    /// Returns how an oracle serves the calls. Returns nothing if their costs are not known.
     pub(crate) fn served(&self, seed: u64) -> Vec<Served> {
         let Some(draw) = self.draw else {
             return Vec::new();
@@ -41,12 +41,12 @@ impl Scenario {
     fn terms(&self) -> Terms {
         let models = 1 + usize::from(self.setup.fallback.is_some());
         let models = self.plan.models.iter().take(models);
-        let lanes = self.setup.keys.iter().flat_map(|(key, _)| {
+        let candidates = self.setup.keys.iter().flat_map(|(key, _)| {
             let models = models.clone();
             models.filter_map(|(model, _)| self.plan.limits(key, model))
         });
         Terms {
-            lanes: lanes.collect(),
+            candidates: candidates.collect(),
             at_once: self.plan.in_flight.map(|limit| limit.at_once),
             workers: self.workers,
             way: ROUND_TRIP / 2,
@@ -54,7 +54,7 @@ impl Scenario {
         }
     }
 
-    /// The same for calls that cost one request each.
+    /// Returns the least time for calls that cost one request each.
     fn ideal_of_requests(&self) -> Duration {
         let plan = &self.plan;
         let mut accounts: Vec<_> = self.setup.keys.iter().collect();
@@ -73,7 +73,7 @@ impl Scenario {
             return Duration::ZERO;
         };
         let limit = limit.of_size(per_window);
-        // What the last window is left with goes out in rounds of as many as there are workers.
+        // The calls of the last window are sent in rounds with one call per worker.
         let per_window = per_window as usize;
         let last = match (limit, self.calls % per_window) {
             (Limit::Bucket(..), _) => 1,

@@ -1,4 +1,4 @@
-//! Limits in requests in flight, for answers that take 0.2 to 0.8 s.
+//! Limits in requests in flight, for responses that take 0.2 to 0.8 s.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::{
     work::{Draw, Work},
 };
 
-/// A limit in requests that no scenario comes to.
+/// A limit in requests that no scenario reaches.
 const AMPLE: Limit = Limit::Bucket(100_000, MINUTE);
 
 pub(super) fn all() -> Vec<Scenario> {
     let second = plan(5, Says::LimitAndSecond);
     let mut streamed = second.clone();
     streamed.streams = true;
-    // Requests in flight let 54 pass in a window.
+    // The limit in requests in flight alone would admit 54 in a window.
     let mut and_window = Plan::new(Limit::Fixed(40, WINDOW), Headers::Always, Hint::Exact);
     and_window.in_flight = plan(5, Says::LimitAndSecond).in_flight;
     vec![
@@ -36,7 +36,7 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// A provider that limits requests in flight only.
+/// Returns a provider that limits requests in flight only.
 fn plan(at_once: usize, says: Says) -> Plan {
     let mut plan = Plan::new(AMPLE, Headers::Never, Hint::None);
     plan.in_flight = Some(InFlight { at_once, says });

@@ -1,4 +1,5 @@
-//! Keys, some of them out of order, for calls that begin 10 or 30 times a second whatever happens.
+//! Keys that fail at random, have unequal limits or are revoked, for calls that begin at a fixed rate of 10 or 30 per
+//! second.
 
 use std::time::Duration;
 
@@ -42,13 +43,13 @@ pub(super) fn all() -> Vec<Scenario> {
             }));
         }
     }
-    for (told, headers) in [("told", Headers::Always), ("untold", Headers::Never)] {
+    for (reports, headers) in [("told", Headers::Always), ("untold", Headers::Never)] {
         let hint = match headers {
             Headers::Always => Hint::Exact,
             _ => Hint::None,
         };
         scenarios.extend(of_choices(|choice| {
-            let name = format!("unequal, {told}, {choice}");
+            let name = format!("unequal, {reports}, {choice}");
             unequal(name, headers, hint)
         }));
     }
@@ -58,7 +59,7 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios
 }
 
-/// A scenario with each choice of keys. The policy by hand has no choice, so it runs once.
+/// Builds a scenario with each choice of keys. The policy by hand has no such choice, so it runs once.
 fn of_choices(scenario: impl Fn(&str) -> Scenario) -> [Scenario; 3] {
     CHOICES.map(|(name, choice)| {
         let mut scenario = scenario(name);
@@ -92,7 +93,7 @@ fn accidents(name: String, percent: u32, order: Order) -> Scenario {
     scenario
 }
 
-/// Four keys with 20, 60, 60 and 600 requests a minute get 10 a second, which is 81 % of that.
+/// Four keys with 20, 60, 60 and 600 requests per minute get 10 calls per second, which is 81 % of the quota.
 fn unequal(name: String, headers: Headers, hint: Hint) -> Scenario {
     let plan = Plan::new(Limit::Fixed(600, MINUTE), headers, hint);
     let mut scenario = ten_a_second(name, plan);
@@ -117,5 +118,5 @@ fn ten_a_second(name: String, plan: Plan) -> Scenario {
     scenario
 }
 
-/// Requests with a revoked key: those that are under way, and a probe now and then.
+/// The most requests with a revoked key: those in flight, and a few probes.
 const REVOKED: usize = 4;

@@ -1,4 +1,4 @@
-//! The scenarios, and the bars for this crate's stack. A theme has a file.
+//! The scenarios, and the bars for this crate's stack, with one file per topic.
 
 mod background;
 mod backoff;
@@ -10,7 +10,7 @@ mod in_flight;
 mod keys;
 mod shapes;
 mod tokens;
-mod untold;
+mod unreported;
 
 use std::time::Duration;
 
@@ -37,23 +37,23 @@ pub(crate) struct Scenario {
     /// This crate's stack.
     pub(crate) stack: Stack,
     pub(crate) calls: usize,
-    /// How many sessions the calls belong to; none if zero.
+    /// The number of sessions that the calls belong to. Zero means no sessions.
     pub(crate) sessions: usize,
     /// Whether the stack knows the sessions.
     pub(crate) names_sessions: bool,
-    /// How many calls there are at once.
+    /// The most calls at once.
     pub(crate) workers: usize,
-    /// How long after a call the next comes; zero if it comes as soon as a worker is free.
+    /// The time from a call to the next. If it is zero, a call begins as soon as a worker is free.
     pub(crate) apart: Duration,
-    /// What each call requests; if `None`, close to nothing.
+    /// What each call requests. `None` is a minimal request.
     pub(crate) draw: Option<Draw>,
     pub(crate) background: Option<Background>,
-    /// What a user would write without this crate, if that is to be seen beside it.
+    /// The stack that a user would write without this crate, if the table compares it.
     pub(crate) by_hand: Option<Stack>,
     pub(crate) bar: Bar,
 }
 
-/// Calls that are sent beside the others as fast as the limits allow, and are not waited for.
+/// Calls that are sent beside the others as fast as the limits allow. The run does not wait for their end.
 #[derive(Clone, Copy)]
 pub(crate) struct Background {
     pub(crate) draw: Draw,
@@ -65,7 +65,7 @@ const FOUR: &[(&str, &str)] = &[("a", "a"), ("b", "b"), ("c", "c"), ("d", "d")];
 
 pub(crate) fn all() -> Vec<Scenario> {
     let mut scenarios = earlier::all();
-    scenarios.extend(untold::all());
+    scenarios.extend(unreported::all());
     scenarios.extend(shapes::all());
     scenarios.extend(backoff::all());
     scenarios.extend(keys::all());
@@ -79,7 +79,7 @@ pub(crate) fn all() -> Vec<Scenario> {
 
 /// Four keys for 64 workers that send as fast as they can, with default settings.
 ///
-/// A bar is the time over ideal, and 429s.
+/// The bar is a pair: the time over ideal, and the wasted 429s.
 fn four_keys(
     name: impl Into<String>,
     plan: Plan,
@@ -113,7 +113,7 @@ fn four_keys(
     }
 }
 
-/// Calls that begin 30 a second for a minute, however many are under way, and last 0.35 s on average.
+/// Sets calls that begin at 30 per second for a minute, however many are in flight, and take 0.35 s on average.
 fn steady(mut scenario: Scenario) -> Scenario {
     scenario.calls = 1_800;
     scenario.apart = MINUTE / 1_800;
@@ -123,7 +123,7 @@ fn steady(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// A provider that reports nothing.
+/// Returns a provider that reports nothing.
 fn silent(limit: Limit) -> Plan {
     Plan::new(limit, Headers::Never, Hint::None)
 }

@@ -1,4 +1,4 @@
-//! Slow answers, keys of one account, and thousands of workers.
+//! Slow responses, keys of one account, and thousands of workers.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-/// Answers as long as those of models that think.
+/// Responses that take as long as those of reasoning models.
 fn slow_answers(name: &str, plan: Plan) -> Scenario {
     let mut scenario = four_keys(name, plan, 960, (1.05, 80));
     scenario.plan.thinks = (Duration::from_secs(5), Duration::from_secs(30));

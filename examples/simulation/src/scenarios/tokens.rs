@@ -1,4 +1,5 @@
-//! Limits in tokens, alone and beside one in requests. Six seconds stand for a minute unless a name says otherwise.
+//! Limits in tokens, alone and beside a limit in requests. Six seconds stand for a minute, unless a comment says
+//! otherwise.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::{
     work::{Draw, Work, log_uniform},
 };
 
-/// A limit in requests that no scenario comes to.
+/// A limit in requests that no scenario reaches.
 const AMPLE: Limit = Limit::Bucket(100_000, MINUTE);
 const FIXED: Limit = Limit::Fixed(100_000, WINDOW);
 const BUCKET: Limit = Limit::Bucket(100_000, WINDOW);
@@ -48,7 +49,7 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios
 }
 
-/// The same with fewer calls, because it takes its time over real HTTP.
+/// Returns the first scenario with fewer calls, because real HTTP is slow.
 pub(super) fn over_loopback() -> Scenario {
     let mut scenario = on_every_answer();
     scenario.calls = 200;
@@ -62,7 +63,7 @@ fn on_every_answer() -> Scenario {
     scenario
 }
 
-/// A provider that limits tokens only.
+/// Returns a provider that limits tokens only.
 fn plan(limit: Limit, headers: Headers) -> Plan {
     let mut plan = Plan::new(AMPLE, headers, Hint::Exact);
     plan.tokens = vec![(Unit::Tokens, limit)];
@@ -85,7 +86,7 @@ fn mixed(name: &str, plan: Plan, bar: (f64, usize)) -> Scenario {
     tokens(name, plan, 400, draw, bar)
 }
 
-/// A limit of requests and one of tokens, which end at about the same time.
+/// A limit in requests and one in tokens, which are used up at about the same time.
 fn both(kind: &str, limit: fn(u32, Duration) -> Limit) -> Scenario {
     let mut plan = Plan::new(limit(60, WINDOW), Headers::Always, Hint::Exact);
     plan.tokens = vec![(Unit::Tokens, limit(60_000, WINDOW))];
@@ -97,7 +98,7 @@ fn both(kind: &str, limit: fn(u32, Duration) -> Limit) -> Scenario {
     tokens(&name, plan, 500, draw, (1.05, 8))
 }
 
-/// Chinese text, whose tokens have two bytes of the text each here. A tenth of the tokens, and prompts alone.
+/// Text such as Chinese, which here has two bytes per token. The calls have a tenth of the tokens, all in the prompt.
 fn twice_the_estimate() -> Scenario {
     let draw: Draw = |random, _| {
         let mut work = prompt(random);
@@ -107,7 +108,7 @@ fn twice_the_estimate() -> Scenario {
     estimated("twice the estimate", draw)
 }
 
-/// Images as text, which cost half of what as many bytes of words cost.
+/// Images as text, which cost half as much as the same number of bytes of words.
 fn half_the_estimate() -> Scenario {
     let draw: Draw = |random, _| {
         let mut work = prompt(random);
@@ -122,7 +123,7 @@ fn estimated(name: &str, draw: Draw) -> Scenario {
     tokens(name, plan, 400, draw, (1.06, 20))
 }
 
-/// A tenth of the tokens of a mixed call, all of them in the prompt.
+/// Draws a tenth of the tokens of a mixed call, all of them in the prompt.
 fn prompt(random: &mut fastrand::Rng) -> Work {
     let input = log_uniform(random, (20.0, 2_000.0));
     Work {
@@ -133,7 +134,8 @@ fn prompt(random: &mut fastrand::Rng) -> Work {
 
 /// Anthropic's limits for a minute, at a fifth of the least tier.
 ///
-/// A request reserves one to three times what its response takes, which is counted as it comes.
+/// A request reserves one to three times the tokens of its response. The provider counts those tokens when it generates
+/// them.
 fn apart() -> Scenario {
     let mut plan = Plan::new(AMPLE, Headers::Always, Hint::WholeSeconds);
     plan.style = HeaderStyle::Anthropic;
@@ -155,7 +157,7 @@ fn apart() -> Scenario {
     tokens("input and output apart", plan, 400, draw, (1.10, 16))
 }
 
-/// A tenth of a million tokens in a minute for a tenth of 13,558 tokens each.
+/// A tenth of a limit of a million tokens per minute, for calls with a tenth of 13,558 tokens each.
 fn embeddings() -> Scenario {
     let plan = plan(Limit::Bucket(100_000, MINUTE), Headers::Always);
     let draw: Draw = |random, _| Work {
@@ -167,7 +169,7 @@ fn embeddings() -> Scenario {
     scenario
 }
 
-/// One call of twenty takes half of a window.
+/// One call in twenty takes half of a window.
 fn large_among_small(kind: &str, limit: Limit) -> Scenario {
     let draw: Draw = |random, number| {
         let total = match number % 20 {
@@ -183,7 +185,7 @@ fn large_among_small(kind: &str, limit: Limit) -> Scenario {
     scenario
 }
 
-/// One key, and a limit for each of two models, which are Fallback's targets.
+/// One key, and a limit for each of two models, which are the targets of Fallback.
 fn two_models(headers: Headers) -> Scenario {
     let (name, bar) = match headers {
         Headers::Always => ("F.w, fixed, headers", (1.02, 4)),

@@ -15,7 +15,7 @@ pub(crate) enum ConfigError {
     },
     /// A setting is unknown or has a wrong type.
     Setting {
-        /// Its name, unless that may be a key by mistake.
+        /// Its name. It is left out if it may be a key by mistake.
         name: Option<String>,
         message: String,
     },
@@ -92,7 +92,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::Syntax { message } => write!(
                 f,
-                "this is not TOML: {message}. What follows is checked once it is; \
+                "this is not TOML: {message}. The settings are checked once it is; \
                  examples/gateway.toml explains every setting"
             ),
             Self::Setting { name, message } => {
@@ -103,12 +103,12 @@ impl fmt::Display for ConfigError {
             }
             Self::NoUpstream => f.write_str("there is nowhere to forward to: add an [[upstream]]"),
             Self::NoConnections => f.write_str(
-                "`max_connections` is 0, so that no caller could connect: give it a whole number above 0",
+                "`max_connections` is 0, so no caller could connect: give it a whole number above 0",
             ),
             Self::Buffers { largest } => write!(
                 f,
-                "`max_buffered_bytes` is less than one request may take: give it at least {largest}, the most of \
-                 2097152 and each `replay_limit_bytes`"
+                "`max_buffered_bytes` is less than one request may take: give it at least {largest}, the largest of \
+                 2097152 and all `replay_limit_bytes`"
             ),
             Self::Name { upstream } => write!(
                 f,
@@ -131,7 +131,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::Deadline { upstream } => write!(
                 f,
-                "`deadline_ms` of upstream {upstream} is 0, so that no answer would be in time: give \
+                "`deadline_ms` of upstream {upstream} is 0, so no response would be in time: give \
                  it a whole number above 0, or take it out for no deadline"
             ),
             Self::NoKeys { upstream } => write!(
@@ -179,7 +179,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::Certificates(error) => write!(
                 f,
-                "no certificate that an https upstream could be trusted by: {error}. Install the \
+                "no certificate can be read to verify https upstreams: {error}. Install the \
                  system's certificates (on Debian: ca-certificates), or set SSL_CERT_FILE to a file of them"
             ),
         }
@@ -189,14 +189,14 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// What the parser says, without what stands there: it may be a key, by mistake.
+    /// Returns an error with the parser's message. Values are left out, because one may be a key by mistake.
     pub(super) fn syntax(message: &str) -> Self {
         Self::Syntax {
             message: in_plain_words(&without_values(message)),
         }
     }
 
-    /// The same of a setting with this name.
+    /// Returns an error about the setting with this name. Values are left out too.
     pub(super) fn setting(name: Option<&str>, message: &str) -> Self {
         let has_name = message.starts_with("unknown field");
         Self::Setting {
@@ -208,7 +208,7 @@ impl ConfigError {
     }
 }
 
-/// What parsers say, and what it means for a file.
+/// Words of the parser, and their meaning for a user of the file.
 const TYPES: [(&str, &str); 13] = [
     (", expected nothing", ""),
     (
@@ -242,13 +242,13 @@ fn in_plain_words(message: &str) -> String {
     message
 }
 
-/// Whether it may be the name of a setting, which a key never is.
+/// Returns whether a text may be the name of a setting. A key never looks like one.
 fn is_setting(name: &str) -> bool {
     name.bytes()
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// A message of the parser without the values that it quotes. The names of settings stay.
+/// Removes quoted values from a message of the parser. The names of settings stay.
 fn without_values(message: &str) -> String {
     let mut kept = String::new();
     let mut rest = message;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::ConfigError;
 
-/// Everything that is wrong with a configuration, by line.
+/// All mistakes of a configuration, by line.
 #[derive(Debug)]
 pub(crate) struct Mistakes(Vec<Mistake>);
 
@@ -19,7 +19,7 @@ pub(crate) struct Mistake {
 // === impl Mistakes ===
 
 impl Mistakes {
-    /// Keeps the first mistake of each line, because the parser may stumble over one several times.
+    /// Keeps the first mistake of each line, because the parser may report one mistake several times.
     pub(super) fn one_per_line(mistakes: impl Iterator<Item = Mistake>) -> Self {
         let mut mistakes = Self::from(mistakes.collect::<Vec<_>>());
         mistakes.0.dedup_by_key(|mistake| mistake.line);

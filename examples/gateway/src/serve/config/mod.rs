@@ -1,6 +1,6 @@
-//! One TOML file, in which keys are named by environment variables.
+//! The TOML file, which names keys by their environment variables.
 //!
-//! [`source`] reads its text, [`rules`] checks it, and [`plan`] says what the gateway does with it. All mistakes
+//! [`source`] reads its text, [`rules`] checks it, and [`plan`] prints what the gateway does with it. All mistakes
 //! are reported together, each with its line.
 
 mod error;
@@ -24,17 +24,17 @@ pub(crate) use plan::Plan;
 pub(crate) use rules::{is_variable, setting};
 pub(crate) use source::Places;
 
-/// What the gateway does when it is given no file.
+/// The configuration that is used without a file.
 pub(crate) const WITHOUT_FILE: &str = include_str!("../../../mock.toml");
 
-/// The whole file.
+/// The settings of the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Where the gateway listens.
     #[serde(default = "listen")]
     pub(crate) listen: SocketAddr,
-    /// How long open answers may go on after it was told to stop.
+    /// How long open responses may go on after a stop.
     #[serde(default = "grace_ms")]
     pub(crate) grace_ms: u64,
     /// The most connections of callers that are open at once, above 0.
@@ -46,7 +46,7 @@ pub(crate) struct Config {
     /// How much is logged.
     #[serde(default)]
     pub(crate) log: Log,
-    /// The provider for upstreams that stand `at = "mock"`.
+    /// The provider for upstreams with `at = "mock"`.
     #[serde(default)]
     pub(crate) mock: mock::Settings,
     /// Where requests go.
@@ -61,19 +61,19 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
-    // These three are required. They have defaults so that the rules report all that is missing.
+    // These three are required. They have defaults, so that the rules report all missing ones.
     #[serde(default)]
     pub(crate) name: String,
     /// `https://host`, with a path if the provider has one, or `mock`.
     #[serde(default)]
     pub(crate) at: String,
-    /// The starts of the paths that go there; over all upstreams the longest that fits wins.
+    /// The starts of the paths that go there. Over all upstreams the longest match wins.
     #[serde(default)]
     pub(crate) routes: Vec<String>,
-    /// Those of them whose calls are in the background unless the caller says otherwise.
+    /// The starts of paths whose calls are in the background unless the caller sets a priority.
     #[serde(default)]
     pub(crate) background_routes: Vec<String>,
-    /// The environment variables in which the keys are; their names are the keys' labels.
+    /// The environment variables that hold the keys. Their names are the labels of the keys.
     #[serde(default)]
     pub(crate) keys: Vec<String>,
     /// The organisation or project of a key, by the name of its variable.
@@ -83,7 +83,7 @@ pub(crate) struct UpstreamConfig {
     pub(crate) key_in: KeyIn,
     #[serde(default)]
     pub(crate) order: Order,
-    /// What is asked when the request's own model is limited, in this order.
+    /// The targets if the requested model is limited, in order of preference.
     #[serde(default)]
     pub(crate) fallback: Vec<FallbackConfig>,
     /// The longest that a call waits for a key, or between two sends.
@@ -92,9 +92,9 @@ pub(crate) struct UpstreamConfig {
     /// The most sends that one call may take.
     #[serde(default = "max_sends")]
     pub(crate) max_sends: u32,
-    /// The deadline of callers that name none, above 0; none unless set.
+    /// The deadline of callers that set none, above 0. There is no deadline by default.
     pub(crate) deadline_ms: Option<u64>,
-    /// The most of an upload that is kept to be sent again.
+    /// The most bytes of an upload that are kept to be sent again.
     #[serde(default = "replay_limit_bytes")]
     pub(crate) replay_limit_bytes: u64,
     /// How long the head of a stream waits for its first event, which may be a rejection.
@@ -102,7 +102,7 @@ pub(crate) struct UpstreamConfig {
     pub(crate) first_event_ms: u64,
 }
 
-/// Where on a request the key is: `"bearer"`, `{ header = "x-api-key" }` or `{ query = "key" }`.
+/// Where the key is in a request: `"bearer"`, `{ header = "x-api-key" }` or `{ query = "key" }`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum KeyIn {
@@ -112,7 +112,7 @@ pub(crate) enum KeyIn {
     Query(String),
 }
 
-/// Which key is taken next.
+/// Which key is used next.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
@@ -129,9 +129,9 @@ pub(crate) struct FallbackConfig {
     /// Required, but reported by the rules if it is missing.
     #[serde(default)]
     pub(crate) model: String,
-    /// Elsewhere; it is asked with the keys of the upstream that stands there.
+    /// Another address. Requests to it have the keys of the upstream at this address.
     pub(crate) at: Option<String>,
-    /// Taken off the start of the path before it is appended to `at`.
+    /// Removed from the start of the path before the path is appended to `at`.
     pub(crate) strip_prefix: Option<String>,
 }
 
@@ -174,7 +174,7 @@ impl Config {
         self.listen.ip().to_canonical().is_loopback()
     }
 
-    /// The name of an upstream for people, or its number if it has none.
+    /// Returns the name of an upstream for messages, or its number if it has none.
     pub(crate) fn name(&self, upstream: usize) -> String {
         match &*self.upstreams[upstream].name {
             "" => (upstream + 1).to_string(),
@@ -182,7 +182,7 @@ impl Config {
         }
     }
 
-    /// Whether an upstream or a target stands at the mock.
+    /// Returns whether an upstream or a target is at the mock.
     pub(crate) fn needs_mock(&self) -> bool {
         let targets = |upstream: &UpstreamConfig| {
             let mut targets = upstream.fallback.iter();
@@ -199,7 +199,7 @@ impl UpstreamConfig {
     }
 }
 
-/// How many bytes of a path the longest of these starts covers.
+/// Returns how many bytes of a path the longest matching route covers.
 pub(crate) fn covered(routes: &[String], path: &str) -> Option<usize> {
     let covers = |route: &&String| match path.strip_prefix(route.trim_end_matches('/')) {
         // A route ends where a segment does: `/v1` does not cover `/v1beta`.

@@ -1,4 +1,4 @@
-//! What the gateway does with a configuration, for people. Keys are named by their labels.
+//! A readable summary of what the gateway does with a configuration. It names keys by their labels.
 
 use std::{fmt, time::Duration};
 

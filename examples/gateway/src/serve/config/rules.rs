@@ -1,11 +1,11 @@
-//! What a configuration must be like, as far as that shows without its keys.
+//! The rules for a configuration that can be checked without its keys.
 
 use std::collections::HashSet;
 
 use super::{Config, ConfigError, Mistake, UpstreamConfig, covered};
-use crate::serve::forward::WHOLE;
+use crate::serve::forward::MAX_JSON;
 
-/// Returns everything that is wrong.
+/// Returns all mistakes.
 pub(super) fn check(config: &Config) -> Vec<Mistake> {
     let mut found = Found {
         config,
@@ -19,8 +19,8 @@ pub(super) fn check(config: &Config) -> Vec<Mistake> {
     }
     let kept = config.upstreams.iter();
     let kept = kept.map(|upstream| upstream.replay_limit_bytes);
-    // A larger body would be rejected at each retry.
-    let largest = kept.fold(WHOLE, u64::max);
+    // A body that exceeds the memory would never be accepted.
+    let largest = kept.fold(MAX_JSON, u64::max);
     if config.max_buffered_bytes < largest {
         found.add("max_buffered_bytes", ConfigError::Buffers { largest });
     }
@@ -113,18 +113,18 @@ impl Found<'_> {
     }
 }
 
-/// The path of a setting of an upstream.
+/// Returns the path of a setting of an upstream.
 pub(crate) fn setting(upstream: usize, name: &str) -> String {
     format!("upstream.{upstream}.{name}")
 }
 
-/// It is a label of the metrics and stands in the page.
+/// Returns whether a name can be a label of the metrics and be shown in the page.
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)
 }
 
-/// Whether it may be the name of an environment variable that holds a key.
+/// Returns whether a text can be the name of an environment variable that holds a key.
 pub(crate) fn is_variable(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
     let starts = name

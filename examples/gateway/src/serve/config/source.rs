@@ -1,4 +1,4 @@
-//! From the text of a file to its settings and their lines.
+//! Reads the settings and their lines from the text of a file.
 
 use std::{collections::BTreeMap, fmt, fs, ops::Range, path::Path};
 
@@ -15,7 +15,7 @@ use super::{Config, ConfigError, Mistake, Mistakes, rules};
 pub(crate) struct Places {
     file: String,
     lines: BTreeMap<String, usize>,
-    /// The paths of settings that were not understood, about which nothing more is said.
+    /// The paths of settings that were not understood. No further mistakes of them are reported.
     unread: Vec<String>,
 }
 
@@ -56,8 +56,8 @@ impl Places {
         }
     }
 
-    /// Returns a mistake at a path, or at the nearest setting around it; `None` if that has a mistake already
-    /// because it was not understood.
+    /// Returns a mistake at a path, or at the nearest setting around it. Returns `None` if the setting was not
+    /// understood, because that is reported already.
     pub(crate) fn mistake(&self, path: &str, error: ConfigError) -> Option<Mistake> {
         if self.unread.iter().any(|unread| unread == path) {
             return None;
@@ -83,7 +83,7 @@ impl fmt::Debug for Places {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file. Besides the settings it returns their mistakes, as far as these show without its keys.
+    /// Reads a file. Returns its settings, and the mistakes that can be found without its keys.
     pub(crate) fn read(path: &Path) -> Result<(Self, Vec<Mistake>), Mistakes> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| {
@@ -104,7 +104,7 @@ impl Config {
 fn of_file(file: &str, text: &str) -> Result<(Config, Vec<Mistake>), Mistakes> {
     let (mut table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        // What the parser has guessed after a mistake of the syntax is not checked.
+        // The settings are not checked, because the parser guesses after a syntax error.
         let mistakes = errors.iter().map(|error| {
             let at = error.span().map_or(0, |span| span.start);
             let error = ConfigError::syntax(error.message());
@@ -120,14 +120,14 @@ fn of_file(file: &str, text: &str) -> Result<(Config, Vec<Mistake>), Mistakes> {
             Ok(config) => break config,
             Err(error) => error,
         };
-        // The next round finds the next mistake.
+        // Without this setting, the next round finds the next mistake.
         let removed = error.span().and_then(|span| remove(table.get_mut(), &span));
         let Some(path) = removed else {
             let error = ConfigError::setting(None, error.message());
             mistakes.push(Mistake::new(file, None, error));
             return Err(Mistakes::from(mistakes));
         };
-        // A setting that lacks what was removed from it is no further mistake.
+        // A setting that only lacks the removed part is not reported.
         if !places.unread.iter().any(|unread| is_inside(unread, &path)) {
             let error = ConfigError::setting(Some(name(&path)), error.message());
             mistakes.extend(places.mistake(&path, error));
@@ -141,7 +141,7 @@ fn of_file(file: &str, text: &str) -> Result<(Config, Vec<Mistake>), Mistakes> {
 
 /// Removes the innermost setting that an error is about, and returns its path.
 fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
-    // The span of a table is that of its header, so what is inside is searched first.
+    // The span of a table is that of its header, so its contents are searched first.
     for (key, value) in table.iter_mut() {
         if let Some(inner) = remove_inside(value.get_mut(), span) {
             return Some(join(key.get_ref(), &inner));
@@ -158,7 +158,7 @@ fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
 fn remove_inside(value: &mut DeValue<'_>, span: &Range<usize>) -> Option<String> {
     match value {
         DeValue::Table(table) => remove(table, span),
-        // No element is removed, because those behind it would have other paths.
+        // No element is removed, because the paths of the following ones would change.
         DeValue::Array(values) => values.iter_mut().enumerate().find_map(|(index, value)| {
             let inner = match value.get_mut() {
                 DeValue::Table(table) => remove(table, span)?,
@@ -177,13 +177,13 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// The name of the setting that a path leads to, without the parts of its value.
+/// Returns the name of the setting at a path, without the parts of its value.
 fn name(path: &str) -> &str {
     let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     let mut parts = path.rsplit('.');
     let last = parts.next().unwrap_or_default();
     let around: Vec<&str> = parts.take_while(|part| !is_number(part)).collect();
-    // What is around it is a table such as `mock`, unless it is within an element of a list.
+    // Outside of a list, the parts around the last one are tables such as `mock`.
     let is_in_list = around.len() + 1 < path.split('.').count();
     match around.last() {
         Some(outermost) if is_in_list => outermost,
@@ -196,7 +196,7 @@ fn is_inside(path: &str, outer: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// The number of the line at an offset.
+/// Returns the number of the line at an offset.
 fn line(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or_default();
     before.matches('\n').count() + 1

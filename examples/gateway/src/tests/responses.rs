@@ -1,22 +1,22 @@
-//! Answers of upstreams that are framed badly, break off or say more than an answer.
+//! Responses of upstreams that have a wrong framing, break off or have headers that must not be forwarded.
 
 use super::{
     harness::{Running, chat, in_front_of, own_rejection, response},
     wire::{Upstream, Wire},
 };
 
-/// Sends a request on, up to its upstream, which is about to answer.
+/// Sends a request, and reads it at the upstream. Returns the caller, and the provider that must respond.
 async fn forwarded(gateway: &Running, upstream: &Upstream, headers: &str) -> (Wire, Wire) {
     let mut caller = gateway.connect().await;
     caller.send(chat("large", headers)).await;
     let mut provider = upstream.accept().await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     (caller, provider)
 }
 
 #[tokio::test]
-async fn gateway_forwards_all_chunks_of_an_answer_that_has_a_length_too() {
+async fn gateway_forwards_all_chunks_of_a_response_that_has_a_length_too() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for status in ["200 OK", "400 Bad Request", "500 Internal Server Error"] {
@@ -33,7 +33,7 @@ async fn gateway_forwards_all_chunks_of_an_answer_that_has_a_length_too() {
                 provider.send_chunk("\"all of it\"}").await;
                 provider.send_chunk("").await;
                 let head = caller.head().await;
-                let body = caller.whole(&head).await;
+                let body = caller.read_body(&head).await;
                 let body = String::from_utf8(body).unwrap();
                 assert_eq!(body, r#"{"said": "all of it"}"#, "{status} {head:?}");
             }
@@ -42,7 +42,7 @@ async fn gateway_forwards_all_chunks_of_an_answer_that_has_a_length_too() {
 }
 
 #[tokio::test]
-async fn gateway_forwards_one_length_of_an_answer_that_repeats_it() {
+async fn gateway_forwards_one_length_of_a_response_that_repeats_it() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for lengths in ["2, 2", "2\r\ncontent-length: 2"] {
@@ -53,12 +53,12 @@ async fn gateway_forwards_one_length_of_an_answer_that_repeats_it() {
         let is_length = |(name, _): &&(String, String)| name == "content-length";
         let lengths: Vec<_> = head.headers.iter().filter(is_length).collect();
         assert_eq!(lengths.len(), 1, "{head:?}");
-        assert_eq!(caller.whole(&head).await, b"{}");
+        assert_eq!(caller.read_body(&head).await, b"{}");
     }
 }
 
 #[tokio::test]
-async fn gateway_forwards_status_and_start_of_an_answer_that_breaks_off() {
+async fn gateway_forwards_status_and_start_of_a_response_that_breaks_off() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let start = r#"{"error": {"message": "it was"#;
@@ -76,7 +76,7 @@ async fn gateway_forwards_status_and_start_of_an_answer_that_breaks_off() {
                 assert_eq!(head.start, format!("HTTP/1.1 {status}"));
                 let rest = caller.rest().await;
                 assert!(rest.contains(start), "{status}: {rest}");
-                assert!(!rest.ends_with("0\r\n\r\n"), "it looks complete: {rest}");
+                assert!(!rest.ends_with("0\r\n\r\n"), "looks complete: {rest}");
             }
         }
     }
@@ -90,7 +90,7 @@ async fn gateway_forwards_an_error_that_breaks_off_after_a_retry() {
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     provider.send(limited).await;
     let second = provider.head().await;
-    provider.whole(&second).await;
+    provider.read_body(&second).await;
     let broken = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 9\r\n\r\nhalf";
     provider.send(broken).await;
     drop(provider);
@@ -101,7 +101,7 @@ async fn gateway_forwards_an_error_that_breaks_off_after_a_retry() {
 }
 
 #[tokio::test]
-async fn gateway_answers_502_for_an_answer_with_a_transfer_coding_but_chunked() {
+async fn gateway_returns_502_for_a_response_coding_other_than_chunked() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for status in ["200 OK", "400 Bad Request"] {
@@ -119,12 +119,12 @@ async fn gateway_answers_502_for_an_answer_with_a_transfer_coding_but_chunked() 
 }
 
 #[tokio::test]
-async fn gateway_answers_502_for_a_switch_of_protocols_without_an_offer() {
+async fn gateway_returns_502_for_a_switch_of_protocols_without_an_offer() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let websocket = "connection: upgrade\r\nupgrade: websocket\r\n";
     for upgrade in ["", websocket, "content-length: 2\r\n"] {
-        // An offer of the caller's ends at the gateway.
+        // An offer by the caller is not forwarded.
         for offer in ["", websocket] {
             let (mut caller, mut provider) = forwarded(&gateway, &upstream, offer).await;
             let answer = format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n");
@@ -137,7 +137,7 @@ async fn gateway_answers_502_for_a_switch_of_protocols_without_an_offer() {
 }
 
 #[tokio::test]
-async fn gateway_forwards_the_answer_after_some_interim_answers() {
+async fn gateway_forwards_the_response_after_some_interim_responses() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
@@ -153,7 +153,7 @@ async fn gateway_forwards_the_answer_after_some_interim_answers() {
 }
 
 #[tokio::test]
-async fn gateway_ends_a_call_whose_interim_answers_do_not_end() {
+async fn gateway_ends_a_call_with_endless_interim_responses() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let interim = "HTTP/1.1 103 Early Hints\r\n\r\n";
@@ -163,7 +163,7 @@ async fn gateway_ends_a_call_whose_interim_answers_do_not_end() {
     assert_eq!((status, code.as_str()), (502, "upstream_failed"));
     assert_eq!(gateway.in_flight(), 0);
 
-    // The final answer behind them comes too late.
+    // The final response after them is too late.
     let (mut caller, mut provider) = forwarded(&gateway, &upstream, "").await;
     let flood = interim.repeat(65) + &response("200 OK", "", "{}");
     provider.send(flood).await;
@@ -171,7 +171,7 @@ async fn gateway_ends_a_call_whose_interim_answers_do_not_end() {
 }
 
 #[tokio::test]
-async fn gateway_drops_what_an_answer_says_of_the_whole_origin() {
+async fn gateway_drops_response_headers_that_affect_the_origin() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     for status in ["200 OK", "400 Bad Request"] {

@@ -1,4 +1,4 @@
-//! Providers that report less than their limits: nothing, words only, or whole seconds.
+//! Providers that do not report their limits in headers. They report nothing, only a message, or whole seconds.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ fn nothing() -> impl Iterator<Item = Scenario> {
     })
 }
 
-/// The body of a rejection names the limit and its window.
+/// Builds scenarios in which the body of a rejection names the limit and its window.
 fn words() -> impl Iterator<Item = Scenario> {
     let windows = [
         (5, SECOND, 400, "words: requests per second"),
@@ -52,7 +52,7 @@ fn words() -> impl Iterator<Item = Scenario> {
     })
 }
 
-/// Rejections carry `retry-after` in whole seconds, and responses nothing.
+/// Builds scenarios in which rejections have `retry-after` in whole seconds, and successes report nothing.
 fn whole_seconds() -> impl Iterator<Item = Scenario> {
     let buckets = [(60, MINUTE, 960, 120), (5, SECOND, 400, 40)];
     buckets.into_iter().map(|(size, window, calls, wasted)| {

@@ -1,4 +1,4 @@
-//! What the gateway shows of a key that has nothing left.
+//! What the gateway shows of a key that has no capacity left.
 
 use super::{
     harness::{chat, in_front_of, response},
@@ -6,7 +6,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_key_with_no_room_left_is_told_from_one_that_was_rejected() {
+async fn key_without_capacity_differs_from_a_rejected_key() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "keys = [\"KEY_1\", \"KEY_2\"]\nmax_wait_ms = 1").await;
     let mut caller = gateway.connect().await;
@@ -14,14 +14,14 @@ async fn a_key_with_no_room_left_is_told_from_one_that_was_rejected() {
                         x-ratelimit-reset-requests: 600s\r\n";
     caller.send(chat("large", "")).await;
     let last = response("200 OK", nothing_left, "{}");
-    let (mut provider, ..) = upstream.answer(&last).await;
+    let (mut provider, ..) = upstream.respond(&last).await;
     let head = caller.head().await;
-    caller.whole(&head).await;
+    caller.read_body(&head).await;
     caller.send(chat("other", "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
     for answer in [&limited, &response("200 OK", "", "{}")] {
         let head = provider.head().await;
-        provider.whole(&head).await;
+        provider.read_body(&head).await;
         provider.send(answer).await;
     }
     assert_eq!(caller.head().await.status(), 200);

@@ -1,4 +1,4 @@
-//! The caller gets the provider's last rejection as the provider has sent it.
+//! The caller gets the provider's last rejection unchanged.
 
 use super::{
     harness::{chat, in_front_of},
@@ -7,7 +7,7 @@ use super::{
 
 const TWO_KEYS: &str = "keys = [\"KEY_1\", \"KEY_2\"]\nmax_wait_ms = 1";
 
-/// The rejections, and how often the gateway sends a request that gets them.
+/// The rejections, and how often the gateway sends a request that gets each of them.
 const REJECTIONS: [(&str, &str, usize); 10] = [
     ("429 Too Many Requests", "retry-after: 1800\r\n", 2),
     ("429 Slow Down, Please", "retry-after-ms: 1800000\r\n", 2),
@@ -25,12 +25,12 @@ const REJECTIONS: [(&str, &str, usize); 10] = [
     ("529 Overloaded", "", 1),
 ];
 
-/// Headers of every provider, one of them twice.
+/// Headers of every rejection, one of them twice.
 const HEADERS: &str = "content-type: application/problem+json; charset=utf-8\r\n\
                        x-ratelimit-remaining-requests: 0\r\nx-warning: one\r\nx-warning: two\r\n\
                        date: Thu, 01 Jan 1970 00:00:00 GMT\r\nserver: a provider\r\nvary: origin\r\n";
 
-/// Not JSON, so that nothing could have been parsed and written again.
+/// Not JSON, so that the gateway cannot have parsed it and written it again.
 const BODY: &str = "{\"error\": {\"message\": \"no,\\u0020 not  now\",}}\r\n\n";
 
 /// What the gateway adds to every response.
@@ -43,10 +43,10 @@ const ADDED: [&str; 6] = [
     "x-content-type-options",
 ];
 
-/// How a body is framed is each hop's own.
+/// Headers that each hop sets itself.
 const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
-/// The headers of a response that are the provider's, in order.
+/// Returns the headers of the provider in a response, in order.
 fn of_provider(head: &Head) -> Vec<(&str, &str)> {
     let headers = head.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_str(), value.as_str()));
@@ -68,7 +68,7 @@ async fn the_last_rejection_reaches_the_caller_with_status_headers_and_body() {
             let mut sent = String::new();
             for send in 1..=sends {
                 let head = provider.head().await;
-                provider.whole(&head).await;
+                provider.read_body(&head).await;
                 let framing = match is_chunked {
                     true => "transfer-encoding: chunked\r\n".into(),
                     false => format!("content-length: {}\r\n", BODY.len()),
@@ -93,13 +93,13 @@ async fn the_last_rejection_reaches_the_caller_with_status_headers_and_body() {
                 .collect();
             expected.sort_unstable();
             assert_eq!(of_provider(&head), expected, "{status}");
-            assert_eq!(caller.whole(&head).await, BODY.as_bytes(), "{status}");
+            assert_eq!(caller.read_body(&head).await, BODY.as_bytes(), "{status}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_rejection_that_the_pool_knows_of_is_still_the_providers_own() {
+async fn caller_gets_the_providers_rejection_while_the_key_is_on_cooldown() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "max_wait_ms = 1").await;
     let mut caller = gateway.connect().await;
@@ -111,19 +111,19 @@ async fn a_rejection_that_the_pool_knows_of_is_still_the_providers_own() {
         )
     };
     caller.send(chat("large", "")).await;
-    let (mut provider, ..) = upstream.answer(&rejection(1)).await;
+    let (mut provider, ..) = upstream.respond(&rejection(1)).await;
     let head = caller.head().await;
     assert_eq!(head.get("request-id"), Some("req_1"));
-    caller.whole(&head).await;
-    // The only key is on cooldown now, so the gateway sends the request with it rather than to invent a response.
+    caller.read_body(&head).await;
+    // The only key is on cooldown now. The gateway sends the request with it, because it generates no rejection itself.
     caller.send(chat("large", "")).await;
     let head = provider.head().await;
-    provider.whole(&head).await;
+    provider.read_body(&head).await;
     provider.send(rejection(2)).await;
     let head = caller.head().await;
     assert_eq!(
         (head.status(), head.get("request-id")),
         (429, Some("req_2"))
     );
-    assert_eq!(caller.whole(&head).await, BODY.as_bytes());
+    assert_eq!(caller.read_body(&head).await, BODY.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! What the gateway says of itself.
+//! What the gateway reports: keys, rejections, metrics, the log and the page.
 
 use serde_json::json;
 
@@ -8,15 +8,15 @@ use super::{
 };
 
 #[tokio::test]
-async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
+async fn keys_and_rejections_are_shown_by_label_only() {
     let upstream = Upstream::start().await;
     let settings = "keys = [\"KEY_1\", \"KEY_2\", \"KEY_3\"]\ngroups = { KEY_3 = \"team\" }";
     let gateway = in_front_of(&upstream, settings).await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
-    // The second key is dead, and its owner's provider says it aloud.
+    // The second key is rejected, and the error body contains it.
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (mut provider, ..) = upstream.answer(&limited).await;
+    let (mut provider, ..) = upstream.respond(&limited).await;
     let left = "x-ratelimit-limit-tokens: 30000\r\nx-ratelimit-remaining-tokens: 28400\r\n\
                 x-ratelimit-reset-tokens: 600s\r\n";
     for answer in [
@@ -24,7 +24,7 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
         response("200 OK", left, "{}"),
     ] {
         let head = provider.head().await;
-        provider.whole(&head).await;
+        provider.read_body(&head).await;
         provider.send(answer).await;
     }
     assert_eq!(caller.head().await.status(), 200);
@@ -61,7 +61,7 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
     assert!((1..=600_000).contains(&resets), "{resets}");
 
     let rejections = gateway.json("/rejections").await;
-    let told: Vec<_> = rejections
+    let shown: Vec<_> = rejections
         .as_array()
         .unwrap()
         .iter()
@@ -73,9 +73,9 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
             )
         })
         .collect();
-    // The newest first.
+    // The newest rejection is first.
     assert_eq!(
-        told,
+        shown,
         [
             ("KEY_2", 401, "key rotation: next key"),
             ("KEY_1", 429, "key rotation: next key")
@@ -93,33 +93,33 @@ async fn keys_and_rejections_are_shown_by_label_and_no_key_is() {
 async fn assert_no_key_is_shown(gateway: &Running, upstream: &Upstream) {
     let log = logged(upstream.address).concat();
     assert!(!log.is_empty());
-    let mut told = vec![("the log", log)];
+    let mut texts = vec![("the log", log)];
     for path in ["/", "/keys", "/rejections", "/metrics", "/healthz"] {
-        told.push((path, gateway.get(path).await));
+        texts.push((path, gateway.get(path).await));
     }
-    for (place, told) in told {
+    for (place, text) in texts {
         for (_, secret) in SECRETS {
-            assert!(!told.contains(secret), "{place} tells a key");
+            assert!(!text.contains(secret), "{place} contains a key");
         }
     }
 }
 
-/// Both keys are limited for the model that is asked, and the lesser one answers.
+/// Sends a call for which both keys are limited for the requested model, so the fallback model serves it.
 async fn rotate_and_fall_back(upstream: &Upstream) -> Running {
     let settings =
         "keys = [\"KEY_1\", \"KEY_2\"]\nmax_wait_ms = 1\nfallback = [{ model = \"small\" }]";
     let gateway = in_front_of(upstream, settings).await;
     let mut caller = gateway.connect().await;
     caller.send(chat("large", "")).await;
-    // It says aloud what it was given.
+    // The error body contains the key.
     let limited = |key: &str| {
         let said = format!("too many for {key}");
         response("429 Too Many Requests", "retry-after: 1800\r\n", &said)
     };
-    let (mut provider, ..) = upstream.answer(&limited("sk-secret-one")).await;
+    let (mut provider, ..) = upstream.respond(&limited("sk-secret-one")).await;
     for answer in [limited("sk-secret-two"), response("200 OK", "", "{}")] {
         let head = provider.head().await;
-        provider.whole(&head).await;
+        provider.read_body(&head).await;
         provider.send(answer).await;
     }
     let head = caller.head().await;
@@ -133,7 +133,7 @@ async fn metrics_count_a_rotation_and_a_fallback_and_contain_no_key() {
     let upstream = Upstream::start().await;
     let gateway = rotate_and_fall_back(&upstream).await;
     let (head, _) = gateway
-        .ask("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .send("GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     assert_eq!(head.status(), 404);
 
@@ -159,7 +159,7 @@ async fn metrics_count_a_rotation_and_a_fallback_and_contain_no_key() {
 }
 
 #[tokio::test]
-async fn a_call_with_a_rotation_and_a_fallback_is_a_span_with_an_event_for_each_attempt() {
+async fn call_is_a_span_with_an_event_for_each_attempt() {
     let upstream = Upstream::start().await;
     let _gateway = rotate_and_fall_back(&upstream).await;
     let port = upstream.address.port();
@@ -181,7 +181,7 @@ async fn a_call_with_a_rotation_and_a_fallback_is_a_span_with_an_event_for_each_
         ),
     ];
     let log = logged(upstream.address);
-    // How long it took is for nobody to foretell.
+    // The times differ in each run.
     let lines = log.iter().map(|line| line.split(" time.busy=").next());
     let lines: Vec<_> = lines.flatten().collect();
     assert_eq!(lines, expected);
@@ -193,7 +193,7 @@ async fn metrics_are_in_prometheus_text_format() {
     let upstream = Upstream::start().await;
     let gateway = rotate_and_fall_back(&upstream).await;
     let (head, text) = gateway
-        .ask("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .send("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     assert_eq!(head.get("content-type"), Some("text/plain; version=0.0.4"));
     let mut described = Vec::new();
@@ -212,37 +212,37 @@ async fn metrics_are_in_prometheus_text_format() {
 }
 
 #[tokio::test]
-async fn a_name_of_a_model_without_end_is_not_repeated() {
+async fn gateway_does_not_repeat_a_very_long_model_name() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let model = "m".repeat(100_000);
     let mut caller = gateway.connect().await;
     caller.send(chat(&model, "")).await;
     let limited = response("429 Too Many Requests", "retry-after: 1800\r\n", "{}");
-    let (_, _, body) = upstream.answer(&limited).await;
-    assert!(body.len() > model.len(), "the upstream gets it whole");
+    let (_, _, body) = upstream.respond(&limited).await;
+    assert!(body.len() > model.len(), "the upstream gets the full name");
     let head = caller.head().await;
     assert_eq!(head.status(), 429);
     assert_eq!(head.get("x-tower-429-served-model"), None);
     for path in ["/keys", "/rejections"] {
-        let told = gateway.get(path).await;
-        assert!(told.contains("KEY_1") && told.len() < 2_000, "{path}");
+        let text = gateway.get(path).await;
+        assert!(text.contains("KEY_1") && text.len() < 2_000, "{path}");
     }
 }
 
 #[tokio::test]
-async fn it_says_that_it_lives() {
+async fn healthz_returns_ok() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     assert_eq!(gateway.get("/healthz").await, "ok\n");
 }
 
 #[tokio::test]
-async fn the_page_loads_nothing_from_elsewhere() {
+async fn page_loads_nothing_from_elsewhere() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let (head, page) = gateway
-        .ask("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await;
     assert_eq!(head.get("content-type"), Some("text/html; charset=utf-8"));
     let policy = head.get("content-security-policy").unwrap();
@@ -253,27 +253,27 @@ async fn the_page_loads_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_call_that_nothing_came_between_is_one_line_of_the_log() {
+async fn call_without_rejections_is_one_line_of_the_log() {
     let upstream = Upstream::start().await;
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
-    // Whatever a caller makes up stays in its line.
+    // A line break in a model name must not break the line of the log.
     caller.send(chat("la\\nrge", "")).await;
-    upstream.answer(&response("200 OK", "", "{}")).await;
+    upstream.respond(&response("200 OK", "", "{}")).await;
     assert_eq!(caller.head().await.status(), 200);
     let log = logged(upstream.address);
     let lines = log.iter().filter(|line| line.starts_with("INFO"));
     let [line] = lines.collect::<Vec<_>>().try_into().unwrap();
     let after_port = line.split_once(&format!("server.port={} ", upstream.address.port()));
-    let (told, _) = after_port.unwrap().1.split_once(" time.busy=").unwrap();
+    let (fields, _) = after_port.unwrap().1.split_once(" time.busy=").unwrap();
     assert_eq!(
-        told,
+        fields,
         r#"http.request.method="POST" tower_429.outcome="answered" tower_429.key="KEY_1" tower_429.model="la\nrge" http.response.status_code=200}: close"#
     );
 }
 
 #[tokio::test]
-async fn each_answer_of_the_gateways_own_is_a_line_of_the_log_that_says_why() {
+async fn each_response_of_the_gateway_itself_is_logged_with_its_cause() {
     let upstream = Upstream::start().await;
     let settings = "key_in = { query = \"key\" }";
     let gateway = in_front_of(&upstream, settings).await;
@@ -309,15 +309,15 @@ async fn each_answer_of_the_gateways_own_is_a_line_of_the_log_that_says_why() {
             "/v1/chat/completions",
             &format!("{path}?token=sk-secret-callers"),
         );
-        let (head, body) = gateway.ask(&request).await;
+        let (head, body) = gateway.send(&request).await;
         assert_eq!(head.status(), status, "{body}");
         let lines = logged_with(&path);
         let [line] = lines.as_slice() else {
             panic!("{path}: {lines:?}");
         };
-        let said = format!("code=\"{code}\" status={status} ");
+        let fields = format!("code=\"{code}\" status={status} ");
         assert!(
-            line.starts_with("WARN ") && line.contains(&said) && line.contains(" cause=\""),
+            line.starts_with("WARN ") && line.contains(&fields) && line.contains(" cause=\""),
             "{line}"
         );
         assert!(!line.contains("sk-secret"), "{line}");
