@@ -52,6 +52,8 @@ pub mod rejection;
 pub mod replay;
 mod request;
 pub mod retry;
+#[cfg(feature = "share")]
+pub mod share;
 pub mod telemetry;
 
 /// The log of one request: an entry per attempt, with keys by label only.

@@ -11,6 +11,8 @@ mod demand;
 mod departures;
 mod hash;
 mod limit;
+#[cfg(feature = "share")]
+mod member;
 mod permit;
 mod queue;
 mod replicas;
@@ -29,7 +31,11 @@ pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
 pub(crate) use demand::{Demand, may_limit_tokens};
 pub(crate) use hash::IdState;
+#[cfg(feature = "share")]
+pub(crate) use limit::FleetCounts;
 pub(crate) use limit::{Capacity, End, KnownLimit, LimitState, ProviderTraits, SlowStart};
+#[cfg(feature = "share")]
+pub(crate) use member::SharedLimit;
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;

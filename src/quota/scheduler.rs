@@ -1,5 +1,7 @@
 //! The one lock: candidates with their limits, and the calls that wait for one.
 
+#[cfg(feature = "share")]
+use std::sync::Weak;
 use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 
 use tokio::time::Instant;
@@ -15,6 +17,11 @@ use super::{
     table::LimitTable,
 };
 use crate::request::Cost;
+#[cfg(feature = "share")]
+use crate::{
+    quota::{member::SharedLimit, timing::LONGEST_GUESS},
+    share::{Member, Sharing, SharingState, Urgency},
+};
 
 /// What a scheduler chooses among.
 pub(crate) trait Candidates {
@@ -44,6 +51,16 @@ pub(crate) trait Candidates {
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
 
+    /// Visits each limit that other processes may share, in the order in which candidates are used.
+    #[cfg(feature = "share")]
+    fn visit_shared(&mut self, _visit: &mut dyn FnMut(SharedLimit<'_>)) {}
+
+    /// Returns the longest guess of a cooldown.
+    #[cfg(feature = "share")]
+    fn longest_guess(&self) -> Duration {
+        LONGEST_GUESS
+    }
+
     /// Reserves for a call that waits.
     fn reserve_for(
         &mut self,
@@ -60,12 +77,14 @@ pub(super) type ScopeOf<C> = <<C as Candidates>::Limits as LimitTable>::Scope;
 /// A handle; a clone is the same scheduler.
 pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
 
-struct Shared<C: Candidates> {
-    inner: Mutex<Inner<C>>,
+pub(super) struct Shared<C: Candidates> {
+    pub(super) inner: Mutex<Inner<C>>,
     costs: Costs,
     /// What background calls leave to interactive ones.
     reserve: Share,
-    replicas: Replicas,
+    pub(super) replicas: Replicas,
+    #[cfg(feature = "share")]
+    pub(super) share: Option<Sharing>,
 }
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
@@ -84,7 +103,30 @@ impl<C: Candidates> Scheduler<C> {
             replicas: candidates.replicas(),
             inner: Mutex::new(Inner::new(candidates)),
             costs: Costs::default(),
+            #[cfg(feature = "share")]
+            share: None,
         }))
+    }
+
+    /// Returns a scheduler that shares what it knows.
+    #[cfg(feature = "share")]
+    pub(crate) fn sharing(candidates: C, share: Sharing) -> Self
+    where
+        C: Send + 'static,
+        C::Class: Send,
+        C::Candidate: Send,
+        ScopeOf<C>: Send,
+    {
+        let shared = Arc::new(Shared {
+            reserve: candidates.shares().reserve,
+            replicas: candidates.replicas(),
+            inner: Mutex::new(Inner::new(candidates)),
+            costs: Costs::default(),
+            share: Some(share.clone()),
+        });
+        let member: Weak<dyn Member> = Arc::<Shared<C>>::downgrade(&shared);
+        share.attach(member);
+        Self(shared)
     }
 
     /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
@@ -95,6 +137,13 @@ impl<C: Candidates> Scheduler<C> {
     /// Returns what a request takes that costs so much, if that is known.
     pub(crate) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
         let demand = self.0.costs.demand(cost, is_precise);
+        #[cfg(feature = "share")]
+        match self.0.share.as_ref().map(Sharing::state) {
+            // How many there are is not known for a moment.
+            Some(SharingState::Starting) => return demand.among(Replicas::new(u32::MAX)),
+            Some(SharingState::Connected) => return demand.among(self.0.replicas).leased(),
+            Some(SharingState::Away) | None => {}
+        }
         demand.among(self.0.replicas)
     }
 
@@ -114,6 +163,10 @@ impl<C: Candidates> Scheduler<C> {
             (result, inner.take_wakeups())
         });
         wakeups.wake();
+        #[cfg(feature = "share")]
+        if let Some(share) = &self.0.share {
+            share.notify(Urgency::Facts);
+        }
         result
     }
 }

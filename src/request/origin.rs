@@ -69,6 +69,11 @@ impl Origin {
         Some((uri, origin))
     }
 
+    #[cfg(feature = "share")]
+    pub(crate) fn scheme(&self) -> &str {
+        self.scheme.as_str()
+    }
+
     pub(crate) fn host(&self) -> &str {
         &self.authority.as_str()[..self.host_length]
     }

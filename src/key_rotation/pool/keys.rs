@@ -8,6 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
+#[cfg(feature = "share")]
+use super::sharing::KeyShareIds;
 use super::{
     PoolError,
     group::KeyAccount,
@@ -51,7 +53,7 @@ pub(crate) struct Keys {
     /// How many processes send with these keys.
     pub(super) replicas: Replicas,
     pub(super) order: Order,
-    longest_guess: Duration,
+    pub(super) longest_guess: Duration,
     pub(super) random: fastrand::Rng,
     /// The index of the key that is used now.
     pub(super) current: usize,
@@ -65,6 +67,8 @@ pub(super) struct Entry {
     pub(super) group: Option<Arc<str>>,
     pub(super) group_id: GroupId,
     pub(super) account: KeyAccount,
+    #[cfg(feature = "share")]
+    pub(super) share_ids: Option<KeyShareIds>,
     pub(super) rejections: u64,
 }
 
@@ -207,6 +211,8 @@ impl Keys {
             group: key.group,
             group_id,
             account: KeyAccount::default(),
+            #[cfg(feature = "share")]
+            share_ids: key.share_ids,
             rejections: 0,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) struct KeyLimits {
 pub(super) struct ModelLimits {
     pub(super) groups: LimitMap<GroupId>,
     /// The keys that may not use the model.
-    denied: LimitMap<KeyId>,
+    pub(super) denied: LimitMap<KeyId>,
     pub(super) counts: ReportedCounts,
 }
 

@@ -17,6 +17,8 @@ mod operate;
 mod placement;
 mod reported_counts;
 mod reserve;
+#[cfg(feature = "share")]
+mod sharing;
 mod snapshot;
 
 use std::{
@@ -157,10 +159,17 @@ impl KeyPool {
             true => Origins::First(OnceLock::new()),
             false => Origins::Named(origins),
         };
+        #[cfg(feature = "share")]
+        let scheduler = match &placement.sharing {
+            Some(sharing) => Scheduler::sharing(keys, sharing.share.clone()),
+            None => Scheduler::new(keys),
+        };
+        #[cfg(not(feature = "share"))]
+        let scheduler = Scheduler::new(keys);
         Self(Arc::new(PoolData {
             placement,
             origins,
-            scheduler: Scheduler::new(keys),
+            scheduler,
         }))
     }
 

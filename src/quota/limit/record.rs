@@ -14,6 +14,8 @@ use crate::{
 impl LimitState {
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
+        #[cfg(feature = "share")]
+        self.note_reserved(now);
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
                 .test(window.dimension, window.passed.unwrap_or(0));
@@ -36,6 +38,8 @@ impl LimitState {
 
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
+        #[cfg(feature = "share")]
+        self.note_sent(demand.cost(), now);
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
         self.interactive.send(demand, now);
@@ -52,6 +56,8 @@ impl LimitState {
         cost: Cost,
         sent: Option<Instant>,
     ) {
+        #[cfg(feature = "share")]
+        self.note_released(sent.is_some());
         self.in_flight.remove(sent, cost);
         if let Some(sent) = sent {
             self.estimate.end(sent);
@@ -82,6 +88,8 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
+        #[cfg(feature = "share")]
+        self.note_passed(reports.clone(), (sent, now));
         self.pass_slot(traits, (sent, now));
         let counted = (cost, true);
         self.tokens

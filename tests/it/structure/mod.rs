@@ -14,6 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "jitter"],
     &["request"],
     &["rejection", "replay"],
+    &["share"],
     &["call", "quota"],
     &["telemetry"],
     &["retry"],

@@ -1,0 +1,106 @@
+//! The ids by which other processes know the limits of keys.
+
+use std::collections::HashMap;
+
+use super::keys::Keys;
+use crate::{
+    quota::{FleetCounts, SharedLimit},
+    request::Origin,
+    share::{Id, Sharing},
+};
+
+/// Makes the ids of a pool that shares what it knows.
+pub(super) struct KeySharing {
+    pub(super) share: Sharing,
+    /// The origins that the keys are for. What another provider says of a key must not count here.
+    origins: String,
+}
+
+/// The ids of a key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyShareIds {
+    key: Id,
+    /// That of its given group, or the id of its group if no other key is in it.
+    group: Id,
+}
+
+// === impl KeySharing ===
+
+impl KeySharing {
+    pub(super) fn new(share: Sharing, origins: &[Origin]) -> Self {
+        let texts = origins.iter().map(|origin| {
+            let (host, port) = (origin.host(), origin.port().unwrap_or_default());
+            format!("{}://{host}:{port}", origin.scheme())
+        });
+        let mut texts: Vec<_> = texts.collect();
+        texts.sort_unstable();
+        Self {
+            share,
+            origins: texts.join(" "),
+        }
+    }
+
+    pub(super) fn ids(&self, secret: &str, group: Option<&str>) -> KeyShareIds {
+        let id = |kind: &str, of: &str| {
+            let parts = [kind, &self.origins, of];
+            self.share.name().id(parts.map(str::as_bytes))
+        };
+        KeyShareIds {
+            key: id("key", secret),
+            group: match group {
+                Some(name) => id("group", name),
+                None => id("group of key", secret),
+            },
+        }
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// Visits the limits of each key from the current one on: those of the key, of its group, and of both for each
+    /// model.
+    pub(super) fn visit_limits(&mut self, visit: &mut dyn FnMut(SharedLimit<'_>)) {
+        // Keys that are known to share their limits have the id of the least of them, whatever their order is.
+        let mut groups = HashMap::new();
+        for entry in &self.entries {
+            if let Some(ids) = entry.share_ids {
+                let id = groups.entry(entry.group_id).or_insert(ids.group);
+                *id = ids.group.min(*id);
+            }
+        }
+        let (count, first) = (self.entries.len(), self.current);
+        for index in (0..count).map(|step| (first + step) % count) {
+            let entry = &self.entries[index];
+            let (key, group) = (entry.info.id, entry.group_id);
+            let (Some(ids), Some(of_group)) = (entry.share_ids, groups.get(&group)) else {
+                continue;
+            };
+            let limits = &mut self.limits;
+            let cooldowns = (FleetCounts::Cooldowns, ids.key);
+            let requests = (FleetCounts::Requests, *of_group);
+            let mut visit = |(limit, traits), (counts, base), extra| {
+                visit(SharedLimit {
+                    limit,
+                    traits,
+                    counts,
+                    base,
+                    extra,
+                });
+            };
+            if let Some(limit) = limits.keys.get_mut(key) {
+                visit(limit, cooldowns, None);
+            }
+            for (name, model) in limits.models.iter_mut() {
+                let extra = Some(name.as_bytes());
+                if let Some(limit) = model.groups.get_mut(group) {
+                    visit(limit, requests, extra);
+                }
+                if let Some(limit) = model.denied.get_mut(key) {
+                    visit(limit, cooldowns, extra);
+                }
+            }
+            visit(limits.groups.get_or_insert(group), requests, None);
+        }
+    }
+}

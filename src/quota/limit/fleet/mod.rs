@@ -1,0 +1,127 @@
+//! What a limit shares with other processes: what this one says of it, what it has leased, and what it has heard.
+//! Pure.
+//!
+//! [`own`] are the requests of this process. [`places`] are the places that it has leased. [`say`] and [`hear`] are
+//! the exchanges.
+
+mod hear;
+mod own;
+mod places;
+mod say;
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use self::{own::OwnUse, places::LeasedPlaces};
+use super::{Capacity, LimitState};
+use crate::{
+    quota::{demand::Demand, replicas::Replicas},
+    request::Cost,
+    share::{Ask, Id, Sharing},
+};
+
+/// What a limit shares.
+#[derive(Clone, Debug)]
+pub(super) struct Fleet {
+    share: Sharing,
+    id: Id,
+    /// What the id was made of.
+    base: Id,
+    counts: FleetCounts,
+    own: OwnUse,
+    places: LeasedPlaces,
+    /// Whether all facts on it were requested.
+    has_joined: bool,
+    /// What was said last: the version of the fact, and what is held and used.
+    said: Option<(u64, Ask)>,
+    /// The exchanges in which it was said and heard last.
+    said_in: u64,
+    heard_in: u64,
+    others: Vec<OtherReplica>,
+    /// How many processes divide what is left, while it is not leased.
+    parts: Option<Replicas>,
+}
+
+/// What is shared of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FleetCounts {
+    /// Its requests, so that it is leased.
+    Requests,
+    /// Only what closes it.
+    Cooldowns,
+}
+
+/// What was heard of another process.
+#[derive(Clone, Debug)]
+struct OtherReplica {
+    replica: Id,
+    version: u64,
+    passed: u64,
+    rejected: u64,
+    ended: u64,
+    sent: u64,
+    cost: Cost,
+    /// Its requests in flight, by when they were sent and what they cost.
+    in_flight: VecDeque<(Instant, Cost)>,
+}
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Shares the limit from now on under an id that is made of `base` and `extra`.
+    pub(crate) fn share(
+        &mut self,
+        share: &Sharing,
+        counts: FleetCounts,
+        (base, extra): (Id, Option<&[u8]>),
+    ) {
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.base == base) {
+            return;
+        }
+        let id = match extra {
+            Some(extra) => share.name().id([&base.to_bytes()[..], extra]),
+            None => base,
+        };
+        self.fleet = Some(Box::new(Fleet {
+            share: share.clone(),
+            id,
+            base,
+            counts,
+            own: OwnUse::of(&self.in_flight),
+            places: LeasedPlaces::default(),
+            has_joined: false,
+            said: None,
+            said_in: 0,
+            heard_in: 0,
+            others: Vec::new(),
+            parts: None,
+        }));
+    }
+
+    /// Returns what a request needs, by how many processes share what is left.
+    pub(super) fn among_replicas(&self, demand: Demand, now: Instant) -> Demand {
+        match &self.fleet {
+            Some(fleet) if fleet.places.are_leased(now) => demand.among(Replicas::default()),
+            Some(fleet) => demand.among(fleet.parts.unwrap_or(demand.replicas())),
+            None => demand,
+        }
+    }
+
+    /// Bounds what may be sent by the places that this process holds.
+    pub(super) fn bound_by_lease(
+        &mut self,
+        capacity: Capacity,
+        demand: Demand,
+        now: Instant,
+    ) -> Capacity {
+        match &mut self.fleet {
+            None if demand.is_leased() => places::before_lease(capacity, now),
+            Some(fleet) if fleet.counts == FleetCounts::Requests => {
+                let in_use = (fleet.own.ended, self.in_flight.all());
+                fleet.places.bound(capacity, in_use, &fleet.share, now)
+            }
+            _ => capacity,
+        }
+    }
+}

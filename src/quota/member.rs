@@ -1,0 +1,76 @@
+//! A scheduler that shares what it knows with other processes.
+
+use tokio::time::Instant;
+
+use super::{
+    limit::{FleetCounts, LimitState, ProviderTraits},
+    replicas::Replicas,
+    scheduler::{Candidates, ScopeOf, Shared},
+};
+use crate::share::{Id, Member, News, Outbox};
+
+/// A limit that other processes may share, and what its id is made of.
+pub(crate) struct SharedLimit<'a> {
+    pub(crate) limit: &'a mut LimitState,
+    pub(crate) traits: &'a mut ProviderTraits,
+    pub(crate) counts: FleetCounts,
+    pub(crate) base: Id,
+    pub(crate) extra: Option<&'a [u8]>,
+}
+
+impl<C> Member for Shared<C>
+where
+    C: Candidates + Send,
+    C::Class: Send,
+    C::Candidate: Send,
+    ScopeOf<C>: Send,
+{
+    fn collect(&self, outbox: &mut Outbox) {
+        let Some(share) = &self.share else {
+            return;
+        };
+        self.inner.with(|inner| {
+            let mut waiting = inner.queue.len() as u64;
+            inner.candidates.visit_shared(&mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.say(traits, outbox, &mut waiting);
+            });
+        });
+    }
+
+    fn hear(&self, news: &News<'_>) {
+        let Some(share) = &self.share else {
+            return;
+        };
+        let wakeups = self.inner.with(|inner| {
+            let longest_guess = inner.candidates.longest_guess();
+            inner.candidates.visit_shared(&mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.hear(traits, news, longest_guess);
+            });
+            inner.serve(news.now);
+            inner.take_wakeups()
+        });
+        wakeups.wake();
+        share.wake();
+    }
+
+    fn lose(&self, replicas: Option<u32>, now: Instant) {
+        let Some(share) = &self.share else {
+            return;
+        };
+        let replicas = replicas.map_or(self.replicas, Replicas::new);
+        let wakeups = self.inner.with(|inner| {
+            inner.candidates.visit_shared(&mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.lose(traits, replicas);
+            });
+            inner.serve(now);
+            inner.take_wakeups()
+        });
+        wakeups.wake();
+    }
+}
