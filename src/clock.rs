@@ -19,6 +19,15 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// Makes a timer, as a wait does, and drops it.
+///
+/// # Panics
+///
+/// As tokio does, if this thread is in no runtime of tokio, or if the runtime has no timers.
+pub(crate) fn require_timer() {
+    drop(tokio::time::sleep(Duration::ZERO));
+}
+
 /// `at + wait`, or an instant that no call reaches if the sum lies outside the clock's range.
 pub(crate) fn after(at: Instant, wait: Duration) -> Instant {
     at.checked_add(wait).unwrap_or_else(|| at + FAR)

@@ -21,6 +21,7 @@
 #![doc = "[orders]: crate::retry#the-order-of-the-layers"]
 #![doc = "[compile]: crate::retry#when-it-does-not-compile"]
 #![doc = "[compared]: crate::retry#compared-with"]
+#![doc = "[pitfalls]: crate::pitfalls"]
 #![doc = "[telemetry]: crate::telemetry"]
 #![doc = "[trail]: crate::trail::Trail"]
 #![doc = ""]
@@ -47,11 +48,14 @@ pub mod fallback;
 pub mod inspect;
 mod jitter;
 pub mod key_rotation;
+pub mod pitfalls;
 mod quota;
 pub mod rejection;
 pub mod replay;
 mod request;
 pub mod retry;
+#[cfg(feature = "serde")]
+mod serialize;
 #[cfg(feature = "share")]
 pub mod share;
 pub mod telemetry;

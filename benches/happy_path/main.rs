@@ -1,10 +1,9 @@
 //! What the layers cost where nothing is limited: `cargo bench --bench happy_path`.
 //!
 //! One request with a body of 1 KiB and ten headers, to a provider that answers at once: bare, through
-//! three stacked `tower::retry` layers, and through the layers of this crate. The same once more over
-//! HTTP, on loopback. `../README.md` has the figures.
+//! three stacked `tower::retry` layers, and through the layers of this crate. `../loopback.rs` has the same
+//! over HTTP. `../README.md` has the figures.
 
-mod loopback;
 #[path = "../provider/mod.rs"]
 mod provider;
 mod stacks;
@@ -26,6 +25,8 @@ static ALLOC: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     print_sizes();
+    let runtime = provider::runtime();
+    let _entered = runtime.enter();
     divan::main();
 }
 

@@ -85,6 +85,14 @@ impl Service<Request<Full<Bytes>>> for Provider {
     }
 }
 
+/// The layers need the timer of a runtime, though nothing waits here.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    runtime.expect("a runtime")
+}
+
 /// Sends a request through a stack that never waits, and returns the status of the answer.
 ///
 /// Never inlined, so that a profiler finds it by name.
@@ -100,5 +108,18 @@ where
         Poll::Ready(Ok(response)) => response.status(),
         Poll::Ready(Err(never)) => match never {},
         Poll::Pending => panic!("nothing is waited for"),
+    }
+}
+
+/// Sends requests, of which each was made beforehand.
+///
+/// Never inlined, so that a profiler finds it by name.
+#[inline(never)]
+pub(crate) fn send_all<S, R>(service: &mut S, requests: Vec<Request<Full<Bytes>>>)
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<R>, Error = Infallible>,
+{
+    for request in requests {
+        send(service, request);
     }
 }

@@ -177,7 +177,29 @@ impl<D, P> BackoffLayer<D, P> {
     /// Also waits after these responses. Such a request may have been processed.
     ///
     /// A response counts if any of the closures given here or to [`on_status`](Self::on_status) returns
-    /// `true`.
+    /// `true`. Each is called at most once for a response, and may capture what it needs:
+    ///
+    /// ```
+    /// use http::{HeaderName, Request, Response};
+    /// use tower::{Layer, ServiceExt, service_fn};
+    /// use tower_429::{BackoffLayer, trail::Trail};
+    ///
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # runtime.enable_time().start_paused(true).build()?.block_on(async {
+    /// let header: HeaderName = "x-job-pending".parse()?;
+    /// let layer = BackoffLayer::new()
+    ///     .attempts(3)
+    ///     .retry_if(move |response| response.headers.contains_key(&header));
+    /// let provider = service_fn(|_: Request<String>| async {
+    ///     Response::builder().header("x-job-pending", "1").body(String::new())
+    /// });
+    /// let response = layer.layer(provider).oneshot(Request::default()).await?;
+    /// let trail = response.extensions().get::<Trail>().ok_or("no trail")?;
+    /// assert_eq!(trail.attempts().len(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn retry_if(
         mut self,

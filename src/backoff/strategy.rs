@@ -115,12 +115,9 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
 
     /// Reports the outcome to the limit that the request runs on. Returns whether the calls of that limit
     /// wait for its end.
-    fn report<E>(&mut self, outcome: &Outcome<'_, E>) -> bool
-    where
-        P: RetryOnError<E>,
-    {
+    fn report<E>(&mut self, outcome: &Outcome<'_, E>, acts: bool) -> bool {
         let is_of_inner_layer = outcome.is_of_inner_layer();
-        let holds = self.acts_on(outcome) && outcome.rejection.is_some_and(closes_limit);
+        let holds = acts && outcome.rejection.is_some_and(closes_limit);
         let options = &self.layer.options;
         let longest_guess = LONGEST_GUESS.min(options.max_wait);
         let now = outcome.now();
@@ -175,6 +172,10 @@ impl<D: Delays, P> BackoffStrategy<D, P> {
 }
 
 impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, P> {
+    fn settings(&self) -> &CommonSettings {
+        &self.layer.options.settings
+    }
+
     fn poll_prepare<B>(
         &mut self,
         request: &RequestView<B>,
@@ -203,8 +204,9 @@ impl<D: Delays, P: RetryOnError<E>, R, E> Strategy<R, E> for BackoffStrategy<D, 
 
     fn decide(&mut self, outcome: &Outcome<'_, E>) -> Decision {
         self.attempts += 1;
-        let is_shared = self.report(outcome);
-        if !self.acts_on(outcome) {
+        let acts = self.acts_on(outcome);
+        let is_shared = self.report(outcome, acts);
+        if !acts {
             if let Some(budget) = self.layer.options.budget.as_ref() {
                 if outcome.is_success() {
                     budget.deposit();

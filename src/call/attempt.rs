@@ -15,6 +15,7 @@ use crate::{
 ///
 /// It names the key, model and target of this send, also if other sends of the call are in flight.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Attempt {
     /// The number of the attempt, counted from 1 over all layers of the stack.
@@ -24,6 +25,10 @@ pub struct Attempt {
     /// How far the attempt has got.
     pub progress: Progress,
     /// The status of the response; `None` without a response, which [`progress`](Self::progress) explains.
+    #[cfg_attr(
+        feature = "serde",
+        serde(serialize_with = "crate::serialize::optional_status")
+    )]
     pub status: Option<StatusCode>,
     /// The error in which the attempt ended, or in which the body of its discarded response ended.
     pub error: Option<AttemptError>,
@@ -41,15 +46,23 @@ pub struct Attempt {
     /// outcome has no step.
     pub steps: Vec<Step>,
     /// What the response reports of the provider's limits.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) buckets: Vec<Bucket>,
     /// The account that the response names.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) account: Option<NamedAccount>,
     /// When the rejection arrived. An outer layer may read it much later.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) rejected_at: Option<Instant>,
 }
 
 /// How far an attempt has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Progress {
     /// The request went out, and neither a response nor an error has come back.
@@ -62,6 +75,7 @@ pub enum Progress {
 
 /// What one layer did about one outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Step {
     /// The layer.
@@ -69,11 +83,17 @@ pub struct Step {
     /// What it did.
     pub action: Action,
     /// The rejection that the layer waits for, if it is not that of this attempt.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub(crate) awaited: Option<Rejection>,
 }
 
 /// A layer of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum LayerKind {
     /// [`BackoffLayer`](crate::BackoffLayer).
@@ -86,9 +106,18 @@ pub enum LayerKind {
 
 /// What a layer does about an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Action {
     /// Send again after a wait.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "wait_ms", serialize_with = "crate::serialize::millis")
+    )]
     Wait(Duration),
     /// Send again with another key.
     NextKey,
@@ -100,6 +129,11 @@ pub enum Action {
 
 /// Why a layer returns an outcome instead of sending again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum StopReason {
     /// The layer does not act on this kind of outcome.

@@ -18,6 +18,7 @@ const MAX_SOURCES: usize = 16;
 /// type. It knows this from `on_error` of [`BackoffLayer`](crate::BackoffLayer::on_error) or
 /// [`FallbackLayer`](crate::FallbackLayer::on_error).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct AttemptError {
     /// The [kind](io::ErrorKind) of the I/O error that caused it, such as `ConnectionReset`. Without an

@@ -49,7 +49,7 @@ pub use trail::Trail;
 /// use tower::{Layer, ServiceExt, service_fn};
 /// use tower_429::{BackoffLayer, Call};
 ///
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 /// # runtime.block_on(async {
 /// let broken = service_fn(|_: Request<String>| async {
 ///     Err::<Response<String>, _>(io::Error::from(io::ErrorKind::ConnectionReset))
@@ -161,7 +161,7 @@ impl Call {
     /// use tower::{Layer, ServiceExt, service_fn};
     /// use tower_429::{BackoffLayer, Call, Cost};
     ///
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     /// # runtime.block_on(async {
     /// # let provider = service_fn(|_: Request<String>| async {
     /// #     Ok::<_, std::io::Error>(Response::new(String::new()))
@@ -191,7 +191,7 @@ impl Call {
     /// use tower::{Layer, ServiceExt, service_fn};
     /// use tower_429::{BackoffLayer, Call, Cost};
     ///
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     /// # runtime.block_on(async {
     /// # let provider = service_fn(|_: Request<String>| async {
     /// #     Ok::<_, std::io::Error>(Response::new(String::new()))

@@ -9,7 +9,7 @@
 /// use tower::{Layer, ServiceExt, service_fn};
 /// use tower_429::{BackoffLayer, Priority};
 ///
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
 /// # runtime.block_on(async {
 /// # let provider = service_fn(|_: Request<String>| async {
 /// #     Ok::<_, std::io::Error>(Response::new(String::new()))

@@ -63,6 +63,25 @@ impl fmt::Display for Trail {
     }
 }
 
+/// Writes `attempts`, and the sum of all waits as `waited_ms`.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Trail {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct TrailFields {
+            attempts: Vec<Attempt>,
+            #[serde(serialize_with = "crate::serialize::millis")]
+            waited_ms: Duration,
+        }
+        let (attempts, waited_ms) = (self.attempts(), self.waited());
+        let fields = TrailFields {
+            attempts,
+            waited_ms,
+        };
+        fields.serialize(serializer)
+    }
+}
+
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.attempts()).finish()

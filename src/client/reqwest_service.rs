@@ -78,7 +78,10 @@ use tower::{
 /// Returns the stack's errors. It also returns an error if `http` rejects the request, for example because it
 /// has a `data:` URL.
 #[derive(Clone, Copy, Debug)]
-pub struct ReqwestService<S> {
+// If a method call does not compile because of a bound, the compiler shows the first line of the type, and no
+// message of the traits.
+#[rustfmt::skip]
+pub struct ReqwestService<S> { // Not a service? `tower::ServiceExt::oneshot(client, request)` says why.
     inner: S,
 }
 

@@ -72,6 +72,10 @@ impl<P> FallbackStrategy<P> {
 }
 
 impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
+    fn settings(&self) -> &CommonSettings {
+        &self.policy.settings
+    }
+
     fn poll_prepare<B>(&mut self, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Prepare<R>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -161,9 +165,12 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let acts = self.acts_on(outcome) && outcome.left().is_ok();
+        // Polled again until the body is read, and a closure of the caller may count its calls.
+        let acts = self.acts.unwrap_or_else(|| self.acts_on(outcome));
+        self.acts = Some(acts);
+        let may_send = acts && outcome.left().is_ok();
         let original = self.original.as_ref();
-        if acts && original.is_some_and(|original| self.lacks_model(original)) {
+        if may_send && original.is_some_and(|original| self.lacks_model(original)) {
             let model = ready!(read_model(draft, cx));
             if let Some(original) = &mut self.original {
                 original.model = model;
@@ -181,7 +188,8 @@ impl<P: RetryOnError<E>, R, E> Strategy<R, E> for FallbackStrategy<P> {
             TargetStage::Sent(permit) => permit,
             _ => None,
         };
-        if !self.acts_on(outcome) {
+        let acts = self.acts.take().unwrap_or_else(|| self.acts_on(outcome));
+        if !acts {
             if let Some(permit) = permit {
                 self.record(permit, outcome);
             }

@@ -86,7 +86,7 @@ impl<P> FallbackLayer<P> {
     /// Also sends to the next target after these responses. Such a request may have been processed.
     ///
     /// A response counts if any of the closures given here or to [`on_status`](Self::on_status) returns
-    /// `true`.
+    /// `true`. Each is called at most once for a response, and may capture what it needs.
     #[must_use]
     pub fn retry_if(
         mut self,

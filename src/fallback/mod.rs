@@ -55,8 +55,9 @@
 //!    `proxy-authorization`, `cookie`, `x-api-key`, `api-key`, `x-goog-api-key`, `x-amz-security-token`,
 //!    `cf-access-client-id`, `cf-access-client-secret`, every header with a
 //!    [sensitive](http::HeaderValue::is_sensitive) value, whatever [key rotation](crate::key_rotation) has
-//!    added, query parameters such as `key`, and `host`. A caller must mark a credential in any other header
-//!    as sensitive. [`Target::header`] adds the target's own credential, or a key pool for its origin does.
+//!    added, query parameters such as `key`, and `host`. [`is_credential_header`] and
+//!    [`is_credential_parameter`] know the names. A caller must mark a credential in any other header as
+//!    sensitive. [`Target::header`] adds the target's own credential, or a key pool for its origin does.
 //! 6. A streaming body streams through. If it is to be changed, it is first read to its end, up to
 //!    [`replay_limit`](FallbackLayer::replay_limit). A body with trailers is not changed.
 //! 7. A request can opt out with [`Call::without_fallback`](crate::Call::without_fallback).
@@ -108,6 +109,7 @@ mod original;
 mod target;
 mod targets;
 
+pub use crate::request::{is_credential_header, is_credential_parameter};
 pub use crate::retry::{AsError, IfError, IfUnavailable, NoErrors, ResponseHead, RetryOnError};
 pub use layer::FallbackLayer;
 pub use target::{Target, TargetError};

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::request::{
-    Origin, credentials::is_known_parameter, has_parameter, with_parameter, with_path,
+    Origin, credentials::is_credential_parameter, has_parameter, with_parameter, with_path,
 };
 
 /// What a request is sent to instead: another model, another origin, or both.
@@ -168,7 +168,7 @@ impl Target {
     pub(super) fn has_own_account(&self) -> bool {
         let mut names = self.parameters.iter().map(|(name, _)| name);
         let has_headers = !self.headers.is_empty() || !self.removed.is_empty();
-        has_headers || names.any(|name| is_known_parameter(name))
+        has_headers || names.any(|name| is_credential_parameter(name))
     }
 
     /// Returns whether a request with these headers is sent with others.

@@ -26,7 +26,10 @@ use crate::{
 
 /// The service of an [`InspectLayer`](super::InspectLayer).
 #[derive(Clone, Copy, Debug)]
-pub struct Inspect<S> {
+// If a method call does not compile because of a bound, the compiler shows the first line of the type, and no
+// message of the traits.
+#[rustfmt::skip]
+pub struct Inspect<S> { // Not a service? `tower::ServiceExt::oneshot(client, request)` says why.
     pub(super) inner: S,
     pub(super) settings: InspectSettings,
 }

@@ -193,6 +193,25 @@ async fn second_inspect_layer_keeps_the_handle_of_the_first() {
     assert!(!is_held(&guard));
 }
 
+#[tokio::test]
+async fn guard_is_not_held_if_the_body_was_replaced_between_two_inspect_layers() {
+    let (_sender, body) = stream();
+    let mut response = Some(Response::new(body));
+    let provider = service_fn(|_: Request<()>| ready(response.take().ok_or("sent twice")));
+    let service = ServiceBuilder::new()
+        .layer(InspectLayer::new())
+        .map_response(|response: Response<InspectedBody<_>>| {
+            response.map(|_| Full::new(Bytes::from("text")))
+        })
+        .layer(InspectLayer::new())
+        .service(provider);
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    assert!(
+        !is_held(&hold(&handle(&response))),
+        "the provider sends no more"
+    );
+}
+
 // Under shuttle, because in unit tests the layers' locks are shuttle's.
 #[test]
 fn layer_can_hold_a_guard_when_it_decides() {
@@ -223,6 +242,11 @@ fn layer_can_hold_a_guard_when_it_decides() {
     let mut config = shuttle::Config::new();
     // The futures of a whole layer are larger than what shuttle expects of a task.
     config.stack_size = 1 << 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let _entered = runtime.enter();
     let runner = shuttle::Runner::new(RandomScheduler::new(1), config);
     runner.run(move || shuttle::future::block_on(call()));
 }

@@ -104,6 +104,10 @@ impl<X> KeyRotationStrategy<X> {
 }
 
 impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
+    fn settings(&self) -> &CommonSettings {
+        &self.policy.settings
+    }
+
     fn poll_prepare<B>(&mut self, draft: &RequestView<B>, cx: &mut Context<'_>) -> Poll<Prepare<R>>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -186,10 +190,10 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
             None => Ok(None),
         };
         let request = &mut self.request;
-        let mut shared = Vec::new();
+        let mut notices = Vec::new();
         let (last, next) = outcome.complete(lease, |inner, reservation| {
             let last = report(inner, reservation, request, outcome);
-            shared = inner.candidates.take_shared();
+            notices = inner.candidates.take_notices();
             let (Ok(end), true) = (left, helps.is_some() && last != Last::Without) else {
                 return (last, None);
             };
@@ -197,7 +201,7 @@ impl<X: WhenExhausted<R>, R, E> Strategy<R, E> for KeyRotationStrategy<X> {
             let next = next::reserve(inner, request, last, end, outcome.now());
             (last, Some(next))
         });
-        telemetry::log_shared_limits(&shared);
+        telemetry::log_keys(&notices);
         match (left, next) {
             (_, None) if helps.is_none() || last == Last::Without => Decision::Ignore,
             (Err(why), _) => Decision::Stop(why),

@@ -69,7 +69,13 @@ impl Floor {
         }
     }
 
-    /// Notes that a background call was served, or that none waits.
+    /// Counts a grant to a background call.
+    pub(super) fn serve(&mut self) {
+        let due = self.owed + u32::from(self.share.0);
+        self.owed = due.saturating_sub(u32::from(Share::WHOLE));
+    }
+
+    /// Notes that no background call waits.
     pub(super) fn settle(&mut self) {
         self.owed = 0;
     }
@@ -85,7 +91,7 @@ mod tests {
         let grant = |_: &usize| {
             let is_due = floor.is_due();
             match is_due {
-                true => floor.settle(),
+                true => floor.serve(),
                 false => floor.pass_over(),
             }
             is_due
@@ -95,7 +101,15 @@ mod tests {
 
     #[test]
     fn floor_is_a_part_of_all_grants() {
-        for (floor, expected) in [(0.0, 0), (0.05, 10), (0.5, 100), (1.0, 200)] {
+        let table = [
+            (0.0, 0),
+            (0.05, 10),
+            (0.3, 60),
+            (0.5, 100),
+            (0.9, 180),
+            (1.0, 200),
+        ];
+        for (floor, expected) in table {
             assert_eq!(granted(floor, 200), expected, "{floor}");
         }
     }
@@ -105,8 +119,21 @@ mod tests {
         let mut floor = Floor::new(Share::new(0.05));
         (0..1_000).for_each(|_| floor.pass_over());
         assert!(floor.is_due());
-        floor.settle();
+        floor.serve();
         assert!(!floor.is_due());
+    }
+
+    #[test]
+    fn nothing_is_owed_once_no_background_call_waits() {
+        let mut floor = Floor::new(Share::new(0.333));
+        floor.pass_over();
+        floor.settle();
+        for _ in 0..2 {
+            floor.pass_over();
+        }
+        assert!(!floor.is_due(), "two grants owe 0.666 of one");
+        floor.pass_over();
+        assert!(floor.is_due());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub(crate) const MAX_ENTRIES: usize = 1024;
 #[derive(Clone)]
 pub(crate) struct BoundedMap<N, T> {
     slots: HashMap<N, usize>,
+    /// The name that was looked up last: most requests have the same, which is then not hashed.
+    last: Option<(N, usize)>,
     values: Slab<T>,
 }
 
@@ -35,9 +37,21 @@ impl<N: Clone + Eq + Hash, T: Evictable + Default> BoundedMap<N, T> {
         self.slots.get(name).copied()
     }
 
+    /// As [`slot`](Self::slot), for a request: the next one is expected to have the same name.
+    pub(crate) fn find(&mut self, name: &N) -> Option<usize> {
+        if let Some((last, slot)) = &self.last {
+            if last == name {
+                return Some(*slot);
+            }
+        }
+        let slot = self.slot(name)?;
+        self.last = Some((name.clone(), slot));
+        Some(slot)
+    }
+
     /// Returns the slot of a name, with a new entry if it has none.
     pub(crate) fn slot_or_insert(&mut self, name: &N, now: Instant) -> usize {
-        if let Some(slot) = self.slot(name) {
+        if let Some(slot) = self.find(name) {
             return slot;
         }
         if self.slots.len() >= MAX_ENTRIES {
@@ -82,6 +96,7 @@ impl<N: Clone + Eq + Hash, T: Evictable + Default> BoundedMap<N, T> {
 
     /// Removes the idle entries, or else the unused one that frees first.
     fn evict(&mut self, now: Instant) {
+        self.last = None;
         let values = &mut self.values;
         self.slots.retain(|_, slot| {
             let value = &values[*slot];
@@ -107,6 +122,7 @@ impl<N, T> Default for BoundedMap<N, T> {
     fn default() -> Self {
         Self {
             slots: HashMap::new(),
+            last: None,
             values: Slab::new(),
         }
     }

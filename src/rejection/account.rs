@@ -40,6 +40,15 @@ impl NamedAccount {
         })
     }
 
+    /// Whether a header of this name may name an account.
+    pub(crate) fn is_named_by(header: &str) -> bool {
+        // Nearly every header fails the first check.
+        matches!(header.as_bytes(), [b'o' | b'a', b'p' | b'n', ..])
+            && HEADERS
+                .iter()
+                .any(|(organization, _)| header == *organization)
+    }
+
     /// Returns the organization, and after a `/` the project.
     pub(crate) fn name(&self) -> String {
         let mut name = text(&self.organization).to_owned();

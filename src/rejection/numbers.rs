@@ -21,6 +21,7 @@
 /// # Ok::<(), http::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LimitNumbers {
     /// How much the limit allows in its window, or at once.

@@ -95,3 +95,32 @@ impl Rejection {
         self.is_denial() && self.scope.is_some_and(Scope::is_of_one_model)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_of_an_hour_helps_where_the_hint_decides_and_no_longer_one() {
+        let helps = |window, hint| {
+            let rejection = Rejection {
+                window,
+                retry_after: Some(hint),
+                ..Rejection::new(Reason::RateLimited)
+            };
+            rejection.time_helps()
+        };
+        for window in [None, Some(Window::FiveHours)] {
+            assert!(helps(window, SOON), "{window:?}");
+            assert!(!helps(window, SOON + Duration::from_nanos(1)), "{window:?}");
+        }
+    }
+
+    #[test]
+    fn only_time_helps_against_what_a_custom_condition_rejects() {
+        let custom = Rejection::new(Reason::Custom);
+        assert!(custom.time_helps());
+        assert!(!custom.another_key_helps());
+        assert!(!custom.another_model_helps());
+    }
+}

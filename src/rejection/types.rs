@@ -9,6 +9,7 @@ use super::numbers::LimitNumbers;
 /// The layers store it in the response's extensions, so that an outer layer or the caller can read it.
 /// See the [module page](super) for the fields that are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Rejection {
     /// Why the request was rejected.
@@ -25,9 +26,23 @@ pub struct Rejection {
     ///
     /// The provider may send a hint even if a wait does not help: Gemini sends seconds when the quota of the
     /// day is spent. Check [`time_helps`](Self::time_helps) first.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "retry_after_ms",
+            serialize_with = "crate::serialize::optional_millis"
+        )
+    )]
     pub retry_after: Option<Duration>,
     /// The date from which the provider accepts requests again, if it names a day instead of a delay; at
     /// most a year away.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "available_at_unix_s",
+            serialize_with = "crate::serialize::optional_unix_seconds"
+        )
+    )]
     pub available_at: Option<SystemTime>,
     /// The value of `x-should-retry`: whether the provider suggests the same request with the same key.
     pub should_retry: Option<bool>,
@@ -39,6 +54,7 @@ pub struct Rejection {
 ///
 /// Most rejections leave all three open. [`Rejection::time_helps`] and its siblings apply these exceptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Remedies {
     /// Whether the rejection clears by itself within about an hour.
@@ -54,6 +70,11 @@ pub struct Remedies {
 
 /// Why a request was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Reason {
     /// A limit on requests or tokens was reached; time or another key helps.
@@ -113,6 +134,11 @@ pub enum Reason {
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Dimension {
     /// Requests.
@@ -137,6 +163,11 @@ pub enum Dimension {
 /// within a call, unless the limit is known to [refill bit by bit](Remedies::time). At
 /// [`FiveHours`](Self::FiveHours) it helps if the provider reports that the window ends within the hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Window {
     /// A second.
@@ -159,6 +190,11 @@ pub enum Window {
 
 /// What a limit belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Scope {
     /// One key.

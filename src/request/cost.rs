@@ -28,6 +28,7 @@ mod text;
 /// assert_eq!((cost.input(), cost.output(), cost.total()), (1_200, 400, 1_600));
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Cost {
     input: u64,
     output: u64,

@@ -136,17 +136,40 @@ pub(crate) fn strip(head: &mut request::Parts, placed: &[CredentialLocation]) {
         placed.any(|it| matches!(it, CredentialLocation::Query(placed) if **placed == *name))
     };
     head.uri = retain_parameters(&head.uri, |name| {
-        !is_placed(name) && !is_known_parameter(name)
+        !is_placed(name) && !is_credential_parameter(name)
     });
 }
 
 /// Returns whether headers of this name carry credentials by convention.
-pub(crate) fn is_known_header(name: &HeaderName) -> bool {
+///
+/// [`FallbackLayer`](crate::FallbackLayer) removes these headers from requests to another origin. A proxy that adds
+/// keys of its own can use the same list, so that the two agree.
+///
+/// ```
+/// use http::{HeaderName, header};
+/// use tower_429::fallback::is_credential_header;
+///
+/// assert!(is_credential_header(&header::AUTHORIZATION));
+/// assert!(is_credential_header(&HeaderName::from_static("x-amz-security-token")));
+/// assert!(!is_credential_header(&header::ACCEPT));
+/// ```
+pub fn is_credential_header(name: &HeaderName) -> bool {
     *name != header::HOST && KNOWN_HEADERS.contains(name)
 }
 
-/// Returns whether query parameters of this name carry credentials by convention.
-pub(crate) fn is_known_parameter(name: &str) -> bool {
+/// Returns whether query parameters of this name carry credentials by convention, such as Gemini's `key`.
+///
+/// The name is decoded, and its case does not matter. [`FallbackLayer`](crate::FallbackLayer) removes these parameters
+/// from requests to another origin.
+///
+/// ```
+/// use tower_429::fallback::is_credential_parameter;
+///
+/// assert!(is_credential_parameter("key"));
+/// assert!(is_credential_parameter("Api-Key"));
+/// assert!(!is_credential_parameter("api-version"));
+/// ```
+pub fn is_credential_parameter(name: &str) -> bool {
     KNOWN_PARAMETERS
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
@@ -156,10 +179,10 @@ pub(crate) fn is_known_parameter(name: &str) -> bool {
 pub(crate) fn hash(uri: &Uri, headers: &HeaderMap, state: &impl BuildHasher) -> u64 {
     let in_headers = headers
         .iter()
-        .filter(|(name, value)| is_known_header(name) || value.is_sensitive())
+        .filter(|(name, value)| is_credential_header(name) || value.is_sensitive())
         .map(|(name, value)| state.hash_one((name, value.as_bytes())));
     let in_query = parameters(uri)
-        .filter(|(name, _)| is_known_parameter(&decoded(name)))
+        .filter(|(name, _)| is_credential_parameter(&decoded(name)))
         .map(|parameter| state.hash_one(parameter));
     let authority = uri.authority().map(|authority| authority.as_str());
     let user = authority.and_then(|authority| authority.rsplit_once('@'));
@@ -180,12 +203,12 @@ fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, &str)> {
 pub(crate) fn secrets(uri: &Uri, headers: &HeaderMap) -> Vec<String> {
     let mut secrets = Vec::new();
     for (name, value) in headers {
-        if value.is_sensitive() || is_known_header(name) {
+        if value.is_sensitive() || is_credential_header(name) {
             add_secrets_of_header(name, value, &mut secrets);
         }
     }
     for (name, value) in parameters(uri) {
-        if is_known_parameter(&decoded(name)) {
+        if is_credential_parameter(&decoded(name)) {
             add_encoded(value, &mut secrets);
         }
     }

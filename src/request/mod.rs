@@ -9,6 +9,7 @@ pub(crate) mod redact;
 mod uri;
 
 pub use cost::Cost;
+pub use credentials::{is_credential_header, is_credential_parameter};
 pub(crate) use model::Model;
 pub(crate) use origin::Origin;
 pub(crate) use uri::{has_parameter, has_room, with_parameter, with_path};

@@ -30,11 +30,12 @@ impl Origin {
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
         let text = authority.as_str();
-        let start = text.bytes().rposition(|byte| byte == b'@');
-        let bare = start.map_or(text, |at| &text[at + 1..]);
-        let is_upper = |byte: u8| byte.is_ascii_uppercase();
-        let authority = match bare.len() < text.len() || bare.bytes().any(is_upper) {
-            true => bare.to_ascii_lowercase().parse().ok()?,
+        let is_odd = |byte: u8| byte == b'@' || byte.is_ascii_uppercase();
+        let authority = match text.bytes().fold(false, |odd, byte| odd | is_odd(byte)) {
+            true => {
+                let start = text.rfind('@').map_or(0, |at| at + 1);
+                text[start..].to_ascii_lowercase().parse().ok()?
+            }
             false => authority.clone(),
         };
         let default = match scheme.as_str() {
@@ -85,11 +86,9 @@ impl Origin {
 
 /// Returns the length of the host in `host:port`, and the port. A host in brackets contains colons.
 fn host_and_port(authority: &str) -> (usize, Option<&str>) {
-    let bracket = authority.bytes().position(|byte| byte == b']').unwrap_or(0);
-    let mut rest = authority.bytes().skip(bracket);
-    match rest.position(|byte| byte == b':') {
-        Some(at) => (bracket + at, Some(&authority[bracket + at + 1..])),
-        None => (authority.len(), None),
+    match memchr::memrchr2(b':', b']', authority.as_bytes()) {
+        Some(at) if authority.as_bytes()[at] == b':' => (at, Some(&authority[at + 1..])),
+        _ => (authority.len(), None),
     }
 }
 

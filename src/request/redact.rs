@@ -66,7 +66,7 @@ fn names_credential(word: &str) -> bool {
 /// Whether headers of this name carry credentials.
 fn is_header(name: &str) -> bool {
     let name = name.parse::<HeaderName>();
-    name.is_ok_and(|name| credentials::is_known_header(&name))
+    name.is_ok_and(|name| credentials::is_credential_header(&name))
 }
 
 fn redact_word(word: &str) -> String {
@@ -97,7 +97,9 @@ fn redact_word(word: &str) -> String {
 fn redact_parts(word: &str) -> String {
     if let Some((name, value)) = word.split_once(['=', ':']) {
         let name = bare(name);
-        if !bare(value).is_empty() && (credentials::is_known_parameter(name) || is_header(name)) {
+        if !bare(value).is_empty()
+            && (credentials::is_credential_parameter(name) || is_header(name))
+        {
             return format!("{name}={CUT}{}", closing(value));
         }
     }

@@ -13,7 +13,6 @@ use super::{
     drain::Drain,
     future::{Completed, ResponseFuture, RetryState, StateProj},
     message::{ResponseHead, put, read_limits, read_rejection},
-    settings::OnAttempt,
     strategy::{Config, Decision, Outcome, RequestView, Strategy},
 };
 use crate::{
@@ -43,7 +42,7 @@ where
         let rejection = result
             .as_mut()
             .ok()
-            .and_then(|response| read_rejection(response, host));
+            .and_then(|response| read_rejection(response, host, &this.strategy.settings().once));
         let response = result.as_ref().ok();
         let trail = response.and_then(|response| response.extensions().get::<Trail>());
         let limits = || response.map(|response| read_limits(response.headers(), host));
@@ -154,7 +153,7 @@ where
             }
         }
         telemetry::log_attempt(call, entry, layer, action, this.recorder.as_ref());
-        OnAttempt::call(this.on_attempt.as_ref(), call, entry);
+        this.strategy.settings().on_attempt(call, entry);
         let Completed { mut result, .. } = completed;
         match decision {
             Decision::Retry { wait, .. } => {

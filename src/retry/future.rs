@@ -16,7 +16,7 @@ use tower::Service;
 
 use super::{
     drain::Drain,
-    settings::{CommonSettings, OnAttempt},
+    settings::CommonSettings,
     strategy::{Config, RequestView, Strategy},
 };
 use crate::{
@@ -42,7 +42,6 @@ pin_project! {
         // The body of the next send.
         pub(super) next: Option<ReplayBody<B::Source>>,
         pub(super) ending: Option<Ending>,
-        pub(super) on_attempt: Option<OnAttempt>,
         // Only the outermost layer records the call.
         pub(super) recorder: Option<CallRecorder>,
         // When the wait before the next send began; `None` if there is no wait.
@@ -135,13 +134,12 @@ where
             limits,
             replay_limit,
             counter,
-            on_attempt,
+            ..
         } = config.settings();
         let (context, entered) = CallContext::enter(&parts, *limits, *replay_limit, clock::now);
         if let Some(counter) = counter {
             context.state.add_counter(counter);
         }
-        let on_attempt = on_attempt.clone();
         let mut ending = context.ending;
         let mut recording = Recording::new(body.into_replay(), entered.replay_limit, &mut ending);
         // A copy of no extensions costs nothing, and a copy of one as much as a copy of all headers.
@@ -157,7 +155,6 @@ where
             strategy: C::strategy(config),
             next: recording.reader(),
             ending,
-            on_attempt,
             recorder: is_outermost.then(|| CallRecorder::open(&entered.head)),
             waiting: None,
             entry: None,

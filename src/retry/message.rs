@@ -1,10 +1,11 @@
 //! What the layers read from responses, and what they change in requests.
 
 use http::{
-    Extensions, HeaderMap, Response, StatusCode,
+    Extensions, HeaderMap, HeaderName, Response, StatusCode,
     header::{self, Entry},
 };
 
+use super::settings::Once;
 use crate::{
     call::OpenBody,
     clock,
@@ -80,10 +81,11 @@ pub(super) fn describe_replaced(headers: &mut HeaderMap, length: usize) {
 }
 
 /// Returns the rejection that an inner layer has stored. If there is none, reads it from the head and stores
-/// it for outer layers.
+/// it for outer layers. Warns once if the head says less than the body would have.
 pub(super) fn read_rejection<R>(
     response: &mut Response<R>,
     host: Option<&str>,
+    once: &Once,
 ) -> Option<Rejection> {
     if let Some(rejection) = response.extensions().get::<Rejection>() {
         return Some(rejection.clone());
@@ -94,6 +96,13 @@ pub(super) fn read_rejection<R>(
         return None;
     }
     let rejection = Rejection::from_answer(host, status, headers, clock::wall())?;
+    let is_open = rejection.retry_after.is_none() && rejection.window.is_none();
+    if status == StatusCode::TOO_MANY_REQUESTS && is_open {
+        let provider = Provider::guess(host, headers);
+        if provider.explains_in_body() {
+            once.warn_of_unread_body(provider);
+        }
+    }
     response.extensions_mut().insert(rejection.clone());
     Some(rejection)
 }
@@ -103,9 +112,16 @@ pub(super) fn read_limits(
     headers: &HeaderMap,
     host: Option<&str>,
 ) -> (Vec<Bucket>, Option<NamedAccount>) {
-    let buckets = match Bucket::may_be_in(headers) {
+    // Most responses report nothing, so one pass over the names finds that out.
+    let (mut has_buckets, mut has_account) = (false, false);
+    for name in headers.keys().map(HeaderName::as_str) {
+        has_buckets = has_buckets || Bucket::is_named(name);
+        has_account = has_account || NamedAccount::is_named_by(name);
+    }
+    let buckets = match has_buckets {
         true => rejection::buckets(headers, Provider::guess(host, headers), clock::wall()),
         false => Vec::new(),
     };
-    (buckets, NamedAccount::named_in(headers))
+    let account = has_account.then(|| NamedAccount::named_in(headers));
+    (buckets, account.flatten())
 }

@@ -140,8 +140,8 @@
 //! # When it does not compile
 //!
 //! If a bound is not satisfied, the compiler says of a method call such as `client.oneshot(request)` only that
-//! "its trait bounds were not satisfied" (E0599). Write the call as a function, and the compiler names the bound
-//! and says what to do:
+//! "its trait bounds were not satisfied" (E0599). It shows the first line of the service's type, where a comment
+//! repeats this advice: write the call as a function. Then the compiler names the bound and says what to do:
 //!
 //! ```text
 //! tower::ServiceExt::oneshot(client, request)
@@ -220,7 +220,10 @@ pub(crate) use settings::{CommonSettings, OnAttempt, setters};
 pub(crate) use strategy::{Config, Decision, Outcome, Prepare, RequestView, Strategy};
 
 /// A service that sends a request again as the layer `C` decides.
-pub struct Retry<S, C> {
+// If a method call does not compile because of a bound, the compiler shows the first line of the type, and no
+// message of the traits.
+#[rustfmt::skip]
+pub struct Retry<S, C> { // Not a service? `tower::ServiceExt::oneshot(client, request)` says why.
     inner: S,
     config: Arc<C>,
 }

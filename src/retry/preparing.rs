@@ -13,7 +13,6 @@ use tower::Service;
 use super::{
     future::{Readiness, ResponseFuture, RetryState, StateProj},
     message::{describe_replaced, put},
-    settings::OnAttempt,
     strategy::{Config, Prepare, RequestView, Strategy},
 };
 use crate::{
@@ -38,6 +37,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Response<R>>, S::Error>> {
         let this = self.as_mut().project();
+        this.strategy.settings().once.require_timer();
         let is_ready = *this.readiness == Readiness::Ready;
         this.request.begin(is_ready);
         match this.strategy.poll_prepare(this.request, cx) {
@@ -123,7 +123,7 @@ where
         let action = Action::Return(why);
         call.record_step(entry, Step::new(layer, action));
         telemetry::log_attempt(call, entry, layer, Some(action), this.recorder.as_ref());
-        OnAttempt::call(this.on_attempt.as_ref(), call, entry);
+        this.strategy.settings().on_attempt(call, entry);
         let trail = Trail::new(call.clone(), Some(entry));
         put(response.extensions_mut(), trail);
         response

@@ -1,8 +1,19 @@
 //! The settings that all layers have.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use crate::call::{Attempt, CallState, Limits, SendId, TokenCounter};
+use crate::{
+    call::{Attempt, CallState, Limits, SendId, TokenCounter},
+    clock,
+    rejection::Provider,
+    telemetry,
+};
 
 #[derive(Clone, Debug)]
 pub(crate) struct CommonSettings {
@@ -10,6 +21,15 @@ pub(crate) struct CommonSettings {
     pub(crate) limits: Limits,
     pub(crate) counter: Option<TokenCounter>,
     pub(crate) on_attempt: Option<OnAttempt>,
+    /// Shared by all clones of the layer.
+    pub(super) once: Arc<Once>,
+}
+
+/// What a layer does once, and not for each call.
+#[derive(Debug, Default)]
+pub(super) struct Once {
+    has_required_timer: AtomicBool,
+    has_warned_of_unread_body: AtomicBool,
 }
 
 /// Called after the decision about each attempt of a layer.
@@ -25,16 +45,15 @@ impl Default for CommonSettings {
             limits: Limits::default(),
             counter: None,
             on_attempt: None,
+            once: Arc::default(),
         }
     }
 }
 
-// === impl OnAttempt ===
-
-impl OnAttempt {
+impl CommonSettings {
     /// Passes a copy of the attempt to the closure, because the closure may read the call.
-    pub(super) fn call(on_attempt: Option<&Self>, call: &CallState, entry: SendId) {
-        let Some(Self(on_attempt)) = on_attempt else {
+    pub(super) fn on_attempt(&self, call: &CallState, entry: SendId) {
+        let Some(OnAttempt(on_attempt)) = &self.on_attempt else {
             return;
         };
         if let Some(attempt) = call.of_entry(entry, Attempt::clone) {
@@ -42,6 +61,31 @@ impl OnAttempt {
         }
     }
 }
+
+// === impl Once ===
+
+impl Once {
+    /// Panics at the first call if there is no timer, and not at the first rejection.
+    pub(super) fn require_timer(&self) {
+        if is_first(&self.has_required_timer) {
+            clock::require_timer();
+        }
+    }
+
+    /// Warns that the layers need what is in the body of a 429, and nothing has read it.
+    pub(super) fn warn_of_unread_body(&self, provider: Provider) {
+        if is_first(&self.has_warned_of_unread_body) {
+            telemetry::unread_body(provider);
+        }
+    }
+}
+
+/// Sets a flag, and returns whether it was not set before.
+fn is_first(flag: &AtomicBool) -> bool {
+    !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed)
+}
+
+// === impl OnAttempt ===
 
 impl fmt::Debug for OnAttempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

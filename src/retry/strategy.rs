@@ -40,6 +40,9 @@ pub(crate) trait Config {
 
 /// The decisions about one request.
 pub(crate) trait Strategy<R, E> {
+    /// The settings of its layer.
+    fn settings(&self) -> &CommonSettings;
+
     /// Prepares the next send, which may take time, or makes a response in place of the inner service.
     ///
     /// The layer polls it until the request goes out. If it returns `Send` before the inner service is ready,

@@ -1,6 +1,6 @@
 //! The log events, one for each attempt. They never contain a key's secret, a body or an address.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 #[cfg(feature = "tracing")]
 use super::span::whole;
@@ -101,30 +101,6 @@ pub(crate) fn dropped(
             false => event!(debug, "dropped by the caller"),
         }
     }
-}
-
-/// A key that turned out to share its limits with another.
-#[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
-pub(crate) struct SharedLimits {
-    pub(crate) key: Arc<str>,
-    pub(crate) with: Arc<str>,
-    /// How that is known.
-    pub(crate) source: &'static str,
-}
-
-/// Logs that a key shares its limits with another. The level is `info`, because the event is rare and may
-/// surprise a person.
-#[cfg_attr(not(feature = "tracing"), allow(unused_variables))]
-pub(crate) fn shared_limits(shared: &SharedLimits) {
-    #[cfg(feature = "tracing")]
-    tracing::info!(
-        target: "tower_429",
-        key = &*shared.key,
-        with = &*shared.with,
-        source = shared.source,
-        "key shares its limits with another"
-    );
 }
 
 /// Logs that the body of a discarded response ended in an error, so its connection is not reused.

@@ -2,9 +2,13 @@
 //! ever.
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, PoisonError, RwLock},
+    collections::BTreeMap,
+    sync::{PoisonError, RwLock},
 };
+
+use metrics::{Key, Label};
+
+use super::{ANSWERED, metrics::names};
 
 /// The number of hosts with a label of their own: the first ones that occur.
 const MOST: usize = 64;
@@ -13,17 +17,26 @@ const MOST: usize = 64;
 const LONGEST: usize = 253;
 
 /// Global like the recorder whose series it bounds, because layers come and go.
-static KNOWN: RwLock<BTreeSet<Arc<str>>> = RwLock::new(BTreeSet::new());
+static KNOWN: RwLock<BTreeMap<&'static str, &'static Host>> = RwLock::new(BTreeMap::new());
 
-/// The host, in lower case, as a label; `None` if there is no room for one more.
-pub(super) fn known(host: &str) -> Option<Arc<str>> {
+/// A host that is a label. It is never freed, like the series of the recorder.
+pub(super) struct Host {
+    /// In lower case.
+    pub(super) label: &'static str,
+    /// The series of nearly every request, so that they are not made anew for each.
+    pub(super) answered_calls: Key,
+    pub(super) answered_attempts: Key,
+}
+
+/// Returns the host as a label; `None` if there is no room for one more.
+pub(super) fn known(host: &str) -> Option<&'static Host> {
     if host.len() > LONGEST {
         return None;
     }
     {
         let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = known.get(host) {
-            return Some(known.clone());
+            return Some(known);
         }
         if known.len() >= MOST {
             return None;
@@ -31,10 +44,36 @@ pub(super) fn known(host: &str) -> Option<Arc<str>> {
     }
     let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
     // Another thread may have added hosts in between.
-    if known.len() >= MOST && !known.contains(host) {
+    if let Some(known) = known.get(host) {
+        return Some(known);
+    }
+    if known.len() >= MOST {
         return None;
     }
-    let host: Arc<str> = host.into();
-    known.insert(host.clone());
+    let host = Host::new(host);
+    known.insert(host.label, host);
     Some(host)
+}
+
+// === impl Host ===
+
+impl Host {
+    fn new(host: &str) -> &'static Self {
+        let label: &'static str = Box::leak(host.into());
+        let labels = |more: &[(&'static str, &'static str)]| {
+            let host = [("host", label)];
+            let labels = host.iter().chain(more);
+            let labels = labels.map(|(name, value)| Label::from_static_parts(name, value));
+            labels.collect::<Vec<_>>()
+        };
+        let outcome = ("outcome", ANSWERED);
+        Box::leak(Box::new(Self {
+            label,
+            answered_calls: Key::from_parts(names::CALLS, labels(&[outcome])),
+            answered_attempts: Key::from_parts(
+                names::ATTEMPTS,
+                labels(&[("target", "own"), outcome]),
+            ),
+        }))
+    }
 }

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 #[cfg(feature = "metrics")]
-use super::hosts;
+use super::{ANSWERED, hosts};
 use crate::{rejection::Reason, request::Cost, trail::LayerKind};
 
 /// The name of each metric.
 #[cfg(feature = "metrics")]
-mod names {
-    pub(super) const CALLS: &str = "tower_429_calls_total";
-    pub(super) const ATTEMPTS: &str = "tower_429_attempts_total";
-    pub(super) const TOKENS: &str = "tower_429_tokens_total";
-    pub(super) const REJECTIONS: &str = "tower_429_rejections_total";
-    pub(super) const ROTATIONS: &str = "tower_429_rotations_total";
-    pub(super) const FALLBACKS: &str = "tower_429_fallbacks_total";
-    pub(super) const OVERFLOWS: &str = "tower_429_replay_overflows_total";
-    pub(super) const WAIT: &str = "tower_429_wait_seconds";
-    pub(super) const KEYS: &str = "tower_429_keys";
+pub(super) mod names {
+    pub(in crate::telemetry) const CALLS: &str = "tower_429_calls_total";
+    pub(in crate::telemetry) const ATTEMPTS: &str = "tower_429_attempts_total";
+    pub(in crate::telemetry) const TOKENS: &str = "tower_429_tokens_total";
+    pub(in crate::telemetry) const REJECTIONS: &str = "tower_429_rejections_total";
+    pub(in crate::telemetry) const ROTATIONS: &str = "tower_429_rotations_total";
+    pub(in crate::telemetry) const FALLBACKS: &str = "tower_429_fallbacks_total";
+    pub(in crate::telemetry) const OVERFLOWS: &str = "tower_429_replay_overflows_total";
+    pub(in crate::telemetry) const WAIT: &str = "tower_429_wait_seconds";
+    pub(in crate::telemetry) const KEYS: &str = "tower_429_keys";
 }
 
 #[cfg(feature = "metrics")]
@@ -76,7 +76,10 @@ pub(crate) fn keys(pool: &str, counts: [(&'static str, u32); 3]) {
 #[cfg_attr(not(feature = "metrics"), allow(unused_variables))]
 pub(crate) fn call(host: Option<&str>, outcome: &'static str) {
     #[cfg(feature = "metrics")]
-    count!(names::CALLS, "host" => label(host), "outcome" => outcome);
+    match host.and_then(hosts::known) {
+        Some(host) if outcome == ANSWERED => count_one(&host.answered_calls),
+        _ => count!(names::CALLS, "host" => label(host), "outcome" => outcome),
+    }
 }
 
 /// Counts a send, and what it was taken to cost if its tokens were counted.
@@ -90,16 +93,21 @@ pub(crate) fn attempt(
     #[cfg(feature = "metrics")]
     {
         let target = if fell_back { "fallback" } else { "own" };
-        let host = label(host);
-        count!(names::ATTEMPTS, "host" => host.clone(), "target" => target, "outcome" => outcome);
+        let known = host.and_then(hosts::known);
+        match known {
+            Some(host) if outcome == ANSWERED && !fell_back => count_one(&host.answered_attempts),
+            _ => {
+                count!(names::ATTEMPTS, "host" => label(host), "target" => target, "outcome" => outcome)
+            }
+        }
         if let Some(cost) = cost.filter(|cost| cost.total() > 0) {
             count!(
                 cost.total(); names::TOKENS,
-                "host" => host.clone(), "target" => target, "outcome" => outcome
+                "host" => label(host), "target" => target, "outcome" => outcome
             );
         }
         if let Some(reason) = reason {
-            count!(names::REJECTIONS, "host" => host, "reason" => reason_name(reason));
+            count!(names::REJECTIONS, "host" => label(host), "reason" => reason_name(reason));
         }
     }
 }
@@ -131,11 +139,20 @@ pub(crate) fn wait(layer: LayerKind, host: Option<&str>, waited: Duration) {
     .record(waited);
 }
 
+/// Counts one in a series of a counter that is already made.
 #[cfg(feature = "metrics")]
-fn label(host: Option<&str>) -> metrics::SharedString {
+fn count_one(series: &metrics::Key) {
+    use metrics::{Level, Metadata};
+
+    static METADATA: Metadata<'_> = Metadata::new("tower_429", Level::INFO, Some(module_path!()));
+    metrics::with_recorder(|recorder| recorder.register_counter(series, &METADATA).increment(1));
+}
+
+#[cfg(feature = "metrics")]
+fn label(host: Option<&str>) -> &'static str {
     match host {
-        None => "none".into(),
-        Some(host) => hosts::known(host).map_or("other".into(), Into::into),
+        None => "none",
+        Some(host) => hosts::known(host).map_or("other", |host| host.label),
     }
 }
 

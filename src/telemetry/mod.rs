@@ -41,9 +41,22 @@
 //!  INFO POST{otel.kind="client" server.address="api.example"}: failed, waiting attempt=1 wait_ms=1200 key="alpha" model="large" error_kind="ConnectionReset" error="client error (SendRequest): connection error: connection reset by peer (os error 104)"
 //! ```
 //!
-//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection. The event
-//! `key shares its limits with another` (`INFO`) names both keys. Its field `source` is `named` if responses
-//! name their account, and `inferred` if their counts show it.
+//! The event `discarded response failed while it was drained` (`DEBUG`) explains a lost connection.
+//!
+//! Three warnings are logged once, and say what to do:
+//!
+//! ```text
+//! WARN 429 says nothing in its head, and its body was not read: put `InspectLayer` next to the client provider=Gemini
+//! WARN provider rejects a key, the other keys serve on: replace the key, or remove it from the pool key="alpha"
+//! WARN key shares its limits with another, so it adds no quota: declare such keys with `Key::group`, or use keys of separate accounts key="beta" with="alpha" source="inferred"
+//! ```
+//!
+//! - The first is logged once for a layer. Some providers explain a 429 only in its body. Without the body, the
+//!   layers take spent credits for a limit per minute.
+//! - The second is logged once for a key, and again only if the key has worked in between. If the credits of a
+//!   key are spent, the warning begins with `credits of a key are spent`.
+//! - The third is logged once for a pool. Each further key that shares limits is an `INFO`. The field `source`
+//!   is `named` if responses name their account, and `inferred` if their counts show it.
 //!
 //! A call that is dropped has an event of its own. After its [deadline](crate::Call::deadline) the event is a
 //! `WARN`, because a timeout around the layers has cut the call off. Before it the event is a `DEBUG`,
@@ -174,10 +187,38 @@
 //! # Ok::<(), tower_429::key_rotation::PoolError>(())
 //! ```
 
+//! # As JSON
+//!
+//! With the feature `serde`, [`KeyPool::snapshot`](crate::KeyPool::snapshot) and a
+//! [`Trail`](crate::trail::Trail) implement `Serialize`, for a debug endpoint or a log of your own. So do their
+//! parts, and [`Rejection`](crate::rejection::Rejection). They have the names of the fields, and secrets are in
+//! none of them. Names of variants are in `snake_case`.
+//!
+//! | in Rust | in JSON |
+//! |---|---|
+//! | `cooldown_until`, `until`, `resets` | `cooldown_left_ms`, `left_ms`, `resets_in_ms`: the milliseconds that are left when it is written; 0 if it is over |
+//! | `retry_after`, `Trail::waited` | `retry_after_ms`, `waited_ms` |
+//! | `available_at` | `available_at_unix_s`: the seconds since 1970 |
+//! | `Action::Wait(_)`, `Action::Return(_)` | `{"wait_ms": 1999}`, `{"return": "no_free_key"}` |
+//!
+//! Milliseconds are rounded up. An `Option` that is `None` is `null`.
+//!
+//! ```
+//! use tower_429::KeyPool;
+//!
+//! let pool = KeyPool::new(["sk-one"])?;
+//! # #[cfg(feature = "serde")]
+//! let json = serde_json::to_value(pool.snapshot())?;
+//! # #[cfg(feature = "serde")]
+//! assert_eq!(json[0]["label"], "key-1");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod events;
 #[cfg(feature = "metrics")]
 mod hosts;
 mod metrics;
+mod notices;
 mod span;
 
 use std::time::Duration;
@@ -185,7 +226,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use self::span::{CallSpan, EnteredSpan};
-pub(crate) use self::{events::SharedLimits, metrics::keys};
+pub(crate) use self::{
+    metrics::keys,
+    notices::{KeyNotice, unread_body},
+};
 use crate::{
     call::{CallState, Head, SendId},
     clock,
@@ -318,9 +362,9 @@ pub(crate) fn drain_failed(call: &CallState, entry: Option<SendId>, error: &Atte
     events::drain_failed(call, entry, error);
 }
 
-/// Logs keys that turned out to share their limits.
-pub(crate) fn log_shared_limits(shared: &[SharedLimits]) {
-    shared.iter().for_each(events::shared_limits);
+/// Logs what a pool has learned of its keys.
+pub(crate) fn log_keys(notices: &[KeyNotice]) {
+    notices.iter().for_each(notices::key);
 }
 
 /// Returns why the attempt reaches the caller, and the layer that gives the reason; `None` if there was

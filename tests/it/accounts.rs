@@ -136,7 +136,7 @@ async fn key_in_place_of_another_is_of_no_account_until_an_answer_names_it() {
 
 #[cfg(feature = "tracing")]
 #[tokio::test(start_paused = true)]
-async fn keys_that_turn_out_to_share_an_account_are_logged_once() {
+async fn first_key_that_shares_an_account_is_a_warning_and_each_is_logged_once() {
     let written = Written::default();
     let writer = written.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -145,16 +145,29 @@ async fn keys_that_turn_out_to_share_an_account_are_logged_once() {
         .finish();
     let guard = subscribe(subscriber);
     let provider = Provider::new(|_| named(ok(), "org-1"));
-    let pool = pool(["a", "b"]);
-    for _ in 0..4 {
+    let pool = pool(["a", "b", "c"]);
+    for _ in 0..6 {
         call(&pool, &provider).await;
     }
     drop(guard);
     let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-    let told = "tower_429: key shares its limits with another key=\"key-2\" \
-                with=\"key-1\" source=\"named\"";
-    assert_eq!(text.matches("shares its limits").count(), 1, "{text}");
-    assert!(text.contains("INFO") && text.contains(told), "{text}");
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| line.contains("shares its limits"))
+        .map(|line| &line[line.find("key shares").expect("the message")..])
+        .collect();
+    let expected = [
+        "key shares its limits with another, so it adds no quota: declare such keys with \
+         `Key::group`, or use keys of separate accounts key=\"key-2\" with=\"key-1\" \
+         source=\"named\"",
+        "key shares its limits with another key=\"key-3\" with=\"key-1\" source=\"named\"",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(
+        text.matches("WARN").count(),
+        1,
+        "only the first needs a person"
+    );
 }
 
 /// What was logged.

@@ -3,7 +3,10 @@
 use std::{
     collections::HashSet,
     io::ErrorKind,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -332,6 +335,19 @@ async fn closures_on_status_and_head_may_capture_and_either_is_enough() {
 
     let provider = Provider::script([rejected_without_hint(500), ok()]);
     assert_eq!(call(&layer, &provider).await.status(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closure_on_errors_may_capture() {
+    let seen = Arc::new(AtomicU32::new(0));
+    let count = seen.clone();
+    let layer = BackoffLayer::new()
+        .on_error(move |_: &std::io::Error| count.fetch_add(1, Ordering::Relaxed) < 2);
+    let provider = Provider::new(|_| Answer::Error(std::io::ErrorKind::ConnectionReset));
+    let error = layer.layer(provider.clone()).oneshot(chat("m")).await;
+    assert!(error.is_err());
+    let counted = seen.load(Ordering::Relaxed);
+    assert_eq!((counted, provider.seen().len()), (3, 3));
 }
 
 fn rejected_without_hint(status: u16) -> Answer {

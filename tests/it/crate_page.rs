@@ -1,17 +1,20 @@
 //! The README is also the crate's page, where no file lies beside it.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 const README: &str = include_str!("../../README.md");
 const LIB: &str = include_str!("../../src/lib.rs");
 
-/// A package below the crate's folder is not part of the crate's package.
-fn is_packaged(file: &Path) -> bool {
-    let mut folders = file
-        .ancestors()
-        .skip(1)
-        .filter(|folder| *folder != Path::new(""));
-    file.exists() && folders.all(|folder| !folder.join("Cargo.toml").exists())
+/// Returns the files of the crate's package, as cargo lists them.
+fn packaged() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["package", "--package", "tower-429", "--list"])
+        .args(["--allow-dirty", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let files = String::from_utf8(output.stdout).unwrap();
+    files.lines().map(str::to_owned).collect()
 }
 
 /// Lines that are no code.
@@ -43,6 +46,7 @@ fn no_link_of_the_readme_depends_on_where_it_is_shown() {
 #[test]
 fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
     let (before, _) = LIB.split_once("include_str!(\"../README.md\")").unwrap();
+    let packaged = packaged();
     let mut defined = 0;
     for line in prose().filter(|line| line.starts_with('[')) {
         let Some((name, path)) = line.split_once("]: ") else {
@@ -53,7 +57,7 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
         let (_, rest) = before.split_once(&definition).expect(&definition);
         let target = rest.split('"').next().unwrap();
         match target.strip_prefix("https://docs.rs/crate/tower-429/latest/source/") {
-            Some(file) => assert!(is_packaged(Path::new(file)), "{file}"),
+            Some(file) => assert!(packaged.contains(file), "{file}"),
             // A file of the sources stands for the module or the item that it documents.
             None => assert!(
                 path.starts_with("src/") && target.starts_with("crate::"),
@@ -63,6 +67,32 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
         defined += 1;
     }
     assert!(defined > 10);
+}
+
+#[test]
+fn package_has_the_sources_and_what_the_page_shows_and_no_tests() {
+    let packaged = packaged();
+    for file in [
+        "src/lib.rs",
+        "docs/demo.svg",
+        "docs/simulation.svg",
+        "LICENSE-MIT",
+    ] {
+        assert!(packaged.contains(file), "{file}");
+    }
+    let is_left_out = |file: &&String| {
+        let folders = [
+            "tests/",
+            "fuzz/",
+            "benches/",
+            "proptest-regressions/",
+            ".ci/",
+        ];
+        folders.iter().any(|folder| file.starts_with(folder)) && *file != "benches/README.md"
+            || file.ends_with(".png")
+    };
+    let left_out: Vec<_> = packaged.iter().filter(is_left_out).collect();
+    assert!(left_out.is_empty(), "{left_out:?}");
 }
 
 #[test]

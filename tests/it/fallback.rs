@@ -1,5 +1,10 @@
 //! FallbackLayer, through the public API, on a paused clock.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
 use crate::script::*;
 use http::{HeaderValue, Request, Response, header};
 use tower::{Layer as _, Service, ServiceExt};
@@ -218,6 +223,24 @@ async fn what_triggers_a_move_is_settable() {
         .layer(provider.clone());
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert_eq!(provider.models(), ["m", "b", "c", "d", "e"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closures_on_responses_and_errors_may_capture() {
+    let (header, seen) = (String::from("x-try-again"), Arc::new(AtomicU32::new(0)));
+    let count = seen.clone();
+    let again = || Answer::Response(200, vec![("x-try-again", "1".into())]);
+    let broken = || Answer::Error(std::io::ErrorKind::ConnectionReset);
+    let provider = Provider::script([again(), broken(), broken()]);
+    let service = FallbackLayer::new(["b", "c", "d"])
+        .retry_if(move |response| response.headers.contains_key(&header))
+        // Only the first error leads to the next model.
+        .on_error(move |_: &std::io::Error| count.fetch_add(1, Ordering::Relaxed) == 0)
+        .layer(provider.clone());
+    let error = service.oneshot(chat("m")).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(provider.models(), ["m", "b", "c"]);
+    assert_eq!(seen.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]

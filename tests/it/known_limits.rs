@@ -103,3 +103,28 @@ async fn keys_of_a_group_show_its_limits_and_models_are_in_order() {
     assert_eq!(models("a"), ["m", "m", "n", "n"].map(Into::into));
     assert_eq!(limits(&pool, "a"), limits(&pool, "b"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_with_nothing_left_is_told_from_one_that_was_rejected() {
+    let pool = pool(&["a", "b"]);
+    let nothing_left = [
+        ("x-ratelimit-limit-requests", "500"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "60s"),
+    ];
+    let nothing_left = nothing_left.map(|(name, value)| (name, value.into()));
+    let last = Answer::Response(200, nothing_left.into());
+    let provider = Provider::script([last, limited(30), limited(30)]);
+    let is_reported = || -> Vec<_> {
+        let keys = pool.snapshot();
+        let models = keys.iter().flat_map(|key| &key.limited_models);
+        models.map(|limited| limited.is_reported).collect()
+    };
+    send(&pool, &provider, "m").await;
+    assert_eq!(is_reported(), [true]);
+    assert!(pool.snapshot()[0].cooldown_reason.is_none());
+    // The second key is rejected, and so is the first when it verifies the report.
+    send(&pool, &provider, "m").await;
+    assert_eq!(provider.keys(), ["a", "b", "a"]);
+    assert_eq!(is_reported(), [false, false]);
+}

@@ -6,6 +6,8 @@
 #[cfg(feature = "tracing")]
 mod calls;
 mod elsewhere;
+#[cfg(feature = "tracing")]
+mod notices;
 #[path = "../it/script.rs"]
 mod script;
 #[cfg(feature = "tracing")]

@@ -6,13 +6,22 @@
 //! ```
 //!
 //! It needs no key and no network, and ends by itself after some twenty seconds. The provider runs
-//! on loopback; what the table and the picture say is what it counted.
+//! on loopback; what the table and the picture say is what it counted. Over 50 runs:
+//!
+//! | stack | answered | 429s | seconds |
+//! |---|---|---|---|
+//! | no layer | 40 | 260 | 0.1-0.3 |
+//! | Backoff | 300 | 3-11 | 14.2-14.3 |
+//! | + KeyRotation | 300 | 52-70 | 4.3-4.4 |
+//! | + Fallback | 300 | 3-27 | 0.5-0.9 |
 
 mod picture;
 mod runs;
 #[path = "../../common/svg.rs"]
 mod svg;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{env, fs, path::Path};
 
@@ -52,9 +61,20 @@ async fn main() -> Result<(), Error> {
     bar.finish_and_clear();
     println!("{}", table::Table(&runs));
 
-    let path = Path::new("target").join("demo.svg");
-    fs::create_dir_all("target")?;
+    let path = target_folder(&env::current_exe()?).join("demo.svg");
     fs::write(&path, picture::Picture::of(&runs).to_string())?;
-    println!("The runs over time: {}", path.display());
+    // As short as it can be said from here.
+    let here = env::current_dir()?;
+    let shown = path.strip_prefix(here).unwrap_or(&path);
+    println!("The runs over time: {}", shown.display());
     Ok(())
+}
+
+/// The folder in which cargo has put this program, wherever it was told to build.
+fn target_folder(program: &Path) -> &Path {
+    // Cargo marks the folder that it has made, and puts programs one or two folders below.
+    let mut folders = program.ancestors().skip(1);
+    let marked = folders.find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let above = || program.ancestors().nth(2).unwrap_or(Path::new("."));
+    marked.unwrap_or_else(above)
 }

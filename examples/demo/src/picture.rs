@@ -1,22 +1,25 @@
-//! The runs over time as an SVG: how many calls were answered by when, and when the 429s came.
+//! The runs over time as an SVG: how many calls were answered by when, how many the provider allowed by then, and
+//! when the 429s came.
 
 use std::fmt;
 
 use crate::{
-    runs::{CALLS, MODELS, Run, WINDOW},
+    runs::{CALLS, MODELS, PROJECTS, Run, WINDOW},
     svg::{self, GRID, INK, LIMITED, PALE, line, rect, text},
 };
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 600.0;
+const HEIGHT: f64 = 614.0;
 const LEFT: f64 = 120.0;
 const RIGHT: f64 = 910.0;
 /// The curves: from no call to all.
-const TOP: f64 = 112.0;
-const BOTTOM: f64 = 362.0;
+const TOP: f64 = 126.0;
+const BOTTOM: f64 = 376.0;
 /// One strip of 429s for each run.
-const STRIPS: f64 = 400.0;
+const STRIPS: f64 = 414.0;
 const STRIP: f64 = 34.0;
+/// The width of an entry of the legend.
+const COLUMN: f64 = 180.0;
 /// How many bars a strip has room for.
 const BARS: usize = 160;
 
@@ -44,15 +47,20 @@ impl<'a> Picture<'a> {
     }
 
     fn heading(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = MODELS[0].limit;
-        let title =
-            format!("{CALLS} calls to a provider that answers {limit} a minute for each key");
-        text(f, LEFT, 38.0, "start", INK, 20, &title)?;
+        let [large, small] = MODELS.map(|model| model.limit);
+        let title = format!(
+            "{CALLS} calls; each of {} keys may send {large} a minute to one model, {small} to another",
+            PROJECTS.len()
+        );
+        text(f, LEFT, 34.0, "start", INK, 18, &title)?;
         let mut x = LEFT;
         for (run, colour) in self.runs.iter().zip(COLOURS) {
             line(f, [(x, 66.0), (x + 22.0, 66.0)], colour, 3.0)?;
             text(f, x + 30.0, 71.0, "start", INK, 14, run.name)?;
-            x += 62.0 + 8.0 * run.name.len() as f64;
+            dashed(f, &format!("M{x:.1} 84H{:.1}", x + 22.0), colour)?;
+            let allowed = format!("allowed: {} a minute", run.allowed);
+            text(f, x + 30.0, 88.0, "start", PALE, 12, &allowed)?;
+            x += COLUMN;
         }
         rect(f, x, 57.0, 4.0, 16.0, LIMITED)?;
         text(f, x + 12.0, 71.0, "start", INK, 14, "429s")
@@ -87,6 +95,22 @@ impl<'a> Picture<'a> {
             f,
             r#"<text x="{x}" y="{middle}" transform="rotate(-90 {x} {middle})" text-anchor="middle" fill="{PALE}" font-size="13">calls answered so far</text>"#
         )
+    }
+
+    /// A step up at the start of each window, as far as the calls reach.
+    fn allowed(&self, f: &mut fmt::Formatter<'_>, run: &Run, colour: &str) -> fmt::Result {
+        let window = WINDOW.as_secs_f64();
+        let mut path = format!("M{LEFT:.1} {BOTTOM:.1}");
+        let (mut allowed, mut start) = (0, 0.0);
+        while allowed < CALLS && start < self.seconds {
+            allowed = (allowed + run.allowed).min(CALLS);
+            path += &format!("V{:.1}", y(allowed));
+            start += window;
+            if allowed < CALLS {
+                path += &format!("H{:.1}", self.x(start));
+            }
+        }
+        dashed(f, &path, colour)
     }
 
     /// A step up for each answer.
@@ -169,6 +193,7 @@ impl fmt::Display for Picture<'_> {
         self.axes(f)?;
         // The last first: where curves meet, the run with fewer layers is seen.
         for (run, colour) in self.runs.iter().zip(COLOURS).rev() {
+            self.allowed(f, run, colour)?;
             self.curve(f, run, colour)?;
         }
         let bars = self.runs.iter().flat_map(|run| self.bars(run));
@@ -178,6 +203,13 @@ impl fmt::Display for Picture<'_> {
         }
         svg::close(f)
     }
+}
+
+fn dashed(f: &mut fmt::Formatter<'_>, path: &str, colour: &str) -> fmt::Result {
+    writeln!(
+        f,
+        r#"<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.2" stroke-dasharray="5 4"/>"#
+    )
 }
 
 fn y(calls: usize) -> f64 {

@@ -49,6 +49,8 @@ type Client = BoxCloneService<Request<Full<Bytes>>, Response<Incoming>, Error>;
 /// What became of one batch.
 pub(crate) struct Run {
     pub(crate) name: &'static str,
+    /// How many requests the provider allows its keys and models in a window.
+    pub(crate) allowed: usize,
     pub(crate) answered: usize,
     pub(crate) rejected: usize,
     pub(crate) took: Duration,
@@ -59,11 +61,27 @@ pub(crate) struct Run {
 pub(crate) async fn all(bar: &ProgressBar) -> Result<Vec<Run>, crate::Error> {
     let http: Http = Hyper::builder(TokioExecutor::new()).build_http();
     Ok(vec![
-        run("no layer", no_layer(http.clone()), bar).await?,
-        run("Backoff", backoff(http.clone()), bar).await?,
-        run("+ KeyRotation", key_rotation(http.clone())?, bar).await?,
-        run("+ Fallback", fallback(http)?, bar).await?,
+        run(("no layer", allowed(1, 1)), no_layer(http.clone()), bar).await?,
+        run(("Backoff", allowed(1, 1)), backoff(http.clone()), bar).await?,
+        run(
+            ("+ KeyRotation", allowed(PROJECTS.len(), 1)),
+            key_rotation(http.clone())?,
+            bar,
+        )
+        .await?,
+        run(
+            ("+ Fallback", allowed(PROJECTS.len(), MODELS.len())),
+            fallback(http)?,
+            bar,
+        )
+        .await?,
     ])
+}
+
+/// How many requests so many projects may send in a window to the first models.
+fn allowed(projects: usize, models: usize) -> usize {
+    let limits = MODELS[..models].iter().map(|model| model.limit as usize);
+    projects * limits.sum::<usize>()
 }
 
 fn no_layer(http: Http) -> Client {
@@ -107,7 +125,11 @@ fn keys() -> Result<KeyPool, PoolError> {
 }
 
 /// Sends the batch through `client` to a provider that has not been asked before.
-async fn run(name: &'static str, client: Client, bar: &ProgressBar) -> Result<Run, crate::Error> {
+async fn run(
+    (name, allowed): (&'static str, usize),
+    client: Client,
+    bar: &ProgressBar,
+) -> Result<Run, crate::Error> {
     let provider = LimitedProvider::start(&MODELS, WINDOW).await?;
     let start = now();
     bar.set_prefix(name);
@@ -129,6 +151,7 @@ async fn run(name: &'static str, client: Client, bar: &ProgressBar) -> Result<Ru
     }
     Ok(Run {
         name,
+        allowed,
         answered,
         rejected,
         took: start.elapsed(),

@@ -37,18 +37,23 @@ node_packages() {
   fi
 }
 
-# Starts the gateway; sets GATEWAY_URL, MOCK_URL and gateway_pid.
+# Processes that end with this one.
+pids=()
+trap 'kill "${pids[@]}" 2>/dev/null || true' EXIT
+
+# Starts the gateway; sets GATEWAY_URL, gateway_pid and, with a mock, MOCK_URL.
 start_gateway() {
   cargo build --quiet --package gateway
-  coproc GATEWAY { exec "${CARGO_TARGET_DIR:-target}/debug/gateway" "$1" 2>"$work/gateway.log"; }
-  gateway_pid=$GATEWAY_PID
-  trap 'kill "$gateway_pid" 2>/dev/null || true' EXIT
-  exec {told}<&"${GATEWAY[0]}"
-  local line
+  local told line
+  exec {told}< <(exec "${CARGO_TARGET_DIR:-target}/debug/tower-429-gateway" "$1" 2>"$work/gateway.log")
+  gateway_pid=$!
+  pids+=("$gateway_pid")
   read -r line <&"$told" || fail "the gateway did not start: $(cat "$work/gateway.log")"
   export GATEWAY_URL="${line##* }"
-  read -r line <&"$told"
-  export MOCK_URL="${line##* }"
+  if grep -q '^at = "mock"$' "$1"; then
+    read -r line <&"$told"
+    export MOCK_URL="${line##* }"
+  fi
 }
 
 # Asks it to stop, as a service manager does, and checks that it went in peace.

@@ -84,16 +84,37 @@ try {
   await says(limits("CHAT_TEAM"), /requests.* for gpt-4o/);
   await says(limits("CHAT_TEAM"), /\d+ of 1,000 left, resets in 59 min/);
   assert.equal(await limits("FORMER_TEAM").count(), 0);
-  await page.setViewportSize({ width: 390, height: 844 });
-  const narrow = await page.evaluate(() => ({
-    page: document.documentElement.scrollWidth,
-    bars: [...document.querySelectorAll(".bar")].map(bar => bar.getBoundingClientRect()),
-  }));
-  assert.equal(narrow.page, 390);
-  assert.ok(narrow.bars.length > 0);
-  for (const { left, right } of narrow.bars) assert.ok(left >= 0 && left < right && right <= 390, `${left} to ${right}`);
+  console.log("  ok: the known limits of a key are shown");
+
+  // The first key was rejected. The second has used up what it may send, and was not rejected.
+  assert.equal((await ask("/v1/messages", { model: "claude-haiku-5-5", max_tokens: 9, messages: [] })).status, 200);
+  const states = label => row("anthropic", label).locator("td div");
+  await says(states("SEARCH_TEAM"), /^rate limited, [\d.]+ s for claude-sonnet-5$/);
+  await says(states("CHAT_TEAM"), /^no room left, 59 min \d+ s for claude-haiku-5-5$/);
+  for (const [label, kind] of [["SEARCH_TEAM", "cooling"], ["CHAT_TEAM", "full"]]) {
+    assert.equal(await states(label).count(), 1);
+    assert.equal(await states(label).locator(`.${kind}`).count(), 1);
+  }
+  console.log("  ok: a key with no room left is told from one that was rate limited");
+
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.setViewportSize({ width: 390, height: 844 });
+    const narrow = await page.evaluate(() => {
+      const shown = [...document.querySelectorAll("h1, p, caption, tbody th, tbody td, .state, li, .bar")];
+      return {
+        page: document.documentElement.scrollWidth,
+        boxes: shown.map(element => ({ text: element.textContent, ...element.getBoundingClientRect().toJSON() })),
+      };
+    });
+    assert.equal(narrow.page, 390);
+    assert.ok(narrow.boxes.length > 50);
+    for (const { text, left, right } of narrow.boxes) assert.ok(left >= 0 && right <= 390, `${text}: ${left} to ${right}`);
+    if (PICTURE) await page.screenshot({ path: PICTURE.replace(/\.png$/, `-390-${scheme}.png`), fullPage: true });
+  }
+  await page.emulateMedia({ colorScheme: null });
   await page.setViewportSize({ width: 1100, height: 900 });
-  console.log("  ok: the known limits of a key are shown, on a narrow screen too");
+  console.log("  ok: on a screen of 390 pixels everything is in view");
 
   const bare = await page.evaluate(() => ({
     tables: [...document.querySelectorAll("table")].filter(table => !table.caption).length,

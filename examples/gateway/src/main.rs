@@ -1,8 +1,9 @@
 //! An OpenAI-compatible gateway: the layers for programs that are not written in Rust.
 //!
 //! ```sh
-//! cargo run -p gateway                                              # in front of a mock
-//! cargo run -p gateway --features reqwest/rustls -- gateway.toml    # in front of providers
+//! cargo run -p gateway                           # in front of a mock
+//! cargo run -p gateway -- gateway.toml           # in front of providers
+//! cargo run -p gateway -- --check gateway.toml   # only says what it would do
 //! ```
 //!
 //! It forwards `/v1/*` and Gemini's `/v1beta/models/*` with a key of its own, and shows at `/` how
@@ -16,12 +17,13 @@ mod tests;
 
 use std::{env, ffi::OsString, io, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 #[cfg(unix)]
 use tokio::signal::unix;
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
-use serve::{Config, Gateway, LimitedListener, WITHOUT_FILE, log, metrics};
+use serve::{Config, Gateway, LimitedListener, Mistakes, Plan, WITHOUT_FILE, log, metrics};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -36,14 +38,47 @@ async fn main() -> ExitCode {
     }
 }
 
+/// What the arguments may be. A wrong one may be a key, so it is not repeated.
+const USAGE: &str = "the arguments are [--check] and the path of a TOML file; keys are read from the environment \
+                     variables that it names";
+
 async fn run(args: Vec<OsString>) -> Result<(), Error> {
-    let config = match args.as_slice() {
-        [] => Config::parse(WITHOUT_FILE)?,
-        [path] => Config::read(Path::new(path))?,
-        // What else is there may be a key, so it is not repeated.
-        _ => return Err("the only argument is the path of a TOML file; keys are read from the environment variables that it names".into()),
-    };
-    let variable = |name: &str| env::var(name).ok();
+    match args.as_slice() {
+        [] => start(&Config::parse(WITHOUT_FILE)?).await,
+        [flag, path] if flag == "--check" => Ok(check(Path::new(path))?),
+        [path] if !path.as_encoded_bytes().starts_with(b"-") => {
+            start(&read(Path::new(path))?).await
+        }
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Where nothing listens; for a mock that is not started.
+const NO_MOCK: &str = "http://127.0.0.1:1";
+
+/// Reads a file and its keys, or returns all that is wrong with them.
+fn read(path: &Path) -> Result<Config, Mistakes> {
+    let (config, mut mistakes) = Config::read(path)?;
+    mistakes.extend(Gateway::mistakes(&config, NO_MOCK, &variable));
+    Mistakes::none_of(mistakes)?;
+    Ok(config)
+}
+
+/// Does everything but to start, and says what the gateway would do.
+fn check(path: &Path) -> Result<(), Mistakes> {
+    let config = read(path)?;
+    config.log.targets(variable(log::VARIABLE).as_deref())?;
+    let counts = PrometheusBuilder::new().build_recorder().handle();
+    Gateway::new(&config, NO_MOCK, &variable, counts)?;
+    print!("{}", Plan(&config));
+    Ok(())
+}
+
+async fn start(config: &Config) -> Result<(), Error> {
     let targets = config.log.targets(variable(log::VARIABLE).as_deref())?;
     tracing::subscriber::set_global_default(log::subscriber(targets, io::stderr))?;
     let recorder = metrics::recorder()?;
@@ -57,7 +92,7 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
         false => None,
     };
     let origin = mock.as_ref().map(Mock::origin).unwrap_or_default();
-    let gateway = Gateway::new(&config, &origin, &variable, counts)?;
+    let gateway = Gateway::new(config, &origin, &variable, counts)?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!(
             "cannot listen at {}: {error}. Choose another `listen`",
@@ -74,9 +109,10 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
     }
 
     let (stop, mut stopped) = watch::channel(false);
+    let grace_ms = config.grace_ms;
     tokio::spawn(async move {
         signals.next().await;
-        println!("stopping: open answers have {} ms", config.grace_ms);
+        println!("stopping: open answers have {grace_ms} ms");
         stop.send_replace(true);
         // Who asks twice does not want to wait.
         signals.next().await;
@@ -89,7 +125,7 @@ async fn run(args: Vec<OsString>) -> Result<(), Error> {
     });
     let grace = async {
         let _ = stopped.wait_for(|stop| *stop).await;
-        tokio::time::sleep(Duration::from_millis(config.grace_ms)).await;
+        tokio::time::sleep(Duration::from_millis(grace_ms)).await;
     };
     tokio::select! {
         () = served => Ok(()),

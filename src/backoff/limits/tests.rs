@@ -128,6 +128,18 @@ fn calls_that_wait_are_not_overtaken() {
 }
 
 #[test]
+fn call_that_can_be_sent_by_now_is_not_overtaken_before_it_polls() {
+    let mut world = World::new();
+    let _sent: Vec<_> = (0..FIRST_BURST).map(|_| world.ask().unwrap()).collect();
+    let waiting = world.enqueue(QueuePlace::New);
+    assert!(world.poll(waiting).is_err());
+    world.wait(250);
+    assert!(world.ask().is_err(), "one call waits");
+    assert!(world.poll(waiting).is_ok());
+    assert!(world.ask().is_ok());
+}
+
+#[test]
 fn first_burst_doubles_with_time_until_a_rejection() {
     let mut world = World::new();
     let mut out = 0;

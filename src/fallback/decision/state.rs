@@ -18,6 +18,8 @@ pub(crate) struct FallbackStrategy<P> {
     pub(super) stage: TargetStage,
     pub(super) tried: Vec<Choice>,
     pub(super) waits: WaitBudget,
+    /// Whether the layer acts on the outcome that is read, until it decides.
+    pub(super) acts: Option<bool>,
 }
 
 pub(super) enum TargetStage {
@@ -59,6 +61,7 @@ impl<P> FallbackStrategy<P> {
             stage: TargetStage::Choosing,
             tried: Vec::new(),
             waits: WaitBudget::default(),
+            acts: None,
         }
     }
 

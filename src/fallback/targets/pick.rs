@@ -44,7 +44,7 @@ impl Targets {
         let mut closed: Option<(Instant, Pick)> = None;
         let mut unusable: Option<(Instant, Pick)> = None;
         for (number, id) in ids.enumerate() {
-            let slot = self.limits.slot(id.borrow());
+            let slot = self.limits.find(id.borrow());
             let pick = |wait, is_limited| Pick {
                 number,
                 slot,

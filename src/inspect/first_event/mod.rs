@@ -138,4 +138,13 @@ mod tests {
             Some(FirstEvent::Content)
         );
     }
+
+    #[test]
+    fn byte_order_mark_may_come_in_parts() {
+        let mut sniffer = Sniffer::Json(Vec::new());
+        let chunks: [&[u8]; 4] = [b"\xef", b"\xbb", b"\xbf{\"error\"", b": {}}"];
+        for chunk in chunks {
+            assert_eq!(sniffer.feed(chunk), None);
+        }
+    }
 }

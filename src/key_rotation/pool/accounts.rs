@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     rejection::{Bucket, Dimension, NamedAccount, is_same_organization},
-    telemetry::SharedLimits,
+    telemetry::KeyNotice,
 };
 
 /// A key whose responses name another account more often than this is behind a proxy with several, so that
@@ -48,9 +48,9 @@ impl Keys {
         given.or_else(named).or_else(inferred)
     }
 
-    /// Returns what has become known of keys that share their limits since the last call.
-    pub(crate) fn take_shared(&mut self) -> Vec<SharedLimits> {
-        mem::take(&mut self.shared)
+    /// Returns what has become known of keys since the last call, and should be logged.
+    pub(crate) fn take_notices(&mut self) -> Vec<KeyNotice> {
+        mem::take(&mut self.notices)
     }
 
     /// Notes the account that a response to a key's request names. Keys of one account share their limits
@@ -219,11 +219,13 @@ impl Keys {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if entry.group_id != new && moves(index, entry) {
                 left.push(mem::replace(&mut entry.group_id, new));
-                self.shared.extend(with.clone().map(|with| SharedLimits {
-                    key: entry.info.label().clone(),
-                    with,
-                    source: source.as_str(),
-                }));
+                self.notices
+                    .extend(with.clone().map(|with| KeyNotice::Shared {
+                        key: entry.info.label().clone(),
+                        with,
+                        source: source.as_str(),
+                        is_first: !mem::replace(&mut self.has_shared, true),
+                    }));
             }
         }
         left.sort_unstable();

@@ -1,11 +1,12 @@
 //! Which key a request goes out with: the next in order, the one with more capacity of two, or the one that
 //! its session prefers. Pure.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
+    closed::{ClosedUntil, LARGE},
     exhausted::Exhausted,
     ids::KeyId,
     keys::{KeyInfo, Keys, Order},
@@ -34,11 +35,31 @@ pub(crate) struct KeyClass {
     pub(super) pinned: Option<Arc<str>>,
 }
 
+/// What was found out while no key with capacity was found.
+struct Search {
+    exhausted: Exhausted,
+    to_verify: Option<usize>,
+    /// The keys of a large pool that are closed for every request.
+    closed: Vec<ClosedUntil>,
+}
+
 // === impl KeyRequest ===
 
 impl KeyRequest {
     pub(super) fn allows(&self, key: &KeyInfo) -> bool {
         self.pinned.as_ref().is_none_or(|label| *label == key.label)
+    }
+}
+
+// === impl Search ===
+
+impl Search {
+    fn new(request: &KeyRequest) -> Self {
+        Self {
+            exhausted: Exhausted::before_any_key(request.pinned.is_some()),
+            to_verify: None,
+            closed: Vec::new(),
+        }
     }
 }
 
@@ -88,6 +109,9 @@ impl Keys {
         now: Instant,
     ) -> Option<(usize, Capacity)> {
         let session = request.session.filter(|_| request.pinned.is_none())?;
+        if self.limits.closed.is_all(model, now) {
+            return None;
+        }
         let mut best: Option<(u64, usize, Capacity)> = None;
         for index in 0..self.entries.len() {
             let KeyInfo {
@@ -114,42 +138,126 @@ impl Keys {
         now: Instant,
     ) -> Result<usize, Exhausted> {
         let (count, first) = (self.entries.len(), self.current);
-        let mut exhausted = Exhausted::before_any_key(request.pinned.is_some());
-        let mut to_verify = None;
-        for index in (0..count).map(|step| (first + step) % count) {
-            if !request.allows(&self.entries[index].info) {
-                continue;
-            }
-            exhausted.is_pin_lost = false;
-            let id = self.entries[index].info.id;
-            let is_tried = request.tried.contains(&id);
-            let (is_checked, at) = match self.capacity(index, (model, request.demand), now) {
-                Capacity::Available(_) if is_tried => (false, Some(now)),
-                Capacity::Available(_) => return Ok(index),
-                Capacity::Closed(until) => (false, Some(until)),
-                Capacity::Unusable(until) => (true, Some(until)),
-                Capacity::Verify(until) => {
-                    to_verify = to_verify.or((!is_tried).then_some(index));
-                    (false, Some(until))
-                }
-                Capacity::Short {
-                    more_at,
-                    less_may_go,
-                } => {
-                    exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
-                    exhausted.less_may_go |= less_may_go;
-                    (false, more_at)
-                }
-                Capacity::Probing(more_at) | Capacity::Full(more_at) => {
-                    exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
-                    (false, more_at)
-                }
-            };
-            if let Some(at) = at {
-                exhausted.add(is_checked, at, id);
+        let is_remembered = count >= LARGE && request.pinned.is_none();
+        if is_remembered {
+            if let Some(chosen) = self.among_open(request, model, now) {
+                return chosen;
             }
         }
-        if let (None, Some(index)) = (exhausted.busy, to_verify) {
+        let mut search = Search::new(request);
+        for index in (0..count).map(|step| (first + step) % count) {
+            if self.look(index, &mut search, (request, model), now) {
+                return Ok(index);
+            }
+        }
+        if is_remembered && search.closed.len() == count {
+            let closed = mem::take(&mut search.closed);
+            self.remember_closed(model, closed);
+        }
+        self.give_up(search, model, now)
+    }
+
+    /// As [`in_order`](Self::in_order), among the keys that may have opened since none was open; `None` if that
+    /// is not remembered.
+    fn among_open(
+        &mut self,
+        request: &KeyRequest,
+        model: Option<usize>,
+        now: Instant,
+    ) -> Option<Result<usize, Exhausted>> {
+        let mut closed = self.limits.closed.take(model)?;
+        closed.open_until(now);
+        if closed.is_worthless() {
+            return None;
+        }
+        let (count, first) = (self.entries.len(), self.current);
+        let mut open = closed.take_open();
+        let indexes = &self.indexes;
+        let place = |id: &KeyId| indexes.get(id).map(|index| (index + count - first) % count);
+        open.sort_by_key(place);
+        let mut search = Search::new(request);
+        let mut chosen = None;
+        for id in open {
+            let (Some(index), None) = (self.index(id), chosen) else {
+                closed.keep_open(id);
+                continue;
+            };
+            if self.look(index, &mut search, (request, model), now) {
+                chosen = Some(index);
+            }
+            match search.closed.pop() {
+                Some(until) => closed.add(until),
+                None => closed.keep_open(id),
+            }
+        }
+        for (is_checked, at, id) in closed.first() {
+            search.exhausted.add(is_checked, at, id);
+        }
+        self.limits.closed.put(closed);
+        Some(match chosen {
+            Some(index) => Ok(index),
+            None => self.give_up(search, model, now),
+        })
+    }
+
+    /// Looks at one key. Returns whether it is chosen.
+    fn look(
+        &mut self,
+        index: usize,
+        search: &mut Search,
+        (request, model): (&KeyRequest, Option<usize>),
+        now: Instant,
+    ) -> bool {
+        if !request.allows(&self.entries[index].info) {
+            return false;
+        }
+        let exhausted = &mut search.exhausted;
+        exhausted.is_pin_lost = false;
+        let id = self.entries[index].info.id;
+        let is_tried = request.tried.contains(&id);
+        let capacity = self.capacity(index, (model, request.demand), now);
+        let (is_checked, at) = match capacity {
+            Capacity::Available(_) if is_tried => (false, Some(now)),
+            Capacity::Available(_) => return true,
+            Capacity::Closed(until) => (false, Some(until)),
+            Capacity::Unusable(until) => (true, Some(until)),
+            Capacity::Verify(until) => {
+                search.to_verify = search.to_verify.or((!is_tried).then_some(index));
+                (false, Some(until))
+            }
+            Capacity::Short {
+                more_at,
+                less_may_go,
+            } => {
+                exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
+                exhausted.less_may_go |= less_may_go;
+                (false, more_at)
+            }
+            Capacity::Probing(more_at) | Capacity::Full(more_at) => {
+                exhausted.busy = exhausted.busy.or((!is_tried).then_some(id));
+                (false, more_at)
+            }
+        };
+        if let Some(at) = at {
+            exhausted.add(is_checked, at, id);
+        }
+        if let (Capacity::Closed(at) | Capacity::Unusable(at), true) =
+            (capacity, self.entries.len() >= LARGE)
+        {
+            search.closed.push((is_checked, at, id));
+        }
+        false
+    }
+
+    /// Returns the key that may verify a report if none is busy, or else why no key has capacity.
+    fn give_up(
+        &mut self,
+        search: Search,
+        model: Option<usize>,
+        now: Instant,
+    ) -> Result<usize, Exhausted> {
+        let mut exhausted = search.exhausted;
+        if let (None, Some(index)) = (exhausted.busy, search.to_verify) {
             return Ok(index);
         }
         let first = exhausted.first.and_then(|(_, _, id)| self.index(id));

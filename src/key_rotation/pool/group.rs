@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 /// How it is known that keys share their limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum GroupSource {
     /// By [`Key::group`](crate::key_rotation::Key::group).

@@ -12,17 +12,19 @@ use tokio::time::Instant;
 use super::sharing::KeyShareIds;
 use super::{
     PoolError,
+    closed::ClosedUntil,
     group::KeyAccount,
     ids::{GroupId, KeyId, KeyScope},
+    level::is_of_every_model,
     limits::KeyLimits,
     placement::PreparedKey,
 };
 use crate::{
     key_rotation::affinity::SecretHash,
     quota::{BackgroundShares, End, IdState, LimitTable, Replicas, Reservation, may_limit_tokens},
-    rejection::{Bucket, Rejection},
+    rejection::{Bucket, Reason, Rejection},
     request::credentials::Credential,
-    telemetry::SharedLimits,
+    telemetry::KeyNotice,
 };
 
 /// The order in which keys are used.
@@ -43,8 +45,12 @@ pub(crate) struct Keys {
     groups: HashMap<Arc<str>, GroupId>,
     /// The accounts that responses name.
     pub(super) accounts: HashMap<Arc<str>, GroupId>,
-    /// What has become known of keys that share their limits, until it is logged.
-    pub(super) shared: Vec<SharedLimits>,
+    /// What has become known of keys, until it is logged.
+    pub(super) notices: Vec<KeyNotice>,
+    /// Whether keys were found to share their limits.
+    pub(super) has_shared: bool,
+    /// Whether a key was reported as unusable.
+    has_unusable: bool,
     pub(super) limits: KeyLimits,
     /// Whether a limit may count tokens.
     pub(super) counts_tokens: bool,
@@ -70,6 +76,8 @@ pub(super) struct Entry {
     #[cfg(feature = "share")]
     pub(super) share_ids: Option<KeyShareIds>,
     pub(super) rejections: u64,
+    /// When it was reported as unusable, if it has not worked since.
+    reported_at: Option<Instant>,
 }
 
 /// The name of a key, and what it puts on requests.
@@ -106,7 +114,9 @@ impl Keys {
             indexes: HashMap::default(),
             groups: HashMap::new(),
             accounts: HashMap::new(),
-            shared: Vec::new(),
+            notices: Vec::new(),
+            has_shared: false,
+            has_unusable: false,
             limits: KeyLimits::default(),
             counts_tokens: false,
             shares: BackgroundShares::default(),
@@ -134,6 +144,7 @@ impl Keys {
         }
         self.check_secret(&key, None)?;
         let entry = self.entry(key);
+        self.limits.closed.forget();
         self.indexes.insert(entry.info.id, self.entries.len());
         self.entries.push(entry);
         Ok(())
@@ -214,6 +225,7 @@ impl Keys {
             #[cfg(feature = "share")]
             share_ids: key.share_ids,
             rejections: 0,
+            reported_at: None,
         }
     }
 
@@ -253,6 +265,14 @@ impl Keys {
         Some(scope)
     }
 
+    /// Remembers that all keys are closed for a model, and until when.
+    pub(super) fn remember_closed(&mut self, model: Option<usize>, closed: Vec<ClosedUntil>) {
+        let is_grouped = !(self.groups.is_empty() && self.limits.merged.is_empty());
+        self.limits
+            .closed
+            .remember(model, is_grouped, closed.into_iter());
+    }
+
     /// Returns until when a key is on cooldown for every model, and why.
     pub(super) fn end_of_all(&self, index: usize, now: Instant) -> Option<End> {
         self.limits.end(self.scope(index, None), now)
@@ -267,6 +287,10 @@ impl Keys {
     ) {
         self.counts_tokens |= may_limit_tokens(reports, None);
         self.observe_counts(reservation, reports, when);
+        // In most pools no key ever was, and successes are frequent.
+        if self.has_unusable {
+            self.note_works(reservation, when.0);
+        }
         if let Some(scope) = self.scope_now(reservation) {
             self.limits
                 .succeeded(scope, (reservation.cost(), reports), when);
@@ -286,6 +310,7 @@ impl Keys {
             return;
         };
         self.entries[index].rejections += 1;
+        self.notice_unusable(index, rejection, when.1);
         self.counts_tokens |= may_limit_tokens(reports, Some(rejection));
         let Some(scope) = self.scope_now(reservation) else {
             return;
@@ -294,6 +319,31 @@ impl Keys {
             let reports = if is_reported { reports } else { &[] };
             let reports = (reservation.cost(), reports);
             limit.rejected(traits, rejection, reports, when, self.longest_guess);
+        }
+    }
+
+    /// Notes that a key works again. A request that was in flight when the key was reported shows nothing.
+    fn note_works(&mut self, reservation: &KeyReservation, sent: Instant) {
+        if let Some(index) = self.index(reservation.candidate.id) {
+            let reported_at = &mut self.entries[index].reported_at;
+            *reported_at = reported_at.filter(|at| sent < *at);
+        }
+    }
+
+    /// Notes once that a key is rejected or its credits are spent. If it is the only one, the caller gets the
+    /// response that says so.
+    fn notice_unusable(&mut self, index: usize, rejection: &Rejection, now: Instant) {
+        let reason = rejection.reason;
+        let is_unusable = matches!(reason, Reason::KeyRejected | Reason::QuotaExhausted);
+        if self.entries.len() < 2 || !is_unusable || !is_of_every_model(rejection) {
+            return;
+        }
+        let entry = &mut self.entries[index];
+        if entry.reported_at.is_none() {
+            entry.reported_at = Some(now);
+            self.has_unusable = true;
+            let key = entry.info.label.clone();
+            self.notices.push(KeyNotice::Unusable { key, reason });
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
+    closed::ClosedKeys,
     ids::{GroupId, KeyId, KeyScope},
     level::{LimitLevel, is_reported_of_group, level},
     merged_groups::MergedGroups,
@@ -29,6 +30,7 @@ pub(crate) struct KeyLimits {
     pub(super) merged: MergedGroups,
     /// What was reported without a known model.
     pub(super) counts: ReportedCounts,
+    pub(super) closed: ClosedKeys,
 }
 
 /// The limits for one model.
@@ -46,7 +48,13 @@ pub(super) struct ModelLimits {
 impl KeyLimits {
     /// Returns the slot of a model, with a new entry if nothing is known of it.
     pub(super) fn slot(&mut self, model: Option<&Arc<str>>, now: Instant) -> Option<usize> {
-        model.map(|model| self.models.slot_or_insert(model, now))
+        let model = model?;
+        let known = self.models.find(model);
+        Some(known.unwrap_or_else(|| {
+            // The slot may have been that of another model.
+            self.closed.forget();
+            self.models.slot_or_insert(model, now)
+        }))
     }
 
     pub(super) fn capacity(&mut self, scope: KeyScope, demand: Demand, now: Instant) -> Capacity {
@@ -91,6 +99,7 @@ impl KeyLimits {
         (cost, reports): (Cost, &[Bucket]),
         when: (Instant, Instant),
     ) {
+        self.closed.forget();
         for (level, limit, traits) in self.levels_mut(scope) {
             let is_of_level = |bucket: &&Bucket| match level {
                 LimitLevel::Key | LimitLevel::KeyOnModel => false,
@@ -146,6 +155,7 @@ impl KeyLimits {
         keep: impl Fn(KeyId) -> bool,
         has_keys: impl Fn(GroupId) -> bool,
     ) {
+        self.closed.forget();
         self.keys.retain(&keep);
         self.merged.retain(&has_keys);
         let merged = &self.merged;
@@ -192,6 +202,7 @@ impl LimitTable for KeyLimits {
     }
 
     fn released(&mut self, scope: KeyScope) {
+        self.closed.change(scope.key);
         self.release_merged(scope);
     }
 
@@ -202,6 +213,7 @@ impl LimitTable for KeyLimits {
     }
 
     fn close_body(&mut self, scope: KeyScope) {
+        self.closed.forget();
         self.limits_mut(scope)
             .for_each(|(limit, _)| limit.close_body());
         self.for_each_merged(scope, |limit, _, _| limit.close_body());

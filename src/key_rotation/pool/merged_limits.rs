@@ -23,6 +23,7 @@ use crate::{
 impl KeyLimits {
     /// Merges a group that has no keys any more into another.
     pub(super) fn merge(&mut self, old: GroupId, new: GroupId, now: Instant) {
+        self.closed.forget();
         let models = self.models.iter();
         let of_models = models.filter_map(|(_, model)| model.groups.get(old));
         let limits = of_models.chain(self.groups.get(old));

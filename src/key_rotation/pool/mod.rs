@@ -3,6 +3,7 @@
 mod accounts;
 mod builder;
 mod choice;
+mod closed;
 mod error;
 mod exhausted;
 mod group;

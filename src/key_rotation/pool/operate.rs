@@ -82,6 +82,7 @@ impl Keys {
     }
 
     fn reset(&mut self, index: usize) {
+        self.limits.closed.forget();
         let scope = self.scope(index, None);
         let groups = self.limits.merged.with_merged(scope.group);
         let groups: Vec<_> = groups.collect();
@@ -100,6 +101,7 @@ impl Keys {
 
     fn cool_down(&mut self, index: usize, time: Duration, now: Instant) {
         let key = self.entries[index].info.id();
+        self.limits.closed.change(key);
         // A hint of zero would count as none, and be replaced by a guess.
         if let (Some((limit, traits)), false) = (self.limits.keys.get_mut(key), time.is_zero()) {
             limit.cool_down(traits, time, now);

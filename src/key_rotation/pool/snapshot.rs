@@ -15,6 +15,7 @@ use crate::{
 
 /// The state of a key, for operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct KeyState {
     /// Its label.
@@ -27,7 +28,16 @@ pub struct KeyState {
     /// Why the key, or its group, is on cooldown for every model; `None` if it is free.
     pub cooldown_reason: Option<Reason>,
     /// Until when the key is on cooldown for every model; `None` if it is free.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "cooldown_left_ms",
+            serialize_with = "crate::serialize::optional_left"
+        )
+    )]
     pub cooldown_until: Option<Instant>,
+    /// Whether only a response's report that nothing is left closes the key, and no rejection does.
+    pub cooldown_is_reported: bool,
     /// The models for which the key, or its group, is limited.
     pub limited_models: Vec<LimitedModel>,
     /// What is known of each limit of the key and of its group: first for every model, then by model.
@@ -42,6 +52,7 @@ pub struct KeyState {
 
 /// A model for which a key is limited, while it may be free for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LimitedModel {
     /// Its name.
@@ -49,7 +60,13 @@ pub struct LimitedModel {
     /// The reason.
     pub reason: Reason,
     /// Until when.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "left_ms", serialize_with = "crate::serialize::left")
+    )]
     pub until: Instant,
+    /// Whether only a response's report that nothing is left closes it, and no rejection does.
+    pub is_reported: bool,
 }
 
 /// What is known of one limit of a key.
@@ -86,6 +103,7 @@ pub struct LimitedModel {
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct LimitSnapshot {
     /// What the limit counts. This is the unit of the numbers below.
@@ -105,6 +123,13 @@ pub struct LimitSnapshot {
     /// provider's reports. Keys of a [group](KeyState::group) share it.
     pub reserved: u64,
     /// When the window ends, or when a limit that refills steadily is full again; `None` if that is not known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            rename = "resets_in_ms",
+            serialize_with = "crate::serialize::optional_left"
+        )
+    )]
     pub resets: Option<Instant>,
     /// Whether the provider has not said it, so that it is an estimate from the requests that have passed and
     /// those that were rejected.
@@ -165,12 +190,14 @@ impl KeyState {
             group,
             group_source,
             cooldown_until: end.as_ref().map(|end| end.at),
+            cooldown_is_reported: end.as_ref().is_some_and(|end| end.is_reported),
             cooldown_reason: end.map(|end| end.rejection.reason),
             limited_models: models
                 .map(|(model, end)| LimitedModel {
                     model,
                     reason: end.rejection.reason,
                     until: end.at,
+                    is_reported: end.is_reported,
                 })
                 .collect(),
             limits: keys.limits.known(entry.info.id, entry.group_id, now),

@@ -25,6 +25,7 @@ impl LimitState {
         let demand = self.among_replicas(demand, now);
         self.settle_slots(traits, now);
         self.slow_start = slow_start;
+        traits.has_background |= demand.is_background();
         let reserve = self.interactive.reserve(demand, now);
         let needs = (demand, reserve);
         let others = (reserve, demand.replicas());

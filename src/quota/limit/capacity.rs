@@ -33,6 +33,8 @@ pub(crate) struct End {
     pub(crate) at: Instant,
     /// Whether time alone does not end it: it is checked again then.
     pub(crate) is_unusable: bool,
+    /// Whether a response has reported that nothing is left, and no rejection has closed the limit.
+    pub(crate) is_reported: bool,
     /// The cause. Its `retry_after` is what is left of the provider's hint, which a guess may outlast.
     pub(crate) rejection: Rejection,
 }
@@ -68,12 +70,14 @@ impl End {
     pub(crate) fn later(self, other: Self) -> Self {
         let at = self.at.max(other.at);
         let retry_after = self.rejection.retry_after.max(other.rejection.retry_after);
+        let is_reported = self.is_reported && other.is_reported;
         let cause = match self.order() < other.order() {
             true => other,
             false => self,
         };
         Self {
             at,
+            is_reported,
             is_unusable: cause.is_unusable,
             rejection: Rejection {
                 retry_after,

@@ -124,9 +124,11 @@ impl Concurrency {
         (sent, now): (Instant, Instant),
         latency: Duration,
     ) {
-        // A response takes part of that time on its way back.
-        let together = latency * 2 / 3;
-        self.ended.retain(|end| *end + together > now);
+        if !self.ended.is_empty() {
+            // A response takes part of that time on its way back.
+            let together = latency * 2 / 3;
+            self.ended.retain(|end| *end + together > now);
+        }
         if sent + latency <= now && self.ended.len() < MOST_ENDED {
             self.ended.push_back(now);
         }

@@ -63,6 +63,7 @@ impl Cooldown {
         self.lasting(now).map(|period| End {
             at: period.until,
             is_unusable: period.term.basis == Basis::Recheck,
+            is_reported: false,
             rejection: Rejection {
                 // A guess must not pass for what the provider has reported, nor hide it.
                 retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),

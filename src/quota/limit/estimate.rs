@@ -60,6 +60,13 @@ impl Estimate {
 
     /// Counts a request that is sent.
     pub(super) fn sent(&mut self, traits: &mut ProviderTraits, now: Instant) {
+        if let Some(window) = self.window.as_mut().filter(|it| it.is_unmet()) {
+            if self.capacity.is_none() && self.hinted.is_none() && !traits.period.is_known() {
+                // Nothing is known that the request could use up, test or end.
+                window.sent += 1;
+                return;
+            }
+        }
         self.roll(traits, now);
         let is_over = self.is_over(traits, now);
         let (is_used_up, length) = (self.is_used_up(), self.length(traits));
@@ -102,7 +109,7 @@ impl Estimate {
             self.begin_next(traits, now);
         }
         if let Some(window) = self.window.as_mut().filter(|it| it.opened <= sent) {
-            window.is_quick |= now.saturating_duration_since(sent) < QUICK;
+            window.is_quick = window.is_quick || now.saturating_duration_since(sent) < QUICK;
         }
     }
 

@@ -55,6 +55,10 @@ impl InFlight {
     /// Returns how many others than the one that was sent at `sent` are in flight, and would have been rejected
     /// by now.
     pub(super) fn admitted(&self, sent: Instant, latency: Duration, now: Instant) -> u64 {
+        if self.all_sent <= 1 {
+            // It is alone, but for open bodies: those that are not admitted yet are at most itself.
+            return self.open;
+        }
         let young = self.younger(latency, now);
         let itself = u64::from(sent + COUNTED_TOGETHER + latency <= now);
         let admitted = self.all_sent.saturating_sub(young.saturating_add(itself));

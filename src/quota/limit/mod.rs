@@ -86,6 +86,7 @@ impl LimitState {
         let exhausted = self.reported.exhausted(traits, now).map(|window| End {
             at: window.until,
             is_unusable: false,
+            is_reported: true,
             rejection: Rejection {
                 retry_after: Some(window.until - now),
                 ..Rejection::new(Reason::RateLimited)

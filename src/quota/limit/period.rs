@@ -68,6 +68,11 @@ impl WindowLength {
         Some(with_margin(length).min(MAX_COOLDOWN))
     }
 
+    /// Returns whether [`length`](Self::length) returns one.
+    pub(super) fn is_known(&self) -> bool {
+        self.said.is_some() || self.shown.is_some()
+    }
+
     /// Returns whether it is worth a request to find out if a rejection lasts, after so many that came by
     /// chance and so many that did not.
     pub(super) fn may_test_early(&self, (by_chance, by_limit): (u32, u32)) -> bool {

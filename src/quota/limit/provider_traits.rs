@@ -38,6 +38,8 @@ pub(crate) struct ProviderTraits {
     slowest_rejection: Option<Duration>,
     /// Whether any limit has been met or reported. Most limits of keys and of groups never are.
     pub(super) is_limited: bool,
+    /// Whether calls in the background use the limits. What they leave to others is not counted before.
+    pub(super) has_background: bool,
     /// Whether the whole limit is available again when a window ends, unlike where windows slide.
     pub(super) refills_at_once: Option<bool>,
     /// How limits on requests refill, if their resets show it.

@@ -42,7 +42,9 @@ impl LimitState {
         self.note_sent(demand.cost(), now);
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
-        self.interactive.send(demand, now);
+        if traits.has_background {
+            self.interactive.send(demand, now);
+        }
         self.concurrency.send(self.in_flight.in_use(), now);
         traits.silent.send(self.number, now);
         self.rejection_run.send(now);

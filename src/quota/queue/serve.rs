@@ -101,7 +101,7 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
 
     fn count_grant(&mut self, is_background: bool) {
         match is_background {
-            true => self.floor.settle(),
+            true => self.floor.serve(),
             false if !self.background.is_empty() => self.floor.pass_over(),
             false => {}
         }

@@ -1,5 +1,7 @@
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 
+use std::time::Duration;
+
 use super::*;
 use crate::request::Cost;
 
@@ -31,6 +33,18 @@ impl Dialogue {
             }
         });
         served.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Serves none: there may be capacity at that moment.
+    fn fail_until(&mut self, at: Instant) {
+        let served = self.queue.serve(self.now, |_, _| Err(Forecast::at(at)));
+        assert!(served.is_empty());
+    }
+
+    /// Returns when a waiter of the first class polls again.
+    fn poll(&mut self, id: WaiterId) -> Option<Instant> {
+        let polled = self.queue.poll(id, &"a", Waker::noop());
+        polled.unwrap_err().free_at
     }
 }
 
@@ -147,4 +161,34 @@ fn nothing_is_owed_to_background_calls_that_came_later() {
     let batch = queue.join("batch", QueuePlace::New, background());
     assert!(!queue.serve(19).contains(&batch));
     assert_eq!(queue.serve(1), [batch]);
+}
+
+#[test]
+fn only_the_head_is_due_when_there_may_be_capacity() {
+    let mut queue = Dialogue::new(0.0);
+    let [head, second] = [(); 2].map(|()| queue.join("a", QueuePlace::New, Demand::default()));
+    let at = queue.now + Duration::from_secs(1);
+    queue.fail_until(at);
+    let is_due = |id, now| queue.queue.is_due(id, &"a", now);
+    assert!(!is_due(head, queue.now));
+    assert!(is_due(head, at));
+    assert!(!is_due(second, at));
+    assert!(is_due(second, at + HEAD_TIMEOUT), "the head did not poll");
+}
+
+#[test]
+fn call_that_is_the_head_again_is_woken_in_time() {
+    let mut queue = Dialogue::new(0.0);
+    let head = queue.join("a", QueuePlace::New, Demand::default());
+    let at = queue.now + Duration::from_secs(1);
+    queue.fail_until(at);
+    assert_eq!(queue.poll(head), Some(at));
+    let before = queue.join("a", QueuePlace::Again, Demand::default());
+    assert_eq!(queue.poll(head), Some(at + HEAD_TIMEOUT));
+    assert_eq!(queue.queue.remove(before, &"a"), None);
+    queue.fail_until(at);
+    assert_eq!(queue.queue.take_wakeups().woken.len(), 1);
+    assert_eq!(queue.poll(head), Some(at));
+    queue.fail_until(at);
+    assert!(queue.queue.take_wakeups().woken.is_empty());
 }

@@ -1,6 +1,6 @@
 //! A bucket whose headers are still being collected.
 
-use std::time::SystemTime;
+use std::{cell::LazyCell, time::SystemTime};
 
 use http::HeaderValue;
 
@@ -68,9 +68,14 @@ impl<'a> BucketBuilder<'a> {
     }
 
     /// Adds one header of this bucket. If a header was sent twice, the stricter value holds.
-    pub(super) fn add(&mut self, part: HeaderPart, value: &HeaderValue, now: SystemTime) {
+    pub(super) fn add(
+        &mut self,
+        part: HeaderPart,
+        value: &HeaderValue,
+        now: impl FnOnce() -> SystemTime,
+    ) {
         let value = value.to_str().unwrap_or_default();
-        let value = value.trim_matches([' ', '\t']);
+        let value = value.trim_ascii();
         let bucket = &mut self.bucket;
         match part {
             HeaderPart::Limit => {
@@ -84,7 +89,8 @@ impl<'a> BucketBuilder<'a> {
                 self.mark(is_exhausted);
             }
             HeaderPart::Reset => {
-                let reset = retry_after::longest_of(value, |value| reset::parse(value, now));
+                let clock = LazyCell::new(now);
+                let reset = retry_after::longest_of(value, |value| reset::parse(value, || *clock));
                 bucket.reset = bucket.reset.max(reset);
                 self.reset_is_duration |= value.ends_with('s');
             }
@@ -162,6 +168,9 @@ fn fewest(known: Option<u64>, new: Option<u64>) -> Option<u64> {
 
 /// Reads a whole number. In the drafts of the IETF, the policy follows it (`100, 100;w=60`).
 pub(super) fn count(value: &str) -> Option<u64> {
+    if let (Ok(number), false) = (value.parse(), value.starts_with('+')) {
+        return Some(number);
+    }
     let number = value.split([',', ';']).next()?.trim();
     // Cerebras and Azure have sent floats and -1, which `parse` rejects.
     let number = Some(number).filter(|number| !number.starts_with('+'))?;

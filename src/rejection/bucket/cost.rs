@@ -1,11 +1,11 @@
 //! What a request cost, as a header reports it.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::builder;
 
 /// Mistral (client-ts#169).
-const TOKENS_OF_REQUEST: &str = "x-ratelimit-tokens-query-cost";
+const TOKENS_OF_REQUEST: HeaderName = HeaderName::from_static("x-ratelimit-tokens-query-cost");
 
 /// Returns the tokens that the request took from the limits, if a header of its response reports them.
 ///

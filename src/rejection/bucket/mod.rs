@@ -9,13 +9,16 @@ mod unified;
 
 use std::time::SystemTime;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 pub use self::reported::Bucket;
 pub(super) use self::reported::ReportedBucket;
 use self::{builder::BucketBuilder, cost::reported_cost};
 
 use super::{parse::retry_after, provider::Provider, types::Dimension};
+
+/// The field of the IETF's drafts from 07 on.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// No provider reports more. A response with thousands of such headers is an attack.
 const MAX_BUCKETS: usize = 32;
@@ -52,7 +55,7 @@ pub fn buckets(headers: &HeaderMap, provider: Provider, now: SystemTime) -> Vec<
             .filter(|it| it.dimension == Dimension::Tokens);
         tokens.for_each(|it| it.cost = Some(cost));
     }
-    if headers.contains_key("ratelimit") {
+    if headers.contains_key(RATE_LIMIT) {
         buckets.append(&mut rate_limit::buckets(headers));
     }
     buckets
@@ -85,8 +88,8 @@ fn builders<'a>(
             builders.extend(BucketBuilder::new(family, subject, provider));
         }
         if let Some(builder) = builders.get_mut(at) {
-            let now = *clock.get_or_insert_with(|| retry_after::date(headers).unwrap_or(now));
-            builder.add(part, value, now);
+            let date = || retry_after::date(headers).unwrap_or(now);
+            builder.add(part, value, || *clock.get_or_insert_with(date));
         }
     }
     unified::settle(&mut builders);
@@ -102,10 +105,9 @@ pub(super) fn listed(headers: &HeaderMap) -> Vec<ReportedBucket> {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Whether headers may report any bucket. If not, their provider does not matter.
-    pub(crate) fn may_be_in(headers: &HeaderMap) -> bool {
-        let mut names = headers.keys().map(|name| name.as_str());
-        names.any(|name| name == "ratelimit" || names::parts(name).is_some())
+    /// Whether a header of this name reports a part of a bucket.
+    pub(crate) fn is_named(name: &str) -> bool {
+        name == RATE_LIMIT.as_str() || names::parts(name).is_some()
     }
 }
 

@@ -120,6 +120,10 @@ mod tests {
             ),
             ("5h-status: ?; 5h-reset: 60", &[]),
             (
+                "5h-status: ?; 5h-utilization: 1.08; 5h-reset: 60",
+                &[five_hours],
+            ),
+            (
                 "status: allowed; reset: 60; 5h-reset: 60; 7d-reset: 900",
                 &[],
             ),

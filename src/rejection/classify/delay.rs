@@ -66,7 +66,7 @@ impl Evidence<'_> {
                     is_zero(remaining) != Some(false) && is_zero(limit) != Some(true);
                 let is_valid = is_exhausted || self.provider == Provider::Together;
                 let reset = self.header(reset).filter(|_| is_valid)?;
-                retry_after::longest_of(reset, |reset| reset::parse(reset, self.clock))
+                retry_after::longest_of(reset, |reset| reset::parse(reset, || self.clock))
             });
         resets.max()
     }

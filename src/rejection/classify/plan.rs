@@ -250,6 +250,7 @@ mod tests {
                 FiveHours,
             ),
             ("usage limit exceeded", FiveHours),
+            ("You've reached your usage limit", FiveHours),
         ];
         for (message, window) in table {
             assert_eq!(named(message), Some(window), "{message}");

@@ -19,6 +19,9 @@ pub(crate) fn nanos(value: &str, unit: u64) -> Option<u128> {
         return None;
     }
     let whole = u128::from(whole.parse::<u64>().ok()?) * u128::from(unit);
+    if fraction == "0" {
+        return Some(whole);
+    }
     // Nine digits of a second are a nanosecond; any digit beyond them can only round up.
     let (kept, rest) = fraction.split_at(fraction.len().min(9));
     let scale = 10_u128.pow(9 - u32::try_from(kept.len()).ok()?);

@@ -72,7 +72,7 @@ fn parse(value: &str, form: DelayForm, now: SystemTime) -> Option<Duration> {
     match form {
         DelayForm::Millis if whole.is_ok() => decimal::hint(value, MILLISECOND),
         DelayForm::Date if whole.is_ok_and(|number| number < FIRST_DATE) => None,
-        DelayForm::Delay | DelayForm::Millis | DelayForm::Date => reset::parse(value, now)
+        DelayForm::Delay | DelayForm::Millis | DelayForm::Date => reset::parse(value, || now)
             .or_else(|| timestamp::until(timestamp::http_date(value)?, now))
             .or_else(|| duration::whole(&value.to_lowercase())),
         DelayForm::Go => duration::go(value),

@@ -133,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_removed_from_a_text_in_utf8() {
+        // Without the backslash behind the character this would be JSON.
+        let text = "{\"message\":\"余\\q\"}";
+        assert_eq!(message(text.as_bytes()), None);
+    }
+
+    #[test]
     fn utf_16_and_cut_off_bodies_are_not_read() {
         let utf_16 = "\u{feff}{\"message\":\"no\"}".encode_utf16();
         let utf_16: Vec<u8> = utf_16.flat_map(u16::to_le_bytes).collect();

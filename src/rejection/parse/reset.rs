@@ -12,10 +12,10 @@ use super::{
 };
 
 /// Returns the time from `now` until the reset. A past date is zero.
-pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim_matches([' ', '\t']);
+pub(crate) fn parse(value: &str, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
+    let value = value.trim_ascii();
     if let Some(at) = timestamp::parse(value) {
-        return timestamp::until(at, now);
+        return timestamp::until(at, now());
     }
     if value.ends_with(|c: char| c.is_ascii_alphabetic()) {
         return duration::go(value);
@@ -30,10 +30,10 @@ pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     }
 }
 
-fn since_epoch(value: &str, unit: u64, now: SystemTime) -> Option<Duration> {
+fn since_epoch(value: &str, unit: u64, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let nanos = decimal::nanos(value, unit)?;
     let nanos = Duration::from_nanos(u64::try_from(nanos).ok()?);
-    timestamp::until(SystemTime::UNIX_EPOCH.checked_add(nanos)?, now)
+    timestamp::until(SystemTime::UNIX_EPOCH.checked_add(nanos)?, now())
 }
 
 #[cfg(test)]
@@ -71,7 +71,7 @@ mod tests {
         ];
         for (value, expected) in table {
             let expected = expected.map(Duration::from_millis);
-            assert_eq!(parse(value, now), expected, "{value:?}");
+            assert_eq!(parse(value, || now), expected, "{value:?}");
         }
     }
 }

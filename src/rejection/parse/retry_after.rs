@@ -87,7 +87,7 @@ pub(crate) fn longest_of(
 }
 
 fn trim(value: &str) -> &str {
-    value.trim_matches([' ', '\t'])
+    value.trim_ascii()
 }
 
 /// Whether an HTTP-date begins with it, before a comma of its own.

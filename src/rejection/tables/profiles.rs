@@ -92,6 +92,14 @@ static PROFILES: &[Profile] = &[
     profile(Provider::OpenAi, Some(Scope::AccountModel), &["api.openai.com"], &["openai-"]),
 ];
 
+/// All hosts, with their provider.
+static HOSTS: LazyLock<Vec<(&str, Provider)>> = LazyLock::new(|| {
+    let hosts = PROFILES
+        .iter()
+        .flat_map(|profile| profile.hosts.iter().map(|host| (*host, profile.provider)));
+    hosts.collect()
+});
+
 /// All prefixes of headers in alphabetical order, with the place of their profile. No prefix begins with
 /// another, so a name can only begin with the last one that sorts before it.
 static PREFIXES: LazyLock<Vec<(&str, usize)>> = LazyLock::new(|| {
@@ -127,17 +135,21 @@ impl Provider {
 
     fn of_host(host: &str) -> Option<Self> {
         let host = host.split(':').next().unwrap_or(host);
-        let is_under = |name: &&str| {
-            let start = host.len().checked_sub(name.len());
-            let parts = start.and_then(|start| host.split_at_checked(start));
+        let is_under = |name: &str| {
+            let parts = host.split_at_checked(host.len() - name.len());
             parts.is_some_and(|(before, end)| {
                 let is_whole = before.is_empty() || before.ends_with(['.', '-']);
                 is_whole && end.eq_ignore_ascii_case(name)
             })
         };
-        let mut profiles = PROFILES.iter();
-        let profile = profiles.find(|profile| profile.hosts.iter().any(is_under))?;
-        Some(profile.provider)
+        let bytes = host.as_bytes();
+        let (_, provider) = HOSTS.iter().find(|(name, _)| {
+            // Nearly every name fails the first check.
+            let start = bytes.len().wrapping_sub(name.len());
+            let first = bytes.get(start).map(u8::to_ascii_lowercase);
+            first == name.bytes().next() && is_under(name)
+        })?;
+        Some(*provider)
     }
 
     fn of_headers(headers: &HeaderMap) -> Option<Self> {
@@ -167,6 +179,26 @@ impl Provider {
     /// Whether it sends a 200 whose JSON has an error behind other keys.
     pub(crate) fn has_errors_in_successes(self) -> bool {
         matches!(self, Self::MiniMax | Self::Baidu)
+    }
+
+    /// Whether the body of its 429 says what kind of limit it is, or how long to wait, and the head may not.
+    ///
+    /// The body of NVIDIA says nothing either, and of Perplexity's none is known.
+    pub(crate) fn explains_in_body(self) -> bool {
+        matches!(
+            self,
+            Self::OpenAi
+                | Self::Gemini
+                | Self::Bedrock
+                | Self::DeepSeek
+                | Self::Xai
+                | Self::Cohere
+                | Self::Cloudflare
+                | Self::DashScope
+                | Self::Zai
+                | Self::MiniMax
+                | Self::Baidu
+        )
     }
 
     /// Returns the time over which a limit counts if its name does not say so.

@@ -100,7 +100,25 @@ fn position(part: &str, body: &[u8]) -> Range<usize> {
 }
 
 /// Returns the first value of `"model"` as it is written; `None` if there is none.
-fn first_model<'de>(body: &'de [u8]) -> Option<&'de str> {
+fn first_model(body: &[u8]) -> Option<&str> {
+    leading_model(body).or_else(|| parsed_model(body))
+}
+
+/// Returns the value of `"model"` if it is the first in the object and a string without escapes, as most
+/// clients write it.
+fn leading_model(body: &[u8]) -> Option<&str> {
+    let rest = body.trim_ascii_start().strip_prefix(b"{")?;
+    let rest = rest.trim_ascii_start().strip_prefix(b"\"model\"")?;
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?;
+    let value = rest.trim_ascii_start();
+    let content = value.strip_prefix(b"\"")?;
+    let length = memchr::memchr2(b'"', b'\\', content)?;
+    let is_plain = content[length] == b'"' && content[..length].iter().all(|byte| *byte >= b' ');
+    let value = value.get(..length + 2).filter(|_| is_plain)?;
+    std::str::from_utf8(value).ok()
+}
+
+fn parsed_model<'de>(body: &'de [u8]) -> Option<&'de str> {
     let mut first = None;
     let find = FindModels(|value: &'de RawValue| {
         first = Some(value.get());

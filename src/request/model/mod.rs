@@ -108,6 +108,9 @@ pub(super) fn is_plain_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.map(|value| value.to_str().unwrap_or("?"));
     let json = kind.is_none_or(|kind| {
+        if kind == "application/json" {
+            return true;
+        }
         let essence = kind.split(';').next().unwrap_or_default().trim();
         let suffix = essence
             .len()

@@ -13,5 +13,8 @@ mod delays_of_one_duration;
 mod error_of_another_type;
 mod error_without_error;
 mod inspected_body_not_unpin;
+mod method_call;
+mod method_call_on_inspect;
+mod method_call_on_reqwest_service;
 mod response_body_without_default;
 mod service_not_clone;

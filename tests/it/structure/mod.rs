@@ -12,6 +12,7 @@ const LONGEST_FUNCTION: usize = 60;
 /// The floors, the lowest first. A room imports from lower floors and from itself.
 const FLOORS: &[&[&str]] = &[
     &["clock", "jitter"],
+    &["serialize"],
     &["request"],
     &["rejection", "replay"],
     &["share"],

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use percent_encoding::percent_decode_str;
+use tower_429::fallback::{is_credential_header, is_credential_parameter};
 
 use super::message;
 
@@ -18,14 +19,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Of a caller's request: credentials, which the pool replaces, and what ends here.
-const NOT_FORWARDED: [HeaderName; 11] = [
-    header::AUTHORIZATION,
-    header::COOKIE,
+/// Headers of a caller's request that are not forwarded, beside its credentials.
+const NOT_FORWARDED: [HeaderName; 6] = [
     header::HOST,
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-goog-api-key"),
     // Whose account a key charges; beside another's key the provider rejects it.
     HeaderName::from_static("openai-organization"),
     HeaderName::from_static("openai-project"),
@@ -34,17 +30,6 @@ const NOT_FORWARDED: [HeaderName; 11] = [
     header::EXPECT,
     // A compressed rejection cannot be read, and events are best not compressed.
     header::ACCEPT_ENCODING,
-];
-
-/// Parameters of a query that carry credentials: those that the layers take off for another origin.
-const NOT_FORWARDED_PARAMETERS: [&str; 7] = [
-    "key",
-    "api_key",
-    "api-key",
-    "apikey",
-    "access_token",
-    "token",
-    "subscription-key",
 ];
 
 /// Of an upstream's answer: what a browser applies to the whole origin that it came from, or to the page.
@@ -113,7 +98,14 @@ pub(crate) fn isolate(headers: &mut HeaderMap) {
 /// Makes a caller's headers those of our request.
 pub(crate) fn prepare(headers: &mut HeaderMap) {
     drop_hop_by_hop(headers);
-    for name in NOT_FORWARDED.iter().chain([&DEADLINE, &PRIORITY]) {
+    // The pool's key replaces credentials. The layers remove the same ones from requests to another origin.
+    let ends_here = |name: &&HeaderName| {
+        is_credential_header(name)
+            || NOT_FORWARDED.contains(name)
+            || [DEADLINE, PRIORITY].contains(name)
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(ends_here).cloned().collect();
+    for name in names {
         headers.remove(name);
     }
     headers.insert(
@@ -126,9 +118,7 @@ pub(crate) fn prepare(headers: &mut HeaderMap) {
 pub(crate) fn path_and_query(uri: &Uri) -> String {
     let is_credential = |pair: &&str| {
         let name = pair.split_once('=').map_or(*pair, |(name, _)| name);
-        let name = percent_decode_str(name).decode_utf8_lossy();
-        let mut known = NOT_FORWARDED_PARAMETERS.iter();
-        known.any(|known| name.eq_ignore_ascii_case(known))
+        is_credential_parameter(&percent_decode_str(name).decode_utf8_lossy())
     };
     let query = uri.query().unwrap_or_default();
     let kept: Vec<&str> = query

@@ -11,7 +11,7 @@ use tracing_subscriber::{
     registry,
 };
 
-use super::config_error::ConfigError;
+use super::config::ConfigError;
 
 /// Goes before what the file says, and can tell targets apart: `info,tower_429=debug`.
 pub(crate) const VARIABLE: &str = "RUST_LOG";

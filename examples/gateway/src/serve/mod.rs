@@ -4,7 +4,6 @@ mod admission;
 mod board;
 mod client;
 mod config;
-mod config_error;
 mod connections;
 mod failure;
 mod forward;
@@ -14,6 +13,7 @@ pub(crate) mod log;
 mod message;
 mod meter;
 pub(crate) mod metrics;
+mod reader;
 mod upstream;
 mod views;
 
@@ -23,8 +23,7 @@ use axum::{Router, middleware::from_fn_with_state, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
-pub(crate) use config::{Config, WITHOUT_FILE};
-pub(crate) use config_error::ConfigError;
+pub(crate) use config::{Config, Mistake, Mistakes, Plan, WITHOUT_FILE};
 pub(crate) use connections::serve;
 pub(crate) use limits::LimitedListener;
 
@@ -42,6 +41,17 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
+    /// Returns what is wrong with the upstreams and their keys; the arguments are those of [`new`](Self::new).
+    pub(crate) fn mistakes(
+        config: &Config,
+        mock: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Vec<Mistake> {
+        let upstreams = 0..config.upstreams.len();
+        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable));
+        drafts.filter_map(Result::err).flatten().collect()
+    }
+
     /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, and `metrics` is of the
     /// recorder that is installed.
     pub(crate) fn new(
@@ -49,17 +59,17 @@ impl Gateway {
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
         metrics: PrometheusHandle,
-    ) -> Result<Self, ConfigError> {
-        let upstreams = config.upstreams.iter();
-        let drafts = upstreams.map(|upstream| Draft::new(upstream, mock, variable));
+    ) -> Result<Self, Mistakes> {
+        let upstreams = 0..config.upstreams.len();
+        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable));
         let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
         // One client, so that upstreams share its connections.
-        let client = client::client().map_err(ConfigError::Client)?;
+        let client = client::client(drafts.iter().any(Draft::needs_tls))?;
         let upstreams = drafts.iter();
         let upstreams = upstreams.map(|draft| draft.finish(&drafts, mock, client.clone()));
         Ok(Self {
-            upstreams: upstreams.collect::<Result<_, _>>()?,
-            on_loopback: config.listen.ip().to_canonical().is_loopback(),
+            upstreams: upstreams.collect(),
+            on_loopback: config.is_on_loopback(),
             board: Arc::default(),
             buffers: Buffers::new(config.max_buffered_bytes),
             metrics,

@@ -10,18 +10,16 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, Priority,
-    fallback::Target,
-    inspect::InspectedBody,
-    key_rotation::{Key, PoolError},
+    fallback::Target, inspect::InspectedBody,
 };
 
 use super::{
-    client::{Client, MAY_SPEAK_TLS},
-    config::{FallbackConfig, KeyIn, Order, UpstreamConfig, covered},
-    config_error::ConfigError,
+    client::Client,
+    config::{Config, KeyIn, Mistake, UpstreamConfig, covered},
     failure::Failure,
     headers,
     meter::Metered,
+    reader::Reader,
 };
 use crate::mock;
 
@@ -47,55 +45,56 @@ const LONGEST: usize = 65_534;
 pub(crate) struct Draft<'a> {
     config: &'a UpstreamConfig,
     base: Uri,
+    targets: Vec<Target>,
     pool: KeyPool,
     /// The most bytes that a key takes in the query.
     parameter: usize,
 }
 
 impl<'a> Draft<'a> {
-    /// Reads the keys; `mock` is the address of the mock.
+    /// Reads an upstream and its keys, or returns all that is wrong with it. `mock` is the address of the mock.
     pub(crate) fn new(
-        config: &'a UpstreamConfig,
+        file: &'a Config,
+        index: usize,
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
-        let upstream = || config.name.clone();
-        let address = if config.is_mock() { mock } else { &config.at };
-        let base = address.parse::<Uri>().ok().filter(is_plain);
-        let base = base.ok_or_else(|| ConfigError::Address {
-            upstream: upstream(),
-        })?;
-        if base.scheme() == Some(&uri::Scheme::HTTPS) && !MAY_SPEAK_TLS {
-            return Err(ConfigError::NeedsTls {
-                upstream: upstream(),
-            });
+    ) -> Result<Self, Vec<Mistake>> {
+        let config = &file.upstreams[index];
+        let mut reader = Reader {
+            file,
+            index,
+            mistakes: Vec::new(),
+        };
+        let base = reader.base(mock);
+        let targets = reader.targets(base.as_ref(), mock);
+        let keys = reader.keys(variable);
+        let pool = base.as_ref().and_then(|base| reader.pool(keys, base));
+        match (base, pool) {
+            (Some(base), Some(pool)) if reader.mistakes.is_empty() => Ok(Self {
+                config,
+                base,
+                targets,
+                pool,
+                parameter: parameter(config, variable),
+            }),
+            _ => Err(reader.mistakes),
         }
-        let keys = keys(config, variable)?;
-        let pool = pool(config, keys, &base).map_err(|error| ConfigError::Pool {
-            upstream: upstream(),
-            error,
-        })?;
-        Ok(Self {
-            config,
-            base,
-            pool,
-            parameter: parameter(config, variable),
-        })
+    }
+
+    /// Whether a request for this upstream may go to an https address.
+    pub(crate) fn needs_tls(&self) -> bool {
+        let targets = self.config.fallback.iter();
+        let mut targets = targets.filter_map(|target| target.at.as_deref());
+        let is_https = |at: &str| {
+            let scheme = at.split_once("://").map(|(scheme, _)| scheme);
+            scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+        };
+        self.base.scheme() == Some(&uri::Scheme::HTTPS) || targets.any(is_https)
     }
 
     /// Builds the stack. A target elsewhere is asked with the keys of the upstream that stands there.
-    pub(crate) fn finish(
-        &self,
-        all: &[Draft<'_>],
-        mock: &str,
-        client: Client,
-    ) -> Result<Upstream, ConfigError> {
+    pub(crate) fn finish(&self, all: &[Draft<'_>], mock: &str, client: Client) -> Upstream {
         let config = self.config;
-        let targets = config
-            .fallback
-            .iter()
-            .map(|target| self.target(target, mock));
-        let targets = targets.collect::<Result<Vec<_>, _>>()?;
         let max_wait = Duration::from_millis(config.max_wait_ms);
 
         // Its own pool first: the first that is for an origin is asked.
@@ -107,7 +106,7 @@ impl<'a> Draft<'a> {
 
         let stack = ServiceBuilder::new()
             .layer(
-                FallbackLayer::new(targets)
+                FallbackLayer::new(self.targets.clone())
                     .max_sends(config.max_sends)
                     .replay_limit(config.replay_limit_bytes),
             )
@@ -125,7 +124,7 @@ impl<'a> Draft<'a> {
             .map_response(|response: Response<InspectedBody<Body>>| response.map(Body::new))
             .layer(InspectLayer::new().first_event(Duration::from_millis(config.first_event_ms)))
             .service(client);
-        Ok(Upstream {
+        Upstream {
             name: config.name.as_str().into(),
             pool: self.pool.clone(),
             stack: Client::new(stack),
@@ -135,7 +134,7 @@ impl<'a> Draft<'a> {
             added: self.added(all, mock),
             routes: config.routes.clone(),
             background_routes: config.background_routes.clone(),
-        })
+        }
     }
 
     /// The most bytes that a request for this upstream gets around its path and query, here or at a target.
@@ -146,21 +145,6 @@ impl<'a> Draft<'a> {
         let own = self.base.to_string().trim_end_matches('/').len();
         let parameters = all.iter().map(|draft| draft.parameter);
         targets.fold(own, usize::max) + parameters.fold(0, usize::max)
-    }
-
-    fn target(&self, config: &FallbackConfig, mock: &str) -> Result<Target, ConfigError> {
-        let mut target = Target::model(config.model.as_str());
-        if let Some(at) = &config.at {
-            let at = if at == "mock" { mock } else { at };
-            target = target.at(at).map_err(|error| ConfigError::Target {
-                upstream: self.config.name.clone(),
-                error,
-            })?;
-        }
-        // The path of the upstream's own address stands before that of the caller.
-        let own = self.base.path().trim_end_matches('/');
-        let prefix = config.strip_prefix.as_deref().unwrap_or_default();
-        Ok(target.strip_prefix(format!("{own}{prefix}")))
     }
 }
 
@@ -193,13 +177,6 @@ impl Upstream {
     }
 }
 
-fn is_plain(uri: &Uri) -> bool {
-    let scheme = matches!(uri.scheme_str(), Some("http" | "https"));
-    let authority = uri.authority().map(uri::Authority::as_str);
-    let anonymous = authority.is_some_and(|authority| !authority.contains('@'));
-    scheme && anonymous && uri.query().is_none()
-}
-
 fn parameter(config: &UpstreamConfig, variable: &dyn Fn(&str) -> Option<String>) -> usize {
     let KeyIn::Query(name) = &config.key_in else {
         return 0;
@@ -209,47 +186,4 @@ fn parameter(config: &UpstreamConfig, variable: &dyn Fn(&str) -> Option<String>)
     // A byte may be three once it is encoded.
     let longest = keys.chain(mocks).map(|key| 3 * key.len()).max();
     "?=".len() + name.len() + longest.unwrap_or_default()
-}
-
-fn keys(
-    config: &UpstreamConfig,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Key>, ConfigError> {
-    if config.keys.is_empty() {
-        let keys = mock::KEYS.into_iter();
-        return Ok(keys
-            .map(|(label, key)| Key::new(key).label(label))
-            .collect());
-    }
-    let key = |name: &String| {
-        let value = variable(name).ok_or_else(|| ConfigError::VariableNotSet {
-            upstream: config.name.clone(),
-            variable: name.clone(),
-        })?;
-        let key = Key::new(value).label(name.as_str());
-        Ok(match config.groups.get(name) {
-            Some(group) => key.group(group.as_str()),
-            None => key,
-        })
-    };
-    config.keys.iter().map(key).collect()
-}
-
-fn pool(config: &UpstreamConfig, keys: Vec<Key>, base: &Uri) -> Result<KeyPool, PoolError> {
-    let builder = KeyPool::builder(keys);
-    let builder = match &config.key_in {
-        KeyIn::Bearer => builder.bearer(),
-        KeyIn::Header(name) => builder.header(name),
-        KeyIn::Query(name) => builder.query(name),
-    };
-    let builder = match config.order {
-        Order::Sticky => builder,
-        Order::RoundRobin => builder.round_robin(),
-        Order::LeastLoaded => builder.least_loaded(),
-    };
-    let scheme = base.scheme_str().unwrap_or_default();
-    let authority = base.authority().map_or("", uri::Authority::as_str);
-    builder
-        .for_origin(format!("{scheme}://{authority}"))
-        .build()
 }

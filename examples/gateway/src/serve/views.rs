@@ -60,6 +60,7 @@ fn key(state: &KeyState, now: Instant) -> Value {
             json!({
                 "model": shortened(&limited.model),
                 "reason": format!("{:?}", limited.reason),
+                "is_reported": limited.is_reported,
                 "free_in_ms": left(limited.until),
             })
         })
@@ -69,6 +70,7 @@ fn key(state: &KeyState, now: Instant) -> Value {
         "group": state.group.as_deref().map(shortened),
         "group_source": state.group_source.map(GroupSource::as_str),
         "cooldown_reason": state.cooldown_reason.map(|reason| format!("{reason:?}")),
+        "cooldown_is_reported": state.cooldown_is_reported,
         "free_in_ms": state.cooldown_until.map(left),
         "limited_models": models,
         "limits": limits.collect::<Vec<_>>(),

@@ -136,7 +136,9 @@ async fn the_callers_credentials_stay_here_and_the_pools_key_goes_out() {
     let gateway = in_front_of(&upstream, "").await;
     let mut caller = gateway.connect().await;
     let own = "authorization: Bearer callers\r\nx-api-key: callers\r\napi-key: callers\r\n\
-               x-goog-api-key: callers\r\ncookie: callers\r\nproxy-authorization: callers\r\n";
+               x-goog-api-key: callers\r\ncookie: callers\r\nproxy-authorization: callers\r\n\
+               x-amz-security-token: callers\r\ncf-access-client-id: callers\r\n\
+               cf-access-client-secret: callers\r\n";
     let query = "?k%65y=callers&alt=sse&key=callers&Key=callers&access_token=callers&api_key=callers\
                  &api-key=callers&API%4bEY=callers&token=callers&Subscription-Key=callers&pageToken=7";
     let request = chat("large", own).replace(" HTTP/1.1", &format!("{query} HTTP/1.1"));

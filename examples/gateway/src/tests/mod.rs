@@ -4,6 +4,7 @@
 
 mod admission;
 mod answers;
+mod check;
 mod config;
 mod deadline;
 mod forwarding;
@@ -14,7 +15,9 @@ mod max_wait;
 mod next_key;
 mod priority;
 mod providers;
+mod refusals;
 mod requests;
+mod room;
 mod streaming;
 mod telling;
 mod wire;

@@ -8,10 +8,11 @@ use super::world::{Answer, World};
 use crate::{
     key_rotation::{
         Key,
-        pool::{GroupSource, choice::KeyRequest, keys::Order},
+        pool::{GroupSource, KeyState, choice::KeyRequest, keys::Order},
     },
     quota::QueuePlace,
     rejection::{Bucket, Dimension, NamedAccount, Reason, Rejection},
+    telemetry::KeyNotice,
 };
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -179,7 +180,7 @@ impl Scenario {
                 world.name(index, &NamedAccount::of(name, None));
             }
             world.answer(index, &answer);
-            joined += world.keys().take_shared().len();
+            joined += world.keys().take_notices().len();
             match answer {
                 Answer::Success(_) => {
                     left -= 1;
@@ -326,11 +327,14 @@ fn keys_of_one_organization_and_project_share_their_limits() {
         answers.name("org-1", Some("proj_1"));
     }
     assert!(answers.share());
-    let shared = answers.0.keys().take_shared();
-    assert_eq!((&*shared[0].key, &*shared[0].with), ("key-2", "key-1"));
+    let notices = answers.0.keys().take_notices();
+    let [KeyNotice::Shared { key, with, .. }] = &notices[..] else {
+        panic!("one key shares the limits of another: {notices:?}");
+    };
+    assert_eq!((&**key, &**with), ("key-2", "key-1"));
     answers.name("org-1", None);
     assert!(answers.share(), "a response may not name the project");
-    assert!(answers.0.keys().take_shared().is_empty());
+    assert!(answers.0.keys().take_notices().is_empty());
 }
 
 #[test]
@@ -392,6 +396,74 @@ fn what_closes_one_key_closes_those_of_its_account_from_then_on() {
     world.now += Duration::from_secs(21);
     assert!(is_free(world));
     assert_eq!(world.out(), 1, "by this last question");
+}
+
+#[test]
+fn request_in_flight_is_counted_once_on_the_group_of_its_account() {
+    let mut answers = Answers::new(&["a".into(), "b".into(), "c".into(), "d".into()]);
+    let world = &mut answers.0;
+    for label in ["key-2", "key-4"] {
+        world.take_anyway(&of(label), world.now);
+        world.name(0, &NamedAccount::of("org-1", None));
+        world.answer(0, &Answer::Success(Vec::new()));
+    }
+    world.take_anyway(&of("key-2"), world.now);
+    for left in (0..60).rev() {
+        world.take_anyway(&KeyRequest::default(), world.now);
+        let report = Bucket {
+            dimension: Dimension::Requests,
+            window: None,
+            scope: None,
+            limit: Some(60),
+            remaining: Some(left),
+            reset: Some(WINDOW),
+            cost: None,
+        };
+        world.answer(1, &Answer::Success(vec![report]));
+    }
+    let groups: Vec<_> = world.keys().entries.iter().map(|it| it.group_id).collect();
+    assert!(groups.iter().all(|group| *group == groups[0]), "{groups:?}");
+    assert_eq!(world.out(), 1);
+    world.answer(0, &Answer::Failed);
+    assert_eq!(world.out(), 0);
+}
+
+#[test]
+fn size_learned_with_one_key_is_forgotten_if_another_shares_its_limit() {
+    let mut answers = Answers::new(&["a".into(), "b".into()]);
+    let world = &mut answers.0;
+    let hint = Rejection {
+        retry_after: Some(WINDOW),
+        ..Rejection::new(Reason::RateLimited)
+    };
+    for _ in 0..2 {
+        for _ in 0..5 {
+            world.take_anyway(&of("key-1"), world.now);
+            world.answer(0, &Answer::Success(Vec::new()));
+        }
+        world.take_anyway(&of("key-1"), world.now);
+        world.answer(0, &Answer::Rejection(hint.clone(), Vec::new()));
+        world.now += WINDOW;
+    }
+    let learned = |world: &mut World| {
+        let now = world.now;
+        let state = KeyState::of(world.keys(), 0, now);
+        state.limits.iter().find_map(|limit| limit.limit)
+    };
+    assert_eq!(learned(world), Some(5));
+    for label in ["key-1", "key-2"] {
+        world.take_anyway(&of(label), world.now);
+        world.name(0, &NamedAccount::of("org-1", None));
+        world.answer(0, &Answer::Success(Vec::new()));
+    }
+    assert_eq!(learned(world), None);
+}
+
+fn of(label: &str) -> KeyRequest {
+    KeyRequest {
+        pinned: Some(label.into()),
+        ..KeyRequest::default()
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod accounts;
 mod chaos;
 mod choice;
+mod closed;
 mod honest;
 mod locks;
 mod queue;

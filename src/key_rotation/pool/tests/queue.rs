@@ -160,6 +160,29 @@ fn waiting_session_prefers_its_key_for_a_second() {
     assert_eq!(world.now - began, secs(1));
 }
 
+#[test]
+fn waiting_session_gets_its_key_if_all_keys_open_together() {
+    for session in 0..8 {
+        let keys = ["a", "b", "c"].map(Key::new);
+        let mut world = World::new(Order::FillFirst, secs(60), &keys);
+        let now = world.now;
+        let preferred = world.keys().choose(&of_session(session), None, now);
+        let preferred = world.keys().entries[preferred.unwrap()].info.id();
+        for label in ["key-1", "key-2", "key-3"] {
+            world.take_anyway(&pinned(label), now);
+            let hint = Rejection {
+                retry_after: Some(secs(10)),
+                ..Rejection::new(Reason::RateLimited)
+            };
+            world.answer(0, &Answer::Rejection(hint, vec![]));
+        }
+        world.join(of_session(session), QueuePlace::New);
+        world.now += secs(20);
+        world.poll_due();
+        assert_eq!(world.held[0].candidate.id(), preferred, "{session}");
+    }
+}
+
 fn pinned(label: &str) -> KeyRequest {
     KeyRequest {
         pinned: Some(label.into()),

@@ -171,6 +171,27 @@ fn rejection_below_what_was_in_flight_together_is_not_explained() {
 }
 
 #[test]
+fn only_a_ceiling_that_rejections_say_is_kept_if_silent_ones_are_not_real() {
+    let now = Instant::now() + Duration::from_secs(1_000);
+    let full = Capacity::Full(None);
+    let kept = |mut concurrency: Concurrency| {
+        assert_eq!(concurrency.capacity(8, None, None), full);
+        concurrency.forget_silent();
+        concurrency.capacity(8, None, None) == full
+    };
+    let mut silent = Concurrency::default();
+    assert_eq!(silent.reject_silently(&mut shown(), 8, (now, now)), Some(8));
+    let mut adopted = Concurrency::default();
+    adopted.suspect(8, (now, now));
+    assert!(adopted.adopt());
+    let mut said = silent.clone();
+    assert_eq!(said.reject(8, None, now), 8);
+    assert!(!kept(silent));
+    assert!(!kept(adopted));
+    assert!(kept(said));
+}
+
+#[test]
 fn suspicion_counts_the_fewest_of_a_burst() {
     let (mut concurrency, now) = (Concurrency::default(), Instant::now());
     let later = |millis| now + Duration::from_millis(millis);

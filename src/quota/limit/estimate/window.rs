@@ -45,6 +45,11 @@ impl SentWindow {
         }
     }
 
+    /// Returns whether the limit was not met in it, and no request was sent in a next one.
+    pub(super) fn is_unmet(&self) -> bool {
+        self.met.is_none() && self.next.is_none()
+    }
+
     /// Returns how long the window had lasted when the limit was met. Of one that began before anything was
     /// known this counts only if it was soon, because it may have been several.
     pub(super) fn elapsed(&self, met: Instant, closed: Duration) -> Duration {

@@ -143,6 +143,30 @@ fn costs_are_corrected_by_what_the_provider_counts() {
 }
 
 #[test]
+fn costs_that_rise_later_are_corrected_without_resets() {
+    let (start, mut limit) = (Instant::now(), Limit::default());
+    // Each request costs its estimate at first, and later five times as much.
+    let mut left = LIMIT;
+    for number in 0..40 {
+        left -= if number < 20 { 200 } else { 1_000 };
+        let sent = start + millis(100 * number);
+        limit.take_tokens(200, sent);
+        let report = Bucket {
+            reset: None,
+            ..tokens(left, Duration::ZERO)
+        };
+        limit.pass(200, &[report], (sent, sent + millis(50)));
+    }
+    let now = start + secs(5);
+    assert_eq!(left, 76_000);
+    // A call that is alone would find out if there is more.
+    limit.take_tokens(1, now);
+    // Two reports without a reset show no more than a factor of 2.5.
+    assert!(!limit.fits(32_000, now), "it is counted as 80,000");
+    assert!(limit.fits(29_000, now));
+}
+
+#[test]
 fn cost_that_the_provider_reports_corrects_the_next() {
     let (start, mut limit) = (Instant::now(), Limit::default());
     let mut left = LIMIT;

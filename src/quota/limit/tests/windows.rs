@@ -125,6 +125,25 @@ fn idle_time_after_a_rejection_is_not_taken_for_a_window() {
 }
 
 #[test]
+fn request_that_comes_long_after_the_cooldown_shows_no_window() {
+    // The cooldown lasts for a second. The window seems to last until the request that passes after it.
+    for (idle, is_shown) in [(2_900, true), (3_300, false)] {
+        let (start, mut limit) = (Instant::now() + secs(1_000), Limit::default());
+        let millis = |millis| start + Duration::from_millis(millis);
+        for _ in 0..5 {
+            limit.take(start);
+            limit.succeeded(&[], start, millis(50));
+        }
+        limit.take(millis(100));
+        limit.rejected(&silent(), &[], millis(100), millis(150));
+        limit.take(millis(idle));
+        limit.succeeded(&[], millis(idle), millis(idle + 50));
+        let shown = limit.traits.period.length();
+        assert_eq!(shown.is_some(), is_shown, "{idle} ms: {shown:?}");
+    }
+}
+
+#[test]
 fn window_that_is_said_in_words_is_used() {
     let table = [
         (Window::Second, 5, 1),

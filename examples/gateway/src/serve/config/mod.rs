@@ -1,19 +1,31 @@
 //! One TOML file, in which keys are named by environment variables.
+//!
+//! [`source`] reads its text, [`rules`] checks it, and [`plan`] says what the gateway does with it. All mistakes
+//! are reported together, each with its line.
+
+mod error;
+mod mistake;
+mod plan;
+mod rules;
+mod source;
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::{Ipv4Addr, SocketAddr},
-    path::Path,
 };
 
 use serde::Deserialize;
 
-use super::{config_error::ConfigError, forward::WHOLE, log::Log};
+use super::log::Log;
 use crate::mock;
+pub(crate) use error::ConfigError;
+pub(crate) use mistake::{Mistake, Mistakes};
+pub(crate) use plan::Plan;
+pub(crate) use rules::{is_variable, setting};
+pub(crate) use source::Places;
 
 /// What the gateway does when it is given no file.
-pub(crate) const WITHOUT_FILE: &str = include_str!("../../mock.toml");
+pub(crate) const WITHOUT_FILE: &str = include_str!("../../../mock.toml");
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,16 +52,23 @@ pub(crate) struct Config {
     /// Where requests go.
     #[serde(default, rename = "upstream")]
     pub(crate) upstreams: Vec<UpstreamConfig>,
+    /// Where each setting is in the file.
+    #[serde(skip)]
+    pub(crate) places: Places,
 }
 
 /// One `[[upstream]]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpstreamConfig {
+    // These three are required. They have defaults so that the rules report all that is missing.
+    #[serde(default)]
     pub(crate) name: String,
     /// `https://host`, with a path if the provider has one, or `mock`.
+    #[serde(default)]
     pub(crate) at: String,
     /// The starts of the paths that go there; over all upstreams the longest that fits wins.
+    #[serde(default)]
     pub(crate) routes: Vec<String>,
     /// Those of them whose calls are in the background unless the caller says otherwise.
     #[serde(default)]
@@ -107,6 +126,8 @@ pub(crate) enum Order {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FallbackConfig {
+    /// Required, but reported by the rules if it is missing.
+    #[serde(default)]
     pub(crate) model: String,
     /// Elsewhere; it is asked with the keys of the upstream that stands there.
     pub(crate) at: Option<String>,
@@ -149,21 +170,16 @@ fn first_event_ms() -> u64 {
 // === impl Config ===
 
 impl Config {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path).map_err(|error| ConfigError::CannotRead {
-            path: path.into(),
-            error,
-        })?;
-        Self::parse(&text)
+    pub(crate) fn is_on_loopback(&self) -> bool {
+        self.listen.ip().to_canonical().is_loopback()
     }
 
-    /// Reads the text of a file, and checks what can be checked without its keys.
-    pub(crate) fn parse(text: &str) -> Result<Self, ConfigError> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| ConfigError::of_toml(&error, text))?;
-        config.check()?;
-        Ok(config)
+    /// The name of an upstream for people, or its number if it has none.
+    pub(crate) fn name(&self, upstream: usize) -> String {
+        match &*self.upstreams[upstream].name {
+            "" => (upstream + 1).to_string(),
+            name => name.into(),
+        }
     }
 
     /// Whether an upstream or a target stands at the mock.
@@ -174,72 +190,6 @@ impl Config {
         };
         let mut upstreams = self.upstreams.iter();
         upstreams.any(|upstream| upstream.is_mock() || targets(upstream))
-    }
-
-    fn check(&self) -> Result<(), ConfigError> {
-        if self.upstreams.is_empty() {
-            return Err(ConfigError::NoUpstream);
-        }
-        if self.max_connections == 0 {
-            return Err(ConfigError::NoConnections);
-        }
-        let kept = self.upstreams.iter();
-        let kept = kept.map(|upstream| upstream.replay_limit_bytes);
-        // A larger body would be refused at each retry.
-        let largest = kept.fold(WHOLE, u64::max);
-        if self.max_buffered_bytes < largest {
-            return Err(ConfigError::Buffers { largest });
-        }
-        let mut names = Vec::new();
-        let mut routes = Vec::new();
-        for upstream in &self.upstreams {
-            let of = || upstream.name.clone();
-            if !is_name(&upstream.name) || names.contains(&&upstream.name) {
-                return Err(ConfigError::Name { upstream: of() });
-            }
-            names.push(&upstream.name);
-            if upstream.routes.is_empty() {
-                return Err(ConfigError::NoRoute { upstream: of() });
-            }
-            for route in &upstream.routes {
-                if !route.starts_with('/') || routes.contains(&route) {
-                    let route = route.clone();
-                    let upstream = of();
-                    return Err(ConfigError::Route { upstream, route });
-                }
-                routes.push(route);
-            }
-            let is_served = |path: &String| covered(&upstream.routes, path).is_some();
-            let mut background = upstream.background_routes.iter();
-            if let Some(route) = background.find(|route| !is_served(route)) {
-                return Err(ConfigError::BackgroundRoute {
-                    upstream: of(),
-                    route: route.clone(),
-                });
-            }
-            if upstream.deadline_ms == Some(0) {
-                return Err(ConfigError::Deadline { upstream: of() });
-            }
-            if upstream.keys.is_empty() && !upstream.is_mock() {
-                return Err(ConfigError::NoKeys { upstream: of() });
-            }
-            // What stands there in place of a name may be a key, so it is not repeated.
-            let is_wrong = |key: &String| !is_variable(key);
-            if let Some(index) = upstream.keys.iter().position(is_wrong) {
-                return Err(ConfigError::NotAVariable {
-                    upstream: of(),
-                    number: index + 1,
-                });
-            }
-            if upstream
-                .groups
-                .keys()
-                .any(|key| !upstream.keys.contains(key))
-            {
-                return Err(ConfigError::GroupOfNone { upstream: of() });
-            }
-        }
-        Ok(())
     }
 }
 
@@ -257,19 +207,4 @@ pub(crate) fn covered(routes: &[String], path: &str) -> Option<usize> {
         None => false,
     };
     routes.iter().filter(covers).map(String::len).max()
-}
-
-/// It is a label of the metrics and stands in the page.
-fn is_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    !name.is_empty() && name.bytes().all(allowed)
-}
-
-fn is_variable(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    let starts = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| !byte.is_ascii_digit());
-    starts && name.bytes().all(allowed)
 }

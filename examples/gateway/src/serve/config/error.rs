@@ -9,8 +9,14 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         error: io::Error,
     },
-    Toml {
-        line: usize,
+    /// The text is not TOML.
+    Syntax {
+        message: String,
+    },
+    /// A setting is unknown or has a wrong type.
+    Setting {
+        /// Its name, unless that may be a key by mistake.
+        name: Option<String>,
         message: String,
     },
     NoUpstream,
@@ -52,7 +58,12 @@ pub(crate) enum ConfigError {
     Address {
         upstream: String,
     },
-    NeedsTls {
+    /// The same variable is named twice.
+    Twice {
+        upstream: String,
+        variable: String,
+    },
+    NoModel {
         upstream: String,
     },
     Pool {
@@ -64,23 +75,32 @@ pub(crate) enum ConfigError {
         error: TargetError,
     },
     Log,
-    Client(axum::BoxError),
+    /// No certificate that the system trusts can be read.
+    Certificates(io::Error),
 }
+
+// === impl ConfigError ===
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CannotRead { path, error } => write!(
                 f,
-                "cannot read {}: {error}. The only argument is the path of a TOML file; \
+                "cannot read {}: {error}. The argument is the path of a TOML file; \
                  examples/gateway.toml is one to begin with",
                 path.display()
             ),
-            Self::Toml { line, message } => write!(
+            Self::Syntax { message } => write!(
                 f,
-                "line {line} of the configuration is not understood: {message}. \
+                "this is not TOML: {message}. What follows is checked once it is; \
                  examples/gateway.toml explains every setting"
             ),
+            Self::Setting { name, message } => {
+                if let Some(name) = name {
+                    write!(f, "`{name}` is not understood: ")?;
+                }
+                write!(f, "{message}. examples/gateway.toml explains every setting")
+            }
             Self::NoUpstream => f.write_str("there is nowhere to forward to: add an [[upstream]]"),
             Self::NoConnections => f.write_str(
                 "`max_connections` is 0, so that no caller could connect: give it a whole number above 0",
@@ -140,10 +160,14 @@ impl fmt::Display for ConfigError {
                 "`at` of upstream {upstream} is not of the form https://host or \
                  https://host/path, without user, query and slash at the end"
             ),
-            Self::NeedsTls { upstream } => write!(
+            Self::Twice { upstream, variable } => write!(
                 f,
-                "upstream {upstream} is at an https address, and this build has no TLS: start the \
-                 gateway with `cargo run -p gateway --features reqwest/rustls -- FILE`"
+                "`keys` of upstream {upstream} names {variable} twice: take one out"
+            ),
+            Self::NoModel { upstream } => write!(
+                f,
+                "an entry of `fallback` of upstream {upstream} names no model: give it one, as in \
+                 {{ model = \"gpt-4o-mini\" }}"
             ),
             Self::Pool { upstream, error } => write!(f, "keys of upstream {upstream}: {error}"),
             Self::Target { upstream, error } => {
@@ -153,7 +177,11 @@ impl fmt::Display for ConfigError {
                 "RUST_LOG is not understood: set it to a level, such as `debug`, or to levels of \
                  targets, such as `warn,tower_429=info`",
             ),
-            Self::Client(error) => write!(f, "the HTTP client cannot be built: {error}"),
+            Self::Certificates(error) => write!(
+                f,
+                "no certificate that an https upstream could be trusted by: {error}. Install the \
+                 system's certificates (on Debian: ca-certificates), or set SSL_CERT_FILE to a file of them"
+            ),
         }
     }
 }
@@ -161,15 +189,63 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl ConfigError {
-    /// What is wrong with `text` and where, without what stands there: it may be a key, by mistake.
-    pub(super) fn of_toml(error: &toml::de::Error, text: &str) -> Self {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or_default();
-        Self::Toml {
-            line: before.matches('\n').count() + 1,
-            message: without_values(error.message()),
+    /// What the parser says, without what stands there: it may be a key, by mistake.
+    pub(super) fn syntax(message: &str) -> Self {
+        Self::Syntax {
+            message: in_plain_words(&without_values(message)),
         }
     }
+
+    /// The same of a setting with this name.
+    pub(super) fn setting(name: Option<&str>, message: &str) -> Self {
+        let has_name = message.starts_with("unknown field");
+        Self::Setting {
+            name: name
+                .filter(|name| is_setting(name) && !has_name)
+                .map(String::from),
+            message: in_plain_words(&without_values(message)),
+        }
+    }
+}
+
+/// What parsers say, and what it means for a file.
+const TYPES: [(&str, &str); 13] = [
+    (", expected nothing", ""),
+    (
+        "invalid socket address syntax",
+        "expected an IP address and a port, as in \"127.0.0.1:4290\"",
+    ),
+    ("expected u64", "expected a whole number of at least 0"),
+    ("expected u32", "expected a whole number of at least 0"),
+    ("expected usize", "expected a whole number of at least 0"),
+    ("expected a sequence", "expected a list"),
+    (
+        "expected a map",
+        "expected a table, as in { name = \"...\" }",
+    ),
+    ("expected a string", "expected a text, as in \"...\""),
+    (
+        "struct FallbackConfig",
+        "a table, as in { model = \"...\" }",
+    ),
+    ("struct UpstreamConfig", "a table [[upstream]]"),
+    ("struct Settings", "a table [mock]"),
+    ("invalid type: sequence", "invalid type: list"),
+    ("invalid type: map", "invalid type: table"),
+];
+
+fn in_plain_words(message: &str) -> String {
+    let mut message = message.to_owned();
+    for (serde, plain) in TYPES {
+        message = message.replace(serde, plain);
+    }
+    message
+}
+
+/// Whether it may be the name of a setting, which a key never is.
+fn is_setting(name: &str) -> bool {
+    name.bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// A message of the parser without the values that it quotes. The names of settings stay.
@@ -180,8 +256,7 @@ fn without_values(message: &str) -> String {
         let (before, quoted) = rest.split_at(start);
         let quote = &quoted[..1];
         let (value, after) = quoted[1..].split_once(quote).unwrap_or((&quoted[1..], ""));
-        let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-        let value = match quote == "`" && value.bytes().all(is_name) {
+        let value = match quote == "`" && is_setting(value) {
             true => value,
             false => "...",
         };
