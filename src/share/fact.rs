@@ -112,8 +112,9 @@ impl Facts {
 // === impl Fact ===
 
 impl Fact {
-    /// Returns how long it is worth to be kept after its process has ended.
-    pub(super) fn lasts(&self) -> Duration {
+    /// Returns how long an engine keeps it after its process has ended: while the rejection closes the limit, and
+    /// while a window lasts that was reported.
+    pub fn lasts(&self) -> Duration {
         let closes = self.rejection.as_ref().map(|rejected| rejected.ends);
         let resets = self.reports.iter().filter_map(|report| report.bucket.reset);
         closes.into_iter().chain(resets).max().unwrap_or_default()
@@ -123,7 +124,9 @@ impl Fact {
 // === impl RejectedFact ===
 
 impl RejectedFact {
-    pub(crate) fn new(
+    /// Returns a rejection whose request was `sent` and whose response `came` so long ago, and which closes the limit
+    /// until it `ends`.
+    pub fn new(
         rejection: Rejection,
         reports: Vec<Report>,
         (sent, came): (Duration, Duration),
@@ -142,7 +145,8 @@ impl RejectedFact {
 // === impl Report ===
 
 impl Report {
-    pub(crate) fn new(bucket: Bucket, sent: Duration) -> Self {
+    /// Returns the report on a request that was sent so long ago.
+    pub fn new(bucket: Bucket, sent: Duration) -> Self {
         Self { bucket, sent }
     }
 }
