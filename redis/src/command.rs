@@ -34,7 +34,9 @@ pub(crate) fn exchange(keys: &PoolKeys, say: &Say, epoch: u64) -> Cmd {
     keys.iter().for_each(|key| {
         command.arg(key);
     });
-    command.arg(&say.replica.to_bytes()).arg(say.number.min(MOST));
+    command
+        .arg(&say.replica.to_bytes())
+        .arg(say.number.min(MOST));
     match say.epoch {
         Some(epoch) => command.arg(epoch),
         None => command.arg(""),

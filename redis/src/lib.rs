@@ -9,6 +9,8 @@ mod keys;
 mod link;
 mod reply;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use tower_429::share::{Driver, Name, Sharing, share};
 

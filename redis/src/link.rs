@@ -155,6 +155,9 @@ impl fmt::Debug for Link {
 ///
 /// A server that has become a replica refuses to write. The name of the server may lead to another one by now.
 fn keeps_connection(error: &RedisError) -> bool {
-    let is_of_server = matches!(error.kind(), redis::ErrorKind::Server(_) | redis::ErrorKind::Extension);
+    let is_of_server = matches!(
+        error.kind(),
+        redis::ErrorKind::Server(_) | redis::ErrorKind::Extension
+    );
     is_of_server && error.code() != Some("READONLY")
 }
