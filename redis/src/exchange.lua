@@ -1,17 +1,17 @@
 -- One exchange of one process with the others of its pool. Times are microseconds of this server's clock.
 --
 -- KEYS[1] hash: epoch, newest, learns, replicas, and for each limit what was used and who holds what
--- KEYS[2] hash: epoch, and for each limit the facts of the processes
--- KEYS[3] sorted set: limits by the number of their newest fact
+-- KEYS[2] hash: epoch, for each limit the processes that have told a fact, and for each limit and process the fact
+-- KEYS[3] sorted set: limit and process by the number of the fact
 -- KEYS[4] sorted set: limits by when to look whether they can be forgotten
-local call, pack, read = redis.call, struct.pack, struct.unpack
+local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
 local STATE, FACTS, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local me, number, said_epoch, heard = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local is_last, proposed, units = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7])
 local HOLDS, LIVES, LEARNS, EXPIRES = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local joins, says = tonumber(ARGV[12]), tonumber(ARGV[13])
-local FIRST = 14
-local FORGETS, MOST, LONGEST, MOST_OF_DEAD = 60000000, 4503599627370496, 1048576, 64
+local FIRST, STRIDE = 14, 4 + 4 * units
+local FORGETS, MOST, MOST_PROCESSES, MOST_TELLERS, MOST_DEAD = 60000000, 4503599627370496, 1024, 128, 64
 
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -20,38 +20,39 @@ local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local is_lost = false
 local function look(...)
   local found = redis.pcall(...)
-  if type(found) == 'table' and found.err then
-    if not string.find(found.err, 'WRONGTYPE', 1, true) then return error(found.err, 0) end
-    is_lost = true
-    return false
-  end
-  return found
+  if type(found) ~= 'table' or not found.err then return found end
+  if not string.find(found.err, 'WRONGTYPE', 1, true) then return error(found.err, 0) end
+  is_lost = true
 end
 
--- Reads records of a fixed size; none if the text is not made of them. A time that is to come is one of before the
--- clock was set back.
+-- Returns the values of all records of a text, and how many records these are: none if it is not made of them.
 local function records(text, from, format, size)
-  local list = {}
-  if not text or #text > LONGEST or (#text - from + 1) % size ~= 0 then return list end
-  for at = from, #text, size do
-    local record = { read(format, text, at) }
-    if record[2] > now then record[2] = now end
-    for i = 3, #record - 1 do
-      if record[i] > MOST then record[i] = 0 end
+  local count = text and (#text - from + 1) / size or 0
+  if count < 1 or count > MOST_PROCESSES or count % 1 ~= 0 then return {}, 0 end
+  return { read('>' .. string.rep(format, count), text, from) }, count
+end
+
+-- Calls a command with a key and many arguments, and returns all that it returns.
+local function many(command, key, list)
+  local values = {}
+  for from = 1, #list, 1000 do
+    local to = min(from + 999, #list)
+    local some = call(command, key, unpack(list, from, to))
+    if type(some) == 'table' then
+      for i = 1, to - from + 1 do values[from + i - 1] = some[i] end
     end
-    list[#list + 1] = record
   end
-  return list
+  return values
 end
 
 local found = look('HMGET', STATE, 'epoch', 'newest', 'learns', 'replicas') or {}
 local epoch, newest, learns = found[1], tonumber(found[2] or ''), tonumber(found[3] or '') or 0
 local guards = { look('HGET', FACTS, 'epoch'), look('ZSCORE', NEWS, 'epoch') }
 local due = look('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 2) or {}
-local is_whole = epoch and #epoch < 17 and string.match(epoch, '^%d+$') and newest and newest >= 0 and newest < MOST
+local is_known = epoch and #epoch < 17 and string.match(epoch, '^%d+$') and newest and newest >= 0 and newest < MOST
 -- A server that was restored, or a replica that took over, knows less than this process has heard.
-local is_old = is_whole and said_epoch == epoch and heard > newest
-if is_lost or not is_whole or is_old or guards[1] ~= epoch or tonumber(guards[2] or '') ~= -tonumber(epoch) then
+local is_old = is_known and said_epoch == epoch and heard > newest
+if is_lost or not is_known or is_old or guards[1] ~= epoch or tonumber(guards[2] or '') ~= -tonumber(epoch) then
   call('DEL', STATE, FACTS, NEWS, DUE)
   epoch, newest, learns, due, found = proposed, 0, 0, {}, {}
   call('HSET', FACTS, 'epoch', epoch)
@@ -64,190 +65,183 @@ if said_epoch ~= epoch then
 end
 local is_learning = now < learns and learns <= now + LEARNS
 
--- The processes.
-local replicas, live, ids, mine = {}, {}, {}, nil
-for _, it in ipairs(records(found[4], 1, '>c16I8I8', 32)) do
-  if it[1] == me then
-    mine = it
-  elseif now < it[2] + LIVES then
-    replicas[#replicas + 1], live[it[1]] = it, it[2]
+-- The processes, by when each was here last.
+local live, ids, replicas = {}, {}, {}
+local function add_live(id, at, last)
+  local count = #replicas
+  live[id], ids[#ids + 1] = at, id
+  replicas[count + 1], replicas[count + 2], replicas[count + 3] = id, at, last
+end
+local seen, count = records(found[4], 1, 'c16I8I8', 32)
+for i = 1, 3 * count, 3 do
+  local id, at, last = seen[i], min(seen[i + 1], now), seen[i + 2]
+  if id == me then
+    -- It is late, or comes twice.
+    if number <= last and now < at + LIVES then return { epoch } end
+  elseif now < at + LIVES and not live[id] and #ids < MOST_PROCESSES - 1 then
+    add_live(id, at, last)
   end
 end
--- It is late, or comes twice.
-if mine and number <= mine[3] then return { epoch } end
-if not is_last then
-  replicas[#replicas + 1], live[me] = { me, now, number }, now
-end
-for i, it in ipairs(replicas) do
-  ids[i] = it[1]
-  replicas[i] = pack('>c16I8I8', it[1], it[2], it[3])
-end
+if not is_last then add_live(me, now, number) end
 
 -- What was used of a limit, and who holds what.
-local used_format = '>' .. string.rep('I8', units)
-local hold_format = '>c16I8' .. string.rep('I8I8', units)
-local hold_size = 24 + 16 * units
+local used_format, hold_format = '>' .. string.rep('I8', units), 'c16I8' .. string.rep('I8I8', units)
+local used_size, hold_size, hold_values = 8 * units, 24 + 16 * units, 2 + 2 * units
 local function usage(text)
   local used = {}
-  if text and #text >= 8 * units then
-    used = { read(used_format, text) }
-  else
-    text = nil
-  end
+  if text and #text >= used_size then used = { read(used_format, text) } end
   for unit = 1, units do
-    if not used[unit] or used[unit] > MOST then used[unit] = 0 end
+    if not used[unit] or used[unit] > MOST / 2 then
+      used[unit], text = 0, nil
+    end
   end
-  return used, records(text, 8 * units + 1, hold_format, hold_size)
+  used[units + 1] = nil
+  return used, text
 end
 
--- The facts on a limit: process, when each came, number, version, how long it lasts, and what it says.
-local function parse(text)
-  local list, at = {}, 1
-  while at <= #text do
-    local id, came, order, version, lasts, fact, next_at = read('>c16I8I8I8I8I4c0', text, at)
-    if came > now then came = now end
-    list[#list + 1], at = { id, came, order, version, lasts, fact }, next_at
-  end
-  return list
-end
-local function facts_of(text)
-  if not text or #text > LONGEST then return {} end
-  local is_valid, list = pcall(parse, text)
-  return is_valid and list or {}
-end
-local function join(facts)
-  local parts = {}
-  for i, it in ipairs(facts) do
-    parts[i] = pack('>c16I8I8I8I8I4', it[1], it[2], it[3], it[4], it[5], #it[6]) .. it[6]
-  end
-  return table.concat(parts)
-end
--- Without those of processes that are gone, once they no longer matter, or more have followed.
-local function current(facts)
-  local kept, dead = {}, 0
-  for i = #facts, 1, -1 do
-    local it = facts[i]
-    local is_live = live[it[1]]
+-- The facts on a limit that still matter, and the names of those that do not.
+local function tellers(limit, text)
+  local facts, old, dead = {}, {}, 0
+  for at = #text - 15, 1, -16 do facts[#facts + 1] = limit .. sub(text, at, at + 15) end
+  local current = {}
+  for i, value in ipairs(many('HMGET', FACTS, facts)) do
+    local is_live = live[sub(facts[i], 17)]
     if not is_live then dead = dead + 1 end
-    if is_live or (dead <= MOST_OF_DEAD and now < it[2] + it[5]) then table.insert(kept, 1, it) end
+    if value and #value >= 24 and (is_live or dead <= MOST_DEAD and now < read('>I8', value) + read('>I8', value, 9)) then
+      table.insert(current, 1, facts[i])
+    else
+      old[#old + 1] = facts[i]
+    end
   end
-  return kept
+  return current, old
 end
 
-local function fetch(key, limits)
-  local values = {}
-  for from = 1, #limits, 1000 do
-    local some = call('HMGET', key, unpack(limits, from, math.min(from + 999, #limits)))
-    for i, value in ipairs(some) do values[from + i - 1] = value end
-  end
-  return values
+-- Forgets facts that no longer matter. Returns who has told the others.
+local function forget_facts(limit, text)
+  local current, old = tellers(limit, text)
+  many('HDEL', FACTS, old)
+  many('ZREM', NEWS, old)
+  for i, fact in ipairs(current) do current[i] = sub(fact, 17) end
+  return table.concat(current)
 end
 
 -- What is said of each limit.
-local stride = 4 + 4 * units
-local said, wants = {}, {}
-for i = 1, says do said[i] = ARGV[FIRST + joins + (i - 1) * stride] end
-local usages, known = fetch(STATE, said), fetch(FACTS, said)
-local writes, told, used_of = { 'epoch', epoch, 'replicas', table.concat(replicas) }, {}, {}
+local said, own_facts = {}, {}
+for i = 1, says do
+  said[i] = ARGV[FIRST + joins + (i - 1) * STRIDE]
+  own_facts[i] = said[i] .. me
+end
+local usages, known = many('HMGET', STATE, said), many('HMGET', FACTS, own_facts)
+local writes = { 'epoch', epoch, 'replicas', pack('>' .. string.rep('c16I8I8', #ids), unpack(replicas)) }
+local told, is_said, new_facts, numbers = {}, {}, {}, {}
 for i, limit in ipairs(said) do
-  local at = FIRST + joins + (i - 1) * stride
-  local used, holds = usage(usages[i])
+  local at = FIRST + joins + (i - 1) * STRIDE
+  local used, text = usage(usages[i])
+  local holds, holders = records(text, used_size + 1, hold_format, hold_size)
   if not usages[i] then call('ZADD', DUE, now + FORGETS, limit) end
-  local own, kept, sums = nil, {}, {}
-  for _, it in ipairs(holds) do
-    local seen = live[it[1]]
-    if it[1] == me then
-      own = it
-    elseif seen or now < it[2] + FORGETS then
-      kept[#kept + 1] = it
-      if seen and now < seen + HOLDS then
-        for unit = 1, units do sums[unit] = (sums[unit] or 0) + it[1 + 2 * unit] end
-      end
+  local own, sums, kept, from = nil, {}, {}, used_size + 1
+  for unit = 1, units do sums[unit] = 0 end
+  for k = 0, holders - 1 do
+    local o = k * hold_values
+    local id = holds[o + 1]
+    local last = live[id]
+    if id == me or not (last or now < holds[o + 2] + FORGETS) then
+      if id == me then own = o end
+      -- The others stay as they are.
+      kept[#kept + 1] = sub(text, from, used_size + k * hold_size)
+      from = used_size + (k + 1) * hold_size + 1
+    elseif last and now < last + HOLDS then
+      for unit = 1, units do sums[unit] = sums[unit] + holds[o + 1 + 2 * unit] end
     end
   end
-  local hold, answer = { me, now }, { limit }
+  if holders > 0 then kept[#kept + 1] = sub(text, from) end
+  local hold, granted = { me, now }, {}
   for unit = 1, units do
-    local from = at + 4 * unit - 3
-    local has, uses = tonumber(ARGV[from]), tonumber(ARGV[from + 1])
-    local wanted, ceiling = tonumber(ARGV[from + 2]), tonumber(ARGV[from + 3])
-    local before = own and own[2 + 2 * unit] or uses
-    used[unit] = math.min(used[unit] + math.max(uses - before, 0), MOST)
-    local free = math.max(ceiling - used[unit] - (sums[unit] or 0) - has, 0)
-    local granted = 0
+    local arg = at + 4 * unit - 3
+    local has, uses, wanted = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+    used[unit] = used[unit] + max(uses - (own and holds[own + 2 + 2 * unit] or uses), 0)
+    local free = max(tonumber(ARGV[arg + 3]) - used[unit] - sums[unit] - has, 0)
     -- Nobody takes all while others may want some.
-    if not is_learning and not is_last then granted = math.min(wanted, free, math.ceil(free / #ids)) end
-    hold[1 + 2 * unit], hold[2 + 2 * unit] = math.min(has + granted, MOST), uses
-    answer[1 + unit], answer[1 + units + unit] = used[unit], granted
+    granted[unit] = (is_learning or is_last) and 0 or min(wanted, free, math.ceil(free / #ids))
+    hold[1 + 2 * unit], hold[2 + 2 * unit] = has + granted[unit], uses
   end
-  if not is_last then kept[#kept + 1] = hold end
-  local parts = { pack(used_format, unpack(used)) }
-  for j, it in ipairs(kept) do parts[j + 1] = pack(hold_format, unpack(it, 1, 2 + 2 * units)) end
-  writes[#writes + 1], writes[#writes + 2] = limit, table.concat(parts)
-  for _, value in ipairs(answer) do told[#told + 1] = value end
-  used_of[limit] = true
-  local version, lasts, fact = ARGV[at + stride - 3], tonumber(ARGV[at + stride - 2]), ARGV[at + stride - 1]
+  if not is_last then kept[#kept + 1] = pack('>' .. hold_format, unpack(hold)) end
+  writes[#writes + 1], writes[#writes + 2] = limit, pack(used_format, unpack(used)) .. table.concat(kept)
+  told[#told + 1], is_said[limit] = limit, true
+  for unit = 1, units do told[#told + 1] = used[unit] end
+  for unit = 1, units do told[#told + 1] = granted[unit] end
+  local version, fact = ARGV[at + STRIDE - 3], own_facts[i]
   if version ~= '' then
-    local facts, is_news = {}, true
-    for _, it in ipairs(current(facts_of(known[i]))) do
-      if it[1] ~= me then
-        facts[#facts + 1] = it
-      elseif it[4] >= tonumber(version) and it[4] <= MOST then
-        facts[#facts + 1], is_news = it, false
-      end
-    end
-    if is_news then
+    local is_first = not known[i] or #known[i] < 24
+    if is_first or read('>I8', known[i], 17) < tonumber(version) then
       newest = newest + 1
-      facts[#facts + 1] = { me, now, newest, tonumber(version), lasts, fact }
-      call('HSET', FACTS, limit, join(facts))
-      call('ZADD', NEWS, newest, limit)
+      numbers[#numbers + 1], numbers[#numbers + 2] = newest, fact
+      new_facts[#new_facts + 1] = fact
+      new_facts[#new_facts + 1] = pack('>I8I8I8', now, tonumber(ARGV[at + STRIDE - 2]), tonumber(version))
+        .. ARGV[at + STRIDE - 1]
+    end
+    if is_first then
+      local ids_of = call('HGET', FACTS, limit) or ''
+      if #ids_of >= 16 * MOST_TELLERS then ids_of = forget_facts(limit, ids_of) end
+      new_facts[#new_facts + 1], new_facts[#new_facts + 2] = limit, ids_of .. me
     end
   end
 end
 writes[#writes + 1], writes[#writes + 2] = 'newest', string.format('%.0f', newest)
 writes[#writes + 1], writes[#writes + 2] = 'learns', string.format('%.0f', learns)
-for from = 1, #writes, 1000 do
-  call('HSET', STATE, unpack(writes, from, math.min(from + 999, #writes)))
-end
+many('HSET', STATE, writes)
+many('HSET', FACTS, new_facts)
+many('ZADD', NEWS, numbers)
 
 -- What this process has not heard.
-local wanted, is_joined = {}, {}
-for i = 0, joins - 1 do
-  local limit = ARGV[FIRST + i]
-  wanted[#wanted + 1], is_joined[limit] = limit, true
+local wanted, is_joined, joined = {}, {}, {}
+for i = 1, joins do joined[i] = ARGV[FIRST + i - 1] end
+for i, text in ipairs(many('HMGET', FACTS, joined)) do
+  is_joined[joined[i]] = true
+  if text then
+    for _, fact in ipairs(tellers(joined[i], text)) do wanted[#wanted + 1] = fact end
+  end
 end
-for _, limit in ipairs(call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', heard), '+inf')) do
-  if limit ~= 'epoch' and not is_joined[limit] then wanted[#wanted + 1] = limit end
+for _, fact in ipairs(call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', heard), '+inf')) do
+  if #fact == 32 and not is_joined[sub(fact, 1, 16)] then wanted[#wanted + 1] = fact end
 end
 local news, unsaid = {}, {}
-for i, text in ipairs(fetch(FACTS, wanted)) do
-  local limit = wanted[i]
-  local count = #news
-  for _, it in ipairs(current(facts_of(text))) do
-    if it[1] ~= me and (is_joined[limit] or it[3] > heard) then
-      news[#news + 1], news[#news + 2], news[#news + 3], news[#news + 4] = limit, it[1], now - it[2], it[6]
+for i, value in ipairs(many('HMGET', FACTS, wanted)) do
+  local limit, id = sub(wanted[i], 1, 16), sub(wanted[i], 17)
+  if id ~= me and value and #value >= 24 then
+    local came = min(read('>I8', value), now)
+    if live[id] or now < came + read('>I8', value, 9) then
+      local at = #news
+      news[at + 1], news[at + 2], news[at + 3], news[at + 4] = limit, id, now - came, sub(value, 25)
+      if not is_said[limit] then
+        is_said[limit], unsaid[#unsaid + 1] = true, limit
+      end
     end
   end
-  if #news > count and not used_of[limit] then unsaid[#unsaid + 1] = limit end
 end
-for i, text in ipairs(fetch(STATE, unsaid)) do
+for i, text in ipairs(many('HMGET', STATE, unsaid)) do
   local used = usage(text)
   told[#told + 1] = unsaid[i]
   for unit = 1, units do told[#told + 1] = used[unit] end
   for _ = 1, units do told[#told + 1] = 0 end
 end
 
--- Limits of which nobody has said anything for long.
+-- Limits that nobody may need any more.
 for _, limit in ipairs(due) do
-  local _, holds = usage(call('HGET', STATE, limit))
-  local is_used, facts = used_of[limit], current(facts_of(call('HGET', FACTS, limit)))
-  for _, it in ipairs(holds) do is_used = is_used or live[it[1]] end
-  if is_used or #facts > 0 then
+  local ids_of = forget_facts(limit, call('HGET', FACTS, limit) or '')
+  local _, text = usage(call('HGET', STATE, limit))
+  local holds, holders = records(text, used_size + 1, hold_format, hold_size)
+  local is_used = #ids_of > 0
+  for k = 0, holders - 1 do is_used = is_used or live[holds[k * hold_values + 1]] end
+  if #ids_of > 0 then
+    call('HSET', FACTS, limit, ids_of)
+  else
+    call('HDEL', FACTS, limit)
+  end
+  if is_used then
     call('ZADD', DUE, now + FORGETS, limit)
-    if #facts > 0 then call('HSET', FACTS, limit, join(facts)) end
   else
     call('HDEL', STATE, limit)
-    call('HDEL', FACTS, limit)
-    call('ZREM', NEWS, limit)
     call('ZREM', DUE, limit)
   end
 end

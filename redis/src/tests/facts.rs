@@ -117,7 +117,7 @@ async fn facts_of_many_processes_that_are_gone_are_bounded() {
         process.exchange(end).await;
     }
     let heard = versions(&last.hear().await);
-    assert_eq!(heard.len(), 64);
+    assert!(heard.len() <= 128, "{} facts", heard.len());
     assert_eq!(heard.last(), Some(&(Id::from_bytes([200; 16]), 1)));
 }
 

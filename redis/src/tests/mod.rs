@@ -4,6 +4,7 @@ mod access;
 mod facts;
 mod hostile;
 mod leases;
+mod load;
 mod outages;
 
 use std::time::Duration;
@@ -116,12 +117,18 @@ fn shift_times(admin: &mut Connection) {
           return table.concat(parts)
         end
         local state, facts, limit = KEYS[1], KEYS[2], ARGV[1]
+        for _, of in ipairs({ string.rep('\\1', 16), string.rep('\\2', 16) }) do
+          local fact = redis.call('HGET', facts, limit .. of)
+          if fact then
+            local time = struct.unpack('>I8', fact) + 3600000000
+            redis.call('HSET', facts, limit .. of, struct.pack('>I8', time) .. string.sub(fact, 9))
+          end
+        end
         local learns = redis.call('HGET', state, 'learns')
         redis.call('HSET', state, 'learns', string.format('%.0f', learns + 3600000000))
         redis.call('HSET', state, 'replicas', shift(redis.call('HGET', state, 'replicas'), 1, 32))
-        local usage, fact = redis.call('HGET', state, limit), redis.call('HGET', facts, limit)
-        if usage then redis.call('HSET', state, limit, shift(usage, 9, 40)) end
-        if fact then redis.call('HSET', facts, limit, shift(fact, 1, 1000000)) end";
+        local usage = redis.call('HGET', state, limit)
+        if usage then redis.call('HSET', state, limit, shift(usage, 9, 40)) end";
     let mut command = redis::cmd("EVAL");
     command.arg(shift).arg(2);
     command
