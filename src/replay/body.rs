@@ -20,7 +20,7 @@ use super::{error::ReplayError, shared::Reader};
 /// use http_body_util::{BodyExt, Full};
 /// use tower_429::replay::ReplayBody;
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let body = ReplayBody::new(Full::new(Bytes::from("text")));
 /// assert_eq!(body.collect().await.unwrap().to_bytes(), "text");
 /// # });
@@ -49,7 +49,7 @@ use super::{error::ReplayError, shared::Reader};
 /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// type Body = Full<Bytes>; // in place of `kube::client::Body`
 ///
-/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
 /// let client = service_fn(|request: Request<Body>| async {
 ///     Ok::<_, BoxError>(Response::new(request.into_body())) // an echo
 /// });
@@ -133,7 +133,7 @@ impl<B: Body> ReplayBody<B> {
     /// use http_body_util::{BodyExt, Full};
     /// use tower_429::replay::ReplayBody;
     ///
-    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
     /// let recorded = ReplayBody::<Full<Bytes>>::from(Bytes::from("text"));
     /// for body in [ReplayBody::new(Full::from("text")), recorded] {
     ///     let body = match body.into_inner() {

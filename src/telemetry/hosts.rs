@@ -8,7 +8,7 @@ use std::{
 
 use metrics::{Key, Label};
 
-use super::{ANSWERED, metrics::names};
+use super::{ANSWERED, names};
 
 /// The number of hosts with a label of their own: the first ones that occur.
 const MOST: usize = 64;

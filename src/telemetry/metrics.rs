@@ -3,22 +3,8 @@
 use std::time::Duration;
 
 #[cfg(feature = "metrics")]
-use super::{ANSWERED, hosts};
+use super::{ANSWERED, hosts, names};
 use crate::{rejection::Reason, request::Cost, trail::LayerKind};
-
-/// The name of each metric.
-#[cfg(feature = "metrics")]
-pub(super) mod names {
-    pub(in crate::telemetry) const CALLS: &str = "tower_429_calls_total";
-    pub(in crate::telemetry) const ATTEMPTS: &str = "tower_429_attempts_total";
-    pub(in crate::telemetry) const TOKENS: &str = "tower_429_tokens_total";
-    pub(in crate::telemetry) const REJECTIONS: &str = "tower_429_rejections_total";
-    pub(in crate::telemetry) const ROTATIONS: &str = "tower_429_rotations_total";
-    pub(in crate::telemetry) const FALLBACKS: &str = "tower_429_fallbacks_total";
-    pub(in crate::telemetry) const OVERFLOWS: &str = "tower_429_replay_overflows_total";
-    pub(in crate::telemetry) const WAIT: &str = "tower_429_wait_seconds";
-    pub(in crate::telemetry) const KEYS: &str = "tower_429_keys";
-}
 
 #[cfg(feature = "metrics")]
 macro_rules! count {
@@ -33,8 +19,8 @@ macro_rules! count {
 pub(crate) fn describe() {
     #[cfg(feature = "metrics")]
     {
+        use super::names::*;
         use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
-        use names::*;
 
         let counters = [
             (CALLS, "Calls, by outcome."),

@@ -218,6 +218,8 @@ mod events;
 #[cfg(feature = "metrics")]
 mod hosts;
 mod metrics;
+#[cfg(feature = "metrics")]
+mod names;
 mod notices;
 mod span;
 

@@ -36,7 +36,7 @@ pub(crate) struct KeyClass {
 }
 
 /// What was found out while no key with capacity was found.
-struct Search {
+struct KeySearch {
     exhausted: Exhausted,
     to_verify: Option<usize>,
     /// The keys of a large pool that are closed for every request.
@@ -51,9 +51,9 @@ impl KeyRequest {
     }
 }
 
-// === impl Search ===
+// === impl KeySearch ===
 
-impl Search {
+impl KeySearch {
     fn new(request: &KeyRequest) -> Self {
         Self {
             exhausted: Exhausted::before_any_key(request.pinned.is_some()),
@@ -144,7 +144,7 @@ impl Keys {
                 return chosen;
             }
         }
-        let mut search = Search::new(request);
+        let mut search = KeySearch::new(request);
         for index in (0..count).map(|step| (first + step) % count) {
             if self.look(index, &mut search, (request, model), now) {
                 return Ok(index);
@@ -175,7 +175,7 @@ impl Keys {
         let indexes = &self.indexes;
         let place = |id: &KeyId| indexes.get(id).map(|index| (index + count - first) % count);
         open.sort_by_key(place);
-        let mut search = Search::new(request);
+        let mut search = KeySearch::new(request);
         let mut chosen = None;
         for id in open {
             let (Some(index), None) = (self.index(id), chosen) else {
@@ -204,7 +204,7 @@ impl Keys {
     fn look(
         &mut self,
         index: usize,
-        search: &mut Search,
+        search: &mut KeySearch,
         (request, model): (&KeyRequest, Option<usize>),
         now: Instant,
     ) -> bool {
@@ -252,7 +252,7 @@ impl Keys {
     /// Returns the key that may verify a report if none is busy, or else why no key has capacity.
     fn give_up(
         &mut self,
-        search: Search,
+        search: KeySearch,
         model: Option<usize>,
         now: Instant,
     ) -> Result<usize, Exhausted> {

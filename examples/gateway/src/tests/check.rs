@@ -1,5 +1,7 @@
 //! Every mistake of a configuration is reported at once, with its line, and what is right is summed up.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::{
     harness::variable,
     serve::{Config, Gateway, Mistakes, Plan},
@@ -40,7 +42,10 @@ window_ms = "15s"
 
 /// All that is wrong, line by line, as `--check` finds it.
 fn mistakes(text: &str) -> Vec<String> {
-    let dir = std::env::temp_dir().join(format!("tower-429-check-{}", std::process::id()));
+    // Tests run at once, in one process.
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let (process, number) = (std::process::id(), FILES.fetch_add(1, Ordering::Relaxed));
+    let dir = std::env::temp_dir().join(format!("tower-429-check-{process}-{number}"));
     std::fs::create_dir_all(&dir).unwrap();
     let file = dir.join("gateway.toml");
     std::fs::write(&file, text).unwrap();
