@@ -15,7 +15,7 @@ use tower_429::share::{Ask, Engine, Fact, Hear, Id, LimitSay, Name, Say};
 use self::support::Server;
 use crate::{engine::RedisEngine, server::OneServer};
 
-#[path = "../../tests/support/mod.rs"]
+#[path = "../../tests/it/support/mod.rs"]
 mod support;
 
 pub(crate) use hostile::times_of;

@@ -1,0 +1,9 @@
+//! Whole processes that share through a real server.
+
+mod outages;
+mod processes;
+mod provider;
+mod secrets;
+#[allow(dead_code)]
+mod support;
+mod worker;
