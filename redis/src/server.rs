@@ -49,6 +49,16 @@ pub(crate) fn settings(url: &str) -> Result<ConnectionInfo, Error> {
     let info = url
         .into_connection_info()
         .map_err(|error| Error::url(&error))?;
+    #[cfg(feature = "tls")]
+    if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
+        use rustls::crypto::{CryptoProvider, ring};
+
+        // Without one the client panics if the program has built several in.
+        if CryptoProvider::get_default().is_none() {
+            // Another thread may be faster, and then that one's is used.
+            ring::default_provider().install_default().ok();
+        }
+    }
     let redis: RedisConnectionInfo = info.redis_settings().clone().set_skip_set_lib_name();
     let tcp = TcpSettings::default().set_nodelay(true);
     Ok(info.set_redis_settings(redis).set_tcp_settings(tcp))

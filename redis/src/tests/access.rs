@@ -9,7 +9,7 @@ const RIGHTS: &str =
     "-@all +eval +time +hget +hmget +hset +hdel +zadd +zscore +zrangebyscore +zrem +pexpire +del";
 
 /// Adds a user who may use this pool only.
-fn add_user(admin: &mut Connection, extra: &str) {
+pub(super) fn add_user(admin: &mut Connection, extra: &str) {
     let mut command = redis::cmd("ACL");
     command.arg("SETUSER").arg("app").arg("on").arg(">secret");
     command.arg("~t429:1:{prod/openai}*");
@@ -19,7 +19,7 @@ fn add_user(admin: &mut Connection, extra: &str) {
     command.exec(admin).expect("it is allowed");
 }
 
-fn with_user(url: &str, user: &str) -> String {
+pub(super) fn with_user(url: &str, user: &str) -> String {
     url.replace("redis://", &format!("redis://{user}@"))
 }
 

@@ -1,6 +1,8 @@
 //! Exchanges with a real server, as the driver makes them.
 
 mod access;
+#[cfg(feature = "cluster")]
+mod cluster;
 mod facts;
 mod hostile;
 mod leases;
@@ -13,9 +15,10 @@ use redis::Connection;
 use tower_429::share::{Ask, Engine, Fact, Hear, Id, LimitSay, Name, Say};
 
 use self::support::Server;
-use crate::{engine::RedisEngine, server::OneServer};
+use crate::{engine::RedisEngine, link::Connect, server::OneServer};
 
 #[path = "../../tests/it/support/mod.rs"]
+#[allow(dead_code)]
 mod support;
 
 pub(crate) use hostile::times_of;
@@ -37,10 +40,14 @@ impl Process {
     }
 
     fn of(name: &str, url: &str, id: u8) -> Self {
-        let name = Name::new(name);
         let server = OneServer::new(url).expect("the URL is valid");
+        Self::with(Box::new(server), name, id)
+    }
+
+    fn with(server: Box<dyn Connect>, name: &str, id: u8) -> Self {
+        let name = Name::new(name);
         Self {
-            engine: RedisEngine::new(Box::new(server), &name).expect("the name is valid"),
+            engine: RedisEngine::new(server, &name).expect("the name is valid"),
             id: Id::from_bytes([id; 16]),
             number: 0,
             epoch: None,

@@ -6,4 +6,6 @@ mod provider;
 mod secrets;
 #[allow(dead_code)]
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod worker;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Waits until so many processes have made an exchange lately.
-async fn share(server: &Server, count: usize) -> bool {
+pub(crate) async fn share(server: &Server, count: usize) -> bool {
     let key = format!("t429:1:{{{NAME}}}");
     for _ in 0..PATIENCE.as_millis() / 20 {
         let mut length = redis::cmd("HSTRLEN");

@@ -35,17 +35,23 @@ pub(crate) struct Work {
 impl Work {
     /// Starts a process that does it.
     pub(crate) fn start(&self) -> Child {
+        let child = self.command().spawn();
+        child.expect("this program can be started")
+    }
+
+    /// Returns the command that starts it.
+    pub(crate) fn command(&self) -> Command {
         let keys = self.keys.join(",");
         let (callers, calls) = (self.callers, self.calls);
         let settings = format!("{} {} {keys} {callers} {calls}", self.server, self.origin);
         let program = env::current_exe().expect("this program has a path");
-        Command::new(program)
+        let mut command = Command::new(program);
+        command
             .args(["--exact", "worker::worker", "--ignored", "--nocapture"])
             .env(SETTINGS, settings)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("this program can be started")
+            .stderr(Stdio::inherit());
+        command
     }
 
     fn from_env() -> Option<Self> {

@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
@@ -18,12 +18,18 @@ pub(crate) struct Server {
     program: PathBuf,
     folder: PathBuf,
     port: u16,
+    arguments: Vec<String>,
     process: Child,
 }
 
 impl Server {
     /// Starts a server; `None`, and says so, if none is installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             eprintln!(
                 "\n== SKIPPED: this test needs a server. Install redis-server or valkey-server, or set \
@@ -33,11 +39,13 @@ impl Server {
         };
         let folder = folder();
         let port = free_port();
-        let process = launch(&program, &folder, port);
+        let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let process = launch(&program, &folder, port, &arguments);
         let mut server = Self {
             program,
             folder,
             port,
+            arguments,
             process,
         };
         server.wait();
@@ -46,6 +54,10 @@ impl Server {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Returns a connection of an administrator.
@@ -62,7 +74,7 @@ impl Server {
 
     /// Starts a killed server again, with nothing of what it knew.
     pub(crate) fn restart(&mut self) {
-        self.process = launch(&self.program, &self.folder, self.port);
+        self.process = launch(&self.program, &self.folder, self.port, &self.arguments);
         self.wait();
     }
 
@@ -133,15 +145,17 @@ fn folder() -> PathBuf {
     folder
 }
 
-fn free_port() -> u16 {
+/// Returns a port that nobody uses now.
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }
 
-fn launch(program: &PathBuf, folder: &PathBuf, port: u16) -> Child {
+fn launch(program: &Path, folder: &Path, port: u16, arguments: &[String]) -> Child {
     Command::new(program)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--port", &port.to_string(), "--daemonize", "no"])
+        .args(arguments)
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
