@@ -154,3 +154,9 @@ pub fn connect_cluster<'a>(
     let engine = RedisEngine::new(Box::new(cluster::Cluster::new(urls)?), &name)?;
     Ok(share(engine, name))
 }
+
+/// The program of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;
