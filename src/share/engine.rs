@@ -10,9 +10,9 @@ use super::message::{Hear, Say};
 /// [`Id`](super::Id). [`InMemory`](super::InMemory) shows what an engine does with an exchange:
 ///
 /// 1. It ignores an exchange whose number is not greater than the last of its process.
-/// 2. It merges the facts, and adds to [`used`](super::LimitHear::used) what the process has used since.
+/// 2. It merges the facts, and adds to [`used`](super::Grant::used) what the process has used since.
 /// 3. It grants at most what is wanted, and at most the ceiling less what all have used and what the live processes
-///    hold.
+///    hold. A process gets a fair part of that, but what it needs at least; if that is not free, it gets nothing.
 /// 4. It returns the facts that the process has not heard.
 ///
 /// What a process holds is free again two seconds after its last exchange.

@@ -1,7 +1,7 @@
 //! An engine in this process.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -13,7 +13,7 @@ use super::{
     engine::Engine,
     fact::Facts,
     id::Id,
-    message::{Ask, Hear, LimitHear, Say},
+    message::{Ask, Grant, Hear, LimitHear, Say, Unit},
     timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR},
 };
 use crate::clock;
@@ -53,18 +53,18 @@ struct EngineState {
     newest: u64,
     facts: Facts,
     /// The number of each fact, and when it came.
-    numbers: HashMap<(Id, Id), (u64, Instant)>,
-    limits: HashMap<Id, LimitUsage>,
+    numbers: BTreeMap<(Id, Id), (u64, Instant)>,
+    units: BTreeMap<(Id, Unit), UnitUsage>,
     /// The number of the last exchange of each process, and when it was.
-    replicas: HashMap<Id, (u64, Instant)>,
+    replicas: BTreeMap<Id, (u64, Instant)>,
     learns_until: Option<Instant>,
 }
 
-/// What was used of a limit, and who holds what.
+/// What was used of a limit in one unit, and who holds what.
 #[derive(Debug, Default)]
-struct LimitUsage {
+struct UnitUsage {
     used: u64,
-    of_replicas: HashMap<Id, ReplicaHold>,
+    of_replicas: BTreeMap<Id, ReplicaHold>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -169,14 +169,16 @@ impl EngineState {
                     self.numbers.insert((limit.limit, say.replica), at);
                 }
             }
-            asked.push((limit.limit, limit.requests));
+            asked.push((limit.limit, limit.asks));
         }
-        for (limit, ask) in asked {
-            let granted = self.ask(limit, say.replica, ask, (hear.is_learning, now));
-            let used = self.limits.get(&limit).map_or(0, |usage| usage.used);
+        for (limit, asks) in asked {
+            let grant = |(unit, ask)| {
+                let at = (say.replica, hear.is_learning, now);
+                (unit, self.grant((limit, unit), ask, at))
+            };
+            let grants = asks.into_iter().map(grant).collect();
             hear.limits.push(LimitHear {
-                used,
-                granted,
+                grants,
                 ..LimitHear::new(limit)
             });
         }
@@ -186,15 +188,14 @@ impl EngineState {
     }
 
     /// Notes what a process holds and has used, and grants what is free.
-    fn ask(
+    fn grant(
         &mut self,
-        limit: Id,
-        replica: Id,
+        unit: (Id, Unit),
         ask: Ask,
-        (is_learning, now): (bool, Instant),
-    ) -> u64 {
+        (replica, is_learning, now): (Id, bool, Instant),
+    ) -> Grant {
         let live = self.replicas.len().max(1) as u64;
-        let usage = self.limits.entry(limit).or_default();
+        let usage = self.units.entry(unit).or_default();
         let known = usage
             .of_replicas
             .get(&replica)
@@ -211,17 +212,18 @@ impl EngineState {
             .map(|(_, it)| it.held)
             .fold(ask.held, u64::saturating_add);
         let free = ask.ceiling.saturating_sub(usage.used.saturating_add(held));
-        let granted = match is_learning {
-            true => 0,
-            // Nobody takes all while others may want some.
-            false => ask.wanted.min(free).min(free.div_ceil(live)),
+        // Nobody takes all while others may want some.
+        let part = free.min(free.div_ceil(live).max(ask.least));
+        let granted = match ask.wanted.min(part) {
+            granted if granted >= ask.least && !is_learning => granted,
+            _ => 0,
         };
         let held = ReplicaHold {
             held: ask.held.saturating_add(granted),
             used: ask.used,
         };
         usage.of_replicas.insert(replica, held);
-        granted
+        Grant::new(usage.used, granted)
     }
 
     /// Adds the facts that a process has not heard, and what was used of their limits.
@@ -237,7 +239,7 @@ impl EngineState {
             match hear.limits.iter_mut().find(|it| it.limit == *limit) {
                 Some(known) => known.facts.push(news),
                 None => hear.limits.push(LimitHear {
-                    used: self.limits.get(limit).map_or(0, |usage| usage.used),
+                    grants: self.used(*limit),
                     facts: vec![news],
                     ..LimitHear::new(*limit)
                 }),
@@ -245,10 +247,19 @@ impl EngineState {
         }
     }
 
+    /// Returns what was used of a limit, and grants nothing.
+    fn used(&self, limit: Id) -> Vec<(Unit, Grant)> {
+        let of_unit = |unit| {
+            let usage = self.units.get(&(limit, unit))?;
+            Some((unit, Grant::new(usage.used, 0)))
+        };
+        Unit::ALL.into_iter().filter_map(of_unit).collect()
+    }
+
     /// Frees what a process holds that ends.
     fn leave(&mut self, replica: Id) {
         self.replicas.remove(&replica);
-        for usage in self.limits.values_mut() {
+        for usage in self.units.values_mut() {
             usage.of_replicas.remove(&replica);
         }
     }

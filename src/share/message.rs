@@ -33,11 +33,25 @@ pub struct LimitSay {
     pub limit: Id,
     /// What the process knows of it, if that has changed.
     pub fact: Option<Fact>,
-    /// What the process has of it in requests, and what it wants.
-    pub requests: Ask,
+    /// What the process has of it and what it wants, once for each unit that is limited.
+    pub asks: Vec<(Unit, Ask)>,
 }
 
-/// What a process has of a limit, and what it wants, in one unit.
+/// What a limit counts. An engine grants each unit of a limit apart from the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Unit {
+    /// Requests.
+    Requests,
+    /// Tokens, of prompts and responses together.
+    Tokens,
+    /// Tokens of prompts.
+    InputTokens,
+    /// Tokens of responses.
+    OutputTokens,
+}
+
+/// What a process has of a limit, and what it wants, in one unit. Tokens count as the processes estimate them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ask {
@@ -47,8 +61,10 @@ pub struct Ask {
     pub used: u64,
     /// How much more it wants.
     pub wanted: u64,
+    /// How much more it needs at least. Less than that is of no use, and is not granted.
+    pub least: u64,
     /// How much all processes may have used and hold together, by what the process knows, counted as
-    /// [`LimitHear::used`] counts.
+    /// [`Grant::used`] counts.
     pub ceiling: u64,
 }
 
@@ -75,12 +91,20 @@ pub struct Hear {
 pub struct LimitHear {
     /// The limit.
     pub limit: Id,
-    /// How many requests all processes have used in this epoch.
-    pub used: u64,
-    /// How many requests are leased to this process beyond what it holds.
-    pub granted: u64,
+    /// What was used and is granted, once for each unit.
+    pub grants: Vec<(Unit, Grant)>,
     /// The facts of other processes that this one has not heard, each with its age.
     pub facts: Vec<(Id, Fact, Duration)>,
+}
+
+/// What the engine grants to a process in one unit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Grant {
+    /// How much all processes have used in this epoch.
+    pub used: u64,
+    /// How much is leased to this process beyond what it holds.
+    pub granted: u64,
 }
 
 // === impl Say ===
@@ -104,11 +128,35 @@ impl Say {
 
 impl LimitSay {
     /// Returns what a process says of a limit.
-    pub fn new(limit: Id, fact: Option<Fact>, requests: Ask) -> Self {
-        Self {
-            limit,
-            fact,
-            requests,
+    pub fn new(limit: Id, fact: Option<Fact>, asks: Vec<(Unit, Ask)>) -> Self {
+        Self { limit, fact, asks }
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// Each unit.
+    pub const ALL: [Self; 4] = [
+        Self::Requests,
+        Self::Tokens,
+        Self::InputTokens,
+        Self::OutputTokens,
+    ];
+
+    /// Returns the name by which engines can store it.
+    ///
+    /// ```
+    /// use tower_429::share::Unit;
+    ///
+    /// assert_eq!(Unit::ALL.map(Unit::as_str), ["requests", "tokens", "input_tokens", "output_tokens"]);
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::InputTokens => "input_tokens",
+            Self::OutputTokens => "output_tokens",
         }
     }
 }
@@ -116,14 +164,33 @@ impl LimitSay {
 // === impl Ask ===
 
 impl Ask {
-    /// Returns what a process holds, has used and wants, and its ceiling for all.
-    pub fn new((held, used): (u64, u64), wanted: u64, ceiling: u64) -> Self {
+    /// Returns what a process holds and has used, and its ceiling for all. It wants no more.
+    pub fn new((held, used): (u64, u64), ceiling: u64) -> Self {
         Self {
             held,
             used,
-            wanted,
             ceiling,
+            ..Self::default()
         }
+    }
+
+    /// Returns the same if it wants so much more, and needs at least a part of that.
+    #[must_use]
+    pub fn want(self, wanted: u64, least: u64) -> Self {
+        Self {
+            wanted,
+            least,
+            ..self
+        }
+    }
+}
+
+// === impl Grant ===
+
+impl Grant {
+    /// Returns a grant beside what all processes have used.
+    pub fn new(used: u64, granted: u64) -> Self {
+        Self { used, granted }
     }
 }
 
@@ -149,8 +216,7 @@ impl LimitHear {
     pub fn new(limit: Id) -> Self {
         Self {
             limit,
-            used: 0,
-            granted: 0,
+            grants: Vec::new(),
             facts: Vec::new(),
         }
     }

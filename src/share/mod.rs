@@ -70,7 +70,7 @@ pub use fact::{Fact, Facts, RejectedFact, Report};
 pub use id::{Id, Name};
 pub(crate) use member::{Member, News, Outbox};
 pub use memory::InMemory;
-pub use message::{Ask, Hear, LimitHear, LimitSay, Say};
+pub use message::{Ask, Grant, Hear, LimitHear, LimitSay, Say, Unit};
 use nudge::Nudge;
 pub(crate) use nudge::Urgency;
 pub use timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Scenario,
     earlier::{FIXED, WINDOW, four_keys},
+    tokens,
 };
 use crate::{
     fleet::{Fleet, Knows, Trouble},
@@ -40,6 +41,16 @@ pub(super) fn all() -> Vec<Scenario> {
                 let mut scenario = shared(name, FIXED, processes, delay);
                 scenario.plan.headers = headers;
                 scenarios.push(scenario);
+            }
+        }
+    }
+    for (kind, limit) in [("fixed", tokens::FIXED), ("bucket", tokens::BUCKET)] {
+        scenarios.push(in_tokens(kind, limit, (16, Knows::Nothing)));
+        scenarios.push(in_tokens(kind, limit, (16, Knows::Count)));
+        for processes in [1, 4, 16] {
+            for delay in DELAYS {
+                let knows = Knows::Shared(Duration::from_millis(delay));
+                scenarios.push(in_tokens(kind, limit, (processes, knows)));
             }
         }
     }
@@ -84,6 +95,25 @@ fn shared(provider: &str, limit: Limit, processes: u32, delay: u64) -> Scenario 
 fn in_time(mut scenario: Scenario) -> Scenario {
     scenario.name += ", 780";
     scenario.calls = 780;
+    scenario
+}
+
+/// Limits in tokens.
+fn in_tokens(kind: &str, limit: Limit, (processes, knows): (u32, Knows)) -> Scenario {
+    let plan = tokens::plan(limit, Headers::Always);
+    let name = match knows {
+        Knows::Nothing => format!("{kind}: {processes} apart"),
+        Knows::Count => format!("{kind}: replicas({processes})"),
+        Knows::Shared(delay) => format!("{kind}: {processes} shared, {} ms", delay.as_millis()),
+    };
+    let mut scenario = tokens::mixed(&name, plan, (1.36, usize::MAX));
+    scenario.setup.fleet = Fleet {
+        processes,
+        knows,
+        trouble: Trouble::None,
+    };
+    scenario.by_hand = None;
+    (scenario.bar.early, scenario.bar.failed) = (usize::MAX, usize::MAX);
     scenario
 }
 

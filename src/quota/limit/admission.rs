@@ -36,7 +36,7 @@ impl LimitState {
             .min(by_tokens)
             .min(slots);
         #[cfg(feature = "share")]
-        let capacity = self.bound_by_lease(capacity, demand, now);
+        let capacity = self.bound_by_lease(traits, (capacity, demand), now);
         match reserve {
             Some(_) => look_again(capacity, now),
             None => capacity,

@@ -15,7 +15,7 @@ impl LimitState {
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
         #[cfg(feature = "share")]
-        self.note_reserved(now);
+        self.note_reserved(cost, now);
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
                 .test(window.dimension, window.passed.unwrap_or(0));
@@ -59,7 +59,7 @@ impl LimitState {
         sent: Option<Instant>,
     ) {
         #[cfg(feature = "share")]
-        self.note_released(sent.is_some());
+        self.note_released(cost, sent.is_some());
         self.in_flight.remove(sent, cost);
         if let Some(sent) = sent {
             self.estimate.end(sent);

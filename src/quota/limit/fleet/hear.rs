@@ -55,11 +55,12 @@ impl LimitState {
         };
         fleet.heard_in = news.number;
         if let Some(heard) = news.limits.get(&fleet.id) {
-            if let Some((_, said)) = fleet.said {
-                let granted = heard.granted;
-                fleet
-                    .places
-                    .hear(heard.used, said.used, granted, news.epoch);
+            for (unit, grant) in &heard.grants {
+                let mut said = fleet.said.iter().flat_map(|(_, asks)| asks);
+                if let Some((_, said)) = said.find(|(of, _)| of == unit) {
+                    let grant = (*grant, *said);
+                    fleet.leases.hear(*unit, grant, news.epoch);
+                }
             }
             for (replica, fact, age) in &heard.facts {
                 let at = HeardAt {
@@ -75,9 +76,9 @@ impl LimitState {
             }
         }
         if news.is_learning {
-            fleet.places.lose();
+            fleet.leases.lose();
         } else {
-            fleet.places.keep(news.asked);
+            fleet.leases.keep(news.asked);
         }
         let count = u32::try_from(news.replicas.len()).unwrap_or(u32::MAX);
         fleet.parts = Some(Replicas::new(count));
@@ -89,7 +90,7 @@ impl LimitState {
         let Some(mut fleet) = self.fleet.take() else {
             return;
         };
-        fleet.places.lose();
+        fleet.leases.lose();
         (fleet.said, fleet.has_joined) = (None, false);
         fleet.parts = Some(replicas);
         for other in &mut fleet.others {

@@ -1,10 +1,11 @@
 //! What a limit shares with other processes: what this one says of it, what it has leased, and what it has heard.
 //! Pure.
 //!
-//! [`own`] are the requests of this process. [`places`] are the places that it has leased. [`say`] and [`hear`] are
-//! the exchanges.
+//! [`own`] are the requests of this process. [`leases`] is what it has leased, and [`places`] that in one unit.
+//! [`say`] and [`hear`] are the exchanges.
 
 mod hear;
+mod leases;
 mod own;
 mod places;
 mod say;
@@ -13,12 +14,15 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use self::{own::OwnUse, places::LeasedPlaces};
-use super::{Capacity, LimitState};
+use self::{
+    leases::{Leases, Unleased},
+    own::OwnUse,
+};
+use super::{Capacity, LimitState, ProviderTraits};
 use crate::{
     quota::{demand::Demand, replicas::Replicas},
     request::Cost,
-    share::{Ask, Id, Sharing},
+    share::{Ask, Id, Sharing, Unit, Urgency},
 };
 
 /// What a limit shares.
@@ -30,11 +34,11 @@ pub(super) struct Fleet {
     base: Id,
     counts: FleetCounts,
     own: OwnUse,
-    places: LeasedPlaces,
+    leases: Leases,
     /// Whether all facts on it were requested.
     has_joined: bool,
     /// What was said last: the version of the fact, and what is held and used.
-    said: Option<(u64, Ask)>,
+    said: Option<(u64, Vec<(Unit, Ask)>)>,
     /// The exchanges in which it was said and heard last.
     said_in: u64,
     heard_in: u64,
@@ -89,7 +93,7 @@ impl LimitState {
             base,
             counts,
             own: OwnUse::of(&self.in_flight),
-            places: LeasedPlaces::default(),
+            leases: Leases::default(),
             has_joined: false,
             said: None,
             said_in: 0,
@@ -102,24 +106,32 @@ impl LimitState {
     /// Returns what a request needs, by how many processes share what is left.
     pub(super) fn among_replicas(&self, demand: Demand, now: Instant) -> Demand {
         match &self.fleet {
-            Some(fleet) if fleet.places.are_leased(now) => demand.among(Replicas::default()),
+            Some(fleet) if fleet.leases.are_leased(now) => demand.among(Replicas::default()),
             Some(fleet) => demand.among(fleet.parts.unwrap_or(demand.replicas())),
             None => demand,
         }
     }
 
-    /// Bounds what may be sent by the places that this process holds.
+    /// Bounds what may be sent by what this process has leased.
     pub(super) fn bound_by_lease(
         &mut self,
-        capacity: Capacity,
-        demand: Demand,
+        traits: &ProviderTraits,
+        (capacity, demand): (Capacity, Demand),
         now: Instant,
     ) -> Capacity {
         match &mut self.fleet {
-            None if demand.is_leased() => places::before_lease(capacity, now),
+            None if demand.is_leased() => leases::before_lease(capacity, now),
             Some(fleet) if fleet.counts == FleetCounts::Requests => {
-                let in_use = (fleet.own.ended, self.in_flight.all());
-                fleet.places.bound(capacity, in_use, &fleet.share, now)
+                let unleased = Unleased {
+                    capacity,
+                    tokens: &self.tokens.left(&self.in_flight, traits, now),
+                    in_flight: (self.in_flight.all(), self.in_flight.all_cost()),
+                };
+                let capacity = fleet.leases.bound(&unleased, demand, &fleet.own, now);
+                if fleet.leases.have_missed() {
+                    fleet.share.raise(Urgency::Wanted);
+                }
+                capacity
             }
             _ => capacity,
         }

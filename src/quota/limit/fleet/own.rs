@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::FleetCounts;
+use super::{FleetCounts, leases::amount};
 use crate::{
     quota::{
         limit::{LimitState, in_flight::InFlight},
@@ -12,6 +12,7 @@ use crate::{
     },
     rejection::{Bucket, Rejection},
     request::Cost,
+    share::Unit,
 };
 
 /// No provider reports more windows of one limit.
@@ -30,7 +31,10 @@ pub(super) struct OwnUse {
     pub(super) passed: u64,
     pub(super) rejected: u64,
     pub(super) ended: u64,
+    /// What the requests cost that were sent, those that have ended, and those that have a place.
     pub(super) cost: Cost,
+    ended_cost: Cost,
+    reserved_cost: Cost,
     /// The number of the last of the requests that were sent together, and when the first was.
     pub(super) sends: VecDeque<(u64, Instant)>,
     /// When the last request was sent that has passed.
@@ -66,13 +70,34 @@ impl OwnUse {
             version: 1,
             reserved: in_flight.reserved(),
             sent: in_flight.all() - in_flight.reserved(),
+            cost: in_flight.all_cost(),
             ..Self::default()
         }
     }
 
-    /// Returns how many requests have a place.
-    pub(super) fn out(&self) -> u64 {
-        self.reserved + self.sent.saturating_sub(self.ended)
+    /// Returns how much the requests hold that have a place.
+    pub(super) fn held(&self, unit: Unit) -> u64 {
+        let sent = self.sent_in(unit).saturating_sub(self.used(unit));
+        sent.saturating_add(match unit {
+            Unit::Requests => self.reserved,
+            _ => amount(unit, self.reserved_cost),
+        })
+    }
+
+    /// Returns how much was sent.
+    pub(super) fn sent_in(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => self.sent,
+            _ => amount(unit, self.cost),
+        }
+    }
+
+    /// Returns how much was used by requests that have ended.
+    pub(super) fn used(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Requests => self.ended,
+            _ => amount(unit, self.ended_cost),
+        }
     }
 
     /// Notes when the last request was sent.
@@ -147,10 +172,11 @@ impl OwnReport {
 
 impl LimitState {
     /// Notes that a request has a place.
-    pub(in crate::quota::limit) fn note_reserved(&mut self, now: Instant) {
+    pub(in crate::quota::limit) fn note_reserved(&mut self, cost: Cost, now: Instant) {
         if let Some(fleet) = &mut self.fleet {
             fleet.own.reserved += 1;
-            fleet.places.take(now);
+            fleet.own.reserved_cost = fleet.own.reserved_cost.saturating_add(cost);
+            fleet.leases.take(cost, now);
         }
     }
 
@@ -159,6 +185,7 @@ impl LimitState {
         if let Some(fleet) = &mut self.fleet {
             let own = &mut fleet.own;
             own.reserved = own.reserved.saturating_sub(1);
+            own.reserved_cost = own.reserved_cost.saturating_sub(cost);
             own.sent += 1;
             own.cost = own.cost.saturating_add(cost);
             own.mark(now);
@@ -167,15 +194,17 @@ impl LimitState {
     }
 
     /// Notes that it no longer has a place.
-    pub(in crate::quota::limit) fn note_released(&mut self, was_sent: bool) {
+    pub(in crate::quota::limit) fn note_released(&mut self, cost: Cost, was_sent: bool) {
         if let Some(fleet) = &mut self.fleet {
             let own = &mut fleet.own;
             if was_sent {
                 own.ended += 1;
+                own.ended_cost = own.ended_cost.saturating_add(cost);
                 own.version += u64::from(fleet.counts == FleetCounts::Requests);
             } else {
                 own.reserved = own.reserved.saturating_sub(1);
-                fleet.places.give_back();
+                own.reserved_cost = own.reserved_cost.saturating_sub(cost);
+                fleet.leases.give_back(cost);
             }
         }
     }

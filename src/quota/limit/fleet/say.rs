@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     quota::limit::{LimitState, ProviderTraits, SlowStart},
-    share::{Ask, Fact, LimitSay, Outbox, RejectedFact, Report},
+    share::{Ask, Fact, LimitSay, Outbox, RejectedFact, Report, Unit},
 };
 
 // === impl LimitState ===
@@ -38,30 +38,37 @@ impl LimitState {
             fleet.own.rejection = None;
         }
         if end.is_some() {
-            fleet.places.close();
+            fleet.leases.close();
         }
-        let (kept, wanted) = fleet.places.plan(waiting, now);
-        outbox.keeps_places |= kept > 0;
-        let (held, used) = (fleet.own.out().saturating_add(kept), fleet.own.ended);
-        let ceiling = fleet.places.ceiling(outbox.epoch);
-        let wanted = if ceiling.is_some() { wanted } else { 0 };
-        let ask = match fleet.counts {
-            FleetCounts::Requests => Ask::new((held, used), wanted, ceiling.unwrap_or_default()),
-            FleetCounts::Cooldowns => Ask::default(),
+        let (asks, keeps) = match fleet.counts {
+            FleetCounts::Requests => {
+                let own = &fleet.own;
+                fleet.leases.plan(own, outbox.epoch, waiting, now)
+            }
+            FleetCounts::Cooldowns => (Vec::new(), false),
         };
-        let (version, last) = fleet.said.unwrap_or_default();
-        let has_facts = version != fleet.own.version;
+        outbox.keeps_places |= keeps;
+        let version = fleet.own.version;
+        let last = fleet.said.as_ref();
+        let has_facts = last.is_none_or(|(last, _)| *last != version);
         let is_heard =
-            fleet.places.is_heard(outbox.epoch) || fleet.counts == FleetCounts::Cooldowns;
-        let is_same = (ask.held, ask.used) == (last.held, last.used) && wanted == 0;
-        if !has_facts && is_same && is_heard {
-            fleet.said = Some((version, ask));
-            return;
+            fleet.counts == FleetCounts::Cooldowns || fleet.leases.are_heard(outbox.epoch);
+        let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
+        if has_facts || !is_same || !is_heard {
+            let fact = has_facts.then(|| fleet.own.fact(end, now));
+            let limit = LimitSay::new(fleet.id, fact, asks.clone());
+            outbox.limits.push(limit);
         }
-        let fact = has_facts.then(|| fleet.own.fact(end, now));
-        fleet.said = Some((fleet.own.version, ask));
-        outbox.limits.push(LimitSay::new(fleet.id, fact, ask));
+        fleet.said = Some((version, asks));
     }
+}
+
+/// Returns whether a process has and wants no more than when it said this last.
+fn is_same(last: &[(Unit, Ask)], asks: &[(Unit, Ask)]) -> bool {
+    let same = |((_, last), (_, ask)): (&(Unit, Ask), &(Unit, Ask))| {
+        (last.held, last.used) == (ask.held, ask.used) && ask.wanted == 0
+    };
+    last.len() == asks.len() && last.iter().zip(asks).all(same)
 }
 
 // === impl OwnUse ===
