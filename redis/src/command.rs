@@ -3,12 +3,9 @@
 use std::{sync::LazyLock, time::Duration};
 
 use redis::Cmd;
-use tower_429::share::{Ask, HOLDS_FOR, LEARNS_FOR, LIVES_FOR, LimitSay, Say};
+use tower_429::share::{HOLDS_FOR, Id, LEARNS_FOR, LIVES_FOR, LimitSay, Say};
 
-use crate::{codec, keys::PoolKeys};
-
-/// How many units are counted of each limit.
-pub(crate) const UNITS: usize = 1;
+use crate::{codec, keys::PoolKeys, unit};
 
 /// A number that the script can count with.
 const MOST: u64 = 1 << 52;
@@ -42,36 +39,44 @@ pub(crate) fn exchange(keys: &PoolKeys, say: &Say, epoch: u64) -> Cmd {
         None => command.arg(""),
     };
     command.arg(say.heard.min(MOST)).arg(u8::from(say.is_last));
-    command.arg(epoch % MOST).arg(UNITS);
+    command.arg(epoch % MOST).arg(unit::COUNT);
     for time in [HOLDS_FOR, LIVES_FOR, LEARNS_FOR] {
         command.arg(codec::micros(time));
     }
     command.arg(EXPIRES.as_secs() * 1_000);
     let joins = &say.joins[..say.joins.len().min(MAX_LIMITS)];
     let limits = &say.limits[..say.limits.len().min(MAX_LIMITS)];
-    command.arg(joins.len()).arg(limits.len());
+    let asks = limits.iter().flat_map(asks).collect::<Vec<_>>();
+    let facts = limits.iter().filter_map(fact).collect::<Vec<_>>();
+    command.arg(joins.len()).arg(asks.len()).arg(facts.len());
     joins.iter().for_each(|limit| {
         command.arg(&limit.to_bytes());
     });
-    limits.iter().for_each(|limit| add(&mut command, limit));
+    for (field, numbers) in asks {
+        command.arg(&field);
+        numbers.iter().for_each(|number| {
+            command.arg((*number).min(MOST));
+        });
+    }
+    for (limit, version, lasts, bytes) in facts {
+        command.arg(&limit.to_bytes()).arg(version.min(MOST));
+        command.arg(lasts).arg(bytes);
+    }
     command
 }
 
-fn add(command: &mut Cmd, say: &LimitSay) {
-    command.arg(&say.limit.to_bytes());
-    add_ask(command, say.requests);
-    let fact = say.fact.as_ref();
-    match fact.and_then(|fact| Some((fact, codec::encode(fact)?))) {
-        Some((fact, bytes)) => command
-            .arg(fact.version.min(MOST))
-            .arg(codec::micros(fact.lasts()))
-            .arg(bytes),
-        None => command.arg("").arg(0).arg(""),
-    };
+/// Returns what is asked of a limit, by the name of the limit and the unit. A unit of a later release is left out.
+fn asks(say: &LimitSay) -> impl Iterator<Item = (unit::Field, [u64; 5])> {
+    say.asks.iter().filter_map(|(unit, ask)| {
+        let field = unit::field(say.limit, *unit)?;
+        let numbers = [ask.held, ask.used, ask.wanted, ask.least, ask.ceiling];
+        Some((field, numbers))
+    })
 }
 
-fn add_ask(command: &mut Cmd, ask: Ask) {
-    for number in [ask.held, ask.used, ask.wanted, ask.ceiling] {
-        command.arg(number.min(MOST));
-    }
+/// Returns the limit, the version, the microseconds that it lasts, and the bytes.
+fn fact(say: &LimitSay) -> Option<(Id, u64, u64, Vec<u8>)> {
+    let fact = say.fact.as_ref()?;
+    let lasts = codec::micros(fact.lasts());
+    Some((say.limit, fact.version, lasts, codec::encode(fact)?))
 }

@@ -1,16 +1,17 @@
 -- One exchange of one process with the others of its pool. Times are microseconds of this server's clock.
 --
--- KEYS[1] hash: epoch, newest, learns, replicas, and for each limit what was used and who holds what
+-- KEYS[1] hash: epoch, newest, learns, replicas, and for each limit and unit what was used and who holds what
 -- KEYS[2] hash: epoch, for each limit the processes that have told a fact, and for each limit and process the fact
 -- KEYS[3] sorted set: limit and process by the number of the fact
 -- KEYS[4] sorted set: limits by when to look whether they can be forgotten
 local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
 local STATE, FACTS, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local me, number, said_epoch, heard = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local is_last, proposed, units = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7])
+local is_last, proposed, UNITS = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7])
 local HOLDS, LIVES, LEARNS, EXPIRES = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local joins, says = tonumber(ARGV[12]), tonumber(ARGV[13])
-local FIRST, STRIDE = 14, 4 + 4 * units
+local joins, asks, facts_said = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local FIRST_JOIN, FIRST_ASK = 15, 15 + joins
+local FIRST_FACT = FIRST_ASK + 6 * asks
 local FORGETS, MOST, MOST_PROCESSES, MOST_TELLERS, MOST_DEAD = 60000000, 4503599627370496, 1024, 128, 64
 
 local time = call('TIME')
@@ -84,20 +85,13 @@ for i = 1, 3 * count, 3 do
 end
 if not is_last then add_live(me, now, number) end
 
--- What was used of a limit, and who holds what.
-local used_format, hold_format = '>' .. string.rep('I8', units), 'c16I8' .. string.rep('I8I8', units)
-local used_size, hold_size, hold_values = 8 * units, 24 + 16 * units, 2 + 2 * units
+-- What was used of a limit in one unit, and the text if it also says who holds what.
 local function usage(text)
-  local used = {}
-  if text and #text >= used_size then used = { read(used_format, text) } end
-  for unit = 1, units do
-    if not used[unit] or used[unit] > MOST / 2 then
-      used[unit], text = 0, nil
-    end
-  end
-  used[units + 1] = nil
+  local used = text and #text >= 8 and read('>I8', text) or 0
+  if used > MOST / 2 then return 0 end
   return used, text
 end
+local HOLD, HOLD_SIZE = 'c16I8I8I8', 40
 
 -- The facts on a limit that still matter, and the names of those that do not.
 local function tellers(limit, text)
@@ -125,66 +119,61 @@ local function forget_facts(limit, text)
   return table.concat(current)
 end
 
--- What is said of each limit.
-local said, own_facts = {}, {}
-for i = 1, says do
-  said[i] = ARGV[FIRST + joins + (i - 1) * STRIDE]
-  own_facts[i] = said[i] .. me
-end
-local usages, known = many('HMGET', STATE, said), many('HMGET', FACTS, own_facts)
+-- What is held and wanted.
+local said = {}
+for i = 1, asks do said[i] = ARGV[FIRST_ASK + 6 * (i - 1)] end
 local writes = { 'epoch', epoch, 'replicas', pack('>' .. string.rep('c16I8I8', #ids), unpack(replicas)) }
-local told, is_said, new_facts, numbers = {}, {}, {}, {}
-for i, limit in ipairs(said) do
-  local at = FIRST + joins + (i - 1) * STRIDE
-  local used, text = usage(usages[i])
-  local holds, holders = records(text, used_size + 1, hold_format, hold_size)
-  if not usages[i] then call('ZADD', DUE, now + FORGETS, limit) end
-  local own, sums, kept, from = nil, {}, {}, used_size + 1
-  for unit = 1, units do sums[unit] = 0 end
+local told, is_said = {}, {}
+for i, text in ipairs(many('HMGET', STATE, said)) do
+  local arg, limit = FIRST_ASK + 6 * (i - 1), sub(said[i], 1, 16)
+  local has, uses, wanted = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
+  local least, ceiling = tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
+  if not text then call('ZADD', DUE, now + FORGETS, limit) end
+  local used, whole = usage(text)
+  local holds, holders = records(whole, 9, HOLD, HOLD_SIZE)
+  local before, others, kept, from = uses, 0, {}, 9
   for k = 0, holders - 1 do
-    local o = k * hold_values
-    local id = holds[o + 1]
+    local id = holds[4 * k + 1]
     local last = live[id]
-    if id == me or not (last or now < holds[o + 2] + FORGETS) then
-      if id == me then own = o end
+    if id == me or not (last or now < holds[4 * k + 2] + FORGETS) then
+      if id == me then before = holds[4 * k + 4] end
       -- The others stay as they are.
-      kept[#kept + 1] = sub(text, from, used_size + k * hold_size)
-      from = used_size + (k + 1) * hold_size + 1
+      kept[#kept + 1] = sub(whole, from, 8 + k * HOLD_SIZE)
+      from = 9 + (k + 1) * HOLD_SIZE
     elseif last and now < last + HOLDS then
-      for unit = 1, units do sums[unit] = sums[unit] + holds[o + 1 + 2 * unit] end
+      others = others + holds[4 * k + 3]
     end
   end
-  if holders > 0 then kept[#kept + 1] = sub(text, from) end
-  local hold, granted = { me, now }, {}
-  for unit = 1, units do
-    local arg = at + 4 * unit - 3
-    local has, uses, wanted = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
-    used[unit] = used[unit] + max(uses - (own and holds[own + 2 + 2 * unit] or uses), 0)
-    local free = max(tonumber(ARGV[arg + 3]) - used[unit] - sums[unit] - has, 0)
-    -- Nobody takes all while others may want some.
-    granted[unit] = (is_learning or is_last) and 0 or min(wanted, free, math.ceil(free / #ids))
-    hold[1 + 2 * unit], hold[2 + 2 * unit] = has + granted[unit], uses
+  if holders > 0 then kept[#kept + 1] = sub(whole, from) end
+  used = used + max(uses - before, 0)
+  local free = max(ceiling - used - others - has, 0)
+  -- Nobody takes all while others may want some, unless a part is of no use.
+  local granted = min(wanted, free, max(math.ceil(free / max(#ids, 1)), least))
+  if granted < least or is_learning or is_last then granted = 0 end
+  if not is_last then kept[#kept + 1] = pack('>' .. HOLD, me, now, has + granted, uses) end
+  writes[#writes + 1], writes[#writes + 2] = said[i], pack('>I8', used) .. table.concat(kept)
+  told[#told + 1], told[#told + 2], told[#told + 3] = said[i], used, granted
+  is_said[limit] = true
+end
+
+-- What this process knows.
+local own_facts, new_facts, numbers = {}, {}, {}
+for i = 1, facts_said do own_facts[i] = ARGV[FIRST_FACT + 4 * (i - 1)] .. me end
+for i, known in ipairs(many('HMGET', FACTS, own_facts)) do
+  local arg, fact = FIRST_FACT + 4 * (i - 1), own_facts[i]
+  local limit, version, lasts = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+  local is_first = not known or #known < 24
+  if is_first or read('>I8', known, 17) < version then
+    newest = newest + 1
+    numbers[#numbers + 1], numbers[#numbers + 2] = newest, fact
+    new_facts[#new_facts + 1], new_facts[#new_facts + 2] = fact, pack('>I8I8I8', now, lasts, version) .. ARGV[arg + 3]
   end
-  if not is_last then kept[#kept + 1] = pack('>' .. hold_format, unpack(hold)) end
-  writes[#writes + 1], writes[#writes + 2] = limit, pack(used_format, unpack(used)) .. table.concat(kept)
-  told[#told + 1], is_said[limit] = limit, true
-  for unit = 1, units do told[#told + 1] = used[unit] end
-  for unit = 1, units do told[#told + 1] = granted[unit] end
-  local version, fact = ARGV[at + STRIDE - 3], own_facts[i]
-  if version ~= '' then
-    local is_first = not known[i] or #known[i] < 24
-    if is_first or read('>I8', known[i], 17) < tonumber(version) then
-      newest = newest + 1
-      numbers[#numbers + 1], numbers[#numbers + 2] = newest, fact
-      new_facts[#new_facts + 1] = fact
-      new_facts[#new_facts + 1] = pack('>I8I8I8', now, tonumber(ARGV[at + STRIDE - 2]), tonumber(version))
-        .. ARGV[at + STRIDE - 1]
-    end
-    if is_first then
-      local ids_of = call('HGET', FACTS, limit) or ''
-      if #ids_of >= 16 * MOST_TELLERS then ids_of = forget_facts(limit, ids_of) end
-      new_facts[#new_facts + 1], new_facts[#new_facts + 2] = limit, ids_of .. me
-    end
+  if is_first then
+    local ids_of = call('HGET', FACTS, limit)
+    if not ids_of then call('ZADD', DUE, now + FORGETS, limit) end
+    ids_of = ids_of or ''
+    if #ids_of >= 16 * MOST_TELLERS then ids_of = forget_facts(limit, ids_of) end
+    new_facts[#new_facts + 1], new_facts[#new_facts + 2] = limit, ids_of .. me
   end
 end
 writes[#writes + 1], writes[#writes + 2] = 'newest', string.format('%.0f', newest)
@@ -195,7 +184,7 @@ many('ZADD', NEWS, numbers)
 
 -- What this process has not heard.
 local wanted, is_joined, joined = {}, {}, {}
-for i = 1, joins do joined[i] = ARGV[FIRST + i - 1] end
+for i = 1, joins do joined[i] = ARGV[FIRST_JOIN + i - 1] end
 for i, text in ipairs(many('HMGET', FACTS, joined)) do
   is_joined[joined[i]] = true
   if text then
@@ -214,25 +203,26 @@ for i, value in ipairs(many('HMGET', FACTS, wanted)) do
       local at = #news
       news[at + 1], news[at + 2], news[at + 3], news[at + 4] = limit, id, now - came, sub(value, 25)
       if not is_said[limit] then
-        is_said[limit], unsaid[#unsaid + 1] = true, limit
+        is_said[limit] = true
+        for unit = 1, UNITS do unsaid[#unsaid + 1] = limit .. unit end
       end
     end
   end
 end
 for i, text in ipairs(many('HMGET', STATE, unsaid)) do
-  local used = usage(text)
-  told[#told + 1] = unsaid[i]
-  for unit = 1, units do told[#told + 1] = used[unit] end
-  for _ = 1, units do told[#told + 1] = 0 end
+  if text then told[#told + 1], told[#told + 2], told[#told + 3] = unsaid[i], usage(text), 0 end
 end
 
 -- Limits that nobody may need any more.
 for _, limit in ipairs(due) do
   local ids_of = forget_facts(limit, call('HGET', FACTS, limit) or '')
-  local _, text = usage(call('HGET', STATE, limit))
-  local holds, holders = records(text, used_size + 1, hold_format, hold_size)
-  local is_used = #ids_of > 0
-  for k = 0, holders - 1 do is_used = is_used or live[holds[k * hold_values + 1]] end
+  local is_used, of_units = #ids_of > 0, {}
+  for unit = 1, UNITS do of_units[unit] = limit .. unit end
+  for _, text in ipairs(many('HMGET', STATE, of_units)) do
+    local _, whole = usage(text)
+    local holds, holders = records(whole, 9, HOLD, HOLD_SIZE)
+    for k = 0, holders - 1 do is_used = is_used or live[holds[4 * k + 1]] end
+  end
   if #ids_of > 0 then
     call('HSET', FACTS, limit, ids_of)
   else
@@ -241,7 +231,7 @@ for _, limit in ipairs(due) do
   if is_used then
     call('ZADD', DUE, now + FORGETS, limit)
   else
-    call('HDEL', STATE, limit)
+    many('HDEL', STATE, of_units)
     call('ZREM', DUE, limit)
   end
 end

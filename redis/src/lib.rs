@@ -99,6 +99,7 @@ mod reply;
 mod server;
 #[cfg(test)]
 mod tests;
+mod unit;
 
 use tower_429::share::{Driver, Name, Sharing, share};
 

@@ -1,12 +1,14 @@
 //! What the script answers. Whoever writes into the server can make it say anything.
 
+use std::collections::HashMap;
+
 use redis::Value;
-use tower_429::share::{Hear, Id, LimitHear};
+use tower_429::share::{Grant, Hear, Id, LimitHear};
 
 use crate::{
     codec,
-    command::UNITS,
     error::ExchangeError::{self, Late, Unreadable},
+    unit,
 };
 
 /// Reads a reply.
@@ -18,40 +20,49 @@ pub(crate) fn read(reply: &Value) -> Result<Hear, ExchangeError> {
             hear.heard = number(newest)?;
             hear.is_learning = number(is_learning)? != 0;
             hear.replicas = array(replicas)?.iter().map(id).collect::<Result<_, _>>()?;
-            let limits = array(limits)?.chunks(1 + 2 * UNITS);
-            hear.limits = limits.map(limit).collect::<Result<_, _>>()?;
-            array(facts)?
-                .chunks(4)
-                .try_for_each(|it| add_fact(&mut hear, it))?;
+            let mut limits_heard = HashMap::new();
+            for grant in array(limits)?.chunks(3) {
+                add_grant(&mut limits_heard, grant)?;
+            }
+            for fact in array(facts)?.chunks(4) {
+                add_fact(&mut limits_heard, fact)?;
+            }
+            hear.limits = limits_heard.into_values().collect();
             Ok(hear)
         }
         _ => Err(Unreadable),
     }
 }
 
-fn limit(parts: &[Value]) -> Result<LimitHear, ExchangeError> {
-    let [limit, used, granted] = parts else {
+type Limits = HashMap<Id, LimitHear>;
+
+/// Adds what was used of a limit in one unit, and is granted. A unit that is not known here is left out.
+fn add_grant(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
+    let [field, used, granted] = parts else {
         return Err(Unreadable);
     };
-    let mut hear = LimitHear::new(id(limit)?);
-    (hear.used, hear.granted) = (number(used)?, number(granted)?);
-    Ok(hear)
+    if let Some((limit, unit)) = unit::read(bytes(field)?) {
+        let grant = Grant::new(number(used)?, number(granted)?);
+        of_limit(limits, limit).grants.push((unit, grant));
+    }
+    Ok(())
 }
 
 /// Adds a fact, unless it is broken: then nothing is known of it.
-fn add_fact(hear: &mut Hear, parts: &[Value]) -> Result<(), ExchangeError> {
+fn add_fact(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
     let [limit, replica, age, fact] = parts else {
         return Err(Unreadable);
     };
-    let (limit, age) = (id(limit)?, codec::duration(number(age)?));
-    let (Ok(replica), Some(fact)) = (id(replica), codec::decode(bytes(fact)?)) else {
-        return Ok(());
-    };
-    let known = hear.limits.iter_mut().find(|it| it.limit == limit);
-    if let Some(known) = known {
-        known.facts.push((replica, fact, age));
+    let age = codec::duration(number(age)?);
+    let ids = id(limit).ok().zip(id(replica).ok());
+    if let Some(((limit, replica), fact)) = ids.zip(codec::decode(bytes(fact)?)) {
+        of_limit(limits, limit).facts.push((replica, fact, age));
     }
     Ok(())
+}
+
+fn of_limit(limits: &mut Limits, limit: Id) -> &mut LimitHear {
+    limits.entry(limit).or_insert_with(|| LimitHear::new(limit))
 }
 
 fn array(value: &Value) -> Result<&[Value], ExchangeError> {

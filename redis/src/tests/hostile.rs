@@ -68,15 +68,16 @@ async fn random_values_neither_fail_an_exchange_nor_last_for_more_than_a_day() {
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
     let mut admin = server.admin();
-    let limit = LIMIT.to_bytes();
+    let (limit, field_of_fact) = (LIMIT.to_bytes(), [LIMIT.to_bytes(), [1; 16]].concat());
+    let requests = [&limit[..], b"1"].concat();
     let mut random = fastrand::Rng::with_seed(429);
     for round in 0..100 {
         for (key, fields) in [
             (
                 STATE,
-                &[&b"epoch"[..], b"newest", b"learns", b"replicas", &limit][..],
+                &[&b"epoch"[..], b"newest", b"learns", b"replicas", &requests][..],
             ),
-            (FACTS, &[&b"epoch"[..], &limit]),
+            (FACTS, &[&b"epoch"[..], &limit, &field_of_fact]),
         ] {
             for field in fields {
                 one.tell(fact(round + 1)).await;
@@ -150,6 +151,7 @@ async fn forged_use_starves_nobody_and_forged_processes_end() {
     };
     let mut one = Process::new(&server.url(), 1);
     one.ask((0, 0), 1, 10).await;
-    set(&mut server.admin(), STATE, &LIMIT.to_bytes(), &[255; 48]);
+    let requests = [&LIMIT.to_bytes()[..], b"1"].concat();
+    set(&mut server.admin(), STATE, &requests, &[255; 48]);
     assert_eq!(one.ask((0, 0), 1, 10).await, (0, 1));
 }

@@ -1,6 +1,6 @@
 //! What processes are granted.
 
-use tower_429::share::{Engine, LIVES_FOR};
+use tower_429::share::{Ask, Engine, Grant, LIVES_FOR, Unit};
 
 use super::{Process, Server, shift_times, support::PATIENCE, until};
 
@@ -89,7 +89,7 @@ async fn server_that_lost_everything_grants_nothing_until_processes_have_told_wh
     let say = other.say_ask((0, 0), 10, 10);
     let hear = other.exchange(say).await;
     assert!(hear.is_learning && Some(hear.epoch) != before);
-    assert_eq!(hear.limits[0].granted, 0);
+    assert_eq!(hear.limits[0].grants[0].1.granted, 0);
     one.ask((6, 0), 0, 10).await;
     let learned = until(PATIENCE, async || !other.hear().await.is_learning).await;
     assert!(learned, "it grants nothing for ever");
@@ -132,4 +132,56 @@ async fn clock_that_is_set_back_keeps_nobody_alive_and_stops_no_grants() {
     });
     assert!(gone.await, "a dead process stays alive");
     assert_eq!(other.ask((1, 0), 10, 10).await, (0, 9));
+}
+
+#[tokio::test]
+async fn each_unit_of_a_limit_is_granted_apart_from_the_others() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    other.hear().await;
+    let ask = |held, used, ceiling| Ask::new((held, used), ceiling).want(1_000, 1);
+    let say = one.say_asks(vec![
+        (Unit::Requests, ask(0, 0, 10)),
+        (Unit::OutputTokens, ask(0, 0, 600)),
+    ]);
+    let grants = |granted: [(Unit, u64, u64); 2]| {
+        granted.map(|(unit, used, granted)| (unit, Grant::new(used, granted)))
+    };
+    let expected = grants([(Unit::Requests, 0, 5), (Unit::OutputTokens, 0, 300)]);
+    assert_eq!(one.exchange(say).await.limits[0].grants, expected);
+    let say = one.say_asks(vec![
+        (Unit::Requests, ask(4, 1, 0)),
+        (Unit::OutputTokens, ask(240, 60, 0)),
+    ]);
+    one.exchange(say).await;
+    one.tell(super::fact(1)).await;
+    let heard = other.hear().await;
+    assert_eq!(
+        heard.limits[0].grants,
+        grants([(Unit::Requests, 1, 0), (Unit::OutputTokens, 60, 0)])
+    );
+}
+
+#[tokio::test]
+async fn less_than_what_is_needed_is_not_granted() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    other.hear().await;
+    let ask = |held, least| vec![(Unit::Tokens, Ask::new((held, 0), 1_000).want(800, least))];
+    let say = one.say_asks(ask(0, 700));
+    let granted = one.exchange(say).await.limits[0].grants[0].1.granted;
+    assert_eq!(
+        granted, 700,
+        "more than half of what is free, because less is of no use"
+    );
+    let say = other.say_asks(ask(0, 301));
+    assert_eq!(other.exchange(say).await.limits[0].grants[0].1.granted, 0);
+    let say = other.say_asks(ask(0, 300));
+    assert_eq!(other.exchange(say).await.limits[0].grants[0].1.granted, 300);
 }

@@ -1,6 +1,6 @@
 //! What an exchange costs the server.
 
-use tower_429::share::{Ask, Id, LimitSay};
+use tower_429::share::{Ask, Id, LimitSay, Unit};
 
 use super::{Process, Server, fact};
 
@@ -34,7 +34,7 @@ async fn run(count: u8, with_facts: bool, limits: u8) {
                     LimitSay::new(
                         Id::from_bytes([id; 16]),
                         with_facts.then(|| fact(round)),
-                        Ask::new((1, round), 1, 1_000_000),
+                        vec![(Unit::Requests, Ask::new((1, round), 1_000_000).want(1, 1))],
                     )
                 })
                 .collect();

@@ -12,7 +12,7 @@ mod outages;
 use std::time::Duration;
 
 use redis::Connection;
-use tower_429::share::{Ask, Engine, Fact, Hear, Id, LimitSay, Name, Say};
+use tower_429::share::{Ask, Engine, Fact, Hear, Id, LimitSay, Name, Say, Unit};
 
 use self::support::Server;
 use crate::{engine::RedisEngine, link::Connect, server::OneServer};
@@ -69,8 +69,14 @@ impl Process {
     }
 
     fn say_ask(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> Say {
-        let ask = Ask::new((held, used), wanted, ceiling);
-        self.say(vec![LimitSay::new(LIMIT, None, ask)])
+        self.say_asks(vec![(
+            Unit::Requests,
+            Ask::new((held, used), ceiling).want(wanted, 1),
+        )])
+    }
+
+    fn say_asks(&mut self, asks: Vec<(Unit, Ask)>) -> Say {
+        self.say(vec![LimitSay::new(LIMIT, None, asks)])
     }
 
     /// Says what it holds and has used of the limit, and wants. Returns what is used by all, and granted.
@@ -78,13 +84,15 @@ impl Process {
         let say = self.say_ask((held, used), wanted, ceiling);
         let hear = self.exchange(say).await;
         let limit = hear.limits.iter().find(|it| it.limit == LIMIT);
-        let limit = limit.expect("it was said");
-        (limit.used, limit.granted)
+        match limit.expect("it was said").grants[..] {
+            [(Unit::Requests, grant)] => (grant.used, grant.granted),
+            ref other => panic!("one unit was said: {other:?}"),
+        }
     }
 
     /// Tells a fact.
     async fn tell(&mut self, fact: Fact) -> Hear {
-        let say = self.say(vec![LimitSay::new(LIMIT, Some(fact), Ask::default())]);
+        let say = self.say(vec![LimitSay::new(LIMIT, Some(fact), Vec::new())]);
         self.exchange(say).await
     }
 
@@ -134,8 +142,8 @@ fn shift_times(admin: &mut Connection) {
         local learns = redis.call('HGET', state, 'learns')
         redis.call('HSET', state, 'learns', string.format('%.0f', learns + 3600000000))
         redis.call('HSET', state, 'replicas', shift(redis.call('HGET', state, 'replicas'), 1, 32))
-        local usage = redis.call('HGET', state, limit)
-        if usage then redis.call('HSET', state, limit, shift(usage, 9, 40)) end";
+        local usage = redis.call('HGET', state, limit .. '1')
+        if usage then redis.call('HSET', state, limit .. '1', shift(usage, 9, 40)) end";
     let mut command = redis::cmd("EVAL");
     command.arg(shift).arg(2);
     command
