@@ -192,13 +192,13 @@ for i, text in ipairs(many('HMGET', FACTS, joined)) do
   end
 end
 for _, fact in ipairs(call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', heard), '+inf')) do
-  if #fact == 32 and not is_joined[sub(fact, 1, 16)] then wanted[#wanted + 1] = fact end
+  if not is_joined[sub(fact, 1, 16)] then wanted[#wanted + 1] = fact end
 end
 local news, unsaid = {}, {}
 for i, value in ipairs(many('HMGET', FACTS, wanted)) do
   local limit, id = sub(wanted[i], 1, 16), sub(wanted[i], 17)
   if id ~= me and value and #value >= 24 then
-    local came = min(read('>I8', value), now)
+    local came = read('>I8', value)
     if live[id] or now < came + read('>I8', value, 9) then
       local at = #news
       news[at + 1], news[at + 2], news[at + 3], news[at + 4] = limit, id, now - came, sub(value, 25)

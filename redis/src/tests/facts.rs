@@ -7,7 +7,7 @@ use tower_429::{
     share::{Fact, Hear, Id, RejectedFact},
 };
 
-use super::{LIMIT, Process, Server, fact, shift_times, support::PATIENCE, until};
+use super::{HOUR_MICROS, LIMIT, Process, Server, fact, shift_times, support::PATIENCE, until};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -45,16 +45,13 @@ async fn fact_is_heard_once_by_each_other_process() {
     assert_eq!((*of, fact), (one.id, &told));
     assert!(*age < PATIENCE);
     assert_eq!(versions(&other.hear().await), []);
-    one.tell(fact_of(2)).await;
-    one.tell(fact_of(3)).await;
+    for version in [2, 3, 1] {
+        one.tell(super::fact(version)).await;
+    }
     assert_eq!(versions(&other.hear().await), [(one.id, 3)]);
     let mut third = Process::new(&url, 3);
-    other.tell(fact_of(1)).await;
+    other.tell(super::fact(1)).await;
     assert_eq!(versions(&third.hear().await), [(one.id, 3), (other.id, 1)]);
-}
-
-fn fact_of(version: u64) -> Fact {
-    fact(version)
 }
 
 #[tokio::test]
@@ -69,6 +66,11 @@ async fn process_that_joins_a_limit_hears_all_facts_on_it() {
     let mut join = other.say(Vec::new());
     join.joins = vec![LIMIT, Id::from_bytes([9; 16])];
     assert_eq!(versions(&other.exchange(join).await), [(one.id, 5)]);
+    // It is news too, and is heard once.
+    let mut third = Process::new(&url, 3);
+    let mut join = third.say(Vec::new());
+    join.joins = vec![LIMIT];
+    assert_eq!(versions(&third.exchange(join).await), [(one.id, 5)]);
 }
 
 #[tokio::test]
@@ -129,7 +131,7 @@ async fn cooldown_has_its_whole_length_after_the_clock_was_set_back() {
     let url = server.url();
     let mut one = Process::new(&url, 1);
     one.tell(closed_for(1, HOUR)).await;
-    shift_times(&mut server.admin());
+    shift_times(&mut server.admin(), HOUR_MICROS);
     let mut other = Process::new(&url, 2);
     let hear = other.hear().await;
     let (_, fact, age) = &hear.limits[0].facts[0];

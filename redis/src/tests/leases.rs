@@ -2,7 +2,7 @@
 
 use tower_429::share::{Ask, Engine, Grant, LIVES_FOR, Unit};
 
-use super::{Process, Server, shift_times, support::PATIENCE, until};
+use super::{HOUR_MICROS, Process, Server, shift_times, support::PATIENCE, until};
 
 #[tokio::test]
 async fn processes_get_no_more_together_than_the_ceiling() {
@@ -74,6 +74,34 @@ async fn process_that_is_killed_frees_what_it_holds() {
 }
 
 #[tokio::test]
+async fn process_that_was_not_heard_for_two_seconds_holds_nothing() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    one.ask((10, 0), 0, 10).await;
+    assert_eq!(other.ask((0, 0), 4, 10).await, (0, 0));
+    shift_times(&mut server.admin(), -2_500_000);
+    assert_eq!(other.ask((0, 0), 4, 10).await, (0, 4));
+}
+
+#[tokio::test]
+async fn clock_that_is_set_back_ends_the_time_without_grants() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut one = Process::new(&server.url(), 1);
+    one.ask((0, 0), 0, 10).await;
+    redis::cmd("FLUSHALL")
+        .exec(&mut server.admin())
+        .expect("it is allowed");
+    one.ask((0, 0), 0, 10).await;
+    shift_times(&mut server.admin(), HOUR_MICROS);
+    assert!(!one.hear().await.is_learning);
+}
+
+#[tokio::test]
 async fn server_that_lost_everything_grants_nothing_until_processes_have_told_what_they_hold() {
     let Some(server) = Server::start() else {
         return;
@@ -124,7 +152,7 @@ async fn clock_that_is_set_back_keeps_nobody_alive_and_stops_no_grants() {
     one.ask((6, 0), 0, 10).await;
     other.ask((1, 0), 0, 10).await;
     // For the server this is the same as a clock that is an hour slower.
-    shift_times(&mut server.admin());
+    shift_times(&mut server.admin(), HOUR_MICROS);
     assert_eq!(other.ask((1, 0), 10, 10).await, (0, 2), "half of three");
     drop(one);
     let gone = until(LIVES_FOR + PATIENCE, async || {

@@ -23,6 +23,9 @@ mod support;
 
 pub(crate) use hostile::times_of;
 
+/// An hour.
+const HOUR_MICROS: i64 = 3_600_000_000;
+
 pub(super) const LIMIT: Id = Id::from_bytes([7; 16]);
 
 /// A process that says what a test wants.
@@ -119,14 +122,14 @@ async fn until(patience: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool
     false
 }
 
-/// Adds an hour to all times that the server keeps.
-fn shift_times(admin: &mut Connection) {
+/// Adds microseconds to all times that the server keeps.
+fn shift_times(admin: &mut Connection, micros: i64) {
     let shift = "
         local function shift(text, from, step)
           local parts = { string.sub(text, 1, from - 1) }
           for at = from, #text, step do
             local time = struct.unpack('>I8', text, at + 16)
-            parts[#parts + 1] = string.sub(text, at, at + 15) .. struct.pack('>I8', time + 3600000000)
+            parts[#parts + 1] = string.sub(text, at, at + 15) .. struct.pack('>I8', time + ARGV[2])
               .. string.sub(text, at + 24, at + step - 1)
           end
           return table.concat(parts)
@@ -135,12 +138,12 @@ fn shift_times(admin: &mut Connection) {
         for _, of in ipairs({ string.rep('\\1', 16), string.rep('\\2', 16) }) do
           local fact = redis.call('HGET', facts, limit .. of)
           if fact then
-            local time = struct.unpack('>I8', fact) + 3600000000
+            local time = struct.unpack('>I8', fact) + ARGV[2]
             redis.call('HSET', facts, limit .. of, struct.pack('>I8', time) .. string.sub(fact, 9))
           end
         end
         local learns = redis.call('HGET', state, 'learns')
-        redis.call('HSET', state, 'learns', string.format('%.0f', learns + 3600000000))
+        redis.call('HSET', state, 'learns', string.format('%.0f', math.max(learns + ARGV[2], 0)))
         redis.call('HSET', state, 'replicas', shift(redis.call('HGET', state, 'replicas'), 1, 32))
         local usage = redis.call('HGET', state, limit .. '1')
         if usage then redis.call('HSET', state, limit .. '1', shift(usage, 9, 40)) end";
@@ -151,6 +154,7 @@ fn shift_times(admin: &mut Connection) {
         .arg("t429:1:{prod/openai}:facts");
     command
         .arg(&LIMIT.to_bytes())
+        .arg(micros)
         .exec(admin)
         .expect("it is allowed");
 }
