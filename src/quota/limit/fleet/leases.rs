@@ -125,7 +125,7 @@ impl Leases {
         let limited = self.0.iter().filter(|(_, places)| places.is_limited());
         let enough = limited.map(|(unit, places)| places.may_serve(each(*unit)));
         let calls = match self.have_missed() {
-            true => (*waiting).min(enough.min().unwrap_or_default().max(1)),
+            true => (*waiting).min(enough.min().unwrap_or_default()),
             false => 0,
         };
         *waiting = waiting.saturating_sub(calls);

@@ -110,7 +110,7 @@ impl LeasedPlaces {
     /// much of that at least.
     pub(super) fn plan(&mut self, needed: u64, now: Instant) -> (u64, u64, u64) {
         let more = if self.is_limited() { self.more } else { 0 };
-        let needed = match self.missed {
+        let needed = match self.missed && needed > 0 {
             true => needed.max(self.need),
             false => needed,
         };
