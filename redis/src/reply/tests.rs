@@ -63,9 +63,12 @@ fn reply_is_read() {
         fact.version = 8;
         fact
     });
-    let of_fact = |fact| vec![id(), id(), Value::Int(1_500), Value::BulkString(fact)];
-    let mut facts = of_fact(fact.expect("it is short"));
-    facts.append(&mut of_fact(b"broken".to_vec()));
+    let of_fact = |age, fact| vec![id(), id(), Value::Int(age), Value::BulkString(fact)];
+    let fact = fact.expect("it is short");
+    let mut facts = of_fact(1_500, fact.clone());
+    facts.append(&mut of_fact(1_500, b"broken".to_vec()));
+    facts.append(&mut of_fact(i64::MAX, fact.clone()));
+    facts.append(&mut of_fact(i64::MIN, fact));
     let hear =
         read(&reply(vec![field(), Value::Int(9), Value::Int(3)], facts)).expect("it can be read");
     assert_eq!((hear.epoch, hear.heard, hear.is_learning), (429, 5, true));
@@ -74,8 +77,11 @@ fn reply_is_read() {
         panic!("one limit: {hear:?}");
     };
     assert_eq!(limit.grants, [(Unit::Tokens, Grant::new(9, 3))]);
-    let [(_, fact, age)] = &limit.facts[..] else {
-        panic!("the broken one is left out: {limit:?}");
-    };
-    assert_eq!((fact.version, *age), (8, Duration::from_micros(1_500)));
+    let ages: Vec<_> = limit.facts.iter().map(|(_, _, age)| *age).collect();
+    assert_eq!(
+        ages,
+        [Duration::from_micros(1_500), DAY, Duration::ZERO],
+        "the broken one is left out"
+    );
+    assert!(limit.facts.iter().all(|(_, fact, _)| fact.version == 8));
 }

@@ -23,17 +23,34 @@ pub(super) fn with_user(url: &str, user: &str) -> String {
     url.replace("redis://", &format!("redis://{user}@"))
 }
 
+/// Returns how many commands the server has refused.
+fn errors(admin: &mut Connection) -> Option<String> {
+    let stats = redis::cmd("INFO").arg("stats").query::<String>(admin);
+    let stats = stats.expect("it is allowed");
+    let line = stats
+        .lines()
+        .find(|line| line.starts_with("total_error_replies"));
+    line.map(str::to_owned)
+}
+
 #[tokio::test]
 async fn user_with_the_rights_in_the_readme_can_share_and_nothing_else() {
     let Some(server) = Server::start() else {
         return;
     };
-    add_user(&mut server.admin(), "");
+    let mut admin = server.admin();
+    add_user(&mut admin, "");
+    let before = errors(&mut admin);
     let url = with_user(&server.url(), "app:secret");
     assert!(include_str!("../../README.md").contains(RIGHTS));
     let mut one = Process::new(&url, 1);
     assert_eq!(one.ask((0, 0), 8, 10).await, (0, 8));
     one.tell(super::fact(1)).await;
+    assert_eq!(
+        errors(&mut admin),
+        before,
+        "it has tried what it may not do"
+    );
     let client = redis::Client::open(url).expect("it is valid");
     let mut user = client.get_connection().expect("the password is right");
     let elsewhere = "return redis.call('HSET', KEYS[1], 'a', 'b')";

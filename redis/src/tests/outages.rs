@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use redis::Connection;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -9,7 +10,7 @@ use tokio::{
 };
 use tower_429::share::{Engine, Hear, Say};
 
-use super::{Process, Server, support::PATIENCE, until};
+use super::{Process, Server, access::add_user, support::PATIENCE, until};
 
 /// As the driver does.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -76,18 +77,14 @@ async fn grant_that_is_made_after_its_timeout_goes_back() {
     assert_eq!(other.ask((0, 0), 10, 10).await, (0, 5), "half of all");
 }
 
-#[tokio::test]
-async fn connection_that_never_answers_is_given_up() {
-    let Some(server) = Server::start() else {
-        return;
-    };
+/// Returns a URL of the server by way of a relay that reads nothing from its first connection, as if a cable had been
+/// cut.
+async fn relay(server: &Server, user: &str) -> String {
     let address = server.url().replace("redis://", "");
-    let listener = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("a port is free");
-    let url = format!("redis://{}", listener.local_addr().expect("it is bound"));
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
     tokio::spawn(async move {
-        // Nothing is read from the first connection, as if a cable had been cut.
         let first = listener.accept().await;
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(&address).await.expect("the server runs");
@@ -95,10 +92,63 @@ async fn connection_that_never_answers_is_given_up() {
         }
         drop(first);
     });
-    let mut one = Process::new(&url, 1);
+    format!("redis://{user}127.0.0.1:{port}")
+}
+
+#[tokio::test]
+async fn connection_that_never_answers_is_given_up() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    add_user(&mut server.admin(), "");
+    // The client logs in as a part of connecting, and without a user it does not.
+    for (id, user) in [(1, ""), (2, "app:secret@")] {
+        let mut process = Process::new(&relay(&server, user).await, id);
+        let say = process.say(Vec::new());
+        assert!(process.try_exchange(say).await.is_none());
+        assert!(
+            process.reconnect().await,
+            "it waits for the first connection"
+        );
+    }
+}
+
+/// Returns how many connections the server has accepted.
+fn connections(admin: &mut Connection) -> u64 {
+    let stats: String = redis::cmd("INFO")
+        .arg("stats")
+        .query(admin)
+        .expect("it is allowed");
+    let count = stats.lines().find_map(|line| {
+        let count = line.strip_prefix("total_connections_received:")?;
+        count.parse().ok()
+    });
+    count.expect("the server counts them")
+}
+
+#[tokio::test]
+async fn server_that_became_a_replica_is_left_for_another_connection() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut admin = server.admin();
+    let before = connections(&mut admin) + 1;
+    let mut follow = |whom: [&str; 2]| {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(&whom).exec(&mut admin).expect("it is allowed");
+    };
+    let mut one = Process::new(&server.url(), 1);
+    one.hear().await;
+    follow(["127.0.0.1", "1"]);
     let say = one.say(Vec::new());
     assert!(one.try_exchange(say).await.is_none());
-    assert!(one.reconnect().await, "it waits for the first connection");
+    follow(["NO", "ONE"]);
+    assert!(one.reconnect().await, "it never came back");
+    assert_eq!(
+        connections(&mut server.admin()),
+        before + 2,
+        "the process and this one"
+    );
 }
 
 #[tokio::test]
