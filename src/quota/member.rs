@@ -14,6 +14,8 @@ pub(crate) struct SharedLimit<'a> {
     pub(crate) limit: &'a mut LimitState,
     pub(crate) traits: &'a mut ProviderTraits,
     pub(crate) counts: FleetCounts,
+    /// Whether no other limit closes all that it is for.
+    pub(crate) is_of_use: bool,
     pub(crate) base: Id,
     pub(crate) extra: Option<&'a [u8]>,
 }
@@ -31,10 +33,10 @@ where
         };
         self.inner.with(|inner| {
             let mut waiting = inner.queue.len() as u64;
-            inner.candidates.visit_shared(&mut |shared| {
+            inner.candidates.visit_shared(outbox.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
-                limit.say(traits, outbox, &mut waiting);
+                limit.say((traits, shared.is_of_use), outbox, &mut waiting);
             });
         });
     }
@@ -45,7 +47,7 @@ where
         };
         let wakeups = self.inner.with(|inner| {
             let longest_guess = inner.candidates.longest_guess();
-            inner.candidates.visit_shared(&mut |shared| {
+            inner.candidates.visit_shared(news.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
                 limit.hear(traits, news, longest_guess);
@@ -63,7 +65,7 @@ where
         };
         let replicas = replicas.map_or(self.replicas, Replicas::new);
         let wakeups = self.inner.with(|inner| {
-            inner.candidates.visit_shared(&mut |shared| {
+            inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
                 limit.lose(traits, replicas);

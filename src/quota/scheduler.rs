@@ -53,7 +53,7 @@ pub(crate) trait Candidates {
 
     /// Visits each limit that other processes may share, in the order in which candidates are used.
     #[cfg(feature = "share")]
-    fn visit_shared(&mut self, _visit: &mut dyn FnMut(SharedLimit<'_>)) {}
+    fn visit_shared(&mut self, _now: Instant, _visit: &mut dyn FnMut(SharedLimit<'_>)) {}
 
     /// Returns the longest guess of a cooldown.
     #[cfg(feature = "share")]

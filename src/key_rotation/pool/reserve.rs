@@ -125,8 +125,8 @@ impl Candidates for Keys {
     }
 
     #[cfg(feature = "share")]
-    fn visit_shared(&mut self, visit: &mut dyn FnMut(SharedLimit<'_>)) {
-        self.visit_limits(visit);
+    fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>)) {
+        self.visit_limits(now, visit);
     }
 
     #[cfg(feature = "share")]

@@ -128,7 +128,10 @@ impl Leases {
             true => (*waiting).min(enough.min().unwrap_or_default()),
             false => 0,
         };
-        *waiting = waiting.saturating_sub(calls);
+        // Calls for which this limit had nothing may be sent under another.
+        if !self.0.iter().any(|(_, places)| places.was_refused()) {
+            *waiting = waiting.saturating_sub(calls);
+        }
         let mut keeps = false;
         let ask = |(unit, places): &mut (Unit, LeasedPlaces)| {
             let needed = calls.saturating_mul(each(*unit));

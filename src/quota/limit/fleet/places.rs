@@ -84,6 +84,11 @@ impl LeasedPlaces {
         self.missed
     }
 
+    /// Returns whether a request found too little before the last exchange, and nothing was granted.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused
+    }
+
     /// A request takes so much.
     pub(super) fn take(&mut self, amount: u64, now: Instant) {
         self.idle = self.idle.saturating_sub(amount);

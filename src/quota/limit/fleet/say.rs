@@ -14,8 +14,14 @@ use crate::{
 // === impl LimitState ===
 
 impl LimitState {
-    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait.
-    pub(crate) fn say(&mut self, traits: &ProviderTraits, outbox: &mut Outbox, waiting: &mut u64) {
+    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
+    /// leased of a limit that is of no use, because another closes all that it is for.
+    pub(crate) fn say(
+        &mut self,
+        (traits, is_of_use): (&ProviderTraits, bool),
+        outbox: &mut Outbox,
+        waiting: &mut u64,
+    ) {
         let now = outbox.now;
         let end = self.end(traits, now).map(|end| end.at);
         // Most groups have no limit for all models.
@@ -37,7 +43,7 @@ impl LimitState {
         if end.is_none() {
             fleet.own.rejection = None;
         }
-        if end.is_some() {
+        if end.is_some() || !is_of_use {
             fleet.leases.close();
         }
         let (asks, keeps) = match fleet.counts {

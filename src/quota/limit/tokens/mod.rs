@@ -15,14 +15,14 @@ pub(super) use self::{
     calibration::Calibration,
     refill::{Refill, ReportedReset},
 };
-#[cfg(feature = "share")]
-use crate::{rejection::Dimension, share::Unit};
 use super::{Capacity, ProviderTraits, in_flight::InFlight, known::KnownLimit, reserve::Reserve};
 use crate::{
     quota::demand::{Demand, tokens_of},
     rejection::{Bucket, Rejection},
     request::Cost,
 };
+#[cfg(feature = "share")]
+use crate::{rejection::Dimension, share::Unit};
 
 /// What is known of the limits on tokens that the requests of one limit run on.
 #[derive(Clone, Debug, Default)]
