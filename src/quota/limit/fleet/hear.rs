@@ -56,10 +56,11 @@ impl LimitState {
         fleet.heard_in = news.number;
         if let Some(heard) = news.limits.get(&fleet.id) {
             for (unit, grant) in &heard.grants {
-                let mut said = fleet.said.iter().flat_map(|(_, asks)| asks);
+                let mut said = fleet.said.iter_mut().flat_map(|(_, asks)| asks);
                 if let Some((_, said)) = said.find(|(of, _)| of == unit) {
-                    let grant = (*grant, *said);
-                    fleet.leases.hear(*unit, grant, news.epoch);
+                    fleet.leases.hear(*unit, (*grant, *said), news.epoch);
+                    // The engine counts it as held until it hears something else.
+                    said.held = said.held.saturating_add(grant.granted);
                 }
             }
             for (replica, fact, age) in &heard.facts {
