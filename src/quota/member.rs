@@ -1,13 +1,19 @@
 //! A scheduler that shares what it knows with other processes.
 
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
 use tokio::time::Instant;
 
 use super::{
     limit::{FleetCounts, LimitState, ProviderTraits},
+    membership::Membership,
     replicas::Replicas,
-    scheduler::{Candidates, ScopeOf, Shared},
+    scheduler::{Candidates, Scheduler, ScopeOf, Shared},
 };
-use crate::share::{Id, Member, News, Outbox};
+use crate::share::{Id, Member, News, Outbox, Sharing};
 
 /// A limit that other processes may share, and what its id is made of.
 pub(crate) struct SharedLimit<'a> {
@@ -20,15 +26,47 @@ pub(crate) struct SharedLimit<'a> {
     pub(crate) extra: Option<&'a [u8]>,
 }
 
+/// Candidates whose limits other processes may share.
+pub(crate) trait SharedCandidates: Candidates {
+    /// Whether the limits are leased. Otherwise each process takes its part, by how many there are.
+    const ARE_LEASED: bool;
+
+    /// Returns the longest guess of a cooldown.
+    fn longest_guess(&self) -> Duration;
+
+    /// Visits each limit, in the order in which candidates are used.
+    fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>));
+}
+
+impl<C> Scheduler<C>
+where
+    C: SharedCandidates + Send + 'static,
+    C::Class: Send,
+    C::Candidate: Send,
+    ScopeOf<C>: Send,
+{
+    /// Returns a scheduler that shares what it knows.
+    pub(crate) fn sharing(candidates: C, share: Sharing) -> Self {
+        let membership = Membership {
+            share: Some(share.clone()),
+            is_leased: C::ARE_LEASED,
+        };
+        let shared = Arc::new(Shared::new(candidates, membership));
+        let member: Weak<dyn Member> = Arc::<Shared<C>>::downgrade(&shared);
+        share.attach(member);
+        Self(shared)
+    }
+}
+
 impl<C> Member for Shared<C>
 where
-    C: Candidates + Send,
+    C: SharedCandidates + Send,
     C::Class: Send,
     C::Candidate: Send,
     ScopeOf<C>: Send,
 {
     fn collect(&self, outbox: &mut Outbox) {
-        let Some(share) = &self.share else {
+        let Some(share) = &self.membership.share else {
             return;
         };
         self.inner.with(|inner| {
@@ -42,7 +80,7 @@ where
     }
 
     fn hear(&self, news: &News<'_>) {
-        let Some(share) = &self.share else {
+        let Some(share) = &self.membership.share else {
             return;
         };
         let wakeups = self.inner.with(|inner| {
@@ -60,7 +98,7 @@ where
     }
 
     fn lose(&self, replicas: Option<u32>, now: Instant) {
-        let Some(share) = &self.share else {
+        let Some(share) = &self.membership.share else {
             return;
         };
         let replicas = replicas.map_or(self.replicas, Replicas::new);

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::{own::OwnUse, places::LeasedPlaces};
+use super::{
+    own::OwnUse,
+    places::{LeasedPlaces, amount},
+};
 use crate::{
     quota::{demand::Demand, limit::Capacity},
     request::Cost,
@@ -163,16 +166,6 @@ impl Leases {
 
     pub(super) fn lose(&mut self) {
         self.0.iter_mut().for_each(|(_, places)| places.lose());
-    }
-}
-
-/// Returns how much of a unit a request takes.
-pub(super) fn amount(unit: Unit, cost: Cost) -> u64 {
-    match unit {
-        Unit::Requests => 1,
-        Unit::Tokens => cost.total(),
-        Unit::InputTokens => cost.input(),
-        Unit::OutputTokens => cost.output(),
     }
 }
 

@@ -37,7 +37,7 @@ impl LimitState {
             fleet.has_joined = true;
             outbox.joins.push(fleet.id);
         }
-        if fleet.counts == FleetCounts::Requests && !is_limited {
+        if fleet.counts != FleetCounts::Cooldowns && !is_limited {
             return;
         }
         if end.is_none() {
@@ -47,18 +47,17 @@ impl LimitState {
             fleet.leases.close();
         }
         let (asks, keeps) = match fleet.counts {
-            FleetCounts::Requests => {
+            FleetCounts::Leases => {
                 let own = &fleet.own;
                 fleet.leases.plan(own, outbox.epoch, waiting, now)
             }
-            FleetCounts::Cooldowns => (Vec::new(), false),
+            FleetCounts::Requests | FleetCounts::Cooldowns => (Vec::new(), false),
         };
         outbox.keeps_places |= keeps;
         let version = fleet.own.version;
         let last = fleet.said.as_ref();
         let has_facts = last.is_none_or(|(last, _)| *last != version);
-        let is_heard =
-            fleet.counts == FleetCounts::Cooldowns || fleet.leases.are_heard(outbox.epoch);
+        let is_heard = fleet.counts != FleetCounts::Leases || fleet.leases.are_heard(outbox.epoch);
         let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
         if has_facts || !is_same || !is_heard {
             let fact = has_facts.then(|| fleet.own.fact(end, now));
