@@ -13,6 +13,8 @@ mod hash;
 mod limit;
 #[cfg(feature = "share")]
 mod member;
+#[cfg_attr(not(feature = "share"), path = "alone.rs")]
+mod membership;
 mod permit;
 mod queue;
 mod replicas;
@@ -31,11 +33,7 @@ pub(crate) use bounded_map::MAX_ENTRIES;
 pub(crate) use bounded_map::{BoundedMap, Evictable};
 pub(crate) use demand::{Demand, may_limit_tokens};
 pub(crate) use hash::IdState;
-#[cfg(feature = "share")]
-pub(crate) use limit::FleetCounts;
 pub(crate) use limit::{Capacity, End, KnownLimit, LimitState, ProviderTraits, SlowStart};
-#[cfg(feature = "share")]
-pub(crate) use member::SharedLimit;
 pub(crate) use permit::Permit;
 #[cfg(test)]
 pub(crate) use queue::WaiterId;
@@ -47,3 +45,8 @@ pub(crate) use slot::Slot;
 pub(crate) use table::{LimitMap, LimitTable};
 pub(crate) use wait_budget::{WaitBudget, in_time, poll_again};
 pub(crate) use waiter::Waiter;
+#[cfg(feature = "share")]
+pub(crate) use {
+    limit::FleetCounts,
+    member::{SharedCandidates, SharedLimit},
+};

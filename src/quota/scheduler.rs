@@ -1,7 +1,5 @@
 //! The one lock: candidates with their limits, and the calls that wait for one.
 
-#[cfg(feature = "share")]
-use std::sync::Weak;
 use std::{hash::Hash, mem, sync::Arc, task::Waker, time::Duration};
 
 use tokio::time::Instant;
@@ -10,6 +8,7 @@ use super::{
     background::{BackgroundShares, Share},
     demand::{Costs, Demand},
     departures::{self, Departures},
+    membership::Membership,
     queue::{Forecast, QueuePlace, WaitQueue, WaiterId, Waiting, Wakeups},
     replicas::Replicas,
     reservation::{Confirmed, Reservation},
@@ -17,11 +16,6 @@ use super::{
     table::LimitTable,
 };
 use crate::request::Cost;
-#[cfg(feature = "share")]
-use crate::{
-    quota::{member::SharedLimit, timing::LONGEST_GUESS},
-    share::{Member, Sharing, SharingState, Urgency},
-};
 
 /// What a scheduler chooses among.
 pub(crate) trait Candidates {
@@ -51,16 +45,6 @@ pub(crate) trait Candidates {
     /// Returns whether a candidate was not removed.
     fn contains(&self, candidate: &Self::Candidate) -> bool;
 
-    /// Visits each limit that other processes may share, in the order in which candidates are used.
-    #[cfg(feature = "share")]
-    fn visit_shared(&mut self, _visit: &mut dyn FnMut(SharedLimit<'_>)) {}
-
-    /// Returns the longest guess of a cooldown.
-    #[cfg(feature = "share")]
-    fn longest_guess(&self) -> Duration {
-        LONGEST_GUESS
-    }
-
     /// Reserves for a call that waits.
     fn reserve_for(
         &mut self,
@@ -75,7 +59,7 @@ pub(crate) type ReservationOf<C> = Reservation<<C as Candidates>::Candidate, Sco
 pub(super) type ScopeOf<C> = <<C as Candidates>::Limits as LimitTable>::Scope;
 
 /// A handle; a clone is the same scheduler.
-pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
+pub(crate) struct Scheduler<C: Candidates>(pub(super) Arc<Shared<C>>);
 
 pub(super) struct Shared<C: Candidates> {
     pub(super) inner: Mutex<Inner<C>>,
@@ -83,8 +67,7 @@ pub(super) struct Shared<C: Candidates> {
     /// What background calls leave to interactive ones.
     reserve: Share,
     pub(super) replicas: Replicas,
-    #[cfg(feature = "share")]
-    pub(super) share: Option<Sharing>,
+    pub(super) membership: Membership,
 }
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
@@ -98,35 +81,7 @@ pub(crate) struct Inner<C: Candidates> {
 
 impl<C: Candidates> Scheduler<C> {
     pub(crate) fn new(candidates: C) -> Self {
-        Self(Arc::new(Shared {
-            reserve: candidates.shares().reserve,
-            replicas: candidates.replicas(),
-            inner: Mutex::new(Inner::new(candidates)),
-            costs: Costs::default(),
-            #[cfg(feature = "share")]
-            share: None,
-        }))
-    }
-
-    /// Returns a scheduler that shares what it knows.
-    #[cfg(feature = "share")]
-    pub(crate) fn sharing(candidates: C, share: Sharing) -> Self
-    where
-        C: Send + 'static,
-        C::Class: Send,
-        C::Candidate: Send,
-        ScopeOf<C>: Send,
-    {
-        let shared = Arc::new(Shared {
-            reserve: candidates.shares().reserve,
-            replicas: candidates.replicas(),
-            inner: Mutex::new(Inner::new(candidates)),
-            costs: Costs::default(),
-            share: Some(share.clone()),
-        });
-        let member: Weak<dyn Member> = Arc::<Shared<C>>::downgrade(&shared);
-        share.attach(member);
-        Self(shared)
+        Self(Arc::new(Shared::new(candidates, Membership::default())))
     }
 
     /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
@@ -137,14 +92,7 @@ impl<C: Candidates> Scheduler<C> {
     /// Returns what a request takes that costs so much, if that is known.
     pub(crate) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
         let demand = self.0.costs.demand(cost, is_precise);
-        #[cfg(feature = "share")]
-        match self.0.share.as_ref().map(Sharing::state) {
-            // How many there are is not known for a moment.
-            Some(SharingState::Starting) => return demand.among(Replicas::new(u32::MAX)),
-            Some(SharingState::Connected) => return demand.among(self.0.replicas).leased(),
-            Some(SharingState::Away) | None => {}
-        }
-        demand.among(self.0.replicas)
+        self.0.membership.demand(demand, self.0.replicas)
     }
 
     /// Returns what a background call takes.
@@ -163,10 +111,7 @@ impl<C: Candidates> Scheduler<C> {
             (result, inner.take_wakeups())
         });
         wakeups.wake();
-        #[cfg(feature = "share")]
-        if let Some(share) = &self.0.share {
-            share.notify(Urgency::Facts);
-        }
+        self.0.membership.notify();
         result
     }
 }
@@ -182,6 +127,20 @@ impl<C: Candidates> Scheduler<C> {
     /// Returns how often the lock was taken.
     pub(crate) fn locked(&self) -> usize {
         self.0.inner.locked()
+    }
+}
+
+// === impl Shared ===
+
+impl<C: Candidates> Shared<C> {
+    pub(super) fn new(candidates: C, membership: Membership) -> Self {
+        Self {
+            reserve: candidates.shares().reserve,
+            replicas: candidates.replicas(),
+            inner: Mutex::new(Inner::new(candidates)),
+            costs: Costs::default(),
+            membership,
+        }
     }
 }
 

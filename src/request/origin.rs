@@ -71,8 +71,10 @@ impl Origin {
     }
 
     #[cfg(feature = "share")]
-    pub(crate) fn scheme(&self) -> &str {
-        self.scheme.as_str()
+    /// Returns the same text for the same origin, in each process and release.
+    pub(crate) fn to_text(&self) -> String {
+        let (host, port) = (self.host(), self.port().unwrap_or_default());
+        format!("{}://{host}:{port}", self.scheme)
     }
 
     pub(crate) fn host(&self) -> &str {

@@ -14,7 +14,7 @@ use super::{
     SharingCore, SharingState,
     engine::Engine,
     member::{News, Outbox},
-    message::{Hear, Say},
+    message::{Hear, LimitHear, Say},
     nudge::Urgency,
     timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
 };
@@ -152,6 +152,8 @@ impl<E: Engine> Exchanges<E> {
         for member in self.core.members() {
             member.hear(&news);
         }
+        let is_granted = |limit: &LimitHear| limit.grants.iter().any(|(_, it)| it.granted > 0);
+        self.keeps_places |= hear.limits.iter().any(is_granted);
         self.core.set_state(SharingState::Connected);
     }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 #[cfg(feature = "share")]
-use super::sharing::KeySharing;
+use super::share_ids::KeySharing;
 use super::{
     KeyPool, PoolError,
     keys::{Keys, Order},

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 #[cfg(feature = "share")]
-use super::sharing::KeyShareIds;
+use super::share_ids::KeyShareIds;
 use super::{
     PoolError,
     closed::ClosedUntil,

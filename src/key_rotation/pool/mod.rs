@@ -19,6 +19,8 @@ mod placement;
 mod reported_counts;
 mod reserve;
 #[cfg(feature = "share")]
+mod share_ids;
+#[cfg(feature = "share")]
 mod sharing;
 mod snapshot;
 

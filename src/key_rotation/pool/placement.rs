@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::PoolError;
 #[cfg(feature = "share")]
-use super::sharing::{KeyShareIds, KeySharing};
+use super::share_ids::{KeyShareIds, KeySharing};
 use crate::{
     key_rotation::{Key, affinity::SecretHash},
     request::{

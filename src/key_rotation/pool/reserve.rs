@@ -10,8 +10,6 @@ use super::{
     keys::{KeyInfo, KeyReservation, Keys, Order},
     limits::KeyLimits,
 };
-#[cfg(feature = "share")]
-use crate::quota::SharedLimit;
 use crate::quota::{
     BackgroundShares, Candidates, Capacity, Forecast, Inner, LimitTable, Replicas, Waiting,
 };
@@ -122,16 +120,6 @@ impl Candidates for Keys {
 
     fn contains(&self, key: &Arc<KeyInfo>) -> bool {
         self.indexes.contains_key(&key.id)
-    }
-
-    #[cfg(feature = "share")]
-    fn visit_shared(&mut self, visit: &mut dyn FnMut(SharedLimit<'_>)) {
-        self.visit_limits(visit);
-    }
-
-    #[cfg(feature = "share")]
-    fn longest_guess(&self) -> Duration {
-        self.longest_guess
     }
 
     fn reserve_for(

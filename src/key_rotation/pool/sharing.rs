@@ -1,74 +1,35 @@
-//! The ids by which other processes know the limits of keys.
+//! The limits of keys that other processes share.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use super::keys::Keys;
+use tokio::time::Instant;
+
+use super::{ids::GroupId, keys::Keys};
 use crate::{
-    quota::{FleetCounts, SharedLimit},
-    request::Origin,
-    share::{Id, Sharing},
+    quota::{FleetCounts, SharedCandidates, SharedLimit},
+    share::Id,
 };
 
-/// Makes the ids of a pool that shares what it knows.
-pub(super) struct KeySharing {
-    pub(super) share: Sharing,
-    /// The origins that the keys are for. What another provider says of a key must not count here.
-    origins: String,
-}
-
-/// The ids of a key.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct KeyShareIds {
-    key: Id,
-    /// That of its given group, or the id of its group if no other key is in it.
-    group: Id,
-}
-
-// === impl KeySharing ===
-
-impl KeySharing {
-    pub(super) fn new(share: Sharing, origins: &[Origin]) -> Self {
-        let texts = origins.iter().map(|origin| {
-            let (host, port) = (origin.host(), origin.port().unwrap_or_default());
-            format!("{}://{host}:{port}", origin.scheme())
-        });
-        let mut texts: Vec<_> = texts.collect();
-        texts.sort_unstable();
-        Self {
-            share,
-            origins: texts.join(" "),
-        }
-    }
-
-    pub(super) fn ids(&self, secret: &str, group: Option<&str>) -> KeyShareIds {
-        let id = |kind: &str, of: &str| {
-            let parts = [kind, &self.origins, of];
-            self.share.name().id(parts.map(str::as_bytes))
-        };
-        KeyShareIds {
-            key: id("key", secret),
-            group: match group {
-                Some(name) => id("group", name),
-                None => id("group of key", secret),
-            },
-        }
-    }
+/// Keys that share their limits.
+struct SharedGroup {
+    id: Id,
+    has_open_key: bool,
 }
 
 // === impl Keys ===
 
-impl Keys {
+impl SharedCandidates for Keys {
+    const ARE_LEASED: bool = true;
+
+    fn longest_guess(&self) -> Duration {
+        self.longest_guess
+    }
+
     /// Visits the limits of each key from the current one on: those of the key, of its group, and of both for each
     /// model.
-    pub(super) fn visit_limits(&mut self, visit: &mut dyn FnMut(SharedLimit<'_>)) {
-        // Keys that are known to share their limits have the id of the least of them, whatever their order is.
-        let mut groups = HashMap::new();
-        for entry in &self.entries {
-            if let Some(ids) = entry.share_ids {
-                let id = groups.entry(entry.group_id).or_insert(ids.group);
-                *id = ids.group.min(*id);
-            }
-        }
+    fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>)) {
+        self.limits.closed.forget();
+        let groups = self.shared_groups(now);
         let (count, first) = (self.entries.len(), self.current);
         for index in (0..count).map(|step| (first + step) % count) {
             let entry = &self.entries[index];
@@ -78,12 +39,13 @@ impl Keys {
             };
             let limits = &mut self.limits;
             let cooldowns = (FleetCounts::Cooldowns, ids.key);
-            let requests = (FleetCounts::Requests, *of_group);
+            let requests = (FleetCounts::Leases, of_group.id);
             let mut visit = |(limit, traits), (counts, base), extra| {
                 visit(SharedLimit {
                     limit,
                     traits,
                     counts,
+                    is_of_use: of_group.has_open_key,
                     base,
                     extra,
                 });
@@ -102,5 +64,31 @@ impl Keys {
             }
             visit(limits.groups.get_or_insert(group), requests, None);
         }
+    }
+}
+
+impl Keys {
+    /// Returns the groups by what others know them. Keys that are known to share their limits have the id of the
+    /// least of them, whatever their order is.
+    fn shared_groups(&self, now: Instant) -> HashMap<GroupId, SharedGroup> {
+        let mut groups = HashMap::new();
+        for entry in &self.entries {
+            let Some(ids) = entry.share_ids else {
+                continue;
+            };
+            let limits = [
+                self.limits.keys.get(entry.info.id),
+                self.limits.groups.get(entry.group_id),
+            ];
+            let mut limits = limits.into_iter().flatten();
+            let is_open = limits.all(|(limit, traits)| limit.end(traits, now).is_none());
+            let group = groups.entry(entry.group_id).or_insert(SharedGroup {
+                id: ids.group,
+                has_open_key: false,
+            });
+            group.id = ids.group.min(group.id);
+            group.has_open_key |= is_open;
+        }
+        groups
     }
 }

@@ -21,7 +21,6 @@ impl LimitState {
         (demand, slow_start): (Demand, SlowStart),
         now: Instant,
     ) -> Capacity {
-        #[cfg(feature = "share")]
         let demand = self.among_replicas(demand, now);
         self.settle_slots(traits, now);
         self.slow_start = slow_start;
@@ -35,7 +34,6 @@ impl LimitState {
             .capacity_in_requests(traits, (slow_start, others), now)
             .min(by_tokens)
             .min(slots);
-        #[cfg(feature = "share")]
         let capacity = self.bound_by_lease(traits, (capacity, demand), now);
         match reserve {
             Some(_) => look_again(capacity, now),

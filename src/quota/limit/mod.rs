@@ -24,7 +24,7 @@ mod chance;
 mod concurrency;
 mod cooldown;
 mod estimate;
-#[cfg(feature = "share")]
+#[cfg_attr(not(feature = "share"), path = "apart.rs")]
 mod fleet;
 mod in_flight;
 mod known;
@@ -74,8 +74,7 @@ pub(crate) struct LimitState {
     /// Its number among the limits of its kind, from 1 on; zero before its first request.
     number: u32,
     /// What other processes know of it, if that is shared.
-    #[cfg(feature = "share")]
-    fleet: Option<Box<fleet::Fleet>>,
+    fleet: fleet::FleetState,
 }
 
 // === impl LimitState ===

@@ -14,7 +14,6 @@ use crate::{
 impl LimitState {
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
-        #[cfg(feature = "share")]
         self.note_reserved(cost, now);
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
@@ -38,7 +37,6 @@ impl LimitState {
 
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
-        #[cfg(feature = "share")]
         self.note_sent(demand.cost(), now);
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
@@ -58,7 +56,6 @@ impl LimitState {
         cost: Cost,
         sent: Option<Instant>,
     ) {
-        #[cfg(feature = "share")]
         self.note_released(cost, sent.is_some());
         self.in_flight.remove(sent, cost);
         if let Some(sent) = sent {
@@ -90,7 +87,6 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
-        #[cfg(feature = "share")]
         self.note_passed(reports.clone(), (sent, now));
         self.pass_slot(traits, (sent, now));
         let counted = (cost, true);

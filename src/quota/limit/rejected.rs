@@ -30,7 +30,6 @@ impl LimitState {
     ) {
         traits.is_limited = true;
         let when = (sent, now);
-        #[cfg(feature = "share")]
         self.note_rejected(rejection, reports, when);
         self.tokens.reject(traits, rejection, cost, now);
         self.tokens

@@ -56,10 +56,11 @@ impl LimitState {
         fleet.heard_in = news.number;
         if let Some(heard) = news.limits.get(&fleet.id) {
             for (unit, grant) in &heard.grants {
-                let mut said = fleet.said.iter().flat_map(|(_, asks)| asks);
+                let mut said = fleet.said.iter_mut().flat_map(|(_, asks)| asks);
                 if let Some((_, said)) = said.find(|(of, _)| of == unit) {
-                    let grant = (*grant, *said);
-                    fleet.leases.hear(*unit, grant, news.epoch);
+                    fleet.leases.hear(*unit, (*grant, *said), news.epoch);
+                    // The engine counts it as held until it hears something else.
+                    said.held = said.held.saturating_add(grant.granted);
                 }
             }
             for (replica, fact, age) in &heard.facts {
@@ -75,10 +76,10 @@ impl LimitState {
                 self.forget_in_flight(traits, &mut other.in_flight);
             }
         }
-        if news.is_learning {
-            fleet.leases.lose();
-        } else {
-            fleet.leases.keep(news.asked);
+        match fleet.counts {
+            FleetCounts::Leases if news.is_learning => fleet.leases.lose(),
+            FleetCounts::Leases => fleet.leases.keep(news.asked),
+            FleetCounts::Requests | FleetCounts::Cooldowns => {}
         }
         let count = u32::try_from(news.replicas.len()).unwrap_or(u32::MAX);
         fleet.parts = Some(Replicas::new(count));
@@ -121,37 +122,12 @@ impl LimitState {
         let Some((other, since)) = fleet.since(replica, fact) else {
             return;
         };
-        let first = fact.sends.first().map_or(Duration::ZERO, |(_, ago)| *ago);
-        let first = at.before(first);
         let reports = self.hear_reports(&fact.reports, at);
-        if counts == FleetCounts::Requests {
-            for number in fact.sent.saturating_sub(since.sent)..fact.sent {
-                let mark = fact.sends.iter().find(|(last, _)| number < *last);
-                let sent = mark.map_or(at.now, |(_, ago)| at.before(*ago));
-                self.reserve(traits, since.cost, sent);
-                self.mark_sent(traits, Demand::new(since.cost), sent);
-                other.in_flight.push_back((sent, since.cost));
-            }
-        }
-        let mut next = || other.in_flight.pop_front();
-        for _ in 0..since.passed {
-            match (counts, next()) {
-                (FleetCounts::Cooldowns, _) => {
-                    let passed = fact.last_passed.map(|ago| at.before(ago));
-                    passed
-                        .into_iter()
-                        .for_each(|sent| self.cooldown.succeed(sent));
-                }
-                (_, Some((sent, cost))) => {
-                    let when = (sent, at.now);
-                    self.succeeded(traits, (cost, reports.iter()), when);
-                    self.release(traits, cost, Some(sent));
-                }
-                (_, None) => {
-                    let when = (first, at.now);
-                    self.succeeded(traits, (since.cost, reports.iter()), when);
-                }
-            }
+        if counts != FleetCounts::Cooldowns {
+            self.hear_sent(traits, (other, fact), &since, at);
+            self.hear_passed(traits, (other, fact), (&since, &reports), at);
+        } else if let (1.., Some(ago)) = (since.passed, fact.last_passed) {
+            self.cooldown.succeed(at.before(ago));
         }
         if let Some(rejected) = &fact.rejection {
             for _ in 0..since.rejected.min(MAX_REJECTED) {
@@ -159,17 +135,53 @@ impl LimitState {
             }
         }
         for _ in since.passed..since.ended {
-            if let Some((sent, cost)) = next() {
+            if let Some((sent, cost)) = other.in_flight.pop_front() {
                 self.release(traits, cost, Some(sent));
             }
         }
-        if counts == FleetCounts::Requests && since.passed == 0 && !reports.is_empty() {
+        if counts != FleetCounts::Cooldowns && since.passed == 0 && !reports.is_empty() {
             traits.is_limited = true;
             let newest = fact.reports.iter().map(|report| report.sent).min();
             let when = (at.before(newest.unwrap_or_default()), at.now);
             let no_cost = (Cost::default(), false);
             self.tokens.update(traits, reports.iter(), no_cost, when);
             self.reported.update(traits, reports.iter(), when);
+        }
+    }
+
+    /// Counts the requests that another process has sent.
+    fn hear_sent(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (other, fact): (&mut OtherReplica, &Fact),
+        since: &Since,
+        at: HeardAt,
+    ) {
+        for number in fact.sent.saturating_sub(since.sent)..fact.sent {
+            let mark = fact.sends.iter().find(|(last, _)| number < *last);
+            let sent = mark.map_or(at.now, |(_, ago)| at.before(*ago));
+            self.reserve(traits, since.cost, sent);
+            self.mark_sent(traits, Demand::new(since.cost), sent);
+            other.in_flight.push_back((sent, since.cost));
+        }
+    }
+
+    /// Counts the requests of another process that have passed.
+    fn hear_passed(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (other, fact): (&mut OtherReplica, &Fact),
+        (since, reports): (&Since, &[Bucket]),
+        at: HeardAt,
+    ) {
+        let first = fact.sends.first().map_or(Duration::ZERO, |(_, ago)| *ago);
+        for _ in 0..since.passed {
+            let known = other.in_flight.pop_front();
+            let (sent, cost) = known.unwrap_or((at.before(first), since.cost));
+            self.succeeded(traits, (cost, reports.iter()), (sent, at.now));
+            if known.is_some() {
+                self.release(traits, cost, Some(sent));
+            }
         }
     }
 

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use super::{own::OwnUse, places::LeasedPlaces};
+use super::{
+    own::OwnUse,
+    places::{LeasedPlaces, amount},
+};
 use crate::{
     quota::{demand::Demand, limit::Capacity},
     request::Cost,
@@ -128,7 +131,10 @@ impl Leases {
             true => (*waiting).min(enough.min().unwrap_or_default()),
             false => 0,
         };
-        *waiting = waiting.saturating_sub(calls);
+        // Calls for which this limit had nothing may be sent under another.
+        if !self.0.iter().any(|(_, places)| places.was_refused()) {
+            *waiting = waiting.saturating_sub(calls);
+        }
         let mut keeps = false;
         let ask = |(unit, places): &mut (Unit, LeasedPlaces)| {
             let needed = calls.saturating_mul(each(*unit));
@@ -160,16 +166,6 @@ impl Leases {
 
     pub(super) fn lose(&mut self) {
         self.0.iter_mut().for_each(|(_, places)| places.lose());
-    }
-}
-
-/// Returns how much of a unit a request takes.
-pub(super) fn amount(unit: Unit, cost: Cost) -> u64 {
-    match unit {
-        Unit::Requests => 1,
-        Unit::Tokens => cost.total(),
-        Unit::InputTokens => cost.input(),
-        Unit::OutputTokens => cost.output(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a limit shares with other processes: what this one says of it, what it has leased, and what it has heard.
 //! Pure.
 //!
-//! [`own`] are the requests of this process. [`leases`] is what it has leased, and [`places`] that in one unit.
+//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and [`places`] that in one unit.
 //! [`say`] and [`hear`] are the exchanges.
 
 mod hear;
 mod leases;
+mod note;
 mod own;
 mod places;
 mod say;
@@ -25,7 +26,10 @@ use crate::{
     share::{Ask, Id, Sharing, Unit, Urgency},
 };
 
-/// What a limit shares.
+/// What a limit shares, if it does.
+pub(super) type FleetState = Option<Box<Fleet>>;
+
+/// What a limit shares with other processes.
 #[derive(Clone, Debug)]
 pub(super) struct Fleet {
     share: Sharing,
@@ -50,7 +54,9 @@ pub(super) struct Fleet {
 /// What is shared of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FleetCounts {
-    /// Its requests, so that it is leased.
+    /// Its requests, which are leased.
+    Leases,
+    /// Its requests, of which each process sends its part.
     Requests,
     /// Only what closes it.
     Cooldowns,
@@ -121,7 +127,7 @@ impl LimitState {
     ) -> Capacity {
         match &mut self.fleet {
             None if demand.is_leased() => leases::before_lease(capacity, now),
-            Some(fleet) if fleet.counts == FleetCounts::Requests => {
+            Some(fleet) if fleet.counts == FleetCounts::Leases => {
                 let unleased = Unleased {
                     capacity,
                     tokens: &self.tokens.left(&self.in_flight, traits, now),

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-use super::{FleetCounts, leases::amount};
+use super::places::amount;
 use crate::{
     quota::{
-        limit::{LimitState, in_flight::InFlight},
+        limit::in_flight::InFlight,
         timing::{ADMISSION_SLACK, COUNTED_TOGETHER, SAME_WINDOW_SLACK},
     },
     rejection::{Bucket, Rejection},
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// No provider reports more windows of one limit.
-const MAX_REPORTS: usize = 16;
+pub(super) const MAX_REPORTS: usize = 16;
 
 /// As many cover the time between two exchanges.
 const MAX_SENDS: usize = 64;
@@ -33,8 +33,8 @@ pub(super) struct OwnUse {
     pub(super) ended: u64,
     /// What the requests cost that were sent, those that have ended, and those that have a place.
     pub(super) cost: Cost,
-    ended_cost: Cost,
-    reserved_cost: Cost,
+    pub(super) ended_cost: Cost,
+    pub(super) reserved_cost: Cost,
     /// The number of the last of the requests that were sent together, and when the first was.
     pub(super) sends: VecDeque<(u64, Instant)>,
     /// When the last request was sent that has passed.
@@ -101,7 +101,7 @@ impl OwnUse {
     }
 
     /// Notes when the last request was sent.
-    fn mark(&mut self, now: Instant) {
+    pub(super) fn mark(&mut self, now: Instant) {
         match self.sends.back_mut() {
             Some((number, from)) if now < *from + COUNTED_TOGETHER => *number = self.sent,
             _ => self.sends.push_back((self.sent, now)),
@@ -111,7 +111,11 @@ impl OwnUse {
         }
     }
 
-    fn report(&mut self, buckets: impl Iterator<Item = Bucket>, when: (Instant, Instant)) {
+    pub(super) fn report(
+        &mut self,
+        buckets: impl Iterator<Item = Bucket>,
+        when: (Instant, Instant),
+    ) {
         for report in buckets.filter_map(|bucket| OwnReport::new(bucket, when)) {
             let count = self.reports.len();
             let known = self.reports.iter_mut().find(|it| it.is_of(&report.bucket));
@@ -127,7 +131,7 @@ impl OwnUse {
 // === impl OwnReport ===
 
 impl OwnReport {
-    fn new(bucket: Bucket, (sent, came): (Instant, Instant)) -> Option<Self> {
+    pub(super) fn new(bucket: Bucket, (sent, came): (Instant, Instant)) -> Option<Self> {
         bucket.remaining?;
         let admitted = came.min(sent + ADMISSION_SLACK);
         Some(Self {
@@ -165,84 +169,5 @@ impl OwnReport {
 
     fn is_of(&self, bucket: &Bucket) -> bool {
         (self.bucket.dimension, self.bucket.window) == (bucket.dimension, bucket.window)
-    }
-}
-
-// === impl LimitState ===
-
-impl LimitState {
-    /// Notes that a request has a place.
-    pub(in crate::quota::limit) fn note_reserved(&mut self, cost: Cost, now: Instant) {
-        if let Some(fleet) = &mut self.fleet {
-            fleet.own.reserved += 1;
-            fleet.own.reserved_cost = fleet.own.reserved_cost.saturating_add(cost);
-            fleet.leases.take(cost, now);
-        }
-    }
-
-    /// Notes that it is sent.
-    pub(in crate::quota::limit) fn note_sent(&mut self, cost: Cost, now: Instant) {
-        if let Some(fleet) = &mut self.fleet {
-            let own = &mut fleet.own;
-            own.reserved = own.reserved.saturating_sub(1);
-            own.reserved_cost = own.reserved_cost.saturating_sub(cost);
-            own.sent += 1;
-            own.cost = own.cost.saturating_add(cost);
-            own.mark(now);
-            own.version += u64::from(fleet.counts == FleetCounts::Requests);
-        }
-    }
-
-    /// Notes that it no longer has a place.
-    pub(in crate::quota::limit) fn note_released(&mut self, cost: Cost, was_sent: bool) {
-        if let Some(fleet) = &mut self.fleet {
-            let own = &mut fleet.own;
-            if was_sent {
-                own.ended += 1;
-                own.ended_cost = own.ended_cost.saturating_add(cost);
-                own.version += u64::from(fleet.counts == FleetCounts::Requests);
-            } else {
-                own.reserved = own.reserved.saturating_sub(1);
-                own.reserved_cost = own.reserved_cost.saturating_sub(cost);
-                fleet.leases.give_back(cost);
-            }
-        }
-    }
-
-    /// Notes that it has passed, and what its response reports.
-    pub(in crate::quota::limit) fn note_passed<'a>(
-        &mut self,
-        buckets: impl Iterator<Item = &'a Bucket>,
-        when: (Instant, Instant),
-    ) {
-        if let Some(fleet) = &mut self.fleet {
-            fleet.own.passed += 1;
-            fleet.own.last_passed = fleet.own.last_passed.max(Some(when.0));
-            let is_told = fleet.counts == FleetCounts::Requests || fleet.own.rejection.is_some();
-            fleet.own.version += u64::from(is_told);
-            fleet.own.report(buckets.cloned(), when);
-        }
-    }
-
-    /// Notes that it was rejected, and what its response reports.
-    pub(in crate::quota::limit) fn note_rejected(
-        &mut self,
-        rejection: &Rejection,
-        buckets: &[Bucket],
-        (sent, came): (Instant, Instant),
-    ) {
-        if let Some(fleet) = &mut self.fleet {
-            fleet.own.rejected += 1;
-            fleet.own.version += 1;
-            fleet.own.report(buckets.iter().cloned(), (sent, came));
-            let reports = buckets.iter().cloned();
-            let reports = reports.filter_map(|bucket| OwnReport::new(bucket, (sent, came)));
-            fleet.own.rejection = Some(OwnRejection {
-                rejection: rejection.clone(),
-                reports: reports.take(MAX_REPORTS).collect(),
-                sent,
-                came,
-            });
-        }
     }
 }

@@ -2,7 +2,10 @@
 
 use tokio::time::Instant;
 
-use crate::share::{Ask, Grant, HOLDS_FOR, KEPT_FOR};
+use crate::{
+    request::Cost,
+    share::{Ask, Grant, HOLDS_FOR, KEPT_FOR, Unit},
+};
 
 /// What is leased in one unit, beyond what the requests in flight hold.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +85,11 @@ impl LeasedPlaces {
 
     pub(super) fn has_missed(&self) -> bool {
         self.missed
+    }
+
+    /// Returns whether a request found too little before the last exchange, and nothing was granted.
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused
     }
 
     /// A request takes so much.
@@ -164,5 +172,15 @@ impl LeasedPlaces {
     pub(super) fn lose(&mut self) {
         (self.idle, self.until) = (0, None);
         (self.used, self.ceiling) = (None, None);
+    }
+}
+
+/// Returns how much of a unit a request takes.
+pub(super) fn amount(unit: Unit, cost: Cost) -> u64 {
+    match unit {
+        Unit::Requests => 1,
+        Unit::Tokens => cost.total(),
+        Unit::InputTokens => cost.input(),
+        Unit::OutputTokens => cost.output(),
     }
 }

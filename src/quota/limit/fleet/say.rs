@@ -14,8 +14,14 @@ use crate::{
 // === impl LimitState ===
 
 impl LimitState {
-    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait.
-    pub(crate) fn say(&mut self, traits: &ProviderTraits, outbox: &mut Outbox, waiting: &mut u64) {
+    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
+    /// leased of a limit that is of no use, because another closes all that it is for.
+    pub(crate) fn say(
+        &mut self,
+        (traits, is_of_use): (&ProviderTraits, bool),
+        outbox: &mut Outbox,
+        waiting: &mut u64,
+    ) {
         let now = outbox.now;
         let end = self.end(traits, now).map(|end| end.at);
         // Most groups have no limit for all models.
@@ -31,28 +37,27 @@ impl LimitState {
             fleet.has_joined = true;
             outbox.joins.push(fleet.id);
         }
-        if fleet.counts == FleetCounts::Requests && !is_limited {
+        if fleet.counts != FleetCounts::Cooldowns && !is_limited {
             return;
         }
         if end.is_none() {
             fleet.own.rejection = None;
         }
-        if end.is_some() {
+        if end.is_some() || !is_of_use {
             fleet.leases.close();
         }
         let (asks, keeps) = match fleet.counts {
-            FleetCounts::Requests => {
+            FleetCounts::Leases => {
                 let own = &fleet.own;
                 fleet.leases.plan(own, outbox.epoch, waiting, now)
             }
-            FleetCounts::Cooldowns => (Vec::new(), false),
+            FleetCounts::Requests | FleetCounts::Cooldowns => (Vec::new(), false),
         };
         outbox.keeps_places |= keeps;
         let version = fleet.own.version;
         let last = fleet.said.as_ref();
         let has_facts = last.is_none_or(|(last, _)| *last != version);
-        let is_heard =
-            fleet.counts == FleetCounts::Cooldowns || fleet.leases.are_heard(outbox.epoch);
+        let is_heard = fleet.counts != FleetCounts::Leases || fleet.leases.are_heard(outbox.epoch);
         let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
         if has_facts || !is_same || !is_heard {
             let fact = has_facts.then(|| fleet.own.fact(end, now));
