@@ -4,11 +4,13 @@ use super::{demand::Demand, replicas::Replicas};
 
 /// What a scheduler shares through: nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Membership;
+pub(super) struct Alone;
 
-// === impl Membership ===
+pub(super) type Membership = Alone;
 
-impl Membership {
+// === impl Alone ===
+
+impl Alone {
     pub(super) fn demand(self, demand: Demand, replicas: Replicas) -> Demand {
         demand.among(replicas)
     }
