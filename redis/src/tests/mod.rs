@@ -112,8 +112,8 @@ fn fact(version: u64) -> Fact {
 }
 
 /// Waits until something is so, for a bounded time. Returns whether it is.
-async fn until(patience: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool {
-    for _ in 0..patience.as_millis() / 20 {
+async fn until(max_wait: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool {
+    for _ in 0..max_wait.as_millis() / 20 {
         if is_so().await {
             return true;
         }
