@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_429::{
     rejection::{Reason, Rejection},
-    share::{Fact, Hear, Id, RejectedFact},
+    share::{Ask, Fact, Hear, Id, LimitSay, RejectedFact, Unit},
 };
 
 use super::{HOUR_MICROS, LIMIT, Process, Server, fact, shift_times, support::PATIENCE, until};
@@ -194,4 +194,25 @@ async fn every_key_expires_and_limits_that_nobody_uses_are_forgotten() {
             .iter()
             .any(|field| field.starts_with(&LIMIT.to_bytes()))
     );
+}
+
+#[tokio::test]
+async fn process_that_says_thousands_of_limits_is_heard_in_full() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let limit = |index: u128| {
+        let asks = vec![(Unit::Requests, Ask::new((1, 0), 10).want(2, 1))];
+        LimitSay::new(Id::from_bytes(index.to_be_bytes()), Some(fact(1)), asks)
+    };
+    let mut say = one.say((0..3_000).map(limit).collect());
+    say.joins = say.limits.iter().map(|it| it.limit).collect();
+    let granted = one.exchange(say).await.limits;
+    assert_eq!(granted.len(), 3_000);
+    assert!(granted.iter().all(|it| it.grants[0].1.granted == 2));
+    let heard = other.hear().await.limits;
+    assert_eq!(heard.len(), 3_000);
+    assert!(heard.iter().all(|it| it.facts.len() == 1));
 }

@@ -35,7 +35,14 @@ async fn run(count: u32) {
     let workers = (0..count).map(|_| work.start()).collect();
     assert_eq!(all_failed(workers).await, 0);
     let (passed, rejected) = provider.counts();
-    println!("{count} processes: {passed} requests have passed, {rejected} were rejected");
+    let stats = redis::cmd("INFO")
+        .arg("commandstats")
+        .query::<String>(&mut server.admin());
+    let stats = stats.expect("it is allowed");
+    let cost = stats.lines().find(|line| line.starts_with("cmdstat_eval:"));
+    println!(
+        "{count} processes: {passed} requests have passed, {rejected} were rejected; {cost:?}"
+    );
     assert_eq!(passed, 7 * 32);
 }
 
