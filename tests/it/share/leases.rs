@@ -102,15 +102,15 @@ async fn tokens_are_leased_too() {
         .iter()
         .map(|pool| waits(pool, &provider, secs(120)))
         .collect();
-    // The first response reports the limit to all.
+    // The first response reports the limit, and a process that sends nothing hears it within a second.
     call(&services[0], costing()).await;
-    tokio::time::sleep(millis(200)).await;
+    tokio::time::sleep(millis(1_100)).await;
     let all = services
         .iter()
         .flat_map(|service| (0..7).map(move |_| call(service, costing())));
     let answers = join_all(all).await;
     assert!(answers.iter().all(|answer| answer.status() == 200));
-    assert!(provider.seen().len() <= 30, "more than one was rejected");
+    assert_eq!(provider.seen().len(), 29, "none was rejected");
     assert!(provider.seen().iter().all(|it| it.at < secs(31)));
 }
 

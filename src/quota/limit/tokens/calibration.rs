@@ -81,12 +81,13 @@ impl Calibration {
         }
     }
 
-    /// Returns for which estimate a provider is expected to count so many tokens.
+    /// Returns for which estimate a provider is expected to count so many tokens, and never for more than these: the
+    /// requests of other processes make the calibration less certain.
     #[cfg(feature = "share")]
     pub(super) fn estimated(&self, dimension: Dimension, tokens: u64) -> u64 {
         match self.ratio(dimension).factor() {
             1.0 => tokens,
-            factor => (tokens as f64 / factor.max(f64::MIN_POSITIVE)) as u64,
+            factor => (tokens as f64 / factor.max(1.0)) as u64,
         }
     }
 
