@@ -63,7 +63,11 @@ impl fmt::Display for ExchangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Away => write!(f, "the server cannot be reached"),
-            Self::Client(error) => write!(f, "the exchange failed: {}", error.category()),
+            Self::Client(error) => {
+                // The rest of the text is the server's, and may repeat what it was sent.
+                let code = error.code().unwrap_or_else(|| error.category());
+                write!(f, "the exchange failed: {code}")
+            }
             Self::Late => write!(f, "a later exchange came first"),
             Self::Unreadable => write!(f, "the reply cannot be read"),
         }

@@ -2,6 +2,8 @@
 
 use redis::Connection;
 
+use tower_429::share::Engine;
+
 use super::{Process, Server};
 
 /// The rights in the README.
@@ -123,4 +125,22 @@ async fn pools_with_other_names_do_not_meet() {
     one.tell(super::fact(1)).await;
     assert_eq!(other.ask((0, 0), 10, 10).await, (0, 10));
     assert!(other.hear().await.limits.is_empty());
+}
+
+#[tokio::test]
+async fn error_says_why_a_user_is_refused_and_repeats_no_secret() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    add_user(&mut server.admin(), "-eval");
+    for (user, why) in [
+        ("app:secret", "NOPERM"),
+        ("app:wrong-secret", "uthentication failed"),
+    ] {
+        let mut process = Process::new(&with_user(&server.url(), user), 1);
+        let say = process.say(Vec::new());
+        let error = process.engine.exchange(say).await;
+        let error = error.expect_err("it is refused").to_string();
+        assert!(error.contains(why) && !error.contains("secret"), "{error}");
+    }
 }
