@@ -55,13 +55,11 @@ async fn main() -> Result<(), Error> {
 }
 
 async fn show() -> Result<(), Error> {
+    println!("{CALLS} calls by {PROCESSES} processes with {CALLERS} callers each, three times.");
     println!(
-        "{CALLS} calls by {PROCESSES} processes with {CALLERS} callers each, three times. {} s stand for a minute.",
+        "Each of {} keys may send {LIMIT} requests in {} s. Responses report what is left.\n",
+        KEYS.len(),
         WINDOW.as_secs()
-    );
-    println!(
-        "Each of {} keys may send {LIMIT} requests a minute, and each response reports what is left.\n",
-        KEYS.len()
     );
     // It draws on stderr, and only if that is a terminal.
     let style = ProgressStyle::with_template("{prefix:>22} {wide_bar} {pos}/{len}")?;

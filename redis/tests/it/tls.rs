@@ -6,7 +6,7 @@ use crate::{
     outages::share,
     processes::{all_failed, keys},
     provider::Provider,
-    support::{Server, free_port},
+    support::{Server, free_port, skip},
     worker::Work,
 };
 
@@ -29,7 +29,7 @@ fn make_certificate(certificate: &Path, key: &Path) -> Option<()> {
         .arg(key)
         .output();
     if !made.is_ok_and(|output| output.status.success()) {
-        eprintln!("\n== SKIPPED: this test needs openssl to make a certificate.\n");
+        skip("openssl to make a certificate");
         return None;
     }
     Some(())

@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    io::{self, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{self, Child, Command, Stdio},
@@ -31,9 +32,8 @@ impl Server {
     /// Starts a server with more arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
-            eprintln!(
-                "\n== SKIPPED: this test needs a server. Install redis-server or valkey-server, or set \
-                 TOWER_429_REDIS_SERVER to the path of one.\n"
+            skip(
+                "a server. Install redis-server or valkey-server, or set TOWER_429_REDIS_SERVER to the path of one",
             );
             return None;
         };
@@ -109,6 +109,13 @@ impl Drop for Server {
         self.process.wait().ok();
         fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+/// Says that a test is skipped. The test harness would hide what `eprintln` writes.
+pub(crate) fn skip(needs: &str) {
+    let name = thread::current();
+    let name = name.name().unwrap_or_default();
+    writeln!(io::stderr(), "\n== SKIPPED: {name} needs {needs}.\n").ok();
 }
 
 /// Sends a signal to a process.
