@@ -56,6 +56,8 @@ mod request;
 pub mod retry;
 #[cfg(feature = "serde")]
 mod serialize;
+#[cfg(feature = "share")]
+pub mod share;
 pub mod telemetry;
 
 /// The log of one request: an entry per attempt, with keys by label only.

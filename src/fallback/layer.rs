@@ -6,6 +6,8 @@ use tower::Layer;
 use super::{
     AsError, Fallback, IfError, IfUnavailable, NoErrors, ResponseHead, Target, targets::Targets,
 };
+#[cfg(feature = "share")]
+use crate::{fallback::targets::TargetSharing, share::Sharing};
 use crate::{
     quota::{Replicas, Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
@@ -162,7 +164,30 @@ impl<P> FallbackLayer<P> {
     /// ```
     #[must_use]
     pub fn replicas(mut self, processes: u32) -> Self {
-        self.scheduler = Scheduler::new(Targets::new(Replicas::new(processes)));
+        let targets = self.scheduler.with(|inner| inner.candidates.unused());
+        self.scheduler = targets.among(Replicas::new(processes)).into_scheduler();
+        self
+    }
+
+    /// Shares with other processes what is known of the targets; see [`share`](crate::share).
+    ///
+    /// A target that one process has found limited is not used by the others. Each process takes its part of what
+    /// is left, by how many live. [`replicas`](Self::replicas) counts while the engine is away. A target is shared
+    /// from its first request on, if its origin is known. Set the [`cooldown`](Self::cooldown) before, and set
+    /// both before the layer is used: what is known of the targets begins anew.
+    ///
+    /// ```
+    /// use tower_429::{FallbackLayer, share::{InMemory, Name, share}};
+    ///
+    /// let (share, _driver) = share(InMemory::new(), Name::new("prod"));
+    /// let layer = FallbackLayer::new(["gpt-4o-mini"]).shared(share);
+    /// ```
+    #[cfg(feature = "share")]
+    #[must_use]
+    pub fn shared(mut self, share: Sharing) -> Self {
+        let sharing = TargetSharing::new(share, &self.targets, self.longest_guess);
+        let targets = self.scheduler.with(|inner| inner.candidates.unused());
+        self.scheduler = targets.shared(sharing).into_scheduler();
         self
     }
 

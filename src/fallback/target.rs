@@ -164,6 +164,15 @@ impl Target {
         self.base.as_ref().map(|base| &base.origin)
     }
 
+    /// Returns the headers and parameters that it sets.
+    #[cfg(feature = "share")]
+    pub(super) fn own_fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let parameters = self.parameters.iter();
+        headers.chain(parameters.map(|(name, value)| (name.as_bytes(), value.as_bytes())))
+    }
+
     /// Returns whether its requests may be those of another account than the caller's: headers name one.
     pub(super) fn has_own_account(&self) -> bool {
         let mut names = self.parameters.iter().map(|(name, _)| name);

@@ -4,11 +4,15 @@
 
 mod id;
 mod pick;
+#[cfg(feature = "share")]
+mod sharing;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
+#[cfg(feature = "share")]
+use crate::share::Id;
 use crate::{
     quota::{
         BoundedMap, Demand, End, Evictable, LimitState, LimitTable, ProviderTraits, Replicas,
@@ -19,6 +23,8 @@ use crate::{
 };
 pub(super) use id::{Account, TargetId};
 pub(super) use pick::Pick;
+#[cfg(feature = "share")]
+pub(super) use sharing::TargetSharing;
 
 #[derive(Default)]
 pub(super) struct Targets {
@@ -28,23 +34,42 @@ pub(super) struct Targets {
     counts_tokens: bool,
     /// How many processes send to the targets.
     replicas: Replicas,
+    #[cfg(feature = "share")]
+    sharing: Option<TargetSharing>,
 }
 
 #[derive(Default)]
 struct TargetLimit {
     limit: LimitState,
     traits: ProviderTraits,
+    #[cfg(feature = "share")]
+    share_id: Option<Id>,
 }
 
 // === impl Targets ===
 
 impl Targets {
-    /// Returns the targets of a layer, to which so many processes send.
-    pub(super) fn new(replicas: Replicas) -> Self {
+    /// Returns the same targets, of which nothing is known.
+    pub(super) fn unused(&self) -> Self {
         Self {
-            replicas,
+            replicas: self.replicas,
+            #[cfg(feature = "share")]
+            sharing: self.sharing.clone(),
             ..Self::default()
         }
+    }
+
+    /// Sets how many processes send to them.
+    pub(super) fn among(self, replicas: Replicas) -> Self {
+        Self { replicas, ..self }
+    }
+
+    pub(super) fn into_scheduler(self) -> Scheduler<Self> {
+        #[cfg(feature = "share")]
+        if let Some(share) = self.share() {
+            return Scheduler::sharing(self, share);
+        }
+        Scheduler::new(self)
     }
 
     /// Reserves this target, whatever is known about it.
@@ -79,7 +104,7 @@ impl Targets {
         (cost, reports): (Cost, &[Bucket]),
         when: (Instant, Instant),
     ) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits, .. }) = self.limits.get_mut(slot) {
             limit.succeeded(traits, (cost, reports.iter()), when);
         }
         self.counts_tokens |= may_limit_tokens(reports, None);
@@ -93,7 +118,7 @@ impl Targets {
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits, .. }) = self.limits.get_mut(slot) {
             limit.rejected(traits, rejection, reports, when, longest_guess);
         }
         self.counts_tokens |= may_limit_tokens(reports.1, Some(rejection));
@@ -107,7 +132,7 @@ impl Targets {
         when: (Instant, Instant),
         longest_guess: Duration,
     ) {
-        if let Some(TargetLimit { limit, traits }) = self.limits.get_mut(slot) {
+        if let Some(TargetLimit { limit, traits, .. }) = self.limits.get_mut(slot) {
             limit.was_without(traits, rejection, when, longest_guess);
         }
     }

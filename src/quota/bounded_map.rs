@@ -75,6 +75,21 @@ impl<N: Clone + Eq + Hash, T: Evictable + Default> BoundedMap<N, T> {
         slots.filter_map(|(name, slot)| Some((name, self.values.get(*slot)?)))
     }
 
+    #[cfg(feature = "share")]
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (&N, &mut T)> {
+        let mut names: Vec<_> = self
+            .slots
+            .iter()
+            .map(|(name, slot)| (*slot, name))
+            .collect();
+        names.sort_unstable_by_key(|(slot, _)| *slot);
+        let values = self.values.iter_mut();
+        values.filter_map(move |(slot, value)| {
+            let at = names.binary_search_by_key(&slot, |(slot, _)| *slot).ok()?;
+            Some((names[at].1, value))
+        })
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.values.iter_mut().map(|(_, value)| value)
     }

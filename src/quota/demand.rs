@@ -22,6 +22,9 @@ pub(crate) struct Demand {
     reserve: Option<Share>,
     /// Between how many processes what is left is divided.
     replicas: Replicas,
+    /// Whether a limit that is not shared yet is shared in a moment.
+    #[cfg(feature = "share")]
+    is_leased: bool,
 }
 
 // === impl Demand ===
@@ -48,6 +51,20 @@ impl Demand {
     /// Returns what the request takes if other processes send with the same keys, to which it leaves their parts.
     pub(super) fn among(self, replicas: Replicas) -> Self {
         Self { replicas, ..self }
+    }
+
+    /// Returns what the request takes if each limit is leased: one that is new is so in a moment.
+    #[cfg(feature = "share")]
+    pub(super) fn leased(self) -> Self {
+        Self {
+            is_leased: true,
+            ..self
+        }
+    }
+
+    #[cfg(feature = "share")]
+    pub(super) fn is_leased(self) -> bool {
+        self.is_leased
     }
 
     /// Returns between how many processes what is left is divided.

@@ -11,6 +11,10 @@ mod demand;
 mod departures;
 mod hash;
 mod limit;
+#[cfg(feature = "share")]
+mod member;
+#[cfg_attr(not(feature = "share"), path = "alone.rs")]
+mod membership;
 mod permit;
 mod queue;
 mod replicas;
@@ -41,3 +45,8 @@ pub(crate) use slot::Slot;
 pub(crate) use table::{LimitMap, LimitTable};
 pub(crate) use wait_budget::{WaitBudget, in_time, poll_again};
 pub(crate) use waiter::Waiter;
+#[cfg(feature = "share")]
+pub(crate) use {
+    limit::FleetCounts,
+    member::{SharedCandidates, SharedLimit},
+};

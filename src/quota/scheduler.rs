@@ -8,6 +8,7 @@ use super::{
     background::{BackgroundShares, Share},
     demand::{Costs, Demand},
     departures::{self, Departures},
+    membership::Membership,
     queue::{Forecast, QueuePlace, WaitQueue, WaiterId, Waiting, Wakeups},
     replicas::Replicas,
     reservation::{Confirmed, Reservation},
@@ -58,14 +59,15 @@ pub(crate) type ReservationOf<C> = Reservation<<C as Candidates>::Candidate, Sco
 pub(super) type ScopeOf<C> = <<C as Candidates>::Limits as LimitTable>::Scope;
 
 /// A handle; a clone is the same scheduler.
-pub(crate) struct Scheduler<C: Candidates>(Arc<Shared<C>>);
+pub(crate) struct Scheduler<C: Candidates>(pub(super) Arc<Shared<C>>);
 
-struct Shared<C: Candidates> {
-    inner: Mutex<Inner<C>>,
+pub(super) struct Shared<C: Candidates> {
+    pub(super) inner: Mutex<Inner<C>>,
     costs: Costs,
     /// What background calls leave to interactive ones.
     reserve: Share,
-    replicas: Replicas,
+    pub(super) replicas: Replicas,
+    pub(super) membership: Membership,
 }
 
 /// What the lock protects. It wakes no task by itself, and `now` is an argument.
@@ -79,12 +81,7 @@ pub(crate) struct Inner<C: Candidates> {
 
 impl<C: Candidates> Scheduler<C> {
     pub(crate) fn new(candidates: C) -> Self {
-        Self(Arc::new(Shared {
-            reserve: candidates.shares().reserve,
-            replicas: candidates.replicas(),
-            inner: Mutex::new(Inner::new(candidates)),
-            costs: Costs::default(),
-        }))
+        Self(Arc::new(Shared::new(candidates, Membership::default())))
     }
 
     /// Returns whether a limit may count tokens, so that the precise cost of a request matters.
@@ -95,7 +92,7 @@ impl<C: Candidates> Scheduler<C> {
     /// Returns what a request takes that costs so much, if that is known.
     pub(crate) fn demand(&self, cost: Option<Cost>, is_precise: bool) -> Demand {
         let demand = self.0.costs.demand(cost, is_precise);
-        demand.among(self.0.replicas)
+        self.0.membership.demand(demand, self.0.replicas)
     }
 
     /// Returns what a background call takes.
@@ -114,6 +111,7 @@ impl<C: Candidates> Scheduler<C> {
             (result, inner.take_wakeups())
         });
         wakeups.wake();
+        self.0.membership.notify();
         result
     }
 }
@@ -129,6 +127,20 @@ impl<C: Candidates> Scheduler<C> {
     /// Returns how often the lock was taken.
     pub(crate) fn locked(&self) -> usize {
         self.0.inner.locked()
+    }
+}
+
+// === impl Shared ===
+
+impl<C: Candidates> Shared<C> {
+    pub(super) fn new(candidates: C, membership: Membership) -> Self {
+        Self {
+            reserve: candidates.shares().reserve,
+            replicas: candidates.replicas(),
+            inner: Mutex::new(Inner::new(candidates)),
+            costs: Costs::default(),
+            membership,
+        }
     }
 }
 

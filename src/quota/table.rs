@@ -161,6 +161,12 @@ impl<K: Copy + Eq + Hash> LimitMap<K> {
         }
         match self.limits.get_mut(&id) {
             Some(limit) => limit.capacity(&mut self.traits, (demand, slow_start), now),
+            #[cfg(feature = "share")]
+            None if demand.is_leased() => {
+                // The next exchange shares it.
+                let limit = self.limits.entry(id).or_default();
+                limit.capacity(&mut self.traits, (demand, slow_start), now)
+            }
             None => LimitState::default().capacity(&mut self.traits, (demand, slow_start), now),
         }
     }

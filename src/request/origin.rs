@@ -70,6 +70,13 @@ impl Origin {
         Some((uri, origin))
     }
 
+    #[cfg(feature = "share")]
+    /// Returns the same text for the same origin, in each process and release.
+    pub(crate) fn to_text(&self) -> String {
+        let (host, port) = (self.host(), self.port().unwrap_or_default());
+        format!("{}://{host}:{port}", self.scheme)
+    }
+
     pub(crate) fn host(&self) -> &str {
         &self.authority.as_str()[..self.host_length]
     }

@@ -45,6 +45,7 @@ mod scheduling;
 mod script;
 mod secrets;
 mod serialize;
+mod share;
 mod sockets;
 mod splice;
 mod stacks;

@@ -31,7 +31,7 @@ pub(crate) fn run(scenario: &Scenario, stack: Stack, seed: u64) -> Result<Run, E
             Box::pin(async move { TcpStream::connect(address).await.map(TokioIo::new) })
         });
         let client = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-        let (client, _) = stacks::build(stack, scenario.setup, client)?;
+        let (client, _) = stacks::build(stack, (scenario.setup, None), client)?;
         Ok(batch(scenario, seed, &[client], || provider.log()).await)
     })
 }

@@ -77,7 +77,7 @@ impl Order {
         R: Body<Data = Bytes> + Send + Unpin + 'static,
         R::Error: Into<Error> + Send,
     {
-        let pool = setup.pool()?;
+        let pool = setup.pool(None)?;
         let client = InspectLayer::new().layer(client.map_err(Into::into));
         let mut stack: Stack<R> = BoxCloneService::new(client);
         for part in self.0.iter().rev() {

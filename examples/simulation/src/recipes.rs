@@ -23,7 +23,7 @@ where
     R: Body<Data = Bytes> + Send + Unpin + 'static,
     R::Error: Into<Error> + Send,
 {
-    let pool = setup.pool()?;
+    let pool = setup.pool(None)?;
     let keys = KeyRotationLayer::new(pool.clone());
     let client = service::outbound(keys, FallbackLayer::new(setup.fallback), client);
     Ok((stacks::boxed(client), pool))

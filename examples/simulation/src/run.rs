@@ -15,10 +15,11 @@ use tower_429::key_rotation::Session;
 
 use crate::{
     Error,
+    fleet::Processes,
     orders::Order,
     provider::{Entry, Provider, now},
     scenarios::Scenario,
-    stacks::{self, Client},
+    stacks::Client,
     work::Work,
 };
 
@@ -62,15 +63,13 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
     fastrand::seed(seed);
     runtime.block_on(async {
         let provider = Provider::new(scenario.plan.clone(), seed);
-        let mut clients = Vec::new();
-        let mut pools = Vec::new();
-        for _ in 0..scenario.setup.fleet.processes() {
-            let (client, pool) = stacks::build(stack, scenario.setup, provider.clone())?;
-            clients.push(client);
-            pools.extend(pool);
-        }
-        let run = batch(scenario, seed, &clients, || provider.log()).await;
-        let keys = pools.iter().flat_map(|pool| pool.snapshot());
+        let processes = Processes::new(stack, scenario.setup, provider.clone()).await?;
+        let clients = processes.clients();
+        let run = tokio::select! {
+            run = batch(scenario, seed, &clients, || provider.log()) => run,
+            result = processes.suffer() => match result? {},
+        };
+        let keys = processes.pools.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
             0 => Ok(run),

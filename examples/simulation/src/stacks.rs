@@ -10,6 +10,7 @@ use tower::{Service, ServiceBuilder, ServiceExt, util::BoxCloneService};
 use tower_429::{
     BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer,
     key_rotation::{Key, PoolError},
+    share::Sharing,
 };
 
 use crate::{Error, by_hand, fleet::Fleet, recipes, run::Stack};
@@ -42,7 +43,7 @@ pub(crate) enum Choice {
 /// Builds a stack over a client. Returns its pool too, if it has one.
 pub(crate) fn build<S, R>(
     stack: Stack,
-    setup: Setup,
+    (setup, sharing): (Setup, Option<Sharing>),
     client: S,
 ) -> Result<(Client, Option<KeyPool>), PoolError>
 where
@@ -54,7 +55,7 @@ where
 {
     let with_pool = |(client, pool)| (client, Some(pool));
     match stack {
-        Stack::Ours => ours(setup, client).map(with_pool),
+        Stack::Ours => ours((setup, sharing), client).map(with_pool),
         Stack::Ordered(order) => order.over(setup, client).map(with_pool),
         Stack::Backoff => Ok((backoff(setup, client), None)),
         Stack::ServiceRecipe => recipes::service(setup, client).map(with_pool),
@@ -67,9 +68,9 @@ where
 // === impl Setup ===
 
 impl Setup {
-    pub(crate) fn pool(&self) -> Result<KeyPool, PoolError> {
+    pub(crate) fn pool(&self, sharing: Option<Sharing>) -> Result<KeyPool, PoolError> {
         let pool = KeyPool::builder(self.keys());
-        let pool = self.fleet.configure(pool);
+        let pool = self.fleet.configure(pool, sharing);
         match self.choice {
             Choice::FillFirst => pool,
             Choice::RoundRobin => pool.round_robin(),
@@ -94,7 +95,10 @@ impl Setup {
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Backoff over KeyRotation, which waits, over Inspect.
-fn ours<S, R>(setup: Setup, provider: S) -> Result<(Client, KeyPool), PoolError>
+fn ours<S, R>(
+    (setup, sharing): (Setup, Option<Sharing>),
+    provider: S,
+) -> Result<(Client, KeyPool), PoolError>
 where
     S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
     S::Future: Send,
@@ -102,7 +106,7 @@ where
     R: Body<Data = Bytes> + Send + Unpin + 'static,
     R::Error: Into<Error> + Send,
 {
-    let pool = setup.pool()?;
+    let pool = setup.pool(sharing)?;
     let rotation = KeyRotationLayer::new(pool.clone())
         .reject_when_exhausted()
         .wait_when_exhausted(MAX_WAIT);

@@ -102,7 +102,7 @@ impl Targets {
     fn capacity(&mut self, slot: Option<usize>, demand: Demand, now: Instant) -> Capacity {
         let demand = (demand, SlowStart::Quick);
         match slot.and_then(|slot| self.limits.get_mut(slot)) {
-            Some(TargetLimit { limit, traits }) => limit.capacity(traits, demand, now),
+            Some(TargetLimit { limit, traits, .. }) => limit.capacity(traits, demand, now),
             None => LimitState::default().capacity(&mut ProviderTraits::default(), demand, now),
         }
     }

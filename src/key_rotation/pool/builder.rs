@@ -1,10 +1,14 @@
 use std::time::Duration;
 
+#[cfg(feature = "share")]
+use super::share_ids::KeySharing;
 use super::{
     KeyPool, PoolError,
     keys::{Keys, Order},
     placement::{PlaceName, Placement},
 };
+#[cfg(feature = "share")]
+use crate::share::Sharing;
 use crate::{
     key_rotation::Key,
     quota::{BackgroundShares, Replicas, Share, timing::LONGEST_GUESS},
@@ -36,6 +40,8 @@ pub struct KeyPoolBuilder {
     cooldown: Duration,
     shares: BackgroundShares,
     replicas: Replicas,
+    #[cfg(feature = "share")]
+    share: Option<Sharing>,
 }
 
 // === impl KeyPoolBuilder ===
@@ -50,6 +56,8 @@ impl KeyPoolBuilder {
             cooldown: LONGEST_GUESS,
             shares: BackgroundShares::default(),
             replicas: Replicas::default(),
+            #[cfg(feature = "share")]
+            share: None,
         }
     }
 
@@ -169,6 +177,29 @@ impl KeyPoolBuilder {
         self
     }
 
+    /// Shares with other processes what is known of the limits, and leases what is left; see
+    /// [`share`](crate::share).
+    ///
+    /// The pool needs an origin, because what one provider says of a key must not count for another.
+    /// [`replicas`](Self::replicas) still counts while the engine was never reached.
+    ///
+    /// ```
+    /// use tower_429::{KeyPool, share::{InMemory, Name, share}};
+    ///
+    /// let (share, _driver) = share(InMemory::new(), Name::new("prod"));
+    /// let pool = KeyPool::builder(["sk-1"])
+    ///     .for_origin("https://api.openai.com")
+    ///     .shared(share)
+    ///     .build()?;
+    /// assert_eq!(pool.snapshot().len(), 1);
+    /// # Ok::<(), tower_429::key_rotation::PoolError>(())
+    /// ```
+    #[cfg(feature = "share")]
+    pub fn shared(mut self, share: Sharing) -> Self {
+        self.share = Some(share);
+        self
+    }
+
     /// Builds the pool.
     ///
     /// # Errors
@@ -180,7 +211,15 @@ impl KeyPoolBuilder {
             .zip(self.origins)
             .map(|(number, origin)| origin.ok_or(PoolError::InvalidOrigin { number }));
         let origins = origins.collect::<Result<Vec<_>, _>>()?;
-        let placement = Placement::new(self.place)?;
+        #[cfg_attr(not(feature = "share"), allow(unused_mut))]
+        let mut placement = Placement::new(self.place)?;
+        #[cfg(feature = "share")]
+        if let Some(share) = self.share {
+            if origins.is_empty() {
+                return Err(PoolError::SharedWithoutOrigin);
+            }
+            placement.sharing = Some(KeySharing::new(share, &origins));
+        }
         let mut keys = Keys::new(self.order, self.cooldown, fastrand::u64(..));
         (keys.shares, keys.replicas) = (self.shares, self.replicas);
         if self.keys.is_empty() {

@@ -56,6 +56,9 @@ pub enum PoolError {
         /// Its number, counted from 1.
         number: usize,
     },
+    /// A pool that shares what it knows has no origin. Other processes could not know whose keys these are.
+    #[cfg(feature = "share")]
+    SharedWithoutOrigin,
 }
 
 // === impl PoolError ===
@@ -99,6 +102,10 @@ impl fmt::Display for PoolError {
             }
             Self::NonUnicodeVariable { variable } => {
                 write!(f, "the environment variable {variable:?} is not Unicode")
+            }
+            #[cfg(feature = "share")]
+            Self::SharedWithoutOrigin => {
+                f.write_str("the pool is shared and has no origin: name one with for_origin")
             }
             Self::InvalidOrigin { number } => write!(
                 f,

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
+#[cfg(feature = "share")]
+use super::share_ids::KeyShareIds;
 use super::{
     PoolError,
     closed::ClosedUntil,
@@ -56,7 +58,7 @@ pub(crate) struct Keys {
     /// How many processes send with these keys.
     pub(super) replicas: Replicas,
     pub(super) order: Order,
-    longest_guess: Duration,
+    pub(super) longest_guess: Duration,
     pub(super) random: fastrand::Rng,
     /// The index of the key that is used now.
     pub(super) current: usize,
@@ -70,6 +72,8 @@ pub(super) struct Entry {
     pub(super) group: Option<Arc<str>>,
     pub(super) group_id: GroupId,
     pub(super) account: KeyAccount,
+    #[cfg(feature = "share")]
+    pub(super) share_ids: Option<KeyShareIds>,
     pub(super) rejections: u64,
     /// When it was reported as unusable, if it has not worked since.
     pub(super) reported_at: Option<Instant>,
@@ -217,6 +221,8 @@ impl Keys {
             group: key.group,
             group_id,
             account: KeyAccount::default(),
+            #[cfg(feature = "share")]
+            share_ids: key.share_ids,
             rejections: 0,
             reported_at: None,
         }

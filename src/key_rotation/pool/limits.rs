@@ -39,7 +39,7 @@ pub(crate) struct KeyLimits {
 pub(super) struct ModelLimits {
     pub(super) groups: LimitMap<GroupId>,
     /// The keys that may not use the model.
-    denied: LimitMap<KeyId>,
+    pub(super) denied: LimitMap<KeyId>,
     pub(super) counts: ReportedCounts,
 }
 

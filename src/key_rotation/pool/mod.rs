@@ -20,6 +20,10 @@ mod placement;
 mod reported_counts;
 mod reserve;
 mod search;
+#[cfg(feature = "share")]
+mod share_ids;
+#[cfg(feature = "share")]
+mod sharing;
 mod snapshot;
 
 use std::{
@@ -160,10 +164,17 @@ impl KeyPool {
             true => Origins::First(OnceLock::new()),
             false => Origins::Named(origins),
         };
+        #[cfg(feature = "share")]
+        let scheduler = match &placement.sharing {
+            Some(sharing) => Scheduler::sharing(keys, sharing.share.clone()),
+            None => Scheduler::new(keys),
+        };
+        #[cfg(not(feature = "share"))]
+        let scheduler = Scheduler::new(keys);
         Self(Arc::new(PoolData {
             placement,
             origins,
-            scheduler: Scheduler::new(keys),
+            scheduler,
         }))
     }
 

@@ -9,6 +9,8 @@ use http::{HeaderName, HeaderValue, Uri, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::PoolError;
+#[cfg(feature = "share")]
+use super::share_ids::{KeyShareIds, KeySharing};
 use crate::{
     key_rotation::{Key, affinity::SecretHash},
     request::{
@@ -30,6 +32,8 @@ pub(super) struct Placement {
     bearer: bool,
     /// How many bytes the longest key takes in a query.
     longest: AtomicUsize,
+    #[cfg(feature = "share")]
+    pub(super) sharing: Option<KeySharing>,
 }
 
 /// A key that can be sent.
@@ -38,6 +42,8 @@ pub(super) struct PreparedKey {
     pub(super) group: Option<Arc<str>>,
     pub(super) credential: Credential,
     pub(super) secret_hash: SecretHash,
+    #[cfg(feature = "share")]
+    pub(super) share_ids: Option<KeyShareIds>,
 }
 
 impl Placement {
@@ -56,6 +62,8 @@ impl Placement {
             place,
             bearer,
             longest: AtomicUsize::new(0),
+            #[cfg(feature = "share")]
+            sharing: None,
         })
     }
 
@@ -74,6 +82,11 @@ impl Placement {
             return Err(unusable());
         }
         let secret_hash = SecretHash::new(&key.secret);
+        #[cfg(feature = "share")]
+        let share_ids = {
+            let sharing = self.sharing.as_ref();
+            sharing.map(|sharing| sharing.ids(&key.secret, key.group.as_deref()))
+        };
         let credential = match &self.place {
             Place::Query(name) => {
                 let value = utf8_percent_encode(&key.secret, NON_ALPHANUMERIC);
@@ -97,6 +110,8 @@ impl Placement {
             group: key.group,
             credential,
             secret_hash,
+            #[cfg(feature = "share")]
+            share_ids,
         })
     }
 }
@@ -115,6 +130,8 @@ impl Placement {
             place: Place::Header(header::AUTHORIZATION),
             bearer: true,
             longest: AtomicUsize::new(0),
+            #[cfg(feature = "share")]
+            sharing: None,
         }
     }
 }

@@ -21,6 +21,7 @@ impl LimitState {
         (demand, slow_start): (Demand, SlowStart),
         now: Instant,
     ) -> Capacity {
+        let demand = self.among_replicas(demand, now);
         self.settle_slots(traits, now);
         self.slow_start = slow_start;
         traits.has_background |= demand.is_background();
@@ -33,6 +34,7 @@ impl LimitState {
             .capacity_in_requests(traits, (slow_start, others), now)
             .min(by_tokens)
             .min(slots);
+        let capacity = self.bound_by_lease(traits, (capacity, demand), now);
         match reserve {
             Some(_) => look_again(capacity, now),
             None => capacity,

@@ -85,6 +85,13 @@ impl InFlight {
         costs.fold(self.reserved_cost, Cost::saturating_add)
     }
 
+    /// Returns how many tokens all of them cost.
+    #[cfg(feature = "share")]
+    pub(super) fn all_cost(&self) -> Cost {
+        let costs = self.sent.iter().map(|group| group.cost);
+        costs.fold(self.reserved_cost, Cost::saturating_add)
+    }
+
     fn groups_since(&self, moment: Instant) -> impl Iterator<Item = &Group> {
         let after = move |group: &&Group| group.from + SEND_RESOLUTION > moment;
         self.sent.iter().rev().take_while(after)

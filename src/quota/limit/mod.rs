@@ -11,6 +11,7 @@
 //! - [`slots`]: whether rejections that say nothing come of requests in flight.
 //! - [`chance`]: whether a rejection is a verdict on the limit, or came by chance.
 //! - [`reserve`]: what background calls leave to interactive ones.
+//! - `fleet`: what other processes know of the limit, and which places this one has leased (feature `share`).
 //! - [`provider_traits`]: what the limits of one kind share, such as those of a pool's keys for one model.
 //!
 //! [`admission`] joins them to say what may be sent. [`record`] joins them when a request is sent or passes, and
@@ -23,6 +24,8 @@ mod chance;
 mod concurrency;
 mod cooldown;
 mod estimate;
+#[cfg_attr(not(feature = "share"), path = "apart.rs")]
+mod fleet;
 mod in_flight;
 mod known;
 mod operate;
@@ -46,6 +49,8 @@ use concurrency::Concurrency;
 use cooldown::Cooldown;
 use estimate::Estimate;
 pub(crate) use estimate::SlowStart;
+#[cfg(feature = "share")]
+pub(crate) use fleet::FleetCounts;
 use in_flight::InFlight;
 pub(crate) use known::KnownLimit;
 pub(crate) use provider_traits::ProviderTraits;
@@ -68,6 +73,8 @@ pub(crate) struct LimitState {
     slow_start: SlowStart,
     /// Its number among the limits of its kind, from 1 on; zero before its first request.
     number: u32,
+    /// What other processes know of it, if that is shared.
+    fleet: fleet::FleetState,
 }
 
 // === impl LimitState ===

@@ -14,6 +14,7 @@ use crate::{
 impl LimitState {
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
+        self.note_reserved(cost, now);
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
                 .test(window.dimension, window.passed.unwrap_or(0));
@@ -36,6 +37,7 @@ impl LimitState {
 
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
+        self.note_sent(demand.cost(), now);
         self.in_flight.send(demand.cost(), now);
         self.tokens.send(demand, now);
         if traits.has_background {
@@ -54,6 +56,7 @@ impl LimitState {
         cost: Cost,
         sent: Option<Instant>,
     ) {
+        self.note_released(cost, sent.is_some());
         self.in_flight.remove(sent, cost);
         if let Some(sent) = sent {
             self.estimate.end(sent);
@@ -84,6 +87,7 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
+        self.note_passed(reports.clone(), (sent, now));
         self.pass_slot(traits, (sent, now));
         let counted = (cost, true);
         self.tokens

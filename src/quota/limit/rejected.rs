@@ -30,6 +30,7 @@ impl LimitState {
     ) {
         traits.is_limited = true;
         let when = (sent, now);
+        self.note_rejected(rejection, reports, when);
         self.tokens.reject(traits, rejection, cost, now);
         self.tokens
             .update(traits, reports.iter(), (cost, false), when);

@@ -71,6 +71,13 @@ impl Reported {
         }
     }
 
+    /// Returns whether a report that ends then is of a window that has ended by an earlier report.
+    #[cfg(feature = "share")]
+    pub(super) fn has_ended(&self, bucket: &Bucket, resets: Instant) -> bool {
+        let mut known = self.windows.iter().filter(|known| known.is_of(bucket));
+        known.any(|known| known.has_ended && known.is_near(resets))
+    }
+
     /// Counts a success whose response does not report what is left.
     pub(super) fn count_one(&mut self) {
         self.count_if(|_| true);

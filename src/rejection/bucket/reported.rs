@@ -47,7 +47,14 @@ pub(super) enum Level {
 // === impl Bucket ===
 
 impl Bucket {
-    pub(super) fn new(dimension: Dimension) -> Self {
+    /// Returns a bucket of which only the dimension is known.
+    ///
+    /// ```
+    /// use tower_429::rejection::{Bucket, Dimension};
+    ///
+    /// assert_eq!(Bucket::new(Dimension::Requests).remaining, None);
+    /// ```
+    pub fn new(dimension: Dimension) -> Self {
         Self {
             dimension,
             window: None,

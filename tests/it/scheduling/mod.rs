@@ -38,7 +38,11 @@ fn in_flight(pool: &KeyPool) -> usize {
 }
 
 /// A service whose calls wait for a key.
-fn waits(pool: &KeyPool, provider: &Provider, max_wait: Duration) -> KeyRotation<Provider> {
+pub(crate) fn waits(
+    pool: &KeyPool,
+    provider: &Provider,
+    max_wait: Duration,
+) -> KeyRotation<Provider> {
     KeyRotationLayer::new(pool.clone())
         .wait_when_exhausted(max_wait)
         .layer(provider.clone())
@@ -66,7 +70,7 @@ where
 }
 
 /// The headers of an answer that tells what is left.
-fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static str, String)> {
+pub(crate) fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static str, String)> {
     vec![
         ("x-ratelimit-limit-requests", limit.to_string()),
         ("x-ratelimit-remaining-requests", remaining.to_string()),
@@ -78,7 +82,7 @@ fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static str, Strin
 }
 
 /// Lets in so many in each window of ten seconds, and tells what is left.
-fn windows(limit: u64) -> Provider {
+pub(crate) fn windows(limit: u64) -> Provider {
     let mut window = (0, 0);
     Provider::new(move |seen| {
         let now = seen.at.as_secs() / 10;

@@ -15,6 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["serialize"],
     &["request"],
     &["rejection", "replay"],
+    &["share"],
     &["call", "quota"],
     &["telemetry"],
     &["retry"],

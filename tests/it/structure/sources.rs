@@ -38,7 +38,8 @@ pub(crate) fn sources() -> Vec<Source> {
 /// Reads the code and the documents, each with its path.
 pub(crate) fn texts() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["src", "examples", "benches", "fuzz/targets"].map(|folder| root.join(folder));
+    let folders = ["src", "examples", "benches", "fuzz/targets", "redis"];
+    let folders = folders.map(|folder| root.join(folder));
     let documents = ["README.md", "DESIGN.md", "CHANGELOG.md"].map(|name| root.join(name));
     let all = folders
         .iter()

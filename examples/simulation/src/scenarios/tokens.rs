@@ -20,8 +20,8 @@ use crate::{
 
 /// A limit in requests that no scenario reaches.
 const AMPLE: Limit = Limit::Bucket(100_000, MINUTE);
-const FIXED: Limit = Limit::Fixed(100_000, WINDOW);
-const BUCKET: Limit = Limit::Bucket(100_000, WINDOW);
+pub(super) const FIXED: Limit = Limit::Fixed(100_000, WINDOW);
+pub(super) const BUCKET: Limit = Limit::Bucket(100_000, WINDOW);
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut scenarios = vec![on_every_answer()];
@@ -64,7 +64,7 @@ fn on_every_answer() -> Scenario {
 }
 
 /// Returns a provider that limits tokens only.
-fn plan(limit: Limit, headers: Headers) -> Plan {
+pub(super) fn plan(limit: Limit, headers: Headers) -> Plan {
     let mut plan = Plan::new(AMPLE, headers, Hint::Exact);
     plan.tokens = vec![(Unit::Tokens, limit)];
     plan
@@ -78,7 +78,7 @@ fn tokens(name: &str, plan: Plan, calls: usize, draw: Draw, bar: (f64, usize)) -
 }
 
 /// 400 calls of 200 to 20,000 tokens.
-fn mixed(name: &str, plan: Plan, bar: (f64, usize)) -> Scenario {
+pub(super) fn mixed(name: &str, plan: Plan, bar: (f64, usize)) -> Scenario {
     let draw: Draw = |random, _| {
         let total = log_uniform(random, (200.0, 20_000.0));
         Work::reserving(random, total as u64)

@@ -107,6 +107,13 @@ impl ReportedWindow {
         self.dimension == bucket.dimension && self.window == bucket.window
     }
 
+    /// Returns whether the window, which has ended, did so at about that moment.
+    #[cfg(feature = "share")]
+    pub(super) fn is_near(&self, resets: Instant) -> bool {
+        let slack = self.longest.map_or(SAME_WINDOW_SLACK, |length| length / 2);
+        resets.saturating_duration_since(self.sent) < slack.min(SAME_WINDOW_SLACK)
+    }
+
     pub(super) fn exhausted(&self, now: Instant) -> Option<ExhaustedWindow> {
         let until = self.resets.filter(|resets| *resets > now)?;
         (self.remaining == 0).then_some(ExhaustedWindow {

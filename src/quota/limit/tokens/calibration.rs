@@ -81,6 +81,16 @@ impl Calibration {
         }
     }
 
+    /// Returns for which estimate a provider is expected to count so many tokens, and never for more than these: the
+    /// requests of other processes make the calibration less certain.
+    #[cfg(feature = "share")]
+    pub(super) fn estimated(&self, dimension: Dimension, tokens: u64) -> u64 {
+        match self.ratio(dimension).factor() {
+            1.0 => tokens,
+            factor => (tokens as f64 / factor.max(1.0)) as u64,
+        }
+    }
+
     /// Returns by how much the provider may count more or less than expected, as a part of it.
     pub(super) fn spread(&self, dimension: Dimension) -> f64 {
         self.ratio(dimension).spread

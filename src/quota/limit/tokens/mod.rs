@@ -21,6 +21,8 @@ use crate::{
     rejection::{Bucket, Rejection},
     request::Cost,
 };
+#[cfg(feature = "share")]
+use crate::{rejection::Dimension, share::Unit};
 
 /// What is known of the limits on tokens that the requests of one limit run on.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +84,43 @@ impl Tokens {
             }
         }
         capacity
+    }
+
+    /// Returns how many tokens of each kind are left beside the requests in flight, by the estimates of costs.
+    #[cfg(feature = "share")]
+    pub(super) fn left(
+        &self,
+        in_flight: &InFlight,
+        traits: &ProviderTraits,
+        now: Instant,
+    ) -> Vec<(Unit, u64)> {
+        let mut left: Vec<(Unit, u64)> = Vec::new();
+        for window in &self.windows {
+            let dimension = window.dimension();
+            let is_open = !window.is_exhausted(now) || traits.tokens.is_steady();
+            let unit = match dimension {
+                Dimension::Tokens => Unit::Tokens,
+                Dimension::InputTokens => Unit::InputTokens,
+                Dimension::OutputTokens => Unit::OutputTokens,
+                _ => continue,
+            };
+            if !traits.trusts(dimension, now) || !is_open {
+                continue;
+            }
+            let held = traits
+                .tokens
+                .calibrated(dimension, in_flight.cost_since(window.sent()));
+            let spread = traits.tokens.spread(dimension);
+            let Some(tokens) = window.left((held, spread), now) else {
+                continue;
+            };
+            let tokens = traits.tokens.estimated(dimension, tokens);
+            match left.iter_mut().find(|(of, _)| *of == unit) {
+                Some((_, least)) => *least = tokens.min(*least),
+                None => left.push((unit, tokens)),
+            }
+        }
+        left
     }
 
     /// Returns what is known of each limit, less what the requests in flight cost.

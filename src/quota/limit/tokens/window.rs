@@ -130,6 +130,17 @@ impl TokenWindow {
         self.remaining.saturating_add(refilled as u64).min(limit)
     }
 
+    /// Returns what is left beside the requests in flight, for requests of which each may be counted as more by so
+    /// much; `None` if that is not known.
+    #[cfg(feature = "share")]
+    pub(super) fn left(&self, (held, spread): (u64, f64), now: Instant) -> Option<u64> {
+        let level = self.level(now);
+        let held = held.saturating_add((held as f64 * spread / 4.0) as u64);
+        let left = level.saturating_sub(held);
+        let margin = self.rate().map_or(0.0, |_| spread);
+        (level != u64::MAX).then_some((left as f64 / (1.0 + margin)) as u64)
+    }
+
     /// Returns how many tokens a bucket gets in a second.
     fn rate(&self) -> Option<f64> {
         if self.refill != Refill::Steady {

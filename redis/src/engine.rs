@@ -1,0 +1,38 @@
+//! The engine: one script for all.
+
+use tower_429::share::{Engine, Hear, Name, Say};
+
+use crate::{
+    command,
+    error::{Error, ExchangeError},
+    keys::PoolKeys,
+    link::{Connect, Link},
+    reply,
+};
+
+/// What one process has of the server.
+#[derive(Debug)]
+pub(crate) struct RedisEngine {
+    keys: PoolKeys,
+    link: Link,
+}
+
+// === impl RedisEngine ===
+
+impl RedisEngine {
+    pub(crate) fn new(server: Box<dyn Connect>, name: &Name) -> Result<Self, Error> {
+        Ok(Self {
+            keys: PoolKeys::new(name)?,
+            link: Link::new(server),
+        })
+    }
+}
+
+impl Engine for RedisEngine {
+    type Error = ExchangeError;
+
+    async fn exchange(&mut self, say: Say) -> Result<Hear, ExchangeError> {
+        let command = command::exchange(&self.keys, &say, fastrand::u64(..));
+        reply::read(&self.link.send(&command).await?)
+    }
+}

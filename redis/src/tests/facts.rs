@@ -1,0 +1,218 @@
+//! What processes hear of each other.
+
+use std::time::Duration;
+
+use tower_429::{
+    rejection::{Reason, Rejection},
+    share::{Ask, Fact, Hear, Id, LimitSay, RejectedFact, Unit},
+};
+
+use super::{HOUR_MICROS, LIMIT, Process, Server, fact, shift_times, support::PATIENCE, until};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Returns who has said which version of the fact on the limit.
+fn versions(hear: &Hear) -> Vec<(Id, u64)> {
+    let limits = hear.limits.iter().filter(|it| it.limit == LIMIT);
+    let facts = limits.flat_map(|it| &it.facts);
+    let mut versions: Vec<_> = facts.map(|(of, fact, _)| (*of, fact.version)).collect();
+    versions.sort_unstable();
+    versions
+}
+
+fn closed_for(version: u64, ends: Duration) -> Fact {
+    let mut fact = fact(version);
+    let mut rejection = Rejection::new(Reason::KeyRejected);
+    rejection.retry_after = Some(ends);
+    let ago = (Duration::from_millis(20), Duration::from_millis(10));
+    fact.rejection = Some(RejectedFact::new(rejection, Vec::new(), ago, ends));
+    fact
+}
+
+#[tokio::test]
+async fn fact_is_heard_once_by_each_other_process() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let told = closed_for(1, HOUR);
+    assert_eq!(versions(&one.tell(told.clone()).await), [], "it is its own");
+    let hear = other.hear().await;
+    let [(of, fact, age)] = &hear.limits[0].facts[..] else {
+        panic!("one fact: {hear:?}");
+    };
+    assert_eq!((*of, fact), (one.id, &told));
+    assert!(*age < PATIENCE);
+    assert_eq!(versions(&other.hear().await), []);
+    for version in [2, 3, 1] {
+        one.tell(super::fact(version)).await;
+    }
+    assert_eq!(versions(&other.hear().await), [(one.id, 3)]);
+    let mut third = Process::new(&url, 3);
+    other.tell(super::fact(1)).await;
+    assert_eq!(versions(&third.hear().await), [(one.id, 3), (other.id, 1)]);
+}
+
+#[tokio::test]
+async fn process_that_joins_a_limit_hears_all_facts_on_it() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    one.tell(fact(5)).await;
+    other.hear().await;
+    let mut join = other.say(Vec::new());
+    join.joins = vec![LIMIT, Id::from_bytes([9; 16])];
+    assert_eq!(versions(&other.exchange(join).await), [(one.id, 5)]);
+    // It is news too, and is heard once.
+    let mut third = Process::new(&url, 3);
+    let mut join = third.say(Vec::new());
+    join.joins = vec![LIMIT];
+    assert_eq!(versions(&third.exchange(join).await), [(one.id, 5)]);
+}
+
+#[tokio::test]
+async fn news_of_a_limit_say_how_much_all_have_used() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    one.ask((9, 0), 0, 100).await;
+    one.ask((0, 9), 0, 100).await;
+    one.tell(fact(1)).await;
+    assert_eq!(other.hear().await.limits[0].grants[0].1.used, 9);
+}
+
+#[tokio::test]
+async fn fact_of_a_process_that_is_gone_lasts_while_it_closes_the_limit() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    for (id, ends) in [(1, HOUR), (2, Duration::ZERO)] {
+        let mut process = Process::new(&url, id);
+        process.tell(closed_for(1, ends)).await;
+        let mut last = process.say(Vec::new());
+        last.is_last = true;
+        process.exchange(last).await;
+    }
+    let mut third = Process::new(&url, 3);
+    let of_first = Id::from_bytes([1; 16]);
+    assert_eq!(versions(&third.hear().await), [(of_first, 1)]);
+}
+
+#[tokio::test]
+async fn facts_of_many_processes_that_are_gone_are_bounded() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let mut last = Process::new(&url, 0);
+    for id in 1..=200 {
+        let mut process = Process::new(&url, id);
+        process.tell(closed_for(1, HOUR)).await;
+        let mut end = process.say(Vec::new());
+        end.is_last = true;
+        process.exchange(end).await;
+    }
+    let heard = versions(&last.hear().await);
+    assert!(heard.len() <= 128, "{} facts", heard.len());
+    assert_eq!(heard.last(), Some(&(Id::from_bytes([200; 16]), 1)));
+}
+
+#[tokio::test]
+async fn cooldown_has_its_whole_length_after_the_clock_was_set_back() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let mut one = Process::new(&url, 1);
+    one.tell(closed_for(1, HOUR)).await;
+    shift_times(&mut server.admin(), HOUR_MICROS);
+    let mut other = Process::new(&url, 2);
+    let hear = other.hear().await;
+    let (_, fact, age) = &hear.limits[0].facts[0];
+    let rejected = fact.rejection.as_ref().expect("it was told");
+    assert_eq!((rejected.ends, *age), (HOUR, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn every_key_expires_and_limits_that_nobody_uses_are_forgotten() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let mut one = Process::new(&url, 1);
+    one.tell(fact(1)).await;
+    one.ask((1, 0), 0, 10).await;
+    let mut admin = server.admin();
+    let keys: Vec<String> = redis::cmd("KEYS")
+        .arg("*")
+        .query(&mut admin)
+        .expect("it is allowed");
+    assert_eq!(keys.len(), 4);
+    for key in keys {
+        assert!(key.starts_with("t429:1:{prod/openai}"), "{key}");
+        let left: i64 = redis::cmd("PTTL")
+            .arg(&key)
+            .query(&mut admin)
+            .expect("it exists");
+        assert!(
+            (1..=86_460_000).contains(&left),
+            "{key} lives for {left} ms"
+        );
+    }
+    let mut last = one.say(Vec::new());
+    last.is_last = true;
+    one.exchange(last).await;
+    let due = "t429:1:{prod/openai}:due";
+    redis::cmd("ZADD")
+        .arg(due)
+        .arg(0)
+        .arg(&LIMIT.to_bytes())
+        .exec(&mut admin)
+        .expect("it is a sorted set");
+    let mut other = Process::new(&url, 2);
+    let forgotten = until(PATIENCE, async || {
+        other.hear().await;
+        let count: i64 = redis::cmd("ZCARD")
+            .arg(due)
+            .query(&mut admin)
+            .expect("it is a sorted set");
+        count == 0
+    });
+    assert!(forgotten.await);
+    let fields: Vec<Vec<u8>> = redis::cmd("HKEYS")
+        .arg("t429:1:{prod/openai}")
+        .query(&mut admin)
+        .expect("it is a hash");
+    assert!(
+        !fields
+            .iter()
+            .any(|field| field.starts_with(&LIMIT.to_bytes()))
+    );
+}
+
+#[tokio::test]
+async fn process_that_says_thousands_of_limits_is_heard_in_full() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let limit = |index: u128| {
+        let asks = vec![(Unit::Requests, Ask::new((1, 0), 10).want(2, 1))];
+        LimitSay::new(Id::from_bytes(index.to_be_bytes()), Some(fact(1)), asks)
+    };
+    let mut say = one.say((0..3_000).map(limit).collect());
+    say.joins = say.limits.iter().map(|it| it.limit).collect();
+    let granted = one.exchange(say).await.limits;
+    assert_eq!(granted.len(), 3_000);
+    assert!(granted.iter().all(|it| it.grants[0].1.granted == 2));
+    let heard = other.hear().await.limits;
+    assert_eq!(heard.len(), 3_000);
+    assert!(heard.iter().all(|it| it.facts.len() == 1));
+}

@@ -1,0 +1,159 @@
+//! A server that is killed, frozen or unreachable.
+
+use std::time::Duration;
+
+use redis::Connection;
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tower_429::share::{Engine, Hear, Say};
+
+use super::{Process, Server, access::add_user, support::PATIENCE, until};
+
+/// As the driver does.
+const TIMEOUT: Duration = Duration::from_millis(100);
+
+impl Process {
+    async fn try_exchange(&mut self, say: Say) -> Option<Hear> {
+        timeout(TIMEOUT, self.engine.exchange(say)).await.ok()?.ok()
+    }
+
+    /// Makes exchanges as the driver does until one succeeds.
+    async fn reconnect(&mut self) -> bool {
+        until(PATIENCE, async || {
+            let say = self.say(Vec::new());
+            self.try_exchange(say).await.is_some()
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn process_reconnects_to_a_server_that_was_killed() {
+    let Some(mut server) = Server::start() else {
+        return;
+    };
+    let mut one = Process::new(&server.url(), 1);
+    let first = one.hear().await.epoch;
+    server.kill();
+    for _ in 0..20 {
+        let say = one.say(Vec::new());
+        assert!(one.try_exchange(say).await.is_none());
+    }
+    server.restart();
+    assert!(one.reconnect().await, "it never came back");
+    assert_ne!(
+        one.hear().await.epoch,
+        first,
+        "the server has lost everything"
+    );
+}
+
+#[tokio::test]
+async fn grant_that_is_made_after_its_timeout_goes_back() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    one.hear().await;
+    other.hear().await;
+    server.freeze();
+    for wanted in [4, 6] {
+        let say = one.say_ask((0, 0), wanted, 10);
+        assert!(one.try_exchange(say).await.is_none());
+    }
+    server.thaw();
+    let made = until(PATIENCE, async || {
+        // Wanting nothing shows what is free: a half of that is granted to one that wants all.
+        let (_, granted) = other.ask((0, 0), 10, 10).await;
+        other.ask((0, 0), 0, 10).await;
+        granted < 5
+    });
+    assert!(made.await, "the grant was not made");
+    assert_eq!(one.ask((0, 0), 0, 10).await, (0, 0));
+    assert_eq!(other.ask((0, 0), 10, 10).await, (0, 5), "half of all");
+}
+
+/// Returns a URL of the server by way of a relay that reads nothing from its first connection, as if a cable had been
+/// cut.
+async fn relay(server: &Server, user: &str) -> String {
+    let address = server.url().replace("redis://", "");
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port is free");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        let first = listener.accept().await;
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&address).await.expect("the server runs");
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+        drop(first);
+    });
+    format!("redis://{user}127.0.0.1:{port}")
+}
+
+#[tokio::test]
+async fn connection_that_never_answers_is_given_up() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    add_user(&mut server.admin(), "");
+    // The client logs in as a part of connecting, and without a user it does not.
+    for (id, user) in [(1, ""), (2, "app:secret@")] {
+        let mut process = Process::new(&relay(&server, user).await, id);
+        let say = process.say(Vec::new());
+        assert!(process.try_exchange(say).await.is_none());
+        assert!(
+            process.reconnect().await,
+            "it waits for the first connection"
+        );
+    }
+}
+
+/// Returns how many connections the server has accepted.
+fn connections(admin: &mut Connection) -> u64 {
+    let stats: String = redis::cmd("INFO")
+        .arg("stats")
+        .query(admin)
+        .expect("it is allowed");
+    let count = stats.lines().find_map(|line| {
+        let count = line.strip_prefix("total_connections_received:")?;
+        count.parse().ok()
+    });
+    count.expect("the server counts them")
+}
+
+#[tokio::test]
+async fn server_that_became_a_replica_is_left_for_another_connection() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut admin = server.admin();
+    let before = connections(&mut admin) + 1;
+    let mut follow = |whom: [&str; 2]| {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(&whom).exec(&mut admin).expect("it is allowed");
+    };
+    let mut one = Process::new(&server.url(), 1);
+    one.hear().await;
+    follow(["127.0.0.1", "1"]);
+    let say = one.say(Vec::new());
+    assert!(one.try_exchange(say).await.is_none());
+    follow(["NO", "ONE"]);
+    assert!(one.reconnect().await, "it never came back");
+    assert_eq!(
+        connections(&mut server.admin()),
+        before + 2,
+        "the process and this one"
+    );
+}
+
+#[tokio::test]
+async fn server_that_cannot_be_reached_fails_no_start() {
+    let mut one = Process::new("redis://127.0.0.1:1", 1);
+    let say = one.say(Vec::new());
+    assert!(one.try_exchange(say).await.is_none());
+}

@@ -1,0 +1,172 @@
+//! A real server that a test starts for itself, stops and kills at will.
+
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+/// How long a test waits for something that a loaded machine may delay.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server on a port of its own. It ends with this value.
+pub(crate) struct Server {
+    program: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    arguments: Vec<String>,
+    process: Child,
+}
+
+impl Server {
+    /// Starts a server; `None`, and says so, if none is installed.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        let Some(program) = program() else {
+            skip(
+                "a server. Install redis-server or valkey-server, or set TOWER_429_REDIS_SERVER to the path of one",
+            );
+            return None;
+        };
+        let folder = folder();
+        let port = free_port();
+        let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        let process = launch(&program, &folder, port, &arguments);
+        let mut server = Self {
+            program,
+            folder,
+            port,
+            arguments,
+            process,
+        };
+        server.wait();
+        Some(server)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns a connection of an administrator.
+    pub(crate) fn admin(&self) -> redis::Connection {
+        let client = redis::Client::open(self.url()).expect("the URL is valid");
+        client.get_connection().expect("the server runs")
+    }
+
+    /// Sends `SIGKILL`, which the server cannot handle.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("the server runs");
+        self.process.wait().expect("the server was killed");
+    }
+
+    /// Starts a killed server again, with nothing of what it knew.
+    pub(crate) fn restart(&mut self) {
+        self.process = launch(&self.program, &self.folder, self.port, &self.arguments);
+        self.wait();
+    }
+
+    /// Stops the process, so that connections stay open and nothing answers.
+    pub(crate) fn freeze(&self) {
+        signal("-STOP", self.process.id());
+    }
+
+    pub(crate) fn thaw(&self) {
+        signal("-CONT", self.process.id());
+    }
+
+    fn wait(&mut self) {
+        let client = redis::Client::open(self.url()).expect("the URL is valid");
+        let answers = || {
+            let mut connection = client.get_connection().ok()?;
+            redis::cmd("PING").query::<String>(&mut connection).ok()
+        };
+        for _ in 0..PATIENCE.as_millis() / 10 {
+            if answers().is_some() {
+                return;
+            }
+            pause(Duration::from_millis(10));
+        }
+        panic!("the server does not answer");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Says that a test is skipped. The test harness would hide what `eprintln` writes.
+pub(crate) fn skip(needs: &str) {
+    let name = thread::current();
+    let name = name.name().unwrap_or_default();
+    writeln!(io::stderr(), "\n== SKIPPED: {name} needs {needs}.\n").ok();
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(name: &str, process: u32) {
+    let status = Command::new("kill")
+        .arg(name)
+        .arg(process.to_string())
+        .status();
+    assert!(status.expect("kill runs").success());
+}
+
+/// Blocks a thread that has nothing else to do.
+#[allow(clippy::disallowed_methods)]
+pub(crate) fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+/// Returns the path of a server that is installed.
+fn program() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("TOWER_429_REDIS_SERVER") {
+        return Some(path.into());
+    }
+    let folders = env::var_os("PATH")?;
+    let paths = env::split_paths(&folders)
+        .flat_map(|folder| ["redis-server", "valkey-server"].map(|program| folder.join(program)));
+    paths.into_iter().find(|path| path.is_file())
+}
+
+fn folder() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let folder = env::temp_dir().join(format!("tower-429-redis-{}-{number}", process::id()));
+    fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
+    folder
+}
+
+/// Returns a port that nobody uses now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+fn launch(program: &Path, folder: &Path, port: u16, arguments: &[String]) -> Child {
+    Command::new(program)
+        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .args(["--port", &port.to_string(), "--daemonize", "no"])
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the server can be started")
+}

@@ -1,0 +1,296 @@
+//! What a process hears of a limit: the requests of others count as if they were its own. Pure.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{Fleet, FleetCounts, OtherReplica};
+use crate::{
+    quota::{
+        demand::Demand,
+        limit::{LimitState, ProviderTraits},
+        replicas::Replicas,
+        timing::ADMISSION_SLACK,
+    },
+    rejection::Bucket,
+    request::Cost,
+    share::{Fact, Id, News, RejectedFact, Report},
+};
+
+/// More requests than these are not counted one by one.
+const MAX_COUNTED: u64 = 4_096;
+
+/// More rejections than these show nothing new.
+const MAX_REJECTED: u64 = 8;
+
+/// When a fact is heard, and how long ago it was said.
+#[derive(Clone, Copy)]
+struct HeardAt {
+    now: Instant,
+    age: Duration,
+}
+
+/// What has become of the requests of another process since it was heard of last.
+struct Since {
+    sent: u64,
+    passed: u64,
+    rejected: u64,
+    ended: u64,
+    cost: Cost,
+}
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Hears what others know, and what was granted.
+    pub(crate) fn hear(
+        &mut self,
+        traits: &mut ProviderTraits,
+        news: &News<'_>,
+        longest_guess: Duration,
+    ) {
+        // What others do is not told as if this process had done it.
+        let Some(mut fleet) = self.fleet.take_if(|fleet| fleet.heard_in != news.number) else {
+            return;
+        };
+        fleet.heard_in = news.number;
+        if let Some(heard) = news.limits.get(&fleet.id) {
+            for (unit, grant) in &heard.grants {
+                let mut said = fleet.said.iter_mut().flat_map(|(_, asks)| asks);
+                if let Some((_, said)) = said.find(|(of, _)| of == unit) {
+                    fleet.leases.hear(*unit, (*grant, *said), news.epoch);
+                    // The engine counts it as held until it hears something else.
+                    said.held = said.held.saturating_add(grant.granted);
+                }
+            }
+            for (replica, fact, age) in &heard.facts {
+                let at = HeardAt {
+                    now: news.now,
+                    age: *age,
+                };
+                self.hear_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
+            }
+        }
+        for other in &mut fleet.others {
+            if !news.replicas.contains(&other.replica) {
+                self.forget_in_flight(traits, &mut other.in_flight);
+            }
+        }
+        match fleet.counts {
+            FleetCounts::Leases if news.is_learning => fleet.leases.lose(),
+            FleetCounts::Leases => fleet.leases.keep(news.asked),
+            FleetCounts::Requests | FleetCounts::Cooldowns => {}
+        }
+        let count = u32::try_from(news.replicas.len()).unwrap_or(u32::MAX);
+        fleet.parts = Some(Replicas::new(count));
+        self.fleet = Some(fleet);
+    }
+
+    /// The engine is away: this process does without leases, and takes the part of one of so many.
+    pub(crate) fn lose(&mut self, traits: &mut ProviderTraits, replicas: Replicas) {
+        let Some(mut fleet) = self.fleet.take() else {
+            return;
+        };
+        fleet.leases.lose();
+        (fleet.said, fleet.has_joined) = (None, false);
+        fleet.parts = Some(replicas);
+        for other in &mut fleet.others {
+            self.forget_in_flight(traits, &mut other.in_flight);
+        }
+        self.fleet = Some(fleet);
+    }
+
+    /// Forgets the requests of a process of which nothing is heard.
+    fn forget_in_flight(
+        &mut self,
+        traits: &mut ProviderTraits,
+        in_flight: &mut VecDeque<(Instant, Cost)>,
+    ) {
+        for (sent, cost) in in_flight.drain(..) {
+            self.release(traits, cost, Some(sent));
+        }
+    }
+
+    fn hear_fact(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (fleet, replica, fact): (&mut Fleet, Id, &Fact),
+        at: HeardAt,
+        longest_guess: Duration,
+    ) {
+        let counts = fleet.counts;
+        let Some((other, since)) = fleet.since(replica, fact) else {
+            return;
+        };
+        let reports = self.hear_reports(&fact.reports, at);
+        if counts != FleetCounts::Cooldowns {
+            self.hear_sent(traits, (other, fact), &since, at);
+            self.hear_passed(traits, (other, fact), (&since, &reports), at);
+        } else if let (1.., Some(ago)) = (since.passed, fact.last_passed) {
+            self.cooldown.succeed(at.before(ago));
+        }
+        if let Some(rejected) = &fact.rejection {
+            for _ in 0..since.rejected.min(MAX_REJECTED) {
+                self.hear_rejection(traits, (rejected, since.cost), at, longest_guess);
+            }
+        }
+        for _ in since.passed..since.ended {
+            if let Some((sent, cost)) = other.in_flight.pop_front() {
+                self.release(traits, cost, Some(sent));
+            }
+        }
+        if counts != FleetCounts::Cooldowns && since.passed == 0 && !reports.is_empty() {
+            traits.is_limited = true;
+            let newest = fact.reports.iter().map(|report| report.sent).min();
+            let when = (at.before(newest.unwrap_or_default()), at.now);
+            let no_cost = (Cost::default(), false);
+            self.tokens.update(traits, reports.iter(), no_cost, when);
+            self.reported.update(traits, reports.iter(), when);
+        }
+    }
+
+    /// Counts the requests that another process has sent.
+    fn hear_sent(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (other, fact): (&mut OtherReplica, &Fact),
+        since: &Since,
+        at: HeardAt,
+    ) {
+        for number in fact.sent.saturating_sub(since.sent)..fact.sent {
+            let mark = fact.sends.iter().find(|(last, _)| number < *last);
+            let sent = mark.map_or(at.now, |(_, ago)| at.before(*ago));
+            self.reserve(traits, since.cost, sent);
+            self.mark_sent(traits, Demand::new(since.cost), sent);
+            other.in_flight.push_back((sent, since.cost));
+        }
+    }
+
+    /// Counts the requests of another process that have passed.
+    fn hear_passed(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (other, fact): (&mut OtherReplica, &Fact),
+        (since, reports): (&Since, &[Bucket]),
+        at: HeardAt,
+    ) {
+        let first = fact.sends.first().map_or(Duration::ZERO, |(_, ago)| *ago);
+        for _ in 0..since.passed {
+            let known = other.in_flight.pop_front();
+            let (sent, cost) = known.unwrap_or((at.before(first), since.cost));
+            self.succeeded(traits, (cost, reports.iter()), (sent, at.now));
+            if known.is_some() {
+                self.release(traits, cost, Some(sent));
+            }
+        }
+    }
+
+    /// Returns what reports say now, without those of windows that have ended.
+    fn hear_reports(&mut self, reports: &[Report], at: HeardAt) -> Vec<Bucket> {
+        let buckets = reports.iter().filter_map(|report| at.bucket(report));
+        let is_current = |(bucket, resets): &(Bucket, Option<Instant>)| {
+            resets.is_none_or(|resets| !self.reported.has_ended(bucket, resets))
+        };
+        buckets
+            .filter(is_current)
+            .map(|(bucket, _)| bucket)
+            .collect()
+    }
+
+    fn hear_rejection(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (rejected, cost): (&RejectedFact, Cost),
+        at: HeardAt,
+        longest_guess: Duration,
+    ) {
+        let mut rejection = rejected.rejection.clone();
+        if let Some(hint) = rejection.retry_after.filter(|hint| !hint.is_zero()) {
+            let left = hint.checked_sub(rejected.came.saturating_add(at.age));
+            let Some(left) = left.filter(|left| !left.is_zero()) else {
+                return;
+            };
+            rejection.retry_after = Some(left);
+        }
+        let reports = self.hear_reports(&rejected.reports, at);
+        let when = (at.before(rejected.sent), at.now);
+        self.rejected(traits, &rejection, (cost, &reports), when, longest_guess);
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Returns what is new in a fact of another process; `None` if nothing is. Of one that was not heard of before,
+    /// only what is in flight is new, and what closes the limit.
+    fn since(&mut self, replica: Id, fact: &Fact) -> Option<(&mut OtherReplica, Since)> {
+        let known = self.others.iter().position(|it| it.replica == replica);
+        let index = known.unwrap_or_else(|| {
+            self.others.push(OtherReplica::first(replica, fact));
+            self.others.len() - 1
+        });
+        let other = &mut self.others[index];
+        if fact.version <= other.version {
+            return None;
+        }
+        let bounded = |now: u64, before: u64| now.saturating_sub(before).min(MAX_COUNTED);
+        let sent = bounded(fact.sent, other.sent);
+        let cost = fact.cost.saturating_sub(other.cost);
+        let cost = match sent {
+            0 => Cost::default(),
+            sent => Cost::new(cost.input() / sent, cost.output() / sent),
+        };
+        let since = Since {
+            sent,
+            passed: bounded(fact.passed, other.passed),
+            rejected: bounded(fact.rejected, other.rejected),
+            ended: bounded(fact.ended, other.ended),
+            cost,
+        };
+        (other.version, other.sent, other.cost) = (fact.version, fact.sent, fact.cost);
+        (other.passed, other.rejected, other.ended) = (fact.passed, fact.rejected, fact.ended);
+        Some((other, since))
+    }
+}
+
+// === impl OtherReplica ===
+
+impl OtherReplica {
+    fn first(replica: Id, fact: &Fact) -> Self {
+        let closes = fact.rejection.is_some();
+        Self {
+            replica,
+            version: 0,
+            passed: fact.passed,
+            rejected: fact.rejected.saturating_sub(u64::from(closes)),
+            ended: fact.ended,
+            sent: fact.ended,
+            cost: fact.cost,
+            in_flight: VecDeque::new(),
+        }
+    }
+}
+
+// === impl HeardAt ===
+
+impl HeardAt {
+    /// Returns when something was that was so long ago when the fact was said.
+    fn before(self, ago: Duration) -> Instant {
+        let ago = ago.saturating_add(self.age);
+        self.now.checked_sub(ago).unwrap_or(self.now)
+    }
+
+    /// Returns what a report says now, and when its window ends; `None` if that is over.
+    fn bucket(self, report: &Report) -> Option<(Bucket, Option<Instant>)> {
+        let mut resets = None;
+        let mut bucket = report.bucket.clone();
+        if let Some(reset) = bucket.reset.filter(|reset| !reset.is_zero()) {
+            let left = reset.checked_sub(self.age).filter(|left| !left.is_zero())?;
+            // What was admitted earlier has a reset that counts from then.
+            let admitted = self.now.min(self.before(report.sent) + ADMISSION_SLACK);
+            resets = Some(self.now + left);
+            bucket.reset = Some(left + self.now.saturating_duration_since(admitted));
+        }
+        Some((bucket, resets))
+    }
+}

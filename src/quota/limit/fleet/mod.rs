@@ -1,0 +1,145 @@
+//! What a limit shares with other processes: what this one says of it, what it has leased, and what it has heard.
+//! Pure.
+//!
+//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and [`places`] that in one unit.
+//! [`say`] and [`hear`] are the exchanges.
+
+mod hear;
+mod leases;
+mod note;
+mod own;
+mod places;
+mod say;
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use self::{
+    leases::{Leases, Unleased},
+    own::OwnUse,
+};
+use super::{Capacity, LimitState, ProviderTraits};
+use crate::{
+    quota::{demand::Demand, replicas::Replicas},
+    request::Cost,
+    share::{Ask, Id, Sharing, Unit, Urgency},
+};
+
+/// What a limit shares, if it does.
+pub(super) type FleetState = Option<Box<Fleet>>;
+
+/// What a limit shares with other processes.
+#[derive(Clone, Debug)]
+pub(super) struct Fleet {
+    share: Sharing,
+    id: Id,
+    /// What the id was made of.
+    base: Id,
+    counts: FleetCounts,
+    own: OwnUse,
+    leases: Leases,
+    /// Whether all facts on it were requested.
+    has_joined: bool,
+    /// What was said last: the version of the fact, and what is held and used.
+    said: Option<(u64, Vec<(Unit, Ask)>)>,
+    /// The exchanges in which it was said and heard last.
+    said_in: u64,
+    heard_in: u64,
+    others: Vec<OtherReplica>,
+    /// How many processes divide what is left, while it is not leased.
+    parts: Option<Replicas>,
+}
+
+/// What is shared of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FleetCounts {
+    /// Its requests, which are leased.
+    Leases,
+    /// Its requests, of which each process sends its part.
+    Requests,
+    /// Only what closes it.
+    Cooldowns,
+}
+
+/// What was heard of another process.
+#[derive(Clone, Debug)]
+struct OtherReplica {
+    replica: Id,
+    version: u64,
+    passed: u64,
+    rejected: u64,
+    ended: u64,
+    sent: u64,
+    cost: Cost,
+    /// Its requests in flight, by when they were sent and what they cost.
+    in_flight: VecDeque<(Instant, Cost)>,
+}
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Shares the limit from now on under an id that is made of `base` and `extra`.
+    pub(crate) fn share(
+        &mut self,
+        share: &Sharing,
+        counts: FleetCounts,
+        (base, extra): (Id, Option<&[u8]>),
+    ) {
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.base == base) {
+            return;
+        }
+        let id = match extra {
+            Some(extra) => share.name().id([&base.to_bytes()[..], extra]),
+            None => base,
+        };
+        self.fleet = Some(Box::new(Fleet {
+            share: share.clone(),
+            id,
+            base,
+            counts,
+            own: OwnUse::of(&self.in_flight),
+            leases: Leases::default(),
+            has_joined: false,
+            said: None,
+            said_in: 0,
+            heard_in: 0,
+            others: Vec::new(),
+            parts: None,
+        }));
+    }
+
+    /// Returns what a request needs, by how many processes share what is left.
+    pub(super) fn among_replicas(&self, demand: Demand, now: Instant) -> Demand {
+        match &self.fleet {
+            Some(fleet) if fleet.leases.are_leased(now) => demand.among(Replicas::default()),
+            Some(fleet) => demand.among(fleet.parts.unwrap_or(demand.replicas())),
+            None => demand,
+        }
+    }
+
+    /// Bounds what may be sent by what this process has leased.
+    pub(super) fn bound_by_lease(
+        &mut self,
+        traits: &ProviderTraits,
+        (capacity, demand): (Capacity, Demand),
+        now: Instant,
+    ) -> Capacity {
+        match &mut self.fleet {
+            None if demand.is_leased() => leases::before_lease(capacity, now),
+            Some(fleet) if fleet.counts == FleetCounts::Leases => {
+                let unleased = Unleased {
+                    capacity,
+                    tokens: &self.tokens.left(&self.in_flight, traits, now),
+                    in_flight: (self.in_flight.all(), self.in_flight.all_cost()),
+                };
+                let capacity = fleet.leases.bound(&unleased, demand, &fleet.own, now);
+                if fleet.leases.have_missed() {
+                    fleet.share.raise(Urgency::Wanted);
+                }
+                capacity
+            }
+            _ => capacity,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What a process says of a limit. Pure.
+
+use tokio::time::Instant;
+
+use super::{
+    FleetCounts,
+    own::{OwnReport, OwnUse},
+};
+use crate::{
+    quota::limit::{LimitState, ProviderTraits, SlowStart},
+    share::{Ask, Fact, LimitSay, Outbox, RejectedFact, Report, Unit},
+};
+
+// === impl LimitState ===
+
+impl LimitState {
+    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
+    /// leased of a limit that is of no use, because another closes all that it is for.
+    pub(crate) fn say(
+        &mut self,
+        (traits, is_of_use): (&ProviderTraits, bool),
+        outbox: &mut Outbox,
+        waiting: &mut u64,
+    ) {
+        let now = outbox.now;
+        let end = self.end(traits, now).map(|end| end.at);
+        // Most groups have no limit for all models.
+        let is_limited = traits.is_limited() || self.slow_start != SlowStart::Off;
+        let Some(fleet) = &mut self.fleet else {
+            return;
+        };
+        if fleet.said_in == outbox.number {
+            return;
+        }
+        fleet.said_in = outbox.number;
+        if !fleet.has_joined {
+            fleet.has_joined = true;
+            outbox.joins.push(fleet.id);
+        }
+        if fleet.counts != FleetCounts::Cooldowns && !is_limited {
+            return;
+        }
+        if end.is_none() {
+            fleet.own.rejection = None;
+        }
+        if end.is_some() || !is_of_use {
+            fleet.leases.close();
+        }
+        let (asks, keeps) = match fleet.counts {
+            FleetCounts::Leases => {
+                let own = &fleet.own;
+                fleet.leases.plan(own, outbox.epoch, waiting, now)
+            }
+            FleetCounts::Requests | FleetCounts::Cooldowns => (Vec::new(), false),
+        };
+        outbox.keeps_places |= keeps;
+        let version = fleet.own.version;
+        let last = fleet.said.as_ref();
+        let has_facts = last.is_none_or(|(last, _)| *last != version);
+        let is_heard = fleet.counts != FleetCounts::Leases || fleet.leases.are_heard(outbox.epoch);
+        let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
+        if has_facts || !is_same || !is_heard {
+            let fact = has_facts.then(|| fleet.own.fact(end, now));
+            let limit = LimitSay::new(fleet.id, fact, asks.clone());
+            outbox.limits.push(limit);
+        }
+        fleet.said = Some((version, asks));
+    }
+}
+
+/// Returns whether a process has and wants no more than when it said this last.
+fn is_same(last: &[(Unit, Ask)], asks: &[(Unit, Ask)]) -> bool {
+    let same = |((_, last), (_, ask)): (&(Unit, Ask), &(Unit, Ask))| {
+        (last.held, last.used) == (ask.held, ask.used) && ask.wanted == 0
+    };
+    last.len() == asks.len() && last.iter().zip(asks).all(same)
+}
+
+// === impl OwnUse ===
+
+impl OwnUse {
+    fn fact(&self, end: Option<Instant>, now: Instant) -> Fact {
+        let age = |at: Instant| now.saturating_duration_since(at);
+        let rejection = self.rejection.as_ref().zip(end).map(|(last, end)| {
+            let reports = last.reports.iter().filter_map(|report| report.said(now));
+            RejectedFact::new(
+                last.rejection.clone(),
+                reports.collect(),
+                (age(last.sent), age(last.came)),
+                end.saturating_duration_since(now),
+            )
+        });
+        Fact {
+            version: self.version,
+            sent: self.sent,
+            passed: self.passed,
+            rejected: self.rejected,
+            ended: self.ended,
+            cost: self.cost,
+            sends: self
+                .sends
+                .iter()
+                .map(|(number, at)| (*number, age(*at)))
+                .collect(),
+            last_passed: self.last_passed.map(age),
+            rejection,
+            reports: self.reports.iter().filter_map(|it| it.said(now)).collect(),
+        }
+    }
+}
+
+// === impl OwnReport ===
+
+impl OwnReport {
+    /// Returns the report with the time to its reset that is left; `None` if that is over.
+    fn said(&self, now: Instant) -> Option<Report> {
+        let mut bucket = self.bucket.clone();
+        if let Some(resets) = self.resets() {
+            bucket.reset = Some(
+                resets
+                    .checked_duration_since(now)
+                    .filter(|it| !it.is_zero())?,
+            );
+        }
+        Some(Report::new(
+            bucket,
+            now.saturating_duration_since(self.sent),
+        ))
+    }
+}

@@ -1,0 +1,116 @@
+//! A scheduler that shares what it knows with other processes.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    limit::{FleetCounts, LimitState, ProviderTraits},
+    membership::Membership,
+    replicas::Replicas,
+    scheduler::{Candidates, Scheduler, ScopeOf, Shared},
+};
+use crate::share::{Id, Member, News, Outbox, Sharing};
+
+/// A limit that other processes may share, and what its id is made of.
+pub(crate) struct SharedLimit<'a> {
+    pub(crate) limit: &'a mut LimitState,
+    pub(crate) traits: &'a mut ProviderTraits,
+    pub(crate) counts: FleetCounts,
+    /// Whether no other limit closes all that it is for.
+    pub(crate) is_of_use: bool,
+    pub(crate) base: Id,
+    pub(crate) extra: Option<&'a [u8]>,
+}
+
+/// Candidates whose limits other processes may share.
+pub(crate) trait SharedCandidates: Candidates {
+    /// Whether the limits are leased. Otherwise each process takes its part, by how many there are.
+    const ARE_LEASED: bool;
+
+    /// Returns the longest guess of a cooldown.
+    fn longest_guess(&self) -> Duration;
+
+    /// Visits each limit, in the order in which candidates are used.
+    fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>));
+}
+
+impl<C> Scheduler<C>
+where
+    C: SharedCandidates + Send + 'static,
+    C::Class: Send,
+    C::Candidate: Send,
+    ScopeOf<C>: Send,
+{
+    /// Returns a scheduler that shares what it knows.
+    pub(crate) fn sharing(candidates: C, share: Sharing) -> Self {
+        let membership = Membership {
+            share: Some(share.clone()),
+            is_leased: C::ARE_LEASED,
+        };
+        let shared = Arc::new(Shared::new(candidates, membership));
+        let member: Weak<dyn Member> = Arc::<Shared<C>>::downgrade(&shared);
+        share.attach(member);
+        Self(shared)
+    }
+}
+
+impl<C> Member for Shared<C>
+where
+    C: SharedCandidates + Send,
+    C::Class: Send,
+    C::Candidate: Send,
+    ScopeOf<C>: Send,
+{
+    fn collect(&self, outbox: &mut Outbox) {
+        let Some(share) = &self.membership.share else {
+            return;
+        };
+        self.inner.with(|inner| {
+            let mut waiting = inner.queue.len() as u64;
+            inner.candidates.visit_shared(outbox.now, &mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.say((traits, shared.is_of_use), outbox, &mut waiting);
+            });
+        });
+    }
+
+    fn hear(&self, news: &News<'_>) {
+        let Some(share) = &self.membership.share else {
+            return;
+        };
+        let wakeups = self.inner.with(|inner| {
+            let longest_guess = inner.candidates.longest_guess();
+            inner.candidates.visit_shared(news.now, &mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.hear(traits, news, longest_guess);
+            });
+            inner.serve(news.now);
+            inner.take_wakeups()
+        });
+        wakeups.wake();
+        share.wake();
+    }
+
+    fn lose(&self, replicas: Option<u32>, now: Instant) {
+        let Some(share) = &self.membership.share else {
+            return;
+        };
+        let replicas = replicas.map_or(self.replicas, Replicas::new);
+        let wakeups = self.inner.with(|inner| {
+            inner.candidates.visit_shared(now, &mut |shared| {
+                let SharedLimit { limit, traits, .. } = shared;
+                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.lose(traits, replicas);
+            });
+            inner.serve(now);
+            inner.take_wakeups()
+        });
+        wakeups.wake();
+    }
+}

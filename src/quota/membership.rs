@@ -1,0 +1,33 @@
+//! Whether a scheduler shares what it knows with other processes.
+
+use super::{demand::Demand, replicas::Replicas};
+use crate::share::{Sharing, SharingState, Urgency};
+
+/// What a scheduler shares through, if it does.
+#[derive(Default)]
+pub(super) struct Membership {
+    pub(super) share: Option<Sharing>,
+    /// Whether its limits are leased.
+    pub(super) is_leased: bool,
+}
+
+// === impl Membership ===
+
+impl Membership {
+    /// Returns what a request takes beside the other processes.
+    pub(super) fn demand(&self, demand: Demand, replicas: Replicas) -> Demand {
+        match self.share.as_ref().map(Sharing::state) {
+            // How many there are is not known for a moment.
+            Some(SharingState::Starting) => demand.among(Replicas::new(u32::MAX)),
+            Some(SharingState::Connected) if self.is_leased => demand.among(replicas).leased(),
+            Some(_) | None => demand.among(replicas),
+        }
+    }
+
+    /// Notes that there may be something to say. Call it under no lock.
+    pub(super) fn notify(&self) {
+        if let Some(share) = &self.share {
+            share.notify(Urgency::Facts);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The future that makes the exchanges, which the user spawns.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    SharingCore, SharingState,
+    engine::Engine,
+    member::{News, Outbox},
+    message::{Hear, LimitHear, Say},
+    nudge::Urgency,
+    timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
+};
+use crate::clock;
+
+/// Makes the exchanges of a [`Sharing`](super::Sharing), for as long as it is polled: spawn it.
+///
+/// It ends when the share and all that is shared through it are dropped. While it is not polled, and after it was
+/// dropped, each pool does without the others.
+#[must_use = "nothing is shared unless the driver is polled: spawn it"]
+pub struct Driver(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+/// One process and its engine.
+struct Exchanges<E> {
+    core: Arc<SharingCore>,
+    engine: E,
+    number: u64,
+    epoch: Option<u64>,
+    heard: u64,
+    /// Whether places are kept that no call uses.
+    keeps_places: bool,
+    /// Whether the last exchange has succeeded.
+    is_connected: bool,
+    /// How many processes there are, and when that was heard.
+    replicas: Option<(u32, Instant)>,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    pub(super) fn new(core: Arc<SharingCore>, engine: impl Engine) -> Self {
+        let exchanges = Exchanges {
+            core,
+            engine,
+            number: 0,
+            epoch: None,
+            heard: 0,
+            keeps_places: false,
+            is_connected: false,
+            replicas: None,
+        };
+        Self(Box::pin(exchanges.run()))
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+// === impl Exchanges ===
+
+impl<E: Engine> Exchanges<E> {
+    async fn run(mut self) {
+        loop {
+            let began = clock::now();
+            let is_last = Arc::strong_count(&self.core) == 1;
+            self.exchange(is_last).await;
+            if is_last {
+                return;
+            }
+            self.wait(began).await;
+        }
+    }
+
+    /// Waits until the next exchange is due: the sooner, the more urgent it is.
+    async fn wait(&mut self, began: Instant) {
+        if !self.is_connected {
+            let gap = RETRY_GAP.mul_f64(1.0 + fastrand::f64());
+            return sleep_until(clock::now() + gap).await;
+        }
+        let mut timer = std::pin::pin!(sleep_until(began + IDLE_GAP));
+        poll_fn(|cx| {
+            let gap = match self.core.nudge.poll(cx.waker()) {
+                Urgency::None if self.keeps_places => KEPT_FOR,
+                Urgency::None => IDLE_GAP,
+                Urgency::Facts => FACTS_GAP,
+                Urgency::Wanted => WANTED_GAP,
+            };
+            let at = began + gap;
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            timer.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn exchange(&mut self, is_last: bool) {
+        self.core.nudge.reset();
+        self.number += 1;
+        let asked = clock::now();
+        let mut outbox = Outbox {
+            now: asked,
+            number: self.number,
+            epoch: self.epoch,
+            joins: Vec::new(),
+            limits: Vec::new(),
+            keeps_places: false,
+        };
+        for member in self.core.members() {
+            member.collect(&mut outbox);
+        }
+        self.keeps_places = outbox.keeps_places;
+        let say = Say {
+            epoch: self.epoch,
+            heard: self.heard,
+            joins: outbox.joins,
+            limits: outbox.limits,
+            is_last,
+            ..Say::new(self.core.replica, self.number)
+        };
+        match timeout(TIMEOUT, self.engine.exchange(say)).await {
+            Ok(Ok(hear)) => self.hear(&hear, asked),
+            Ok(Err(_)) | Err(_) => self.lose(),
+        }
+    }
+
+    fn hear(&mut self, hear: &Hear, asked: Instant) {
+        let now = clock::now();
+        (self.epoch, self.heard) = (Some(hear.epoch), hear.heard);
+        self.is_connected = true;
+        let replicas = u32::try_from(hear.replicas.len()).unwrap_or(u32::MAX);
+        self.replicas = Some((replicas, now));
+        let news = News::new(hear, self.number, (asked, now));
+        for member in self.core.members() {
+            member.hear(&news);
+        }
+        let is_granted = |limit: &LimitHear| limit.grants.iter().any(|(_, it)| it.granted > 0);
+        self.keeps_places |= hear.limits.iter().any(is_granted);
+        self.core.set_state(SharingState::Connected);
+    }
+
+    fn lose(&mut self) {
+        let now = clock::now();
+        self.is_connected = false;
+        let known = self.replicas;
+        let replicas = known.filter(|(_, at)| now < *at + REPLICAS_LAST);
+        self.core.set_state(SharingState::Away);
+        for member in self.core.members() {
+            member.lose(replicas.map(|(count, _)| count), now);
+        }
+    }
+}
+
+impl<E> Drop for Exchanges<E> {
+    fn drop(&mut self) {
+        let now = clock::now();
+        for member in self.core.members() {
+            member.lose(None, now);
+        }
+        self.core.set_state(SharingState::Away);
+    }
+}

@@ -1,0 +1,205 @@
+//! What several processes with the same keys know and lease together (feature `share`).
+//!
+//! Each process learns the limits of its keys, and believes that all of each is its own. With
+//! [`replicas`](crate::key_rotation::KeyPoolBuilder::replicas) it takes a fixed part. With this module the
+//! processes behave as one: they tell each other what responses show, and lease what is left from one
+//! [`Engine`]. [`InMemory`] is an engine for the pools of one process.
+//!
+//! ```
+//! use tower_429::{KeyPool, share::{InMemory, Name, share}};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let (share, driver) = share(InMemory::new(), Name::new("prod/openai"));
+//! tokio::spawn(driver);
+//! let pool = KeyPool::builder(["sk-1", "sk-2"])
+//!     .for_origin("https://api.openai.com")
+//!     .shared(share.clone())
+//!     .build()?;
+//! share.ready().await; // Optional: what other processes know is known from the first call on.
+//! assert_eq!(pool.snapshot().len(), 2);
+//! # Ok::<(), tower_429::key_rotation::PoolError>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What is shared
+//!
+//! - **Facts**: rejections that close a limit, what providers report to be left, and how many requests were sent,
+//!   have passed and were rejected. Each process tells of its own requests, and hears of those of others as if
+//!   they were its own. [`Facts`] merges them.
+//! - **Leases**: a process sends a request under a limit only if it holds a place of it. The engine grants no more
+//!   places than the limit has for all. A place that nobody uses goes back at once when the key is limited, and
+//!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
+//!   none waits in its turn until the engine grants one.
+//!
+//! # When the engine is away
+//!
+//! An exchange that fails, or takes longer than 100 ms, is the end of sharing until one succeeds. Meanwhile no
+//! call waits for the engine. Each process takes the n-th part of what is left, by the number of processes that
+//! it has heard last, for a minute, and else by `replicas`. A process that is killed keeps what it holds for two
+//! seconds. An engine that comes back empty grants nothing for 0.3 s, until the processes have said what they
+//! hold.
+//!
+//! No clock is compared: messages carry ages and remaining times. No key, label, model or address leaves the
+//! process; see [`Name`].
+
+mod driver;
+mod engine;
+mod fact;
+mod id;
+mod member;
+mod memory;
+mod message;
+mod nudge;
+mod timing;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Poll, Waker},
+};
+
+pub use driver::Driver;
+pub use engine::Engine;
+pub use fact::{Fact, Facts, RejectedFact, Report};
+pub use id::{Id, Name};
+pub(crate) use member::{Member, News, Outbox};
+pub use memory::InMemory;
+pub use message::{Ask, Grant, Hear, LimitHear, LimitSay, Say, Unit};
+use nudge::Nudge;
+pub(crate) use nudge::Urgency;
+pub use timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR};
+pub(crate) use timing::{KEPT_FOR, TIMEOUT};
+
+/// What pools and layers are given so that they share; see the [module page](self). A clone is the same process.
+#[derive(Clone)]
+pub struct Sharing(Arc<SharingCore>);
+
+/// Whether the engine is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharingState {
+    /// The first exchange has not ended yet.
+    Starting,
+    Connected,
+    Away,
+}
+
+/// One process.
+pub(crate) struct SharingCore {
+    name: Name,
+    replica: Id,
+    members: Mutex<Vec<Weak<dyn Member>>>,
+    nudge: Nudge,
+    /// The [`SharingState`].
+    state: AtomicU8,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+/// Returns what pools share through, and the driver that makes it happen.
+///
+/// Nothing waits for the engine here, and nothing fails if it is not there.
+pub fn share(engine: impl Engine, name: Name) -> (Sharing, Driver) {
+    let core = Arc::new(SharingCore {
+        name,
+        replica: Id::random(),
+        members: Mutex::new(Vec::new()),
+        nudge: Nudge::new(),
+        state: AtomicU8::new(SharingState::Starting as u8),
+        waiting: Mutex::new(Vec::new()),
+    });
+    (Sharing(core.clone()), Driver::new(core, engine))
+}
+
+// === impl Sharing ===
+
+impl Sharing {
+    /// Waits until the first exchange has ended, whether it has succeeded or not.
+    ///
+    /// That is within 100 ms once the driver is polled. A process that waits for it at its start knows from its
+    /// first call on which keys others have found limited.
+    pub async fn ready(&self) {
+        poll_fn(|cx| {
+            let is_ready = || self.state() != SharingState::Starting;
+            if is_ready() {
+                return Poll::Ready(());
+            }
+            lock(&self.0.waiting).push(cx.waker().clone());
+            match is_ready() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    pub(crate) fn state(&self) -> SharingState {
+        match self.0.state.load(Ordering::SeqCst) {
+            0 => SharingState::Starting,
+            1 => SharingState::Connected,
+            _ => SharingState::Away,
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.0.name
+    }
+
+    /// Adds a pool. The driver keeps it only as long as others do.
+    pub(crate) fn attach(&self, member: Weak<dyn Member>) {
+        lock(&self.0.members).push(member);
+        self.notify(Urgency::Facts);
+    }
+
+    /// Notes why the driver should make an exchange. It wakes nobody.
+    pub(crate) fn raise(&self, urgency: Urgency) {
+        self.0.nudge.raise(urgency);
+    }
+
+    /// Wakes the driver if there is something to do. Call it under no lock.
+    pub(crate) fn wake(&self) {
+        self.0.nudge.wake();
+    }
+
+    /// Notes why the driver should make an exchange, and wakes it. Call it under no lock.
+    pub(crate) fn notify(&self, urgency: Urgency) {
+        self.raise(urgency);
+        self.wake();
+    }
+}
+
+impl fmt::Debug for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sharing")
+            .field("name", &self.0.name)
+            .field("replica", &self.0.replica)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl SharingCore ===
+
+impl SharingCore {
+    /// Returns the pools that are in use.
+    fn members(&self) -> Vec<Arc<dyn Member>> {
+        let mut members = lock(&self.members);
+        members.retain(|member| member.strong_count() > 0);
+        members.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes how an exchange has ended.
+    fn set_state(&self, state: SharingState) {
+        if self.state.swap(state as u8, Ordering::SeqCst) == SharingState::Starting as u8 {
+            let waiting = mem::take(&mut *lock(&self.waiting));
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
