@@ -74,8 +74,8 @@ fn is_too_large(row: &Value) -> bool {
     rows::text(row, "scope") == "request"
 }
 
-/// Returns what the table in the README says, whatever the provider says about its other models: a target may have
-/// another address.
+/// Returns whether Fallback should act, by the table in the README. What the provider says about its other models does
+/// not matter, because a target may have another address.
 fn falls_back(row: &Value) -> bool {
     !is_none(row) && !is_too_large(row) && kind(row) != "auth"
 }

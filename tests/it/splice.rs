@@ -205,7 +205,7 @@ async fn body_that_is_not_json_is_sent_unchanged_in_every_order() {
         [other(), keys()] [backoff(), other(), keys()] [keys(), backoff(), other()]);
 }
 
-/// Sends a request with both names of the idempotency key until it succeeds.
+/// Sends a request with both headers of an idempotency key. Asserts that exactly the sends with the same body have them.
 async fn keeps_its_idempotency_key_with_its_body<S>(order: &str, provider: Provider, stack: S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
@@ -240,7 +240,7 @@ async fn idempotency_key_stays_on_retries_and_not_with_a_changed_body() {
         [backoff(), other(), keys()] [other(), keys(), backoff()]);
 }
 
-/// Does the same as [`keeps_its_idempotency_key_with_its_body`] if the path names the model.
+/// Does the same as [`keeps_its_idempotency_key_with_its_body`] for a path that names the model.
 async fn keeps_its_idempotency_key_with_its_path<S>(order: &str, provider: Provider, stack: S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,

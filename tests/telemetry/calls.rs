@@ -508,7 +508,7 @@ where
     let provider = Provider::script([limited(3600), Answer::Never]);
     let stack = layers(provider.clone());
     let cut = tokio::time::timeout(timeout, stack.oneshot(request)).await;
-    assert!(cut.is_err(), "the provider never answers the second send");
+    assert!(cut.is_err(), "the second send gets no response");
     assert_eq!(provider.seen().len(), 2);
     let recorded = collector.recorded();
     let events = recorded.iter().filter_map(|recorded| match recorded {

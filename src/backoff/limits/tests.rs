@@ -104,13 +104,13 @@ fn call_in_its_own_delay_is_counted_and_never_served() {
     world.reject(&first, None);
     let now = world.now;
     let own = WaitsFor::OwnDelay(ID);
-    let resting = world
+    let delayed = world
         .inner
         .enqueue(&own, (QueuePlace::New, Demand::default()), now);
     assert_eq!(count_present(&world.inner, ID), 1);
     assert!(world.reserve().is_err());
     world.wait(60_000);
-    let polled = world.inner.poll(resting, &own, Waker::noop(), world.now);
+    let polled = world.inner.poll(delayed, &own, Waker::noop(), world.now);
     assert!(polled.is_err());
     assert!(world.reserve().is_ok());
 }
@@ -119,7 +119,7 @@ fn call_in_its_own_delay_is_counted_and_never_served() {
 fn calls_that_wait_are_not_overtaken() {
     let mut world = World::new();
     let sent: Vec<_> = (0..FIRST_BURST).map(|_| world.reserve().unwrap()).collect();
-    assert!(world.reserve().is_err(), "the first burst is out");
+    assert!(world.reserve().is_err(), "the first burst was sent");
     let waiting = world.enqueue(QueuePlace::New);
     assert!(world.poll(waiting).is_err());
     world.succeed(&sent[0]);

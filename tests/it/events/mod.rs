@@ -179,7 +179,7 @@ where
 {
     let mut read = Vec::new();
     while read.len() < bytes {
-        let frame = timeout(FOREVER, body.frame()).await.expect("held back");
+        let frame = timeout(FOREVER, body.frame()).await.expect("delayed");
         read.extend_from_slice(&frame.expect("cut off").unwrap().into_data().unwrap());
     }
     String::from_utf8(read).unwrap()
@@ -199,7 +199,7 @@ async fn good_stream_is_passed_through_and_no_event_waits_for_the_next() {
             .service(provider.client());
         go_on.send(events[0]).unwrap();
         let call = timeout(FOREVER, client.oneshot(chat("gateway.example")));
-        let response = call.await.expect("the first event is held back").unwrap();
+        let response = call.await.expect("the first event is delayed").unwrap();
         assert_eq!(response.extensions().get::<Rejection>(), None);
         let trail = response.extensions().get::<Trail>().unwrap().attempts();
         assert!(trail.len() == 1 && trail[0].steps.is_empty(), "{trail:?}");
@@ -224,7 +224,7 @@ async fn head_does_not_wait_for_the_first_event_without_the_option() {
         .layer(InspectLayer::new())
         .service(provider.client());
     let call = timeout(FOREVER, client.oneshot(chat("gateway.example")));
-    let mut body = call.await.expect("held back").unwrap().into_body();
+    let mut body = call.await.expect("delayed").unwrap().into_body();
     go_on.send("data: 1\n\n").unwrap();
     assert_eq!(read(&mut body, 9).await, "data: 1\n\n");
 }
@@ -253,7 +253,7 @@ async fn error_in_chunks_is_retried_and_returned_completely_at_the_end() {
         }
         answer
     });
-    let response = timeout(FOREVER, answer).await.expect("held back").unwrap();
+    let response = timeout(FOREVER, answer).await.expect("delayed").unwrap();
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason, Reason::Overloaded);
     let mut body = response.into_body();

@@ -109,7 +109,7 @@ async fn call_waits_for_a_hint_that_ends_before_a_guess_in_every_mode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_never_sends_before_the_end_of_a_hint_for_another_call() {
+async fn key_is_never_used_before_the_end_of_its_hint() {
     for keys in [&["a"][..], &["a", "b"]] {
         let provider = Provider::new(|_| limited(2));
         let service = ServiceBuilder::new()
