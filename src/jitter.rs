@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn share_lies_between_the_least_jitter_and_the_most() {
+    fn share_is_between_the_minimum_and_all_of_the_jitter() {
         for seed in 0..1_000 {
             let share = JitterPart::draw(&mut fastrand::Rng::with_seed(seed));
             let jitter = share.of(MOST, Duration::ZERO);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn share_is_the_whole_jitter_if_that_is_below_the_least() {
+    fn share_is_all_of_the_jitter_if_that_is_below_the_minimum() {
         let most = Duration::from_millis(3);
         for share in [JitterPart(0), JitterPart(u32::MAX)] {
             assert_eq!(share.of(most, Duration::ZERO), most);

@@ -1,5 +1,5 @@
-//! The memory that an upload takes, counted by the allocator; a test binary of its own, for the
-//! allocator counts all threads.
+//! The memory that an upload takes, counted by the allocator. This is a binary of its own, because the allocator counts
+//! all threads.
 
 #[path = "it/sockets.rs"]
 mod sockets;
@@ -25,13 +25,13 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 const MIB: usize = 1024 * 1024;
 
-/// What the layers keep of a body unless set otherwise.
+/// How much of a body the layers keep by default.
 const BOUND: usize = 2 * MIB;
 
 const PIECE: usize = 256 * 1024;
 const UPLOAD: usize = 200 * MIB;
 
-/// Counts the bytes of each request, and refuses it.
+/// Starts a server that counts the bytes of each request and rejects it.
 async fn serve() -> (String, mpsc::UnboundedReceiver<usize>) {
     let (sender, received) = mpsc::unbounded_channel();
     let server = Server::http1(move |mut request: Request<Incoming>| {
@@ -51,17 +51,17 @@ async fn serve() -> (String, mpsc::UnboundedReceiver<usize>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_of_200_mib_takes_no_more_memory_than_the_bound_and_small_change() {
+async fn upload_of_200_mib_takes_hardly_more_memory_than_the_bound() {
     let (uri, mut received) = serve().await;
     let client = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(BackoffLayer::new().delays(|_| iter::repeat(Duration::from_millis(1))))
         .layer(KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap()))
         .service(hyper_client());
     let (sender, body) = upload();
     tokio::spawn(async move {
         for _ in 0..UPLOAD / PIECE {
-            // Allocated anew each time, so that what is kept of it counts.
+            // Each chunk is a new allocation, so that every chunk that is kept counts.
             sender.send(vec![b'x'; PIECE].into()).await.unwrap();
         }
     });
@@ -84,7 +84,7 @@ async fn an_upload_of_200_mib_takes_no_more_memory_than_the_bound_and_small_chan
         !last.steps.is_empty() && last.steps.iter().all(|step| is_too_large(step.action)),
         "{trail}"
     );
-    println!("{} KiB over what was there before", peak / 1024);
+    println!("{} KiB more than before", peak / 1024);
     assert!(peak >= BOUND, "the allocator counts: {peak} bytes");
     assert!(peak < BOUND + 2 * MIB, "{peak} bytes");
 }

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn decorrelated_wait_lies_between_the_first_and_thrice_the_last() {
+    fn decorrelated_wait_is_between_the_first_and_three_times_the_last() {
         let (first, max) = (Duration::from_secs(1), Duration::from_secs(60));
         for seed in 0..200 {
             let mut last = first;
@@ -265,7 +265,7 @@ mod tests {
         assert!(waits[200] < Duration::from_secs(10), "some are short");
         assert_eq!(waits[1_800], Duration::from_secs(60), "some are longest");
         waits.dedup();
-        assert!(waits.len() > 1_000, "hardly two calls wait equally long");
+        assert!(waits.len() > 1_000, "nearly all calls have different waits");
     }
 
     #[test]

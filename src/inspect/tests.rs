@@ -1,4 +1,4 @@
-//! What other layers hold until the body has ended.
+//! Guards that other layers keep until the body has ended.
 
 use std::{
     convert::Infallible,
@@ -61,8 +61,8 @@ fn handle<R: Body>(response: &Response<InspectedBody<R>>) -> OpenBody {
     open_body.expect("the handle of the body").clone()
 }
 
-/// Gives the body a guard to hold, and returns what shows whether it is held.
-fn hold(open_body: &OpenBody) -> Weak<()> {
+/// Attaches a guard to the body. Returns a `Weak` that shows whether the body still holds it.
+fn attach_guard(open_body: &OpenBody) -> Weak<()> {
     let guard = Arc::new(());
     let held = Arc::downgrade(&guard);
     open_body.hold(guard);
@@ -77,7 +77,10 @@ fn is_held(guard: &Weak<()>) -> bool {
 async fn guard_is_dropped_at_the_end_of_the_body() {
     let (sender, body) = stream();
     let mut response = get(body).await;
-    let guards = [hold(&handle(&response)), hold(&handle(&response))];
+    let guards = [
+        attach_guard(&handle(&response)),
+        attach_guard(&handle(&response)),
+    ];
     sender.send(chunk()).unwrap();
     response.frame().await.unwrap().unwrap();
     assert!(guards.iter().all(is_held), "the body is open");
@@ -85,27 +88,30 @@ async fn guard_is_dropped_at_the_end_of_the_body() {
     assert!(guards.iter().all(is_held), "the end was not read");
     assert!(response.frame().await.is_none());
     assert!(!guards.iter().any(is_held));
-    assert!(!is_held(&hold(&handle(&response))), "held by no body");
+    assert!(
+        !is_held(&attach_guard(&handle(&response))),
+        "no body holds it"
+    );
 }
 
 #[tokio::test]
 async fn guard_is_dropped_when_the_body_fails() {
     let (sender, body) = stream();
     let mut response = get(body).await;
-    let guard = hold(&handle(&response));
+    let guard = attach_guard(&handle(&response));
     sender.send(chunk()).unwrap();
     sender.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
     response.frame().await.unwrap().unwrap();
     assert!(is_held(&guard));
     assert!(response.frame().await.unwrap().is_err());
     assert!(!is_held(&guard));
-    assert!(!is_held(&hold(&handle(&response))));
+    assert!(!is_held(&attach_guard(&handle(&response))));
 }
 
 #[tokio::test]
 async fn guard_is_dropped_with_the_last_frame_of_a_known_length() {
     let mut response = get(Full::new(Bytes::from("text"))).await;
-    let guard = hold(&handle(&response));
+    let guard = attach_guard(&handle(&response));
     assert!(is_held(&guard));
     response.frame().await.unwrap().unwrap();
     assert!(!is_held(&guard), "a client need not poll for the end");
@@ -116,13 +122,13 @@ async fn guard_is_held_by_the_body_and_not_by_the_head() {
     let (_sender, body) = stream();
     let (head, body) = get(body).await.into_parts();
     let open_body = head.extensions.get::<OpenBody>().unwrap().clone();
-    let guard = hold(&open_body);
+    let guard = attach_guard(&open_body);
     let copy = head.extensions.clone();
     drop(head);
     assert!(is_held(&guard));
     drop(body);
-    assert!(!is_held(&guard), "the handles keep nothing");
-    assert!(!is_held(&hold(copy.get().unwrap())));
+    assert!(!is_held(&guard), "the handles do not keep the guard");
+    assert!(!is_held(&attach_guard(copy.get().unwrap())));
 }
 
 #[tokio::test]
@@ -131,7 +137,7 @@ async fn guard_is_held_after_the_first_event_was_read() {
     sender.send(chunk()).unwrap();
     let response = Response::builder().header("content-type", "text/event-stream");
     let mut response = inspect(response.body(body).unwrap(), Method::GET).await;
-    let guard = hold(&handle(&response));
+    let guard = attach_guard(&handle(&response));
     response.frame().await.unwrap().unwrap();
     assert!(is_held(&guard));
     drop(sender);
@@ -142,17 +148,23 @@ async fn guard_is_held_after_the_first_event_was_read() {
 #[tokio::test]
 async fn guard_is_not_held_if_nothing_more_arrives() {
     let empty = get(Full::<Bytes>::default()).await;
-    assert!(!is_held(&hold(&handle(&empty))), "an empty body");
+    assert!(!is_held(&attach_guard(&handle(&empty))), "an empty body");
 
     let (_sender, body) = stream();
     let head = inspect(Response::new(body), Method::HEAD).await;
-    assert!(!is_held(&hold(&handle(&head))), "the response to HEAD");
+    assert!(
+        !is_held(&attach_guard(&handle(&head))),
+        "the response to HEAD"
+    );
 
     let error = Response::builder()
         .status(429)
         .body(Full::from("slow down"));
     let mut error = inspect(error.unwrap(), Method::GET).await;
-    assert!(!is_held(&hold(&handle(&error))), "an error that was read");
+    assert!(
+        !is_held(&attach_guard(&handle(&error))),
+        "an error that was read"
+    );
     assert_eq!(
         error.body_mut().collect().await.unwrap().to_bytes(),
         "slow down"
@@ -187,14 +199,14 @@ async fn second_inspect_layer_keeps_the_handle_of_the_first() {
         .layer(InspectLayer::new())
         .service(provider);
     let mut response = service.oneshot(Request::new(())).await.unwrap();
-    let guard = hold(&handle(&response));
+    let guard = attach_guard(&handle(&response));
     assert!(is_held(&guard));
     response.frame().await.unwrap().unwrap();
     assert!(!is_held(&guard));
 }
 
 #[tokio::test]
-async fn guard_is_not_held_if_the_body_was_replaced_between_two_inspect_layers() {
+async fn guard_is_not_held_if_the_body_was_replaced_between_two_layers() {
     let (_sender, body) = stream();
     let mut response = Some(Response::new(body));
     let provider = service_fn(|_: Request<()>| ready(response.take().ok_or("sent twice")));
@@ -207,7 +219,7 @@ async fn guard_is_not_held_if_the_body_was_replaced_between_two_inspect_layers()
         .service(provider);
     let response = service.oneshot(Request::new(())).await.unwrap();
     assert!(
-        !is_held(&hold(&handle(&response))),
+        !is_held(&attach_guard(&handle(&response))),
         "the provider sends no more"
     );
 }
@@ -225,7 +237,9 @@ fn layer_can_hold_a_guard_when_it_decides() {
         let guards = Arc::new(Mutex::new(Vec::new()));
         let held = Arc::clone(&guards);
         let layer = BackoffLayer::new().retry_if(move |head| {
-            held.lock().unwrap().push(hold(head.open_body().unwrap()));
+            held.lock()
+                .unwrap()
+                .push(attach_guard(head.open_body().unwrap()));
             false
         });
         let service = ServiceBuilder::new()
@@ -240,7 +254,7 @@ fn layer_can_hold_a_guard_when_it_decides() {
         assert!(!is_held(&guard));
     };
     let mut config = shuttle::Config::new();
-    // The futures of a whole layer are larger than what shuttle expects of a task.
+    // The future of a layer is larger than the stack that shuttle gives a task by default.
     config.stack_size = 1 << 20;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -85,7 +85,7 @@ impl Floor {
 mod tests {
     use super::*;
 
-    /// Returns how many of so many grants go to background calls that always wait.
+    /// Returns how many of `grants` grants go to background calls if some always wait.
     fn granted(floor: f64, grants: usize) -> usize {
         let mut floor = Floor::new(Share::new(floor));
         let grant = |_: &usize| {
@@ -124,20 +124,20 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_owed_once_no_background_call_waits() {
+    fn no_grant_is_due_if_no_background_call_waits() {
         let mut floor = Floor::new(Share::new(0.333));
         floor.pass_over();
         floor.settle();
         for _ in 0..2 {
             floor.pass_over();
         }
-        assert!(!floor.is_due(), "two grants owe 0.666 of one");
+        assert!(!floor.is_due(), "after two grants, 0.666 of one is due");
         floor.pass_over();
         assert!(floor.is_due());
     }
 
     #[test]
-    fn share_is_within_the_whole_whatever_the_fraction() {
+    fn share_is_between_zero_and_one() {
         let fractions = [-1.0, f64::NAN, 0.1, 2.0, f64::INFINITY];
         let shares = fractions.map(|fraction| Share::new(fraction).of(1_000));
         assert_eq!(shares, [0.0, 0.0, 100.0, 1_000.0, 1_000.0]);

@@ -173,7 +173,7 @@ mod tests {
             map.get_mut(slot).unwrap().is_used = true;
         }
         assert_eq!(map.iter().count(), MAX_ENTRIES);
-        assert_eq!(map.slot(&0), used, "it is used");
+        assert_eq!(map.slot(&0), used, "the entry is in use");
         for name in 1..=10 {
             assert_eq!(map.slot(&name), None, "{name} freed first");
         }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(
             left.len(),
             MAX_ENTRIES - 499 + 1,
-            "used, limited still, and the new one"
+            "the used, the limited and the new entry"
         );
         assert!(!left.contains(&1) && left.contains(&500));
     }

@@ -118,12 +118,12 @@ mod tests {
         );
         let anthropic = ("anthropic-organization-id", "7f3a");
         assert_eq!(named(&[anthropic]).as_deref(), Some("7f3a"));
-        assert_eq!(named(&[project]), None, "a project of no organization");
+        assert_eq!(named(&[project]), None, "a project without an organization");
         assert_eq!(named(&[("x-request-id", "org-1")]), None);
     }
 
     #[test]
-    fn value_that_is_no_name_counts_as_not_sent() {
+    fn value_that_is_not_a_name_counts_as_missing() {
         let long = "o".repeat(MAX_LENGTH + 1);
         for value in ["", " ", "a b", "a/b", "\u{e9}", &long] {
             assert_eq!(named(&[("openai-organization", value)]), None, "{value:?}");

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wait_of_an_hour_helps_where_the_hint_decides_and_no_longer_one() {
+    fn only_a_wait_of_up_to_an_hour_helps_if_the_hint_decides() {
         let helps = |window, hint| {
             let rejection = Rejection {
                 window,
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn only_time_helps_against_what_a_custom_condition_rejects() {
+    fn only_time_helps_against_a_custom_rejection() {
         let custom = Rejection::new(Reason::Custom);
         assert!(custom.time_helps());
         assert!(!custom.another_key_helps());

@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn merge_takes_the_first_reason_in_precedence_and_what_fits_it() {
+    fn merge_uses_the_first_reason_in_precedence_and_what_fits_it() {
         let limit = LIMIT.counts(Dimension::Requests);
         let quota = QUOTA.of(Scope::Project);
         let token_type = NOTHING.counts(Dimension::Tokens);

@@ -1,4 +1,4 @@
-//! Keys of one account, as responses name it or as their counts show it, through the public API.
+//! Keys of one account, which responses name or whose counts fall together. Uses only the public API.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn call(pool: &KeyPool, provider: &Provider) -> u16 {
     response.status().as_u16()
 }
 
-/// The answer names an account.
+/// Makes the response name an account.
 fn named(answer: Answer, organization: &str) -> Answer {
     let Answer::Response(status, mut headers) = answer else {
         panic!("only a response has headers");
@@ -41,7 +41,7 @@ fn by_name(name: &str) -> Option<(String, GroupSource)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_of_one_key_closes_the_other_if_answers_name_one_organization() {
+async fn limit_of_one_key_closes_the_other_if_responses_name_one_organization() {
     let provider = Provider::script([
         named(ok(), "org-1"),
         named(ok(), "org-1"),
@@ -55,7 +55,7 @@ async fn limit_of_one_key_closes_the_other_if_answers_name_one_organization() {
     assert_eq!(
         provider.keys(),
         ["a", "b", "a"],
-        "the second would be refused too"
+        "the second key would be rejected too"
     );
     assert_eq!(groups(&pool), [by_name("org-1"), by_name("org-1")]);
     assert!(
@@ -68,7 +68,7 @@ async fn limit_of_one_key_closes_the_other_if_answers_name_one_organization() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn first_answer_that_names_the_account_may_be_the_rejection() {
+async fn rejection_may_be_the_first_response_that_names_the_account() {
     let provider = Provider::script([named(ok(), "org-1"), named(limited(20), "org-1")]);
     let pool = pool(["a", "b"]);
     assert_eq!(call(&pool, &provider).await, 200);
@@ -77,7 +77,7 @@ async fn first_answer_that_names_the_account_may_be_the_rejection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn given_group_goes_before_the_account_that_answers_name() {
+async fn given_group_takes_precedence_over_the_account_in_responses() {
     let provider = Provider::script([
         named(ok(), "org-1"),
         named(ok(), "org-1"),
@@ -111,7 +111,7 @@ async fn key_that_names_another_organization_later_has_its_limits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_in_place_of_another_is_of_no_account_until_an_answer_names_it() {
+async fn replaced_key_has_no_account_until_a_response_names_it() {
     let provider = Provider::script([
         named(ok(), "org-1"),
         named(ok(), "org-1"),
@@ -166,11 +166,11 @@ async fn first_key_that_shares_an_account_is_a_warning_and_each_is_logged_once()
     assert_eq!(
         text.matches("WARN").count(),
         1,
-        "only the first needs a person"
+        "only the first is a warning"
     );
 }
 
-/// What was logged.
+/// The log output.
 #[cfg(feature = "tracing")]
 #[derive(Clone, Default)]
 struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);

@@ -1,4 +1,4 @@
-//! BackoffLayer, through the public API, on a paused clock.
+//! `BackoffLayer` through the public API, with a paused clock.
 
 use std::{
     collections::HashSet,
@@ -28,7 +28,7 @@ async fn call(layer: &BackoffLayer, provider: &Provider) -> Response<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
+async fn wait_lasts_for_the_hint_and_at_most_the_jitter_longer() {
     let mut waits = HashSet::new();
     for seed in 0..50 {
         let provider = Provider::script([limited(20), rejected(503, 1), ok()]);
@@ -49,12 +49,12 @@ async fn a_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
     }
     assert!(
         waits.len() > 40,
-        "callers with the same hint do not come back as one"
+        "callers with the same hint do not retry at the same moment"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_as_long_as_max_wait_is_waited_for_and_a_longer_one_returned_at_once() {
+async fn layer_waits_for_a_hint_up_to_max_wait_and_returns_a_longer_one() {
     let provider = Provider::script([limited(60), ok()]);
     assert_eq!(call(&BackoffLayer::new(), &provider).await.status(), 200);
 
@@ -70,7 +70,7 @@ async fn a_hint_as_long_as_max_wait_is_waited_for_and_a_longer_one_returned_at_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_at_the_deadline_and_what_is_left_is_spread() {
+async fn nothing_is_sent_at_the_deadline_and_the_last_waits_are_spread() {
     let deadline = Duration::from_millis(10_100);
     let mut sent = std::collections::BTreeSet::new();
     for seed in 0..50 {
@@ -86,7 +86,7 @@ async fn nothing_is_sent_at_the_deadline_and_what_is_left_is_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_does_not_fit_the_deadline_is_returned_at_once() {
+async fn hint_that_does_not_fit_the_deadline_is_returned_at_once() {
     let start = Instant::now();
     let provider = Provider::script([limited(6), limited(6)]);
     let layer = BackoffLayer::new().deadline(secs(10));
@@ -98,12 +98,12 @@ async fn a_hint_that_does_not_fit_the_deadline_is_returned_at_once() {
     assert_eq!(
         start.elapsed(),
         provider.seen()[1].at,
-        "the second hint is not waited for"
+        "the layer does not wait for the second hint"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_hint_the_layer_s_own_delays_double_and_spread() {
+async fn delays_without_a_hint_double_and_spread() {
     for hintless in [
         status(429),
         limited(0),
@@ -121,7 +121,7 @@ async fn without_a_hint_the_layer_s_own_delays_double_and_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_seed_makes_the_waits_of_a_run_repeatable_and_calls_differ() {
+async fn seed_makes_waits_repeatable_and_calls_differ() {
     let run = async |seed| {
         let provider = Provider::new(|_| status(429));
         let layer = BackoffLayer::new().seed(seed).attempts(3);
@@ -135,12 +135,12 @@ async fn the_seed_makes_the_waits_of_a_run_repeatable_and_calls_differ() {
     assert_ne!(
         waits[..2],
         waits[3..],
-        "two calls of one layer do not wait alike"
+        "two calls of one layer have different waits"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn delays_of_one_s_own_end_the_attempts_when_they_end() {
+async fn attempts_end_when_custom_delays_end() {
     let provider = Provider::new(|_| status(529));
     let layer = BackoffLayer::new()
         .attempts(9)
@@ -158,7 +158,7 @@ async fn delays_of_one_s_own_end_the_attempts_when_they_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_answer_is_returned_with_the_trail_when_the_attempts_are_used_up() {
+async fn last_response_is_returned_with_the_trail_after_the_last_attempt() {
     let provider = Provider::script([status(429), status(529), status(503)]);
     let response = call(&BackoffLayer::new().attempts(3), &provider).await;
     assert_eq!(response.body(), "the provider's own 503");
@@ -180,7 +180,7 @@ async fn the_last_answer_is_returned_with_the_trail_when_the_attempts_are_used_u
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_attempt_means_one_attempt_and_so_does_none() {
+async fn layer_sends_once_if_attempts_is_one_or_zero() {
     for attempts in [0, 1] {
         let provider = Provider::script([limited(1)]);
         call(&BackoffLayer::new().attempts(attempts), &provider).await;
@@ -190,7 +190,7 @@ async fn one_attempt_means_one_attempt_and_so_does_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_time_does_not_cure_is_not_waited_for() {
+async fn layer_does_not_wait_if_time_does_not_help() {
     for returned in [400, 401, 402, 403, 404, 408, 413, 500, 502] {
         let provider = Provider::script([rejected(returned, 1)]);
         assert_eq!(
@@ -198,14 +198,14 @@ async fn what_time_does_not_cure_is_not_waited_for() {
             returned
         );
     }
-    let told = Answer::Response(
+    let rejection = Answer::Response(
         429,
         vec![
             ("retry-after", "1".into()),
             ("x-should-retry", "false".into()),
         ],
     );
-    let provider = Provider::script([told]);
+    let provider = Provider::script([rejection]);
     let response = call(&BackoffLayer::new(), &provider).await;
     assert_eq!(
         whys(&response),
@@ -214,7 +214,7 @@ async fn what_time_does_not_cure_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_statuses_and_errors_are_waited_for_by_opt_in() {
+async fn layer_waits_for_other_statuses_and_errors_by_opt_in() {
     let answers = || {
         [
             status(502),
@@ -243,7 +243,7 @@ async fn other_statuses_and_errors_are_waited_for_by_opt_in() {
     assert_eq!(
         error.kind(),
         ErrorKind::ConnectionRefused,
-        "the client's own error"
+        "the error of the client"
     );
 
     let provider = Provider::script([limited(1)]);
@@ -251,11 +251,11 @@ async fn other_statuses_and_errors_are_waited_for_by_opt_in() {
     assert_eq!(
         response.status(),
         429,
-        "the reasons are in place of the default ones"
+        "the reasons replace the default ones"
     );
 }
 
-/// A budget of whole retries.
+/// A budget of a number of retries.
 #[derive(Debug, Default)]
 struct Purse(Mutex<(u32, u32)>);
 
@@ -264,7 +264,7 @@ impl Purse {
         Arc::new(Self(Mutex::new((retries, 0))))
     }
 
-    /// What is left, and how often something was put in.
+    /// Returns how many retries are left, and how many deposits were made.
     fn count(&self) -> (u32, u32) {
         *self.0.lock().unwrap()
     }
@@ -284,7 +284,7 @@ impl Budget for Purse {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_retry_is_paid_for_and_an_empty_budget_ends_the_call() {
+async fn each_retry_withdraws_and_an_empty_budget_ends_the_call() {
     let purse = Purse::holding(2);
     let layer = BackoffLayer::new().budget(purse.clone());
     let provider = Provider::script([limited(1), ok(), limited(1), limited(1)]);
@@ -299,7 +299,7 @@ async fn each_retry_is_paid_for_and_an_empty_budget_ends_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_returned_anyway_costs_nothing() {
+async fn returned_response_withdraws_nothing() {
     let purse = Purse::holding(2);
     let layer = BackoffLayer::new().budget(purse.clone()).deadline(secs(30));
     for answer in [limited(61), limited(31), status(401), status(500)] {
@@ -309,7 +309,7 @@ async fn what_is_returned_anyway_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_over_the_bound_is_sent_once_and_the_trail_says_why() {
+async fn body_over_the_bound_is_sent_once_and_the_trail_says_why() {
     let provider = Provider::script([limited(1)]);
     let response = call(&BackoffLayer::new().replay_limit(10), &provider).await;
     assert_eq!(response.body(), "the provider's own 429");

@@ -1,4 +1,4 @@
-//! What the compiler says about the mistakes in `tests/compile_errors`.
+//! The compiler's messages for the mistakes in `tests/compile_errors`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const FOLDER: &str = "tests/compile_errors/src";
 
-/// Checks the package, without the network. Returns what the compiler says about each file.
+/// Checks the package without the network. Returns the compiler's messages for each file.
 fn messages() -> BTreeMap<PathBuf, String> {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let output = Command::new(env!("CARGO"))
@@ -47,7 +47,7 @@ fn messages() -> BTreeMap<PathBuf, String> {
     messages
 }
 
-/// Returns each mistake, with what the compiler must say about it.
+/// Returns each file with the text that the compiler must print.
 fn mistakes() -> BTreeMap<PathBuf, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(FOLDER);
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -64,7 +64,7 @@ fn mistakes() -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
-fn compiler_says_of_each_mistake_what_to_do() {
+fn compiler_explains_how_to_fix_each_mistake() {
     let (mistakes, messages) = (mistakes(), messages());
     let named: BTreeSet<_> = messages.keys().collect();
     assert_eq!(named, mistakes.keys().collect(), "{messages:#?}");

@@ -1,5 +1,5 @@
-//! Requests in flight at once: those of one call, by a hedge or a shadow between the layers, and those that carry
-//! clones of one `Call`.
+//! Concurrent requests: those of one call, from a hedge or a shadow between the layers, and those that carry clones of
+//! one `Call`.
 
 use std::{
     future::Future,
@@ -23,23 +23,23 @@ use tower_429::{
 type Outcome = Result<Response<String>, io::Error>;
 type BoxFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// Sends a request twice at once.
+/// Sends a request twice concurrently.
 #[derive(Clone)]
 struct Twice<S> {
     inner: S,
     take: Take,
 }
 
-/// Which outcome a caller of [`Twice`] gets.
+/// Which outcome [`Twice`] returns.
 #[derive(Clone, Copy)]
 enum Take {
-    /// The first success, and the other request is dropped; of two failures the first request's.
+    /// The first success, or the failure of the first request if both fail. The other request is dropped.
     FirstGood,
-    /// The first outcome, and the other request is dropped: shadow traffic.
+    /// The first outcome. The other request is dropped, as with shadow traffic.
     First,
-    /// The first outcome, and the other request runs on.
+    /// The first outcome. The other request continues.
     FirstAndRunOn,
-    /// The first request's, once both are answered.
+    /// The outcome of the first request, after both have completed.
     Both,
 }
 
@@ -95,7 +95,7 @@ fn is_good(outcome: &Outcome) -> bool {
     outcome.as_ref().is_ok_and(|it| it.status().is_success())
 }
 
-/// Holds each outcome back for a time that depends on the request.
+/// Delays each outcome by a time that depends on the request.
 #[derive(Clone)]
 struct Slow<S> {
     inner: S,
@@ -135,7 +135,7 @@ where
     }
 }
 
-/// Two requests at once get two keys.
+/// Returns a pool that gives two concurrent requests two keys.
 fn pool(keys: &[&str]) -> KeyPool {
     let keys = KeyPool::builder(keys.iter().copied());
     keys.round_robin().build().unwrap()
@@ -151,7 +151,7 @@ fn key_2_first(seen: &Seen) -> u64 {
 
 const ORDERS: [fn(&Seen) -> u64; 2] = [key_1_first, key_2_first];
 
-/// For how many seconds from `start` each key is limited.
+/// Returns how many seconds after `start` each key is limited.
 fn limits(pool: &KeyPool, start: Instant) -> Vec<Option<u64>> {
     let keys = pool.snapshot().into_iter();
     let until = |key: tower_429::key_rotation::KeyState| {
@@ -170,7 +170,7 @@ fn exact() -> BackoffLayer {
     BackoffLayer::new().jitter(0, Duration::ZERO)
 }
 
-/// A request that carries the caller's own call.
+/// Returns a request that carries the caller's `Call`.
 fn with(call: &Call) -> Request<String> {
     let mut request = chat("m");
     request.extensions_mut().insert(call.clone());
@@ -178,7 +178,7 @@ fn with(call: &Call) -> Request<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedge_blames_the_limited_key_under_backoff() {
+async fn hedge_limits_the_rejected_key_under_backoff() {
     let provider = Provider::new(|seen| match seen.key() {
         "a" => limited(30),
         _ => ok(),
@@ -201,7 +201,7 @@ async fn hedge_blames_the_limited_key_under_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hedge_blames_no_key_for_a_request_dropped_in_flight() {
+async fn hedge_limits_no_key_for_a_request_dropped_in_flight() {
     let provider = Provider::new(|seen| match seen.key() {
         "a" => limited(30),
         _ => ok(),
@@ -229,7 +229,7 @@ async fn hedge_limits_the_rejected_key_and_not_the_one_that_failed() {
         });
         let pool = pool(&["a", "b"]);
         let start = Instant::now();
-        // Under Backoff, and outside with the caller's own call.
+        // Inside Backoff, and outside it with the caller's `Call`.
         let inner = ServiceBuilder::new()
             .layer(slow(order))
             .service(provider.clone());
@@ -271,8 +271,8 @@ async fn hedge_limits_the_rejected_key_and_not_the_one_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn steps_stand_at_the_answer_that_the_layer_received() {
-    // The second request is answered last; the hedge returns the first one's answer.
+async fn steps_are_recorded_at_the_response_that_the_layer_received() {
+    // The second response arrives last. The hedge returns the response of the first request.
     let provider = Provider::new(|seen| match (seen.at.as_secs(), seen.key()) {
         (0, "a") => limited(5),
         (0, _) => limited(9),
@@ -316,7 +316,7 @@ async fn requests_with_one_call_keep_their_targets() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(twice(Take::Both))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(KeyRotationLayer::new(pool.clone()))
         .service(provider);
     let (call, start) = (Call::new(), Instant::now());
@@ -324,14 +324,14 @@ async fn requests_with_one_call_keep_their_targets() {
     assert_eq!(
         trail(&response),
         "1. key-1, m: 429, key_rotation: returned, no key free; fallback: next target\n\
-         2. key-1, lesser: 200"
+         2. key-1, backup: 200"
     );
     assert_eq!(call.trail().to_string(), "1. key-1, m: 200");
     assert_eq!(limits(&pool, start), [Some(601)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_in_flight_at_once_keep_their_targets_over_waits() {
+async fn concurrent_requests_keep_their_targets_over_waits() {
     let provider = Provider::new(|seen| match (seen.key(), &*seen.model()) {
         ("a", "m") => limited(600),
         ("b", "m") => limited(700),
@@ -341,7 +341,7 @@ async fn requests_in_flight_at_once_keep_their_targets_over_waits() {
         let service = ServiceBuilder::new()
             .layer(KeyRotationLayer::new(pool(&["a", "b"])).wait_when_exhausted(secs(1)))
             .layer(exact())
-            .layer(FallbackLayer::new(["lesser"]))
+            .layer(FallbackLayer::new(["backup"]))
             .layer(slow(order))
             .service(provider.clone());
         let calls = [Call::new(), Call::new()];
@@ -361,9 +361,9 @@ async fn requests_in_flight_at_once_keep_their_targets_over_waits() {
         let mut found: Vec<_> = attempts.map(of).collect();
         found.sort();
         let expected = [
-            ("key-1", "lesser", "lesser", 200),
+            ("key-1", "backup", "backup", 200),
             ("key-1", "m", "own", 429),
-            ("key-2", "lesser", "lesser", 200),
+            ("key-2", "backup", "backup", 200),
             ("key-2", "m", "own", 429),
         ]
         .map(|(key, model, target, status)| {
@@ -405,7 +405,7 @@ async fn requests_with_one_call_have_a_trail_each() {
     assert!(text.contains(calls), "{text}");
 }
 
-/// Limits the first request for 30 s, and answers no other of the same model.
+/// Limits the first request for 30 s, and responds to no other request for the same model.
 fn limits_the_first() -> Provider {
     let mut count = 0;
     Provider::new(move |seen| match &*seen.model() {
@@ -421,10 +421,10 @@ fn limits_the_first() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_remembers_a_rejection_waited_out_beside_another_request() {
+async fn fallback_records_a_rejection_waited_out_beside_another_request() {
     let provider = limits_the_first();
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(TimeoutLayer::new(secs(10)))
         .layer(twice(Take::Both))
         .layer(exact())
@@ -432,11 +432,11 @@ async fn fallback_remembers_a_rejection_waited_out_beside_another_request() {
     service.clone().oneshot(chat("m")).await.unwrap_err();
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(provider.models(), ["m", "m", "lesser", "lesser"]);
+    assert_eq!(provider.models(), ["m", "m", "backup", "backup"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn pool_learns_of_a_rejection_waited_out_beside_another_request() {
+async fn pool_records_a_rejection_waited_out_beside_another_request() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
@@ -457,7 +457,7 @@ async fn shadow_request_that_is_dropped_is_given_up() {
     });
     let pool = pool(&["a", "b"]);
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(twice(Take::First))
         .layer(exact())
         .layer(KeyRotationLayer::new(pool.clone()))
@@ -477,9 +477,9 @@ async fn shadow_request_that_is_dropped_is_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn trail_says_what_is_in_flight() {
+async fn trail_shows_attempts_in_flight() {
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(exact())
         .layer(KeyRotationLayer::new(pool(&["a", "b"])))
         .service(Provider::new(|seen| match seen.key() {
@@ -489,11 +489,11 @@ async fn trail_says_what_is_in_flight() {
     let call = Call::new();
     let request = tokio::spawn(service.oneshot(with(&call)));
     sleep(secs(1)).await;
-    let refused = "1. key-1, m: 429, key_rotation: next key\n2. key-2, m: ";
-    assert_eq!(call.trail().to_string(), format!("{refused}in flight"));
+    let rejected = "1. key-1, m: 429, key_rotation: next key\n2. key-2, m: ";
+    assert_eq!(call.trail().to_string(), format!("{rejected}in flight"));
     assert_eq!(call.trail().attempts()[1].progress, Progress::InFlight);
     request.await.unwrap().unwrap();
-    assert_eq!(call.trail().to_string(), format!("{refused}200"));
+    assert_eq!(call.trail().to_string(), format!("{rejected}200"));
     assert_eq!(call.trail().attempts()[1].progress, Progress::Completed);
 }
 
@@ -528,7 +528,7 @@ async fn max_sends_counts_requests_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_cools_if_only_a_request_sent_before_its_rejection_passes() {
+async fn key_is_on_cooldown_if_only_an_earlier_request_passes() {
     let provider = Provider::new({
         let mut count = 0;
         move |_| {
@@ -563,7 +563,7 @@ async fn each_request_of_a_hedge_is_counted_once_with_its_own_target() {
     let service = ServiceBuilder::new()
         .layer(exact())
         .layer(twice(Take::Both))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(KeyRotationLayer::new(pool(&["a", "b"])))
         .layer(slow(key_2_first))
         .service(provider.clone());
@@ -575,14 +575,14 @@ async fn each_request_of_a_hedge_is_counted_once_with_its_own_target() {
         .filter(|it| it.starts_with("tower_429_attempts_total{"));
     let mut attempts: Vec<_> = attempts.collect();
     attempts.sort_unstable();
-    let refused = provider.models().iter().filter(|it| *it == "m").count();
+    let rejected = provider.models().iter().filter(|it| *it == "m").count();
     assert_eq!(
         attempts,
         [
             r#"tower_429_attempts_total{host="api.example",target="fallback",outcome="answered"} 2"#
                 .to_owned(),
             format!(
-                r#"tower_429_attempts_total{{host="api.example",target="own",outcome="rejected"}} {refused}"#
+                r#"tower_429_attempts_total{{host="api.example",target="own",outcome="rejected"}} {rejected}"#
             ),
         ]
     );

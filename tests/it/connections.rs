@@ -1,4 +1,4 @@
-//! Connections survive: a rejection that is thrown away costs no new one (HTTP/1.1, over loopback).
+//! A discarded rejection does not cost its connection (HTTP/1.1 over loopback).
 
 use std::{
     convert::Infallible,
@@ -25,7 +25,7 @@ use tower_429::{BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationL
 
 type Answer = BoxBody<Bytes, Infallible>;
 
-/// Refuses so many times, then answers.
+/// Starts a server that rejects the first `rejections` requests.
 async fn serve(rejection: fn() -> Answer, rejections: usize) -> Server {
     let requests = Arc::new(AtomicUsize::new(0));
     let server = Server::http1(move |request| {
@@ -49,7 +49,7 @@ fn large() -> Answer {
     Full::from(vec![b'x'; 64 * 1024]).boxed()
 }
 
-/// The head goes out at once, the body 20 ms later, as from a gateway.
+/// Returns a response whose body arrives 20 ms after its head, as from a gateway.
 fn late() -> Answer {
     StreamBody::new(stream::once(async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -60,7 +60,7 @@ fn late() -> Answer {
 
 type HyperClient = Client<HttpConnector, Full<Bytes>>;
 
-/// How many connections ten rejections and an answer take.
+/// Returns how many connections ten rejections and a success take.
 async fn connections<L, R>(layer: L, rejection: fn() -> Answer) -> usize
 where
     L: Layer<HyperClient>,
@@ -70,7 +70,7 @@ where
     connections_of(layer, rejection, 10).await
 }
 
-/// How many connections so many rejections and an answer take.
+/// Returns how many connections `rejections` rejections and a success take.
 async fn connections_of<L, R>(layer: L, rejection: fn() -> Answer, rejections: usize) -> usize
 where
     L: Layer<HyperClient>,
@@ -105,7 +105,7 @@ async fn ten_rejections_of_64_kib_or_300_bytes_20_ms_late_take_one_connection() 
         let max_wait = Duration::from_secs(60);
         let one = KeyRotationLayer::new(KeyPool::new(["one"]).unwrap());
         let one = one.wait_when_exhausted(max_wait);
-        // A hint of 1 ms that proves false is waited for ever longer.
+        // Each time a hint of 1 ms proves false, the layer waits longer.
         assert_eq!(
             connections_of(one, rejection, 4).await,
             1,

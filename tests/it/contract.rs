@@ -1,4 +1,4 @@
-//! Each layer, and all of them stacked, as a tower service: readiness, and what dropping a call leaves behind.
+//! Each layer, and all of them stacked, as tower services: readiness, and dropped calls.
 
 use std::{
     future::{Future, poll_fn},
@@ -26,7 +26,8 @@ fn pool() -> KeyPool {
     KeyPool::new(["a", "b", "c"]).unwrap()
 }
 
-/// Each layer alone, and all of them in each order, around `inner`; with `max_wait`, those that may wait do.
+/// Returns each layer alone, and all of them in each order, around `inner`. With `max_wait`, KeyRotation and Fallback
+/// wait.
 fn stacks_of<S>(
     inner: &S,
     pool: &KeyPool,
@@ -86,8 +87,8 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_is_made_on_an_instance_that_was_polled_ready() {
-    // The provider panics when it is called unready, and a clone of it is unready.
+async fn every_attempt_uses_an_instance_that_was_polled_ready() {
+    // The provider panics if it is called before it is ready, and each clone of it is not ready.
     for index in 0..9 {
         let provider = Provider::script([limited(1), ok(), limited(1), ok()]);
         let (name, mut service) = stacks(&provider, &pool()).swap_remove(index);
@@ -107,7 +108,7 @@ async fn every_attempt_is_made_on_an_instance_that_was_polled_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clone_of_a_used_service_works_like_the_original() {
+async fn clone_of_a_used_service_works_like_the_original() {
     for index in 0..9 {
         let provider = Provider::script([limited(1), ok(), limited(1), ok()]);
         let (name, service) = stacks(&provider, &pool()).swap_remove(index);
@@ -127,7 +128,7 @@ async fn a_clone_of_a_used_service_works_like_the_original() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_on_concurrency_inside_the_stack_is_neither_starved_nor_leaked() {
+async fn concurrency_limit_inside_the_stack_is_neither_starved_nor_leaked() {
     for index in 0..9 {
         let provider = Provider::new(|_| limited(1));
         let limited = ConcurrencyLimitLayer::new(1).layer(provider.clone());
@@ -152,7 +153,7 @@ async fn a_limit_on_concurrency_inside_the_stack_is_neither_starved_nor_leaked()
     }
 }
 
-/// Not ready a second time.
+/// Fails the second `poll_ready`.
 #[derive(Clone)]
 struct Breaks {
     inner: Provider,
@@ -177,7 +178,7 @@ impl Service<Request<String>> for Breaks {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inner_service_that_breaks_between_two_attempts_ends_the_call_with_its_error() {
+async fn call_ends_with_the_error_of_poll_ready_between_two_attempts() {
     for index in 0..9 {
         let inner = Breaks {
             inner: Provider::script([limited(1)]),
@@ -194,7 +195,7 @@ async fn an_inner_service_that_breaks_between_two_attempts_ends_the_call_with_it
     }
 }
 
-/// Where a call stands after a number of steps; the last is its end.
+/// Polls a call `steps` times, then drops it. Returns whether it has ended.
 async fn drop_after(steps: usize, service: Client) -> bool {
     let mut call = pin!(service.oneshot(chat("m")));
     for _ in 0..steps {
@@ -207,11 +208,11 @@ async fn drop_after(steps: usize, service: Client) -> bool {
     false
 }
 
-/// Drops calls after any number of steps until one comes to its end.
+/// Drops calls after each number of steps, until one ends.
 async fn drop_at_any_state(index: usize, max_wait: Option<Duration>) {
     let mut ended = false;
     for steps in 0..200 {
-        // An answer takes a while, and a permit is not there at once: every state is seen.
+        // A response takes a while, and a permit is not available at once, so that every state occurs.
         let hint = vec![("retry-after", String::from("7"))];
         let provider = Provider::new(move |_| Answer::Slow(secs(2), 429, hint.clone()));
         let permits = ConcurrencyLimitLayer::new(1).layer(provider);
@@ -229,25 +230,25 @@ async fn drop_at_any_state(index: usize, max_wait: Option<Duration>) {
             break;
         }
     }
-    assert!(ended, "the steps lead to the end");
+    assert!(ended, "a call ends within these steps");
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_at_any_state_leaks_neither_key_nor_permit() {
+async fn call_dropped_in_any_state_leaks_neither_key_nor_permit() {
     for index in 0..9 {
         drop_at_any_state(index, None).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_that_waits_leaks_neither_key_nor_permit() {
+async fn waiting_call_that_is_dropped_leaks_neither_key_nor_permit() {
     for index in 1..9 {
         drop_at_any_state(index, Some(secs(30))).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_served_though_one_that_waited_before_is_dropped_at_any_state() {
+async fn waiting_call_is_served_though_an_earlier_one_is_dropped() {
     for index in 1..9 {
         for steps in 0..12 {
             let mut answers = vec![limited(5); 6].into_iter();

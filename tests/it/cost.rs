@@ -1,4 +1,4 @@
-//! What a request costs in tokens, as the trail reports it, on a paused clock.
+//! The cost of a request in tokens, as the trail reports it. The clock is paused.
 
 use crate::script::*;
 use http::{Request, Response};
@@ -89,7 +89,7 @@ async fn large_costs_are_printed_in_groups_and_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn response_of_a_layer_itself_has_no_cost() {
+async fn response_made_by_a_layer_has_no_cost() {
     let stack = ServiceBuilder::new()
         .layer(keys().reject_when_exhausted())
         .service(Provider::new(|_| limited(60)));

@@ -1,4 +1,4 @@
-//! The README is also the crate's page, where no file lies beside it.
+//! The README is also the crate's page, where relative links to files do not work.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
@@ -17,7 +17,7 @@ fn packaged() -> BTreeSet<String> {
     files.lines().map(str::to_owned).collect()
 }
 
-/// Lines that are no code.
+/// Returns the lines outside code blocks.
 fn prose() -> impl Iterator<Item = &'static str> {
     let mut is_code = false;
     README.lines().filter(move |line| {
@@ -28,14 +28,14 @@ fn prose() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn no_link_of_the_readme_depends_on_where_it_is_shown() {
+fn readme_links_work_wherever_it_is_shown() {
     for line in prose() {
         for (before, link) in line.match_indices("](").map(|(at, _)| line.split_at(at)) {
             let target = link[2..].split(')').next().unwrap();
             let is_picture = before
                 .rfind('[')
                 .is_some_and(|at| before[..at].ends_with('!'));
-            // On the crate's page these are left out.
+            // The crate's page leaves pictures out.
             let is_known = is_picture && target.starts_with("docs/");
             let is_anywhere = target.starts_with("https://") || target.starts_with('#');
             assert!(is_known || is_anywhere, "{line}");
@@ -44,7 +44,7 @@ fn no_link_of_the_readme_depends_on_where_it_is_shown() {
 }
 
 #[test]
-fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
+fn crates_page_redefines_the_links_that_the_readme_defines_by_path() {
     let (before, _) = LIB.split_once("include_str!(\"../README.md\")").unwrap();
     let packaged = packaged();
     let mut defined = 0;
@@ -58,7 +58,7 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
         let target = rest.split('"').next().unwrap();
         match target.strip_prefix("https://docs.rs/crate/tower-429/latest/source/") {
             Some(file) => assert!(packaged.contains(file), "{file}"),
-            // A file of the sources stands for the module or the item that it documents.
+            // A path in `src` stands for the module or item that the file documents.
             None => assert!(
                 path.starts_with("src/") && target.starts_with("crate::"),
                 "{line}"
@@ -70,7 +70,7 @@ fn what_the_readme_defines_by_path_the_crates_page_defines_before_it() {
 }
 
 #[test]
-fn package_has_the_sources_and_what_the_page_shows_and_no_tests() {
+fn package_has_the_sources_and_the_linked_files_and_no_tests() {
     let packaged = packaged();
     for file in [
         "src/lib.rs",
@@ -96,7 +96,7 @@ fn package_has_the_sources_and_what_the_page_shows_and_no_tests() {
 }
 
 #[test]
-fn the_readme_is_short_and_hides_no_line() {
+fn readme_is_short_and_hides_no_line() {
     assert!(README.lines().count() <= 220);
     assert!(README.split_whitespace().count() <= 1_600);
     let is_hidden = |line: &&str| line.trim_start() == "#" || line.starts_with("# ");

@@ -1,4 +1,4 @@
-//! A good key that may not do this: not use this model, or not send this request. On a paused clock.
+//! A valid key without permission for a model or a request. The clock is paused.
 
 use std::{
     convert::Infallible,
@@ -23,10 +23,10 @@ type Client = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, I
 const SCOPES: &str = r#"{"error":{"message":"You have insufficient permissions for this operation. Missing scopes: api.model.read. Check that you have the correct role in your organization.","type":"invalid_request_error","param":null,"code":null}}"#;
 const MODEL: &str = r#"{"error":{"message":"team not allowed to access model. This team can only access models=['other']. Tried to access m","type":"team_model_access_denied","param":"model","code":"401"}}"#;
 
-/// What the provider saw: key and model, or key and path where there is no model.
+/// What the provider saw: key and model, or key and path if there is no model.
 type Seen = Arc<Mutex<Vec<(String, String)>>>;
 
-/// Answers by key and by model or path.
+/// Returns a provider that responds by key and by model or path.
 fn provider(answer: fn(&str, &str) -> (u16, &'static str)) -> (Client, Seen) {
     let seen = Seen::default();
     let log = seen.clone();
@@ -37,11 +37,11 @@ fn provider(answer: fn(&str, &str) -> (u16, &'static str)) -> (Client, Seen) {
             let body = body.collect().await.unwrap().to_bytes();
             let json: Option<serde_json::Value> = serde_json::from_slice(&body).ok();
             let model = json.and_then(|json| Some(json["model"].as_str()?.to_owned()));
-            let asked = model.unwrap_or_else(|| head.uri.path().to_owned());
+            let model_or_path = model.unwrap_or_else(|| head.uri.path().to_owned());
             let key = head.headers["authorization"].to_str().unwrap();
             let key = key.trim_start_matches("Bearer ").to_owned();
-            let (status, body) = answer(&key, &asked);
-            log.lock().unwrap().push((key, asked));
+            let (status, body) = answer(&key, &model_or_path);
+            log.lock().unwrap().push((key, model_or_path));
             let mut response = Response::builder().status(status);
             if status == 429 {
                 response = response.header("retry-after", "2");
@@ -83,7 +83,7 @@ fn is_free(pool: &KeyPool) -> bool {
         .all(|key| key.cooldown_until.is_none() && key.limited_models.is_empty())
 }
 
-/// The keys that were sent, in order, since the last look.
+/// Returns the keys of the requests since the last check, in order.
 fn sent(seen: &Seen) -> Vec<String> {
     let seen = std::mem::take(&mut *seen.lock().unwrap());
     seen.into_iter().map(|(key, _)| key).collect()
@@ -95,8 +95,8 @@ fn models(seen: &Seen) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn missing_scope_of_one_endpoint_never_holds_back_other_requests() {
-    let (client, seen) = provider(|key, asked| match (key, asked) {
+async fn missing_scope_of_one_endpoint_never_blocks_other_requests() {
+    let (client, seen) = provider(|key, model_or_path| match (key, model_or_path) {
         ("a", "/v1/models") => (401, SCOPES),
         _ => (200, ""),
     });
@@ -109,13 +109,13 @@ async fn missing_scope_of_one_endpoint_never_holds_back_other_requests() {
         advance(Duration::from_secs(600)).await;
     }
     let waiting = keys(&pool).reject_when_exhausted();
-    let (client, seen) = provider(|_, asked| match asked {
+    let (client, seen) = provider(|_, model_or_path| match model_or_path {
         "/v1/models" => (401, SCOPES),
         _ => (200, ""),
     });
     let service = waiting.layer(InspectLayer::new().layer(client));
     for _ in 0..10 {
-        assert_eq!(call(&service, list()).await, 401, "no key may");
+        assert_eq!(call(&service, list()).await, 401, "no key has the scope");
         assert_eq!(sent(&seen).len(), 2);
         assert_eq!(call(&service, chat("m")).await, 200);
         assert_eq!(sent(&seen).len(), 1);
@@ -125,7 +125,7 @@ async fn missing_scope_of_one_endpoint_never_holds_back_other_requests() {
 
 #[tokio::test(start_paused = true)]
 async fn model_that_a_key_may_not_use_leaves_the_key_to_other_models() {
-    let (client, seen) = provider(|key, asked| match (key, asked) {
+    let (client, seen) = provider(|key, model_or_path| match (key, model_or_path) {
         ("a", "m") => (401, MODEL),
         _ => (200, ""),
     });
@@ -133,7 +133,11 @@ async fn model_that_a_key_may_not_use_leaves_the_key_to_other_models() {
     let pool = KeyPool::new([grouped("a"), grouped("b")]).unwrap();
     let service = keys(&pool).layer(InspectLayer::new().layer(client));
     assert_eq!(call(&service, chat("m")).await, 200);
-    assert_eq!(sent(&seen), ["a", "b"], "the group's other key may");
+    assert_eq!(
+        sent(&seen),
+        ["a", "b"],
+        "the group's other key has the permission"
+    );
     let limited: Vec<_> = pool
         .snapshot()
         .into_iter()
@@ -146,14 +150,14 @@ async fn model_that_a_key_may_not_use_leaves_the_key_to_other_models() {
     );
     assert_eq!(limited[1], (None, vec![]));
     assert_eq!(call(&service, chat("m")).await, 200);
-    assert_eq!(sent(&seen), ["b"], "it is known for this model");
+    assert_eq!(sent(&seen), ["b"], "the denial is known for this model");
     pool.remove("key-2").unwrap();
     assert_eq!(call(&service, chat("other")).await, 200);
     assert_eq!(sent(&seen), ["a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn denial_by_every_key_returns_the_providers_answer_without_a_wait() {
+async fn denial_by_every_key_returns_the_providers_response_without_a_wait() {
     for (answer, request) in [
         ((401, MODEL), chat as fn(&str) -> _),
         ((401, SCOPES), |_: &str| list()),
@@ -172,7 +176,11 @@ async fn denial_by_every_key_returns_the_providers_answer_without_a_wait() {
             .service(client);
         assert_eq!(call(&service, request("m")).await, 401);
         assert_eq!(sent(&seen), ["a", "b"]);
-        assert_eq!(call(&service, request("m")).await, 401, "and a later call");
+        assert_eq!(
+            call(&service, request("m")).await,
+            401,
+            "a later call gets it too"
+        );
         assert!(
             start.elapsed() < Duration::from_secs(1),
             "{:?}",
@@ -183,7 +191,7 @@ async fn denial_by_every_key_returns_the_providers_answer_without_a_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn denied_call_waits_for_a_key_that_is_only_limited() {
-    let (client, seen) = provider(|key, asked| match (key, asked) {
+    let (client, seen) = provider(|key, model_or_path| match (key, model_or_path) {
         ("a", "m") => (401, MODEL),
         _ => (200, ""),
     });
@@ -214,14 +222,14 @@ async fn denied_call_waits_for_a_key_that_is_only_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_goes_on_where_a_model_is_denied_and_returns_a_missing_scope() {
-    let answer = |_: &str, asked: &str| match asked {
+async fn fallback_replaces_a_denied_model_and_returns_a_missing_scope() {
+    let answer = |_: &str, model_or_path: &str| match model_or_path {
         "m" => (401, MODEL),
         "n" => (401, SCOPES),
         _ => (200, ""),
     };
-    let targets = || FallbackLayer::new(["lesser"]);
-    // Both orders; a target is not left alone for a key that may not use it.
+    let targets = || FallbackLayer::new(["small"]);
+    // Both orders. A target stays in use if one key is denied it.
     for outside in [true, false] {
         let (client, seen) = provider(answer);
         let pool = KeyPool::new(["a"]).unwrap();
@@ -242,7 +250,7 @@ async fn fallback_goes_on_where_a_model_is_denied_and_returns_a_missing_scope() 
                 }
             };
             assert_eq!((first, second), (200, 401), "fallback outside: {outside}");
-            assert_eq!(third, ["m", "lesser", "n"], "fallback outside: {outside}");
+            assert_eq!(third, ["m", "small", "n"], "fallback outside: {outside}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A rejection that is thrown away is read to its end first, but not at any price; on a paused clock.
+//! A discarded rejection is drained, within bounds. The clock is paused.
 
 use std::{
     convert::Infallible,
@@ -19,12 +19,12 @@ use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt};
 use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
-/// The body of a rejection that never ends.
+/// How the body of a rejection fails to end.
 #[derive(Clone, Copy)]
 enum Endless {
     Silent,
     Talking,
-    /// Frames with nothing in them.
+    /// Empty frames.
     Empty,
 }
 
@@ -39,11 +39,11 @@ struct Provider {
 
 #[derive(Default)]
 struct Shared {
-    /// When it was asked.
-    asked: Mutex<Vec<Instant>>,
-    /// What was read of the rejection.
+    /// When the requests arrived.
+    requests: Mutex<Vec<Instant>>,
+    /// How many bytes of the rejection were read.
     read: AtomicUsize,
-    /// Bodies of rejections that somebody holds.
+    /// How many bodies exist.
     held: AtomicUsize,
 }
 
@@ -74,7 +74,7 @@ impl Drop for Rejection {
     }
 }
 
-/// Refuses the first request, and answers the next with what is left of the rejection: nothing.
+/// Rejects the first request, and asserts that the rejection was dropped before the next one.
 impl Service<Request<String>> for Provider {
     type Response = Response<Rejection>;
     type Error = Infallible;
@@ -85,23 +85,23 @@ impl Service<Request<String>> for Provider {
     }
 
     fn call(&mut self, _: Request<String>) -> Self::Future {
-        let mut asked = self.shared.asked.lock().unwrap();
+        let mut requests = self.shared.requests.lock().unwrap();
         let held = self.shared.held.fetch_add(1, Ordering::Relaxed);
-        assert_eq!(held, 0, "the rejection is let go before the next attempt");
+        assert_eq!(held, 0, "the rejection is dropped before the next attempt");
         let mut response = Response::builder();
-        if asked.is_empty() {
+        if requests.is_empty() {
             response = response.status(429);
             if let Some(hint) = self.hint {
                 response = response.header("retry-after", hint);
             }
         }
-        asked.push(Instant::now());
+        requests.push(Instant::now());
         let body = Rejection(self.endless, self.shared.clone());
         ready(Ok(response.body(body).unwrap()))
     }
 }
 
-/// How long after the rejection the next attempt came, and what was read of the rejection.
+/// Returns the time between the rejection and the next attempt, and how many bytes of the rejection were read.
 async fn retried<L>(layer: L, hint: Option<&'static str>, endless: Endless) -> (Duration, usize)
 where
     L: Layer<
@@ -120,7 +120,7 @@ where
         .unwrap();
     let response = layer.layer(provider.clone()).oneshot(request).await;
     assert_eq!(response.unwrap().status(), 200);
-    let [first, second] = provider.shared.asked.lock().unwrap()[..] else {
+    let [first, second] = provider.shared.requests.lock().unwrap()[..] else {
         panic!("two attempts");
     };
     let read = provider.shared.read.load(Ordering::Relaxed);
@@ -136,14 +136,14 @@ fn keys() -> KeyRotationLayer {
 }
 
 fn fallback() -> FallbackLayer {
-    FallbackLayer::new(["lesser"])
+    FallbackLayer::new(["backup"])
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
+async fn silent_rejection_is_drained_for_a_second() {
     for (wait, _) in [
         retried(keys(), None, Endless::Silent).await,
         retried(fallback(), None, Endless::Silent).await,
@@ -156,7 +156,7 @@ async fn a_rejection_that_falls_silent_is_waited_for_for_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_goes_on_is_read_for_64_kib() {
+async fn endless_rejection_is_drained_up_to_64_kib() {
     for (wait, read) in [
         retried(backoff(), Some("2"), Endless::Talking).await,
         retried(keys(), None, Endless::Talking).await,
@@ -171,13 +171,13 @@ async fn a_rejection_that_goes_on_is_read_for_64_kib() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_goes_on_about_nothing_is_not_read_for_ever() {
+async fn rejection_of_empty_frames_is_not_drained_forever() {
     let (wait, _) = retried(keys(), None, Endless::Empty).await;
     assert!(wait <= MILLISECOND, "{wait:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_goes_on_while_the_rejection_is_read() {
+async fn wait_continues_while_the_rejection_is_drained() {
     let (wait, _) = retried(backoff(), Some("2"), Endless::Silent).await;
     assert!(
         (2 * SECOND..=2 * SECOND + MILLISECOND).contains(&wait),
@@ -186,7 +186,7 @@ async fn the_wait_goes_on_while_the_rejection_is_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_falls_silent_does_not_use_up_the_deadline() {
+async fn silent_rejection_does_not_use_up_the_deadline() {
     let deadline = Duration::from_millis(600);
     let own = |_| std::iter::repeat(MILLISECOND);
     for (wait, _) in [

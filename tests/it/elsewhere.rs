@@ -1,4 +1,4 @@
-//! FallbackLayer to another origin: where a request goes, and what does not go along.
+//! `FallbackLayer` with targets at other origins: where a request is sent, and what is removed from it.
 
 use crate::script::*;
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
@@ -13,7 +13,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_model_elsewhere_needs_no_model_to_be_known() {
+async fn target_with_the_same_model_accepts_a_request_without_a_model() {
     let provider = Provider::script([limited(20), ok(), ok()]);
     let elsewhere = Target::same_model_at("https://eu.example/proxy").unwrap();
     let service = FallbackLayer::new([elsewhere]).layer(provider.clone());
@@ -126,7 +126,7 @@ async fn target_sets_its_parameters_and_removes_headers_of_the_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn target_that_changes_nothing_of_a_request_is_not_sent_to() {
+async fn target_that_changes_nothing_is_skipped() {
     let same = "https://api.example/chat?api-version=1%202&user=2";
     for (uri, sends) in [(same, 1), ("https://api.example/chat?user=2", 2)] {
         let provider = Provider::new(|_| limited(20));
@@ -142,7 +142,7 @@ async fn target_that_changes_nothing_of_a_request_is_not_sent_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_of_an_organization_is_not_that_of_a_target_without_it() {
+async fn limit_of_an_organization_does_not_limit_a_target_without_it() {
     let provider = Provider::script([limited(20), ok()]);
     let name = HeaderName::from_static("openai-organization");
     let target = Target::model("m").without_header(name.clone());

@@ -1,4 +1,4 @@
-//! What the trail says of attempts that ended in an error, and of bodies that failed while drained.
+//! How the trail shows attempts that ended in an error, and bodies that failed while they were drained.
 
 use std::{
     error::Error,
@@ -21,7 +21,7 @@ use tower_429::{
     BackoffLayer, Call, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, fallback::Target,
 };
 
-/// As clients have it: the message says what was being done, and the sources why that failed.
+/// An error like those of clients: the message names the operation, and the sources explain the failure.
 #[derive(Debug)]
 struct SendError {
     source: Option<io::Error>,
@@ -58,7 +58,7 @@ fn body(text: &'static str) -> Body {
     body.boxed_unsync()
 }
 
-/// Fails in turn with these errors, then answers.
+/// Fails with these errors in turn, then succeeds.
 fn failing<E: Send + 'static>(
     errors: impl IntoIterator<Item = E>,
 ) -> impl Service<Request<String>, Response = Response<Body>, Error = E, Future: Send> + Clone {
@@ -73,7 +73,7 @@ fn failing<E: Send + 'static>(
     })
 }
 
-/// The lines of the trail, and whether the call failed.
+/// Returns the lines of the trail, and whether the call failed.
 async fn lines<S, R>(stack: S) -> (Vec<String>, bool)
 where
     S: Service<Request<String>, Response = Response<R>>,
@@ -94,7 +94,7 @@ fn keys() -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
 }
 
-/// Fails each request with its key in the text, as it rides and by itself.
+/// Fails each request with an error that contains its key, as the request carries it and alone.
 fn betraying()
 -> impl Service<Request<String>, Response = Response<Body>, Error = io::Error, Future: Send> + Clone
 {
@@ -110,7 +110,7 @@ fn betraying()
 
 #[tokio::test(start_paused = true)]
 async fn trail_hides_a_key_of_any_form_and_place_in_every_order() {
-    // None is marked or looks like a key, and one is the start of another.
+    // No key has a prefix or looks like a key, and one is the beginning of another.
     let in_header = || KeyPool::builder(["hunter", "hunter-two"]).header("x-own-key");
     let in_query = || KeyPool::builder(["a/b-key"]).query("sig");
     let retrying = || backoff().on_error(|_: &io::Error| true);
@@ -152,7 +152,7 @@ async fn trail_hides_a_key_of_any_form_and_place_in_every_order() {
     }
 }
 
-/// Whether the line is that of an attempt with this error.
+/// Returns whether the line shows an attempt with this error.
 fn ends_with_error(line: &str, error: &str, step: &str) -> bool {
     line.split_once(error)
         .is_some_and(|(_, rest)| rest.starts_with(step))

@@ -1,4 +1,4 @@
-//! What a call gets that finds no key with capacity, over hyper's client and its own body.
+//! The response to a call that finds no key with capacity, over hyper's client and its body type.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn key_rotation_responds_over_hyper_with_an_empty_body() {
 }
 
 #[tokio::test]
-async fn fallback_takes_over_where_key_rotation_responds_over_hyper() {
+async fn fallback_takes_over_after_a_response_of_key_rotation_over_hyper() {
     let provider = Loopback::serve(|number| match number {
         0 => limited(),
         _ => answered(),

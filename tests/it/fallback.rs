@@ -1,4 +1,4 @@
-//! FallbackLayer, through the public API, on a paused clock.
+//! `FallbackLayer` through the public API, with a paused clock.
 
 use std::sync::{
     Arc,
@@ -41,11 +41,15 @@ async fn two_accounts_of_one_model_are_two_targets() {
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert_eq!(provider.keys(), ["", "one", "two"]);
     assert_eq!(call(&service, chat("m")).await.status(), 200);
-    assert_eq!(provider.keys()[3..], ["two"], "the others are remembered");
+    assert_eq!(
+        provider.keys()[3..],
+        ["two"],
+        "the others are known to be limited"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_uses_the_own_model_first_then_each_target_once_in_order() {
+async fn fallback_sends_the_request_unchanged_then_to_each_target_in_order() {
     let provider = Provider::script([limited(20), rejected(529, 9), status(402), rejected(429, 7)]);
     let service = FallbackLayer::new(["b", "m", "c", "b", "d"]).layer(provider.clone());
     let response = call(&service, chat("m")).await;
@@ -58,9 +62,9 @@ async fn fallback_uses_the_own_model_first_then_each_target_once_in_order() {
     assert_eq!(steps(&response).last(), Some(&last));
     assert!(
         rejection(&response).retry_after.unwrap() <= secs(7),
-        "when the first target frees"
+        "when the first cooldown ends"
     );
-    let told: Vec<_> = attempts(&response)
+    let targets: Vec<_> = attempts(&response)
         .into_iter()
         .map(|attempt| {
             (
@@ -71,13 +75,13 @@ async fn fallback_uses_the_own_model_first_then_each_target_once_in_order() {
         .collect();
     let other = |name: &str| (name.into(), Some(name.into()));
     assert_eq!(
-        told,
+        targets,
         [("m".into(), None), other("b"), other("c"), other("d")]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_the_value_of_the_model_changes_and_the_length_is_right() {
+async fn only_the_value_of_the_model_changes_and_the_length_is_correct() {
     let body = "{ \"messages\":[{\"model\":\"m\"}],\t\"model\" : \"m\", \"n\": 1.0e0 }\n";
     let provider = Provider::script([limited(20), ok()]);
     let service = FallbackLayer::new(["much longer"]).layer(provider.clone());
@@ -102,12 +106,12 @@ async fn nothing_but_the_value_of_the_model_changes_and_the_length_is_right() {
     assert_eq!(
         seen[1].header("content-digest"),
         "",
-        "it was of other bytes"
+        "it belonged to other bytes"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limited_target_is_remembered_and_the_preferred_one_comes_back_by_itself() {
+async fn limited_target_is_skipped_until_its_cooldown_ends() {
     let provider = Provider::script([limited(20), ok(), ok(), limited(5), ok(), ok()]);
     let layer = FallbackLayer::new(["b", "c"]);
     let (one, other) = (layer.layer(provider.clone()), layer.layer(provider.clone()));
@@ -116,7 +120,7 @@ async fn a_limited_target_is_remembered_and_the_preferred_one_comes_back_by_itse
     assert_eq!(
         provider.models(),
         ["m", "b", "b"],
-        "all services of a layer remember"
+        "all services of a layer share limits"
     );
     call(&one, chat("m")).await;
     assert_eq!(provider.models()[3..], ["b", "c"]);
@@ -126,7 +130,7 @@ async fn a_limited_target_is_remembered_and_the_preferred_one_comes_back_by_itse
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_uses_the_target_that_frees_first_if_none_is_free() {
+async fn fallback_uses_the_target_that_frees_first_if_all_are_limited() {
     let provider = Provider::script([limited(20), limited(10), limited(30), ok()]);
     let service = FallbackLayer::new(["b", "c"]).layer(provider.clone());
     assert_eq!(call(&service, chat("m")).await.status(), 429);
@@ -135,7 +139,7 @@ async fn fallback_uses_the_target_that_frees_first_if_none_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_of_one_model_is_none_of_another() {
+async fn limit_of_one_model_does_not_limit_another() {
     let provider = Provider::script([limited(20), ok(), ok()]);
     let service = FallbackLayer::new(["b"]).layer(provider.clone());
     call(&service, chat("m")).await;
@@ -144,7 +148,7 @@ async fn a_limit_of_one_model_is_none_of_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn models_in_the_path_are_changed_there() {
+async fn model_in_the_path_is_replaced_there() {
     let table = [
         (
             "https://g.example/v1beta/models/m:generateContent?alt=sse",
@@ -174,7 +178,7 @@ async fn models_in_the_path_are_changed_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_names_no_model_is_sent_as_it_is_and_the_trail_says_so() {
+async fn request_without_a_model_is_sent_unchanged_and_the_trail_says_so() {
     let json = r#"{"model":"m"}"#;
     let table = [
         ("application/json", "identity", "[1]"),
@@ -203,7 +207,7 @@ async fn a_request_that_names_no_model_is_sent_as_it_is_and_the_trail_says_so() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_triggers_a_move_is_settable() {
+async fn conditions_for_the_next_target_are_configurable() {
     for reason in [401, 403, 413, 500] {
         let provider = Provider::script([status(reason)]);
         let service = FallbackLayer::new(["b"]).layer(provider.clone());
@@ -244,7 +248,7 @@ async fn closures_on_responses_and_errors_may_capture() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_too_large_for_a_model_does_not_make_it_limited() {
+async fn request_too_large_for_a_model_does_not_limit_it() {
     let provider = Provider::script([status(413), ok(), ok()]);
     let service = FallbackLayer::new(["b"])
         .on([Reason::TooLarge])
@@ -255,7 +259,7 @@ async fn a_request_too_large_for_a_model_does_not_make_it_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_ask_for_no_fallback() {
+async fn request_can_opt_out_of_fallback() {
     let provider = Provider::script([limited(20), ok(), limited(20)]);
     let service = FallbackLayer::new(["b"]).layer(provider.clone());
     call(&service, chat("m")).await;
@@ -264,7 +268,11 @@ async fn a_request_may_ask_for_no_fallback() {
         .extensions_mut()
         .insert(Call::new().without_fallback());
     let response = call(&service, request).await;
-    assert_eq!(provider.models(), ["m", "b", "m"], "not even to begin with");
+    assert_eq!(
+        provider.models(),
+        ["m", "b", "m"],
+        "the third call is not sent to the target first"
+    );
     assert_eq!(
         whys(&response),
         [(LayerKind::Fallback, StopReason::FallbackOff)]
@@ -272,7 +280,7 @@ async fn a_request_may_ask_for_no_fallback() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_without_targets_passes_everything_through() {
+async fn layer_without_targets_passes_everything_through() {
     let provider = Provider::script([limited(20)]);
     let none: [&str; 0] = [];
     let service = FallbackLayer::new(none).layer(provider.clone());

@@ -1,4 +1,4 @@
-//! What `retry-after` and `retry-after-ms` may say, what is read of it, and how long is waited then.
+//! Values of `retry-after` and `retry-after-ms`, the hints parsed from them, and the resulting waits.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,13 +12,13 @@ use tower_429::{
     trail::{LayerKind, StopReason},
 };
 
-/// What a rejection says, and what is read of it in milliseconds.
+/// The headers of a rejection, and the hint in milliseconds.
 type Row<'a> = (&'a [(&'static str, &'a str)], Option<u64>);
 
 const DATE: (&str, &str) = ("date", "Mon, 05 Aug 2019 09:27:00 GMT");
 const NINES: &str = "99999999999999999999999999999999999";
 
-#[rustfmt::skip] // a line for each
+#[rustfmt::skip] // one line per row
 const TABLE: &[Row<'_>] = &[
     // Seconds.
     (&[("retry-after", "20")], Some(20_000)),
@@ -30,7 +30,7 @@ const TABLE: &[Row<'_>] = &[
     (&[("retry-after", "0.5")], Some(500)),
     (&[("retry-after", "0.0001")], Some(1)),
     (&[("retry-after", "1.0000000001")], Some(1_001)),
-    // Milliseconds; they go before the seconds, unless they are zero and the seconds are not.
+    // Milliseconds. They take precedence over seconds, unless only the milliseconds are zero.
     (&[("retry-after-ms", "250")], Some(250)),
     (&[("retry-after-ms", "250"), ("retry-after", "9")], Some(250)),
     (&[("retry-after", "1"), ("retry-after-ms", "0")], Some(1_000)),
@@ -40,7 +40,7 @@ const TABLE: &[Row<'_>] = &[
     (&[DATE, ("retry-after", "Mon Aug  5 09:28:00 2019")], Some(60_000)),
     (&[DATE, ("retry-after", "Mon, 05 Aug 2019 09:26:59 GMT")], Some(0)),
     (&[DATE, ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")], None),
-    // What is no hint.
+    // Not a hint.
     (&[("retry-after", "-10")], None),
     (&[("retry-after", NINES)], None),
     (&[("retry-after", "NaN")], None),
@@ -67,7 +67,7 @@ fn answer_of(headers: &[(&'static str, &str)]) -> Answer {
 }
 
 #[test]
-fn a_hint_is_read_exactly_or_not_at_all() {
+fn hint_is_parsed_exactly_or_ignored() {
     for (headers, expected) in TABLE {
         let hint = rejection_of(headers, SystemTime::UNIX_EPOCH).retry_after;
         assert_eq!(hint, expected.map(Duration::from_millis), "{headers:?}");
@@ -75,7 +75,7 @@ fn a_hint_is_read_exactly_or_not_at_all() {
 }
 
 #[test]
-fn a_date_is_measured_by_the_clock_of_the_response_and_by_ours_if_it_has_none() {
+fn date_is_compared_with_the_date_of_the_response_or_else_the_clock() {
     // DATE, in seconds.
     let theirs = SystemTime::UNIX_EPOCH + secs(1_564_997_220);
     let in_a_minute = ("retry-after", "Mon, 05 Aug 2019 09:28:00 GMT");
@@ -85,12 +85,12 @@ fn a_date_is_measured_by_the_clock_of_the_response_and_by_ours_if_it_has_none() 
         let rejection = rejection_of(&[in_a_minute, DATE], ours);
         assert_eq!(rejection.retry_after, minute, "an hour off");
         let rejection = rejection_of(&[in_a_minute, ("date", "yesterday")], ours);
-        assert_ne!(rejection.retry_after, minute, "no date to measure by");
+        assert_ne!(rejection.retry_after, minute, "no date to compare with");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
+async fn wait_lasts_for_each_hint_and_at_most_the_jitter_longer() {
     for (headers, hint) in TABLE {
         for seed in 0..20 {
             let provider = Provider::script([answer_of(headers), ok()]);
@@ -98,11 +98,11 @@ async fn each_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
             let response = layer.layer(provider.clone()).oneshot(chat("m")).await;
             assert_eq!(response.unwrap().status(), 200);
             let (least, most) = match hint.map(Duration::from_millis) {
-                // Of no use: the layer's own delay.
+                // Not usable, so the layer uses its own delay.
                 None | Some(Duration::ZERO) => (secs(1), Duration::from_millis(1_500)),
                 Some(hint) => (hint, hint + (hint / 10).max(Duration::from_millis(250))),
             };
-            // The timer goes by whole milliseconds.
+            // The timer has a resolution of a millisecond.
             let most = most + Duration::from_millis(1);
             let wait = provider.waits()[0];
             assert!((least..=most).contains(&wait), "{headers:?}: {wait:?}");
@@ -111,7 +111,7 @@ async fn each_hint_is_waited_for_never_less_and_at_most_the_jitter_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_over_the_longest_wait_or_the_deadline_is_returned_without_a_wait() {
+async fn hint_over_max_wait_or_the_deadline_is_returned_without_a_wait() {
     for (headers, hint) in TABLE {
         let Some(hint) = hint
             .map(Duration::from_millis)

@@ -1,6 +1,6 @@
-//! Every known error response, from a server on loopback through InspectLayer to each of the layers.
+//! Every known error response, from a server on loopback through `InspectLayer` to each of the layers.
 //!
-//! What a layer should do is taken from the row's own fields, not from what the crate reads.
+//! The expected behaviour comes from the fields of the row, and not from the crate's own classification.
 
 use crate::rows;
 use std::time::Duration;
@@ -21,7 +21,7 @@ const CONFIDENCES: &[&str] = &[
     "third_party_test",
 ];
 
-/// The response of a row, with the clock of its time.
+/// Returns the response of a row, with its date.
 fn replay(row: &Value) -> Answer {
     let status = u16::try_from(row["status"].as_u64().unwrap()).unwrap();
     let mut response = Response::builder()
@@ -47,7 +47,7 @@ fn wire_body(row: &Value) -> Bytes {
     }
 }
 
-// What a row's own fields say.
+// What the fields of a row say.
 
 fn flag(row: &Value, name: &str) -> bool {
     row["expected"][name].as_bool().unwrap()
@@ -63,7 +63,7 @@ fn kind(row: &Value) -> &str {
     rows::text(&row["expected"], "kind")
 }
 
-/// The row is no rejection: nothing is limited, or nothing but another provider helps.
+/// Returns whether the row is no rejection: nothing is limited, or only another provider helps.
 fn is_none(row: &Value) -> bool {
     let named = kind(row) != "unknown";
     let limited = row["status"] == 429 || flag(row, "same_key_retry_helps");
@@ -74,17 +74,18 @@ fn is_too_large(row: &Value) -> bool {
     rows::text(row, "scope") == "request"
 }
 
-/// By the table: whatever the provider says of its other models, a target may be elsewhere.
+/// Returns whether Fallback should act, by the table in the README. What the provider says about its other models does
+/// not matter, because a target may have another address.
 fn falls_back(row: &Value) -> bool {
     !is_none(row) && !is_too_large(row) && kind(row) != "auth"
 }
 
-/// Whether a layer does otherwise than the row's fields say; the row says why.
+/// Returns whether a layer deliberately differs from the fields of the row. The row says why.
 fn is_disputed(row: &Value, layer: &str) -> bool {
     row["disputed_layers"][layer].is_string()
 }
 
-/// The rows of known confidence, each as from its own host and as through a gateway.
+/// Returns the rows of known confidence, each from its own host and through a gateway.
 fn cases() -> impl Iterator<Item = (Value, &'static str)> {
     let known = rows::fixtures()
         .into_iter()
@@ -101,17 +102,17 @@ fn cases() -> impl Iterator<Item = (Value, &'static str)> {
     })
 }
 
-/// A provider that answers as the row says, and a call to it through a layer.
+/// Sends a call through a layer to a provider that responds with the row.
 async fn replayed<L>(row: &Value, host: &str, layer: L, not_before: Duration) -> Met
 where
     L: Layer<Client>,
     L::Service: Inspected,
 {
-    let refused = row.clone();
-    meet(chat(host), move || replay(&refused), layer, not_before).await
+    let rejection = row.clone();
+    meet(chat(host), move || replay(&rejection), layer, not_before).await
 }
 
-/// Collects what is wrong, so that all rows are seen at once.
+/// Collects all failures, so that one run shows every row.
 #[derive(Default)]
 struct Report {
     wrong: Vec<String>,
@@ -119,7 +120,7 @@ struct Report {
 }
 
 impl Report {
-    /// Holds what a layer did against what it should have done: send again, or hand the answer on whole.
+    /// Compares what a layer did with what it should do: send again, or pass the response through completely.
     fn check(&mut self, row: &Value, host: &str, layer: &str, met: &Met, again: bool) {
         self.rows += 1;
         let again = again != is_disputed(row, layer);
@@ -180,13 +181,12 @@ async fn backoff_waits(longest: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_waits_for_every_hint_of_a_minute_and_returns_the_rest_at_once() {
+async fn backoff_waits_for_hints_of_a_minute_and_returns_longer_ones_at_once() {
     backoff_waits(Duration::from_secs(60)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_waits_for_hints_of_hours_and_days_if_it_may_but_never_for_what_time_does_not_cure()
-{
+async fn backoff_waits_for_days_if_allowed_but_not_if_time_does_not_help() {
     backoff_waits(Duration::from_secs(366 * 86_400)).await;
 }
 
@@ -211,10 +211,10 @@ async fn fallback_uses_the_next_target_except_for_bad_keys_and_large_requests() 
     let _held = Held::new();
     let mut report = Report::default();
     for (row, host) in cases() {
-        let met = replayed(&row, host, FallbackLayer::new(["lesser"]), Duration::ZERO).await;
+        let met = replayed(&row, host, FallbackLayer::new(["backup"]), Duration::ZERO).await;
         report.check(&row, host, "fallback", &met, falls_back(&row));
         let models: Vec<_> = met.seen.iter().map(|seen| &*seen.model).collect();
-        assert_eq!(models, ["first", "lesser"][..models.len()]);
+        assert_eq!(models, ["first", "backup"][..models.len()]);
         assert!(
             matches!(met.again, None | Some(Action::NextTarget)),
             "{met:?}"
@@ -223,9 +223,9 @@ async fn fallback_uses_the_next_target_except_for_bad_keys_and_large_requests() 
     report.finish();
 }
 
-/// The headers of Groq's limit on requests, which is one by the day there and nowhere else.
+/// The headers are those of Groq's limit on requests. Only Groq counts these per day.
 #[tokio::test(start_paused = true)]
-async fn the_host_of_the_request_decides_where_the_response_does_not_say() {
+async fn host_of_the_request_decides_if_the_response_is_ambiguous() {
     let _held = Held::new();
     let row = serde_json::json!({
         "status": 429,

@@ -1,4 +1,4 @@
-//! KeyRotationLayer, through the public API, on a paused clock.
+//! `KeyRotationLayer` through the public API, with a paused clock.
 
 use std::{
     future::{Future, poll_fn},
@@ -27,15 +27,15 @@ fn state(pool: &KeyPool, label: &str) -> KeyState {
     keys.find(|key| &*key.label == label).expect(label)
 }
 
-/// Why a key cools, for the one model that is asked here or for all.
-fn cools(pool: &KeyPool, label: &str) -> Option<Reason> {
+/// Returns why a key is on cooldown, for the one model in these tests or for all models.
+fn cooldown_reason(pool: &KeyPool, label: &str) -> Option<Reason> {
     let state = state(pool, label);
     let of_model = state.limited_models.first().map(|limited| limited.reason);
     state.cooldown_reason.or(of_model)
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotation_leaves_a_limited_key_at_once_and_uses_each_key_once() {
+async fn rotation_skips_a_limited_key_at_once_and_uses_each_key_once() {
     let provider = Provider::script([limited(20), limited(30), limited(10)]);
     let pool = pool(&["a", "b", "c"]);
     let response = call(&pool, &provider).await;
@@ -56,20 +56,20 @@ async fn rotation_leaves_a_limited_key_at_once_and_uses_each_key_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_returned_rejection_says_when_the_first_key_frees() {
+async fn returned_rejection_says_when_the_first_key_frees() {
     let provider = Provider::script([limited(5), limited(3600)]);
     let response = call(&pool(&["a", "b"]), &provider).await;
     assert_eq!(
         response.headers()["retry-after"],
         "3600",
-        "the head is the provider's own"
+        "the head is unchanged"
     );
     let told = rejection(&response).retry_after.unwrap();
     assert!(told > secs(4) && told <= secs(5), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_last_key_does_not_hide_that_another_frees_soon() {
+async fn rejected_last_key_does_not_hide_that_another_frees_soon() {
     let provider = Provider::script([limited(5), status(401)]);
     let response = call(&pool(&["a", "b"]), &provider).await;
     assert_eq!(response.status(), 401);
@@ -78,7 +78,7 @@ async fn a_dead_last_key_does_not_hide_that_another_frees_soon() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sticky_pool_stays_with_a_key_until_it_is_limited() {
+async fn sticky_pool_uses_a_key_until_it_is_limited() {
     let provider = Provider::script([ok(), ok(), limited(60), ok(), ok()]);
     let pool = pool(&["a", "b"]);
     for _ in 0..4 {
@@ -88,7 +88,7 @@ async fn a_sticky_pool_stays_with_a_key_until_it_is_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn round_robin_takes_the_next_key_for_each_call() {
+async fn round_robin_uses_the_next_key_for_each_call() {
     let provider = Provider::new(|_| ok());
     let pool = KeyPool::builder(["a", "b", "c"])
         .round_robin()
@@ -101,7 +101,7 @@ async fn round_robin_takes_the_next_key_for_each_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_cools_the_whole_group_and_a_rejected_key_only_itself() {
+async fn limit_closes_the_group_and_a_rejected_key_only_itself() {
     let grouped = |secret: &str, group: &str| Key::new(secret).label(secret).group(group);
     let keys = || [grouped("a1", "a"), grouped("a2", "a"), grouped("b1", "b")];
 
@@ -113,31 +113,31 @@ async fn a_limit_cools_the_whole_group_and_a_rejected_key_only_itself() {
         ["a1", "b1"],
         "the sibling shares the limit"
     );
-    assert_eq!(cools(&pool, "a2"), Some(Reason::RateLimited));
+    assert_eq!(cooldown_reason(&pool, "a2"), Some(Reason::RateLimited));
 
     let provider = Provider::script([status(401), ok()]);
     let pool = KeyPool::new(keys()).unwrap();
     assert_eq!(call(&pool, &provider).await.status(), 200);
     assert_eq!(provider.keys(), ["a1", "a2"], "the sibling is not rejected");
-    assert_eq!(cools(&pool, "a1"), Some(Reason::KeyRejected));
-    assert_eq!(cools(&pool, "a2"), None);
+    assert_eq!(cooldown_reason(&pool, "a1"), Some(Reason::KeyRejected));
+    assert_eq!(cooldown_reason(&pool, "a2"), None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_comes_back_when_its_cooldown_ends() {
+async fn key_is_used_again_when_its_cooldown_ends() {
     let provider = Provider::script([limited(20), ok(), limited(600), ok()]);
     let pool = pool(&["a", "b"]);
     call(&pool, &provider).await;
     let until = state(&pool, "key-1").limited_models[0].until;
     assert!(until <= Instant::now() + secs(20));
     tokio::time::sleep_until(until).await;
-    assert_eq!(cools(&pool, "key-1"), None);
+    assert_eq!(cooldown_reason(&pool, "key-1"), None);
     call(&pool, &provider).await;
     assert_eq!(provider.keys(), ["a", "b", "b", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_another_key_does_not_cure_is_returned() {
+async fn rejection_is_returned_if_another_key_does_not_help() {
     for refused in [400, 403, 404, 408, 413, 498, 500, 503, 529] {
         let provider = Provider::script([status(refused)]);
         let pool = pool(&["a", "b"]);
@@ -151,20 +151,24 @@ async fn what_another_key_does_not_cure_is_returned() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_every_key_cools_the_one_that_frees_first_is_tried_anyway() {
+async fn key_that_frees_first_is_used_if_all_are_on_cooldown() {
     let provider = Provider::script([limited(60), limited(30), ok(), ok()]);
     let pool = pool(&["a", "b"]);
     assert_eq!(call(&pool, &provider).await.status(), 429);
-    // A success counts only if it was sent after the rejection came.
+    // A success counts only if its request was sent after the rejection arrived.
     tokio::time::advance(secs(1)).await;
     assert_eq!(call(&pool, &provider).await.status(), 200);
     assert_eq!(provider.keys(), ["a", "b", "b"]);
-    assert_eq!(cools(&pool, "key-2"), None, "the success has cleared it");
-    assert_eq!(cools(&pool, "key-1"), Some(Reason::RateLimited));
+    assert_eq!(
+        cooldown_reason(&pool, "key-2"),
+        None,
+        "the success has ended the cooldown"
+    );
+    assert_eq!(cooldown_reason(&pool, "key-1"), Some(Reason::RateLimited));
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_every_key_cools_the_layer_may_answer_without_sending() {
+async fn layer_can_reject_without_sending_if_all_keys_are_on_cooldown() {
     let provider = Provider::script([limited(60), limited(30)]);
     let layer = KeyRotationLayer::new(pool(&["a", "b"])).reject_when_exhausted();
     let service = layer.layer(provider.clone());
@@ -186,7 +190,7 @@ async fn when_every_key_cools_the_layer_may_answer_without_sending() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_key_goes_where_the_pool_says_in_place_of_what_stood_there() {
+async fn key_replaces_the_value_at_its_configured_place() {
     let provider = Provider::script([limited(1), ok()]);
     let pool = KeyPool::builder(["a", "b"])
         .header("x-api-key")
@@ -225,7 +229,7 @@ async fn the_key_goes_where_the_pool_says_in_place_of_what_stood_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_for_a_named_origin_serves_no_other() {
+async fn pool_for_a_named_origin_serves_no_other() {
     let provider = Provider::new(|_| status(401));
     let one = KeyPool::builder(["one"])
         .for_origin("https://api.example")
@@ -253,7 +257,7 @@ async fn a_pool_for_a_named_origin_serves_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_without_origin_keeps_to_the_first_that_it_serves() {
+async fn pool_without_an_origin_is_bound_to_the_first_that_it_serves() {
     let provider = Provider::new(|_| ok());
     let service = KeyRotationLayer::new(pool(&["a"])).layer(provider.clone());
     for uri in [
@@ -269,7 +273,7 @@ async fn a_pool_without_origin_keeps_to_the_first_that_it_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trail_says_that_no_pool_has_a_key() {
+async fn trail_says_that_no_pool_has_a_key() {
     let provider = Provider::script([status(401)]);
     let pool = KeyPool::builder(["a"])
         .for_origin("https://b.example")
@@ -329,7 +333,7 @@ async fn keys_are_added_removed_and_replaced_while_calls_are_in_flight() {
 }
 
 #[test]
-fn a_pool_that_cannot_work_is_not_built_and_the_error_says_what_to_do() {
+fn invalid_pool_is_not_built_and_the_error_says_what_to_do() {
     let none: [&str; 0] = [];
     assert_eq!(KeyPool::new(none).unwrap_err(), PoolError::Empty);
     for bad in ["", "sk-1\n", "sk 1", "sk-\u{e9}", " "] {
@@ -380,7 +384,7 @@ fn a_pool_that_cannot_work_is_not_built_and_the_error_says_what_to_do() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_snapshot_counts_what_became_of_each_key() {
+async fn snapshot_counts_the_outcomes_of_each_key() {
     let provider = Provider::script([
         ok(),
         status(402),
@@ -393,7 +397,7 @@ async fn the_snapshot_counts_what_became_of_each_key() {
     let service = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
     assert!(
         service.oneshot(chat("m")).await.is_err(),
-        "an error of the client is handed on"
+        "an error of the client is returned"
     );
     let (one, two) = (state(&pool, "key-1"), state(&pool, "key-2"));
     assert_eq!(
@@ -407,11 +411,11 @@ async fn the_snapshot_counts_what_became_of_each_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_call_gives_its_key_back() {
+async fn dropped_call_releases_its_key() {
     let provider = Provider::script([limited(60), Answer::Never]);
     let pool = pool(&["a", "b"]);
     let mut call = std::pin::pin!(Some(call(&pool, &provider)));
-    // The second key is asked once the first one's answer has settled.
+    // The second request is sent after the first response has been drained.
     while provider.seen().len() < 2 {
         let mut step = call.as_mut().as_pin_mut().unwrap();
         let pending = poll_fn(|cx| Poll::Ready(step.as_mut().poll(cx).is_pending())).await;
@@ -424,8 +428,8 @@ async fn dropping_a_call_gives_its_key_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn uri_without_room_for_a_key_is_passed_on_and_blames_none() {
-    // `http` holds no longer path and query.
+async fn uri_too_long_for_a_key_is_passed_through_and_limits_no_key() {
+    // `http` accepts no longer path and query.
     let longest = 65_534;
     let keys = || {
         KeyPool::builder(["one", "other"])

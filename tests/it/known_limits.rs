@@ -1,4 +1,4 @@
-//! What a pool shows of the limits of its keys.
+//! The limits of keys in the snapshot of a pool.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ use tower_429::{
 
 const COST: Cost = Cost::new(1_200, 400);
 
-/// A success that reports what is left of requests and of tokens in a minute.
+/// Returns a success that reports the remaining requests and tokens of a minute.
 fn reports() -> Answer {
     let headers = [
         ("x-ratelimit-limit-requests", "500"),
@@ -33,7 +33,7 @@ fn costly(model: &str) -> Request<String> {
     request
 }
 
-/// Sends a request; the future waits for its response.
+/// Sends a request. The future waits for its response.
 fn send(pool: &KeyPool, provider: &Provider, model: &str) -> impl Future<Output = ()> + use<> {
     let layer = KeyRotationLayer::new(pool.clone());
     let response = layer.layer(provider.clone()).oneshot(costly(model));
@@ -46,7 +46,7 @@ fn limits(pool: &KeyPool, label: &str) -> Vec<LimitSnapshot> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limits_are_shown_by_model_and_unit_with_what_is_in_flight() {
+async fn snapshot_shows_limits_by_model_and_unit_with_what_is_in_flight() {
     let pool = pool(&["a", "b"]);
     let provider = Provider::script([reports(), Answer::Never]);
     send(&pool, &provider, "m").await;
@@ -89,7 +89,7 @@ async fn limits_are_shown_by_model_and_unit_with_what_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_a_group_show_its_limits_and_models_are_in_order() {
+async fn snapshot_shows_the_limits_of_a_group_with_models_in_order() {
     let grouped = |secret: &str| Key::new(secret).label(secret).group("team");
     let pool = KeyPool::new([grouped("a"), grouped("b")]).unwrap();
     let provider = Provider::new(|_| reports());
@@ -105,7 +105,7 @@ async fn keys_of_a_group_show_its_limits_and_models_are_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_with_nothing_left_is_told_from_one_that_was_rejected() {
+async fn snapshot_distinguishes_an_exhausted_key_from_a_rejected_one() {
     let pool = pool(&["a", "b"]);
     let nothing_left = [
         ("x-ratelimit-limit-requests", "500"),

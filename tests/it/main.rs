@@ -1,6 +1,6 @@
-//! The integration tests: a module for each topic, in one binary, because linking each binary takes time.
+//! The integration tests. Each topic is a module of one binary, because linking a binary takes time.
 
-#![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
+#![allow(clippy::disallowed_methods)] // A test may read a paused clock.
 
 mod accounts;
 mod backoff;

@@ -1,4 +1,4 @@
-//! The closure of `on_attempt`: when each layer calls it, and what it gets.
+//! The closure of `on_attempt`: when each layer calls it, and with which attempts.
 
 use std::{
     io::ErrorKind,
@@ -16,7 +16,7 @@ use tower_429::{
 
 use crate::script::{Answer, Provider, attempts, chat, limited, ok, pool, secs, status};
 
-/// The attempts that a closure got.
+/// The attempts that a closure received.
 #[derive(Clone, Default)]
 struct Got(Arc<Mutex<Vec<Attempt>>>);
 
@@ -30,7 +30,7 @@ impl Got {
         self.0.lock().unwrap().clone()
     }
 
-    /// Each attempt as a line of the trail.
+    /// Returns each attempt as a line of the trail.
     fn lines(&self) -> Vec<String> {
         self.attempts().iter().map(ToString::to_string).collect()
     }
@@ -47,7 +47,7 @@ async fn closure_gets_each_attempt_once_after_the_decision() {
     let response = layer.layer(provider).oneshot(chat("m")).await.unwrap();
 
     let all = got.attempts();
-    assert_eq!(all, attempts(&response), "as the trail has them");
+    assert_eq!(all, attempts(&response), "the same as in the trail");
     let rejection = all[0].rejection.as_ref().unwrap();
     assert_eq!(rejection.reason, Reason::RateLimited);
     assert_eq!(rejection.retry_after, Some(secs(2)));
@@ -56,7 +56,7 @@ async fn closure_gets_each_attempt_once_after_the_decision() {
     };
     assert!(wait >= secs(2));
     assert_eq!(all[1].error.as_ref().unwrap().kind, "ConnectionReset");
-    assert!(all[2].steps.is_empty(), "nothing was to be done");
+    assert!(all[2].steps.is_empty(), "the layer did nothing");
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn each_layer_of_a_stack_reports_its_own_decision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn closure_gets_a_response_that_the_layer_made_itself() {
+async fn closure_gets_a_response_that_the_layer_made() {
     let got = Got::default();
     let layer = KeyRotationLayer::new(pool(&["one"]));
     let layer = layer.reject_when_exhausted().on_attempt(got.closure());

@@ -1,4 +1,4 @@
-//! A provider that is down for a moment, over real sockets: `on_unavailable`.
+//! `on_unavailable`: a provider that is down for a moment, over real sockets.
 
 use std::{
     error::Error,
@@ -28,21 +28,21 @@ use crate::sockets::hyper_client;
 
 type Body = Full<Bytes>;
 
-/// The waits are as short as can be, because these tests run in real time.
+/// Returns a layer with the shortest waits, because these tests run in real time.
 fn backoff() -> BackoffLayer<impl Delays<Iter = impl Iterator> + Clone> {
     BackoffLayer::new()
         .attempts(3)
         .delays(|_seed| iter::repeat(Duration::from_millis(1)))
 }
 
-/// Returns the address of a port that refuses connections. No other socket gets it meanwhile, because the
-/// system gives out others first.
+/// Returns the address of a port that refuses connections. No other socket gets the port meanwhile, because the system
+/// assigns other ports first.
 fn refusing() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
-/// Answers with these statuses in turn, and then with 200.
+/// Responds with these statuses in turn, and then with 200.
 async fn answering(statuses: &'static [u16]) -> Server {
     let count = Arc::new(AtomicUsize::new(0));
     let server = Server::http1(move |_| {
@@ -53,7 +53,7 @@ async fn answering(statuses: &'static [u16]) -> Server {
     server.await.unwrap()
 }
 
-/// Accepts connections, and closes each after the first bytes.
+/// Accepts connections, and resets each after the first bytes.
 async fn resetting() -> Server {
     let server = Server::accept(|mut socket| {
         tokio::spawn(async move {
@@ -65,7 +65,7 @@ async fn resetting() -> Server {
     server.await.unwrap()
 }
 
-/// Sends a request. Returns the status or the error, and how often it was sent.
+/// Sends a request. Returns the status or the error, and the number of sends.
 async fn send<S, R, B>(client: S, origin: &str) -> (Result<u16, S::Error>, usize)
 where
     S: Service<Request<B>, Response = Response<R>>,
@@ -83,7 +83,7 @@ fn origin(address: SocketAddr) -> String {
 }
 
 #[tokio::test]
-async fn backoff_sends_again_while_the_provider_answers_503() {
+async fn backoff_sends_again_while_the_provider_returns_503() {
     let server = answering(&[503, 503]).await;
     let client = backoff()
         .on([])
@@ -138,7 +138,7 @@ async fn backoff_sends_again_once_a_refusing_port_is_open() {
     server.lock().unwrap().take().unwrap().join().unwrap();
 }
 
-/// Answers a request with an empty 200.
+/// Responds to a request with an empty 200.
 fn answer(mut socket: std::net::TcpStream) {
     use std::io::{Read, Write};
 
@@ -176,7 +176,7 @@ async fn fallback_sends_to_the_next_target_after_502() {
 }
 
 #[tokio::test]
-async fn refusal_counts_through_a_boxed_error() {
+async fn refused_connection_counts_through_a_boxed_error() {
     let client = ServiceBuilder::new()
         .layer(backoff().on_unavailable())
         .layer(TimeoutLayer::new(Duration::from_secs(60)))
@@ -207,13 +207,13 @@ async fn connection_that_is_reset_counts_only_by_on_error() {
 }
 
 #[tokio::test]
-async fn failed_look_up_counts_by_is_connect_of_hyper() {
+async fn failed_lookup_counts_by_is_connect_of_hyper() {
     let connect = |error: &legacy::Error| error.is_connect();
     let client = backoff()
         .on_unavailable()
         .on_error(connect)
         .layer(hyper_client::<Body>());
-    // The label is longer than a name may be, so no resolver sends it.
+    // The label is too long for a name, so no resolver sends a query.
     let origin = format!("http://{}.example", "x".repeat(64));
     let (result, sends) = send(client, &origin).await;
     assert!(result.unwrap_err().is_connect());
@@ -237,7 +237,7 @@ mod with_reqwest {
 
     use super::*;
 
-    /// Fails each look-up.
+    /// Fails each lookup.
     struct NoNames;
 
     impl Resolve for NoNames {
@@ -248,7 +248,7 @@ mod with_reqwest {
     }
 
     #[tokio::test]
-    async fn refusal_and_failed_look_up_count_with_reqwest() {
+    async fn refused_connection_and_failed_lookup_count_with_reqwest() {
         let client = reqwest::Client::builder().dns_resolver(NoNames);
         let client = ReqwestClient::new(client.build().unwrap());
         let client = backoff().on_unavailable().layer(client);

@@ -1,4 +1,4 @@
-//! What an operator changes of a pool that is in use.
+//! Changes to a pool that is in use, by an operator.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ async fn first_guess_is_short_again_after_a_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cooled_down_key_is_left_until_its_time_is_over() {
+async fn cooled_down_key_is_not_used_until_its_cooldown_ends() {
     let provider = Provider::new(|_| ok());
     let pool = pool(&["a", "b"]);
     pool.cool_down("key-1", secs(30)).unwrap();
@@ -169,5 +169,5 @@ fn secret_is_in_a_pool_only_once() {
     let again = Key::new("sk-a").label("renamed");
     assert_eq!(pool.replace("key-1", again), Ok(()));
     pool.remove("renamed").unwrap();
-    assert_eq!(pool.add("sk-a"), Ok(()), "it is gone");
+    assert_eq!(pool.add("sk-a"), Ok(()), "the secret was removed");
 }

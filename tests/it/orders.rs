@@ -1,4 +1,4 @@
-//! Key rotation and fallback outside layers that send again by themselves: what they learn of it, on a paused clock.
+//! What KeyRotation and Fallback learn from retries of inner layers. The clock is paused.
 
 use std::{io, time::Duration};
 
@@ -12,7 +12,7 @@ use tower_429::{
     rejection::{Reason, Rejection},
 };
 
-/// The models for which the first key is limited.
+/// Returns the models for which the first key is limited.
 fn limited_models(pool: &KeyPool) -> Vec<LimitedModel> {
     pool.snapshot().remove(0).limited_models
 }
@@ -30,7 +30,7 @@ fn patient() -> BackoffLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_has_answered_after_its_rejections_does_not_cool() {
+async fn key_that_succeeded_after_its_rejections_is_not_on_cooldown() {
     for rejections in [
         vec![limited(20)],
         vec![limited(20), limited(30)],
@@ -50,7 +50,7 @@ async fn a_key_that_has_answered_after_its_rejections_does_not_cool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_counts_from_its_arrival_even_if_the_pool_reads_it_later() {
+async fn hint_counts_from_its_arrival_even_if_the_pool_reads_it_later() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => limited(20),
         _ => Answer::Late(secs(15), 200),
@@ -58,7 +58,7 @@ async fn a_hint_counts_from_its_arrival_even_if_the_pool_reads_it_later() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .service(provider);
     let start = Instant::now();
     assert_eq!(call(&service, "m").await, 200);
@@ -68,25 +68,25 @@ async fn a_hint_counts_from_its_arrival_even_if_the_pool_reads_it_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_on_the_fallback_model_does_not_limit_the_wanted_one() {
+async fn report_on_the_fallback_model_does_not_limit_the_preferred_one() {
     let spent = vec![
         ("x-ratelimit-limit-requests", "100".into()),
         ("x-ratelimit-remaining-requests", "0".into()),
         ("x-ratelimit-reset-requests", "600s".into()),
     ];
-    for lesser in [Answer::Response(200, spent), limited(600)] {
+    for small in [Answer::Response(200, spent), limited(600)] {
         let provider = Provider::new(move |seen| match seen.model().as_str() {
             "m" => limited(1),
-            _ => lesser.clone(),
+            _ => small.clone(),
         });
         let pool = pool(&["a"]);
         let service = ServiceBuilder::new()
             .layer(KeyRotationLayer::new(pool.clone()))
-            .layer(FallbackLayer::new(["lesser"]))
+            .layer(FallbackLayer::new(["small"]))
             .service(provider.clone());
         let start = Instant::now();
         call(&service, "m").await;
-        assert_eq!(provider.models(), ["m", "lesser"]);
+        assert_eq!(provider.models(), ["m", "small"]);
         let models = limited_models(&pool);
         assert_eq!((&*models[0].model, models.len()), ("m", 1));
         assert!(models[0].until <= start + secs(1), "{models:?}");
@@ -94,7 +94,7 @@ async fn a_report_on_the_fallback_model_does_not_limit_the_wanted_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_rejected_or_out_of_quota_at_one_model_is_limited_for_all() {
+async fn key_rejected_or_out_of_quota_at_one_model_is_limited_for_all() {
     for (refused, reason) in [(401, Reason::KeyRejected), (402, Reason::QuotaExhausted)] {
         let provider = Provider::new(move |seen| match (seen.key(), seen.model().as_str()) {
             ("a", "m") => limited(1),
@@ -104,7 +104,7 @@ async fn a_key_rejected_or_out_of_quota_at_one_model_is_limited_for_all() {
         let pool = pool(&["a", "b"]);
         let service = ServiceBuilder::new()
             .layer(KeyRotationLayer::new(pool.clone()))
-            .layer(FallbackLayer::new(["lesser"]))
+            .layer(FallbackLayer::new(["small"]))
             .service(provider.clone());
         assert_eq!(call(&service, "m").await, 200);
         assert_eq!(pool.snapshot()[0].cooldown_reason, Some(reason));
@@ -112,12 +112,12 @@ async fn a_key_rejected_or_out_of_quota_at_one_model_is_limited_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_denied_the_fallback_model_is_still_used_for_the_wanted_one() {
+async fn key_denied_the_fallback_model_still_serves_the_preferred_one() {
     let provider = Provider::new(move |seen| match seen.model().as_str() {
         "m" => limited(1),
         _ => status(403),
     });
-    // What the body would say.
+    // `InspectLayer` would read this from the body.
     let read = |mut response: Response<String>| {
         if response.status() == 403 {
             let mut rejection = Rejection::new(Reason::KeyRejected);
@@ -129,7 +129,7 @@ async fn a_key_denied_the_fallback_model_is_still_used_for_the_wanted_one() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .map_response(read)
         .service(provider);
     assert_eq!(call(&service, "m").await, 403);
@@ -139,7 +139,7 @@ async fn a_key_denied_the_fallback_model_is_still_used_for_the_wanted_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hint_of_a_fallback_for_all_its_targets_is_not_the_keys_hint() {
+async fn hint_of_a_fallback_for_all_its_targets_is_not_the_keys_hint() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => limited(600),
         _ => limited(5),
@@ -147,13 +147,13 @@ async fn the_hint_of_a_fallback_for_all_its_targets_is_not_the_keys_hint() {
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .service(provider.clone());
-    // The fallback knows that the lesser one frees first, and does not ask it.
-    call(&service, "lesser").await;
+    // Fallback knows that the model `small` frees first, and does not send to it.
+    call(&service, "small").await;
     let start = Instant::now();
     assert_eq!(call(&service, "m").await, 429);
-    assert_eq!(provider.models(), ["lesser", "m"]);
+    assert_eq!(provider.models(), ["small", "m"]);
     let models = limited_models(&pool);
     let of_m = models
         .iter()
@@ -170,7 +170,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_learns_of_the_rejection_that_was_waited_out_when_time_ran_out() {
+async fn pool_records_the_rejection_that_backoff_waited_for_at_a_timeout() {
     let provider = Provider::script([limited(30)]);
     let pool = pool(&["a"]);
     let service = ServiceBuilder::new()
@@ -185,13 +185,13 @@ async fn a_pool_learns_of_the_rejection_that_was_waited_out_when_time_ran_out() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_remembers_the_rejection_that_was_waited_out_when_time_ran_out() {
+async fn fallback_records_the_rejection_of_a_wait_cut_by_a_timeout() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" if seen.at < secs(30) => limited(30),
         _ => ok(),
     });
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .layer(TimeoutLayer::new(secs(10)))
         .layer(patient())
         .service(provider.clone());
@@ -201,18 +201,18 @@ async fn a_fallback_remembers_the_rejection_that_was_waited_out_when_time_ran_ou
     service.clone().oneshot(chat("m")).await.unwrap();
     sleep_until(start + secs(31)).await;
     service.oneshot(chat("m")).await.unwrap();
-    assert_eq!(provider.models(), ["m", "lesser", "m"]);
+    assert_eq!(provider.models(), ["m", "small", "m"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fallback_remembers_what_a_pool_was_waiting_for_and_not_its_last_key_s_rejection() {
+async fn fallback_records_what_a_pool_waited_for_and_not_its_last_rejection() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("m", "a") if seen.at < secs(30) => limited(30),
         ("m", "b") => limited(40),
         _ => ok(),
     });
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .layer(TimeoutLayer::new(secs(10)))
         .layer(KeyRotationLayer::new(pool(&["a", "b"])).wait_when_exhausted(secs(60)))
         .service(provider.clone());
@@ -220,5 +220,5 @@ async fn a_fallback_remembers_what_a_pool_was_waiting_for_and_not_its_last_key_s
     service.clone().oneshot(chat("m")).await.unwrap();
     advance(secs(21)).await;
     service.oneshot(chat("m")).await.unwrap();
-    assert_eq!(provider.models(), ["m", "m", "lesser", "m"]);
+    assert_eq!(provider.models(), ["m", "m", "small", "m"]);
 }

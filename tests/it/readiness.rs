@@ -1,4 +1,4 @@
-//! A limit on concurrency further in, and calls that wait for something else: on a paused clock.
+//! Calls that wait for a key or a target release the permit of an inner `ConcurrencyLimit`. The clock is paused.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 
 type Client = BoxCloneSyncService<Request<String>, Response<String>, std::io::Error>;
 
-/// Around the one permit of a provider: calls that wait up to two minutes for a key, or a target.
+/// Returns services over a provider with one permit, whose calls wait up to two minutes for a key or a target.
 fn patient(provider: &Provider) -> [(&'static str, Client); 2] {
     let permit = || ConcurrencyLimitLayer::new(1).layer(provider.clone());
     let pool = KeyPool::new(["a"]).unwrap();
@@ -28,8 +28,8 @@ fn patient(provider: &Provider) -> [(&'static str, Client); 2] {
     ]
 }
 
-/// The status of the answer, and how long it took.
-async fn ask<S>(service: S, model: &str) -> (u16, Duration)
+/// Sends a request. Returns the status and how long the call took.
+async fn send<S>(service: S, model: &str) -> (u16, Duration)
 where
     S: Service<Request<String>, Response = Response<String>, Error = std::io::Error>,
 {
@@ -39,26 +39,26 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_a_key_or_a_target_holds_no_permit_of_the_client() {
+async fn call_that_waits_for_a_key_or_a_target_holds_no_permit() {
     for index in 0..2 {
         let provider = Provider::new(|seen| match seen.model().as_str() {
             "m" if seen.at < secs(50) => limited(60),
             _ => ok(),
         });
         let (name, service) = patient(&provider).into_iter().nth(index).unwrap();
-        let refused = tokio::spawn(ask(service.clone(), "m"));
+        let rejected = tokio::spawn(send(service.clone(), "m"));
         sleep(secs(1)).await;
-        let waits_at_once = tokio::spawn(ask(service.clone(), "m"));
+        let waits_at_once = tokio::spawn(send(service.clone(), "m"));
         sleep(secs(1)).await;
-        let (status, took) = ask(service, "n").await;
+        let (status, took) = send(service, "n").await;
         assert_eq!((status, took), (200, Duration::ZERO), "{name}");
-        assert_eq!(refused.await.unwrap().0, 200, "{name}");
+        assert_eq!(rejected.await.unwrap().0, 200, "{name}");
         assert_eq!(waits_at_once.await.unwrap().0, 200, "{name}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_not_used_if_it_is_limited_while_the_client_is_busy() {
+async fn key_limited_while_the_client_is_busy_is_not_used() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at.as_secs()) {
         ("m", 0..5) => limited(5),
         ("m", 5..40) => limited(30),
@@ -69,21 +69,21 @@ async fn a_key_is_not_used_if_it_is_limited_while_the_client_is_busy() {
     let layer = KeyRotationLayer::new(pool).wait_when_exhausted(secs(120));
     let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
     let waits = layer.layer(permit);
-    let waits_for_key = tokio::spawn(ask(waits.clone(), "m"));
+    let waits_for_key = tokio::spawn(send(waits.clone(), "m"));
     sleep(secs(1)).await;
-    let holds_permit = tokio::spawn(ask(waits, "n"));
+    let holds_permit = tokio::spawn(send(waits, "n"));
     sleep(secs(9)).await;
-    // Past the queue, as another program with the same key.
+    // Bypasses the queue, like another program with the same key.
     let impatient = ServiceBuilder::new().layer(layer).service(provider.clone());
-    let refused = tokio::spawn(ask(impatient, "m"));
+    let rejected = tokio::spawn(send(impatient, "m"));
     assert_eq!(waits_for_key.await.unwrap().0, 200);
     assert_eq!(holds_permit.await.unwrap().0, 200);
-    assert_eq!(refused.await.unwrap().0, 200);
+    assert_eq!(rejected.await.unwrap().0, 200);
     assert_eq!(of_model("m", &provider), [0, 10, 40, 40]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_has_to_wait_on_leaves_the_line_for_a_permit() {
+async fn call_that_must_wait_longer_leaves_the_queue_for_a_permit() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at.as_secs()) {
         ("m", 0..5) => limited(5),
         ("m", 5..40) => limited(30),
@@ -93,22 +93,22 @@ async fn a_call_that_has_to_wait_on_leaves_the_line_for_a_permit() {
     let layer = FallbackLayer::new(["m"]).wait_when_exhausted(secs(120));
     let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
     let service = layer.layer(permit);
-    let waits = tokio::spawn(ask(service.clone(), "m"));
+    let waits = tokio::spawn(send(service.clone(), "m"));
     sleep(secs(1)).await;
-    let holds_permit = tokio::spawn(ask(service.clone(), "long"));
+    let holds_permit = tokio::spawn(send(service.clone(), "long"));
     sleep(secs(9)).await;
-    // Past the line for the permit, but with the same memory.
-    let refused = tokio::spawn(ask(layer.layer(provider.clone()), "m"));
+    // Bypasses the queue for the permit, but shares the limits.
+    let rejected = tokio::spawn(send(layer.layer(provider.clone()), "m"));
     sleep(secs(12)).await;
-    assert_eq!(ask(service, "n").await, (200, Duration::ZERO));
-    for call in [waits, holds_permit, refused] {
+    assert_eq!(send(service, "n").await, (200, Duration::ZERO));
+    for call in [waits, holds_permit, rejected] {
         assert_eq!(call.await.unwrap().0, 200);
     }
     assert_eq!(of_model("m", &provider), [0, 10, 40, 40]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_before_the_client_takes_it_counts_at_no_target() {
+async fn call_dropped_before_its_send_counts_at_no_target() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => Answer::Response(
             200,
@@ -122,20 +122,20 @@ async fn a_call_that_is_dropped_before_the_client_takes_it_counts_at_no_target()
         _ => Answer::Late(secs(20), 200),
     });
     let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
-    let service = FallbackLayer::new(["m", "lesser"]).layer(permit);
-    ask(service.clone(), "m").await;
-    let asks_m_next = tokio::spawn(ask(service.clone(), "rejected"));
+    let service = FallbackLayer::new(["m", "backup"]).layer(permit);
+    send(service.clone(), "m").await;
+    let sends_m_next = tokio::spawn(send(service.clone(), "rejected"));
     yield_now().await;
-    let holds_permit = tokio::spawn(ask(service.clone(), "n"));
+    let holds_permit = tokio::spawn(send(service.clone(), "n"));
     sleep(secs(1)).await;
-    asks_m_next.abort();
-    ask(service, "m").await;
+    sends_m_next.abort();
+    send(service, "m").await;
     holds_permit.await.unwrap();
     assert_eq!(provider.models(), ["m", "rejected", "n", "m"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_was_decided_on_goes_out_though_the_client_is_ready_after_the_deadline_only() {
+async fn retry_that_has_started_is_sent_though_the_client_is_ready_late() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" if seen.at < secs(5) => limited(1),
         "m" => ok(),
@@ -143,14 +143,14 @@ async fn a_send_that_was_decided_on_goes_out_though_the_client_is_ready_after_th
     });
     let permit = ConcurrencyLimitLayer::new(1).layer(provider.clone());
     let service = BackoffLayer::new().deadline(secs(5)).layer(permit);
-    let refused = tokio::spawn(ask(service.clone(), "m"));
+    let rejected = tokio::spawn(send(service.clone(), "m"));
     yield_now().await;
-    let holds_permit = tokio::spawn(ask(service, "n"));
-    assert_eq!(refused.await.unwrap(), (200, secs(20)));
+    let holds_permit = tokio::spawn(send(service, "n"));
+    assert_eq!(rejected.await.unwrap(), (200, secs(20)));
     assert_eq!(holds_permit.await.unwrap().0, 200);
 }
 
-/// When the model was asked, in whole seconds.
+/// Returns when requests for the model arrived, in whole seconds.
 fn of_model(model: &str, provider: &Provider) -> Vec<u64> {
     let seen = provider.seen().into_iter();
     let of_model = seen.filter(|seen| seen.model() == model);

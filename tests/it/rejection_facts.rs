@@ -1,7 +1,7 @@
-//! Everything that providers were seen or documented to send, and what it means.
+//! All observed and documented responses of providers, and what they mean.
 //!
-//! One row is one response. The rows of `tests/data/fixtures*.jsonl` hold a whole error response each,
-//! those of `success_headers.jsonl` the headers of a success, those of `durations.jsonl` a single value.
+//! A row of `tests/data/fixtures*.jsonl` is a complete error response. A row of `success_headers.jsonl` has the headers
+//! of a success, and a row of `durations.jsonl` a single value.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use tower_429::rejection::{
     Bucket, Dimension, Provider, Reason, Rejection, Scope, Window, buckets,
 };
 
-/// The provider whose conventions apply to a row, by its host.
+/// Returns the provider whose conventions apply to a row, by its host.
 fn provider_of(row: &Value) -> Provider {
     let host = row["host"].as_str().or(host(text(row, "provider")));
     Provider::guess(host, &headers(row))
@@ -35,7 +35,7 @@ fn head(row: &Value) -> response::Parts {
     response.into_parts().0
 }
 
-/// The rejection of a row: of the response itself, or of the first event in it that is one.
+/// Returns the rejection of a row: that of the response, or of its first event that is a rejection.
 fn rejection(row: &Value, provider: Provider) -> Option<Rejection> {
     let now = arrival(row);
     let frame = &row["body"]["_eventstream_frame"];
@@ -53,14 +53,14 @@ fn rejection(row: &Value, provider: Provider) -> Option<Rejection> {
     }
 }
 
-/// What a row says and a rejection implies, by name, so that they can be compared.
+/// Named claims, so that a row can be compared with a rejection.
 type Claims = Vec<(&'static str, String)>;
 
 fn stated(row: &Value) -> Claims {
     let expected = &row["expected"];
     let mut claims: Claims = vec![("retry_after_ms", expected["retry_after_ms"].to_string())];
     claims.push(match expected["reason"].as_str() {
-        // Where a row has several reasons, each of them is right, and the kind is the first one's.
+        // If a row has several reasons, each of them is correct. The kind belongs to the first one.
         Some(reason) => ("reason", reason.to_owned()),
         None => ("kind", text(expected, "kind").to_owned()),
     });
@@ -120,7 +120,7 @@ fn implied(row: &Value, rejection: Option<&Rejection>, claim: &str, stated: &str
     }
 }
 
-/// The rows know seven kinds; tokens per day are a day, and seconds are a minute.
+/// Returns the kind in the terms of the rows, which have seven: tokens per day are `day`, and seconds are `minute`.
 fn kind(rejection: &Rejection, stated: &str) -> String {
     let of_tokens = matches!(
         rejection.dimension,
@@ -142,7 +142,7 @@ fn kind(rejection: &Rejection, stated: &str) -> String {
     kind.to_owned()
 }
 
-/// A variant as the rows write it: `AccountModel` is `account_model`.
+/// Returns a variant as the rows write it: `AccountModel` is `account_model`.
 fn snake(variant: impl std::fmt::Debug) -> String {
     let mut name = String::new();
     for letter in format!("{variant:?}").chars() {
@@ -154,7 +154,7 @@ fn snake(variant: impl std::fmt::Debug) -> String {
     name
 }
 
-/// The rows write the two windows of several units in figures.
+/// Returns a window as the rows write it, with figures for windows of several units.
 fn window(window: Window) -> String {
     match window {
         Window::FiveMinutes => "5min".to_owned(),
@@ -163,8 +163,8 @@ fn window(window: Window) -> String {
     }
 }
 
-/// A rejection that names no scope contradicts no row. The rows say `model` of Azure's deployments
-/// too, which belong to a subscription.
+/// Returns the scope in the terms of the rows. A rejection without a scope contradicts no row. The rows also say
+/// `model` for Azure's deployments, which belong to a subscription.
 fn scope(rejection: &Rejection, stated: &str) -> String {
     match rejection.scope {
         None => stated.to_owned(),
@@ -173,7 +173,7 @@ fn scope(rejection: &Rejection, stated: &str) -> String {
     }
 }
 
-/// Whether the crate reads a claim of a row otherwise; the row says why.
+/// Returns whether the crate deliberately differs from a claim of the row. The row says why.
 fn is_disputed(row: &Value, claim: &str) -> bool {
     let disputed = &row["disputed"];
     let but_all = disputed["*"].is_string() && claim != "retry_after_ms" && claim != "kind";
@@ -210,7 +210,7 @@ fn every_error_response_means_what_its_row_says() {
 }
 
 #[test]
-fn without_a_host_reason_and_hint_are_the_same() {
+fn reason_and_hint_are_the_same_without_a_host() {
     let mut wrong = Vec::new();
     for row in fixtures() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
@@ -242,7 +242,7 @@ fn without_a_host_reason_and_hint_are_the_same() {
 
 type Reshape = fn(&Value) -> Value;
 
-/// The same body as another client or proxy would have it.
+/// Changes to a body that another client or proxy might make.
 const SHAPES: &[(&str, Reshape)] = &[
     ("in an array", |body| serde_json::json!([body])),
     ("with more fields", |body| {
@@ -291,7 +291,7 @@ fn map(value: &Value, change: &dyn Fn(&str, &Value) -> Value) -> Value {
 }
 
 #[test]
-fn a_row_means_the_same_in_another_shape() {
+fn row_means_the_same_in_another_shape() {
     let mut wrong = Vec::new();
     for row in fixtures() {
         let (provider, case) = (text(&row, "provider"), text(&row, "case"));
@@ -383,7 +383,7 @@ fn describe(bucket: &Bucket) -> String {
     )
 }
 
-/// A 429 that says one thing in one place.
+/// Returns the hint of a 429 with a single value in a header or the body.
 fn hint(name: Option<&str>, value: &str, body: &str, now: SystemTime) -> Option<Duration> {
     let mut response = Response::builder().status(429);
     if let Some(name) = name {
@@ -396,7 +396,7 @@ fn hint(name: Option<&str>, value: &str, body: &str, now: SystemTime) -> Option<
 }
 
 #[test]
-fn every_single_value_is_read_as_its_row_says() {
+fn every_single_value_is_parsed_as_its_row_says() {
     let mut wrong = Vec::new();
     for row in rows(include_str!("../data/durations.jsonl")) {
         let (input, now) = (text(&row, "input"), now(&row));

@@ -1,4 +1,4 @@
-//! Whatever a response says, reading it neither panics nor gives an absurd hint.
+//! Hostile responses: the parsers never panic and never return an absurd hint.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,7 +9,7 @@ use tower_429::rejection::{Provider, Reason, Rejection, Scope, buckets};
 
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
-/// Header names, their values as providers send them, and the same pushed over the edge.
+/// Returns a list of `hostile.json`, such as header names, or their values: real ones and extreme ones.
 fn hostile(list: &str) -> Vec<String> {
     let lists = include_str!("../data/hostile.json");
     let lists: serde_json::Value = serde_json::from_str(lists).unwrap();
@@ -33,7 +33,7 @@ fn header() -> impl Strategy<Value = (HeaderName, HeaderValue)> {
     })
 }
 
-/// The body in one of the forms that errors come in.
+/// Returns the body in one of the forms of errors.
 fn framed(body: &[u8], form: usize) -> Vec<u8> {
     let (before, after): (&[u8], &[u8]) = match form {
         0 => (b"\xef\xbb\xbf", b"\0\0"),
@@ -46,7 +46,7 @@ fn framed(body: &[u8], form: usize) -> Vec<u8> {
     [before, body, after].concat()
 }
 
-/// A fixture with one piece replaced by anything, or cut off; or no fixture at all.
+/// Returns a fixture that was cut off or of which one part was replaced, or other bytes.
 fn body() -> impl Strategy<Value = Vec<u8>> {
     let mutated = (
         select(fixtures()),
@@ -117,7 +117,7 @@ const PROVIDERS: &[Provider] = &[
     Provider::Baidu,
 ];
 
-/// At most a year, in whole milliseconds.
+/// Returns whether the hint is at most a year, in whole milliseconds.
 fn is_sane(rejection: Option<&Rejection>) -> bool {
     rejection
         .and_then(|it| it.retry_after)
@@ -128,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_response_is_read_without_panic_and_twice_the_same(
+    fn any_response_is_parsed_without_panic_and_twice_the_same(
         status in prop_oneof![select(&[200_u16, 400, 401, 402, 403, 413, 429, 498, 500, 503, 529][..]), 100..1_000_u16],
         headers in vec(header(), 0..12),
         body in body(),
@@ -147,7 +147,7 @@ proptest! {
     }
 
     #[test]
-    fn any_event_is_read_without_panic(name in "[a-zA-Z.]{0,16}", data in body()) {
+    fn any_event_is_parsed_without_panic(name in "[a-zA-Z.]{0,16}", data in body()) {
         let now = SystemTime::UNIX_EPOCH;
         prop_assert!(is_sane(Rejection::from_event(Some(&name), &data, now).as_ref()));
         let unnamed = Rejection::from_event(None, &data, now);
@@ -157,7 +157,7 @@ proptest! {
     }
 
     #[test]
-    fn a_hint_is_never_shorter_than_what_was_said(millis in 0..31_000_000_000_u64, digits in 1..999_u64) {
+    fn hint_is_never_shorter_than_stated(millis in 0..31_000_000_000_u64, digits in 1..999_u64) {
         let now = SystemTime::UNIX_EPOCH;
         let said = Duration::from_millis(millis) + Duration::from_micros(digits);
         let seconds = format!("{}.{:06}", said.as_secs(), said.subsec_micros());
@@ -181,7 +181,7 @@ proptest! {
     }
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with commas between its thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -198,7 +198,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn numbers_of_a_limit_are_read_in_any_order_and_with_separators(
+    fn numbers_of_a_limit_are_parsed_in_any_order_and_with_separators(
         numbers in [any::<u64>(), any::<u64>(), any::<u64>()].prop_filter("a status", |it| it[0] != 429),
         order in Just([0_usize, 1, 2]).prop_shuffle(),
         has_commas in any::<bool>(),
@@ -214,7 +214,7 @@ proptest! {
     }
 }
 
-/// What providers say of a model or a value that they do not know, with the caller's own text in it.
+/// Messages of providers about an unknown model or value, which repeat the caller's text.
 const FAULTS: &[(u16, &str)] = &[
     (
         404,
@@ -231,7 +231,7 @@ const FAULTS: &[(u16, &str)] = &[
     (422, "Input should be 'a' or 'b', input: \"{}\""),
 ];
 
-/// What would cool a key if a provider said it of an account.
+/// Texts that would cause a cooldown if a provider said them about an account.
 const NAMES_OF_MODELS: &[&str] = &[
     "out of credits",
     "insufficient balance",
@@ -245,7 +245,7 @@ const NAMES_OF_MODELS: &[&str] = &[
 ];
 
 #[test]
-fn what_a_caller_calls_a_model_is_not_taken_for_what_the_provider_says() {
+fn name_of_a_model_is_not_mistaken_for_text_of_the_provider() {
     for (status, sentence) in FAULTS {
         for name in NAMES_OF_MODELS {
             let message = sentence.replace("{}", name);
@@ -260,7 +260,7 @@ fn what_a_caller_calls_a_model_is_not_taken_for_what_the_provider_says() {
             let read =
                 Rejection::from_parts(&head, body.to_string().as_bytes(), SystemTime::UNIX_EPOCH);
             match status {
-                // A project that may not use the model: another key may, whatever the model is called.
+                // The project lacks permission for the model. Another key may have it, whatever the model's name is.
                 403 => {
                     let read = read.expect("a denial");
                     let expected = (Reason::KeyRejected, Some(Scope::AccountModel));

@@ -1,4 +1,4 @@
-//! Error responses in the wordings, encodings and places of many providers, one row of data each.
+//! Error responses in the wordings, encodings and formats of many providers. Each row of data is one response.
 //!
 //! A row of `tests/data/variants.jsonl` or `wordings.jsonl` is a response, or an event if it names one.
 //! `hex` is a body that is not UTF-8. `means` is the line that [`summary`] writes.
@@ -47,7 +47,7 @@ fn read(
 }
 
 #[test]
-fn response_means_what_its_row_says_in_every_variant() {
+fn every_variant_of_a_response_means_what_its_row_says() {
     let mut wrong = Vec::new();
     for row in variants() {
         let read = summary(read_row(&row, &body(&row)).as_ref());
@@ -68,7 +68,7 @@ fn response_means_what_its_row_says_in_every_variant() {
 }
 
 #[test]
-fn body_cut_off_anywhere_is_read_without_panic() {
+fn body_cut_off_anywhere_is_parsed_without_panic() {
     for row in variants() {
         let body = body(&row);
         for end in (0..body.len()).step_by(7) {
@@ -79,7 +79,7 @@ fn body_cut_off_anywhere_is_read_without_panic() {
 }
 
 #[test]
-fn a_body_that_cannot_be_read_leaves_what_the_head_says() {
+fn unreadable_body_leaves_the_rejection_of_the_head() {
     let plain = "RateLimited 5000ms +time +key +model";
     let billing = r#"{"error":{"type":"insufficient_quota"}}"#;
     let deep = format!("{}{billing}{}", "[".repeat(200), "]".repeat(200));
@@ -112,7 +112,7 @@ fn a_body_that_cannot_be_read_leaves_what_the_head_says() {
 }
 
 #[test]
-fn a_date_far_away_is_reported_as_a_date() {
+fn distant_date_is_reported_as_a_date() {
     let body = r#"{"error":{"message":"You have reached your specified API usage limits. You will regain access on 2026-06-01 at 00:00 UTC."}}"#;
     let rejection = read(None, 400, &[], body).unwrap();
     assert_eq!(rejection.retry_after, None);
@@ -130,8 +130,8 @@ fn type_header_names_the_dimension_without_a_window() {
 }
 
 #[test]
-fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
-    // As its proxy writes it behind nearly every error (litellm#29808).
+fn text_of_litellm_around_an_upstream_error_changes_nothing() {
+    // LiteLLM's proxy appends this to nearly every error (litellm#29808).
     const BEHIND: &str = ". Received Model Group=a\nAvailable Model Group Fallbacks=None";
     let upstreams = [
         (
@@ -163,7 +163,7 @@ fn what_litellm_writes_around_an_upstream_s_error_changes_nothing() {
     }
 }
 
-/// What would cool a key if a provider said it of an account.
+/// Texts that would cause a cooldown if a provider said them about an account.
 const SENTENCES: &[&str] = &[
     "5-hour usage limit reached",
     "you've reached your weekly usage limit",
@@ -178,7 +178,7 @@ const SENTENCES: &[&str] = &[
 ];
 
 #[test]
-fn model_named_like_a_quota_is_not_taken_for_one() {
+fn model_named_like_a_quota_is_not_mistaken_for_one() {
     for (status, sentence) in [
         (
             404,
@@ -231,7 +231,7 @@ fn number_of_another_provider_means_nothing() {
             assert_eq!(read(Some(host), 200, &[], &body), None, "{host} {code}");
         }
     }
-    // At its own host, a code is not looked for in a success of another shape.
+    // Even at the provider's own host, no code is read from a success of another shape.
     let choice = r#"{"id":"1","choices":[{"code":"1113"}],"code":"1113"}"#;
     assert_eq!(
         summary(read(Some("api.z.ai"), 200, &[], choice).as_ref()),

@@ -1,4 +1,4 @@
-//! Requests that name their key, or keep the caller's.
+//! Requests that are pinned to a key, or that keep the caller's key.
 
 use crate::script::*;
 use http::{Request, Response};
@@ -68,7 +68,7 @@ async fn pinned_call_waits_for_its_key_while_another_is_free() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pinned_call_that_may_not_wait_does_as_if_every_key_is_on_cooldown() {
+async fn pinned_call_that_may_not_wait_acts_as_if_all_keys_are_on_cooldown() {
     let provider = Provider::script([limited(20), ok()]);
     let pool = pool(&["a", "b"]);
     call(&pool, &provider, pinned("key-1")).await;
@@ -99,14 +99,14 @@ async fn outer_backoff_retries_a_pinned_call_with_its_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_that_is_pinned_to_an_unknown_key_passes_without_a_key() {
+async fn call_pinned_to_an_unknown_key_is_sent_without_a_key() {
     let provider = Provider::script([status(401), ok()]);
     let pool = pool(&["a", "b"]);
     let response = call(&pool, &provider, pinned("key-3")).await;
     assert_eq!(provider.keys(), [""]);
     let why = (LayerKind::KeyRotation, StopReason::NoKeyForOrigin);
     assert_eq!(whys(&response), [why]);
-    // It has not bound the pool to its origin either.
+    // That call did not bind the pool to its origin either.
     let mut elsewhere = chat("m");
     *elsewhere.uri_mut() = "https://other.example/chat".parse().unwrap();
     call(&pool, &provider, elsewhere).await;
@@ -142,7 +142,7 @@ async fn key_that_replaces_the_pinned_one_takes_over_its_waiting_calls() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_call_passes_without_a_key_if_its_key_is_removed() {
+async fn waiting_call_is_sent_without_a_key_if_its_key_is_removed() {
     for rejects in [false, true] {
         let provider = Provider::script([limited(600), status(401)]);
         let pool = pool(&["a", "b"]);
@@ -193,7 +193,7 @@ async fn own_key_of_the_caller_is_neither_replaced_nor_rotated() {
     let response = call(&pool, &provider, of_caller()).await;
     assert_eq!(response.body(), "the provider's own 429");
     assert_eq!(rejection(&response).retry_after, Some(secs(20)));
-    assert_eq!(whys(&response), [], "the layer has no part in it");
+    assert_eq!(whys(&response), [], "the layer takes no decision");
     let states = pool.snapshot();
     assert!(states.iter().all(|key| key.uses + key.rejections == 0));
     assert_eq!(call(&pool, &provider, of_caller()).await.status(), 200);
@@ -202,7 +202,7 @@ async fn own_key_of_the_caller_is_neither_replaced_nor_rotated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_key_goes_to_no_other_origin_and_no_pool_replaces_it_there() {
+async fn own_key_is_sent_to_no_other_origin_and_not_replaced_there() {
     let provider = Provider::script([limited(20), ok()]);
     let target = Target::same_model_at("https://other.example").unwrap();
     let other = KeyPool::builder(["theirs"]).for_origin("https://other.example");

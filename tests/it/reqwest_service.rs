@@ -1,4 +1,4 @@
-//! A stack behind reqwest's own types, over loopback.
+//! A stack behind reqwest's types, over loopback.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use tower_429::{
     trail::Trail,
 };
 
-/// Refuses the first key, and sends the body of others back; counts the requests.
+/// Starts a provider that rejects the first key, and echoes the bodies of other requests. Counts the requests.
 async fn provider() -> (String, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counted = count.clone();
@@ -51,7 +51,7 @@ fn client(
 }
 
 #[tokio::test]
-async fn a_reqwest_request_is_retried_and_gets_a_reqwest_response() {
+async fn reqwest_request_is_retried_and_gets_a_reqwest_response() {
     let (origin, count) = provider().await;
     let url = format!("{origin}/v1/echo?page=1");
     let request = reqwest::Client::new()
@@ -69,7 +69,7 @@ async fn a_reqwest_request_is_retried_and_gets_a_reqwest_response() {
 }
 
 #[tokio::test]
-async fn the_provider_s_own_last_answer_comes_through_with_its_body() {
+async fn last_response_of_the_provider_is_returned_with_its_body() {
     let (origin, count) = provider().await;
     let request = reqwest::Client::new()
         .post(format!("{origin}/v1/echo"))
@@ -79,13 +79,13 @@ async fn the_provider_s_own_last_answer_comes_through_with_its_body() {
     assert_eq!(
         count.load(Ordering::SeqCst),
         2,
-        "the lesser model was asked"
+        "the request went to the fallback model"
     );
     assert_eq!(response.text().await.unwrap(), "too many");
 }
 
 #[tokio::test]
-async fn what_is_no_request_to_http_is_an_error_without_its_url() {
+async fn request_that_http_rejects_is_an_error_without_its_url() {
     let url = "data:text/plain,SECRET key".parse().unwrap();
     let request = reqwest::Request::new(reqwest::Method::GET, url);
     let error = client(1).oneshot(request).await.unwrap_err();
@@ -96,7 +96,7 @@ async fn what_is_no_request_to_http_is_an_error_without_its_url() {
     );
 }
 
-/// As the error of a client with middleware.
+/// An error type like that of a client with middleware.
 #[derive(Debug)]
 enum MiddlewareError {
     Middleware,

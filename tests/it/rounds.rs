@@ -1,5 +1,5 @@
-//! An outer layer's next round, in which layers further in have said something on the one before; on a
-//! paused clock.
+//! Later attempts of an outer layer, after inner layers have recorded something about an earlier one. The clock is
+//! paused.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ fn backoff() -> BackoffLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_remembers_on_the_second_round_what_it_learned_on_the_first() {
+async fn fallback_uses_on_a_second_attempt_what_it_learned_on_the_first() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => limited(60),
         _ if seen.at < secs(4) => limited(5),
@@ -26,12 +26,12 @@ async fn fallback_remembers_on_the_second_round_what_it_learned_on_the_first() {
     });
     let service = ServiceBuilder::new()
         .layer(backoff())
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .layer(KeyRotationLayer::new(KeyPool::new(["a"]).unwrap()))
         .service(provider.clone());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 200);
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert_eq!(provider.models(), ["m", "small", "small"]);
 }
 
 /// Limits every model for five seconds, and then `m` for a minute.
@@ -44,31 +44,31 @@ fn limits_m_again() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fallback_learns_on_the_second_round_is_known_to_the_next_call() {
+async fn fallback_uses_for_the_next_call_what_it_learned_on_a_second_attempt() {
     let provider = limits_m_again();
     let service = ServiceBuilder::new()
         .layer(backoff())
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .layer(KeyRotationLayer::new(KeyPool::new(["a"]).unwrap()))
         .service(provider.clone());
     service.clone().oneshot(chat("m")).await.unwrap();
-    assert_eq!(provider.models(), ["m", "lesser", "m", "lesser"]);
+    assert_eq!(provider.models(), ["m", "small", "m", "small"]);
     tokio::time::advance(secs(1)).await;
     service.oneshot(chat("m")).await.unwrap();
     assert_eq!(
         provider.models()[4..],
-        ["lesser"],
+        ["small"],
         "m is limited for 59 s more"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_rotation_files_a_rejection_on_the_second_round_under_the_model_of_its_request() {
+async fn key_rotation_records_a_second_rejection_under_its_own_model() {
     let pool = KeyPool::new(["a"]).unwrap();
     let service = ServiceBuilder::new()
         .layer(backoff())
         .layer(KeyRotationLayer::new(pool.clone()))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["small"]))
         .service(limits_m_again());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 200);
@@ -77,7 +77,7 @@ async fn key_rotation_files_a_rejection_on_the_second_round_under_the_model_of_i
     assert_eq!(models.map(|it| &*it.model).collect::<Vec<_>>(), ["m"]);
 }
 
-/// A timeout of two seconds, as one between two layers.
+/// A timeout of two seconds between two layers.
 #[derive(Clone)]
 struct Timeout<S>(S);
 
@@ -101,7 +101,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_send_that_is_cut_off_between_two_layers_counts() {
+async fn send_cut_off_by_a_timeout_between_two_layers_counts() {
     let provider = Provider::new(|seen| match seen.key() {
         "a" => limited(30),
         _ => Answer::Never,
@@ -124,16 +124,17 @@ async fn a_send_that_is_cut_off_between_two_layers_counts() {
     assert_eq!(call.trail().attempts().len(), 3);
 }
 
-/// A pool of one key, whose calls wait for it.
+/// Returns a layer whose calls wait for a key.
 fn waits(pool: &KeyPool) -> KeyRotationLayer {
     KeyRotationLayer::new(pool.clone()).wait_when_exhausted(secs(900))
 }
 
-/// Limits the key for ten minutes to who says so, and is overloaded to others, but for the lesser model.
+/// Returns a provider that limits requests with `x-other` for ten minutes. It is overloaded for all other requests,
+/// except those for the model `small`.
 fn limits_to_others() -> Provider {
     Provider::new(
         |seen| match (seen.model().as_str(), seen.header("x-other")) {
-            ("lesser", _) => ok(),
+            ("small", _) => ok(),
             (_, "1") => limited(600),
             _ => rejected(503, 1),
         },
@@ -148,7 +149,7 @@ fn other() -> Request<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_while_a_layer_further_in_holds_it_back_was_not_sent() {
+async fn call_dropped_while_an_inner_layer_queues_it_was_not_sent() {
     let (provider, pool) = (limits_to_others(), KeyPool::new(["a"]).unwrap());
     let single = ServiceBuilder::new()
         .layer(KeyRotationLayer::new(pool.clone()))
@@ -161,15 +162,15 @@ async fn what_is_dropped_while_a_layer_further_in_holds_it_back_was_not_sent() {
     let (call, mut request) = (Call::new(), chat("m"));
     request.extensions_mut().insert(call.clone());
     let waiting = tokio::time::timeout(secs(10), service.oneshot(request));
-    assert!(waiting.await.is_err(), "it waits for the key");
-    assert_eq!(provider.seen().len(), 1, "the other's");
+    assert!(waiting.await.is_err(), "the call waits for the key");
+    assert_eq!(provider.seen().len(), 1, "only the other call was sent");
     assert_eq!(call.trail().attempts(), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_cut_off_uses_up_no_send() {
+async fn wait_cut_off_by_a_timeout_uses_no_send() {
     let (provider, pool) = (limits_to_others(), KeyPool::new(["a"]).unwrap());
-    let fallback = FallbackLayer::new(["lesser"]).max_sends(2);
+    let fallback = FallbackLayer::new(["small"]).max_sends(2);
     let service = ServiceBuilder::new()
         .layer(fallback.on_error(|_: &io::Error| true))
         .layer_fn(Timeout)
@@ -185,7 +186,7 @@ async fn a_wait_that_is_cut_off_uses_up_no_send() {
     assert_eq!(answer.await.unwrap().unwrap().status(), 200);
     assert_eq!(
         provider.models(),
-        ["m", "m", "lesser"],
-        "the second is the other's"
+        ["m", "m", "small"],
+        "the second request belongs to the other call"
     );
 }

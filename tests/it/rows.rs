@@ -1,4 +1,4 @@
-//! The rows of `tests/data/`, each a response or a value with what it means.
+//! The rows of `tests/data/`. Each is a response or a value, with its meaning.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ pub(crate) fn rows(data: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Every error response that was seen or documented.
+/// Returns all observed and documented error responses.
 pub(crate) fn fixtures() -> Vec<Value> {
     let mut all = rows(include_str!("../data/fixtures.jsonl"));
     all.extend(rows(include_str!("../data/fixtures-2026-11.jsonl")));
@@ -23,7 +23,7 @@ pub(crate) fn text<'a>(row: &'a Value, key: &str) -> &'a str {
     row[key].as_str().unwrap_or_default()
 }
 
-/// The clock of a row, `2026-02-10T00:00:00Z`.
+/// Returns the date of a row, `2026-02-10T00:00:00Z`.
 pub(crate) fn now(row: &Value) -> SystemTime {
     let at = row["now"].as_str().unwrap_or("2025-06-01T00:00:00Z");
     let number = |range: std::ops::Range<usize>| at[range].parse::<u64>().unwrap();
@@ -37,7 +37,7 @@ pub(crate) fn now(row: &Value) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(minutes * 60 + number(17..19))
 }
 
-/// When the response of a row came; a rejection until a date is from the days before it.
+/// Returns when the response of a row arrived. A rejection that names a date arrived in the days before it.
 pub(crate) fn arrival(row: &Value) -> SystemTime {
     match (row["now"].as_str(), row["available_at"].as_str()) {
         (None, Some(at)) => {
@@ -47,7 +47,7 @@ pub(crate) fn arrival(row: &Value) -> SystemTime {
     }
 }
 
-/// Where the provider of a row is asked.
+/// Returns the host of the provider of a row.
 pub(crate) fn host(provider: &str) -> Option<&'static str> {
     Some(match provider {
         "openai" => "api.openai.com",
@@ -84,7 +84,7 @@ pub(crate) fn host(provider: &str) -> Option<&'static str> {
     })
 }
 
-/// What a provider's response means; without a host only the headers tell the provider.
+/// Classifies a provider's response. Without a host, only the headers identify the provider.
 pub(crate) fn read_at<'a>(
     now: SystemTime,
     host: Option<&str>,
@@ -100,7 +100,7 @@ pub(crate) fn read_at<'a>(
     Provider::guess(host, &head.headers).rejection(&head, body, now)
 }
 
-/// Reason, dimension, window, scope, hint and numbers, and whether time, another key and another model help.
+/// Returns reason, dimension, window, scope, hint and numbers, and whether a wait, another key and another model help.
 pub(crate) fn summary(rejection: Option<&Rejection>) -> String {
     let Some(it) = rejection else {
         return "none".to_owned();

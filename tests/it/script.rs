@@ -1,6 +1,6 @@
-//! The scripted provider, and what the layers tell of a call through it.
+//! The scripted provider, and what the layers report about a call.
 
-#![allow(dead_code, unused_imports)] // No binary needs all of it.
+#![allow(dead_code, unused_imports)] // No binary needs everything.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) fn attempts<R>(response: &Response<R>) -> Vec<Attempt> {
     trail.attempts()
 }
 
-/// What the layers did about each attempt.
+/// Returns the steps of each attempt.
 pub(crate) fn steps<R>(response: &Response<R>) -> Vec<Vec<(LayerKind, Action)>> {
     let of = |attempt: &Attempt| {
         let steps = attempt.steps.iter();
@@ -26,7 +26,7 @@ pub(crate) fn steps<R>(response: &Response<R>) -> Vec<Vec<(LayerKind, Action)>> 
     attempts(response).iter().map(of).collect()
 }
 
-/// Why the layers returned the last attempt, the innermost first.
+/// Returns why the layers returned the last attempt, the innermost first.
 pub(crate) fn whys<R>(response: &Response<R>) -> Vec<(LayerKind, StopReason)> {
     let steps = steps(response).pop().expect("an attempt");
     let why = |(layer, action)| match action {
@@ -36,7 +36,7 @@ pub(crate) fn whys<R>(response: &Response<R>) -> Vec<(LayerKind, StopReason)> {
     steps.into_iter().filter_map(why).collect()
 }
 
-/// What the response tells outer layers.
+/// Returns the rejection that the response carries for outer layers.
 pub(crate) fn rejection<R>(response: &Response<R>) -> Rejection {
     response
         .extensions()

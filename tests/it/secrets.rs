@@ -1,4 +1,4 @@
-//! No key, no body and no full URL is ever told: searched for in everything that can be printed.
+//! Nothing that can be printed contains a key, a body or a full URL.
 
 use std::{
     fmt::{self, Debug, Write as _},
@@ -90,7 +90,7 @@ fn request() -> Request<String> {
         .unwrap()
 }
 
-/// Runs calls that wait, rotate, fall back and give up, and prints all that can be printed of them.
+/// Runs calls that wait, rotate, fall back and fail, and prints everything about them that can be printed.
 async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
     let keys = [
         Key::new("SECRET-1").label("one").group("org"),
@@ -147,7 +147,7 @@ async fn print_everything(printed: &Printed, in_query: bool) -> Provider {
     provider
 }
 
-/// The provider, without a `Debug` that would print what it saw.
+/// The provider, with a `Debug` that does not print what the provider saw.
 #[derive(Clone)]
 struct Opaque(Provider);
 
@@ -196,13 +196,13 @@ async fn debug_output_telemetry_and_errors_contain_no_key_body_or_path() {
                 .map(|seen| (&seen.uri, seen.key().to_owned()))
                 .collect::<Vec<_>>()
         );
-        assert!(sent.contains("SECRET"), "the keys were really used: {sent}");
+        assert!(sent.contains("SECRET"), "the keys were used: {sent}");
         let text = printed.text();
-        for told in ["\"one\"", "\"two\"", "RateLimited", "other"] {
-            assert!(text.contains(told), "{told} is told in {text}");
+        for shown in ["\"one\"", "\"two\"", "RateLimited", "other"] {
+            assert!(text.contains(shown), "{shown} is in {text}");
         }
         #[cfg(feature = "tracing")]
-        for told in [
+        for shown in [
             "next key",
             "rate limited, waiting",
             "rate limited, next target",
@@ -215,24 +215,24 @@ async fn debug_output_telemetry_and_errors_contain_no_key_body_or_path() {
             "tower_429.key=\"",
             "tower_429.outcome=\"rejected\"",
         ] {
-            assert!(text.contains(told), "{told} is told in {text}");
+            assert!(text.contains(shown), "{shown} is in {text}");
         }
         #[cfg(feature = "metrics")]
-        for told in [
+        for shown in [
             "tower_429_attempts_total{host=\"other.example\"",
             "tower_429_keys{pool=\"pool\",state=\"on_cooldown\"}",
         ] {
-            assert!(text.contains(told), "{told} is told in {text}");
+            assert!(text.contains(shown), "{shown} is in {text}");
         }
-        assert!(!metrics.contains("two"), "not even a label: {metrics}");
+        assert!(!metrics.contains("two"), "no label is in {metrics}");
         for secret in SECRETS {
-            assert!(!text.contains(secret), "{secret} is told in {text}");
+            assert!(!text.contains(secret), "{secret} is in {text}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_of_an_error_reveals_no_secret_in_any_order_of_layers() {
+async fn text_of_an_error_reveals_no_secret_in_any_order_of_layers() {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     let provider = || {
@@ -272,7 +272,7 @@ async fn the_text_of_an_error_reveals_no_secret_in_any_order_of_layers() {
         assert!(text.matches("gone: Bearer …").count() >= 4, "{text}");
         assert!(text.contains("fine"), "{text}");
         for secret in SECRETS {
-            assert!(!text.contains(secret), "{secret} is told in {text}");
+            assert!(!text.contains(secret), "{secret} is in {text}");
         }
     }
 }
@@ -317,20 +317,20 @@ fn no_error_of_a_configuration_contains_a_key_or_an_address() {
     let text = printed.text();
     assert!(text.contains("key-1"), "{text}");
     for secret in SECRETS {
-        assert!(!text.contains(secret), "{secret} is told in {text}");
+        assert!(!text.contains(secret), "{secret} is in {text}");
     }
 }
 
 #[cfg(feature = "reqwest")]
 #[tokio::test]
-async fn an_error_of_reqwest_is_handed_on_without_its_url() {
+async fn error_of_reqwest_is_returned_without_its_url() {
     use tower::Layer as _;
     use tower_429::client::ReqwestClient;
 
     let printed = Printed::default();
     let pool = KeyPool::builder(["SECRET-1"]).query("key").build().unwrap();
     let client = ReqwestClient::new(reqwest::Client::new());
-    // Port 1 of loopback refuses; a relative URI is none to reqwest.
+    // Port 1 of loopback refuses connections, and reqwest rejects a relative URI.
     for uri in ["http://127.0.0.1:1/TENANT", "/TENANT"] {
         let request = Request::get(uri).body(reqwest::Body::default()).unwrap();
         let service = KeyRotationLayer::new(pool.clone()).layer(client.clone());
@@ -341,7 +341,7 @@ async fn an_error_of_reqwest_is_handed_on_without_its_url() {
     for secret in SECRETS {
         assert!(
             !printed.text().contains(secret),
-            "{secret} is told in {}",
+            "{secret} is in {}",
             printed.text()
         );
     }

@@ -17,7 +17,7 @@ use tower_429::{
     rejection::{Dimension, Reason, Rejection, Scope, Window},
 };
 
-/// Replaces a time by `"checked"`, if it is in the range. Waits have a random part.
+/// Replaces a time by `"checked"` if it is in the range, because waits have a random part.
 fn check(value: &mut Value, pointer: &str, range: Range<u64>) {
     let time = value.pointer_mut(pointer).expect("a place");
     let millis = time.as_u64().expect("milliseconds");
@@ -183,7 +183,7 @@ async fn trail_is_written_with_its_attempts_and_no_secret() {
 }
 
 #[test]
-fn rejection_is_written_with_whole_milliseconds_and_the_seconds_of_a_date() {
+fn rejection_is_written_with_milliseconds_and_the_seconds_of_a_date() {
     let mut rejection = Rejection::new(Reason::QuotaExhausted);
     rejection.dimension = Some(Dimension::InputTokens);
     rejection.window = Some(Window::FiveHours);

@@ -1,4 +1,4 @@
-//! What several topics need that go over real sockets.
+//! Helpers for tests over real sockets.
 
 use std::convert::Infallible;
 
@@ -22,7 +22,7 @@ where
     Client::builder(TokioExecutor::new()).build_http()
 }
 
-/// A body of what is sent, which ends when the sender is dropped.
+/// Returns a sender and a body of the sent chunks, which ends when the sender is dropped.
 pub(crate) fn upload() -> (mpsc::Sender<Bytes>, Boxed) {
     let (sender, mut receiver) = mpsc::channel::<Bytes>(1);
     let pieces =

@@ -1,4 +1,4 @@
-//! The body is the caller's: nothing but the value of the top-level `"model"` changes.
+//! In the caller's body, only the value of the top-level `"model"` changes.
 
 use std::{io, time::Duration};
 
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt};
 use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target};
 
-/// A member of the top-level object, as it stands in the text.
+/// A member of the top-level object, as written in the text.
 #[derive(Clone, Debug)]
 struct Member {
     space: String,
@@ -36,7 +36,7 @@ fn space() -> impl Strategy<Value = String> {
     "[ \t\r\n]{0,3}"
 }
 
-/// Text in quotes, with escapes, unicode and what looks like a model.
+/// Returns quoted text with escapes, Unicode and text that looks like a model.
 fn quoted() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[a-zA-Z0-9 .:/_-]{0,6}".prop_map(String::from),
@@ -97,7 +97,7 @@ fn body() -> impl Strategy<Value = (Vec<Member>, String)> {
     (members.prop_shuffle(), space())
 }
 
-/// What the provider gets after the first model was limited, and the length it was told.
+/// Returns the body that the provider gets after the first model was limited, and its `content-length`.
 fn second_body(body: &str, other: &str) -> (String, String) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
@@ -131,7 +131,7 @@ proptest! {
     }
 }
 
-/// Calls `$visit` with each of these stacks over a provider that answers by `$answers`.
+/// Calls `$visit` with each of these stacks over a provider that responds with `$answers`.
 macro_rules! each_order {
     ($answers:expr, $visit:expr; $([$($layer:expr),+])+) => {$(
         let provider = Provider::new($answers);
@@ -152,7 +152,7 @@ fn keys() -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
 }
 
-/// Limits every request for another model than the fallback's.
+/// Limits every request for a model other than the fallback model.
 fn limits_others(seen: &Seen) -> Answer {
     match seen.body.contains("other") {
         true => ok(),
@@ -171,12 +171,12 @@ const NOT_JSON: [&str; 8] = [
     "\u{feff}{\"model\":\"a\"}",
 ];
 
-async fn goes_out_as_it_came<S>(order: &str, provider: Provider, mut stack: S)
+async fn is_sent_unchanged<S>(order: &str, provider: Provider, mut stack: S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
 {
     for body in NOT_JSON {
-        // A model known to be limited, so that the next request would be changed before its first send.
+        // Makes a model known to be limited, so that the next request would be changed before its first send.
         for sent in [r#"{"model":"a"}"#, body] {
             let request = Request::post("https://api.example/v1/chat")
                 .header("content-length", sent.len())
@@ -199,13 +199,13 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_that_is_not_json_goes_out_as_it_came_in_every_order() {
-    each_order!(limits_others, goes_out_as_it_came;
+async fn body_that_is_not_json_is_sent_unchanged_in_every_order() {
+    each_order!(limits_others, is_sent_unchanged;
         [other()] [backoff(), other()] [other(), backoff()] [keys(), other()]
         [other(), keys()] [backoff(), other(), keys()] [keys(), backoff(), other()]);
 }
 
-/// Sends a request with both names of the key, until some of it was answered.
+/// Sends a request with both headers of an idempotency key. Asserts that exactly the sends with the same body have them.
 async fn keeps_its_idempotency_key_with_its_body<S>(order: &str, provider: Provider, stack: S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
@@ -227,7 +227,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn idempotency_key_stays_on_retries_and_goes_with_the_body_in_every_order() {
+async fn idempotency_key_stays_on_retries_and_not_with_a_changed_body() {
     let limits_four = || {
         let mut left = 4;
         move |_: &Seen| {
@@ -240,7 +240,7 @@ async fn idempotency_key_stays_on_retries_and_goes_with_the_body_in_every_order(
         [backoff(), other(), keys()] [other(), keys(), backoff()]);
 }
 
-/// As [`keeps_its_idempotency_key_with_its_body`], where the path names the model.
+/// Does the same as [`keeps_its_idempotency_key_with_its_body`] for a path that names the model.
 async fn keeps_its_idempotency_key_with_its_path<S>(order: &str, provider: Provider, stack: S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
@@ -264,7 +264,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn idempotency_key_goes_with_the_model_of_a_path_in_every_order() {
+async fn idempotency_key_is_removed_if_the_model_in_a_path_changes() {
     let limits_four = || {
         let mut left = 4;
         move |_: &Seen| {
@@ -277,7 +277,7 @@ async fn idempotency_key_goes_with_the_model_of_a_path_in_every_order() {
         [backoff(), other(), keys()] [other(), keys(), backoff()]);
 }
 
-/// The longest path and query that `http` holds.
+/// The longest path and query that `http` accepts.
 const LONGEST: usize = 65_534;
 
 #[tokio::test(start_paused = true)]
@@ -291,7 +291,7 @@ async fn fallback_skips_a_target_whose_uri_would_be_too_long() {
     };
     let model = "m".repeat(100);
     let elsewhere = Target::same_model_at("https://other.example/a/long/path").unwrap();
-    for (length, asked) in [(LONGEST, 1), (LONGEST - 99, 2), (LONGEST - 12, 2)] {
+    for (length, sends) in [(LONGEST, 1), (LONGEST - 99, 2), (LONGEST - 12, 2)] {
         // The first target needs 99 bytes more, and the second 12.
         let targets = || match length {
             _ if length == LONGEST - 12 => vec![elsewhere.clone()],
@@ -304,7 +304,7 @@ async fn fallback_skips_a_target_whose_uri_would_be_too_long() {
         let answer = stack.service(provider.clone()).oneshot(request).await;
         let status = answer.unwrap().status();
         let seen = provider.seen();
-        assert_eq!((seen.len(), status == 200), (asked, asked == 2), "{length}");
+        assert_eq!((seen.len(), status == 200), (sends, sends == 2), "{length}");
         assert!(seen.windows(2).all(|two| two[0].uri != two[1].uri));
     }
 }

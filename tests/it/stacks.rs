@@ -1,4 +1,4 @@
-//! What layers share when they are stacked, on a paused clock.
+//! What stacked layers share. The clock is paused.
 
 use std::{
     sync::{Arc, Mutex},
@@ -22,7 +22,7 @@ fn keys(keys: &[&str]) -> KeyRotationLayer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_do_not_multiply_over_the_cap_on_sends() {
+async fn attempts_of_stacked_layers_stay_within_max_sends() {
     for cap in [1, 2, 6, 100] {
         let provider = Provider::new(|_| limited(1));
         let service = ServiceBuilder::new()
@@ -42,7 +42,7 @@ async fn attempts_do_not_multiply_over_the_cap_on_sends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cap_of_an_inner_layer_holds_over_the_stack_and_the_request_may_set_its_own() {
+async fn max_sends_of_an_inner_layer_or_a_request_holds_for_the_stack() {
     let stack = |provider: &Provider| {
         ServiceBuilder::new()
             .layer(FallbackLayer::new(["b", "c"]))
@@ -68,7 +68,7 @@ async fn a_cap_of_an_inner_layer_holds_over_the_stack_and_the_request_may_set_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_holds_across_layers() {
+async fn deadline_holds_across_layers() {
     let start = Instant::now();
     let provider = Provider::new(|_| limited(4));
     let service = ServiceBuilder::new()
@@ -96,12 +96,12 @@ async fn the_deadline_holds_across_layers() {
     assert_eq!(
         start.elapsed(),
         Duration::ZERO,
-        "the wait does not fit, so it is not begun"
+        "the wait does not fit, so it does not begin"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_no_clock_reaches_is_none() {
+async fn deadline_beyond_the_clock_has_no_effect() {
     let provider = Provider::script([limited(1), ok()]);
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::new(["m"]).wait_when_exhausted(secs(60)))
@@ -119,7 +119,7 @@ async fn largest_replay_limit_of_the_stack_holds() {
     for (outer, inner, sends) in [(1_000, 10, 4), (10, 1_000, 4), (10, 10, 1)] {
         let provider = Provider::new(|_| limited(1));
         let service = ServiceBuilder::new()
-            .layer(FallbackLayer::new(["lesser"]).replay_limit(outer))
+            .layer(FallbackLayer::new(["backup"]).replay_limit(outer))
             .layer(BackoffLayer::new().attempts(2).replay_limit(inner))
             .service(provider.clone());
         service.oneshot(chat("m")).await.unwrap();
@@ -128,35 +128,35 @@ async fn largest_replay_limit_of_the_stack_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_tries_another_key_then_waits_then_tries_another_model() {
+async fn stack_tries_another_key_then_waits_then_tries_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("m", "a") => limited(20),
         ("m", _) => limited(30),
         _ => ok(),
     });
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO))
         .layer(keys(&["a", "b"]))
         .service(provider.clone());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 200);
-    let asked: Vec<_> = provider
+    let sent: Vec<_> = provider
         .seen()
         .iter()
         .map(|seen| (seen.model(), seen.key().to_owned()))
         .collect();
-    let asked: Vec<_> = asked
+    let sent: Vec<_> = sent
         .iter()
         .map(|(model, key)| (model.as_str(), key.as_str()))
         .collect();
-    assert_eq!(asked[..2], [("m", "a"), ("m", "b")]);
+    assert_eq!(sent[..2], [("m", "a"), ("m", "b")]);
     assert_eq!(
-        asked[2],
+        sent[2],
         ("m", "a"),
         "max_wait waits for the key that frees first"
     );
-    assert_eq!(asked.last().unwrap().0, "lesser");
+    assert_eq!(sent.last().unwrap().0, "backup");
     let waits = provider.waits();
     assert!(
         waits[0] <= secs(1) && waits[1] >= secs(19) && waits[1] <= secs(20),
@@ -165,7 +165,7 @@ async fn a_stack_tries_another_key_then_waits_then_tries_another_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_a_is_never_on_an_attempt_of_key_b_and_no_key_leaves_its_origin_in_either_order() {
+async fn no_key_is_sent_for_another_or_to_another_origin_in_either_order() {
     let targets = || {
         FallbackLayer::new([
             Target::model("b"),
@@ -190,15 +190,11 @@ async fn key_a_is_never_on_an_attempt_of_key_b_and_no_key_leaves_its_origin_in_e
         .service(outside.clone());
     let response = service.oneshot(chat("m")).await.unwrap();
     assert_eq!(response.status(), 200);
-    let told: Vec<_> = attempts(&response)
+    let keys_in_trail: Vec<_> = attempts(&response)
         .into_iter()
         .map(|attempt| attempt.key)
         .collect();
-    assert_eq!(
-        told.last(),
-        Some(&None),
-        "the trail does not claim that a key was there"
-    );
+    assert_eq!(keys_in_trail.last(), Some(&None), "the trail names no key");
 
     for provider in [inside, outside] {
         let seen = provider.seen();
@@ -214,7 +210,7 @@ async fn key_a_is_never_on_an_attempt_of_key_b_and_no_key_leaves_its_origin_in_e
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_in_the_query_or_a_header_of_its_own_does_not_leave_its_origin_either() {
+async fn key_in_the_query_or_a_custom_header_does_not_leave_its_origin() {
     let pools = [
         KeyPool::builder(["SECRET"]).query("sig"),
         KeyPool::builder(["SECRET"]).header("x-gateway-token"),
@@ -237,7 +233,7 @@ async fn a_key_in_the_query_or_a_header_of_its_own_does_not_leave_its_origin_eit
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_outside_fallback_is_not_blamed_for_another_origin() {
+async fn key_outside_fallback_is_not_limited_by_another_origin() {
     let provider = Provider::new(|seen| match seen.uri.host() {
         Some("other.example") => status(401),
         _ => limited(20),
@@ -253,12 +249,12 @@ async fn a_key_outside_fallback_is_not_blamed_for_another_origin() {
     assert_eq!(response.status(), 401);
     let cooling = |key: &KeyState| !key.limited_models.is_empty() || key.cooldown_until.is_some();
     let cooling: Vec<_> = pool.snapshot().iter().map(cooling).collect();
-    assert_eq!(cooling, [true, false], "but for its own it is");
+    assert_eq!(cooling, [true, false], "a limit of its own origin counts");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_for_one_key_is_not_what_is_left_of_the_model() {
-    let told = |remaining: u64| {
+async fn remainder_of_one_key_is_not_the_remainder_of_the_model() {
+    let keys_in_trail = |remaining: u64| {
         let headers = vec![
             ("x-ratelimit-limit-requests", "2".into()),
             ("x-ratelimit-remaining-requests", remaining.to_string()),
@@ -270,10 +266,10 @@ async fn what_is_left_for_one_key_is_not_what_is_left_of_the_model() {
     let provider = Provider::new(move |seen| {
         let left = &mut left[usize::from(seen.key() == "two")];
         *left -= 1;
-        told(*left)
+        keys_in_trail(*left)
     });
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .layer(keys(&["one", "two"]))
         .service(provider.clone());
     for _ in 0..4 {
@@ -287,21 +283,21 @@ async fn what_is_left_for_one_key_is_not_what_is_left_of_the_model() {
 #[tokio::test(start_paused = true)]
 async fn each_key_outside_fallback_tries_each_model() {
     let provider = Provider::new(|seen| match (seen.key(), seen.model().as_str()) {
-        ("two", "lesser") => ok(),
+        ("two", "backup") => ok(),
         _ => status(402),
     });
     let service = ServiceBuilder::new()
         .layer(keys(&["one", "two"]))
-        .layer(FallbackLayer::new(["lesser"]))
+        .layer(FallbackLayer::new(["backup"]))
         .service(provider.clone());
     let response = service.oneshot(chat("large")).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(provider.keys(), ["one", "one", "two", "two"]);
-    assert_eq!(provider.models(), ["large", "lesser", "large", "lesser"]);
+    assert_eq!(provider.models(), ["large", "backup", "large", "backup"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn pools_for_both_origins_serve_each_its_own_inside_fallback() {
+async fn pools_for_two_origins_each_serve_their_own_inside_fallback() {
     let provider = Provider::new(|seen| match seen.key() {
         "theirs-2" => ok(),
         _ => limited(20),
@@ -325,7 +321,7 @@ async fn pools_for_both_origins_serve_each_its_own_inside_fallback() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_ends_in_an_error_still_has_its_trail() {
+async fn call_that_ends_in_an_error_still_has_its_trail() {
     let provider = Provider::script([limited(1), Answer::Error(std::io::ErrorKind::BrokenPipe)]);
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::new(["b"]))
@@ -364,7 +360,7 @@ async fn requests_made_from_one_template_share_neither_budget_nor_trail() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_provider_s_own_answer_is_returned_untouched() {
+async fn response_of_the_provider_is_returned_unchanged() {
     let provider = Provider::script([Answer::Response(
         429,
         vec![("retry-after", "3600".into()), ("x-request-id", "7".into())],
@@ -384,7 +380,7 @@ async fn the_provider_s_own_answer_is_returned_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_caller_put_beside_a_request_goes_along_with_every_send() {
+async fn extensions_of_a_request_are_on_every_send() {
     for own in [None, Some("the caller's own")] {
         let provider = Provider::script([limited(1), limited(1), limited(1), ok()]);
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -414,7 +410,7 @@ async fn what_the_caller_put_beside_a_request_goes_along_with_every_send() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_layer_sends_the_head_that_came_to_it_whatever_stands_between() {
+async fn each_layer_sends_the_head_it_received_whatever_is_between() {
     type Change = fn(&mut Request<String>);
     let changes: [(Change, &str); 4] = [
         (|_| {}, "/v1/chat/completions; x-given: 1; none"),
@@ -475,7 +471,7 @@ async fn each_layer_sends_the_head_that_came_to_it_whatever_stands_between() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_trail_reads_as_a_line_for_each_attempt() {
+async fn trail_prints_a_line_for_each_attempt() {
     let provider = Provider::script([limited(3), limited(5), ok()]);
     let service = ServiceBuilder::new()
         .layer(FallbackLayer::new(["b"]))
@@ -490,7 +486,7 @@ async fn a_trail_reads_as_a_line_for_each_attempt() {
     assert_eq!(trail, expected);
 }
 
-/// Puts a rejection of the caller's own into each response that is not a success.
+/// Adds a custom rejection to each response that is not a success.
 fn custom(key: Option<bool>) -> impl Fn(Response<String>) -> Response<String> + Clone {
     move |mut response| {
         if !response.status().is_success() {
@@ -504,18 +500,18 @@ fn custom(key: Option<bool>) -> impl Fn(Response<String>) -> Response<String> + 
 }
 
 #[tokio::test(start_paused = true)]
-async fn custom_reason_is_left_alone_unless_a_layer_is_set_to_act_on_it() {
+async fn custom_reason_is_ignored_unless_a_layer_is_set_to_act_on_it() {
     let answers = || Provider::script([status(418), ok()]);
     let custom_too = [Reason::RateLimited, Reason::Overloaded, Reason::Custom];
     for (backoff, fallback, key, sends, waited) in [
         (false, false, None, vec![("a", "m")], 0),
         (true, false, None, vec![("a", "m"), ("a", "m")], 5),
-        (false, true, None, vec![("a", "m"), ("a", "lesser")], 0),
+        (false, true, None, vec![("a", "m"), ("a", "backup")], 0),
         (false, false, Some(true), vec![("a", "m"), ("b", "m")], 0),
     ] {
         let pool = KeyPool::new(["a", "b"]).unwrap();
         let mut waits = BackoffLayer::new().jitter(0, Duration::ZERO);
-        let mut targets = FallbackLayer::new(["lesser"]);
+        let mut targets = FallbackLayer::new(["backup"]);
         if backoff {
             waits = waits.on(custom_too);
         }
@@ -546,7 +542,7 @@ async fn custom_reason_is_left_alone_unless_a_layer_is_set_to_act_on_it() {
         if key.is_none() {
             let is_free =
                 |key: &KeyState| key.cooldown_until.is_none() && key.limited_models.is_empty();
-            assert!(pool.snapshot().iter().all(is_free), "no key is blamed");
+            assert!(pool.snapshot().iter().all(is_free), "no key is on cooldown");
         }
     }
 }

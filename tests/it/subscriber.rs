@@ -1,4 +1,4 @@
-//! Subscribers that see one thread, beside tests that have none.
+//! Subscribers for one thread, beside tests without a subscriber.
 
 use std::sync::Once;
 
@@ -9,8 +9,8 @@ use tracing::{
 
 /// Makes `subscriber` the default of this thread until the guard is dropped.
 ///
-/// While a process has one subscriber, `tracing` asks the thread that reaches a callsite first, and a
-/// thread without a subscriber switches the callsite off for all. A global one makes them two.
+/// If a process has only one subscriber, `tracing` lets the thread that reaches a callsite first decide. A thread
+/// without a subscriber would then disable the callsite for all threads. A second, global subscriber prevents that.
 pub(crate) fn subscribe(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
     static GLOBAL: Once = Once::new();
     GLOBAL.call_once(|| set_global_default(NoSubscriber::new()).expect("the first"));

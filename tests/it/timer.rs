@@ -40,7 +40,7 @@ fn message(call: impl FnOnce()) -> String {
         .expect("a text")
 }
 
-/// Calls a service of a layer in both ways, although the provider would answer at once.
+/// Calls a service of a layer without a timer and without a runtime, although the provider would respond at once.
 fn fails_at_the_first_call<S>(layer: &dyn Fn(Provider) -> S)
 where
     S: Service<Request<String>>,

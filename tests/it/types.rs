@@ -1,8 +1,7 @@
-//! Types pass through: each layer, and each stack of two and three in every order, has the request,
-//! the response and the error of the service within, and asks no more of it than it must.
+//! Each layer, and each stack of two and three in every order, keeps the request, response and error types of the inner
+//! service, and requires only the bounds that it needs.
 //!
-//! Most of this is proved by being compiled: the generic functions know of their service only what
-//! their bounds say.
+//! Compiling this file proves most of it, because the generic functions know only the bounds of their service.
 
 use std::{
     cell::Cell,
@@ -38,12 +37,12 @@ fn keys() -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap())
 }
 
-/// Its target needs no model, so that it serves every body.
+/// Returns a layer whose target needs no model, so that it serves every body.
 fn fallback() -> FallbackLayer {
     FallbackLayer::new([Target::same_model_at("http://other.example").unwrap()])
 }
 
-/// Calls `$visit` with each of the 15 stacks, named from the outside in, and with `$inner`.
+/// Calls `$visit` with each of the 15 stacks, named from outer to inner, and with `$inner`.
 macro_rules! each_stack {
     ($visit:expr, $inner:expr) => {
         each_stack!(@ $visit, $inner;
@@ -60,7 +59,7 @@ macro_rules! each_stack {
 
 // === The types, for any service ===
 
-/// All that the stacks may ask of a service.
+/// The bounds here are all that the stacks may require of a service.
 fn every_stack_has_the_types_of<S, B, R>(inner: &S)
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
@@ -80,7 +79,7 @@ fn has_the_types_of<S, B, R>(
     drop(layer.layer(inner.clone()).clone());
 }
 
-fn every_stack_passes_on_what_inspect_makes_of_the_response<S, B, R>(inner: &S)
+fn every_stack_keeps_the_response_type_of_inspect<S, B, R>(inner: &S)
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     B: RequestBody,
@@ -93,7 +92,7 @@ where
     );
 }
 
-/// What another thread may have, if the service may be there.
+/// A stack is `Send` and `Sync` if its service is.
 fn every_stack_may_be_boxed<S, B, R>(inner: &S)
 where
     S: Service<Request<B>, Response = Response<R>> + Clone + Send + Sync + 'static,
@@ -129,12 +128,12 @@ where
 
 // === Services ===
 
-/// An error that is nothing but itself: neither `std::error::Error` nor `Debug`.
+/// An error that implements neither `std::error::Error` nor `Debug`.
 struct Down;
 
-/// Refuses once, then answers; bound to its thread, as are its future and its error.
+/// Rejects the first request. The service, its future and its error are not `Send`.
 struct Local<R> {
-    asked: Rc<Cell<usize>>,
+    sent: Rc<Cell<usize>>,
     response: PhantomData<fn() -> R>,
 }
 
@@ -143,7 +142,7 @@ type LocalError = (Down, PhantomData<Rc<()>>);
 impl<R> Local<R> {
     fn new() -> Self {
         Self {
-            asked: Rc::default(),
+            sent: Rc::default(),
             response: PhantomData,
         }
     }
@@ -152,7 +151,7 @@ impl<R> Local<R> {
 impl<R> Clone for Local<R> {
     fn clone(&self) -> Self {
         Self {
-            asked: self.asked.clone(),
+            sent: self.sent.clone(),
             ..Self::new()
         }
     }
@@ -168,16 +167,16 @@ impl<B, R: Default> Service<Request<B>> for Local<R> {
     }
 
     fn call(&mut self, _: Request<B>) -> Self::Future {
-        let asked = self.asked.replace(self.asked.get() + 1);
+        let sent = self.sent.replace(self.sent.get() + 1);
         let mut response = Response::new(R::default());
-        if asked == 0 {
+        if sent == 0 {
             *response.status_mut() = http::StatusCode::TOO_MANY_REQUESTS;
         }
         ready(Ok(response))
     }
 }
 
-/// A service of any types that is never called; it may go where a `T` may.
+/// A service of any types that is never called. It is `Send` and `Sync` if `T` is.
 struct Other<R, T>(PhantomData<(fn() -> R, T)>);
 
 impl<R, T> Clone for Other<R, T> {
@@ -200,21 +199,21 @@ impl<B, R, T> Service<Request<B>> for Other<R, T> {
     }
 }
 
-/// May go anywhere.
+/// A service that is `Send` and `Sync`.
 type Free<R> = Other<R, ()>;
-/// Stays on its thread.
+/// A service that is neither `Send` nor `Sync`.
 type Bound<R> = Other<R, Rc<()>>;
 
 // === The tests ===
 
-/// An error that a body may have, and nothing more.
+/// An error of a body that implements no trait.
 struct BodyError;
 
 type Boxed = BoxBody<Bytes, BodyError>;
 type Unsync = UnsyncBoxBody<Bytes, BodyError>;
 
-/// Calls `$proof` for each request body with each response body, in a function that need not run:
-/// to be compiled is the proof.
+/// Calls `$proof` for each request body with each response body, in a function that does not run, because compiling it
+/// is the proof.
 macro_rules! each_pair_of_bodies {
     ($proof:ident, $service:ident) => {{
         #[allow(dead_code)]
@@ -239,28 +238,22 @@ macro_rules! each_pair_of_bodies {
 #[test]
 fn every_stack_has_the_types_of_the_client_for_each_pair_of_bodies() {
     each_pair_of_bodies!(every_stack_has_the_types_of, Free);
-    each_pair_of_bodies!(
-        every_stack_passes_on_what_inspect_makes_of_the_response,
-        Free
-    );
+    each_pair_of_bodies!(every_stack_keeps_the_response_type_of_inspect, Free);
 }
 
 #[test]
-fn a_service_that_is_bound_to_its_thread_will_do() {
+fn service_that_is_not_send_is_accepted() {
     each_pair_of_bodies!(every_stack_has_the_types_of, Bound);
-    each_pair_of_bodies!(
-        every_stack_passes_on_what_inspect_makes_of_the_response,
-        Bound
-    );
+    each_pair_of_bodies!(every_stack_keeps_the_response_type_of_inspect, Bound);
 }
 
 #[test]
-fn every_stack_fits_a_box_that_is_clone_and_sync_if_the_client_does() {
+fn every_stack_fits_a_boxed_clone_sync_service_if_the_client_does() {
     each_pair_of_bodies!(every_stack_may_be_boxed, Free);
 }
 
 #[test]
-fn futures_have_names_and_are_send_if_the_client_s_are() {
+fn futures_have_names_and_are_send_if_those_of_the_client_are() {
     type InBackoff<S, R> =
         backoff::ResponseFuture<S, Boxed, R, backoff::Exponential, backoff::NoErrors>;
     type InKeys<S, R> = key_rotation::ResponseFuture<S, Boxed, R, key_rotation::SendAnyway>;
@@ -281,8 +274,8 @@ fn futures_have_names_and_are_send_if_the_client_s_are() {
     all_are_send::<Free<Incoming>, Incoming>(&Other(PhantomData), request);
 }
 
-/// Sends a request through a stack; how often the service was asked, and what it answered last.
-async fn ask<B, R, T>(stack: T, inner: &Local<R>, body: B) -> (usize, u16)
+/// Sends a request through a stack. Returns how often the service was called, and the last status.
+async fn send<B, R, T>(stack: T, inner: &Local<R>, body: B) -> (usize, u16)
 where
     T: Service<Request<B>, Response = Response<R>, Error = LocalError>,
 {
@@ -292,12 +285,12 @@ where
     let Ok(response) = stack.oneshot(request).await else {
         panic!("it never fails");
     };
-    (inner.asked.get(), response.status().as_u16())
+    (inner.sent.get(), response.status().as_u16())
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_stack_sends_every_body_again_on_one_thread() {
-    /// Sends what `$body` makes through each stack, with each response body that can be made.
+async fn every_stack_retries_every_body_on_one_thread() {
+    /// Sends a body of `$body` through each stack, with each response body that can be made.
     macro_rules! sent_again {
         ($($body:expr),+ $(,)?) => {$(
             sent_again!(@ $body; Full<Bytes>);
@@ -305,19 +298,19 @@ async fn every_stack_sends_every_body_again_on_one_thread() {
             sent_again!(@ $body; reqwest::Body);
         )+};
         (@ $body:expr; $response:ty) => {
-            for (name, asked) in each_stack!(
+            for (name, sent) in each_stack!(
                 |name, layer, _: ()| {
                     let inner = Local::<$response>::new();
                     let stack = tower::ServiceBuilder::new().layer(layer).service(inner.clone());
-                    (name, Box::pin(async move { ask(stack, &inner, $body).await }) as Asked)
+                    (name, Box::pin(async move { send(stack, &inner, $body).await }) as Sent)
                 },
                 ()
             ) {
-                assert_eq!(asked.await, (2, 200), "{name}, {}", stringify!($body));
+                assert_eq!(sent.await, (2, 200), "{name}, {}", stringify!($body));
             }
         };
     }
-    type Asked = std::pin::Pin<Box<dyn Future<Output = (usize, u16)>>>;
+    type Sent = std::pin::Pin<Box<dyn Future<Output = (usize, u16)>>>;
 
     fn fails_never<E>(body: Full<Bytes>) -> impl Body<Data = Bytes, Error = E> {
         body.map_err(|never| match never {})

@@ -1,4 +1,4 @@
-//! What waits for an upload, and an upload while something else is waited for, on a paused clock.
+//! Waits for an upload, and uploads that continue during other waits. The clock is paused.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,7 @@ use tower_429::{BackoffLayer, FallbackLayer, fallback::Target, replay::ReplayBod
 const SECOND: Duration = Duration::from_secs(1);
 const MODEL: &str = r#"{"model":"m"}"#;
 
-/// A streaming body that the test hands in, piece by piece.
+/// A streaming body whose chunks the test provides one at a time.
 struct Fed(UnboundedReceiver<&'static str>);
 
 impl Body for Fed {
@@ -56,24 +56,24 @@ fn upload() -> (UnboundedSender<&'static str>, Request<ReplayBody<Fed>>) {
 
 type Client = BoxCloneSyncService<Request<ReplayBody<Fed>>, Response<String>, Infallible>;
 
-/// A piece of the body of which request, or its end.
-type Heard = (usize, Option<Bytes>);
+/// The number of a request, and a chunk of its body or `None` at its end.
+type Received = (usize, Option<Bytes>);
 
-/// Answers each request a second after it came with the next of these statuses, and the last ones with
-/// the last; says what it has of their bodies.
-fn server(statuses: &'static [u16]) -> (Client, UnboundedReceiver<Heard>) {
-    let (hears, heard) = unbounded_channel();
+/// Returns a client whose server responds after a second with the next of these statuses, and repeats the last one.
+/// Also returns the chunks that the server receives.
+fn server(statuses: &'static [u16]) -> (Client, UnboundedReceiver<Received>) {
+    let (sender, received) = unbounded_channel();
     let requests = Arc::<AtomicUsize>::default();
     let answer = move |request: Request<ReplayBody<Fed>>| {
         let number = requests.fetch_add(1, Ordering::SeqCst);
-        let hears = hears.clone();
-        // As a connection does.
+        let sender = sender.clone();
+        // A connection reads the body in a task of its own too.
         tokio::spawn(async move {
             let mut body = request.into_body();
             while let Some(frame) = body.frame().await {
-                let _ = hears.send((number, frame.unwrap().into_data().ok()));
+                let _ = sender.send((number, frame.unwrap().into_data().ok()));
             }
-            let _ = hears.send((number, None));
+            let _ = sender.send((number, None));
         });
         async move {
             sleep(SECOND).await;
@@ -85,13 +85,13 @@ fn server(statuses: &'static [u16]) -> (Client, UnboundedReceiver<Heard>) {
                 .unwrap())
         }
     };
-    (Client::new(service_fn(answer)), heard)
+    (Client::new(service_fn(answer)), received)
 }
 
-/// What the server hears next, in no time.
-async fn next(heard: &mut UnboundedReceiver<Heard>) -> (usize, Option<String>) {
+/// Returns what the server receives next, which takes no time.
+async fn next(received: &mut UnboundedReceiver<Received>) -> (usize, Option<String>) {
     let start = Instant::now();
-    let next = timeout(60 * SECOND, heard.recv()).await;
+    let next = timeout(60 * SECOND, received.recv()).await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     let (number, piece) = next.unwrap().unwrap();
     (
@@ -105,13 +105,13 @@ fn waited(response: &Response<String>) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_judgement_waits_for_an_upload_until_the_deadline_and_the_upload_goes_on() {
-    let (server, mut heard) = server(&[429]);
-    let mut service = FallbackLayer::new(["lesser"])
+async fn decision_waits_for_an_upload_at_most_until_the_deadline() {
+    let (server, mut received) = server(&[429]);
+    let mut service = FallbackLayer::new(["backup"])
         .deadline(5 * SECOND)
         .layer(server);
     let (feed, request) = upload();
-    // The caller keeps the future of a call that is over.
+    // The caller keeps the future after its call has ended.
     let mut call = pin!(service.ready().await.unwrap().call(request));
     let start = Instant::now();
     let response = timeout(60 * SECOND, call.as_mut()).await.expect("an end");
@@ -119,31 +119,30 @@ async fn the_judgement_waits_for_an_upload_until_the_deadline_and_the_upload_goe
     assert_eq!(start.elapsed(), 5 * SECOND);
     feed.send("text").unwrap();
     drop(feed);
-    assert_eq!(next(&mut heard).await, (0, Some("text".into())));
-    assert_eq!(next(&mut heard).await, (0, None));
+    assert_eq!(next(&mut received).await, (0, Some("text".into())));
+    assert_eq!(next(&mut received).await, (0, None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_that_the_judgement_waits_for_goes_on_piece_by_piece_and_when_the_call_is_dropped()
- {
-    let (server, mut heard) = server(&[429]);
+async fn upload_that_a_decision_waits_for_continues_if_the_call_is_dropped() {
+    let (server, mut received) = server(&[429]);
     let (feed, request) = upload();
     let call = tokio::spawn(
-        FallbackLayer::new(["lesser"])
+        FallbackLayer::new(["backup"])
             .layer(server)
             .oneshot(request),
     );
     sleep(2 * SECOND).await;
     feed.send("one").unwrap();
-    assert_eq!(next(&mut heard).await, (0, Some("one".into())));
+    assert_eq!(next(&mut received).await, (0, Some("one".into())));
     call.abort();
     feed.send("two").unwrap();
-    assert_eq!(next(&mut heard).await, (0, Some("two".into())));
+    assert_eq!(next(&mut received).await, (0, Some("two".into())));
     drop(feed);
-    assert_eq!(next(&mut heard).await, (0, None));
+    assert_eq!(next(&mut received).await, (0, None));
 }
 
-/// Does not come, and takes until after the deadline to say so when the judgement waits for it.
+/// A body that stays pending. The poll in which the layer waits for it takes until after the deadline.
 struct Slow(usize);
 
 impl Body for Slow {
@@ -156,7 +155,7 @@ impl Body for Slow {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0 += 1;
         if self.0 == 3 {
-            // The clock goes on at the first poll; nobody is woken by that.
+            // The clock advances at the first poll, which wakes no task.
             let mut cx = Context::from_waker(Waker::noop());
             let _ = pin!(advance(9 * SECOND)).poll(&mut cx);
         }
@@ -165,30 +164,30 @@ impl Body for Slow {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_ends_at_a_deadline_that_passes_while_the_upload_is_read() {
-    let refuses = service_fn(|_: Request<ReplayBody<Slow>>| async {
+async fn call_ends_at_a_deadline_that_passes_during_a_poll_of_the_upload() {
+    let rejects = service_fn(|_: Request<ReplayBody<Slow>>| async {
         let rejection = Response::builder().status(429).body(String::new());
         Ok::<_, Infallible>(rejection.unwrap())
     });
-    let service = FallbackLayer::new(["lesser"])
+    let service = FallbackLayer::new(["backup"])
         .deadline(5 * SECOND)
-        .layer(refuses);
+        .layer(rejects);
     let call = tokio::spawn(service.oneshot(post(Slow(0))));
     let response = timeout(60 * SECOND, call).await.expect("an end");
     assert_eq!(response.unwrap().unwrap().status(), 429);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_upload_ends_even_if_the_next_attempt_reads_nothing() {
-    let (refuses, mut heard) = server(&[429]);
+async fn rejected_upload_ends_even_if_the_next_attempt_reads_nothing() {
+    let (rejects, mut received) = server(&[429]);
     let first = Arc::<AtomicUsize>::default();
-    // What the second attempt brings is left lying.
+    // The body of the second attempt is not read.
     let server = service_fn(move |request: Request<ReplayBody<Fed>>| {
         let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
-        let refuses = refuses.clone();
+        let rejects = rejects.clone();
         async move {
             match is_first {
-                true => refuses.oneshot(request).await,
+                true => rejects.oneshot(request).await,
                 false => {
                     sleep(100 * SECOND).await;
                     drop(request);
@@ -198,22 +197,22 @@ async fn a_rejected_upload_ends_even_if_the_next_attempt_reads_nothing() {
         }
     });
     let elsewhere = Target::same_model_at("https://other.example").unwrap();
-    let service = FallbackLayer::new([elsewhere, Target::model("lesser")]).layer(server);
+    let service = FallbackLayer::new([elsewhere, Target::model("backup")]).layer(server);
     let (feed, request) = upload();
     let call = tokio::spawn(service.oneshot(request));
     feed.send(MODEL).unwrap();
     sleep(2 * SECOND).await;
-    assert_eq!(next(&mut heard).await, (0, Some(MODEL.into())));
+    assert_eq!(next(&mut received).await, (0, Some(MODEL.into())));
     drop(feed);
-    assert_eq!(next(&mut heard).await, (0, None));
+    assert_eq!(next(&mut received).await, (0, None));
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_the_caller_s_own_upload_is_none_whether_there_is_a_deadline_or_not() {
+async fn wait_for_the_callers_upload_does_not_count_as_a_wait() {
     for deadline in [None, Some(100 * SECOND)] {
         let (server, _) = server(&[429, 200]);
-        let layer = FallbackLayer::new(["lesser"]);
+        let layer = FallbackLayer::new(["backup"]);
         let service = match deadline {
             None => layer.layer(server),
             Some(deadline) => layer.deadline(deadline).layer(server),
@@ -223,7 +222,7 @@ async fn a_wait_for_the_caller_s_own_upload_is_none_whether_there_is_a_deadline_
         drop(feed);
         let response = service.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
-        // Now a model is known to be limited, so the next body is read before it is sent.
+        // A model is now known to be limited, so the next body is read before it is sent.
         let (feed, request) = upload();
         let call = tokio::spawn(service.oneshot(request));
         sleep(7 * SECOND).await;
@@ -231,30 +230,30 @@ async fn a_wait_for_the_caller_s_own_upload_is_none_whether_there_is_a_deadline_
         drop(feed);
         let response = call.await.unwrap().unwrap();
         let trail = response.extensions().get::<Trail>().unwrap();
-        assert_eq!(trail.to_string(), "1. lesser: 200");
+        assert_eq!(trail.to_string(), "1. backup: 200");
         assert_eq!(waited(&response), Duration::ZERO, "{deadline:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_upload_continues_to_its_end_while_the_next_send_waits() {
-    let (server, mut heard) = server(&[429, 200]);
+async fn rejected_upload_continues_to_its_end_while_the_next_send_waits() {
+    let (server, mut received) = server(&[429, 200]);
     let service = BackoffLayer::new().jitter(0, Duration::ZERO).layer(server);
     let (feed, request) = upload();
     let call = tokio::spawn(service.oneshot(request));
     sleep(2 * SECOND).await;
     feed.send("one").unwrap();
-    assert_eq!(next(&mut heard).await, (0, Some("one".into())));
+    assert_eq!(next(&mut received).await, (0, Some("one".into())));
     drop(feed);
-    assert_eq!(next(&mut heard).await, (0, None));
+    assert_eq!(next(&mut received).await, (0, None));
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
-    assert_eq!(next(&mut heard).await, (1, Some("one".into())));
-    assert_eq!(next(&mut heard).await, (1, None));
+    assert_eq!(next(&mut received).await, (1, Some("one".into())));
+    assert_eq!(next(&mut received).await, (1, None));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_upload_stays_within_the_bound_before_the_next_send() {
-    let (server, mut heard) = server(&[429, 200]);
+async fn rejected_upload_stays_within_the_bound_before_the_next_send() {
+    let (server, mut received) = server(&[429, 200]);
     let service = BackoffLayer::new().jitter(0, Duration::ZERO);
     let service = service.replay_limit(6).layer(server);
     let (feed, request) = upload();
@@ -265,25 +264,25 @@ async fn a_rejected_upload_stays_within_the_bound_before_the_next_send() {
     }
     drop(feed);
     for piece in ["one", "two"] {
-        assert_eq!(next(&mut heard).await, (0, Some(piece.into())));
+        assert_eq!(next(&mut received).await, (0, Some(piece.into())));
     }
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
     for piece in [Some("one"), Some("two"), Some("three"), None] {
-        assert_eq!(next(&mut heard).await, (1, piece.map(Into::into)));
+        assert_eq!(next(&mut received).await, (1, piece.map(Into::into)));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_outgrows_the_bound_while_the_judgement_waits_ends_the_wait() {
-    let (refuses, mut heard) = server(&[429]);
+async fn body_that_outgrows_the_bound_ends_the_wait_of_the_decision() {
+    let (rejects, mut received) = server(&[429]);
     let first = Arc::<AtomicUsize>::default();
-    // What the second attempt brings is kept, but not read.
+    // The body of the second attempt is kept, but not read.
     let server = service_fn(move |request: Request<ReplayBody<Fed>>| {
         let is_first = first.fetch_add(1, Ordering::SeqCst) == 0;
-        let refuses = refuses.clone();
+        let rejects = rejects.clone();
         async move {
             if is_first {
-                return refuses.oneshot(request).await;
+                return rejects.oneshot(request).await;
             }
             tokio::spawn(async move {
                 sleep(100 * SECOND).await;
@@ -294,13 +293,13 @@ async fn a_body_that_outgrows_the_bound_while_the_judgement_waits_ends_the_wait(
     });
     let backoff = BackoffLayer::new().attempts(2).jitter(0, Duration::ZERO);
     let backoff = backoff.replay_limit(6);
-    let service = FallbackLayer::new(["lesser"]).replay_limit(6);
+    let service = FallbackLayer::new(["backup"]).replay_limit(6);
     let service = service.layer(backoff.layer(server));
     let (feed, request) = upload();
     let call = tokio::spawn(service.oneshot(request));
     sleep(60 * SECOND).await;
     feed.send("one").unwrap();
-    assert_eq!(next(&mut heard).await, (0, Some("one".into())));
+    assert_eq!(next(&mut received).await, (0, Some("one".into())));
     feed.send("three").unwrap();
     let response = timeout(SECOND, call).await.expect("an end");
     assert_eq!(response.unwrap().unwrap().status(), 429);

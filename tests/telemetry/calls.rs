@@ -1,4 +1,4 @@
-//! What a call with a wait, a rotation and a fallback leaves in spans, events and metrics, to the letter.
+//! The exact spans, events and metrics of a call with a wait, a rotation and a fallback.
 
 use std::{
     collections::BTreeMap,
@@ -26,21 +26,21 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt as _, registry::LookupSpan};
 
-/// What happened, in order.
+/// A span or an event, as recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Told {
+enum Recorded {
     Open(&'static str),
     Event(String),
     Close(BTreeMap<&'static str, String>),
 }
 
-/// Collects spans and events, and asks for each event to be inside the span of its call.
+/// Collects spans and events, and asserts that each event is inside the span of its call.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Collected>>);
 
 #[derive(Default)]
 struct Collected {
-    told: Vec<Told>,
+    recorded: Vec<Recorded>,
     fields: BTreeMap<&'static str, String>,
     entered: usize,
     entries: usize,
@@ -54,7 +54,7 @@ impl Visit for Fields<'_> {
         self.0.insert(field.name(), value.into());
     }
 
-    /// The whole numbers that OpenTelemetry takes.
+    /// Records the integers that OpenTelemetry supports.
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.0.insert(field.name(), format!("{value} i64"));
     }
@@ -69,8 +69,8 @@ impl Collector {
         self.0.lock().unwrap()
     }
 
-    fn recorded(&self) -> Vec<Told> {
-        self.lock().told.clone()
+    fn recorded(&self) -> Vec<Recorded> {
+        self.lock().recorded.clone()
     }
 }
 
@@ -79,7 +79,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         let mut collected = self.lock();
         attrs.record(&mut Fields(&mut collected.fields));
         let name = attrs.metadata().name();
-        collected.told.push(Told::Open(name));
+        collected.recorded.push(Recorded::Open(name));
     }
 
     fn on_record(&self, _: &span::Id, values: &span::Record<'_>, _: layer::Context<'_, S>) {
@@ -96,7 +96,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         }
         let mut collected = self.lock();
         collected.events_outside += usize::from(context.event_span(event).is_none());
-        collected.told.push(Told::Event(text));
+        collected.recorded.push(Recorded::Event(text));
     }
 
     fn on_enter(&self, _: &span::Id, _: layer::Context<'_, S>) {
@@ -112,11 +112,11 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
     fn on_close(&self, _: span::Id, _: layer::Context<'_, S>) {
         let mut collected = self.lock();
         let fields = std::mem::take(&mut collected.fields);
-        collected.told.push(Told::Close(fields));
+        collected.recorded.push(Recorded::Close(fields));
     }
 }
 
-/// What a subscriber has written.
+/// The output of a subscriber.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -139,7 +139,7 @@ fn recorder() -> PrometheusRecorder {
         .build_recorder()
 }
 
-/// The text that Prometheus gets, in an order that does not change, without the descriptions.
+/// Returns the text for Prometheus in a stable order, without descriptions.
 fn series(recorder: &PrometheusRecorder) -> Vec<String> {
     let text = recorder.handle().render();
     let mut lines: Vec<String> = text
@@ -167,23 +167,24 @@ fn stack(
         .service(provider)
 }
 
-/// One key is limited for two seconds, the other for an hour; then both are, and the lesser model answers.
+/// One key is limited for two seconds, the other for an hour. Then both are limited, and only the fallback model
+/// succeeds.
 fn provider() -> Provider {
     Provider::script([limited(2), limited(3600), limited(3600), ok()])
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_one_span_with_an_event_for_each_attempt() {
+async fn call_is_one_span_with_an_event_for_each_attempt() {
     let collector = Collector::default();
     let subscriber = tracing_subscriber::registry().with(collector.clone());
     let _guard = subscribe(subscriber);
     let response = stack(&pool(), provider()).oneshot(chat("large")).await;
     assert_eq!(response.unwrap().status(), 200);
 
-    let event = |text: &str| Told::Event(text.into());
-    let told = collector.recorded();
+    let event = |text: &str| Recorded::Event(text.into());
+    let recorded = collector.recorded();
     let expected = [
-        Told::Open("POST"),
+        Recorded::Open("POST"),
         event(
             "INFO rate limited, next key attempt=1 i64 key=alpha model=large \
              retry_after_ms=2000 i64 status=429 i64",
@@ -200,7 +201,7 @@ async fn a_call_is_one_span_with_an_event_for_each_attempt() {
             "DEBUG answered attempt=4 i64 key=alpha model=small status=200 i64 target_name=small",
         ),
     ];
-    assert_eq!(told[..told.len() - 1], expected);
+    assert_eq!(recorded[..recorded.len() - 1], expected);
     let fields = BTreeMap::from(
         [
             ("otel.kind", "client"),
@@ -217,14 +218,14 @@ async fn a_call_is_one_span_with_an_event_for_each_attempt() {
         ]
         .map(|(name, value)| (name, value.to_owned())),
     );
-    assert_eq!(told.last(), Some(&Told::Close(fields)));
+    assert_eq!(recorded.last(), Some(&Recorded::Close(fields)));
     let collected = collector.lock();
     assert_eq!((collected.events_outside, collected.entered), (0, 0));
     assert!(collected.entries >= 2, "entered at each poll");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_counted_by_what_was_done_and_never_by_model_or_key() {
+async fn call_is_counted_by_actions_and_never_by_model_or_key() {
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let pool = pool();
@@ -281,7 +282,7 @@ async fn tokens_are_counted_by_outcome_and_logged_if_their_limit_rejects() {
     let response = stack.oneshot(request).await;
     assert_eq!(response.unwrap().status(), 200);
 
-    let event = |text: &str| Told::Event(text.into());
+    let event = |text: &str| Recorded::Event(text.into());
     let expected = [
         event(
             "INFO rate limited, next key attempt=1 i64 cost=1600 i64 key=alpha \
@@ -304,7 +305,7 @@ async fn tokens_are_counted_by_outcome_and_logged_if_their_limit_rejects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_rejection() {
+async fn wait_for_a_key_counts_before_the_first_send_and_after_a_rejection() {
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let pool = KeyPool::new(["a"]).unwrap();
@@ -324,7 +325,7 @@ async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_rejection
     for (calls, wait) in [(1, secs(7)), (2, secs(5))] {
         let response = patient.clone().oneshot(chat("m")).await.unwrap();
         assert_eq!(response.status(), 200);
-        // The hint, and what keeps the calls apart.
+        // The hint, and the time by which calls are spread.
         let most = wait + Duration::from_millis(100);
         let waited = waited(&response);
         assert!((wait..=most).contains(&waited), "{waited:?}");
@@ -337,7 +338,7 @@ async fn a_wait_for_a_key_is_counted_before_the_first_send_and_after_a_rejection
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_cut_off_before_it_went_out_is_no_attempt() {
+async fn request_dropped_before_its_send_is_no_attempt() {
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let pool = KeyPool::new(["a"]).unwrap();
@@ -364,29 +365,29 @@ async fn request_cut_off_before_it_went_out_is_no_attempt() {
     let mut attempts = series
         .iter()
         .filter(|it| it.starts_with("tower_429_attempts_total{"));
-    let refused =
+    let rejected =
         r#"tower_429_attempts_total{host="api.example",target="own",outcome="rejected"} 1"#;
-    assert_eq!(attempts.next().unwrap(), refused);
+    assert_eq!(attempts.next().unwrap(), rejected);
     assert_eq!(attempts.next(), None);
 }
 
-/// How long the call was held back.
+/// Returns how long the call waited.
 fn waited<R>(response: &Response<R>) -> Duration {
     let trail = response.extensions().get::<tower_429::trail::Trail>();
     trail.unwrap().waited()
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_a_call_ended_is_in_its_span_and_counted() {
+async fn outcome_of_a_call_is_in_its_span_and_counted() {
     let collector = Collector::default();
     let subscriber = tracing_subscriber::registry().with(collector.clone());
     let _guard = subscribe(subscriber);
     let recorder = recorder();
     let _recorder = metrics::set_default_local_recorder(&recorder);
     let end = |name: &'static str| {
-        let told = collector.recorded();
-        match told.last() {
-            Some(Told::Close(fields)) => fields.get(name).cloned().unwrap_or_default(),
+        let recorded = collector.recorded();
+        match recorded.last() {
+            Some(Recorded::Close(fields)) => fields.get(name).cloned().unwrap_or_default(),
             other => panic!("the span is not closed: {other:?}"),
         }
     };
@@ -418,14 +419,26 @@ async fn how_a_call_ended_is_in_its_span_and_counted() {
         let mut cx = Context::from_waker(Waker::noop());
         while silent.seen().len() < 2 {
             assert!(matches!(call.as_mut().poll(&mut cx), Poll::Pending));
-            assert_eq!(collector.lock().entered, 0, "left between two polls");
+            assert_eq!(
+                collector.lock().entered,
+                0,
+                "the span is exited between two polls"
+            );
             tokio::time::advance(Duration::from_millis(1)).await;
         }
     }
     assert_eq!(end("tower_429.outcome"), "dropped");
-    assert_eq!(end("tower_429.key"), "beta", "of the send that was dropped");
+    assert_eq!(
+        end("tower_429.key"),
+        "beta",
+        "the key of the send that was dropped"
+    );
     assert_eq!(end("http.request.resend_count"), "1 i64");
-    assert_eq!(end("otel.status_code"), "", "no error of ours");
+    assert_eq!(
+        end("otel.status_code"),
+        "",
+        "the layers failed with no error"
+    );
     assert_eq!(collector.lock().entered, 0);
 
     let counted: Vec<_> = series(&recorder)
@@ -474,13 +487,13 @@ async fn event_says_kind_and_sources_of_an_error_in_every_order() {
             format!("INFO failed, waiting attempt=1 i64 {error} wait_ms=1000 i64"),
             format!("WARN {returned} attempt=2 i64 {error}"),
         ]
-        .map(Told::Event);
-        let told = collector.recorded();
-        assert_eq!(told[1..told.len() - 1], expected);
+        .map(Recorded::Event);
+        let recorded = collector.recorded();
+        assert_eq!(recorded[1..recorded.len() - 1], expected);
     }
 }
 
-/// What a call that a timeout has cut left: its events but the first, its span, the outcomes counted.
+/// Cuts a call off by a timeout. Returns its events except the first, its span and the counted outcomes.
 async fn cut<S>(layers: impl Fn(Provider) -> S, timeout: Duration, call: Call) -> Cut
 where
     S: Service<Request<String>>,
@@ -495,15 +508,15 @@ where
     let provider = Provider::script([limited(3600), Answer::Never]);
     let stack = layers(provider.clone());
     let cut = tokio::time::timeout(timeout, stack.oneshot(request)).await;
-    assert!(cut.is_err(), "the provider never answers the second send");
+    assert!(cut.is_err(), "the second send gets no response");
     assert_eq!(provider.seen().len(), 2);
-    let told = collector.recorded();
-    let events = told.iter().filter_map(|told| match told {
-        Told::Event(event) => Some(event.clone()),
+    let recorded = collector.recorded();
+    let events = recorded.iter().filter_map(|recorded| match recorded {
+        Recorded::Event(event) => Some(event.clone()),
         _ => None,
     });
-    let Some(Told::Close(span)) = told.last() else {
-        panic!("the span is not closed: {told:?}");
+    let Some(Recorded::Close(span)) = recorded.last() else {
+        panic!("the span is not closed: {recorded:?}");
     };
     let of_call = |line: &String| line.contains("calls_total");
     let collected = collector.lock();
@@ -522,7 +535,7 @@ struct Cut {
     calls: Vec<String>,
 }
 
-/// The stacks that retry with a second key at once, with a deadline of their own or without one.
+/// Calls the test with the stacks that retry at once with a second key, with and without their own deadline.
 macro_rules! each_cut {
     ($deadline:expr, $timeout:expr, $call:expr) => {{
         let deadline: Option<Duration> = $deadline;
@@ -560,7 +573,7 @@ macro_rules! each_cut {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_cut_at_its_deadline_is_timed_out_in_every_order() {
+async fn call_cut_off_at_its_deadline_is_timed_out_in_every_order() {
     let deadline = secs(10);
     let by_layer = each_cut!(Some(deadline), deadline, Call::new());
     let by_request = each_cut!(None, deadline, Call::new().deadline(deadline));
@@ -588,15 +601,15 @@ async fn a_call_cut_at_its_deadline_is_timed_out_in_every_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_the_caller_leaves_before_its_deadline_is_dropped() {
+async fn call_that_the_caller_drops_before_its_deadline_is_dropped() {
     let without_deadline = each_cut!(None, secs(10), Call::new());
     let before = each_cut!(Some(secs(11)), secs(10), Call::new());
     for cut in without_deadline.into_iter().chain(before) {
         let event = "DEBUG dropped by the caller during a send attempts=2 i64 elapsed_ms=10000 i64 key=beta";
-        let [told] = &cut.events[..] else {
+        let [recorded] = &cut.events[..] else {
             panic!("{cut:?}");
         };
-        assert!(told.starts_with(event), "{told}");
+        assert!(recorded.starts_with(event), "{recorded}");
         let counted = r#"tower_429_calls_total{host="api.example",outcome="dropped"} 1"#;
         assert_eq!(cut.calls, [counted]);
         assert_eq!(cut.span["tower_429.outcome"], "dropped");
@@ -605,7 +618,7 @@ async fn a_call_that_the_caller_leaves_before_its_deadline_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn event_of_a_dropped_call_says_that_it_was_waiting() {
+async fn event_of_a_dropped_call_says_that_the_call_was_waiting() {
     let collector = Collector::default();
     let subscriber = tracing_subscriber::registry().with(collector.clone());
     let _guard = subscribe(subscriber);
@@ -615,13 +628,13 @@ async fn event_of_a_dropped_call_says_that_it_was_waiting() {
         .service(limited);
     let left = tokio::time::timeout(secs(10), stack.oneshot(chat("m"))).await;
     assert!(left.is_err());
-    let told = collector.recorded();
+    let recorded = collector.recorded();
     let event = "DEBUG dropped by the caller before a send attempts=2 i64 elapsed_ms=10000 i64 waited_ms=1000 i64";
-    assert_eq!(told[told.len() - 2], Told::Event(event.into()));
+    assert_eq!(recorded[recorded.len() - 2], Recorded::Event(event.into()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_too_large_to_be_sent_again_is_counted_once_for_the_whole_stack() {
+async fn body_too_large_to_be_sent_again_is_counted_once_per_stack() {
     let recorder = recorder();
     let _guard = metrics::set_default_local_recorder(&recorder);
     let provider = Provider::script([limited(1), limited(1)]);
@@ -643,7 +656,7 @@ async fn a_body_too_large_to_be_sent_again_is_counted_once_for_the_whole_stack()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_documentation_shows_the_telemetry_of_a_call() {
+async fn documentation_shows_the_telemetry_of_a_call() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -669,7 +682,7 @@ async fn the_documentation_shows_the_telemetry_of_a_call() {
     println!("{log}\n{}", recorder.handle().render());
     let (mut events, mut spans) = (0, 0);
     for line in log.lines() {
-        // The time that a span was open, which no clock of a test stops, is cut off.
+        // The time that a span was open is removed, because a paused clock does not affect it.
         let line = line.split(" time.busy=").next().unwrap_or(line);
         assert!(page.contains(line), "not on the page: {line}");
         let (context, event) = line.split_once(": ").unwrap();

@@ -1,4 +1,4 @@
-//! What fallback asks elsewhere is read and counted there.
+//! Requests of Fallback to another host are classified and counted under that host.
 
 use crate::script::*;
 use http::Request;
@@ -14,7 +14,7 @@ async fn metrics_name_the_host_of_a_target_and_of_a_request_without_a_scheme() {
     let layer = FallbackLayer::new([elsewhere]);
     let provider = Provider::script([limited(1), ok()]);
     layer.layer(provider).oneshot(chat("m")).await.unwrap();
-    // As CONNECT has it.
+    // A request target like that of CONNECT.
     let request = Request::get("proxied.example:443");
     let request = request.body(String::new()).unwrap();
     let provider = Provider::script([ok()]);
@@ -39,7 +39,7 @@ async fn metrics_name_the_host_of_a_target_and_of_a_request_without_a_scheme() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_target_elsewhere_answers_is_read_in_the_words_of_its_provider() {
+async fn response_of_a_target_is_classified_by_its_own_provider() {
     let full = || {
         Answer::Response(
             429,

@@ -1,7 +1,7 @@
-//! Spans, events and metrics. A process of their own, because host labels are bounded per process.
+//! Spans, events and metrics. They are a binary of their own, because host labels are bounded per process.
 
 #![cfg(feature = "metrics")]
-#![allow(clippy::disallowed_methods)] // Under a paused clock a test may read it.
+#![allow(clippy::disallowed_methods)] // A test may read a paused clock.
 
 #[cfg(feature = "tracing")]
 mod calls;

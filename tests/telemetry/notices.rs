@@ -1,4 +1,4 @@
-//! Warnings that are logged once, and say what to do.
+//! Warnings that are logged once and say what to do.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,7 @@ use tower_429::{BackoffLayer, InspectLayer, KeyPool, KeyRotationLayer, key_rotat
 use tracing::{Level, Subscriber, field::Field, subscriber::DefaultGuard};
 use tracing_subscriber::{Layer, layer, layer::SubscriberExt as _};
 
-/// The warnings that are about no single attempt, with their fields.
+/// The warnings that do not belong to a single attempt, with their fields.
 #[derive(Clone, Default)]
 struct Warnings(Arc<Mutex<Vec<String>>>);
 
@@ -57,7 +57,7 @@ const SPENT: &str = "credits of a key are spent, the other keys serve on: add cr
                      from the pool";
 
 #[tokio::test(start_paused = true)]
-async fn body_that_nobody_reads_is_a_warning_once_for_a_stack() {
+async fn unread_body_is_a_warning_once_for_a_stack() {
     let (warnings, _guard) = Warnings::collect();
     let provider = Provider::new(|_| status(429));
     let backoff = BackoffLayer::new().attempts(2);
@@ -77,7 +77,7 @@ async fn body_that_nobody_reads_is_a_warning_once_for_a_stack() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn read_body_or_known_hint_or_unknown_provider_is_no_warning() {
+async fn no_warning_for_a_read_body_a_known_hint_or_an_unknown_provider() {
     let (warnings, _guard) = Warnings::collect();
     let gemini = || to("generativelanguage.googleapis.com");
     let layer = BackoffLayer::new().attempts(2);
@@ -91,7 +91,7 @@ async fn read_body_or_known_hint_or_unknown_provider_is_no_warning() {
     layer.layer(inspected).oneshot(gemini()).await.unwrap();
     let stack = layer.layer(provider);
     stack.clone().oneshot(to("api.example")).await.unwrap();
-    // The body says no more than the head.
+    // The body contains no more than the head.
     stack.oneshot(to("integrate.api.nvidia.com")).await.unwrap();
     let hinted = Provider::new(|_| limited(1));
     layer.layer(hinted).oneshot(gemini()).await.unwrap();
@@ -99,7 +99,7 @@ async fn read_body_or_known_hint_or_unknown_provider_is_no_warning() {
 
     let provider = Provider::new(|_| status(429));
     layer.layer(provider).oneshot(gemini()).await.unwrap();
-    assert_eq!(warnings.take(), [UNREAD], "this layer has not said it yet");
+    assert_eq!(warnings.take(), [UNREAD], "this layer has not warned yet");
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ async fn rejected_key_among_several_is_a_warning_once_until_it_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spent_credits_of_one_key_are_a_warning_and_of_the_only_key_are_not() {
+async fn exhausted_quota_is_a_warning_unless_there_is_only_one_key() {
     let (warnings, _guard) = Warnings::collect();
     let provider = Provider::new(|seen| status(if seen.key() == "a" { 402 } else { 200 }));
     for keys in [&["a"][..], &["a", "b"]] {
@@ -148,7 +148,7 @@ async fn spent_credits_of_one_key_are_a_warning_and_of_the_only_key_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_that_may_not_use_one_model_is_no_warning() {
+async fn key_without_permission_for_one_model_is_no_warning() {
     let (warnings, _guard) = Warnings::collect();
     let provider = Provider::new(|seen| match seen.key() {
         "a" => Answer::Response(
@@ -160,7 +160,7 @@ async fn key_that_may_not_use_one_model_is_no_warning() {
     let service = KeyRotationLayer::new(pool(&["a", "b"])).layer(provider.clone());
     for _ in 0..2 {
         let response = service.clone().oneshot(chat("m")).await.unwrap();
-        assert_eq!(response.status(), 200, "another key may");
+        assert_eq!(response.status(), 200, "another key has permission");
     }
     assert_eq!(provider.keys()[..2], ["a", "b"]);
     assert_eq!(warnings.take(), [""; 0]);

@@ -27,8 +27,8 @@ impl World {
         }
     }
 
-    /// Sends at once, or returns what is to be waited for.
-    fn ask(&mut self) -> Result<LimitReservation, Forecast> {
+    /// Reserves capacity, or returns a forecast.
+    fn reserve(&mut self) -> Result<LimitReservation, Forecast> {
         let mut reservation = reserve_in_turn(&mut self.inner, ID, Demand::default(), self.now)?;
         self.inner.mark_sent(&mut reservation, self.now);
         Ok(reservation)
@@ -77,66 +77,69 @@ impl World {
 }
 
 #[test]
-fn call_alone_is_held_by_a_hint_and_not_by_a_guess() {
+fn call_alone_is_delayed_by_a_hint_and_not_by_a_guess() {
     for (hint, is_held) in [(None, false), (Some(5), true)] {
         let mut world = World::new();
-        let first = world.ask().unwrap();
+        let first = world.reserve().unwrap();
         world.reject(&first, hint);
-        assert_eq!(world.ask().is_err(), is_held);
+        assert_eq!(world.reserve().is_err(), is_held);
     }
 }
 
 #[test]
-fn call_beside_another_is_held_by_a_guess() {
+fn call_beside_another_is_delayed_by_a_guess() {
     let mut world = World::new();
-    let first = world.ask().unwrap();
-    let _second = world.ask().unwrap();
+    let first = world.reserve().unwrap();
+    let _second = world.reserve().unwrap();
     world.reject(&first, None);
-    let held = world.ask().unwrap_err();
+    let held = world.reserve().unwrap_err();
     let end = world.now + Duration::from_secs(1);
     assert_eq!(held.prospect, Prospect::At(end));
 }
 
 #[test]
-fn call_in_a_delay_of_its_own_is_seen_and_never_served() {
+fn call_in_its_own_delay_is_counted_and_never_served() {
     let mut world = World::new();
-    let first = world.ask().unwrap();
+    let first = world.reserve().unwrap();
     world.reject(&first, None);
     let now = world.now;
     let own = WaitsFor::OwnDelay(ID);
-    let resting = world
+    let delayed = world
         .inner
         .enqueue(&own, (QueuePlace::New, Demand::default()), now);
     assert_eq!(count_present(&world.inner, ID), 1);
-    assert!(world.ask().is_err());
+    assert!(world.reserve().is_err());
     world.wait(60_000);
-    let polled = world.inner.poll(resting, &own, Waker::noop(), world.now);
+    let polled = world.inner.poll(delayed, &own, Waker::noop(), world.now);
     assert!(polled.is_err());
-    assert!(world.ask().is_ok());
+    assert!(world.reserve().is_ok());
 }
 
 #[test]
 fn calls_that_wait_are_not_overtaken() {
     let mut world = World::new();
-    let sent: Vec<_> = (0..FIRST_BURST).map(|_| world.ask().unwrap()).collect();
-    assert!(world.ask().is_err(), "the first burst is out");
+    let sent: Vec<_> = (0..FIRST_BURST).map(|_| world.reserve().unwrap()).collect();
+    assert!(world.reserve().is_err(), "the first burst was sent");
     let waiting = world.enqueue(QueuePlace::New);
     assert!(world.poll(waiting).is_err());
     world.succeed(&sent[0]);
-    assert!(world.ask().is_err(), "the free place is the waiter's");
+    assert!(
+        world.reserve().is_err(),
+        "the free capacity belongs to the waiter"
+    );
     assert!(world.poll(waiting).is_ok());
 }
 
 #[test]
 fn call_that_can_be_sent_by_now_is_not_overtaken_before_it_polls() {
     let mut world = World::new();
-    let _sent: Vec<_> = (0..FIRST_BURST).map(|_| world.ask().unwrap()).collect();
+    let _sent: Vec<_> = (0..FIRST_BURST).map(|_| world.reserve().unwrap()).collect();
     let waiting = world.enqueue(QueuePlace::New);
     assert!(world.poll(waiting).is_err());
     world.wait(250);
-    assert!(world.ask().is_err(), "one call waits");
+    assert!(world.reserve().is_err(), "one call waits");
     assert!(world.poll(waiting).is_ok());
-    assert!(world.ask().is_ok());
+    assert!(world.reserve().is_ok());
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn first_burst_doubles_with_time_until_a_rejection() {
     let mut world = World::new();
     let mut out = 0;
     for _ in 0..4 {
-        while world.ask().is_ok() {
+        while world.reserve().is_ok() {
             out += 1;
         }
         world.wait(250);
@@ -153,10 +156,10 @@ fn first_burst_doubles_with_time_until_a_rejection() {
 }
 
 #[test]
-fn rejected_call_keeps_its_place_and_a_probe_lets_others_go_first() {
+fn rejected_call_goes_first_except_before_a_probe() {
     let mut world = World::new();
-    let first = world.ask().unwrap();
-    let second = world.ask().unwrap();
+    let first = world.reserve().unwrap();
+    let second = world.reserve().unwrap();
     world.reject(&first, Some(5));
     let new: Vec<_> = (0..6).map(|_| world.enqueue(QueuePlace::New)).collect();
     let again = world.enqueue(QueuePlace::Again);
@@ -221,7 +224,7 @@ proptest! {
         let (mut waiting, mut sent) = (Vec::new(), Vec::new());
         for event in events {
             match event {
-                Event::Join => match world.ask() {
+                Event::Join => match world.reserve() {
                     Ok(reservation) => sent.push(reservation),
                     Err(_) => waiting.push(world.enqueue(QueuePlace::New)),
                 },
@@ -259,7 +262,7 @@ proptest! {
                 Err(_) => true,
             });
         }
-        prop_assert!(waiting.is_empty(), "{} wait for ever", waiting.len());
+        prop_assert!(waiting.is_empty(), "{} wait forever", waiting.len());
         sent.drain(..).for_each(|it| world.succeed(&it));
         prop_assert!(world.inner.is_clean());
         prop_assert_eq!(count_present(&world.inner, ID), 0);

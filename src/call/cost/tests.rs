@@ -1,4 +1,4 @@
-//! Which of the caller, the closures and the estimate gives the cost, and how often the tokens are counted.
+//! Whether the caller, a closure or the estimate determines the cost, and how often tokens are counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -84,7 +84,11 @@ fn nothing_is_counted_without_a_body() {
     assert!(!call.has_precise_cost());
     assert_eq!(calls.load(Ordering::Relaxed), 0);
     assert_eq!(precise(&call), TEN);
-    assert_eq!(call.cost(&head(), Some(401), None), TEN, "it is known now");
+    assert_eq!(
+        call.cost(&head(), Some(401), None),
+        TEN,
+        "the cost is known now"
+    );
     assert!(call.has_precise_cost());
 }
 
@@ -98,7 +102,7 @@ fn cost_stays_the_same_for_a_changed_body() {
 }
 
 #[test]
-fn streaming_body_costs_by_its_header_if_it_has_one() {
+fn cost_of_a_streaming_body_comes_from_its_header() {
     let table = [
         ("400", Some(Cost::new(100, 0))),
         ("-1", None),

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn content_and_malformed_messages_are_no_error() {
+    fn content_and_malformed_messages_are_not_errors() {
         let event = message(&[(":event-type", "chunk")], "{}");
         assert_eq!(first(&event), Some(FirstEvent::Content));
         assert_eq!(first(&[0; 12]), Some(FirstEvent::Content));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::request::Cost;
 
-/// A queue of two classes, and what was served.
+/// A queue of two classes, and the served waiters.
 struct Dialogue {
     queue: WaitQueue<&'static str, Demand>,
     now: Instant,
@@ -23,7 +23,7 @@ impl Dialogue {
         self.queue.enqueue(&class, (place, demand), self.now)
     }
 
-    /// Serves so many, and returns these in their order.
+    /// Serves `count` waiters. Returns them in their order.
     fn serve(&mut self, mut count: usize) -> Vec<WaiterId> {
         let served = self.queue.serve(self.now, |_, waiting| match count {
             0 => Err(Forecast::default()),
@@ -35,7 +35,7 @@ impl Dialogue {
         served.into_iter().map(|(id, _)| id).collect()
     }
 
-    /// Serves none: there may be capacity at that moment.
+    /// Serves no waiter, because there is no capacity before `at`.
     fn fail_until(&mut self, at: Instant) {
         let served = self.queue.serve(self.now, |_, _| Err(Forecast::at(at)));
         assert!(served.is_empty());
@@ -113,7 +113,7 @@ fn every_twentieth_grant_goes_to_a_background_call() {
 }
 
 #[test]
-fn floor_leaves_nothing_to_others_and_the_other_grants_do() {
+fn floor_grants_ignore_the_reserve_and_other_grants_respect_it() {
     let mut queue = Dialogue::new(0.5);
     for _ in 0..3 {
         queue.join("users", QueuePlace::New, Demand::default());
@@ -133,7 +133,7 @@ fn floor_leaves_nothing_to_others_and_the_other_grants_do() {
 }
 
 #[test]
-fn interactive_calls_go_on_if_the_background_call_does_not_fit() {
+fn interactive_calls_continue_if_the_background_call_does_not_fit() {
     let mut queue = Dialogue::new(0.5);
     let large = Demand::new(Cost::new(1_000, 0)).in_background(Share::new(0.1));
     queue.join("batch", QueuePlace::New, large);
@@ -152,7 +152,7 @@ fn interactive_calls_go_on_if_the_background_call_does_not_fit() {
 }
 
 #[test]
-fn nothing_is_owed_to_background_calls_that_came_later() {
+fn no_grant_is_due_to_background_calls_that_arrived_later() {
     let mut queue = Dialogue::new(0.05);
     for _ in 0..50 {
         queue.join("users", QueuePlace::New, Demand::default());

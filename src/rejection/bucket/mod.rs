@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_header_counts_as_not_sent() {
+    fn unreadable_header_counts_as_missing() {
         let odd = [
             ("x-ratelimit-remaining-requests", "-1"),
             ("x-ratelimit-limit-requests", "many"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn stricter_of_two_values_holds() {
+    fn stricter_of_two_values_wins() {
         let twice = [
             ("x-ratelimit-remaining-requests", "5"),
             ("x-ratelimit-remaining-requests", "3"),
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn status_of_a_subscription_marks_the_spent_window() {
+    fn status_of_a_subscription_marks_the_exhausted_window() {
         let headers = [
             ("anthropic-ratelimit-unified-5h-status", "rejected"),
             ("anthropic-ratelimit-unified-5h-reset", "60"),

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_field_is_ignored_as_a_whole() {
+    fn malformed_field_is_ignored_completely() {
         for field in [
             "default;r=;t=abc",
             r#""default";r=;t=abc"#,

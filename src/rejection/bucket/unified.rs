@@ -69,7 +69,7 @@ mod tests {
         Provider, ReportedBucket, named,
     };
 
-    /// The window, scope and reset in seconds of each exhausted bucket.
+    /// Returns the window, scope and reset in seconds of each exhausted bucket.
     fn exhausted(lines: &str) -> Vec<(Option<Window>, Option<Scope>, Option<u64>)> {
         let mut headers = HeaderMap::new();
         for line in lines.split("; ").filter(|line| !line.is_empty()) {

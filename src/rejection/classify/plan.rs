@@ -279,7 +279,7 @@ mod tests {
         ] {
             assert_eq!(named(message), None, "{message}");
         }
-        // The delay behind it is not one of its windows.
+        // The delay after it is not one of its windows.
         let message = "Usage limit reached. Try again in 3 days.";
         assert_eq!(named(message), Some(SHORTEST));
     }

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dot_that_ends_a_sentence_is_not_part_of_the_number() {
+    fn dot_that_ends_a_sentence_is_not_part_of_the_number() {
         assert_eq!(leading("20."), Some(("20", ".")));
         assert_eq!(leading("1.5s."), Some(("1.5", "s.")));
         assert_eq!(leading("soon"), None);

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn nested_json_is_read_as_far_as_it_is_trusted() {
+    fn nested_json_is_parsed_as_far_as_it_is_trusted() {
         let codes = |message: &str, trust| {
             let body = serde_json::json!({ "message": message }).to_string();
             try_read(&body, trust).unwrap().codes
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_nesting_is_opened_a_few_times() {
+    fn deep_nesting_is_followed_a_few_times() {
         let mut body = r#"{"message":"end"}"#.to_owned();
         for _ in 0..8 {
             body = serde_json::json!({ "message": body }).to_string();

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_without_the_filler_around_it() {
+    fn json_is_parsed_without_the_filler_around_it() {
         for body in [
             &b"\xef\xbb\xbf{\"message\":\"no\"}"[..],
             b"{\"message\":\"no\"}\0\0\0",
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn ascii_is_kept_of_every_encoding_that_contains_it() {
+    fn ascii_is_kept_from_every_encoding_that_contains_it() {
         let latin1 = b"{\"message\":\"d\xe9lai: \\\"20s\\\"\"}";
         assert_eq!(message(latin1).as_deref(), Some("d\u{fffd}lai: \"20s\""));
         // The second byte of a pair may look like a backslash or a brace.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn nothing_is_removed_from_a_text_in_utf8() {
-        // Without the backslash behind the character this would be JSON.
+        // Without the backslash after the character this would be JSON.
         let text = "{\"message\":\"余\\q\"}";
         assert_eq!(message(text.as_bytes()), None);
     }

@@ -234,7 +234,7 @@ mod tests {
         *,
     };
 
-    /// The limit, what is used and what the request needs.
+    /// The limit, the used amount and the amount that the request needs.
     type Numbers = [Option<u64>; 3];
 
     fn numbers(message: &str) -> Numbers {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_behind_their_labels_in_any_order() {
+    fn numbers_are_read_after_their_labels_in_any_order() {
         let table: &[(&str, Numbers)] = &[
             (
                 "on requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 20s.",
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn other_numbers_are_no_numbers_of_a_limit() {
+    fn unrelated_numbers_are_not_numbers_of_a_limit() {
         for message in [
             "Limit 18446744073709551616, Used 99999999999999999999999",
             "Limit -2, Used +3, Requested 1e9",
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn name_behind_a_number_belongs_to_it() {
+    fn name_after_a_number_belongs_to_it() {
         let limits = read("a limit of 5 requests per day, used 4, and limit 100 tokens per minute");
         let [requests, tokens] = &limits[..] else {
             panic!("two limits: {limits:?}");

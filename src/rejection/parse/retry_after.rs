@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn date_is_measured_against_the_date_of_the_response() {
+    fn date_is_compared_with_the_date_of_the_response() {
         let an_hour_off = [
             ("retry-after", "Mon, 05 Aug 2019 10:28:00 GMT"),
             ("date", "Mon, 05 Aug 2019 10:27:00 GMT"),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn longest_of_several_values_holds() {
+    fn longest_of_several_values_wins() {
         let twice = [("retry-after", "3"), ("retry-after", "5")];
         assert_eq!(read(&twice), Some(5_000));
         let date = "Mon, 05 Aug 2019 09:28:00 GMT";

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn first_event_is_found_behind_comments_with_any_line_end() {
+    fn first_event_is_found_after_comments_with_any_line_end() {
         let error = Some((Some("error".into()), "{\"a\":1}".into()));
         for text in [
             "event: error\ndata: {\"a\":1}\n\n",
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn event_that_the_end_cuts_off_is_returned() {
+    fn event_cut_off_by_the_end_is_returned() {
         let mut parser = SseParser::default();
         assert_eq!(parser.feed(b"data: {\"error\":1}"), None);
         assert_eq!(parser.end().unwrap().data, b"{\"error\":1}");

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn sentence_may_leave_out_the_seconds() {
+    fn sentence_may_omit_the_seconds() {
         let at = leading_sentence("2026-09-01 at 00:00 utc.").map(seconds);
         assert_eq!(at, Some(1_788_220_800));
         assert_eq!(leading_sentence("2026-09-01 at noon UTC"), None);

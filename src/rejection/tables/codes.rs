@@ -166,7 +166,7 @@ mod tests {
     use super::{super::super::parse::code::normal, *};
 
     #[test]
-    fn every_code_is_in_normal_form_and_stands_once() {
+    fn every_code_is_in_normal_form_and_unique() {
         let codes: Vec<_> = CODES.iter().flat_map(|(_, codes)| *codes).collect();
         for (at, code) in codes.iter().enumerate() {
             assert_eq!(normal(code).as_deref(), Some(**code));

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_reasons_share_mean_nothing() {
+    fn words_that_reasons_share_are_ignored() {
         for message in [
             "you exceeded your current quota, please check your plan and billing details.",
             "your current concurrency is 26, based on your remaining balance.",
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn phrase_counts_under_400_only_if_it_was_seen_there() {
+    fn phrase_counts_with_status_400_only_if_it_was_observed_there() {
         let found = |message, status| signals(message, Some(status)).next().is_some();
         assert!(!found("out of credits is not a valid model id", 400));
         assert!(found("you are out of credits", 402));

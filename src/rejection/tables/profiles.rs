@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn host_counts_before_headers() {
+    fn host_takes_precedence_over_headers() {
         let mut headers = HeaderMap::new();
         headers.insert("x-groq-region", "eu".parse().unwrap());
         assert_eq!(
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn header_of_a_profile_counts_after_those_of_a_proxy() {
+    fn headers_of_a_proxy_take_precedence_over_those_of_a_profile() {
         for (prefix, place) in &*PREFIXES {
             let name: HeaderName = format!("{prefix}x").parse().unwrap();
             let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);

@@ -104,7 +104,7 @@ mod tests {
     use super::{super::super::parse::code::normal, *};
 
     #[test]
-    fn every_code_is_in_normal_form_and_stands_once_at_its_provider() {
+    fn every_code_is_in_normal_form_and_unique_for_its_provider() {
         for (_, codes) in CODES {
             for (at, (code, _)) in codes.iter().enumerate() {
                 assert_eq!(normal(code).as_deref(), Some(*code));

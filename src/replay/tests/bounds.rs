@@ -47,7 +47,7 @@ fn body_that_outgrows_the_bound_streams_on_and_is_not_kept() {
     assert_eq!(recording.not_replayable(), Some(NotReplayable::TooLarge));
     assert!(
         recording.reader().is_none(),
-        "its reader would stay pending for ever"
+        "its reader would stay pending forever"
     );
     fed.chunk("f");
     fed.end();
@@ -56,7 +56,7 @@ fn body_that_outgrows_the_bound_streams_on_and_is_not_kept() {
 }
 
 #[test]
-fn body_too_large_to_read_whole_is_still_sent_once() {
+fn body_too_large_to_read_completely_is_still_sent_once() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 4);
     fed.chunk("abc");

@@ -91,7 +91,7 @@ fn reader_of_a_call_that_is_dropped_in_a_wait_is_interrupted() {
 }
 
 #[test]
-fn reader_whose_frame_was_left_to_the_next_never_ends_cleanly() {
+fn reader_that_left_a_frame_to_the_next_never_ends_cleanly() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 4);
     let mut old = recording.reader().unwrap();

@@ -113,7 +113,7 @@ fn source_error_reaches_the_newest_reader_and_interrupts_older_ones() {
     assert_eq!(
         read(&mut old),
         (String::new(), INTERRUPTED),
-        "it must not end cleanly"
+        "an interrupted body must not end cleanly"
     );
     assert_eq!(recording.not_replayable(), Some(NotReplayable::BodyFailed));
     assert!(recording.reader().is_none(), "it would end at the failure");

@@ -1,9 +1,9 @@
-//! Reading the whole body, and one recording for several layers.
+//! Reading the complete body, and one recording for several layers.
 
 use super::*;
 
 #[test]
-fn body_can_be_read_whole_and_still_be_replayed() {
+fn body_can_be_read_completely_and_still_be_replayed() {
     let fed = Fed::default();
     let mut recording = record(ReplayBody::new(fed.clone()), 100);
     let mut first = recording.reader().unwrap();
@@ -98,7 +98,7 @@ fn rejected_reader_of_an_inner_layer_ends_with_the_call() {
 fn rejected_reader_ends_with_the_outermost_layer_that_records() {
     let fed = Fed::default();
     let mut ending = None;
-    // The outer layer has the body in memory or sends it once. A service between turns it into a stream.
+    // The outer layer has the body in memory or sends it once. A service between the layers turns it into a stream.
     let outer = Recording::new(ReplayBody::new(Fed::of_length(2)), 1, &mut ending);
     let mut inner = Recording::new(ReplayBody::new(fed.clone()), 100, &mut ending);
     let mut old = inner.reader().unwrap();

@@ -9,7 +9,7 @@ use std::{
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{BackoffLayer, client::ReqwestClient};
 
-/// Stands for the client of reqwest 0.12, whose types are not those of 0.13.
+/// Stands for the client of reqwest 0.12, whose types differ from those of 0.13.
 #[derive(Clone)]
 pub struct Client;
 

@@ -1,4 +1,4 @@
-//! Each module is a mistake, and begins with what the compiler must say about it.
+//! Each module contains one mistake. Its first line is the text that the compiler must print.
 //!
 //! Without `--cfg mistakes` the crate is empty, so that the workspace builds.
 

@@ -1,4 +1,4 @@
-//! A call with no other beside it waits as if it were the only one that there ever was.
+//! A call that is alone waits as if no other call had ever been made.
 
 use tokio::time::Instant;
 use tower::Layer as _;
@@ -7,7 +7,7 @@ use tower_429::BackoffLayer;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_call_waits_as_long_as_an_independent_one_to_the_millisecond() {
+async fn lone_call_waits_as_long_as_an_independent_one_to_the_millisecond() {
     let scripts = [
         vec![status(429), status(429), status(429), ok()],
         vec![limited(20), rejected(503, 1), status(529), ok()],
@@ -34,7 +34,7 @@ async fn a_lone_call_waits_as_long_as_an_independent_one_to_the_millisecond() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn short_delays_of_one_s_own_are_not_prolonged_by_a_guess() {
+async fn short_custom_delays_are_not_prolonged_by_a_guess() {
     let provider = Provider::script([status(429), status(429), status(429), ok()]);
     let layer = BackoffLayer::new().delays(|_| std::iter::repeat(millis(100)));
     call(&layer.layer(provider.clone()), chat("m")).await;
@@ -42,7 +42,7 @@ async fn short_delays_of_one_s_own_are_not_prolonged_by_a_guess() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_one_after_the_other_are_sent_at_once_whatever_the_headers_report() {
+async fn sequential_calls_are_sent_at_once_whatever_the_headers_report() {
     let provider = Provider::new(|_| {
         let left = ("x-ratelimit-remaining-requests", "0".into());
         let reset = ("x-ratelimit-reset-requests", "30s".into());
@@ -57,7 +57,7 @@ async fn calls_one_after_the_other_are_sent_at_once_whatever_the_headers_report(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_has_ended_holds_the_next_one_by_its_hint_and_not_by_a_guess() {
+async fn ended_call_delays_the_next_one_by_its_hint_and_not_by_a_guess() {
     let layer = BackoffLayer::new().attempts(1);
     let provider = Provider::script([status(429), ok()]);
     let service = layer.layer(provider.clone());
@@ -77,7 +77,7 @@ async fn a_call_that_has_ended_holds_the_next_one_by_its_hint_and_not_by_a_guess
 }
 
 #[tokio::test(start_paused = true)]
-async fn independent_calls_know_nothing_of_each_other() {
+async fn independent_calls_share_no_state() {
     let provider = once(limited(5));
     let service = BackoffLayer::new().independent().layer(provider.clone());
     assert_eq!(calls(&service, 4).await, [200; 4]);
@@ -85,7 +85,7 @@ async fn independent_calls_know_nothing_of_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_layer_and_its_service_print_no_key() {
+async fn debug_of_the_layer_and_its_service_shows_no_key() {
     let layer = BackoffLayer::new();
     let service = layer.layer(once(limited(5)));
     call(&service, with_key("Bearer sk-secret")).await;

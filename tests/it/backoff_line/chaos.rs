@@ -1,4 +1,4 @@
-//! Whatever the provider answers, and whichever call gives up: every call ends, and nothing is left behind.
+//! Random responses and dropped calls: every call ends, and no state of it remains.
 
 use fastrand::Rng;
 use tokio::time::{sleep, timeout};
@@ -20,7 +20,7 @@ fn answer(random: &mut Rng) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_call_is_served_or_returns_or_is_dropped() {
+async fn every_call_ends_and_leaves_no_state() {
     for seed in 0..100 {
         let mut random = Rng::with_seed(seed);
         let mut answers = random.fork();
@@ -43,13 +43,13 @@ async fn every_call_is_served_or_returns_or_is_dropped() {
         });
         let ended = timeout(secs(400), join_all(herd)).await;
         assert!(ended.is_ok(), "seed {seed}");
-        // No waiter and no request is left that a later call would have to wait for.
+        // No waiter and no request remains that would delay a later call.
         sleep(secs(3_600)).await;
         let at = provider.seen().len();
         let later = calls(&service, 3);
         let later = timeout(millis(100), later)
             .await
-            .expect("nothing to wait for");
+            .expect("the call does not wait");
         assert_eq!((later, provider.seen().len()), (vec![200; 3], at + 3));
     }
 }

@@ -1,4 +1,4 @@
-//! 64 workers share one key, with the default settings: no call fails, whatever the provider tells.
+//! 64 workers share one key, with the default settings: no call fails, whatever the provider reports.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -21,7 +21,7 @@ enum Meter {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Tells {
+enum Reports {
     Headers,
     Hints,
     WholeSeconds,
@@ -29,7 +29,7 @@ enum Tells {
 }
 
 impl Meter {
-    /// Returns the least time in which all calls can be admitted.
+    /// Returns the shortest time in which all calls can be admitted.
     fn ideal(self) -> Duration {
         match self {
             Self::Fixed(size, window) => window * (CALLS.div_ceil(size) - 1),
@@ -37,7 +37,7 @@ impl Meter {
         }
     }
 
-    fn provider(self, tells: Tells, seed: u64) -> Provider {
+    fn provider(self, reports: Reports, seed: u64) -> Provider {
         let (mut window, mut used) = (0, 0);
         let (mut tokens, mut counted) = (None, Duration::ZERO);
         let mut random = fastrand::Rng::with_seed(seed);
@@ -70,7 +70,7 @@ impl Meter {
                 }
             };
             let mut headers = Vec::new();
-            if tells == Tells::Headers {
+            if reports == Reports::Headers {
                 headers = vec![
                     ("x-ratelimit-limit-requests", limit.to_string()),
                     (
@@ -84,15 +84,15 @@ impl Meter {
                 ];
             }
             let wait_ms = wait.as_nanos().div_ceil(1_000_000);
-            match (left, tells) {
+            match (left, reports) {
                 (Some(_), _) => return Answer::Slow(millis(random.u64(40..=60)), 200, headers),
-                (None, Tells::Headers | Tells::Hints) => {
+                (None, Reports::Headers | Reports::Hints) => {
                     headers.push(("retry-after-ms", wait_ms.to_string()));
                 }
-                (None, Tells::WholeSeconds) => {
+                (None, Reports::WholeSeconds) => {
                     headers.push(("retry-after", wait_ms.div_ceil(1_000).to_string()));
                 }
-                (None, Tells::Nothing) => {}
+                (None, Reports::Nothing) => {}
             }
             Answer::Slow(millis(random.u64(40..=60)), 429, headers)
         })
@@ -125,10 +125,10 @@ async fn herd(layer: &BackoffLayer, provider: &Provider) -> Herd {
     }
 }
 
-/// No call fails, and the time is near the least; of the calls so many are rejected once.
-async fn check(meter: Meter, tells: Tells, most_wasted: usize, most_time: f64) {
+/// Asserts that no call fails, that the time is near the minimum, and that at most `most_wasted` calls are rejected.
+async fn check(meter: Meter, reports: Reports, most_wasted: usize, most_time: f64) {
     for seed in 1..=5 {
-        let provider = meter.provider(tells, seed);
+        let provider = meter.provider(reports, seed);
         let layer = BackoffLayer::new().seed(seed);
         let Herd {
             failed,
@@ -143,31 +143,31 @@ async fn check(meter: Meter, tells: Tells, most_wasted: usize, most_time: f64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_minute_with_headers() {
-    check(Meter::Fixed(60, secs(60)), Tells::Headers, 10, 1.05).await;
+async fn window_of_a_minute_with_headers() {
+    check(Meter::Fixed(60, secs(60)), Reports::Headers, 10, 1.05).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_minute_with_hints() {
-    check(Meter::Fixed(60, secs(60)), Tells::Hints, 30, 1.05).await;
+async fn window_of_a_minute_with_hints() {
+    check(Meter::Fixed(60, secs(60)), Reports::Hints, 30, 1.05).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_minute_without_headers() {
-    check(Meter::Fixed(60, secs(60)), Tells::Nothing, 40, 1.05).await;
+async fn window_of_a_minute_without_headers() {
+    check(Meter::Fixed(60, secs(60)), Reports::Nothing, 40, 1.05).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_of_a_minute_with_headers() {
-    check(Meter::Bucket(60, secs(60)), Tells::Headers, 30, 1.05).await;
+async fn bucket_of_a_minute_with_headers() {
+    check(Meter::Bucket(60, secs(60)), Reports::Headers, 30, 1.05).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_window_of_a_second_without_headers() {
-    check(Meter::Fixed(5, secs(1)), Tells::Nothing, 100, 1.25).await;
+async fn window_of_a_second_without_headers() {
+    check(Meter::Fixed(5, secs(1)), Reports::Nothing, 100, 1.25).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_bucket_of_a_second_with_whole_seconds() {
-    check(Meter::Bucket(5, secs(1)), Tells::WholeSeconds, 100, 1.25).await;
+async fn bucket_of_a_second_with_whole_seconds() {
+    check(Meter::Bucket(5, secs(1)), Reports::WholeSeconds, 100, 1.25).await;
 }

@@ -1,4 +1,4 @@
-//! BackoffLayer alone: the calls that share a limit wait in line, on a paused clock.
+//! `BackoffLayer` alone: calls that share a limit wait in a queue. The clock is paused.
 
 mod alone;
 mod chaos;
@@ -18,7 +18,7 @@ use crate::{
     script::*,
 };
 
-/// Calls with these requests, one a millisecond; the statuses of their answers.
+/// Sends one request per millisecond. Returns the statuses of the responses.
 async fn each<S, const N: usize>(service: &S, requests: [Request<String>; N]) -> Vec<u16>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -44,12 +44,12 @@ fn with_deadline(deadline: Duration) -> Request<String> {
     request
 }
 
-/// When the requests came.
+/// Returns when the requests arrived.
 fn times(provider: &Provider) -> Vec<Duration> {
     provider.seen().iter().map(|seen| seen.at).collect()
 }
 
-/// Which calls the requests were of.
+/// Returns the numbers of the calls, in the order of their requests.
 fn numbers(provider: &Provider) -> Vec<String> {
     let seen = provider.seen();
     seen.iter()
@@ -57,7 +57,7 @@ fn numbers(provider: &Provider) -> Vec<String> {
         .collect()
 }
 
-/// Rejects the first request in this way, and none after it.
+/// Rejects only the first request, with this response.
 fn once(rejection: Answer) -> Provider {
     let mut rejections = [rejection].into_iter();
     Provider::new(move |_| rejections.next().unwrap_or_else(ok))

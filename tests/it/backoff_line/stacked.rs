@@ -1,4 +1,4 @@
-//! Beside other layers Backoff holds no call, because they decide when to send with which key.
+//! Backoff queues no call if another layer is in the stack, because that layer decides when to send with which key.
 
 use tower::Layer as _;
 use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer};
@@ -6,7 +6,7 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyRotationLayer};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn over_key_rotation_no_call_waits_that_another_key_can_serve() {
+async fn no_call_over_key_rotation_waits_if_another_key_can_serve_it() {
     let provider = Provider::new(|seen| match seen.key() {
         "a" => limited(30),
         _ => ok(),
@@ -18,8 +18,8 @@ async fn over_key_rotation_no_call_waits_that_another_key_can_serve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_key_rotation_there_is_no_second_line() {
-    // All keys are limited, and the inner layer sends anyway, as it did before.
+async fn backoff_over_key_rotation_adds_no_second_queue() {
+    // All keys are limited, and the inner layer sends anyway.
     let provider = Provider::new(|seen| match seen.at < secs(5) {
         true => limited(5),
         false => ok(),
@@ -31,7 +31,7 @@ async fn over_key_rotation_there_is_no_second_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn over_fallback_no_call_waits_that_another_target_can_serve() {
+async fn no_call_over_fallback_waits_if_another_target_can_serve_it() {
     let provider = Provider::new(|seen| match &*seen.model() {
         "m" => limited(30),
         _ => ok(),
@@ -43,7 +43,7 @@ async fn over_fallback_no_call_waits_that_another_target_can_serve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn inside_key_rotation_and_fallback_no_call_is_held() {
+async fn backoff_inside_key_rotation_and_fallback_queues_no_call() {
     let keys = KeyRotationLayer::new(pool(&["a"]));
     let provider = Provider::new(|seen| match seen.at < secs(5) {
         true => limited(5),
@@ -61,7 +61,7 @@ async fn inside_key_rotation_and_fallback_no_call_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_around_another_stack_does_not_switch_the_line_off() {
+async fn layer_around_another_stack_does_not_disable_the_queue() {
     let layer = BackoffLayer::new();
     let provider = once(limited(5));
     let keys = KeyRotationLayer::new(pool(&["a"]));

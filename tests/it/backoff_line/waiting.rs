@@ -1,4 +1,4 @@
-//! Who waits, for how long, and who goes first.
+//! Which calls wait, for how long, and in which order they are sent.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use tower_429::BackoffLayer;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn siblings_of_a_rejected_call_wait_in_line_and_none_is_rejected() {
+async fn siblings_of_a_rejected_call_wait_and_none_is_rejected() {
     let provider = once(limited(5));
     let service = BackoffLayer::new().layer(provider.clone());
     assert_eq!(calls(&service, 8).await, [200; 8]);
-    // The one that was rejected keeps its place before all.
+    // The rejected call goes first.
     let order = ["0", "0", "1", "2", "3", "4", "5", "6", "7"];
     assert_eq!(numbers(&provider), order);
     let later = &times(&provider)[1..];
@@ -22,7 +22,7 @@ async fn siblings_of_a_rejected_call_wait_in_line_and_none_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_hint_siblings_wait_for_a_second_and_then_one_of_them_goes() {
+async fn siblings_wait_for_a_second_without_a_hint_and_then_one_probes() {
     let provider = once(status(429));
     let service = BackoffLayer::new().layer(provider.clone());
     assert_eq!(calls(&service, 8).await, [200; 8]);
@@ -33,12 +33,12 @@ async fn without_a_hint_siblings_wait_for_a_second_and_then_one_of_them_goes() {
     assert_eq!(
         numbers(&provider)[1],
         "1",
-        "the first waits for a delay of its own"
+        "the first call waits for its own delay"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_in_line_is_no_attempt_and_the_trail_counts_it_as_waited() {
+async fn wait_in_the_queue_is_no_attempt_and_the_trail_reports_it() {
     let provider = Provider::script([limited(5), ok(), limited(5), ok()]);
     let layer = BackoffLayer::new().attempts(2);
     let service = layer.layer(provider.clone());
@@ -61,7 +61,7 @@ async fn a_wait_in_line_is_no_attempt_and_the_trail_counts_it_as_waited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_does_not_use_up_its_last_attempt_to_find_out_for_others() {
+async fn call_does_not_use_its_last_attempt_as_a_probe_for_others() {
     let provider = Provider::new(|seen| match seen.at < millis(2_500) {
         true => limited(1),
         false => ok(),
@@ -71,7 +71,7 @@ async fn a_call_does_not_use_up_its_last_attempt_to_find_out_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_holds_no_call_if_it_opens_too_late() {
+async fn limit_that_opens_too_late_delays_no_call() {
     for (hint, max_wait) in [(61, 60), (11, 10)] {
         let provider = Provider::new(move |_| limited(hint));
         let layer = BackoffLayer::new().max_wait(secs(max_wait));
@@ -82,7 +82,7 @@ async fn a_limit_holds_no_call_if_it_opens_too_late() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_of_a_call_ends_its_wait() {
+async fn deadline_of_a_call_ends_its_wait() {
     let provider = Provider::new(|seen| match seen.at < secs(20) {
         true => limited(20),
         false => ok(),
@@ -91,12 +91,12 @@ async fn the_deadline_of_a_call_ends_its_wait() {
     let requests = [chat("m"), with_deadline(secs(10)), with_deadline(secs(30))];
     assert_eq!(each(&service, requests).await, [200, 429, 200]);
     let sent = times(&provider);
-    assert_eq!(sent[1], millis(1), "the line cannot serve it in time");
+    assert_eq!(sent[1], millis(1), "the queue cannot serve it in time");
     assert!(sent[2] >= secs(20) && sent[3] >= secs(20), "{sent:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_in_line_leaves_its_place() {
+async fn call_dropped_in_the_queue_leaves_its_place() {
     let provider = once(limited(5));
     let service = BackoffLayer::new().layer(provider.clone());
     let first = call(&service, chat("m"));
@@ -111,8 +111,8 @@ async fn a_call_that_is_dropped_in_line_leaves_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_on_its_way_frees_the_line() {
-    // The first of the line tests the limit, and its answer never comes.
+async fn call_dropped_in_flight_unblocks_the_queue() {
+    // The head of the queue probes the limit, and its response never arrives.
     let mut answers = [status(429), Answer::Never].into_iter();
     let provider = Provider::new(move |_| answers.next().unwrap_or_else(ok));
     let service = BackoffLayer::new().layer(provider.clone());
@@ -126,7 +126,7 @@ async fn a_call_that_is_dropped_on_its_way_frees_the_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_keys_and_other_models_are_not_held() {
+async fn calls_with_other_keys_and_models_are_not_delayed() {
     let is_limited = |seen: &Seen| seen.key() == "one" && seen.model() == "m";
     let provider = Provider::new(move |seen| match is_limited(seen) {
         true => limited(61),
@@ -154,7 +154,7 @@ async fn other_keys_and_other_models_are_not_held() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clones_of_a_layer_and_of_its_services_share_the_line() {
+async fn clones_of_a_layer_and_of_its_services_share_the_queue() {
     let provider = once(limited(5));
     let layer = BackoffLayer::new();
     let (one, other) = (
@@ -171,7 +171,7 @@ async fn clones_of_a_layer_and_of_its_services_share_the_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_holds_no_other_call_if_no_wait_helps() {
+async fn rejection_delays_no_other_call_if_no_wait_helps() {
     for returned in [401, 402, 403, 413, 500] {
         let provider = Provider::new(move |_| rejected(returned, 5));
         let service = BackoffLayer::new().layer(provider.clone());
@@ -181,7 +181,7 @@ async fn a_rejection_holds_no_other_call_if_no_wait_helps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_overload_holds_others_only_by_its_hint() {
+async fn overload_delays_other_calls_only_by_its_hint() {
     let provider = once(status(529));
     let service = BackoffLayer::new().layer(provider.clone());
     assert_eq!(calls(&service, 3).await, [200; 3]);
@@ -194,7 +194,7 @@ async fn an_overload_holds_others_only_by_its_hint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_provider_reports_to_be_left_is_not_exceeded() {
+async fn calls_do_not_exceed_the_reported_remainder() {
     let mut window = (0, 0);
     let provider = Provider::new(move |seen| {
         let now = seen.at.as_secs() / 10;
@@ -219,12 +219,12 @@ async fn what_the_provider_reports_to_be_left_is_not_exceeded() {
     });
     let service = BackoffLayer::new().layer(provider.clone());
     assert_eq!(calls(&service, 70).await, [200; 70]);
-    // One finds out whether "nothing left" is true.
+    // One request verifies that nothing is left.
     assert!(provider.seen().len() <= 71, "{}", provider.seen().len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_herd_begins_with_few_requests_and_all_are_out_in_half_a_second() {
+async fn herd_begins_with_few_requests_and_all_are_sent_in_half_a_second() {
     let provider = Provider::new(|_| Answer::Late(secs(10), 200));
     let service = BackoffLayer::new().layer(provider.clone());
     let herd = (0..64).map(|_| call(&service, chat("m")));

@@ -1,4 +1,4 @@
-//! Bodies that the crate does not know, through `ReplayBody`.
+//! `ReplayBody` around body types that the crate does not know.
 
 use std::{
     convert::Infallible,
@@ -28,11 +28,11 @@ use super::{
 };
 use crate::sockets::{Boxed, hyper_client};
 
-/// A body of the test's own, which never has two pieces at once and knows how long it is.
+/// A custom body that knows its length and never has two chunks at once.
 struct Upload {
     pieces: vec::IntoIter<Bytes>,
     left: usize,
-    asked: bool,
+    is_pending: bool,
 }
 
 impl Upload {
@@ -45,7 +45,7 @@ impl Upload {
         Self {
             pieces: pieces.into_iter(),
             left: body.len(),
-            asked: false,
+            is_pending: false,
         }
     }
 }
@@ -58,8 +58,8 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.asked = !self.asked;
-        if self.asked {
+        self.is_pending = !self.is_pending;
+        if self.is_pending {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -74,9 +74,9 @@ impl Body for Upload {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_of_one_s_own_is_mapped_on_both_sides() {
+async fn custom_body_is_mapped_on_both_sides() {
     for framing in [Framing::Known, Framing::Declared] {
-        // A client that takes no `ReplayBody`.
+        // A client that does not accept a `ReplayBody`.
         let client = MapRequestBodyLayer::new(UnsyncBoxBody::new).layer(hyper_client());
         in_every_order!(
             MapRequestBodyLayer::new(ReplayBody::new),
@@ -88,7 +88,7 @@ async fn a_body_of_one_s_own_is_mapped_on_both_sides() {
 
 type Outbound = BoxCloneSyncService<Request<Incoming>, Response<Incoming>, ClientError>;
 
-/// A server that sends on to `provider` what it is sent, through the stack, and keeps the trails.
+/// Starts a server that forwards requests to `provider` through the stack, and keeps the trails.
 async fn proxy(outbound: Outbound, provider: Uri, trails: Arc<Mutex<Vec<Trail>>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -113,7 +113,7 @@ async fn proxy(outbound: Outbound, provider: Uri, trails: Arc<Mutex<Vec<Trail>>>
     address
 }
 
-/// Sends a request to a proxy, and brings the proxy's trail back.
+/// Returns a service that sends a request to a proxy and adds the proxy's trail to the response.
 fn sent_through_proxy(
     outbound: Outbound,
     provider: &Provider,
@@ -134,7 +134,7 @@ fn sent_through_proxy(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_server_is_sent_goes_on_to_the_provider() {
+async fn server_forwards_a_received_body_to_the_provider() {
     for framing in [Framing::Known, Framing::Declared, Framing::Chunked] {
         let body = || match framing {
             Framing::Known => Full::new(whole()).boxed(),

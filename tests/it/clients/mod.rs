@@ -1,8 +1,7 @@
-//! All six orders of the three layers over real clients, against a server that limits keys and
-//! models and looks at every attempt.
+//! All six orders of the three layers over real clients. The server limits keys and models, and checks every attempt.
 //!
-//! The sockets are real and the clock is paused: it goes on only when nothing is left to do but to
-//! wait, so a limit is over when the layers have waited for it, and not when the machine was slow.
+//! The sockets are real and the clock is paused. Time advances only while all tasks wait, so a limit ends because the
+//! layers have waited for it, and not because the machine was slow.
 
 mod foreign;
 mod orders;
@@ -23,7 +22,7 @@ fn whole() -> Bytes {
     body_for(MODELS[0]).into()
 }
 
-/// The body in pieces, none of which is there before it is asked for twice.
+/// Returns the body in chunks, each of which is pending at the first poll.
 fn pieces() -> impl Stream<Item = Result<Bytes, Infallible>> {
     let body = whole();
     let pieces: Vec<_> = body
@@ -41,14 +40,14 @@ fn boxed_pieces() -> Boxed {
     tokio::spawn(async move {
         let mut pieces = pin!(pieces());
         while let Some(Ok(piece)) = pieces.next().await {
-            // An answer that comes early is nobody's fault.
+            // Sending fails if the response arrives before the end of the upload. That is no error.
             let _ = sender.send(piece).await;
         }
     });
     body
 }
 
-/// Every order over `$client` with what `$body` makes.
+/// Sends a body that `$body` makes, through every order over `$client`.
 macro_rules! succeed_in_every_order {
     ($framing:expr, $client:expr, $body:expr) => {
         in_every_order!(Identity::new(), $client, async |order, stack| {

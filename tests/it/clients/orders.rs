@@ -1,4 +1,4 @@
-//! All six orders of the three layers around one client, each against a provider of its own.
+//! All six orders of the three layers around one client, each with its own provider.
 
 use std::{fmt::Debug, iter, time::Duration};
 
@@ -15,7 +15,7 @@ use tower_429::{
 
 use super::provider::{Framing, KEYS, MODELS, Provider};
 
-/// The same wait each time, for where a rejection gives no hint.
+/// The same wait each time, used if a rejection has no hint.
 type Waits = fn(u64) -> iter::Repeat<Duration>;
 
 pub(crate) fn backoff() -> BackoffLayer<Waits> {
@@ -33,8 +33,8 @@ pub(crate) fn fallback() -> FallbackLayer {
     FallbackLayer::new([MODELS[1]])
 }
 
-/// Calls `$visit` with each order, named from the outside in, and the stack of it around `$client`;
-/// `$outer` is a layer outside them all.
+/// Calls `$visit` with each order, named from outer to inner, and with its stack around `$client`. `$outer` is a layer
+/// outside all others.
 macro_rules! in_every_order {
     ($outer:expr, $client:expr, $visit:expr) => {
         in_every_order!(@ $outer, $client, $visit;
@@ -51,8 +51,8 @@ macro_rules! in_every_order {
 }
 pub(crate) use in_every_order;
 
-/// Sends a request through a stack in the order `layers`; all three must have acted, and every
-/// attempt must have been right.
+/// Sends a request through a stack in the order `layers`. Asserts that all three layers acted and that every attempt
+/// was correct.
 pub(crate) async fn succeeds<S, B, R>(
     layers: [&str; 3],
     framing: Framing,
@@ -69,16 +69,16 @@ pub(crate) async fn succeeds<S, B, R>(
     assert_eq!(log.violations, [""; 0], "{layers:?}, {framing:?}");
     let trail = response.extensions().get::<Trail>().expect("a trail");
     assert_eq!(response.status(), 200, "{layers:?}, {framing:?}:\n{trail}");
-    let told = trail.attempts();
-    assert_eq!(told.len(), log.asked.len(), "{layers:?}");
-    for (told, (key, model)) in told.iter().zip(&log.asked) {
-        assert_eq!(told.key.as_deref(), Some(key.as_str()), "{layers:?}");
-        // Of a body that streams it is not known before it is read.
-        let known = told.model.as_deref();
+    let attempts = trail.attempts();
+    assert_eq!(attempts.len(), log.seen.len(), "{layers:?}");
+    for (attempt, (key, model)) in attempts.iter().zip(&log.seen) {
+        assert_eq!(attempt.key.as_deref(), Some(key.as_str()), "{layers:?}");
+        // The model of a streaming body is unknown before the body is read.
+        let known = attempt.model.as_deref();
         assert!(known.is_none_or(|known| known == model), "{layers:?}");
     }
     assert_eq!(
-        first_acts(&told),
+        first_acts(&attempts),
         layers.map(act_of).into_iter().rev().collect::<Vec<_>>(),
         "{layers:?}"
     );
@@ -86,7 +86,7 @@ pub(crate) async fn succeeds<S, B, R>(
     assert_eq!(body.to_bytes(), "the answer", "{layers:?}");
 }
 
-/// What a layer does where it acts.
+/// Returns the action of a layer.
 fn act_of(layer: &str) -> (LayerKind, &'static str) {
     match layer {
         "backoff" => (LayerKind::Backoff, "wait"),
@@ -95,7 +95,8 @@ fn act_of(layer: &str) -> (LayerKind, &'static str) {
     }
 }
 
-/// What the layers did, each thing where it was done first. An inner layer acts before an outer one.
+/// Returns the distinct actions of the layers, in the order of their first occurrence. An inner layer acts before an
+/// outer one.
 fn first_acts(attempts: &[Attempt]) -> Vec<(LayerKind, &'static str)> {
     let mut first = Vec::new();
     for step in attempts.iter().flat_map(|attempt| &attempt.steps) {

@@ -24,7 +24,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const MIB: usize = 1024 * 1024;
 
-/// The body type of a client, which a program can build only in the ways that the test uses.
+/// The body type of a client. A program can build it only from bytes or from any body.
 struct OwnBody(UnsyncBoxBody<Bytes, BoxError>);
 
 impl OwnBody {
@@ -39,7 +39,7 @@ impl OwnBody {
         Self(body.map_err(Into::into).boxed_unsync())
     }
 
-    /// Pieces of 64 KiB, each of which is pending at first.
+    /// Returns a body of chunks of 64 KiB, each of which is pending at the first poll.
     fn streaming(bytes: &Bytes) -> Self {
         let pieces = bytes.chunks(64 * 1024).map(|piece| bytes.slice_ref(piece));
         let pieces = stream::iter(pieces.collect::<Vec<_>>()).then(async |piece| {
@@ -70,16 +70,16 @@ impl Body for OwnBody {
     }
 }
 
-/// A body that does not repeat, so that a lost or a doubled piece shows.
+/// Returns bytes that do not repeat, so that a lost or duplicated chunk is detected.
 fn bytes(length: usize) -> Bytes {
     let words = (0..length as u64 / 8).flat_map(u64::to_be_bytes);
     words.collect()
 }
 
-/// The bodies that a client has sent.
+/// The bodies that a client sent.
 type Received = Arc<Mutex<Vec<Bytes>>>;
 
-/// A client whose provider rejects the first request, and that keeps what it has sent.
+/// Returns a client that records the sent bodies. Its provider rejects the first request.
 fn client(
     received: &Received,
 ) -> impl Service<Request<OwnBody>, Response = Response<String>, Error = BoxError, Future: Send>
@@ -100,7 +100,7 @@ fn client(
     })
 }
 
-/// Sends through the three layers, and returns the last status and what the client sent.
+/// Sends a body through the three layers. Returns the last response and the bodies that the client sent.
 async fn send<S>(client: S, received: Received, body: OwnBody) -> (Response<String>, Vec<Bytes>)
 where
     S: Service<Request<ReplayBody<OwnBody>>, Response = Response<String>, Error = BoxError> + Clone,
@@ -143,7 +143,7 @@ async fn send_bytes(body: OwnBody) -> (Response<String>, Vec<Bytes>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_body_over_the_bound_arrives_whole_and_once() {
+async fn own_body_over_the_bound_arrives_completely_and_once() {
     let large = bytes(3 * MIB);
     for (response, received) in [
         send_any(OwnBody::from_bytes(large.clone())).await,
@@ -161,7 +161,7 @@ async fn own_body_over_the_bound_arrives_whole_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn own_body_within_the_bound_arrives_whole_each_time() {
+async fn own_body_within_the_bound_arrives_completely_each_time() {
     let small = bytes(MIB);
     for (response, received) in [
         send_any(OwnBody::from_bytes(small.clone())).await,

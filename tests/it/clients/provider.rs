@@ -1,4 +1,4 @@
-//! A provider on loopback that limits keys and models, and looks at every attempt with a hostile eye.
+//! A provider on loopback that limits keys and models, and checks every attempt strictly.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,18 +8,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use mock_provider::Server;
 
-/// The keys of every test; the first is used up for all models.
+/// The keys of every test. The first has no quota left for any model.
 pub(crate) const KEYS: [&str; 2] = ["used-up", "good"];
 
-/// The models of every test, not of one length; the first is used up for all keys.
+/// The models of every test, of different lengths. The first has no quota left for any key.
 pub(crate) const MODELS: [&str; 2] = ["large", "the-small-one"];
 
-/// How the caller says where its body ends.
+/// How the caller indicates the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// By a `content-length` of its own.
+    /// The caller sets `content-length`.
     Declared,
-    /// The body knows its length, and the client says it.
+    /// The body knows its length, and the client sets `content-length`.
     Known,
     Chunked,
 }
@@ -38,12 +38,12 @@ struct Shared {
 #[derive(Clone, Default)]
 pub(crate) struct Log {
     /// The key and the model of each attempt.
-    pub(crate) asked: Vec<(String, String)>,
-    /// What was not as it must be.
+    pub(crate) seen: Vec<(String, String)>,
+    /// What was wrong with the attempts.
     pub(crate) violations: Vec<String>,
 }
 
-/// The body that a request for `model` must have: nothing but the model may ever differ.
+/// Returns the body that a request for `model` must have. Only the model may differ.
 pub(crate) fn body_for(model: &str) -> String {
     let text = "Say \\u00e9\\n".repeat(4_000);
     format!(
@@ -68,7 +68,7 @@ impl Provider {
         self.shared.log.lock().unwrap().clone()
     }
 
-    /// A request for the first model, with a credential that is none.
+    /// Returns a request for the first model, with a credential that the layers must replace.
     pub(crate) fn request<B>(&self, body: B) -> Request<B> {
         let mut request = Request::post(&self.uri)
             .header("authorization", "Bearer of-the-caller")
@@ -104,18 +104,18 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
         &head.headers,
         body.len(),
         shared.framing,
-        log.asked.is_empty(),
+        log.seen.is_empty(),
     );
     log.violations.extend(framing.err());
 
-    let asked = (key, model);
-    // The good one of both answers from the second time on, so that one has to wait for it as well.
-    let hint = match asked.0 == KEYS[1] {
+    let pair = (key, model);
+    // The good key with the good model is rejected once, so that the layers have to wait too.
+    let hint = match pair.0 == KEYS[1] {
         false => Some("40"),
-        true if asked.1 != MODELS[1] || !log.asked.contains(&asked) => Some("10"),
+        true if pair.1 != MODELS[1] || !log.seen.contains(&pair) => Some("10"),
         true => None,
     };
-    log.asked.push(asked);
+    log.seen.push(pair);
     let response = match hint {
         Some(hint) => Response::builder()
             .status(429)
@@ -125,7 +125,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     response.body(Full::from("the answer")).unwrap()
 }
 
-/// The one key of a request.
+/// Returns the key of a request, which must have exactly one.
 fn key_of(head: &request::Parts) -> Result<String, String> {
     let values: Vec<_> = head.headers.get_all(header::AUTHORIZATION).iter().collect();
     let key = match values.as_slice() {
@@ -137,17 +137,18 @@ fn key_of(head: &request::Parts) -> Result<String, String> {
     };
     key.filter(|key| KEYS.contains(key))
         .map(Into::into)
-        .ok_or_else(|| format!("not one key of ours: {values:?}"))
+        .ok_or_else(|| format!("not exactly one known key: {values:?}"))
 }
 
-/// The model of a body that is whole and right.
+/// Returns the model of a body, which must be complete and correct.
 fn model_of(body: &[u8]) -> Result<String, String> {
     let right = |model: &&&str| body_for(model).as_bytes() == body;
     let model = MODELS.iter().find(right).map(|model| (*model).into());
     model.ok_or_else(|| format!("a wrong body of {} bytes", body.len()))
 }
 
-/// Chunked only where the caller's body was, which the first attempt must be; a length must be right.
+/// Checks how the body was framed. A length must be correct. Only the body of a caller that streams may be chunked, and
+/// on the first attempt it must be.
 fn check_framing(
     headers: &HeaderMap,
     length: usize,
@@ -161,7 +162,7 @@ fn check_framing(
     let has_length = lengths == [length.as_str()] && codings.is_empty();
     let right = match of_caller {
         Framing::Chunked if is_first => is_chunked,
-        // A body that ended meanwhile, or took the place of the caller's, has a length.
+        // A body that has ended meanwhile, or that replaces the caller's body, has a length.
         Framing::Chunked => is_chunked || has_length,
         Framing::Known | Framing::Declared => has_length,
     };

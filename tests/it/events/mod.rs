@@ -1,11 +1,11 @@
-//! Errors inside a 200, over loopback: the first event of a stream, and JSON that is an error.
+//! Errors inside a 200, over loopback: the first event of a stream, and error JSON.
 
 mod forms;
 use std::{convert::Infallible, future::poll_fn, sync::Mutex, time::Duration};
 
 use crate::loopback::{Answer, Client, Held, Inspected, Loopback, Met, aws, chat, meet};
 use bytes::Bytes;
-use forms::{Cure, EXCEPTIONS, FORMS, SSE};
+use forms::{EXCEPTIONS, FORMS, Remedy, SSE};
 use http::Response;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
@@ -17,7 +17,7 @@ use tower_429::{
     trail::{Action, Trail},
 };
 
-/// No test needs as long; what hangs fails.
+/// Longer than any test needs, so that a test that hangs fails.
 const FOREVER: Duration = Duration::from_secs(60);
 
 fn stream(kind: &str, body: impl Into<Bytes>) -> Answer {
@@ -34,12 +34,12 @@ where
     L: Layer<Client>,
     L::Service: Inspected,
 {
-    let refused = body.clone();
-    let refuse = move || stream(kind, refused.clone());
-    meet(chat("gateway.example"), refuse, layer, not_before).await
+    let rejection = body.clone();
+    let reject = move || stream(kind, rejection.clone());
+    meet(chat("gateway.example"), reject, layer, not_before).await
 }
 
-/// The retried answer where the layer is to act, or else all that the provider said.
+/// Asserts that the caller got the response of the retry if the layer should act, and else the complete error.
 #[track_caller]
 fn assert_met(met: &Met, again: bool, body: &Bytes, name: &str) {
     assert_eq!(met.status, 200, "{name}");
@@ -53,16 +53,16 @@ async fn each_layer_acts_as_the_reason_says(
     name: &str,
     kind: &'static str,
     body: Bytes,
-    cure: Cure,
+    remedy: Remedy,
 ) {
-    let hint = cure
+    let hint = remedy
         .waits()
         .flatten()
         .map_or(Duration::ZERO, Duration::from_millis);
     let met = call(kind, &body, BackoffLayer::new(), hint).await;
     assert_met(
         &met,
-        cure.waits().is_some(),
+        remedy.waits().is_some(),
         &body,
         &format!("{name}, Backoff"),
     );
@@ -71,28 +71,38 @@ async fn each_layer_acts_as_the_reason_says(
     }
 
     let met = call(kind, &body, keys(), Duration::ZERO).await;
-    assert_met(&met, cure.rotates(), &body, &format!("{name}, KeyRotation"));
+    assert_met(
+        &met,
+        remedy.rotates(),
+        &body,
+        &format!("{name}, KeyRotation"),
+    );
     let keys: Vec<_> = met.seen.iter().map(|seen| &*seen.key).collect();
     assert_eq!(keys, ["Bearer one", "Bearer two"][..keys.len()]);
 
-    let met = call(kind, &body, FallbackLayer::new(["lesser"]), Duration::ZERO).await;
-    assert_met(&met, cure.falls_back(), &body, &format!("{name}, Fallback"));
+    let met = call(kind, &body, FallbackLayer::new(["backup"]), Duration::ZERO).await;
+    assert_met(
+        &met,
+        remedy.falls_back(),
+        &body,
+        &format!("{name}, Fallback"),
+    );
     let models: Vec<_> = met.seen.iter().map(|seen| &*seen.model).collect();
-    assert_eq!(models, ["first", "lesser"][..models.len()]);
+    assert_eq!(models, ["first", "backup"][..models.len()]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_layer_retries_a_stream_that_begins_with_an_error_by_its_reason() {
+async fn layer_retries_a_stream_that_begins_with_an_error_by_its_reason() {
     let _held = Held::new();
-    for (name, kind, body, cure) in FORMS {
-        each_layer_acts_as_the_reason_says(name, kind, Bytes::from(*body), *cure).await;
+    for (name, kind, body, remedy) in FORMS {
+        each_layer_acts_as_the_reason_says(name, kind, Bytes::from(*body), *remedy).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn so_is_amazon_s_that_begins_with_an_exception() {
+async fn layer_retries_an_amazon_stream_that_begins_with_an_exception() {
     let _held = Held::new();
-    for (exception, cure) in EXCEPTIONS {
+    for (exception, remedy) in EXCEPTIONS {
         let headers = [
             (":exception-type", *exception),
             (":content-type", "application/json"),
@@ -100,12 +110,12 @@ async fn so_is_amazon_s_that_begins_with_an_exception() {
         ];
         let body = aws::message(headers.into_iter(), br#"{"message":"Try again."}"#);
         let kind = "application/vnd.amazon.eventstream";
-        each_layer_acts_as_the_reason_says(exception, kind, body, *cure).await;
+        each_layer_acts_as_the_reason_says(exception, kind, body, *remedy).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_first_event_a_success_is_a_success() {
+async fn success_is_not_read_without_first_event() {
     for (name, kind, body, _) in FORMS {
         let provider = Loopback::serve(|_| stream(kind, *body)).await;
         let client = ServiceBuilder::new()
@@ -120,7 +130,7 @@ async fn without_first_event_a_success_is_a_success() {
     }
 }
 
-/// Streams that begin as they should; an error in them comes too late to be taken back.
+/// Streams that begin with a success. A later error in them cannot cause a retry.
 const GOOD: &[&[&str]] = &[
     &[
         "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[]}}\n\n",
@@ -143,7 +153,7 @@ const GOOD: &[&[&str]] = &[
     ],
 ];
 
-/// A provider whose stream goes on when the test says so.
+/// Starts a provider whose stream continues when the test sends an event.
 async fn paused_provider() -> (Loopback, mpsc::UnboundedSender<&'static str>) {
     let (go_on, events) = mpsc::unbounded_channel();
     let events = Mutex::new(Some(events));
@@ -161,7 +171,7 @@ async fn paused_provider() -> (Loopback, mpsc::UnboundedSender<&'static str>) {
     (provider.await, go_on)
 }
 
-/// What has come when `bytes` have come.
+/// Reads until `bytes` bytes have arrived.
 async fn read<B>(body: &mut B, bytes: usize) -> String
 where
     B: http_body::Body<Data = Bytes> + Unpin,
@@ -169,27 +179,27 @@ where
 {
     let mut read = Vec::new();
     while read.len() < bytes {
-        let frame = timeout(FOREVER, body.frame()).await.expect("held back");
+        let frame = timeout(FOREVER, body.frame()).await.expect("delayed");
         read.extend_from_slice(&frame.expect("cut off").unwrap().into_data().unwrap());
     }
     String::from_utf8(read).unwrap()
 }
 
-/// The provider says nothing more before the caller has what it has said. So an event that is held
-/// back for the next one is held back for ever.
+/// The provider sends an event only after the caller has received the previous one. So the test would hang if the layer
+/// delayed an event until the next one.
 #[tokio::test]
-async fn a_good_stream_is_handed_on_byte_for_byte_and_no_event_waits_for_the_next() {
+async fn good_stream_is_passed_through_and_no_event_waits_for_the_next() {
     for events in GOOD {
         let (provider, go_on) = paused_provider().await;
         let client = ServiceBuilder::new()
-            .layer(FallbackLayer::new(["lesser"]))
+            .layer(FallbackLayer::new(["backup"]))
             .layer(BackoffLayer::new())
             .layer(keys())
             .layer(InspectLayer::new().first_event(10 * FOREVER))
             .service(provider.client());
         go_on.send(events[0]).unwrap();
         let call = timeout(FOREVER, client.oneshot(chat("gateway.example")));
-        let response = call.await.expect("the first event is held back").unwrap();
+        let response = call.await.expect("the first event is delayed").unwrap();
         assert_eq!(response.extensions().get::<Rejection>(), None);
         let trail = response.extensions().get::<Trail>().unwrap().attempts();
         assert!(trail.len() == 1 && trail[0].steps.is_empty(), "{trail:?}");
@@ -202,26 +212,26 @@ async fn a_good_stream_is_handed_on_byte_for_byte_and_no_event_waits_for_the_nex
         }
         drop(go_on);
         assert!(body.frame().await.is_none());
-        assert_eq!(provider.seen().len(), 1, "nothing is taken back");
+        assert_eq!(provider.seen().len(), 1, "nothing is retried");
     }
 }
 
 #[tokio::test]
-async fn without_first_event_the_head_does_not_wait_even_for_the_first_event() {
+async fn head_does_not_wait_for_the_first_event_without_the_option() {
     let (provider, go_on) = paused_provider().await;
     let client = ServiceBuilder::new()
         .layer(BackoffLayer::new())
         .layer(InspectLayer::new())
         .service(provider.client());
     let call = timeout(FOREVER, client.oneshot(chat("gateway.example")));
-    let mut body = call.await.expect("held back").unwrap().into_body();
+    let mut body = call.await.expect("delayed").unwrap().into_body();
     go_on.send("data: 1\n\n").unwrap();
     assert_eq!(read(&mut body, 9).await, "data: 1\n\n");
 }
 
-/// The second piece is sent when the provider has the request.
+/// The second chunk is sent after the provider has received the request.
 #[tokio::test]
-async fn an_error_in_pieces_is_an_error_and_the_caller_gets_it_whole_when_nothing_is_left_to_try() {
+async fn error_in_chunks_is_retried_and_returned_completely_at_the_end() {
     let [start, end] = [
         "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overl",
         "oaded_error\",\"message\":\"Overloaded\"}}\n\nevent: more\ndata: {}\n\n",
@@ -243,7 +253,7 @@ async fn an_error_in_pieces_is_an_error_and_the_caller_gets_it_whole_when_nothin
         }
         answer
     });
-    let response = timeout(FOREVER, answer).await.expect("held back").unwrap();
+    let response = timeout(FOREVER, answer).await.expect("delayed").unwrap();
     let rejection = response.extensions().get::<Rejection>().unwrap();
     assert_eq!(rejection.reason, Reason::Overloaded);
     let mut body = response.into_body();

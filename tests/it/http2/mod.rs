@@ -1,4 +1,4 @@
-//! Over HTTP/2 a stream ends alone, its connection lives on, and bodies may have trailers.
+//! HTTP/2: a rejected stream ends without its connection, and bodies may have trailers.
 
 mod provider;
 
@@ -35,7 +35,7 @@ fn keys(count: usize) -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new((1..=count).map(|number| number.to_string())).unwrap())
 }
 
-/// The answer's body is read to its end; how many attempts it took.
+/// Reads the response to its end. Returns how many attempts it took.
 async fn is_answered<S, B, R>(client: S, provider: &Provider, body: B) -> usize
 where
     S: Service<Request<B>, Response = Response<R>, Error: Debug>,
@@ -51,12 +51,12 @@ where
     trail.len()
 }
 
-/// More than a layer drains, and more than the client's window for a stream; ten are more than that for
-/// its connection.
-const LONG: Reaction = Reaction::Refuse(3 * 1024 * 1024);
+/// More than a layer drains, and more than the client's window for a stream. Ten of them exceed the window for the
+/// connection.
+const LONG: Reaction = Reaction::Reject(3 * 1024 * 1024);
 
 #[tokio::test]
-async fn ten_rejections_however_long_take_one_connection() {
+async fn ten_long_rejections_take_one_connection() {
     macro_rules! take_one {
         ($layers:expr) => {
             let provider = Provider::start(&[LONG; 10]).await;
@@ -77,7 +77,7 @@ async fn ten_rejections_however_long_take_one_connection() {
     );
 }
 
-/// A body that streams: so many KiB, and trailers.
+/// Returns a streaming body of `kib` KiB with trailers.
 fn upload(kib: usize) -> (Boxed, Answered) {
     let pieces: Vec<_> = (0..kib).map(|number| vec![number as u8; 1024]).collect();
     let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), "1".parse().unwrap())]);
@@ -92,9 +92,9 @@ fn upload(kib: usize) -> (Boxed, Answered) {
 }
 
 #[tokio::test]
-async fn an_upload_that_the_provider_does_not_read_to_its_end_is_sent_again_whole() {
-    // The stream is reset while most of the upload is still to come, as its window is full.
-    let provider = Provider::start(&[Reaction::RefuseUnread; 2]).await;
+async fn upload_that_the_provider_stops_reading_is_sent_again_completely() {
+    // The provider resets the stream while most of the upload is unsent, because the window is full.
+    let provider = Provider::start(&[Reaction::RejectUnread; 2]).await;
     let (body, whole) = upload(1_900);
     let client = BackoffLayer::new().layer(client());
     assert_eq!(is_answered(client, &provider, body).await, 3);
@@ -103,8 +103,8 @@ async fn an_upload_that_the_provider_does_not_read_to_its_end_is_sent_again_whol
 }
 
 #[tokio::test]
-async fn the_trailers_of_an_upload_are_sent_each_time() {
-    let provider = Provider::start(&[Reaction::Refuse(1), Reaction::Refuse(1)]).await;
+async fn trailers_of_an_upload_are_sent_each_time() {
+    let provider = Provider::start(&[Reaction::Reject(1), Reaction::Reject(1)]).await;
     let (body, whole) = upload(3);
     let client = ServiceBuilder::new()
         .layer(BackoffLayer::new())
@@ -120,8 +120,8 @@ async fn the_trailers_of_an_upload_are_sent_each_time() {
 }
 
 #[tokio::test]
-async fn a_retry_uses_a_new_connection_if_the_provider_closes_the_first() {
-    let provider = Provider::start(&[Reaction::RefuseAndLeave; 2]).await;
+async fn retry_uses_a_new_connection_if_the_provider_closes_the_first() {
+    let provider = Provider::start(&[Reaction::RejectAndLeave; 2]).await;
     let client = BackoffLayer::new().layer(client());
     let body = Full::from("a question");
     assert_eq!(is_answered(client, &provider, body).await, 3);
@@ -129,8 +129,8 @@ async fn a_retry_uses_a_new_connection_if_the_provider_closes_the_first() {
 }
 
 #[tokio::test]
-async fn calls_at_once_over_one_connection_each_go_on_with_another_key() {
-    let provider = Provider::start(&[Reaction::Refuse(1); 8]).await;
+async fn concurrent_calls_over_one_connection_each_use_another_key() {
+    let provider = Provider::start(&[Reaction::Reject(1); 8]).await;
     let client = ServiceBuilder::new()
         .layer(keys(2).wait_when_exhausted(Duration::from_secs(60)))
         .layer(InspectLayer::new())

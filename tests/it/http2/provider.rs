@@ -1,4 +1,4 @@
-//! A provider on loopback that speaks HTTP/2 alone, with knowledge beforehand.
+//! A provider on loopback that accepts only HTTP/2 with prior knowledge.
 
 use std::{
     convert::Infallible,
@@ -25,18 +25,18 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use mock_provider::Server;
 use tokio::{net::TcpStream, sync::Notify};
 
-/// What the provider does with a request; what it has no reaction to it answers, once it has it whole.
+/// How the provider responds. A request without a reaction gets a success after its body has been read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reaction {
-    /// Refuses with so many bytes, once it has it whole.
-    Refuse(usize),
-    /// Refuses, and reads nothing of the body.
-    RefuseUnread,
-    /// Refuses, and takes no more requests on this connection.
-    RefuseAndLeave,
+    /// Rejects with a body of this many bytes, after the request has been read.
+    Reject(usize),
+    /// Rejects without reading the body.
+    RejectUnread,
+    /// Rejects, and accepts no more requests on this connection.
+    RejectAndLeave,
 }
 
-/// What the provider has of a request that it answered.
+/// A request that the provider accepted.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) key: String,
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl Provider {
-    /// Reacts so to the first requests.
+    /// Starts a provider with these reactions to the first requests.
     pub(crate) async fn start(reactions: &'static [Reaction]) -> Self {
         let shared = Arc::<Shared>::default();
         let for_all = shared.clone();
@@ -91,7 +91,7 @@ async fn serve(socket: TcpStream, reactions: &'static [Reaction], shared: Arc<Sh
     let service = service_fn(move |request| {
         let number = shared.requests.fetch_add(1, Ordering::SeqCst);
         let reaction = reactions.get(number).copied();
-        if let Some(Reaction::RefuseAndLeave) = reaction {
+        if let Some(Reaction::RejectAndLeave) = reaction {
             leaves.notify_one();
         }
         answer(request, reaction, shared.clone())
@@ -109,7 +109,7 @@ async fn answer(
     reaction: Option<Reaction>,
     shared: Arc<Shared>,
 ) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
-    let refuse = |length| {
+    let reject = |length| {
         Response::builder()
             .status(429)
             .header("retry-after-ms", "1")
@@ -117,13 +117,13 @@ async fn answer(
             .unwrap()
     };
     let (head, body) = request.into_parts();
-    if let Some(Reaction::RefuseUnread) = reaction {
-        return Ok(refuse(100));
+    if let Some(Reaction::RejectUnread) = reaction {
+        return Ok(reject(100));
     }
     let whole = body.collect().await.unwrap();
     match reaction {
-        Some(Reaction::Refuse(length)) => return Ok(refuse(length)),
-        Some(_) => return Ok(refuse(100)),
+        Some(Reaction::Reject(length)) => return Ok(reject(length)),
+        Some(_) => return Ok(reject(100)),
         None => {}
     }
     let key = head.headers.get("authorization");

@@ -1,4 +1,4 @@
-//! A response body that follows a script, and tells how much of it was asked for.
+//! A scripted response body that records how much of it was read.
 
 use std::{
     pin::Pin,
@@ -20,13 +20,13 @@ pub(crate) enum Step {
     Data(Bytes),
     Trailers(HeaderMap),
     Fail(&'static str),
-    /// Nothing for a while.
+    /// Pending for a while.
     Pause(Duration),
-    /// Pending once, and ready at once.
+    /// Pending once, and woken immediately.
     Yield,
 }
 
-/// What was done to a body.
+/// How a body was used.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch(Arc<Done>);
 
@@ -42,7 +42,7 @@ pub(crate) struct Scripted {
     steps: Box<dyn Iterator<Item = Step> + Send>,
     next: Option<Step>,
     pause: Option<Pin<Box<Sleep>>>,
-    /// The bytes that are left, where the length is known.
+    /// How many bytes remain, if the length is known.
     left: Option<u64>,
     watch: Watch,
 }
@@ -54,12 +54,12 @@ impl Watch {
         self.0.polls.load(Ordering::SeqCst)
     }
 
-    /// The bytes that were taken from the body.
+    /// Returns how many bytes were read.
     pub(crate) fn bytes(&self) -> usize {
         self.0.bytes.load(Ordering::SeqCst)
     }
 
-    /// The bytes that were taken, without those of the last frame.
+    /// Returns how many bytes were read before the last frame.
     pub(crate) fn bytes_before_last(&self) -> usize {
         self.bytes() - self.0.last.load(Ordering::SeqCst)
     }
@@ -72,7 +72,7 @@ impl Watch {
 // === impl Scripted ===
 
 impl Scripted {
-    /// A body whose length nobody knows before it ends.
+    /// Returns a body of unknown length.
     pub(crate) fn new<I>(steps: I) -> Self
     where
         I: IntoIterator<Item = Step>,
@@ -92,7 +92,7 @@ impl Scripted {
         Self::new([Step::Data(text.into())])
     }
 
-    /// The same with a `size_hint` that is exact, as with a `content-length`.
+    /// Returns a body with an exact `size_hint`, as with a `content-length`.
     pub(crate) fn of_known_length(steps: Vec<Step>) -> Self {
         let length = |step: &Step| match step {
             Step::Data(data) => data.len() as u64,

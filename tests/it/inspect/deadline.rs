@@ -1,4 +1,4 @@
-//! Bodies that stall, in calls with a deadline: how long the layers spend on them in all orders.
+//! Stalled bodies in calls with a deadline: how long the layers read them, in all orders.
 
 use std::{
     convert::Infallible,
@@ -23,7 +23,7 @@ const DEADLINE: Duration = Duration::from_millis(300);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Answers 429 with a body that stalls after its first byte.
+/// Responds with a 429 whose body stalls after its first byte.
 #[derive(Clone, Default)]
 struct Stalling {
     sends: Arc<Mutex<Vec<(Instant, Watch)>>>,
@@ -47,7 +47,10 @@ impl Service<Request<String>> for Stalling {
     fn call(&mut self, _: Request<String>) -> Self::Future {
         let mut sends = self.sends.lock().unwrap();
         if let Some((_, discarded)) = sends.last() {
-            assert!(discarded.is_dropped(), "before the next send");
+            assert!(
+                discarded.is_dropped(),
+                "the body is dropped before the next send"
+            );
         }
         let body = Scripted::new([Step::Data("{".into()), Step::Pause(3_600 * SECOND)]);
         sends.push((Instant::now(), body.watch()));
@@ -66,7 +69,7 @@ fn request(call: Option<Call>) -> Request<String> {
     request.body(r#"{"model": "large"}"#.into()).unwrap()
 }
 
-/// How long the 429 took, and how many sends the provider saw.
+/// Returns how long the call took, and how many sends the provider saw.
 async fn time_and_sends<L, R>(layers: L, call: Option<Call>) -> (Duration, usize)
 where
     L: Layer<
@@ -101,7 +104,7 @@ fn keys() -> KeyRotationLayer {
 }
 
 fn fallback() -> FallbackLayer {
-    FallbackLayer::new(["lesser", "least"])
+    FallbackLayer::new(["backup", "least"])
 }
 
 fn call() -> Option<Call> {
@@ -116,7 +119,7 @@ async fn inspect_alone_reads_a_stalled_body_within_the_deadline() {
     assert_eq!(
         time_and_sends(layer, call()).await.0,
         MILLISECOND,
-        "the shorter"
+        "the shorter limit applies"
     );
     let (took, _) = time_and_sends(InspectLayer::new(), Some(Call::new())).await;
     assert_eq!(took, SECOND, "a call without a deadline");
@@ -178,12 +181,12 @@ async fn inspect_reads_a_stalled_body_within_the_deadline_in_every_order() {
     ];
     for (number, (took, sends)) in by_layer.into_iter().chain(by_call).enumerate() {
         assert!(took < DEADLINE, "{number}: {took:?}");
-        assert!(sends >= 2, "{number}: time is left for a retry");
+        assert!(sends >= 2, "{number}: there is time for a retry");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_drain_no_body_again_that_stalled_under_inspect() {
+async fn layers_do_not_drain_a_body_that_stalled_in_inspect() {
     let inspect = InspectLayer::new;
     let layers = ServiceBuilder::new;
     for (took, sends) in [

@@ -1,4 +1,4 @@
-//! What comes out of the layer is what went in.
+//! The layer passes responses through unchanged.
 
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
     inspect, inspect_twice,
 };
 
-/// Texts that the layer looks into, and ends early or late on.
+/// Bodies that the layer reads, some to the end and some only in part.
 const PAYLOADS: &[&str] = &[
     "",
     "not JSON",
@@ -63,7 +63,7 @@ fn payload() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// A payload in frames of any size, none among them, some of which are late, and how it ends.
+/// A payload in frames of any size, also empty ones, with pauses, and its end.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let late = prop_oneof![
         4 => Just(None),
@@ -155,7 +155,7 @@ impl Case {
     }
 }
 
-/// The frames and the error of a body, as they come; its promises are held against them.
+/// Returns the frames and the error of a body. Asserts that `size_hint` and `is_end_stream` are correct.
 async fn frames<B>(mut body: B, expected: &[Step], exact: bool) -> Vec<String>
 where
     B: Body<Data = Bytes, Error = &'static str> + Unpin,
@@ -214,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_same_frames_trailers_and_error_come_out_whatever_was_read_of_them(case in case()) {
+    fn frames_trailers_and_error_are_passed_through(case in case()) {
         run(async {
             let response = case.response();
             let watch = response.body().watch();
@@ -246,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn how_a_body_is_cut_into_frames_does_not_change_what_it_means(
+    fn division_into_frames_does_not_change_the_rejection(
         payload in select(PAYLOADS),
         cuts in vec(any::<Index>(), 0..12),
         status in select(&[200_u16, 400, 429, 529][..]),

@@ -1,4 +1,4 @@
-//! At whatever height of a stack the layer stands, once or twice, it does no harm.
+//! The layer works at each position in a stack, once or twice.
 
 use std::{collections::HashSet, convert::Infallible, io, time::Duration};
 
@@ -44,7 +44,7 @@ where
     BoxCloneService::new(service.map_response(|response| response.map(BodyExt::boxed_unsync)))
 }
 
-/// The layers of `kinds` from the outside in; no wait is random.
+/// Stacks the layers of `kinds` from outer to inner. No wait is random.
 fn stack(kinds: &[Kind], provider: Client) -> Client {
     let steps = |_| [1, 2, 4].into_iter().map(secs);
     let mut client = provider;
@@ -58,25 +58,25 @@ fn stack(kinds: &[Kind], provider: Client) -> Client {
                 let pool = KeyPool::new(["a", "b"]).unwrap();
                 erase(KeyRotationLayer::new(pool).layer(client))
             }
-            Kind::Fallback => erase(FallbackLayer::new(["lesser"]).layer(client)),
+            Kind::Fallback => erase(FallbackLayer::new(["backup"]).layer(client)),
             Kind::Inspect => erase(InspectLayer::new().layer(client)),
         };
     }
     client
 }
 
-/// How a call went: all that the provider and the caller saw.
+/// Everything that the provider and the caller saw of a call.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct Observed {
     answer: String,
     trail: String,
-    asked: Vec<(Duration, String, String)>,
+    sent: Vec<(Duration, String, String)>,
     reason: Option<Reason>,
 }
 
 type Answers = fn(&Seen) -> Answer;
 
-async fn observe(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
+async fn observe(kinds: &[Kind], answers: Answers, body: &'static str) -> Observed {
     let provider = Provider::new(answers);
     let client = provider
         .clone()
@@ -88,10 +88,10 @@ async fn observe(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
     let (head, rest) = response.into_parts();
     let whole = rest.collect().await.unwrap().to_bytes();
     let rejection = head.extensions.get::<Rejection>();
-    Told {
+    Observed {
         answer: format!("{} {:?} {whole:?}", head.status, head.headers),
         trail: head.extensions.get::<Trail>().unwrap().to_string(),
-        asked: provider
+        sent: provider
             .seen()
             .iter()
             .map(|seen| (seen.at, seen.key().to_owned(), seen.model()))
@@ -102,14 +102,14 @@ async fn observe(kinds: &[Kind], answers: Answers, body: &'static str) -> Told {
 
 fn with_inspect_at(heights: &[usize], order: [Kind; 3]) -> Vec<Kind> {
     let mut kinds = order.to_vec();
-    // From the inside out, so that the heights further out stay what they are.
+    // From inner to outer, so that the outer positions do not change.
     for height in heights.iter().rev() {
         kinds.insert(*height, Kind::Inspect);
     }
     kinds
 }
 
-/// What a provider does whose heads say everything.
+/// Providers whose response heads contain everything.
 const SCENARIOS: &[(&str, Answers)] = &[
     ("limits of the model", |seen| {
         match (seen.model().as_str(), seen.key()) {
@@ -143,7 +143,7 @@ const SCENARIOS: &[(&str, Answers)] = &[
 ];
 
 #[tokio::test(start_paused = true)]
-async fn where_the_head_says_everything_every_height_and_two_heights_give_the_same() {
+async fn position_and_number_do_not_matter_if_the_head_says_everything() {
     for (name, answers) in SCENARIOS {
         for order in ORDERS {
             let without = observe(&order, *answers, "{}").await;
@@ -174,28 +174,32 @@ fn all_rejected(_: &Seen) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_the_body_says_it_the_innermost_place_serves_all_layers() {
+async fn innermost_position_serves_all_layers_if_only_the_body_says_it() {
     for order in ORDERS {
         for heights in [&[3][..], &[0, 3], &[3, 3], &[1, 2, 3]] {
             let kinds = with_inspect_at(heights, order);
-            let told = observe(&kinds, all_rejected, BILLING).await;
-            assert_eq!(told.reason, Some(Reason::QuotaExhausted), "{kinds:?}");
-            assert!(told.answer.contains("No credits."), "{kinds:?}");
-            let keys: HashSet<_> = told.asked.iter().map(|(_, key, _)| key).collect();
-            let models: HashSet<_> = told.asked.iter().map(|(_, _, model)| model).collect();
+            let observed = observe(&kinds, all_rejected, BILLING).await;
+            assert_eq!(observed.reason, Some(Reason::QuotaExhausted), "{kinds:?}");
+            assert!(observed.answer.contains("No credits."), "{kinds:?}");
+            let keys: HashSet<_> = observed.sent.iter().map(|(_, key, _)| key).collect();
+            let models: HashSet<_> = observed.sent.iter().map(|(_, _, model)| model).collect();
             assert_eq!(
                 (keys.len(), models.len()),
                 (2, 2),
                 "{kinds:?}\n{}",
-                told.trail
+                observed.trail
             );
-            assert!(!told.trail.contains("wait of"), "{kinds:?}\n{}", told.trail);
+            assert!(
+                !observed.trail.contains("wait of"),
+                "{kinds:?}\n{}",
+                observed.trail
+            );
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn further_out_it_says_what_the_layers_inside_have_made_of_it_and_hands_the_body_on() {
+async fn outer_position_keeps_the_rejection_of_inner_layers_and_the_body() {
     for order in ORDERS {
         let without = observe(&order, all_rejected, BILLING).await;
         assert_eq!(without.reason, Some(Reason::RateLimited));
@@ -203,9 +207,9 @@ async fn further_out_it_says_what_the_layers_inside_have_made_of_it_and_hands_th
         assert_eq!(observe(&outermost, all_rejected, BILLING).await, without);
         for height in 1..=2 {
             let kinds = with_inspect_at(&[height], order);
-            let told = observe(&kinds, all_rejected, BILLING).await;
-            assert_eq!(told.answer, without.answer, "{kinds:?}");
-            assert_eq!(told.trail, without.trail, "{kinds:?}");
+            let observed = observe(&kinds, all_rejected, BILLING).await;
+            assert_eq!(observed.answer, without.answer, "{kinds:?}");
+            assert_eq!(observed.trail, without.trail, "{kinds:?}");
         }
     }
 }

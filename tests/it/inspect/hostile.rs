@@ -1,4 +1,4 @@
-//! Bodies that mean harm: bounded time and memory, the response passed on, and what the head says.
+//! Hostile bodies: time and memory are bounded, the response is passed through, and the head is still classified.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use super::{
 
 const KIB: usize = 1024;
 
-/// What the head of every response here says.
+/// Returns the rejection that the head of every response here describes.
 fn of_the_head() -> Rejection {
     let mut rejection = Rejection::new(Reason::RateLimited);
     rejection.retry_after = Some(Duration::from_secs(5));
@@ -35,7 +35,7 @@ fn drip() -> impl Iterator<Item = Step> + Send {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_drips_for_ever_is_read_for_a_second_and_handed_on_from_its_first_byte() {
+async fn endless_slow_body_is_read_for_a_second_and_passed_through() {
     let start = Instant::now();
     let body = Scripted::new(drip());
     let watch = body.watch();
@@ -56,7 +56,7 @@ async fn a_body_that_drips_for_ever_is_read_for_a_second_and_handed_on_from_its_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_never_begins_is_waited_for_as_long_as_it_was_said() {
+async fn layer_waits_for_a_body_that_never_begins_as_configured() {
     for max_wait in [
         Duration::ZERO,
         Duration::from_millis(1),
@@ -72,7 +72,7 @@ async fn a_body_that_never_begins_is_waited_for_as_long_as_it_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_gibibyte_64_kib_are_read_and_all_is_handed_on() {
+async fn first_64_kib_of_a_gibibyte_are_read_and_all_is_passed_through() {
     let start = Instant::now();
     let chunk = Bytes::from(vec![b'{'; 16 * KIB]);
     let chunks = KIB * KIB / 16;
@@ -91,7 +91,7 @@ async fn of_a_gibibyte_64_kib_are_read_and_all_is_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_without_a_byte_are_not_collected_for_ever() {
+async fn empty_frames_are_not_collected_forever() {
     let body = Scripted::new(std::iter::repeat(Step::Data(Bytes::new())));
     let watch = body.watch();
     let response = inspect(InspectLayer::new(), answer(429, HEAD, body)).await;
@@ -100,7 +100,7 @@ async fn frames_without_a_byte_are_not_collected_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_of_comments_without_an_event_is_looked_at_within_the_same_bounds() {
+async fn stream_of_comments_is_read_within_the_same_bounds() {
     let comment = || Step::Data(Bytes::from_static(b": keep-alive\n\n"));
     let stream = [("content-type", "text/event-stream")];
     let layer = InspectLayer::new().first_event(Duration::from_secs(7));
@@ -121,7 +121,7 @@ async fn a_stream_of_comments_without_an_event_is_looked_at_within_the_same_boun
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_not_what_it_seems_leaves_what_the_head_says_and_is_handed_on_whole() {
+async fn malformed_body_leaves_the_rejection_of_the_head_and_is_passed_on() {
     let billing = r#"{"error":{"type":"insufficient_quota","message":"No."}}"#;
     let start = Instant::now();
     let bodies: [(&str, Vec<u8>); 9] = [
@@ -165,7 +165,7 @@ async fn a_body_that_is_not_what_it_seems_leaves_what_the_head_says_and_is_hande
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_compressed_or_is_no_text_is_not_even_read() {
+async fn compressed_and_binary_bodies_are_not_read() {
     let billing = r#"{"error":{"type":"insufficient_quota","message":"No."}}"#;
     for header in [
         ("content-encoding", "gzip"),
@@ -188,7 +188,7 @@ async fn what_is_compressed_or_is_no_text_is_not_even_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_read_before_the_body_failed_still_counts() {
+async fn part_of_a_body_that_failed_is_still_classified() {
     let billing = r#"{"error":{"type":"insufficient_quota","message":"No."}}"#;
     let steps = [Step::Data(billing.into()), Step::Fail("reset by peer")];
     let response = inspect(InspectLayer::new(), answer(429, HEAD, Scripted::new(steps))).await;
@@ -199,7 +199,7 @@ async fn what_was_read_before_the_body_failed_still_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_and_the_body_are_read_as_one() {
+async fn signals_of_head_and_body_are_merged() {
     let body = r#"{"error":{"message":"Limit on tokens per min (TPM). Try again in 644ms."}}"#;
     let response = inspect(InspectLayer::new(), answer(429, HEAD, Scripted::of(body))).await;
     let (head, ()) = answer(429, HEAD, Scripted::of("")).map(drop).into_parts();

@@ -1,4 +1,4 @@
-//! InspectLayer, through the public API, on a paused clock.
+//! `InspectLayer` through the public API, with a paused clock.
 
 mod body;
 mod deadline;
@@ -16,7 +16,7 @@ use tower_429::{InspectLayer, inspect::InspectedBody};
 
 use body::Scripted;
 
-/// What the layer makes of a response.
+/// Passes a response through the layer.
 async fn inspect(
     layer: InspectLayer,
     response: Response<Scripted>,
@@ -24,7 +24,7 @@ async fn inspect(
     inspect_from("https://api.example/v1/chat", layer, response).await
 }
 
-/// What two layers make of it.
+/// Passes a response through two layers.
 async fn inspect_twice(
     layer: InspectLayer,
     response: Response<Scripted>,
@@ -37,7 +37,7 @@ async fn inspect_twice(
         .unwrap()
 }
 
-/// A provider with one response.
+/// Returns a provider with one response.
 fn once(
     response: Response<Scripted>,
 ) -> impl Service<Request<()>, Response = Response<Scripted>, Error = Infallible> {
@@ -45,7 +45,7 @@ fn once(
     service_fn(move |_: Request<()>| ready(Ok(response.take().expect("one call"))))
 }
 
-/// As [`inspect`], of a response from a host.
+/// Passes a response from a host through the layer.
 async fn inspect_from(
     uri: &str,
     layer: InspectLayer,
@@ -55,7 +55,7 @@ async fn inspect_from(
     layer.layer(once(response)).oneshot(request).await.unwrap()
 }
 
-/// A response with header lines.
+/// Returns a response with these headers.
 fn answer(status: u16, headers: &[(&str, &str)], body: Scripted) -> Response<Scripted> {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {

@@ -1,4 +1,4 @@
-//! Whose reading applies where a header alone is ambiguous.
+//! Which provider's conventions apply if a header alone is ambiguous.
 
 use http::Response;
 use tower_429::{
@@ -9,7 +9,7 @@ use tower_429::{
 
 use super::{answer, body::Scripted, inspect_from};
 
-/// A request limit is reached whose window no word tells.
+/// Returns a rejection by a request limit, without a word about its window.
 fn limited(body: &'static str) -> Response<Scripted> {
     let headers = [
         ("x-ratelimit-remaining-requests", "0"),
@@ -23,7 +23,7 @@ fn window(response: &Response<InspectedBody<Scripted>>) -> Option<Window> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_host_identifies_the_provider_unless_a_setting_names_it() {
+async fn host_identifies_the_provider_unless_a_setting_names_it() {
     let guess = InspectLayer::new();
     for body in ["", r#"{"error":{"message":"Slower, please."}}"#] {
         for (uri, layer, expected) in [
@@ -53,7 +53,7 @@ async fn the_host_identifies_the_provider_unless_a_setting_names_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn headers_tell_the_dialect_of_a_proxy_and_the_setting_goes_before_them() {
+async fn headers_identify_the_provider_unless_a_setting_names_it() {
     let headers = [
         ("x-groq-region", "eu"),
         ("x-ratelimit-remaining-requests", "0"),

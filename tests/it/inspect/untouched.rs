@@ -1,4 +1,4 @@
-//! What the layer does not touch, and what happens when a call is dropped.
+//! Responses that the layer does not read, and calls that are dropped.
 
 use std::{
     pin::pin,
@@ -23,7 +23,7 @@ use super::{
 const ERROR: &str = r#"{"error":{"code":429,"message":"Rate limit exceeded"}}"#;
 
 #[tokio::test(start_paused = true)]
-async fn a_success_is_not_polled_before_the_caller_does_and_means_nothing() {
+async fn success_is_not_polled_by_the_layer_and_not_classified() {
     for (status, kind) in [
         (200, "application/json"),
         (200, "text/event-stream"),
@@ -48,7 +48,7 @@ async fn a_success_is_not_polled_before_the_caller_does_and_means_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_event_is_looked_for_only_where_there_are_events() {
+async fn first_event_is_read_only_in_event_streams() {
     let layer = InspectLayer::new().first_event(Duration::from_secs(5));
     for (status, headers) in [
         (200, &[("content-type", "image/png")][..]),
@@ -72,7 +72,7 @@ async fn the_first_event_is_looked_for_only_where_there_are_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_is_there_already_stays_and_the_body_is_not_read() {
+async fn existing_rejection_is_kept_and_the_body_is_not_read() {
     let body = Scripted::of(r#"{"error":{"type":"insufficient_quota"}}"#);
     let watch = body.watch();
     let mut response = answer(429, &[], body);
@@ -84,7 +84,7 @@ async fn a_rejection_that_is_there_already_stays_and_the_body_is_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_drops_the_body_that_was_being_read() {
+async fn dropped_call_drops_the_body_that_it_was_reading() {
     let body = Scripted::new([Step::Data("{".into()), Step::Pause(Duration::from_secs(9))]);
     let watch = body.watch();
     let provider = once(answer(429, &[], body));

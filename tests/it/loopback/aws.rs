@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-/// A message of Amazon's event stream: lengths, checksum, headers, payload, checksum.
+/// Returns a message of Amazon's event stream: lengths, checksum, headers, payload, checksum.
 pub(crate) fn message<'a>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
     payload: &[u8],
@@ -27,7 +27,7 @@ pub(crate) fn message<'a>(
     Bytes::from(message)
 }
 
-/// The checksum of zlib, bit by bit.
+/// Returns the CRC-32 of zlib, computed bit by bit.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
     let add = |crc: u32, byte: &u8| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc));

@@ -1,4 +1,4 @@
-//! A call to a provider that refuses it once, in a time that the test lets pass.
+//! A call to a provider that rejects it once. The test controls the time.
 
 use std::{
     future::poll_fn,
@@ -26,11 +26,11 @@ use super::{Answer, Loopback, Seen};
 const MILLISECOND: Duration = Duration::from_millis(1);
 const DRAINED: Duration = Duration::from_secs(1);
 
-/// A client whose answers are inspected.
+/// A client whose responses pass through `InspectLayer`.
 pub(crate) type Client =
     BoxCloneService<Request<Full<Bytes>>, Response<InspectedBody<Incoming>>, legacy::Error>;
 
-/// A layer over such a client.
+/// A layer over a [`Client`].
 pub(crate) trait Inspected:
     Service<Request<Full<Bytes>>, Response = Response<InspectedBody<Incoming>>, Error = legacy::Error>
 {
@@ -45,8 +45,8 @@ impl<S> Inspected for S where
 {
 }
 
-/// Holds the paused clock while it lives: as tokio documents, time does not run ahead while a blocking
-/// task does. So sockets have all the time they need, and it is the test that lets time pass.
+/// Stops the paused clock until it is dropped, because tokio does not advance the time while a blocking task runs. So
+/// sockets have all the time that they need, and only the test advances the time.
 pub(crate) struct Held(#[allow(dead_code)] mpsc::Sender<()>);
 
 impl Held {
@@ -57,20 +57,20 @@ impl Held {
     }
 }
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(crate) struct Met {
-    /// What the layer did about the first answer, if it sent again.
+    /// The decision after the first response, if the layer sent again.
     pub(crate) again: Option<Action>,
     pub(crate) status: u16,
     pub(crate) body: Bytes,
     pub(crate) seen: Vec<Seen>,
 }
 
-/// Sends a request to a provider that refuses it so, and answers the second one.
+/// Sends a request to a provider that rejects it with this response, and accepts the second one.
 ///
-/// Time passes only when a layer has decided to send again, first up to a millisecond before
-/// `not_before`, which must not be enough.
+/// Time passes only after a layer has decided to send again. It first passes up to a millisecond before `not_before`,
+/// and the layer must not have sent by then.
 pub(crate) async fn meet<L>(
     mut request: Request<Full<Bytes>>,
     refuse: impl Fn() -> Answer + Send + Sync + 'static,
@@ -123,7 +123,7 @@ where
                 Some(Action::Wait(wait)) => wait,
                 _ => Duration::ZERO,
             };
-            // What is thrown away is drained for a second at most.
+            // A discarded body is drained for at most a second.
             advance(wait.max(DRAINED).saturating_sub(not_before) + 3 * MILLISECOND).await;
             answer.await
         }

@@ -1,4 +1,4 @@
-//! A provider on loopback, over HTTP/1.1, that answers in the name of any host.
+//! A provider on loopback, over HTTP/1.1, that serves requests for any host.
 
 pub(crate) mod aws;
 mod meet;
@@ -22,12 +22,12 @@ use mock_provider::{Server, read};
 use tokio::net::TcpStream;
 use tower::Service;
 
-#[allow(unused_imports)] // no topic needs all of it
+#[allow(unused_imports)] // no module needs everything
 pub(crate) use meet::{Client, Held, Inspected, Met, meet};
 
 pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-/// What the provider saw of a request.
+/// A request, as the provider saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) host: String,
@@ -42,7 +42,7 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// Answers the first, second, ... request as `answer` says.
+    /// Starts a provider that responds to the first, second, ... request with `answer`.
     pub(crate) async fn serve(answer: impl Fn(usize) -> Answer + Send + Sync + 'static) -> Self {
         let (seen, answer) = (Arc::<Mutex<Vec<_>>>::default(), Arc::new(answer));
         let log = seen.clone();
@@ -62,7 +62,7 @@ impl Loopback {
         Self { address, seen }
     }
 
-    /// A client that goes here whatever host it is to ask.
+    /// Returns a client that connects to this provider for every host.
     pub(crate) fn client(
         &self,
     ) -> impl Service<
@@ -100,7 +100,7 @@ async fn seen_of(request: Request<Incoming>) -> Seen {
     }
 }
 
-/// A chat request for the model `first`.
+/// Returns a chat request for the model `first`.
 pub(crate) fn chat(host: &str) -> Request<Full<Bytes>> {
     Request::post(format!("http://{host}/v1/chat/completions"))
         .header("content-type", "application/json")

@@ -1,4 +1,4 @@
-//! What each layer does about these answers, in both orders.
+//! What each layer does after these responses, in both orders.
 
 use std::{io, time::Duration};
 
@@ -28,14 +28,14 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 type Body = InspectedBody<String>;
 
-/// An answer with a body of JSON.
+/// Returns a response with a JSON body.
 fn json(status: u16, body: &str) -> Answer {
     Answer::Response(status, vec![("x-script-body", body.into())])
 }
 
 type Client = BoxCloneService<Request<String>, Response<Body>, io::Error>;
 
-/// The provider with the bodies of its answers, read by an inspecting layer.
+/// Returns the provider behind an `InspectLayer` that reads the bodies of its responses.
 fn client(provider: &Provider) -> Client {
     let provider = ServiceBuilder::new()
         .layer(InspectLayer::new().first_event(secs(1)))
@@ -51,10 +51,10 @@ fn client(provider: &Provider) -> Client {
     BoxCloneService::new(provider)
 }
 
-/// Key rotation and fallback over a client, in the one order or the other.
+/// Stacks KeyRotation and Fallback over a client, in one of the two orders.
 fn stacked(provider: &Provider, pool: &KeyPool, keys_outside: bool) -> Client {
     let keys = KeyRotationLayer::new(pool.clone());
-    let targets = FallbackLayer::new(["lesser"]);
+    let targets = FallbackLayer::new(["backup"]);
     let client = client(provider);
     match keys_outside {
         true => BoxCloneService::new(keys.layer(targets.layer(client))),
@@ -66,7 +66,7 @@ async fn call(service: &Client, model: &str) -> Response<Body> {
     service.clone().oneshot(chat(model)).await.unwrap()
 }
 
-/// The keys of two calls if the first is rejected: a fallback inside tries its target with the same key.
+/// Returns the keys of two calls if the first is rejected. An inner Fallback sends to its target with the same key.
 fn with_next_key(keys_outside: bool) -> &'static [&'static str] {
     match keys_outside {
         true => &["a", "a", "b", "b"],
@@ -74,7 +74,7 @@ fn with_next_key(keys_outside: bool) -> &'static [&'static str] {
     }
 }
 
-/// Refuses everything that comes with a key, or only what asks for one model.
+/// Rejects all requests with a key, or only those for one model.
 fn rejecting(
     key: &'static str,
     model: Option<&'static str>,
@@ -112,7 +112,7 @@ async fn backoff_returns_plan_windows_and_quotas_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_retries_a_rate_that_is_called_a_quota() {
+async fn backoff_retries_a_rate_limit_that_is_called_a_quota() {
     for (status, body) in [(429, TOKENS), (200, MINIMAX_RATE)] {
         for inside in [false, true] {
             let provider = Provider::script([json(status, body), json(status, body), ok()]);
@@ -131,20 +131,20 @@ async fn backoff_retries_a_rate_that_is_called_a_quota() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn next_key_is_tried_where_a_plan_window_is_used_up() {
+async fn next_key_is_tried_if_a_plan_window_is_exhausted() {
     for keys_outside in [true, false] {
         let provider = rejecting("a", None, 429, FIVE_HOURS);
         let pool = pool(&["a", "b"]);
         let service = stacked(&provider, &pool, keys_outside);
         assert_eq!(call(&service, "m").await.status(), 200);
         assert_eq!(call(&service, "other").await.status(), 200);
-        // The plan is the account's, so the other model does not try its key.
+        // The plan belongs to the account, so its key is not tried for the other model.
         assert_eq!(provider.keys(), with_next_key(keys_outside));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_of_a_plan_window_is_probed_hourly_where_no_hint_came() {
+async fn key_of_an_exhausted_plan_without_a_hint_is_probed_hourly() {
     for backoff_outside in [true, false] {
         let provider = Provider::script([json(429, FIVE_HOURS), json(429, FIVE_HOURS), ok()]);
         let pool = pool(&["a"]);
@@ -188,7 +188,7 @@ async fn next_key_is_tried_for_quotas_under_any_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn next_target_is_tried_where_the_plan_of_the_only_key_is_used_up() {
+async fn next_target_is_tried_if_the_plan_of_the_only_key_is_exhausted() {
     for (status, body) in [
         (429, FIVE_HOURS),
         (403, WEEK),
@@ -196,7 +196,7 @@ async fn next_target_is_tried_where_the_plan_of_the_only_key_is_used_up() {
         (429, OF_MODEL),
     ] {
         let provider = rejecting("a", Some("m"), status, body);
-        let targets = FallbackLayer::new(["lesser"]).layer(client(&provider));
+        let targets = FallbackLayer::new(["backup"]).layer(client(&provider));
         let service = BoxCloneService::new(targets);
         let mut request = chat("m");
         request
@@ -204,7 +204,7 @@ async fn next_target_is_tried_where_the_plan_of_the_only_key_is_used_up() {
             .insert("authorization", HeaderValue::from_static("Bearer a"));
         let response = service.oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200, "{body}");
-        assert_eq!(provider.models(), ["m", "lesser"], "{body}");
+        assert_eq!(provider.models(), ["m", "backup"], "{body}");
     }
 }
 
@@ -217,7 +217,7 @@ async fn key_without_a_models_budget_serves_the_other_models() {
             let service = stacked(&provider, &pool, keys_outside);
             assert_eq!(call(&service, "m").await.status(), 200, "{body}");
             assert_eq!(call(&service, "other").await.status(), 200, "{body}");
-            assert_eq!(provider.models(), ["m", "lesser", "other"], "{body}");
+            assert_eq!(provider.models(), ["m", "backup", "other"], "{body}");
             let state = pool.snapshot().remove(0);
             assert_eq!(state.cooldown_reason, None, "{body}");
             let models: Vec<_> = state.limited_models.iter().map(|it| &*it.model).collect();
@@ -227,7 +227,7 @@ async fn key_without_a_models_budget_serves_the_other_models() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_of_the_account_holds_for_all_its_models() {
+async fn limit_of_the_account_applies_to_all_its_models() {
     for keys_outside in [true, false] {
         let provider = rejecting("a", None, 429, OF_ACCOUNT);
         let pool = pool(&["a", "b"]);

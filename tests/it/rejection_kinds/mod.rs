@@ -1,4 +1,4 @@
-//! Rates that are called quotas, and codes inside a 200: what each layer does about them.
+//! Rate limits that are called quotas, and error codes inside a 200: what each layer does.
 
 mod layers;
 mod successes;

@@ -1,4 +1,4 @@
-//! Which of several buckets refused.
+//! Which of several buckets rejected the request.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{hint, lines, now, read};
 
 const UNIFIED: &str = "anthropic-ratelimit-unified";
 
-/// The headers of an Anthropic subscription. Every response has all of them.
+/// Returns the headers of an Anthropic subscription. Every response has all of them.
 fn unified(overall: &str, claim: &str, windows: &[(&str, &str, u64)]) -> String {
     let mut headers = format!("{UNIFIED}-status: {overall}\n");
     if !claim.is_empty() {
@@ -106,7 +106,7 @@ fn plan_that_is_called_a_quota_has_the_reset_of_its_exhausted_window() {
 }
 
 #[test]
-fn codex_window_that_is_used_up_gives_the_hint() {
+fn exhausted_codex_window_gives_the_hint() {
     let codex = |primary: &str, secondary: &str| {
         let headers = format!(
             "x-codex-primary-used-percent: {primary}\nx-codex-primary-window-minutes: 300\n\
@@ -132,7 +132,7 @@ fn codex_window_that_is_used_up_gives_the_hint() {
 }
 
 #[test]
-fn remaining_that_is_negative_or_unreadable_is_unknown() {
+fn negative_or_unreadable_remaining_is_unknown() {
     for remaining in [
         "-1",
         "NaN",
@@ -166,7 +166,7 @@ fn remaining_that_is_negative_or_unreadable_is_unknown() {
 }
 
 #[test]
-fn limit_of_zero_is_never_waited_for_until_its_reset() {
+fn reset_of_a_limit_of_zero_is_no_hint() {
     for headers in [
         "x-ratelimit-limit-requests: 0\nx-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 86400",
         "x-ratelimit-limit: 0\nx-ratelimit-remaining: 0\nx-ratelimit-reset: 86400",
@@ -188,11 +188,15 @@ fn limit_of_zero_is_never_waited_for_until_its_reset() {
     }
     let mistral = "x-ratelimit-limit-req-minute: 0\nx-ratelimit-remaining-req-minute: 0";
     let rejection = read(429, mistral, b"").unwrap();
-    assert_eq!(rejection.reason, Reason::QuotaExhausted, "not on this plan");
+    assert_eq!(
+        rejection.reason,
+        Reason::QuotaExhausted,
+        "the plan does not include it"
+    );
 }
 
 #[test]
-fn bucket_with_room_or_with_its_reset_alone_yields_to_an_exhausted_one() {
+fn exhausted_bucket_takes_precedence_over_others() {
     let table = [
         (
             "x-ratelimit-remaining-requests: 0\nx-ratelimit-reset-requests: 20s\nx-ratelimit-reset-tokens: 6m0s",
@@ -241,7 +245,7 @@ fn buckets_report_only_rejected_windows_as_empty() {
 }
 
 #[test]
-fn cost_that_cannot_be_read_counts_as_not_sent() {
+fn unreadable_cost_counts_as_missing() {
     let cost = |values: &[&[u8]]| {
         let mut headers = HeaderMap::new();
         let left = http::HeaderValue::from_static("9");

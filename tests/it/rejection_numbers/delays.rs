@@ -9,7 +9,7 @@ fn body(body: &str) -> Option<u128> {
 }
 
 #[test]
-fn delay_is_read_from_every_field_that_providers_use() {
+fn delay_is_parsed_from_every_field_that_providers_use() {
     for (field, expected) in [
         (r#""resets_in_seconds":602705"#, 602_705_000),
         (r#""resets_at":1770682800"#, 1_200_000),
@@ -64,13 +64,13 @@ fn absurd_or_unreadable_field_is_no_hint() {
 }
 
 #[test]
-fn longest_of_several_fields_holds() {
+fn longest_delay_of_several_fields_wins() {
     let both = r#"{"error":{"resets_in_seconds":60,"resets_at":1770682800}}"#;
     assert_eq!(body(both), Some(1_200_000));
 }
 
 #[test]
-fn date_is_read_with_every_way_to_write_its_offset() {
+fn date_is_parsed_with_every_form_of_its_offset() {
     for date in [
         "2026-02-10 08:20:00 +0800 CST",
         "2026-02-10 08:20:00 +0800 +08",
@@ -99,7 +99,7 @@ fn date_is_read_with_every_way_to_write_its_offset() {
 }
 
 #[test]
-fn http_date_is_read_with_an_offset_in_digits() {
+fn http_date_is_parsed_with_an_offset_in_digits() {
     for date in [
         "Tue, 10 Feb 2026 00:20:00 GMT",
         "Tue, 10 Feb 2026 00:20:00 -0000",
@@ -114,7 +114,7 @@ fn http_date_is_read_with_an_offset_in_digits() {
 }
 
 #[test]
-fn duration_may_leave_out_its_zero() {
+fn duration_may_omit_a_leading_zero() {
     assert_eq!(
         body(r#"{"error":{"message":"Please try again in .5s."}}"#),
         Some(500)
@@ -128,7 +128,7 @@ fn duration_may_leave_out_its_zero() {
 }
 
 #[test]
-fn wrapped_answer_of_an_upstream_gives_its_own_hint_and_no_shorter_one() {
+fn nested_upstream_error_gives_its_hint_and_no_shorter_one() {
     let upstream = r#"{"error":{"code":429,"message":"Your quota will reset after 5h59m59s.","details":[{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"21599.960323804s"}]}}"#;
     let python = upstream.replace('{', "{\\n  ").replace(',', ",\\n");
     let shapes = [
@@ -148,7 +148,7 @@ fn wrapped_answer_of_an_upstream_gives_its_own_hint_and_no_shorter_one() {
 }
 
 #[test]
-fn field_of_a_rejection_that_is_no_429_is_read_too() {
+fn delay_field_of_a_rejection_without_429_is_parsed() {
     let rejection = read(402, "", br#"{"error":{"resets_in_seconds":600}}"#).unwrap();
     assert_eq!(rejection.reason, Reason::QuotaExhausted);
     assert_eq!(rejection.retry_after.unwrap().as_secs(), 600);

@@ -1,4 +1,4 @@
-//! What the fields of a rejection come in.
+//! The encodings and formats of rejections.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn facts(rejection: Option<Rejection>) -> Option<(Reason, Option<Duration>)> {
 }
 
 #[test]
-fn json_is_read_behind_a_byte_order_mark_and_before_nuls() {
+fn json_is_parsed_after_a_byte_order_mark_and_before_nuls() {
     let plain = facts(read(429, "", JSON.as_bytes()));
     assert_eq!(plain.unwrap().0, Reason::QuotaExhausted);
     for framed in [
@@ -34,13 +34,13 @@ fn json_is_read_behind_a_byte_order_mark_and_before_nuls() {
 }
 
 #[test]
-fn ascii_of_a_body_in_another_encoding_is_read() {
+fn ascii_of_a_body_in_another_encoding_is_parsed() {
     let bodies: [&[u8]; 4] = [
-        // GBK, whose second bytes may be those of a backslash or a brace.
+        // GBK, whose second bytes can equal a backslash or a brace.
         b"{\"error\":{\"message\":\"\xd3\xe0\xb6\xee\xb2\xbb\xd7\xe3 try again in 20s\",\"code\":\"insufficient_quota\"}}",
         b"{\"error\":{\"message\":\"try again in 20s \x81\x5c\",\"code\":\"insufficient_quota\"}}",
         b"{\"error\":{\"message\":\"try again in 20s \x81\x7d\x81\x7b\",\"code\":\"insufficient_quota\"}}",
-        // Latin-1, with an escape behind a letter of its own.
+        // Latin-1, with an escape after a letter outside ASCII.
         b"{\"error\":{\"message\":\"\xe9\\\"puis\xe9: try again in 20s\",\"code\":\"insufficient_quota\"}}",
     ];
     for body in bodies {
@@ -51,7 +51,7 @@ fn ascii_of_a_body_in_another_encoding_is_read() {
 }
 
 #[test]
-fn utf_16_leaves_what_the_head_says() {
+fn utf_16_leaves_the_rejection_of_the_head() {
     let utf_16: Vec<u8> = format!("\u{feff}{JSON}")
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
@@ -63,7 +63,7 @@ fn utf_16_leaves_what_the_head_says() {
 }
 
 #[test]
-fn event_that_is_the_body_of_an_error_is_read() {
+fn event_that_is_the_body_of_an_error_is_parsed() {
     for body in [
         format!("event: error\ndata: {JSON}\n\n"),
         format!("id:1\nevent:error\n:HTTP_STATUS/429\ndata:{JSON}\n\n"),
@@ -93,7 +93,7 @@ fn event_that_is_the_body_of_an_error_is_read() {
 }
 
 #[test]
-fn xml_error_of_aws_is_read() {
+fn xml_error_of_aws_is_parsed() {
     for code in [
         "Throttling",
         "ThrottlingException",
@@ -152,7 +152,7 @@ fn xml_of_another_error_and_html_are_no_rejection() {
 }
 
 #[test]
-fn longest_of_several_retry_after_values_holds() {
+fn longest_of_several_retry_after_values_wins() {
     for (headers, expected) in [
         ("retry-after: 5, 10", Some(10_000)),
         ("retry-after: 10, 5", Some(10_000)),
@@ -180,7 +180,7 @@ fn longest_of_several_retry_after_values_holds() {
     }
 }
 
-/// What InspectLayer leaves of such a response.
+/// Returns the rejection that `InspectLayer` stores in the response.
 async fn inspected(status: u16, kind: &'static str, body: &[u8]) -> Option<Rejection> {
     let body = Bytes::copy_from_slice(body);
     let provider = service_fn(move |_: Request<String>| {
@@ -196,7 +196,7 @@ async fn inspected(status: u16, kind: &'static str, body: &[u8]) -> Option<Rejec
 }
 
 #[tokio::test(start_paused = true)]
-async fn inspect_layer_reads_every_framing_of_an_error() {
+async fn inspect_layer_parses_every_format_of_an_error() {
     let quota = (Reason::QuotaExhausted, Some(Duration::from_secs(20)));
     let event = format!("id:1\nevent:error\n:HTTP_STATUS/429\ndata:{JSON}\n\n");
     let marked = format!("\u{feff}{JSON}\0");

@@ -1,5 +1,4 @@
-//! Numbers, dates and framing of rejections: which bucket refused, where the delay is, and what the fields
-//! come in. Each row is one response.
+//! Numbers, dates and formats of rejections: which bucket rejected, and where the delay is. Each row is one response.
 
 mod buckets;
 mod delays;
@@ -16,7 +15,7 @@ pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_770_681_600)
 }
 
-/// What a response means whose headers are lines.
+/// Classifies a response whose headers are given as lines.
 pub(crate) fn read(status: u16, headers: &str, body: &[u8]) -> Option<Rejection> {
     let mut response = Response::builder().status(status);
     for (name, value) in lines(headers) {

@@ -1,4 +1,4 @@
-//! What the pool makes of the windows of a subscription, in every order of the layers.
+//! How the pool handles the windows of a subscription, in every order of the layers.
 
 use http::Response;
 use tokio::time::Instant;
@@ -9,8 +9,8 @@ use crate::script::*;
 
 const DATE: &str = "Tue, 10 Feb 2026 00:00:00 GMT";
 
-/// A rejection of an Anthropic subscription: the window of five hours ends in 20 minutes, that of a week in
-/// five days.
+/// Returns a rejection of an Anthropic subscription. Its window of five hours ends in 20 minutes, its window of a week
+/// in five days.
 fn unified(five_hours: &str, overall: &str, retry_after: Option<u64>) -> Answer {
     let mut headers = vec![
         ("date", DATE.into()),
@@ -33,14 +33,14 @@ fn pool() -> KeyPool {
     KeyPool::new(["a", "b"]).unwrap()
 }
 
-/// Both keys through the layer alone.
+/// Sends a request through the layer alone.
 async fn through(pool: &KeyPool, provider: &Provider) -> Response<String> {
     let service = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
     service.oneshot(chat("m")).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_cools_for_the_rejected_window_and_for_every_model() {
+async fn key_is_on_cooldown_for_the_rejected_window_and_every_model() {
     let provider = Provider::script([unified("rejected", "rejected", None), ok(), ok()]);
     let pool = pool();
     assert_eq!(through(&pool, &provider).await.status(), 200);
@@ -55,7 +55,7 @@ async fn key_cools_for_the_rejected_window_and_for_every_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn key_stays_usable_while_all_windows_are_allowed() {
+async fn key_stays_usable_if_all_windows_are_allowed() {
     let provider = Provider::script([unified("allowed", "allowed", Some(3)), ok(), ok()]);
     let pool = pool();
     assert_eq!(through(&pool, &provider).await.status(), 200);
@@ -67,7 +67,7 @@ async fn key_stays_usable_while_all_windows_are_allowed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_that_reports_resets_alone_leaves_its_key_usable() {
+async fn key_stays_usable_after_a_success_that_reports_only_resets() {
     let Answer::Response(_, headers) = unified("allowed_warning", "allowed_warning", None) else {
         unreachable!()
     };
@@ -81,7 +81,7 @@ async fn success_that_reports_resets_alone_leaves_its_key_usable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_in_either_order_waits_three_seconds_while_all_windows_are_allowed() {
+async fn backoff_waits_three_seconds_in_both_orders_if_windows_are_allowed() {
     for rotation_is_outer in [false, true] {
         let rejected = unified("allowed", "allowed", Some(3));
         let provider = Provider::script([rejected.clone(), rejected, ok()]);
@@ -108,7 +108,7 @@ async fn backoff_in_either_order_waits_three_seconds_while_all_windows_are_allow
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_returns_at_once_what_no_call_waits_for() {
+async fn backoff_returns_windows_that_are_too_long_to_wait_for() {
     let provider = Provider::script([unified("rejected", "rejected", None)]);
     let service = BackoffLayer::new().layer(provider.clone());
     let response = service.oneshot(chat("m")).await.unwrap();

@@ -1,5 +1,5 @@
-//! A wait that ends at a hint ends a little later: never at the hint's end, where servers close idle
-//! connections and where all other callers come back.
+//! A wait for a hint ends a little after the hint, never exactly at it. At that moment servers close idle connections,
+//! and all other callers retry.
 
 use std::{collections::BTreeSet, io, time::Duration};
 
@@ -12,16 +12,15 @@ use tower_429::{BackoffLayer, Call, FallbackLayer, KeyRotationLayer};
 use super::{call, calls, left, pool, waits};
 use crate::script::*;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 const CALLS: u64 = 12;
 
-/// The most that jitter adds to a hint.
+/// Returns the most that jitter adds to a hint.
 fn jitter(hint: Duration) -> Duration {
     (hint / 10).max(millis(250))
 }
 
-/// Refuses for as long as the hint, and closes idle connections when it ends: a request that is sent then
-/// meets the close.
+/// Rejects until the hint ends, and closes idle connections then. A request that is sent at that moment fails.
 fn closes_when_idle(hint: Duration) -> Provider {
     let mut first = None;
     Provider::new(move |seen| {
@@ -37,7 +36,7 @@ fn closes_when_idle(hint: Duration) -> Provider {
     })
 }
 
-/// Some calls through the stack. None may fail or go out early.
+/// Sends calls through the stack. None may fail or be sent early.
 async fn meets_no_close<S>(stack: impl Fn(Provider) -> S, name: &str)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -53,7 +52,7 @@ where
         let late: Vec<_> = late.map(|seen| seen.at).collect();
         assert_eq!(late.len(), CALLS as usize, "{name}: {late:?}");
         assert!(late.iter().all(|at| *at >= hint + millis(20)), "{late:?}");
-        // While nothing is known of the new window, calls go out in twos and fours.
+        // As long as the new window is unknown, calls are sent in twos and fours.
         let latest = hint + jitter(hint) + secs(1);
         assert!(
             late.iter().all(|at| *at <= latest),
@@ -64,9 +63,9 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn waits_meet_no_close_of_an_idle_connection_in_any_order() {
-    let keys = || KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(PATIENCE);
+    let keys = || KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(MAX_WAIT);
     let plain = || KeyRotationLayer::new(pool(&["a"]));
-    let targets = || FallbackLayer::new(["m"]).wait_when_exhausted(PATIENCE);
+    let targets = || FallbackLayer::new(["m"]).wait_when_exhausted(MAX_WAIT);
     let backoff = || BackoffLayer::new().attempts(20);
     for _ in 0..10 {
         meets_no_close(|provider| keys().layer(provider), "keys").await;
@@ -106,9 +105,9 @@ async fn waits_meet_no_close_of_an_idle_connection_in_any_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reset_that_a_success_reports_is_not_met_exactly_either() {
+async fn calls_wait_a_little_past_a_reset_that_a_success_reports() {
     for _ in 0..20 {
-        // One request in the first ten seconds; the second finds out whether that is true.
+        // The first ten seconds allow one request. The second request verifies the report.
         let mut sent = 0;
         let provider = Provider::new(move |seen| {
             sent += 1;
@@ -118,7 +117,7 @@ async fn reset_that_a_success_reports_is_not_met_exactly_either() {
                 (false, _) => Answer::Response(200, left(10, 9, secs(20) - seen.at)),
             }
         });
-        let service = waits(&pool(&["a"]), &provider, PATIENCE);
+        let service = waits(&pool(&["a"]), &provider, MAX_WAIT);
         assert_eq!(calls(&service, 8).await, [200; 8]);
         let seen = provider.seen();
         let late: Vec<_> = seen.iter().filter(|seen| seen.at >= secs(5)).collect();
@@ -131,14 +130,14 @@ async fn reset_that_a_success_reports_is_not_met_exactly_either() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_keep_their_order_after_a_hint_whatever_is_drawn() {
+async fn calls_keep_their_order_after_a_hint_whatever_the_jitter() {
     for _ in 0..50 {
-        let mut refused = false;
-        let provider = Provider::new(move |_| match std::mem::replace(&mut refused, true) {
+        let mut rejected = false;
+        let provider = Provider::new(move |_| match std::mem::replace(&mut rejected, true) {
             false => limited(1),
             true => ok(),
         });
-        let service = waits(&pool(&["a"]), &provider, PATIENCE);
+        let service = waits(&pool(&["a"]), &provider, MAX_WAIT);
         assert_eq!(calls(&service, CALLS).await, [200; CALLS as usize]);
         let seen = provider.seen();
         let numbers: Vec<u64> = seen[1..]
@@ -147,11 +146,14 @@ async fn calls_keep_their_order_after_a_hint_whatever_is_drawn() {
             .collect();
         assert_eq!(numbers, (0..CALLS).collect::<Vec<_>>());
         let moments: BTreeSet<_> = seen[1..].iter().map(|seen| seen.at).collect();
-        assert!(moments.len() > 4, "they do not go as one: {moments:?}");
+        assert!(
+            moments.len() > 4,
+            "they are not sent at one moment: {moments:?}"
+        );
     }
 }
 
-/// The moments at which so many processes come back that were given one hint.
+/// Returns the moments at which processes with the same hint retry.
 async fn processes<S>(stack: impl Fn(Provider) -> S) -> BTreeSet<Duration>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -171,10 +173,10 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn processes_with_one_hint_do_not_come_back_as_one() {
-    let by_keys = processes(|provider| waits(&pool(&["a"]), &provider, PATIENCE)).await;
-    // Each layer has a memory of its own.
-    let targets = || FallbackLayer::new(["m"]).wait_when_exhausted(PATIENCE);
+async fn processes_with_one_hint_do_not_retry_at_one_moment() {
+    let by_keys = processes(|provider| waits(&pool(&["a"]), &provider, MAX_WAIT)).await;
+    // Each layer has its own limits.
+    let targets = || FallbackLayer::new(["m"]).wait_when_exhausted(MAX_WAIT);
     let by_targets = processes(|provider| targets().layer(provider)).await;
     for moments in [by_keys, by_targets] {
         assert!(moments.len() > 15, "{moments:?}");
@@ -201,15 +203,15 @@ async fn call_that_finds_a_free_key_or_target_is_not_delayed_after_a_hint() {
         .unwrap();
     sleep(secs(1)).await;
     let start = Instant::now();
-    let service = keys.wait_when_exhausted(PATIENCE).layer(provider.clone());
+    let service = keys.wait_when_exhausted(MAX_WAIT).layer(provider.clone());
     assert_eq!(call(&service, chat("m")).await.status(), 200);
-    let service = targets.wait_when_exhausted(PATIENCE).layer(provider);
+    let service = targets.wait_when_exhausted(MAX_WAIT).layer(provider);
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_leaves_a_call_half_of_the_time_until_its_deadline() {
+async fn jitter_uses_at_most_half_of_the_time_until_the_deadline() {
     let deadline = || {
         let mut request = chat("m");
         let call = Call::new().deadline(millis(1_030));
@@ -218,7 +220,7 @@ async fn jitter_leaves_a_call_half_of_the_time_until_its_deadline() {
     };
     for _ in 0..20 {
         let provider = Provider::script([limited(1), ok()]);
-        let service = waits(&pool(&["a"]), &provider, PATIENCE);
+        let service = waits(&pool(&["a"]), &provider, MAX_WAIT);
         assert_eq!(call(&service, deadline()).await.status(), 200);
         assert!(provider.waits()[0] > secs(1));
         assert!(
@@ -228,7 +230,7 @@ async fn jitter_leaves_a_call_half_of_the_time_until_its_deadline() {
         );
 
         let provider = Provider::script([limited(1), ok()]);
-        let layer = FallbackLayer::new(["m"]).wait_when_exhausted(PATIENCE);
+        let layer = FallbackLayer::new(["m"]).wait_when_exhausted(MAX_WAIT);
         let service = layer.layer(provider.clone());
         assert_eq!(call(&service, deadline()).await.status(), 200);
         assert!(provider.waits()[0] > secs(1));

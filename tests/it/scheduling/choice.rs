@@ -1,4 +1,4 @@
-//! Which key, where several have room.
+//! Which key is chosen if several have capacity.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -19,7 +19,7 @@ fn of_session(number: u32) -> Request<String> {
     request
 }
 
-/// Which key each of the sessions is asked with.
+/// Returns the key of each session.
 async fn keys_of_sessions(pool: &KeyPool, provider: &Provider) -> HashMap<u32, String> {
     let service = waits(pool, provider, secs(5));
     let mut keys = HashMap::new();
@@ -31,7 +31,7 @@ async fn keys_of_sessions(pool: &KeyPool, provider: &Provider) -> HashMap<u32, S
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_keeps_its_key_and_only_those_of_a_key_that_cools_move_and_come_back() {
+async fn only_sessions_of_a_key_on_cooldown_move_and_they_return() {
     let provider = Provider::new(|seen| match (seen.key(), seen.header("limit")) {
         ("b", "b") => limited(60),
         _ => ok(),
@@ -68,7 +68,7 @@ async fn session_has_the_same_key_in_a_pool_with_another_order() {
     assert_eq!(keys_of_sessions(&other, &provider).await, one);
 }
 
-/// Two keys, one with ten times the quota of the other.
+/// Sends calls with two keys, one with ten times the quota of the other. Returns how often each was used.
 async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
     let mut used: HashMap<String, u64> = HashMap::new();
     let provider = Provider::new(move |seen| {
@@ -95,11 +95,11 @@ async fn uses(pool: &KeyPool, count: u64) -> HashMap<String, u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
+async fn spread_uses_quotas_of_any_size_by_their_remainder() {
     let keys = ["large", "small"];
     let spread = KeyPool::builder(keys).least_loaded().build().unwrap();
     let used = uses(&spread, 60).await;
-    // One may find out whether "nothing left" is true.
+    // One request may verify that nothing is left.
     assert!(used.values().sum::<u64>() <= 61, "{used:?}");
     assert!(used["large"] > 45 && used["small"] > 2, "{used:?}");
 
@@ -108,11 +108,11 @@ async fn spread_uses_large_and_small_quotas_by_what_is_left_of_them() {
     assert_eq!((used["large"], used["small"]), (9, 9));
 
     let used = uses(&pool(&keys), 60).await;
-    assert_eq!(used.get("small"), None, "sticky stays with the first");
+    assert_eq!(used.get("small"), None, "a sticky pool uses only the first");
 }
 
-/// Two calls of which the second finds out that its key is limited while that is set aside for the first,
-/// whose own was limited too and which is not ready; the keys that asked.
+/// Sends two calls. The first is rejected and reserves the key of the second, but its client is not ready. Meanwhile
+/// the second is rejected, so the reserved key is limited. Returns the keys of the requests.
 async fn rejected_while_reserved(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)) -> Vec<String> {
     let after = |millis, hint: u64| {
         let hint = vec![("retry-after", hint.to_string())];
@@ -133,16 +133,20 @@ async fn rejected_while_reserved(keys: &[&str], meanwhile: impl FnOnce(&KeyPool)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_may_not_wait_uses_no_key_twice_while_another_is_left() {
+async fn call_that_may_not_wait_uses_no_key_twice_if_another_is_left() {
     let keys = rejected_while_reserved(&["a", "b"], |_| {}).await;
-    assert_eq!(keys, ["a", "b", "b"], "the first asks with a, then with b");
+    assert_eq!(keys, ["a", "b", "b"], "the first call uses a, then b");
     let more = |pool: &KeyPool| pool.add("c").unwrap();
     let keys = rejected_while_reserved(&["a", "b"], more).await;
-    assert_eq!(keys, ["a", "b", "c"], "one that is not limited is better");
+    assert_eq!(
+        keys,
+        ["a", "b", "c"],
+        "a key that is not limited is preferred"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_not_used_if_it_is_removed_while_reserved() {
+async fn key_removed_while_reserved_is_not_used() {
     let gone = |pool: &KeyPool| pool.remove("key-2").unwrap();
     let keys = rejected_while_reserved(&["a", "b"], gone).await;
     assert_eq!(keys, ["a", "b", "a"]);

@@ -1,4 +1,4 @@
-//! Rejections that come while a key cools at a guess, to calls that went out before.
+//! Rejections that arrive during a guessed cooldown, for requests that were sent before it.
 
 use std::{io, time::Duration};
 
@@ -10,13 +10,12 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, rejectio
 use super::{call, pool};
 use crate::script::*;
 
-/// A request that names no model: its limits are those of the key.
+/// Returns a request without a model. The limits of the key apply to it.
 fn unnamed() -> Request<String> {
     chat("m").map(|_| "{}".into())
 }
 
-/// Two are out with one key: the first is limited, nobody says for how long, and then the second is
-/// answered by this.
+/// Sends two requests with one key. The first is rejected without a hint, and then the second gets this response.
 async fn after_a_guess(second: Answer) -> (KeyPool, Response<String>) {
     let provider = Provider::script([Answer::Slow(secs(1), 429, vec![]), second]);
     let pool = pool(&["a"]);
@@ -26,7 +25,7 @@ async fn after_a_guess(second: Answer) -> (KeyPool, Response<String>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pool_keeps_a_spent_quota_reported_during_a_guessed_cooldown() {
+async fn pool_keeps_an_exhausted_quota_reported_during_a_guess() {
     let (pool, answer) = after_a_guess(Answer::Slow(secs(2), 402, vec![])).await;
     assert_eq!(rejection(&answer).reason, Reason::QuotaExhausted);
     let state = pool.snapshot().remove(0);
@@ -34,7 +33,7 @@ async fn the_pool_keeps_a_spent_quota_reported_during_a_guessed_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pool_keeps_a_longer_hint_reported_during_a_guessed_cooldown() {
+async fn pool_keeps_a_longer_hint_reported_during_a_guess() {
     for status in [429, 402] {
         let hint = vec![("retry-after", "7200".into())];
         let (pool, _) = after_a_guess(Answer::Slow(secs(2), status, hint)).await;
@@ -44,7 +43,7 @@ async fn the_pool_keeps_a_longer_hint_reported_during_a_guessed_cooldown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_returns_a_spent_quota_reported_during_a_guessed_cooldown() {
+async fn backoff_returns_an_exhausted_quota_reported_during_a_guess() {
     let provider = Provider::script([
         Answer::Slow(secs(1), 429, vec![]),
         Answer::Slow(secs(2), 402, vec![]),
@@ -62,7 +61,7 @@ async fn backoff_returns_a_spent_quota_reported_during_a_guessed_cooldown() {
     assert_eq!(provider.seen().len(), 2);
 }
 
-/// A request is refused without a hint until guesses are long, and then with hints of five seconds.
+/// Rejects requests without a hint until guesses are long, and then with hints of five seconds.
 fn hints_after_guesses() -> Provider {
     Provider::new(|seen| match seen.at < secs(8) {
         true => status(429),
@@ -70,7 +69,7 @@ fn hints_after_guesses() -> Provider {
     })
 }
 
-/// Has calls refused until a guess of 8 s has begun.
+/// Sends calls that are rejected until a guess of 8 s has begun.
 async fn with_a_long_guess<S>(service: &S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -82,7 +81,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_ends_before_a_guess_is_waited_for_in_every_mode() {
+async fn call_waits_for_a_hint_that_ends_before_a_guess_in_every_mode() {
     macro_rules! check {
         ($($mode:literal: $layer:expr;)*) => {$(
             let provider = hints_after_guesses();
@@ -110,7 +109,7 @@ async fn a_hint_that_ends_before_a_guess_is_waited_for_in_every_mode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_others_use_up_is_never_undercut() {
+async fn key_is_never_used_before_the_end_of_its_hint() {
     for keys in [&["a"][..], &["a", "b"]] {
         let provider = Provider::new(|_| limited(2));
         let service = ServiceBuilder::new()

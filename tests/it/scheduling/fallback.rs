@@ -1,4 +1,4 @@
-//! Fallback waits too: the preferred target first, a lesser one meanwhile.
+//! Fallback with a wait: the preferred target is used first, and the next target while that is limited.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -17,13 +17,13 @@ use crate::script::*;
 #[tokio::test(start_paused = true)]
 async fn calls_use_the_next_target_while_the_preferred_one_is_limited() {
     let provider = Provider::script([limited(20), ok(), ok(), ok()]);
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(secs(60));
     let service = layer.layer(provider.clone());
     let start = Instant::now();
     for _ in 0..2 {
         call(&service, chat("m")).await;
     }
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert_eq!(provider.models(), ["m", "small", "small"]);
     assert!(start.elapsed() < secs(1));
     sleep(secs(20)).await;
     call(&service, chat("m")).await;
@@ -31,27 +31,27 @@ async fn calls_use_the_next_target_while_the_preferred_one_is_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn when_all_targets_are_limited_the_first_that_frees_is_waited_for() {
+async fn call_waits_for_the_first_target_that_frees_if_all_are_limited() {
     let provider = Provider::script([limited(20), limited(7), ok()]);
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(secs(60));
     let start = Instant::now();
     let response = call(&layer.layer(provider.clone()), chat("m")).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert_eq!(provider.models(), ["m", "small", "small"]);
     assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(8));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_is_used_again_if_it_frees_before_a_slow_one_rejects() {
+async fn target_is_used_again_if_it_frees_before_a_slow_one_rejects() {
     let slow = Answer::Slow(secs(9), 429, vec![("retry-after", "60".into())]);
     let provider = Provider::script([limited(5), slow, ok()]);
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(secs(60));
     let response = call(&layer.layer(provider.clone()), chat("m")).await;
     assert_eq!(response.status(), 200);
-    assert_eq!(provider.models(), ["m", "lesser", "m"]);
+    assert_eq!(provider.models(), ["m", "small", "m"]);
 }
 
-/// Limits `m` for ten seconds; the lesser model never.
+/// Limits `m` for ten seconds, and no other model.
 fn limited_for_ten_seconds() -> Provider {
     Provider::new(|seen| match (seen.model().as_str(), seen.at) {
         ("m", at) if at < secs(10) => limited(10),
@@ -60,17 +60,17 @@ fn limited_for_ten_seconds() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_uses_the_next_target_if_it_cannot_wait_for_the_preferred_one() {
+async fn call_uses_the_next_target_if_it_cannot_wait_for_the_preferred_one() {
     let provider = limited_for_ten_seconds();
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(Duration::from_millis(100));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(Duration::from_millis(100));
     let service = layer.layer(provider.clone());
     call(&service, chat("m")).await;
     sleep(Duration::from_millis(9_800)).await;
     call(&service, chat("m")).await;
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its max_wait");
+    assert_eq!(provider.models(), ["m", "small", "small"], "its max_wait");
 
     let provider = limited_for_ten_seconds();
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(60));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(secs(60));
     let service = layer.layer(provider.clone());
     call(&service, chat("m")).await;
     sleep(Duration::from_millis(9_800)).await;
@@ -80,13 +80,13 @@ async fn a_call_uses_the_next_target_if_it_cannot_wait_for_the_preferred_one() {
         .deadline(Duration::from_millis(150));
     hurried.extensions_mut().insert(limits);
     assert_eq!(call(&service, hurried).await.status(), 200);
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"], "its deadline");
+    assert_eq!(provider.models(), ["m", "small", "small"], "its deadline");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_call_wakes_when_a_response_shows_that_a_target_is_free() {
+async fn waiting_call_wakes_when_a_response_shows_that_a_target_is_free() {
     let provider = Provider::script([status(429), status(429), ok(), ok()]);
-    let layer = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(120));
+    let layer = FallbackLayer::new(["small"]).wait_when_exhausted(secs(120));
     let service = layer.layer(provider.clone());
     let start = Instant::now();
     let waiting = tokio::spawn(service.clone().oneshot(chat("m")));
@@ -102,7 +102,7 @@ async fn a_waiting_call_wakes_when_a_response_shows_that_a_target_is_free() {
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// The beginning of a chat, and never more.
+/// Returns a body that stalls after the beginning of a chat request.
 fn stalled() -> Body {
     let part = Frame::data(Bytes::from_static(b"{\"model\": "));
     let part = stream::iter([Ok(part)]);
@@ -110,7 +110,7 @@ fn stalled() -> Body {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model() {
+async fn call_does_not_wait_past_the_deadline_for_the_model_of_an_upload() {
     let start = Instant::now();
     let inner = service_fn(move |request: Request<Body>| async move {
         let is_whole = request.headers().contains_key("whole");
@@ -121,7 +121,7 @@ async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model
             .header("at", start.elapsed().as_millis().to_string());
         Ok::<_, Infallible>(response.body(Full::<Bytes>::default()).unwrap())
     });
-    let service = FallbackLayer::new(Vec::<&str>::from(["lesser"])).layer(inner);
+    let service = FallbackLayer::new(Vec::<&str>::from(["small"])).layer(inner);
     let request = |body: Body| {
         Request::post("https://api.example/v1/chat")
             .header("content-type", "application/json")
@@ -141,11 +141,11 @@ async fn a_stalled_upload_is_not_waited_for_past_the_deadline_to_learn_its_model
         .expect("an end")
         .unwrap();
     let at: u128 = response.headers()["at"].to_str().unwrap().parse().unwrap();
-    assert_eq!(response.status(), 200, "it went out as it was");
+    assert_eq!(response.status(), 200, "it was sent unchanged");
     assert_eq!(at - before, 30_000);
 }
 
-/// A chat that comes a moment later.
+/// Returns a chat request whose body arrives a moment later.
 fn streams(model: &str) -> Body {
     let whole = Bytes::from(format!(r#"{{"model": "{model}"}}"#));
     let later = stream::once(async move {
@@ -156,7 +156,7 @@ fn streams(model: &str) -> Body {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_streaming_body_s_limit_is_the_key_s_for_every_model_unless_fallback_has_read_it() {
+async fn limit_of_a_streaming_body_applies_to_all_models_unless_it_was_read() {
     let inner = service_fn(|request: Request<Body>| async move {
         request.into_body().collect().await.unwrap();
         let response = Response::builder().status(429).header("retry-after", "60");
@@ -183,10 +183,10 @@ async fn a_streaming_body_s_limit_is_the_key_s_for_every_model_unless_fallback_h
     assert_eq!(limited(&pool), (Some(Reason::RateLimited), vec![]));
 
     pool.replace("key-1", "b").unwrap();
-    let fallback = FallbackLayer::new(["lesser"]);
+    let fallback = FallbackLayer::new(["small"]);
     let whole = Full::from(r#"{"model": "m"}"#).boxed();
     fallback.layer(inner).oneshot(request(whole)).await.unwrap();
-    // It remembers that models are limited here, so it reads the body first.
+    // Fallback knows that models are limited here, so it reads the body first.
     let stack = fallback.layer(keys.layer(inner));
     stack.oneshot(request(streams("n"))).await.unwrap();
     assert_eq!(limited(&pool), (None, vec!["n".into()]));

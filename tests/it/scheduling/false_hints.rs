@@ -1,4 +1,4 @@
-//! Hints that are not true, and no cooldown at all: few requests are sent all the same.
+//! False hints, and cooldowns of zero: calls still send few requests.
 
 use std::{io, time::Duration};
 
@@ -13,12 +13,12 @@ use tower_429::{
 use super::{call, pool};
 use crate::script::*;
 
-/// Always says that a millisecond is enough.
+/// Returns a rejection with a hint of a millisecond.
 fn in_a_millisecond() -> Answer {
     Answer::Response(429, vec![("retry-after-ms", "1".into())])
 }
 
-/// How many requests a call sends in three seconds.
+/// Returns how many requests a call sends in three seconds.
 async fn sends_in_three_seconds<S>(service: S, provider: &Provider) -> usize
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error>,
@@ -28,7 +28,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_call_sends_little_where_hints_are_false() {
+async fn waiting_call_sends_few_requests_if_hints_are_false() {
     for keys in [&["a"][..], &["a", "b"], &["a", "b", "c", "d"]] {
         let rotation = || KeyRotationLayer::new(pool(keys)).wait_when_exhausted(secs(600));
         let always = || Provider::new(|_| in_a_millisecond());
@@ -43,15 +43,15 @@ async fn a_waiting_call_sends_little_where_hints_are_false() {
         assert!((4..=20).contains(&sends), "backoff over keys: {sends}");
 
         let provider = always();
-        let fallback = FallbackLayer::new(["lesser"]).layer(rotation().layer(provider.clone()));
+        let fallback = FallbackLayer::new(["backup"]).layer(rotation().layer(provider.clone()));
         let sends = sends_in_three_seconds(fallback, &provider).await;
         assert!((4..=20).contains(&sends), "fallback over keys: {sends}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_that_waits_sends_little_where_hints_are_false() {
-    let layer = || FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(600));
+async fn waiting_fallback_sends_few_requests_if_hints_are_false() {
+    let layer = || FallbackLayer::new(["backup"]).wait_when_exhausted(secs(600));
     let provider = Provider::new(|_| in_a_millisecond());
     let sends = sends_in_three_seconds(layer().layer(provider.clone()), &provider).await;
     assert!((4..=20).contains(&sends), "fallback: {sends}");
@@ -63,7 +63,7 @@ async fn fallback_that_waits_sends_little_where_hints_are_false() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cooldown_of_zero_counts_as_half_a_second() {
+async fn cooldown_of_zero_counts_as_half_a_second() {
     for keys in [&["a"][..], &["a", "b"]] {
         let keys = KeyPool::builder(keys.iter().copied()).cooldown(Duration::ZERO);
         let rotation = KeyRotationLayer::new(keys.build().unwrap()).wait_when_exhausted(secs(600));
@@ -71,7 +71,7 @@ async fn a_cooldown_of_zero_counts_as_half_a_second() {
         let sends = sends_in_three_seconds(rotation.layer(provider.clone()), &provider).await;
         assert!((6..=20).contains(&sends), "keys: {sends}");
     }
-    let fallback = FallbackLayer::new(["lesser"]).cooldown(Duration::ZERO);
+    let fallback = FallbackLayer::new(["backup"]).cooldown(Duration::ZERO);
     let fallback = fallback.wait_when_exhausted(secs(600));
     let provider = Provider::new(|_| status(429));
     let sends = sends_in_three_seconds(fallback.layer(provider.clone()), &provider).await;
@@ -79,7 +79,7 @@ async fn a_cooldown_of_zero_counts_as_half_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_waits_sixteen_times_and_returns_the_provider_s_answer() {
+async fn call_waits_sixteen_times_and_returns_the_providers_response() {
     let provider = Provider::new(|_| in_a_millisecond());
     let rotation = KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(secs(86_400));
     let response = call(&rotation.layer(provider.clone()), chat("m")).await;
@@ -91,7 +91,7 @@ async fn a_call_waits_sixteen_times_and_returns_the_provider_s_answer() {
     );
 
     let provider = Provider::new(|_| in_a_millisecond());
-    let fallback = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(86_400));
+    let fallback = FallbackLayer::new(["backup"]).wait_when_exhausted(secs(86_400));
     let service = ServiceBuilder::new()
         .layer(fallback)
         .layer(KeyRotationLayer::new(pool(&["a"])))
@@ -106,7 +106,7 @@ async fn a_call_waits_sixteen_times_and_returns_the_provider_s_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_hint_is_waited_for_exactly_and_again_after_a_success() {
+async fn first_hint_is_waited_for_exactly_and_again_after_a_success() {
     let hint = |ms: u64| Answer::Response(429, vec![("retry-after-ms", ms.to_string())]);
     let provider = Provider::script([hint(40), ok(), hint(40), hint(40), ok(), hint(40), ok()]);
     let rotation = KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(secs(60));
@@ -120,7 +120,7 @@ async fn the_first_hint_is_waited_for_exactly_and_again_after_a_success() {
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert!(start.elapsed() >= millis(140), "the second hint was false");
 
-    // It begins once the window of the last hint has ended.
+    // This call begins after the window of the last hint.
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     let waits = provider.waits();
     let last = *waits.last().expect("a wait");

@@ -1,4 +1,4 @@
-//! What a cooldown without a hint means to the layers outside: they use their own delays.
+//! Outer layers use their own delays after a cooldown without a hint.
 
 use std::{
     io,
@@ -25,7 +25,7 @@ fn limited_until(recovers: Duration) -> Provider {
 /// The last moment at which Backoff alone sends its third request: after 1 to 1.5 s and 2 to 3 s.
 const THIRD_SEND: Duration = Duration::from_millis(4_510);
 
-async fn is_answered_by_the_third_send<S>(stack: &str, service: S, provider: &Provider)
+async fn is_served_by_the_third_send<S>(stack: &str, service: S, provider: &Provider)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
 {
@@ -44,7 +44,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn backoff_uses_its_own_delays_in_every_order_after_bare_429s() {
     let backoff = BackoffLayer::new;
-    let fallback = || FallbackLayer::new(["lesser"]);
+    let fallback = || FallbackLayer::new(["small"]);
     for keys in [&["a"][..], &["a", "b"]] {
         let rotation = || KeyRotationLayer::new(pool(keys));
         macro_rules! check {
@@ -56,7 +56,7 @@ async fn backoff_uses_its_own_delays_in_every_order_after_bare_429s() {
                     .layer($three())
                     .service(provider.clone());
                 let stack = stringify!($one, $two, $three);
-                is_answered_by_the_third_send(stack, service, &provider).await;
+                is_served_by_the_third_send(stack, service, &provider).await;
             )*};
         }
         check! {
@@ -71,14 +71,14 @@ async fn backoff_uses_its_own_delays_in_every_order_after_bare_429s() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn backoff_over_rotation_sends_a_bare_429_again_after_one_and_two_seconds() {
+async fn backoff_over_rotation_retries_a_bare_429_after_one_and_two_seconds() {
     for keys in [&["a"][..], &["a", "b"]] {
         let provider = limited_until(secs(2));
         let service = ServiceBuilder::new()
             .layer(BackoffLayer::new())
             .layer(KeyRotationLayer::new(pool(keys)))
             .service(provider.clone());
-        is_answered_by_the_third_send("backoff, rotation", service, &provider).await;
+        is_served_by_the_third_send("backoff, rotation", service, &provider).await;
         let waits = provider.waits();
         let waits: Vec<_> = waits.iter().filter(|wait| **wait >= secs(1)).collect();
         assert_eq!(waits.len(), 2, "{waits:?}");
@@ -88,8 +88,8 @@ async fn backoff_over_rotation_sends_a_bare_429_again_after_one_and_two_seconds(
 }
 
 #[tokio::test(start_paused = true)]
-async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s_over_keys_and_targets() {
-    // The policy of the page of `backoff`.
+async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s() {
+    // The policy on the page of the module `backoff`.
     let backoff = || {
         BackoffLayer::new()
             .attempts(3)
@@ -104,18 +104,18 @@ async fn policy_with_a_max_wait_and_few_attempts_retries_bare_429s_over_keys_and
                 .layer(backoff())
                 $(.layer($layer))*
                 .service(provider.clone());
-            is_answered_by_the_third_send($stack, service, &provider).await;
+            is_served_by_the_third_send($stack, service, &provider).await;
         )*};
     }
     check! {
         "keys": KeyRotationLayer::new(pool(&["a"]));
         "waiting keys": waiting();
-        "fallback": FallbackLayer::new(["lesser"]);
-        "fallback over keys": FallbackLayer::new(["lesser"]), KeyRotationLayer::new(pool(&["a"]));
+        "fallback": FallbackLayer::new(["small"]);
+        "fallback over keys": FallbackLayer::new(["small"]), KeyRotationLayer::new(pool(&["a"]));
     }
 }
 
-/// Has calls refused until the guesses of the pool are 16 s long.
+/// Sends calls that are rejected until the guesses of the pool are 16 s long.
 async fn with_long_guesses<S>(service: &S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -127,7 +127,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_of_backoff_is_sent_though_a_guess_lasts_in_every_mode() {
+async fn retry_of_backoff_is_sent_during_a_guess_in_every_mode() {
     for keys in [&["a"][..], &["a", "b"]] {
         let rotation = |pool| KeyRotationLayer::new(pool);
         macro_rules! check {
@@ -135,7 +135,7 @@ async fn a_retry_of_backoff_is_sent_though_a_guess_lasts_in_every_mode() {
                 let provider = limited_until(secs(16));
                 let shared = pool(keys);
                 with_long_guesses(&rotation(shared.clone()).layer(provider.clone())).await;
-                // One key at a time finds out when the limits of all end.
+                // One key at a time probes whether the limits of all have ended.
                 let states = shared.snapshot();
                 let ends = states.iter().flat_map(|key| &key.limited_models);
                 let end = ends.map(|model| model.until).max().expect("a guess");
@@ -162,7 +162,7 @@ async fn a_retry_of_backoff_is_sent_though_a_guess_lasts_in_every_mode() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_of_backoff_probe_a_key_one_at_a_time_while_a_guess_lasts() {
+async fn retries_of_backoff_probe_a_key_one_at_a_time_during_a_guess() {
     let out: Arc<Mutex<Vec<(String, Duration)>>> = Arc::default();
     let probes = out.clone();
     let provider = Provider::new(move |seen| {
@@ -209,7 +209,7 @@ async fn retries_of_backoff_probe_a_key_one_at_a_time_while_a_guess_lasts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guess_is_no_hint_in_what_rotation_and_fallback_return() {
+async fn responses_of_rotation_and_fallback_do_not_report_a_guess_as_hint() {
     let provider = Provider::new(|_| status(429));
     let keys = pool(&["a", "b"]);
     let rotation = KeyRotationLayer::new(keys.clone());
@@ -221,13 +221,13 @@ async fn a_guess_is_no_hint_in_what_rotation_and_fallback_return() {
     assert_eq!(own.status(), 429);
     assert_eq!(rejection(&own).retry_after, None);
     assert_eq!(own.headers().get("retry-after"), None);
-    let fallback = FallbackLayer::new(["lesser"]).layer(provider);
+    let fallback = FallbackLayer::new(["small"]).layer(provider);
     let fallen = call(&fallback, chat("m")).await;
     assert_eq!(rejection(&fallen).retry_after, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_provider_has_said_is_a_hint_in_what_rotation_returns() {
+async fn responses_of_rotation_report_the_providers_hint() {
     let provider = Provider::script([limited(30), limited(20)]);
     let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
     let tried = call(&rotation.clone().layer(provider.clone()), chat("m")).await;
@@ -240,7 +240,7 @@ async fn what_a_provider_has_said_is_a_hint_in_what_rotation_returns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_guess_that_ends_before_a_hint_is_no_hint() {
+async fn guess_that_ends_before_a_hint_is_not_reported_as_hint() {
     let provider = Provider::script([limited(30), status(429)]);
     let rotation = KeyRotationLayer::new(pool(&["a", "b"]));
     let tried = call(&rotation.layer(provider), chat("m")).await;
@@ -248,18 +248,18 @@ async fn a_guess_that_ends_before_a_hint_is_no_hint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_takes_no_guess_for_a_hint_where_a_waiting_pool_is_cut_off() {
+async fn fallback_mistakes_no_guess_for_a_hint_if_a_waiting_pool_is_cut_off() {
     let provider = Provider::new(|seen| match seen.model().as_str() {
         "m" => status(429),
         _ => ok(),
     });
     let keys = pool(&["a"]);
     let rotation = KeyRotationLayer::new(keys.clone());
-    // The pool guesses 16 s.
+    // The pool's guess is 16 s.
     with_long_guesses(&rotation.clone().layer(provider.clone())).await;
     let limit = tower::timeout::TimeoutLayer::new(Duration::from_millis(100));
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]).on_error(|_: &tower::BoxError| true))
+        .layer(FallbackLayer::new(["small"]).on_error(|_: &tower::BoxError| true))
         .layer(limit)
         .layer(rotation.wait_when_exhausted(secs(60)))
         .service(provider.clone());
@@ -267,16 +267,16 @@ async fn fallback_takes_no_guess_for_a_hint_where_a_waiting_pool_is_cut_off() {
     let models = || provider.models();
     let first = service.clone().oneshot(chat("m")).await.unwrap();
     assert_eq!(first.status(), 200);
-    assert_eq!(models().last().unwrap(), "lesser");
-    // Fallback's own first guess is over, so the preferred model is looked at again.
+    assert_eq!(models().last().unwrap(), "small");
+    // Fallback's first guess has ended, so it tries the preferred model again.
     sleep(secs(2)).await;
-    let asked = models().len();
+    let sends = models().len();
     let _ = service.oneshot(chat("m")).await;
-    assert!(models().len() > asked);
+    assert!(models().len() > sends);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_always_rejects_keeps_no_other_from_being_sent_with() {
+async fn key_that_always_rejects_does_not_block_the_other_keys() {
     let mut of_first = 0;
     let provider = Provider::new(move |seen| {
         of_first += usize::from(seen.key() == "a");

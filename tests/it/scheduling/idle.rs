@@ -1,4 +1,4 @@
-//! A pool or a fallback that is idle lets a lone call out at once, whatever became of the calls before.
+//! An idle pool or fallback sends a lone call at once, whatever the outcome of earlier calls.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer};
 use super::{call, left, pool, waits};
 use crate::script::*;
 
-/// Answers at random until it is calm, and from then on at once.
+/// Returns a provider that responds at random until `calm`, and then at once.
 fn stormy(seed: u64) -> (Provider, Arc<AtomicBool>) {
     let calm = Arc::new(AtomicBool::new(false));
     let (is_calm, mut random) = (calm.clone(), Rng::with_seed(seed));
@@ -40,7 +40,7 @@ fn stormy(seed: u64) -> (Provider, Arc<AtomicBool>) {
     (provider, calm)
 }
 
-/// Calls that begin within a second. Most are dropped soon.
+/// Starts calls within a second. Most are dropped soon.
 async fn storm<S>(service: &S, seed: u64)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -56,7 +56,7 @@ where
     join_all(calls.collect::<Vec<_>>()).await;
 }
 
-/// Waits until the snapshot of the pool shows a key that nothing limits and that is not in flight.
+/// Waits until the snapshot of the pool shows a key that is neither limited nor in flight.
 async fn shows_a_free_key(pool: &KeyPool) {
     loop {
         let keys = pool.snapshot();
@@ -74,7 +74,7 @@ async fn shows_a_free_key(pool: &KeyPool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_call_waits_at_most_for_a_window_after_a_storm_of_cancelled_calls() {
+async fn lone_call_waits_at_most_a_window_after_many_cancelled_calls() {
     for keys in [&["a"][..], &["a", "b"]] {
         for seed in 0..50 {
             let (provider, calm) = stormy(seed);
@@ -86,14 +86,14 @@ async fn a_lone_call_waits_at_most_for_a_window_after_a_storm_of_cancelled_calls
             let start = Instant::now();
             assert_eq!(call(&service, chat("m")).await.status(), 200);
             let waited = start.elapsed();
-            // At most to the end of a window that the storm may have shown, with its last responses.
+            // At most until the end of the window that the last responses of the storm may have shown.
             assert!(waited < millis(2_500), "{keys:?}, seed {seed}: {waited:?}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_ends_without_an_answer_is_the_next_call_s() {
+async fn next_call_probes_if_a_probe_ends_without_a_response() {
     for end in [Answer::Never, Answer::Error(io::ErrorKind::ConnectionReset)] {
         let rotation = KeyRotationLayer::new(pool(&["a"])).wait_when_exhausted(secs(30));
         let provider = Provider::script([status(429), end.clone(), ok()]);
@@ -101,7 +101,7 @@ async fn a_probe_that_ends_without_an_answer_is_the_next_call_s() {
             .layer(BackoffLayer::new().attempts(1))
             .layer(rotation)
             .service(provider.clone());
-        is_the_next_call_s(&service).await;
+        next_call_is_sent_at_once(&service).await;
 
         let provider = Provider::script([status(429), end, ok()]);
         let fallback = FallbackLayer::new(Vec::<&str>::new()).wait_when_exhausted(secs(30));
@@ -109,18 +109,18 @@ async fn a_probe_that_ends_without_an_answer_is_the_next_call_s() {
             .layer(fallback)
             .layer(BackoffLayer::new().attempts(1))
             .service(provider);
-        is_the_next_call_s(&service).await;
+        next_call_is_sent_at_once(&service).await;
     }
 }
 
-/// The first request is refused, the second does not come to an answer, the third goes out at once.
-async fn is_the_next_call_s<S>(service: &S)
+/// The first request is rejected, the second gets no response, and the third is sent at once.
+async fn next_call_is_sent_at_once<S>(service: &S)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
 {
-    let refused_and_probed = service.clone().oneshot(chat("m"));
+    let rejected_and_probed = service.clone().oneshot(chat("m"));
     assert!(!matches!(
-        timeout(millis(1_300), refused_and_probed).await,
+        timeout(millis(1_300), rejected_and_probed).await,
         Ok(Ok(_))
     ));
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! What the pool makes of what the provider says, and of what it does not say.
+//! What the pool learns from reports of the provider, and from responses without reports.
 
 use std::{
     future::{Future, poll_fn},
@@ -18,7 +18,7 @@ use super::{SlowlyReady, call, calls, in_flight, left, pool, waits};
 use crate::script::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_left_before_its_429_when_what_remains_is_in_flight() {
+async fn key_is_skipped_before_a_429_if_its_remainder_is_in_flight() {
     let mut first = true;
     let provider = Provider::new(move |_| match std::mem::take(&mut first) {
         true => Answer::Response(200, left(3, 2, secs(600))),
@@ -31,14 +31,14 @@ async fn a_key_is_left_before_its_429_when_what_remains_is_in_flight() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_under_way_counts_and_one_that_fails_does_not() {
+async fn call_dropped_in_flight_counts_and_one_that_fails_does_not() {
     for (second, keys) in [
         (Answer::Never, ["a", "a", "a", "b"]),
         (Answer::Error(std::io::ErrorKind::NotConnected), ["a"; 4]),
     ] {
-        let told = Answer::Response(200, left(3, 2, secs(600)));
+        let reported = Answer::Response(200, left(3, 2, secs(600)));
         let late = Answer::Late(secs(1), 200);
-        let provider = Provider::script([told, second, late.clone(), late]);
+        let provider = Provider::script([reported, second, late.clone(), late]);
         let service = waits(&pool(&["a", "b"]), &provider, secs(60));
         call(&service, chat("m")).await;
         let dropped = timeout(secs(1), service.clone().oneshot(chat("m"))).await;
@@ -49,7 +49,7 @@ async fn a_call_that_is_dropped_under_way_counts_and_one_that_fails_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_group_s() {
+async fn limit_of_a_model_limits_no_other_and_that_of_no_model_the_group() {
     let path = |model: &str| {
         let uri = format!("https://g.example/v1beta/models/{model}:generateContent");
         Request::post(uri).body(String::new()).unwrap()
@@ -78,21 +78,22 @@ async fn a_limit_on_a_model_is_none_on_another_and_of_an_unknown_one_it_is_the_g
     let of_group = provider();
     let key = pool(&["a"]);
     let service = waits(&key, &of_group, secs(120));
-    let refused = call(&waits(&key, &of_group, secs(5)), unknown("m")).await;
-    assert_eq!(refused.status(), 429);
+    let response = call(&waits(&key, &of_group, secs(5)), unknown("m")).await;
+    assert_eq!(response.status(), 429);
     let start = Instant::now();
     call(&service, unknown("n")).await;
     assert!(start.elapsed() >= secs(59), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_limits_the_group_for_an_account_and_else_only_the_model() {
+async fn report_for_an_account_limits_the_group_and_others_the_model() {
     for (of, is_group_s) in [("requests", false), ("project-requests", true)] {
-        let told = [("limit", "10"), ("remaining", "0"), ("reset", "600s")].map(|(what, value)| {
-            let name = format!("x-ratelimit-{what}-{of}");
-            (&*name.leak(), value.to_owned())
-        });
-        let provider = Provider::script([Answer::Response(200, told.into())]);
+        let reported =
+            [("limit", "10"), ("remaining", "0"), ("reset", "600s")].map(|(what, value)| {
+                let name = format!("x-ratelimit-{what}-{of}");
+                (&*name.leak(), value.to_owned())
+            });
+        let provider = Provider::script([Answer::Response(200, reported.into())]);
         let pool = pool(&["a"]);
         call(&waits(&pool, &provider, secs(5)), chat("m")).await;
         let state = pool.snapshot().remove(0);
@@ -105,10 +106,10 @@ async fn a_report_limits_the_group_for_an_account_and_else_only_the_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_is_ignored_if_its_key_was_removed() {
+async fn report_is_ignored_if_its_key_was_removed() {
     for is_removed in [false, true] {
-        let told = Answer::Slow(secs(1), 200, left(10, 0, secs(600)));
-        let provider = Provider::script([told]);
+        let reported = Answer::Slow(secs(1), 200, left(10, 0, secs(600)));
+        let provider = Provider::script([reported]);
         let keys = ["a1", "a2"].map(|key| Key::new(key).group("a"));
         let pool = KeyPool::new(keys).unwrap();
         let service = waits(&pool, &provider, secs(5));
@@ -124,7 +125,7 @@ async fn a_report_is_ignored_if_its_key_was_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
+async fn unknown_key_is_not_given_to_300_calls_at_once() {
     let provider = Provider::new(|_| Answer::Late(Duration::from_millis(200), 200));
     let pool = pool(&["a"]);
     let service = waits(&pool, &provider, secs(60));
@@ -136,7 +137,7 @@ async fn an_unknown_key_is_not_handed_to_300_calls_at_once() {
     assert_eq!(in_flight(&pool), 0);
 }
 
-/// Refuses the first without a hint, then answers by this; ten calls wait meanwhile.
+/// Rejects the first request without a hint, and then responds with `answer`. Meanwhile ten calls wait.
 async fn ten_after_a_guess(
     keys: &[&str],
     rejection: u16,
@@ -163,11 +164,11 @@ fn sent_between(provider: &Provider, from: Duration, to: Duration) -> usize {
 
 const HALF: Duration = Duration::from_millis(500);
 
-/// A rejection could come within this time.
+/// The time in which a rejection would arrive.
 const SOON: Duration = Duration::from_millis(90);
 
 #[tokio::test(start_paused = true)]
-async fn after_a_cooldown_without_an_exact_end_one_probe_goes_and_a_success_clears() {
+async fn one_probe_follows_a_guess_and_a_success_ends_the_cooldown() {
     let after = |_| Answer::Late(HALF, 200);
     let (provider, statuses) = ten_after_a_guess(&["a"], 429, after).await;
     assert_eq!(statuses, [200; 10]);
@@ -177,7 +178,7 @@ async fn after_a_cooldown_without_an_exact_end_one_probe_goes_and_a_success_clea
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_cooldown_of_a_rejected_key_one_probe_goes_and_a_success_clears() {
+async fn one_probe_follows_a_rejected_key_and_a_success_ends_the_cooldown() {
     let provider = Provider::new(|seen| match seen.at {
         at if at < secs(1) => status(401),
         _ => Answer::Late(HALF, 200),
@@ -191,7 +192,7 @@ async fn after_the_cooldown_of_a_rejected_key_one_probe_goes_and_a_success_clear
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_probe_doubles_the_cooldown_while_the_others_wait() {
+async fn rejected_probe_doubles_the_cooldown_while_other_calls_wait() {
     let (provider, statuses) = ten_after_a_guess(&["a"], 429, |sent| match sent {
         1 => status(429),
         _ => Answer::Late(HALF, 200),
@@ -217,12 +218,12 @@ async fn rejected_probes_double_the_cooldown_up_to_a_minute() {
     let service = waits(&pool(&["a"]), &provider, Duration::MAX);
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     let waits: Vec<_> = provider.waits().iter().map(Duration::as_secs).collect();
-    // The sixth ends with a window of a minute that began with the first rejection, and so do later ones.
+    // The sixth cooldown ends with a window of a minute that began with the first rejection. Later ones end likewise.
     assert_eq!(waits, [1, 2, 4, 8, 16, 29, 60, 60]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_a_key_is_probed_the_others_use_another_key() {
+async fn other_calls_use_another_key_while_a_key_is_probed() {
     let pool = KeyPool::builder(["a", "b"]).round_robin().build().unwrap();
     let provider = Provider::new(|seen| match (seen.key(), seen.at.as_secs()) {
         ("a", 0) => status(429),
@@ -242,7 +243,7 @@ async fn while_a_key_is_probed_the_others_use_another_key() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_succeeds_if_no_rejection_arrives_within_a_second() {
+async fn probe_succeeds_if_no_rejection_arrives_within_a_second() {
     let (provider, statuses) =
         ten_after_a_guess(&["a"], 429, |_| Answer::Late(secs(30), 200)).await;
     assert_eq!(statuses, [200; 10]);
@@ -251,7 +252,7 @@ async fn a_probe_succeeds_if_no_rejection_arrives_within_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_was_set_aside_for_a_call_that_is_dropped_is_another_s() {
+async fn probe_reserved_for_a_dropped_call_is_sent_by_another() {
     let mut first = true;
     let provider = Provider::new(move |_| match std::mem::take(&mut first) {
         true => status(429),
@@ -261,7 +262,7 @@ async fn a_probe_that_was_set_aside_for_a_call_that_is_dropped_is_another_s() {
     let impatient = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
     assert_eq!(call(&impatient, chat("m")).await.status(), 429);
     let service = waits(&pool, &provider, secs(600));
-    // Its task does not run when the cooldown ends, so that the others look in its stead.
+    // The task of this call does not run when the cooldown ends, so the other calls have to poll.
     let mut dropped = Box::pin(call(&service, chat("m")));
     let is_pending = poll_fn(|cx| Poll::Ready(dropped.as_mut().poll(cx).is_pending()));
     assert!(is_pending.await);
@@ -273,12 +274,12 @@ async fn a_probe_that_was_set_aside_for_a_call_that_is_dropped_is_another_s() {
     assert_eq!((in_flight(&pool), provider.seen().len()), (1, 1));
     drop(dropped);
     sleep(SOON).await;
-    assert_eq!(provider.seen().len(), 2, "one finds out");
+    assert_eq!(provider.seen().len(), 2, "one call probes");
     assert_eq!(others.await.unwrap(), [200; 10]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_was_taken_for_a_call_that_is_dropped_before_it_is_sent_is_another_s() {
+async fn probe_of_a_call_dropped_before_its_send_is_sent_by_another() {
     let provider = Provider::new(|seen| match (seen.key(), seen.at.as_secs()) {
         ("a", 0) => limited(10),
         ("a", _) => limited(600),
@@ -297,12 +298,12 @@ async fn a_probe_that_was_taken_for_a_call_that_is_dropped_before_it_is_sent_is_
     let service = waits(&pool, &provider, secs(600));
     let others = tokio::spawn(async move { calls(&service, 10).await });
     sleep(SOON).await;
-    assert_eq!(provider.keys(), ["a", "b", "a", "b"], "one finds out");
+    assert_eq!(provider.keys(), ["a", "b", "a", "b"], "one call probes");
     assert_eq!(others.await.unwrap(), [200; 10]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_one_group_share_what_is_left() {
+async fn keys_of_one_group_share_the_remainder() {
     let keys = ["a1", "a2"].map(|key| Key::new(key).group("a"));
     let pool = KeyPool::builder(keys).round_robin().build().unwrap();
     let mut first = true;

@@ -1,4 +1,4 @@
-//! The pool as a scheduler, through the public API, on a paused clock.
+//! The pool as a scheduler, through the public API, with a paused clock.
 
 mod after_hint;
 mod choice;
@@ -37,7 +37,7 @@ fn in_flight(pool: &KeyPool) -> usize {
     pool.snapshot().iter().map(|key| key.in_flight).sum()
 }
 
-/// A service whose calls wait for a key.
+/// Returns a service whose calls wait for a key.
 pub(crate) fn waits(
     pool: &KeyPool,
     provider: &Provider,
@@ -55,7 +55,7 @@ where
     service.clone().oneshot(request).await.unwrap()
 }
 
-/// So many calls, one a millisecond; the statuses of their answers.
+/// Sends `count` calls, one per millisecond. Returns the statuses of the responses.
 pub(crate) async fn calls<S>(service: &S, count: u64) -> Vec<u16>
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -69,7 +69,7 @@ where
     join_all(numbered).await
 }
 
-/// The headers of an answer that tells what is left.
+/// Returns the headers of a response that reports the remaining quota.
 pub(crate) fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static str, String)> {
     vec![
         ("x-ratelimit-limit-requests", limit.to_string()),
@@ -81,7 +81,7 @@ pub(crate) fn left(limit: u64, remaining: u64, reset: Duration) -> Vec<(&'static
     ]
 }
 
-/// Lets in so many in each window of ten seconds, and tells what is left.
+/// Admits `limit` requests in each window of ten seconds, and reports what is left.
 pub(crate) fn windows(limit: u64) -> Provider {
     let mut window = (0, 0);
     Provider::new(move |seen| {
@@ -102,10 +102,10 @@ pub(crate) fn windows(limit: u64) -> Provider {
     })
 }
 
-/// Ready at once, but for one time that it is asked, among all its clones: then after a while.
+/// A service that is ready at once, except for one of the polls of all its clones, which takes a while.
 struct SlowlyReady {
     inner: Provider,
-    asked: Arc<AtomicUsize>,
+    polls: Arc<AtomicUsize>,
     slow: usize,
     after: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -115,7 +115,7 @@ impl SlowlyReady {
     fn new(provider: &Provider, slow: usize, after: Duration) -> Self {
         Self {
             inner: provider.clone(),
-            asked: Arc::default(),
+            polls: Arc::default(),
             slow,
             after,
             sleep: None,
@@ -126,7 +126,7 @@ impl SlowlyReady {
 impl Clone for SlowlyReady {
     fn clone(&self) -> Self {
         Self {
-            asked: self.asked.clone(),
+            polls: self.polls.clone(),
             ..Self::new(&self.inner, self.slow, self.after)
         }
     }
@@ -138,7 +138,7 @@ impl Service<Request<String>> for SlowlyReady {
     type Future = <Provider as Service<Request<String>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), io::Error>> {
-        if self.sleep.is_none() && self.asked.fetch_add(1, Ordering::Relaxed) == self.slow {
+        if self.sleep.is_none() && self.polls.fetch_add(1, Ordering::Relaxed) == self.slow {
             self.sleep = Some(Box::pin(sleep(self.after)));
         }
         if let Some(sleep) = &mut self.sleep {

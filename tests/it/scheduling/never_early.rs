@@ -1,4 +1,4 @@
-//! Whatever a provider says, and in whatever order: no layer sends before a hint's end.
+//! No layer sends before the end of a hint, whatever a provider responds.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use crate::script::*;
 
 const PATIENCE: Duration = Duration::from_secs(100_000);
 
-/// What came before the end of a hint for its key and model.
+/// The requests that arrived before the end of a hint for their key and model.
 type Early = Arc<Mutex<Vec<String>>>;
 
-/// Answers at once, at random: hints of every length, bare 429s, and a success now and then.
+/// Responds at once and at random: hints of every length, bare 429s, and a few successes.
 fn provider(seed: u64, early: &Early) -> Provider {
     let (early, mut random) = (early.clone(), Rng::with_seed(seed));
     let mut ends = HashMap::<(String, String), Duration>::new();
@@ -48,7 +48,7 @@ fn provider(seed: u64, early: &Early) -> Provider {
     })
 }
 
-/// So many calls, some of which overlap.
+/// Sends calls, some of which overlap.
 async fn calls<S>(service: S, count: u64)
 where
     S: Service<Request<String>, Response = Response<String>, Error = io::Error> + Clone,
@@ -64,14 +64,14 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_send_comes_before_the_end_of_a_hint_in_any_stack() {
+async fn no_stack_sends_before_the_end_of_a_hint() {
     let backoff = || BackoffLayer::new().attempts(10);
-    let fallback = || FallbackLayer::new(["lesser"]);
+    let fallback = || FallbackLayer::new(["backup"]);
     for seed in 0..20 {
         for keys in [&["a"][..], &["a", "b"]] {
             let rotation = || KeyRotationLayer::new(pool(keys));
-            // Where a layer sends anyway, or hears of a hint only when a layer further in has waited for it,
-            // other calls do not heed that hint.
+            // Other calls do not respect a hint if a layer sends anyway, or if it gets the hint only after an inner
+            // layer has waited for it.
             macro_rules! check {
                 ($($calls:literal: $($layer:expr),*;)*) => {$(
                     let early = Early::default();

@@ -1,4 +1,4 @@
-//! Keys that are set aside while the client gets ready, and keys outside of fallback.
+//! Keys that are reserved while the client becomes ready, and KeyRotation outside Fallback.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::SlowlyReady;
 use crate::script::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_key_is_not_retried_forever_on_the_limit_of_another_model() {
+async fn key_is_not_retried_forever_on_the_limit_of_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.at) {
         ("large", at) if at < secs(30) => rejected(529, 30 - at.as_secs()),
         ("small", at) if at < secs(20) => limited(20 - at.as_secs()),
@@ -28,7 +28,7 @@ async fn a_key_is_not_retried_forever_on_the_limit_of_another_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rotation_uses_another_key_if_the_limit_was_of_another_model() {
+async fn rotation_uses_another_key_after_the_limit_of_another_model() {
     let provider = Provider::new(|seen| match (seen.model().as_str(), seen.key()) {
         ("large", "a") => rejected(529, 30),
         ("small", "a") => limited(20),
@@ -44,12 +44,12 @@ async fn rotation_uses_another_key_if_the_limit_was_of_another_model() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_sent_with_a_key_that_cools_by_then_where_the_layer_responds() {
+async fn reserved_key_that_is_limited_meanwhile_is_not_used() {
     let after = |millis, hint: u64| {
         let hint = vec![("retry-after", hint.to_string())];
         Answer::Slow(Duration::from_millis(millis), 429, hint)
     };
-    // The second key is set aside for the first call after a second, and refused to the second call then.
+    // The second key is reserved for the first call after a second. Then the second call is rejected with that key.
     let provider = Provider::script([after(1_000, 10), after(1_200, 20)]);
     let pool = KeyPool::builder(["a", "b"]).round_robin().build().unwrap();
     let slowly = SlowlyReady::new(&provider, 2, Duration::from_millis(500));
@@ -66,13 +66,13 @@ async fn nothing_is_sent_with_a_key_that_cools_by_then_where_the_layer_responds(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_waits_for_the_client_has_found_out_nothing() {
+async fn probe_that_waits_for_the_client_proves_nothing() {
     let provider = Provider::new(|seen| match seen.at {
         at if at < secs(5) => Answer::Slow(Duration::from_millis(200), 429, vec![]),
         _ => ok(),
     });
     let pool = KeyPool::new(["a"]).unwrap();
-    // Asked once for the first call, ten times for those that wait, then for the probe.
+    // Polled once for the first call, ten times for the waiting calls, then for the probe.
     let slowly = SlowlyReady::new(&provider, 11, secs(3));
     let layer = KeyRotationLayer::new(pool).wait_when_exhausted(secs(300));
     let service = layer.layer(slowly);
@@ -87,5 +87,5 @@ async fn a_probe_that_waits_for_the_client_has_found_out_nothing() {
     let probes = sent
         .iter()
         .filter(|seen| (Duration::from_millis(1)..secs(5)).contains(&seen.at));
-    assert_eq!(probes.count(), 1, "one finds out");
+    assert_eq!(probes.count(), 1, "one call probes");
 }

@@ -1,4 +1,4 @@
-//! Keys that time does not cure, rejected or with a spent quota, are not waited for.
+//! Calls do not wait for keys that were rejected or whose quota is exhausted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::script::*;
 const AT_ONCE: Duration = Duration::from_millis(200);
 
 #[tokio::test(start_paused = true)]
-async fn where_only_rejected_or_spent_keys_are_left_calls_return_at_once() {
+async fn calls_return_at_once_if_all_keys_are_rejected_or_exhausted() {
     for answers in [[401, 401], [402, 402], [401, 402]] {
         let provider = Provider::new(move |seen| status(answers[usize::from(seen.key() == "b")]));
         let service = waits(&pool(&["a", "b"]), &provider, secs(86_400));
@@ -34,7 +34,7 @@ async fn backoff_and_fallback_over_rejected_keys_return_at_once() {
     let provider = Provider::new(|_| status(401));
     let rotation = KeyRotationLayer::new(pool(&["a", "b"])).wait_when_exhausted(secs(120));
     let service = ServiceBuilder::new()
-        .layer(FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(120)))
+        .layer(FallbackLayer::new(["backup"]).wait_when_exhausted(secs(120)))
         .layer(BackoffLayer::new())
         .layer(rotation)
         .service(provider);
@@ -46,19 +46,19 @@ async fn backoff_and_fallback_over_rejected_keys_return_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_one_rejected_and_one_limited_key_the_limited_one_is_waited_for() {
+async fn calls_wait_for_a_limited_key_beside_a_rejected_one() {
     let provider = Provider::script([status(401), limited(7), ok(), limited(90), ok()]);
     let pool = pool(&["a", "b"]);
     let service = waits(&pool, &provider, secs(120));
     let start = Instant::now();
     assert_eq!(call(&service, chat("m")).await.status(), 200);
     assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(9));
-    // It is limited for longer now than until the rejected key is checked again.
+    // The limit now lasts longer than the time until the rejected key is probed.
     assert_eq!(call(&service, chat("m")).await.status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_key_returns_at_once_when_that_is_rejected() {
+async fn waiting_call_returns_at_once_when_its_key_is_rejected() {
     let provider = Provider::script([limited(30), status(401), status(401)]);
     let pool = pool(&["a"]);
     let service = waits(&pool, &provider, secs(120));
@@ -78,9 +78,9 @@ async fn a_call_that_waits_for_a_key_returns_at_once_when_that_is_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_does_not_wait_for_targets_whose_quota_is_spent() {
+async fn fallback_does_not_wait_for_targets_whose_quota_is_exhausted() {
     let provider = Provider::new(|_| status(402));
-    let fallback = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(86_400));
+    let fallback = FallbackLayer::new(["backup"]).wait_when_exhausted(secs(86_400));
     let service = fallback.layer(provider.clone());
     for sends in [2, 3] {
         let start = Instant::now();
@@ -93,19 +93,19 @@ async fn fallback_does_not_wait_for_targets_whose_quota_is_spent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn fallback_waits_for_a_limited_target_beside_one_whose_quota_is_spent() {
+async fn fallback_waits_for_a_limited_target_beside_an_exhausted_one() {
     let provider = Provider::script([status(402), limited(7), ok()]);
-    let fallback = FallbackLayer::new(["lesser"]).wait_when_exhausted(secs(86_400));
+    let fallback = FallbackLayer::new(["backup"]).wait_when_exhausted(secs(86_400));
     let start = Instant::now();
     let answer = call(&fallback.layer(provider.clone()), chat("m")).await;
     assert_eq!(answer.status(), 200);
     assert!(start.elapsed() >= secs(7) && start.elapsed() < secs(9));
-    assert_eq!(provider.models(), ["m", "lesser", "lesser"]);
+    assert_eq!(provider.models(), ["m", "backup", "backup"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_key_whose_limit_lasts_longer_is_not_waited_for() {
-    // Ninety seconds are longer than until a rejected key is checked again.
+async fn calls_do_not_wait_for_a_rejected_key_with_a_longer_limit() {
+    // Ninety seconds are longer than the time until a rejected key is probed.
     let provider = Provider::script([limited(90), status(401), status(401)]);
     let rotation = KeyRotationLayer::new(pool(&["a"]));
     let alone = rotation.clone().layer(provider.clone());

@@ -1,4 +1,4 @@
-//! Who waits, for how long, and who goes first.
+//! Which calls wait, for how long, and in which order they are sent.
 
 use std::{
     collections::BTreeSet,
@@ -16,9 +16,9 @@ use super::{call, calls, in_flight, left, pool, waits, windows};
 use crate::script::*;
 
 #[tokio::test(start_paused = true)]
-async fn who_came_first_is_served_first() {
-    let mut refused = false;
-    let provider = Provider::new(move |_| match std::mem::replace(&mut refused, true) {
+async fn first_call_is_served_first() {
+    let mut is_rejected = false;
+    let provider = Provider::new(move |_| match std::mem::replace(&mut is_rejected, true) {
         false => limited(5),
         true => ok(),
     });
@@ -28,16 +28,16 @@ async fn who_came_first_is_served_first() {
         .iter()
         .map(|seen| seen.header("number").to_owned())
         .collect();
-    // The one that was refused keeps its place before all.
+    // The rejected call goes first.
     assert_eq!(numbers, ["0", "1", "2", "3", "4", "5", "6", "7"]);
     assert!(provider.seen()[1].at >= secs(5));
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_calls_are_sent_again_in_their_order() {
+async fn rejected_calls_are_sent_again_in_order() {
     let hint = vec![("retry-after", "5".into())];
-    let refused = Answer::Slow(Duration::from_millis(10), 429, hint);
-    let provider = Provider::script([refused.clone(), refused, ok(), ok()]);
+    let rejection = Answer::Slow(Duration::from_millis(10), 429, hint);
+    let provider = Provider::script([rejection.clone(), rejection, ok(), ok()]);
     let service = waits(&pool(&["a"]), &provider, secs(120));
     assert_eq!(calls(&service, 2).await, [200; 2]);
     let numbers = provider
@@ -48,12 +48,12 @@ async fn rejected_calls_are_sent_again_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_go_as_there_is_room_and_not_in_one_instant() {
+async fn calls_use_all_capacity_and_not_at_one_moment() {
     let provider = windows(20);
     let service = waits(&pool(&["a"]), &provider, secs(120));
     assert_eq!(calls(&service, 70).await, [200; 70]);
     let seen = provider.seen();
-    // One finds out whether "nothing left" is true.
+    // One request verifies that nothing is left.
     assert!(seen.len() <= 71, "{} sends", seen.len());
     for window in 1..3 {
         let of_window: Vec<_> = seen
@@ -63,7 +63,7 @@ async fn as_many_go_as_there_is_room_and_not_in_one_instant() {
             .collect();
         assert!(of_window.len() >= 20, "{} in {window}", of_window.len());
         let instants: BTreeSet<_> = of_window.iter().collect();
-        // Each is drawn from more than twenty milliseconds. Twenty that meet in four do not occur.
+        // Each moment is drawn from more than twenty milliseconds. All twenty draws would not fall on four.
         assert!(instants.len() > 4, "{of_window:?}");
         let apart = **instants.last().unwrap() - **instants.first().unwrap();
         let (least, most) = (Duration::from_millis(10), Duration::from_millis(100));
@@ -72,16 +72,16 @@ async fn as_many_go_as_there_is_room_and_not_in_one_instant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_dropped_leaves_no_trace_in_any_state() {
-    // Queued until 5 s, set aside for some milliseconds after it, then under way.
+async fn waiter_dropped_in_any_state_leaves_no_state() {
+    // Queued until 5 s, reserved for some milliseconds after it, then in flight.
     let moments = [
         0, 1, 4_000, 4_999, 5_000, 5_001, 5_002, 5_003, 5_004, 5_006, 5_100, 5_500, 6_000, 6_500,
         9_000,
     ];
     let mut in_states = BTreeSet::new();
     for moment in moments {
-        let mut refused = false;
-        let provider = Provider::new(move |_| match std::mem::replace(&mut refused, true) {
+        let mut is_rejected = false;
+        let provider = Provider::new(move |_| match std::mem::replace(&mut is_rejected, true) {
             false => limited(5),
             true => Answer::Late(secs(1), 200),
         });
@@ -131,7 +131,7 @@ async fn a_waiter_that_is_dropped_leaves_no_trace_in_any_state() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_returns_at_once_if_its_max_wait_is_too_short() {
+async fn call_returns_at_once_if_its_max_wait_is_too_short() {
     let provider = Provider::script([limited(60)]);
     let pool = pool(&["a"]);
     call(&waits(&pool, &provider, secs(20)), chat("m")).await;
@@ -179,7 +179,7 @@ async fn waiting_calls_return_at_once_if_a_key_frees_after_their_max_wait() {
     assert_eq!(provider.seen().len(), 2);
 }
 
-/// One is left, nobody knows for how long, and it is out for ever.
+/// Sends the one request that is left. Its response never arrives, and the end of the window is unknown.
 async fn all_out(provider: &Provider, pool: &tower_429::KeyPool) {
     let service = KeyRotationLayer::new(pool.clone()).layer(provider.clone());
     call(&service, chat("m")).await;
@@ -195,7 +195,7 @@ fn one_left() -> Provider {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_is_sent_anyway_when_its_max_wait_or_its_deadline_ends() {
+async fn call_is_sent_anyway_when_its_max_wait_or_its_deadline_ends() {
     for (max_wait, deadline, expected) in [(secs(4), secs(60), 4), (secs(60), secs(3), 3)] {
         let (provider, pool) = (one_left(), pool(&["a"]));
         all_out(&provider, &pool).await;
@@ -212,7 +212,7 @@ async fn a_call_is_sent_anyway_when_its_max_wait_or_its_deadline_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_key_is_free_again_with_the_answer_however_long_its_future_is_kept() {
+async fn key_is_released_with_the_response_though_the_future_is_kept() {
     let mut headers = left(10, 1, secs(10));
     headers.truncate(2);
     let provider = Provider::new(move |_| Answer::Response(200, headers.clone()));
@@ -240,7 +240,7 @@ async fn layers_do_not_panic_on_the_longest_max_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_trail_records_a_wait_that_ends_with_the_layers_own_response() {
+async fn trail_records_a_wait_that_ends_with_a_response_of_the_layer() {
     let provider = Provider::new(|seen| limited(if seen.at < secs(3) { 5 } else { 60 }));
     let layer = KeyRotationLayer::new(pool(&["a"]));
     let impatient = layer.clone().layer(provider.clone());
@@ -251,7 +251,7 @@ async fn the_trail_records_a_wait_that_ends_with_the_layers_own_response() {
         .layer(provider.clone());
     let call = tokio::spawn(patient.oneshot(chat("m")));
     sleep(secs(4)).await;
-    // Not in the queue: it is refused for longer than the call may wait.
+    // This call does not wait in the queue. The rejection lasts longer than the call may wait.
     impatient.oneshot(chat("m")).await.unwrap();
     let response = call.await.unwrap().unwrap();
     assert_eq!(response.status(), 429);
@@ -259,10 +259,10 @@ async fn the_trail_records_a_wait_that_ends_with_the_layers_own_response() {
     assert_eq!(trail.waited(), secs(4));
 }
 
-/// The settings of a key rotation, each in both orders: what they do when the key frees in time, and
-/// when it does not.
+/// Each combination of the settings of KeyRotation in both orders, with a key that frees in time, and one that does
+/// not.
 #[tokio::test(start_paused = true)]
-async fn wait_and_what_follows_it_are_independent_settings() {
+async fn wait_and_the_action_after_it_are_independent_settings() {
     type Set = fn(KeyRotationLayer) -> BoxedService;
     type BoxedService =
         tower::util::BoxCloneService<http::Request<String>, http::Response<String>, std::io::Error>;
@@ -278,9 +278,9 @@ async fn wait_and_what_follows_it_are_independent_settings() {
     fn provider() -> Provider {
         PROVIDER.with_borrow(|provider| provider.clone().unwrap())
     }
-    /// The seconds until the response, its status, and the number of sends.
+    /// The seconds until the response, the status, and the number of sends.
     type Seen = (u64, u16, usize);
-    // What is seen if the key frees after 10 s, and after 60 s.
+    // The setting, the result if the key frees after 10 s, and the result after 60 s.
     let settings: [(Set, Seen, Seen); 5] = [
         (|it| boxed(it, provider()), (0, 429, 2), (0, 429, 2)),
         (
@@ -345,7 +345,7 @@ async fn fallback_waits_for_a_target_and_sends_anyway_if_none_frees_in_time() {
                 true => limited(hint),
                 false => ok(),
             });
-            let layer = FallbackLayer::new(["lesser"]);
+            let layer = FallbackLayer::new(["backup"]);
             let fill = layer.clone().layer(provider.clone());
             call(&fill, chat("m")).await;
             let (layer, expected) = match max_wait {

@@ -1,4 +1,4 @@
-//! What a pool does with the wakers of those who wait.
+//! How a pool handles the wakers of waiting calls.
 
 use std::{
     future::Future,
@@ -16,16 +16,16 @@ use crate::script::*;
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A task as simple executors have it: who holds its waker holds it, and with it its future.
+/// A task like those of simple executors: its waker owns the task, and so its future.
 struct Task(#[allow(dead_code)] Mutex<Call>);
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {}
 }
 
-/// A call waits, and of its waker, whose task is another call that waits, the pool has the last handle.
-/// Then the call is polled by another task, or dropped.
-async fn last_handle_is_the_pool_s(is_dropped: bool) {
+/// Polls a waiting call with a waker whose task is another waiting call. The pool has the last handle of that waker.
+/// Then another task polls the call, or the call is dropped.
+async fn drop_the_last_handle_in_the_pool(is_dropped: bool) {
     let provider = Provider::script([limited(5), Answer::Never, ok()]);
     let service = waits(&pool(&["a"]), &provider, secs(600));
     let boxed = || -> Call {
@@ -36,7 +36,7 @@ async fn last_handle_is_the_pool_s(is_dropped: bool) {
         let polled = call.as_mut().poll(&mut Context::from_waker(waker));
         assert!(polled.is_pending());
     };
-    // The key cools for five seconds.
+    // The key is on cooldown for five seconds.
     let mut first = boxed();
     for _ in 0..5 {
         poll(&mut first, Waker::noop());
@@ -48,7 +48,7 @@ async fn last_handle_is_the_pool_s(is_dropped: bool) {
     let mut moved = boxed();
     poll(&mut moved, &waker);
     drop(waker);
-    // Its timer rings, and lets go of the waker.
+    // The timer of the call fires, and drops its clone of the waker.
     advance(secs(6)).await;
     tokio::task::yield_now().await;
     if !is_dropped {
@@ -57,7 +57,7 @@ async fn last_handle_is_the_pool_s(is_dropped: bool) {
 }
 
 #[test]
-fn a_waker_that_the_pool_drops_may_use_the_pool() {
+fn waker_that_the_pool_drops_may_use_the_pool() {
     for is_dropped in [false, true] {
         let (done, end) = mpsc::channel();
         thread::spawn(move || {
@@ -66,10 +66,10 @@ fn a_waker_that_the_pool_drops_may_use_the_pool() {
                 .start_paused(true)
                 .build();
             let runtime = runtime.expect("a runtime");
-            runtime.block_on(last_handle_is_the_pool_s(is_dropped));
-            done.send(()).expect("it is waited for");
+            runtime.block_on(drop_the_last_handle_in_the_pool(is_dropped));
+            done.send(()).expect("a receiver");
         });
         let end = end.recv_timeout(Duration::from_secs(60));
-        assert!(end.is_ok(), "it waits for its own lock");
+        assert!(end.is_ok(), "the pool deadlocks on its own lock");
     }
 }

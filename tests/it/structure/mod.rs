@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["backoff", "key_rotation", "fallback", "inspect"],
 ];
 
-/// Public names that the field's own words have replaced.
+/// Public names that were replaced by terms of the field.
 const REPLACED: &[&str] = &[
     "AsReqwest",
     "Cures",
@@ -35,8 +35,7 @@ const REPLACED: &[&str] = &[
     "respond_when_exhausted",
 ];
 
-/// The names that conventions give: tower's for a service's future, and Rust's for a trait that no other crate
-/// implements.
+/// Names that conventions require: tower's for the future of a service, and Rust's for a sealed trait.
 const CONVENTIONAL: &[&str] = &["ResponseFuture", "Sealed"];
 
 #[test]

@@ -124,7 +124,7 @@ impl Source {
         let mut base = match &*path[0] {
             "crate" => return Some(path[1..].to_vec()),
             "self" | "super" => self.module.clone(),
-            // A child of this module is named without more.
+            // A child of this module has no prefix.
             _ => return Some([&*self.module, &*path].concat()),
         };
         let mut rest = &path[..];

@@ -1,4 +1,4 @@
-//! A rejection that comes while the upload is still under way.
+//! Rejections that arrive during the upload.
 
 use std::fmt::Debug;
 
@@ -20,7 +20,7 @@ const PIECES: [&str; 3] = [
     r#"three", "model": "large"}"#,
 ];
 
-/// The upload goes on only after the attempt after `rejections` has begun.
+/// The upload continues only after the attempt that follows `rejections` rejections has begun.
 async fn is_retried_during_the_upload<S, R>(
     name: &str,
     mut server: Server,
@@ -48,7 +48,7 @@ async fn is_retried_during_the_upload<S, R>(
     let trail = response.extensions().get::<Trail>().expect("a trail");
     assert_eq!(trail.attempts().len(), rejections + 1, "{name}");
 
-    // The refused uploads ended as well, each whole, so their connections are free again.
+    // The rejected uploads were also sent completely, so their connections can be reused.
     let mut ended = Vec::new();
     for _ in 0..=rejections {
         let (number, body) = server.ended().await;
@@ -60,7 +60,7 @@ async fn is_retried_during_the_upload<S, R>(
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_layer_retries_a_rejection_that_comes_during_the_upload() {
+async fn each_layer_retries_a_rejection_during_the_upload() {
     each_single!(
         &[Reaction::Early],
         async |name, server, layers: ServiceBuilder<_>| {
@@ -71,7 +71,7 @@ async fn each_layer_retries_a_rejection_that_comes_during_the_upload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stacked_layers_retry_three_rejections_that_come_during_the_upload() {
+async fn stacked_layers_retry_three_rejections_during_the_upload() {
     each_triple!(
         &[Reaction::Early; 3],
         async |name, server, layers: ServiceBuilder<_>| {
@@ -82,7 +82,7 @@ async fn stacked_layers_retry_three_rejections_that_come_during_the_upload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_that_share_one_recording_do_so_too() {
+async fn layers_that_share_a_recording_retry_a_rejection_during_the_upload() {
     each_triple!(
         &[Reaction::Early; 3],
         async |name, server, layers: ServiceBuilder<_>| {
@@ -95,7 +95,7 @@ async fn layers_that_share_one_recording_do_so_too() {
 
 #[cfg(feature = "axum")]
 #[tokio::test(start_paused = true)]
-async fn bodies_of_axum_do_so_too() {
+async fn body_of_axum_is_retried_during_the_upload() {
     use axum::body::Body;
 
     each_triple!(
@@ -110,7 +110,7 @@ async fn bodies_of_axum_do_so_too() {
 
 #[cfg(feature = "reqwest")]
 #[tokio::test(start_paused = true)]
-async fn bodies_of_reqwest_do_so_too() {
+async fn body_of_reqwest_is_retried_during_the_upload() {
     use reqwest::{Body, Client};
     use tower_429::client::ReqwestClient;
 
@@ -128,7 +128,7 @@ async fn bodies_of_reqwest_do_so_too() {
 #[tokio::test(start_paused = true)]
 async fn fallback_uses_another_model_when_the_rejected_upload_has_ended() {
     let mut server = Server::start(&[Reaction::Early]).await;
-    let client = FallbackLayer::new(["lesser"]).layer(hyper_client());
+    let client = FallbackLayer::new(["backup"]).layer(hyper_client());
     let (sender, body) = upload();
     let (request, call) = server.request(body);
     let feed = async {
@@ -145,7 +145,7 @@ async fn fallback_uses_another_model_when_the_rejected_upload_has_ended() {
     };
     let (response, ()) = join!(client.oneshot(request), feed);
     assert_eq!(response.unwrap().status(), 200);
-    // The two requests are on connections of their own, so their events come in any order.
+    // The two requests use separate connections, so their events arrive in any order.
     let mut bodies = Vec::new();
     while bodies.len() < 2 {
         if let Some(Event::Ended(number, body)) = server.events.recv().await {
@@ -153,11 +153,11 @@ async fn fallback_uses_another_model_when_the_rejected_upload_has_ended() {
         }
     }
     bodies.sort_unstable();
-    let lesser = PIECES.concat().replace("large", "lesser");
-    assert_eq!(bodies, [(0, PIECES.concat()), (1, lesser)]);
+    let backup = PIECES.concat().replace("large", "backup");
+    assert_eq!(bodies, [(0, PIECES.concat()), (1, backup)]);
 }
 
-/// Sends an upload, and then another whose first attempt is refused, both with one `Call`.
+/// Sends an upload, and then another whose first attempt is rejected, both with one `Call`.
 async fn is_retried_after_another_of_its_call<S, R>(name: &str, mut server: Server, client: S)
 where
     S: Service<Request<Boxed>, Response = Response<R>, Error: Debug> + Clone,
@@ -197,7 +197,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn rejected_upload_goes_on_after_another_request_of_its_call() {
+async fn rejected_upload_continues_after_another_request_of_its_call() {
     each_stack!(
         &[Reaction::AnswerEarly, Reaction::Early],
         async |name, server, layers: ServiceBuilder<_>| {

@@ -1,4 +1,4 @@
-//! What a refused upload leaves open at the server: nothing once its call is over.
+//! A rejected upload leaves nothing open at the server after its call has ended.
 
 use std::{fmt::Debug, io};
 
@@ -29,7 +29,7 @@ type Sender = mpsc::Sender<io::Result<Bytes>>;
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 const REFUSES: &[Reaction] = &[Reaction::Early; 100];
 
-/// Four of these are over the bound.
+/// Returns a chunk. Four of them exceed the bound.
 fn piece() -> Bytes {
     Bytes::from(vec![b'x'; 20 * 1024])
 }
@@ -43,7 +43,7 @@ where
         .build_http()
 }
 
-/// As [`upload`], of a body that may fail.
+/// Does the same as [`upload`] for a body that may fail.
 fn fallible() -> (Sender, Fallible) {
     let (sender, mut receiver) = mpsc::channel(1);
     let pieces = stream::poll_fn(move |cx| receiver.poll_recv(cx));
@@ -51,7 +51,7 @@ fn fallible() -> (Sender, Fallible) {
     (sender, BoxBody::new(StreamBody::new(frames)))
 }
 
-/// Sends an upload that goes on as `feed` does; the status, and how many attempts it took.
+/// Sends an upload that `feed` provides. Returns the status and the number of attempts.
 async fn send<S, B>(
     server: &Server,
     stack: S,
@@ -70,7 +70,7 @@ where
     (status, call.trail().attempts().len())
 }
 
-/// Sends the first piece, and waits until the attempt after the first rejection has begun.
+/// Sends the first chunk, and waits until the attempt after the first rejection has begun.
 async fn begins_twice<T>(server: &Server, sender: &mpsc::Sender<T>, first: T) {
     let began = server.open.borrow().began;
     assert!(sender.send(first).await.is_ok());
@@ -105,7 +105,7 @@ macro_rules! each {
     )+};
 }
 
-/// Eight uploads that outgrow the bound, and something small after each.
+/// Sends eight uploads that outgrow the bound, and a small request after each.
 async fn outgrow<S, B, T>(
     server: &Server,
     stack: &impl Fn() -> S,
@@ -162,7 +162,7 @@ async fn uploads_that_outgrow_the_bound_leave_nothing_open() {
 }
 
 #[tokio::test]
-async fn uploads_that_cannot_fail_leave_nothing_open_at_a_server_that_reads_on() {
+async fn uploads_that_cannot_fail_leave_nothing_open_if_the_server_reads_on() {
     each!(REFUSES, Identity::new(), outgrow_infallible;
         [backoff] [keys] [fallback] [backoff keys] [keys backoff] [backoff keys fallback]);
 }
@@ -175,7 +175,7 @@ async fn uploads_of_axum_that_outgrow_the_bound_leave_nothing_open() {
         [backoff] [keys backoff] [fallback keys backoff]);
 }
 
-/// A body of 50 kB that fails while the second attempt sends it.
+/// Sends a body of 50 kB that fails during the second attempt.
 async fn fail_later<S>(server: &Server, stack: &impl Fn() -> S)
 where
     S: Service<Request<Fallible>, Response = Response<Incoming>, Error: Debug>,
@@ -203,7 +203,7 @@ async fn uploads_whose_source_fails_in_the_second_attempt_leave_nothing_open() {
         [backoff] [keys backoff]);
 }
 
-/// As [`fail_later`], where the second attempt waits for its whole body.
+/// Does the same as [`fail_later`] if the second attempt waits for the complete body.
 async fn fail_once<S>(server: &Server, stack: &impl Fn() -> S)
 where
     S: Service<Request<Fallible>, Response = Response<Incoming>, Error: Debug>,
@@ -217,7 +217,7 @@ where
     assert_eq!(send(server, stack(), body, feed).await, (0, 2));
 }
 
-/// The caller's upload stands still when the second attempt is answered.
+/// The caller's upload stalls when the response to the second attempt arrives.
 async fn stall<S>(server: &Server, stack: &impl Fn() -> S)
 where
     S: Service<Request<Fallible>, Response = Response<Incoming>, Error: Debug>,
@@ -225,13 +225,13 @@ where
     let (sender, body) = fallible();
     let feed = begins_twice(server, &sender, Ok(piece()));
     assert_eq!(send(server, stack(), body, feed).await, (200, 2));
-    // That of the answered attempt is the caller's.
+    // The one open body belongs to the completed attempt, and the caller still provides it.
     server.until(|open| open.bodies == 1).await;
     assert!(!sender.is_closed());
 }
 
 #[tokio::test]
-async fn a_rejected_upload_ends_with_its_call_though_the_caller_s_stands_still() {
+async fn rejected_upload_ends_with_its_call_though_the_callers_upload_stalls() {
     const REACTIONS: &[Reaction] = &[Reaction::Early, Reaction::AnswerEarly];
     each!(REACTIONS, Identity::new(), stall;
         [backoff] [keys] [fallback] [backoff keys] [keys backoff] [fallback keys backoff]);
@@ -239,7 +239,7 @@ async fn a_rejected_upload_ends_with_its_call_though_the_caller_s_stands_still()
         [backoff] [keys backoff] [fallback keys backoff]);
 }
 
-/// The caller goes while the second attempt is under way.
+/// The caller drops the call during the second attempt.
 async fn leave<S>(server: &Server, stack: &impl Fn() -> S)
 where
     S: Service<Request<Fallible>, Response = Response<Incoming>, Error: Debug>,
@@ -255,7 +255,7 @@ where
 }
 
 #[tokio::test]
-async fn a_rejected_upload_ends_when_its_call_is_dropped() {
+async fn rejected_upload_ends_when_its_call_is_dropped() {
     const REACTIONS: &[Reaction] = &[Reaction::Early];
     each!(REACTIONS, Identity::new(), leave;
         [backoff] [keys] [fallback] [backoff keys] [keys backoff] [fallback keys backoff]);
@@ -267,7 +267,7 @@ fn defaults(_: &Server) -> BackoffLayer {
     BackoffLayer::new()
 }
 
-/// Three megabytes, in pieces of 64 KiB, all but the first at once.
+/// Sends three megabytes in chunks of 64 KiB, all but the first at once.
 async fn send_much<S>(server: &Server, stack: &impl Fn() -> S)
 where
     S: Service<Request<Fallible>, Response = Response<Incoming>, Error: Debug>,

@@ -1,6 +1,6 @@
 //! Rejections and uploads over real sockets.
 //!
-//! The clock is paused: it goes on only when nothing is left to do but to wait.
+//! The clock is paused. Time advances only while all tasks wait.
 
 mod early;
 mod freed;
@@ -12,7 +12,7 @@ use std::{iter, time::Duration};
 use server::Server;
 use tower_429::{BackoffLayer, FallbackLayer, KeyPool, KeyRotationLayer, fallback::Target};
 
-// Each layer has enough to go on with, but for what the body allows.
+// Each layer has further attempts, keys or targets, so only the body limits the retries.
 
 const REPLAY_LIMIT: u64 = 64 * 1024;
 
@@ -30,13 +30,13 @@ pub(crate) fn keys(_: &Server) -> KeyRotationLayer {
     KeyRotationLayer::new(KeyPool::new(["one", "two"]).unwrap()).replay_limit(REPLAY_LIMIT)
 }
 
-/// To another origin with the body as it is, so that it need not be read before.
+/// Returns a layer whose target is another origin with the same body, so that the layer does not read the body first.
 pub(crate) fn fallback(server: &Server) -> FallbackLayer {
     FallbackLayer::new([Target::same_model_at(&server.addresses[1]).unwrap()])
         .replay_limit(REPLAY_LIMIT)
 }
 
-/// Calls `$visit` with each of these stacks, for a server that reacts by `$reactions`.
+/// Calls `$visit` with each of these stacks, and with a server that has these `$reactions`.
 macro_rules! each_stack {
     ($reactions:expr, $visit:expr; $([$($layer:ident)+])+) => {$({
         let server = Server::start($reactions).await;

@@ -1,4 +1,4 @@
-//! A body that is too large to be kept, or that fails: it is sent once.
+//! A body that is too large to be recorded, or that fails, is sent once.
 
 use std::{fmt::Debug, io};
 
@@ -24,12 +24,12 @@ use super::{
 };
 use crate::sockets::{Boxed, hyper_client, upload};
 
-/// Two of them are over the bound.
+/// Returns a chunk. Two of them exceed the bound.
 fn piece() -> Bytes {
     Bytes::from(vec![b'x'; 40 * 1024])
 }
 
-/// Why the layers returned the attempt.
+/// Returns why the layers returned the attempt.
 fn whys(attempt: &Attempt) -> Vec<StopReason> {
     let why = |action| match action {
         Action::Return(why) => Some(why),
@@ -39,7 +39,7 @@ fn whys(attempt: &Attempt) -> Vec<StopReason> {
     steps.filter_map(|step| why(step.action)).collect()
 }
 
-/// The body arrives whole, once; each layer says why it was not sent again.
+/// Asserts that the body arrives completely and once, and that each layer reports why it did not send again.
 async fn is_sent_once<S>(name: &str, mut server: Server, client: S, body: Boxed, layers: usize)
 where
     S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
@@ -59,7 +59,7 @@ where
     assert_eq!(body.to_bytes(), "an answer", "{name}");
 }
 
-/// Three pieces that come one after the other, so that nobody knows how many there will be.
+/// Returns a body of unknown length that consists of three chunks.
 fn streamed() -> Boxed {
     let (sender, body) = upload();
     tokio::spawn(async move {
@@ -75,7 +75,7 @@ fn in_memory() -> Boxed {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_over_the_bound_is_sent_once_and_each_layer_says_why() {
+async fn body_over_the_bound_is_sent_once_and_each_layer_says_why() {
     for body in [streamed, in_memory] {
         each_single!(
             &[Reaction::Late],
@@ -102,7 +102,7 @@ async fn a_body_over_the_bound_is_sent_once_and_each_layer_says_why() {
     }
 }
 
-/// The first attempt is refused while the body fits; on the second it outgrows the bound.
+/// The first attempt is rejected while the body is within the bound. During the second attempt it outgrows the bound.
 async fn outgrows_the_bound<S>(name: &str, mut server: Server, client: S)
 where
     S: Service<Request<Boxed>, Response = Response<Incoming>, Error: Debug>,
@@ -134,7 +134,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_outgrows_the_bound_after_a_retry_is_sent_whole_and_then_no_more() {
+async fn body_that_outgrows_the_bound_after_a_retry_is_sent_no_third_time() {
     let reactions = &[Reaction::Early, Reaction::Late];
     each_single!(
         reactions,
@@ -152,7 +152,7 @@ async fn a_body_that_outgrows_the_bound_after_a_retry_is_sent_whole_and_then_no_
 
 // === A body that fails ===
 
-/// A piece, and then an error.
+/// Returns a body of one chunk and an error.
 fn failing() -> BoxBody<Bytes, io::Error> {
     let frames = [Ok(Frame::data(piece())), Err(io::Error::other("no more"))];
     BoxBody::new(StreamBody::new(stream::iter(frames)))
@@ -179,7 +179,7 @@ where
 type Failing = Client<HttpConnector, BoxBody<Bytes, io::Error>>;
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_fails_is_not_sent_again_even_where_errors_of_the_client_are() {
+async fn failed_body_is_not_retried_even_if_errors_of_the_client_are() {
     fails_once(BackoffLayer::new().on_error(|_: &_| true)).await;
     let elsewhere = Target::same_model_at("http://127.0.0.1:1").unwrap();
     fails_once(FallbackLayer::new([elsewhere]).on_error(|_: &_| true)).await;

@@ -1,4 +1,4 @@
-//! A server on loopback that refuses some of its requests, and says what it has of each.
+//! A server on loopback that rejects some of its requests, and reports their progress.
 
 use std::{
     convert::Infallible,
@@ -25,35 +25,35 @@ use tokio::{
 };
 use tower_429::Call;
 
-/// What the server does with its requests, from the first on; the rest it answers.
+/// How the server responds to one of the first requests. The others get a success after their body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Reaction {
-    /// Refuses as soon as it has a piece of the body, and reads on.
+    /// Rejects after the first chunk of the body, and continues to read.
     Early,
-    /// Refuses when it has the whole body.
+    /// Rejects after the complete body.
     Late,
-    /// Answers as soon as it has a piece of the body, and reads on.
+    /// Accepts after the first chunk of the body, and continues to read.
     AnswerEarly,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     Http1,
-    /// With four streams at once on a connection.
+    /// With at most four concurrent streams per connection.
     Http2,
 }
 
-/// What the server has open.
+/// Counts of what is open at the server.
 #[derive(Debug, Default)]
 pub(crate) struct Open {
-    /// Requests whose body has begun, ever.
+    /// All requests so far whose body has begun.
     pub(crate) began: usize,
-    /// Requests whose bodies are still read.
+    /// Requests whose bodies are still being read.
     pub(crate) bodies: usize,
     pub(crate) connections: usize,
 }
 
-/// Counts one more of these while it lives.
+/// Increments a count until it is dropped.
 struct Counted(watch::Sender<Open>, fn(&mut Open) -> &mut usize);
 
 impl Counted {
@@ -69,23 +69,23 @@ impl Drop for Counted {
     }
 }
 
-/// What the server has of a request.
+/// The progress of a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Event {
-    /// The first piece of its body.
+    /// The first chunk of the body has arrived.
     Began(usize),
-    /// All of its body.
+    /// The complete body has arrived.
     Ended(usize, String),
 }
 
 pub(crate) struct Server {
-    /// Of one server; two origins.
+    /// Two origins of the same server.
     pub(crate) addresses: [String; 2],
     pub(crate) events: mpsc::UnboundedReceiver<Event>,
     pub(crate) open: watch::Receiver<Open>,
 }
 
-/// What the server's connections share.
+/// State that the connections share.
 #[derive(Clone)]
 struct Shared {
     reactions: &'static [Reaction],
@@ -123,12 +123,12 @@ impl Server {
         }
     }
 
-    /// Waits for it, and fails instead of hanging.
+    /// Waits until `is` holds, and panics after 30 s.
     pub(crate) async fn until(&self, is: impl FnMut(&Open) -> bool) {
         let mut open = self.open.clone();
         let waited = timeout(Duration::from_secs(30), open.wait_for(is)).await;
         if waited.is_err() {
-            panic!("it stays {:?}", *self.open.borrow());
+            panic!("the counts stay {:?}", *self.open.borrow());
         }
     }
 
@@ -146,7 +146,7 @@ impl Server {
         assert_eq!(self.events.recv().await, Some(event));
     }
 
-    /// The next body that came in whole, of whichever request.
+    /// Returns the number and the body of the next request whose body is complete.
     pub(crate) async fn ended(&mut self) -> (usize, String) {
         match self.events.recv().await {
             Some(Event::Ended(number, body)) => (number, body),
@@ -188,7 +188,7 @@ async fn answer(
     let _ = shared.events.send(Event::Began(number));
     let rest = async move {
         let _counted = counted;
-        // Where the body breaks off, nothing is said.
+        // A body that breaks off causes no event.
         if let Ok(rest) = body.collect().await {
             let whole = [first, rest.to_bytes()].concat();
             let whole = String::from_utf8(whole).unwrap();

@@ -1,4 +1,4 @@
-//! Who listens by `log`, and has no subscriber, hears of each attempt too.
+//! A program that uses the crate `log` and has no subscriber gets a record for each attempt too.
 
 #![cfg(test)]
 

@@ -1,6 +1,6 @@
-//! Mock providers: one on loopback, one in the process, and one that limits as OpenAI does.
+//! Mock providers: a server on loopback, a scripted service in the process, and a server that limits as OpenAI does.
 
-#![allow(clippy::disallowed_methods)] // A provider has a clock of its own.
+#![allow(clippy::disallowed_methods)] // The provider reads its own clock.
 
 mod limited;
 mod script;

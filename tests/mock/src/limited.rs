@@ -16,31 +16,31 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Server, bearer, read};
 
-/// A model that the provider has.
+/// A model of the provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Model {
-    /// The name in the request's body.
+    /// The name in the body of a request.
     pub name: &'static str,
     /// How many requests each project may make in a window.
     pub limit: u32,
-    /// How long an answer takes.
+    /// How long a response takes.
     pub thinks: Duration,
 }
 
-/// One answer, as the provider saw it.
+/// One response.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// When it was given, since the provider was started.
+    /// When the response was sent, as the time since the start of the provider.
     pub at: Duration,
     /// The project that the key belongs to.
     pub project: String,
     /// The name of the model.
     pub model: String,
-    /// Whether the answer was a 429.
+    /// Whether the response was a 429.
     pub limited: bool,
 }
 
-/// Answers `POST /v1/chat/completions` in OpenAI's format.
+/// A provider that serves `POST /v1/chat/completions` in OpenAI's format.
 #[derive(Debug)]
 pub struct LimitedProvider {
     server: Server,
@@ -56,7 +56,7 @@ struct Shared {
     log: Mutex<Vec<Entry>>,
 }
 
-/// A fixed window, which the first request opens.
+/// A fixed window, which begins with the first request.
 #[derive(Debug)]
 struct Window {
     opened: Instant,
@@ -64,7 +64,7 @@ struct Window {
 }
 
 impl LimitedProvider {
-    /// Starts a provider of these models; their limits hold for a window.
+    /// Starts a provider of these models, whose limits apply to each `window`.
     pub async fn start(models: &[Model], window: Duration) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             models: models.to_vec(),
@@ -83,14 +83,14 @@ impl LimitedProvider {
         self.server.origin()
     }
 
-    /// Returns every answer so far.
+    /// Returns all responses so far.
     pub fn log(&self) -> Vec<Entry> {
         lock(&self.shared.log).clone()
     }
 }
 
 impl Shared {
-    /// Counts a request, or says how long the window is still full.
+    /// Counts a request, or returns the time until the full window ends.
     fn admit(&self, project: &str, model: &Model) -> Result<(), Duration> {
         let (now, mut windows) = (Instant::now(), lock(&self.windows));
         let fresh = || Window {
@@ -124,15 +124,15 @@ async fn chat(provider: Arc<Shared>, request: Request<Incoming>) -> Response<Ful
     let Ok(request) = read(request).await else {
         return json_response(StatusCode::BAD_REQUEST, &json!({}));
     };
-    // The key `sk-alpha` belongs to the project alpha.
+    // The key `sk-alpha` belongs to the project `alpha`.
     let project = bearer(request.headers()).and_then(|key| key.strip_prefix("sk-"));
     let Some(project) = project else {
         let error = json!({ "message": "You didn't provide an API key.", "code": null });
         return json_response(StatusCode::UNAUTHORIZED, &json!({ "error": error }));
     };
     let body: Value = serde_json::from_slice(request.body()).unwrap_or_default();
-    let asked = |model: &&Model| body["model"] == model.name;
-    let Some(model) = provider.models.iter().find(asked) else {
+    let is_named = |model: &&Model| body["model"] == model.name;
+    let Some(model) = provider.models.iter().find(is_named) else {
         let error = json!({ "message": "No such model.", "code": "model_not_found" });
         return json_response(StatusCode::NOT_FOUND, &json!({ "error": error }));
     };

@@ -1,4 +1,4 @@
-//! A provider in the process that answers by a script, and holds its callers to the letter of `Service`.
+//! A provider in the process that responds by a script, and checks that callers follow the contract of `Service`.
 
 use std::{
     future::Future,
@@ -13,7 +13,7 @@ use http::{HeaderMap, Request, Response, Uri};
 use tokio::time::Instant;
 use tower_service::Service;
 
-/// What the provider saw of an attempt.
+/// An attempt, as the provider saw it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub at: Duration,
@@ -23,32 +23,32 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The header of this name; the empty text if there is none.
+    /// Returns the header of this name, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().expect("text"))
     }
 
-    /// The key without its `Bearer`.
+    /// Returns the key without its `Bearer`.
     pub fn key(&self) -> &str {
         let value = self.header("authorization");
         value.strip_prefix("Bearer ").unwrap_or(value)
     }
 
-    /// The model in the JSON body.
+    /// Returns the model in the JSON body.
     pub fn model(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
         body["model"].as_str().unwrap_or_default().into()
     }
 }
 
-/// What it answers.
+/// How the provider responds.
 #[derive(Clone, Debug)]
 pub enum Answer {
     Response(u16, Vec<(&'static str, String)>),
-    /// The response comes after a while.
+    /// A response after this time, without headers.
     Late(Duration, u16),
-    /// As the first, after a while.
+    /// A response after this time, with headers.
     Slow(Duration, u16, Vec<(&'static str, String)>),
     Error(io::ErrorKind),
     Never,
@@ -62,7 +62,7 @@ pub fn status(status: u16) -> Answer {
     Answer::Response(status, Vec::new())
 }
 
-/// A 429 with a hint in seconds.
+/// Returns a 429 with a hint in seconds.
 pub fn limited(seconds: u64) -> Answer {
     rejected(429, seconds)
 }
@@ -73,7 +73,7 @@ pub fn rejected(status: u16, seconds: u64) -> Answer {
 
 type Answers = dyn FnMut(&Seen) -> Answer + Send;
 
-/// Panics when it is called unready, and a clone of it is unready.
+/// A provider that panics if it is called before it is ready. Its clones are not ready.
 pub struct Provider {
     shared: Arc<Shared>,
     ready: bool,
@@ -86,7 +86,7 @@ struct Shared {
 }
 
 impl Provider {
-    /// Answers by what it sees.
+    /// Returns a provider that responds by what it sees.
     pub fn new(answers: impl FnMut(&Seen) -> Answer + Send + 'static) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -98,27 +98,27 @@ impl Provider {
         }
     }
 
-    /// Gives these answers in turn, and panics when asked for more.
+    /// Returns a provider that sends these responses in turn, and panics on a further request.
     pub fn script(answers: impl IntoIterator<Item = Answer>) -> Self {
         let mut answers = answers.into_iter().collect::<Vec<_>>().into_iter();
-        Self::new(move |_| answers.next().expect("no more attempts than answers"))
+        Self::new(move |_| answers.next().expect("no more attempts than responses"))
     }
 
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
     }
 
-    /// The keys that asked, in order.
+    /// Returns the keys of the requests, in order.
     pub fn keys(&self) -> Vec<String> {
         self.seen().iter().map(|seen| seen.key().into()).collect()
     }
 
-    /// The models that were asked, in order.
+    /// Returns the models of the requests, in order.
     pub fn models(&self) -> Vec<String> {
         self.seen().iter().map(Seen::model).collect()
     }
 
-    /// How long after one attempt the next came.
+    /// Returns the times between consecutive attempts.
     pub fn waits(&self) -> Vec<Duration> {
         let seen = self.seen();
         seen.windows(2)
@@ -149,7 +149,7 @@ impl Service<Request<String>> for Provider {
     fn call(&mut self, request: Request<String>) -> Self::Future {
         assert!(
             std::mem::take(&mut self.ready),
-            "called without being polled ready"
+            "called before it was polled ready"
         );
         let (head, body) = request.into_parts();
         let seen = Seen {
@@ -185,7 +185,7 @@ impl Service<Request<String>> for Provider {
     }
 }
 
-/// A chat request for a model.
+/// Returns a chat request for a model.
 pub fn chat(model: &str) -> Request<String> {
     Request::post("https://api.example/v1/chat/completions")
         .header("content-type", "application/json")

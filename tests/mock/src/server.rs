@@ -20,7 +20,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Serves until the runtime ends.
+/// A server that runs until the runtime ends.
 #[derive(Clone, Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -41,7 +41,7 @@ impl Server {
                 let answer = answer(request);
                 async { Ok::<_, Infallible>(answer.await) }
             });
-            // A client that goes away ends its connection, and nothing else.
+            // A client that disconnects ends only its connection.
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
         })
         .await

@@ -56,7 +56,7 @@ fn api() -> io::Result<String> {
     Ok(lines.join("\n") + "\n")
 }
 
-/// Lets rustdoc write the pages, and returns their folder.
+/// Runs rustdoc, and returns the folder of its pages.
 fn document() -> io::Result<PathBuf> {
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
@@ -110,7 +110,7 @@ fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Ite
     parts.filter_map(move |rest| rest.split(end).next())
 }
 
-/// Returns the text of HTML on one line, without what a reader unfolds.
+/// Returns the text of HTML on one line, without collapsed parts.
 fn plain(html: &str) -> String {
     let mut text = String::new();
     let mut is_hidden = false;

@@ -1,4 +1,4 @@
-//! Keys of one account, which a modelled provider names or not, and keys of accounts of their own.
+//! Keys of one account, which a model of a provider names or does not name, and keys of separate accounts.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,7 +27,7 @@ enum KnownBy {
 
 const ORDERS: [Order; 3] = [Order::FillFirst, Order::RoundRobin, Order::LeastLoaded];
 
-/// What is counted where, and by whom.
+/// A provider, its accounts and their users.
 #[derive(Clone, Copy)]
 struct Scenario {
     order: Order,
@@ -36,7 +36,7 @@ struct Scenario {
     /// The account of each key.
     accounts: [usize; 4],
     limit: u64,
-    /// How many requests others send with each account, for each of ours.
+    /// How many requests other programs send with each account for each request of the pool.
     others: f64,
     workers: usize,
     calls: usize,
@@ -152,7 +152,9 @@ impl Scenario {
             let Some(index) =
                 next.filter(|index| alarm.is_none_or(|at| flights[*index].at() <= at))
             else {
-                world.now = alarm.expect("somebody waits for something").max(world.now);
+                world.now = alarm
+                    .expect("an event or a timer is pending")
+                    .max(world.now);
                 continue;
             };
             world.now = world.now.max(flights[index].at());
@@ -250,7 +252,7 @@ fn keys_of_one_account_are_found_though_others_use_it() {
 }
 
 #[test]
-fn keys_of_separate_accounts_are_never_taken_for_one() {
+fn keys_of_separate_accounts_are_never_joined() {
     for order in ORDERS {
         for (others, slowest) in [(0.0, 500), (0.3, 500), (1.0, 500), (0.5, 20_000)] {
             for seed in 0..50 {
@@ -278,7 +280,7 @@ fn keys_are_not_joined_if_only_some_share_a_limit() {
     }
 }
 
-/// A pool of keys without groups, and one response after the other.
+/// A pool of keys without groups, which gets one response at a time.
 struct Answers(World);
 
 impl Answers {
@@ -287,7 +289,7 @@ impl Answers {
         Self(World::new(order, Duration::from_secs(60), keys))
     }
 
-    /// The next key's response names an account.
+    /// Adds a response for the next key that names an account.
     fn name(&mut self, organization: &'static str, project: Option<&'static str>) {
         self.0.take_anyway(&KeyRequest::default(), self.0.now);
         self.0.name(0, &NamedAccount::of(organization, project));
@@ -338,7 +340,7 @@ fn keys_of_one_organization_and_project_share_their_limits() {
 }
 
 #[test]
-fn given_group_goes_first() {
+fn given_group_takes_precedence() {
     let mut answers = Answers::new(&[Key::new("a").group("team"), "b".into()]);
     for _ in 0..2 {
         answers.name("org-1", None);
@@ -361,7 +363,7 @@ fn key_follows_the_account_that_it_names_now() {
 }
 
 #[test]
-fn names_that_change_all_the_time_say_nothing_of_a_key() {
+fn changing_account_names_are_ignored() {
     let mut answers = Answers::new(&["a".into(), "b".into()]);
     for number in 0..40 {
         answers.name(["org-1", "org-2", "org-3"][number % 3], None);
@@ -371,7 +373,7 @@ fn names_that_change_all_the_time_say_nothing_of_a_key() {
 }
 
 #[test]
-fn what_closes_one_key_closes_those_of_its_account_from_then_on() {
+fn limit_of_a_key_closes_all_keys_of_its_account() {
     let mut answers = Answers::new(&["a".into(), "b".into()]);
     let world = &mut answers.0;
     for _ in 0..2 {
@@ -389,13 +391,13 @@ fn what_closes_one_key_closes_those_of_its_account_from_then_on() {
         let now = world.now;
         world.keys().reserve(&request, now).is_ok()
     };
-    // Its request was reserved before it was known that both keys share a limit.
+    // The request of key 0 was reserved before the pool knew that both keys share a limit.
     world.name(0, &account);
     assert!(!is_free(world), "both are closed");
     world.answer(0, &Answer::Failed);
     world.now += Duration::from_secs(21);
     assert!(is_free(world));
-    assert_eq!(world.out(), 1, "by this last question");
+    assert_eq!(world.out(), 1, "the last check reserved a key");
 }
 
 #[test]
@@ -467,7 +469,7 @@ fn of(label: &str) -> KeyRequest {
 }
 
 #[test]
-fn replaced_key_is_of_no_known_account() {
+fn replaced_key_has_no_known_account() {
     let mut answers = Answers::new(&["a".into(), "b".into()]);
     for _ in 0..2 {
         answers.name("org-1", None);

@@ -1,4 +1,4 @@
-//! Events in any order: no waiter is forgotten, and every reservation is released.
+//! Random events: no waiter is forgotten, and every reservation is released.
 
 use std::time::Duration;
 
@@ -17,21 +17,21 @@ use crate::{
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A call that may wait, and waits if it must.
+    /// A call that waits if no key is free.
     Call(KeyRequest),
-    /// One that may not.
+    /// A call that may not wait.
     TakeAnyway(KeyRequest),
-    /// One that has waited before.
+    /// A call that waits for another key after a rejection.
     Rejoin(KeyRequest),
-    /// All who are due look.
+    /// All waiters that are due poll.
     PollDue,
-    /// One looks without a reason.
+    /// One waiter polls without having been woken.
     Poll(usize),
     Leave(usize),
     Answer(usize, Answer),
     /// An open body ends.
     Close(usize),
-    /// The call takes another key before it gives this one back.
+    /// A call reserves another key before it releases this one.
     AnswerAndNext(usize, Answer),
     /// A response names an account.
     Named(usize, usize),
@@ -44,11 +44,11 @@ enum Event {
 fn request() -> impl Strategy<Value = KeyRequest> {
     let model = option::of(prop_oneof![Just("m"), Just("n")]);
     let session = option::of(0..12_u64);
-    // The pool has four keys at first, and gets others.
+    // The pool has four keys at first, and others are added.
     let pinned = option::weighted(0.2, (1..7).prop_map(|number| format!("key-{number}")));
     let tokens = || prop_oneof![0..20_000_u64, Just(0), Just(u64::MAX)];
     let cost = (tokens(), tokens()).prop_map(|(input, output)| Cost::new(input, output));
-    // All background calls of a pool leave the same part.
+    // All background calls of a pool have the same reserve.
     let reserve = option::weighted(0.4, Just(0.1));
     let demand = (cost, reserve).prop_map(|(cost, reserve)| match reserve {
         Some(reserve) => Demand::new(cost).in_background(Share::new(reserve)),
@@ -71,7 +71,7 @@ fn key() -> impl Strategy<Value = Key> {
     ]
 }
 
-/// Also what no clock can hold.
+/// Returns durations, also some that no clock can represent.
 fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![
         4 => (0..3_000_u64).prop_map(Duration::from_millis),
@@ -174,7 +174,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 impl World {
     fn happens(&mut self, event: &Event, clock_is_late: Duration) {
-        // A task that was held up between the clock and the lock comes with an earlier moment.
+        // A task that was delayed between reading the clock and taking the lock has an earlier time.
         let now = self.now - clock_is_late;
         let pick = |index: usize, of: usize| (of > 0).then(|| index % of);
         match event {
@@ -229,52 +229,51 @@ impl World {
         }
     }
 
-    /// The first of each line was woken and is about to look, or looks by itself before the first
-    /// moment at which it would get a key, or waits for an answer that is under way.
+    /// Asserts that the head of each class has been woken, or has a timer that ends before it could get a key, or waits
+    /// for a response in flight.
     fn no_waiter_is_forgotten(&self) -> Result<(), TestCaseError> {
         let is_first = |waiter: &&Waiter| self.inner.is_head(waiter.id);
         let heads: Vec<_> = self.waiters.iter().filter(is_first).collect();
-        // A waiter that could have a key now is not alone in a line that no waiter looks at, because all are looked at
-        // together.
+        // If a waiter could get a key now, a head is about to poll. The pool serves all classes at that poll.
         let mut keys = self.inner.candidates.clone();
-        let someone_looks = heads
+        let a_head_polls = heads
             .iter()
             .any(|waiter| waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= self.now));
         for waiter in self.waiters.iter().filter(|waiter| !waiter.is_woken()) {
             prop_assert!(
-                someone_looks || !self.has_key(&mut keys, waiter, self.now),
-                "there is a key for {:?}, and no waiter looks",
+                a_head_polls || !self.has_key(&mut keys, waiter, self.now),
+                "there is a key for {:?}, and no waiter polls",
                 waiter.id,
             );
         }
-        // Time is all that passes for this one.
+        // Here only time passes.
         let mut keys = self.inner.candidates.clone();
         for after in LATER {
             let at = self.now + Duration::from_millis(after);
             for waiter in &heads {
-                // What is learned of one limit may open another a moment before its waiter looks.
-                let looks =
+                // An update of one limit can open another a moment before its waiter polls.
+                let polls =
                     waiter.is_woken() || waiter.alarm.is_some_and(|alarm| alarm <= at + LATE);
                 prop_assert!(
-                    looks || !self.has_key(&mut keys, waiter, at),
-                    "there is a key in {after} ms for {:?}, which looks in {:?}",
+                    polls || !self.has_key(&mut keys, waiter, at),
+                    "there is a key in {after} ms for {:?}, which polls in {:?}",
                     waiter.id,
                     waiter.alarm.map(|alarm| alarm - self.now),
                 );
             }
         }
         for waiter in heads {
-            let looks = waiter.is_woken() || waiter.alarm.is_some();
+            let polls = waiter.is_woken() || waiter.alarm.is_some();
             prop_assert!(
-                looks || self.inner.has_granted() || !self.held.is_empty() || !self.open.is_empty(),
-                "{:?} waits for an answer, and none is under way",
+                polls || self.inner.has_granted() || !self.held.is_empty() || !self.open.is_empty(),
+                "{:?} waits for a response, and none is in flight",
                 waiter.id,
             );
         }
         Ok(())
     }
 
-    /// All calls end, those that wait and those that are under way.
+    /// Ends all calls, also those in flight, and asserts that no state remains.
     fn nothing_is_left(mut self) -> Result<(), TestCaseError> {
         while !self.waiters.is_empty() {
             self.leave(0);
@@ -291,10 +290,10 @@ impl World {
     }
 }
 
-/// A waiter looks so late at most.
+/// The longest delay of a poll.
 const LATE: Duration = Duration::from_secs(1);
 
-/// In milliseconds.
+/// Times after now at which waiters are checked, in milliseconds.
 const LATER: [u64; 24] = [
     0,
     1,

@@ -1,4 +1,4 @@
-//! Which key, where several have room.
+//! Which key is chosen if several have capacity.
 
 use std::time::Duration;
 
@@ -55,6 +55,6 @@ fn key_that_needs_a_probe_has_less_capacity_than_others() {
     let keys = world.keys();
     let chosen = (0..1_000).map(|_| keys.choose(&request, None, now).unwrap());
     let probes = chosen.filter(|index| *index == 1).count();
-    // Only where it is drawn twice.
+    // The key is used only if both draws choose it.
     assert!((150..350).contains(&probes), "{probes} of a thousand");
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a large pool none of whose keys is open.
+//! The cached state of a large pool in which all keys are closed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     rejection::{Reason, Rejection},
 };
 
-/// Which key is chosen, or when the first one opens.
+/// The chosen key, or when the first one opens.
 type Found = Result<usize, (bool, Option<(bool, Instant)>, Option<Instant>)>;
 
 fn found(chosen: Result<usize, Exhausted>) -> Found {
@@ -30,20 +30,20 @@ fn found(chosen: Result<usize, Exhausted>) -> Found {
     })
 }
 
-/// Chooses a key by what is remembered, and also with nothing remembered.
+/// Chooses a key with the cached state, and also without it.
 fn choose_both(keys: &mut Keys, request: &KeyRequest, now: Instant) -> [Found; 2] {
-    let mut forgetful = keys.clone();
-    forgetful.limits.closed.forget();
-    [keys, &mut forgetful].map(|keys| {
+    let mut uncached = keys.clone();
+    uncached.limits.closed.forget();
+    [keys, &mut uncached].map(|keys| {
         let model = keys.limits.slot(request.model.as_ref(), now);
         found(keys.choose(request, model, now))
     })
 }
 
-/// Returns whether the times differ only by what the beginning or the end of a probe elsewhere moves them.
-fn is_soon(remembered: &Found, found: &Found, now: Instant) -> bool {
+/// Returns whether the times differ only by as much as a probe of another key can move them when it begins or ends.
+fn is_soon(cached: &Found, found: &Found, now: Instant) -> bool {
     let at = |found: &Found| found.as_ref().map_or_else(|it| it.2, |_| Some(now));
-    match (at(remembered), at(found)) {
+    match (at(cached), at(found)) {
         (Some(one), Some(other)) => {
             let (one, other) = (one.max(now), other.max(now));
             one.max(other) - one.min(other) <= REJECTION_LATENCY
@@ -64,8 +64,8 @@ fn rejection(random: &mut fastrand::Rng) -> Rejection {
 }
 
 #[test]
-fn key_of_a_large_pool_is_the_same_as_if_all_were_looked_at() {
-    let mut remembered = 0;
+fn cached_choice_in_a_large_pool_equals_a_full_search() {
+    let mut cached = 0;
     for seed in 0..6 {
         let mut random = fastrand::Rng::with_seed(seed);
         let order = [Order::FillFirst, Order::RoundRobin][seed as usize % 2];
@@ -102,8 +102,8 @@ fn key_of_a_large_pool_is_the_same_as_if_all_were_looked_at() {
             }
             let slot = world.keys().limits.slot(request.model.as_ref(), now);
             let closed = &mut world.keys().limits.closed;
-            remembered += u32::from(closed.clone().take(slot).is_some());
+            cached += u32::from(closed.clone().take(slot).is_some());
         }
     }
-    assert!(remembered > 1_000, "{remembered}");
+    assert!(cached > 1_000, "{cached}");
 }

@@ -1,5 +1,5 @@
-//! A provider that counts by the window and says on every answer what is left: once it has said so, no
-//! more go out than it allows.
+//! A provider that counts per window and reports the remainder on every response. After a report the pool sends no more
+//! than the provider allows.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -35,16 +35,16 @@ const WINDOW: Duration = Duration::from_secs(10);
 struct Provider {
     start: Instant,
     limit: u64,
-    /// By account and window, how many were let in, and whether a response has reported it.
+    /// By account and window: how many requests were admitted, and whether a response has reported that.
     windows: HashMap<(usize, u128), (u64, bool)>,
-    /// What it will answer to what is out, in the order of `World::held`.
+    /// The responses to the requests in flight, in the order of `World::held`.
     answers: Vec<((usize, u128), Answer)>,
     reports_on_rejections: bool,
-    /// Where nothing was left, to find out whether that is so: the last, and whether it was refused.
+    /// When the last request was sent to verify that nothing is left, and whether it was rejected.
     test: Option<(Instant, bool)>,
 }
 
-/// The first two keys are of one group.
+/// Returns the account of a key. The first two keys are in one group.
 fn account(id: KeyId) -> usize {
     match id.number() {
         1 | 2 => 0,
@@ -53,13 +53,13 @@ fn account(id: KeyId) -> usize {
 }
 
 impl Provider {
-    /// Lets in a request, or not.
+    /// Admits or rejects a request.
     fn send(&mut self, id: KeyId, at: Instant) -> Result<(), TestCaseError> {
         let since = at.saturating_duration_since(self.start).as_nanos();
         let window = (account(id), since / WINDOW.as_nanos());
         let rest = WINDOW.as_nanos() - since % WINDOW.as_nanos();
         let rest = Duration::from_nanos(u64::try_from(rest).expect("a short while"));
-        let (let_in, reported) = self.windows.entry(window).or_default();
+        let (admitted, reported) = self.windows.entry(window).or_default();
         let bucket = |left| Bucket {
             dimension: Dimension::Requests,
             window: None,
@@ -69,17 +69,17 @@ impl Provider {
             reset: Some(rest),
             cost: None,
         };
-        let answer = if *let_in < self.limit {
-            *let_in += 1;
-            Answer::Success(vec![bucket(self.limit - *let_in)])
+        let answer = if *admitted < self.limit {
+            *admitted += 1;
+            Answer::Success(vec![bucket(self.limit - *admitted)])
         } else {
             if *reported {
-                let known = self.test.is_some_and(|(_, refused)| refused);
-                prop_assert!(!known, "it was refused before where nothing was left");
+                let known = self.test.is_some_and(|(_, rejected)| rejected);
+                prop_assert!(!known, "a rejection has already verified the report");
                 let is_out = self
                     .test
                     .is_some_and(|(since, _)| at < since + Duration::from_secs(60));
-                prop_assert!(!is_out, "another finds out whether nothing is left");
+                prop_assert!(!is_out, "another request already verifies the report");
                 self.test = Some((at, false));
             }
             let rejection = Rejection {
@@ -94,7 +94,7 @@ impl Provider {
     }
 }
 
-/// Sends what was taken since.
+/// Sends the requests that were reserved since the last call.
 fn send(world: &mut World, provider: &mut Provider) -> Result<(), TestCaseError> {
     while provider.answers.len() < world.held.len() {
         let reservation = &world.held[provider.answers.len()];
@@ -150,7 +150,7 @@ proptest! {
                 Event::Answer(_) | Event::Leave(_) => {}
                 Event::Pass(time) => world.now += *time,
             }
-            // Tasks that were woken run before the next answer comes.
+            // Tasks that were woken run before the next response arrives.
             world.poll_due();
             send(&mut world, &mut provider)?;
         }

@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::key_rotation::{KeyPool, KeyRotationLayer};
 
-/// Returns how often a call takes the lock whose first requests are rejected so many times.
+/// Returns how often a call takes the lock if its first `rejections` requests are rejected.
 fn locks(rejections: usize) -> usize {
     let pool = KeyPool::new(["a", "b", "c"]).expect("a pool");
     let sends = Arc::new(AtomicUsize::new(0));
@@ -44,7 +44,7 @@ fn locks(rejections: usize) -> usize {
 #[test]
 fn rejection_that_leads_to_the_next_key_takes_the_lock_twice() {
     let mut config = shuttle::Config::new();
-    // The futures of a whole layer are larger than what shuttle expects of a task.
+    // The future of a layer is larger than the stack that shuttle gives a task by default.
     config.stack_size = 1 << 20;
     let runner = shuttle::Runner::new(RandomScheduler::new(1), config);
     runner.run(|| {

@@ -1,4 +1,4 @@
-//! The pool as a scheduler, without its lock (properties) and with it (threads in every order).
+//! The pool as a scheduler, without its lock (property tests) and with it (threads in every order).
 
 #![allow(clippy::disallowed_methods)] // a test takes its first moment from the clock
 

@@ -20,7 +20,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// One key. The provider has reported that so much is left, but not for how long.
+/// Returns a pool of one key. The provider has reported this remainder, but not when the window ends.
 fn one_key(left: u64) -> World {
     let mut world = World::new(Order::FillFirst, secs(60), &[Key::new("a")]);
     world.take_anyway(&KeyRequest::default(), world.now);
@@ -51,7 +51,11 @@ fn all_waiters_are_woken_if_the_wait_becomes_long() {
             .map(|waiter| waiter.alarm)
             .collect::<Vec<_>>()
     };
-    assert_eq!(alarms(&world), [None; 3], "only an answer can tell");
+    assert_eq!(
+        alarms(&world),
+        [None; 3],
+        "only a response can open the key"
+    );
     let hint = Rejection {
         retry_after: Some(secs(600)),
         ..Rejection::new(Reason::RateLimited)
@@ -76,7 +80,7 @@ fn busy_key_that_is_removed_is_not_reserved() {
 }
 
 #[test]
-fn sessions_wait_in_one_line_per_key_however_many_they_are() {
+fn sessions_wait_in_one_class_per_key_however_many_they_are() {
     let keys = ["a", "b", "c"].map(Key::new);
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
     while world.take_in_turn(&KeyRequest::default(), world.now) {}
@@ -93,7 +97,7 @@ fn of_session(session: u64) -> KeyRequest {
     }
 }
 
-/// Two keys that have enough requests in flight, and the one that session 0 prefers.
+/// Returns a pool of two busy keys, and the key that session 0 prefers.
 fn two_busy_keys() -> (World, KeyId) {
     let keys = ["a", "b"].map(Key::new);
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
@@ -139,7 +143,7 @@ fn waiting_session_prefers_its_key_for_a_second() {
         reset: Some(secs(600)),
         cost: None,
     };
-    // Of the preferred key all that is left is in flight; of the other one much is left.
+    // The remainder of the preferred key is in flight. The other key has a large remainder.
     world.take_anyway(&of_session(0), world.now);
     for is_preferred in [true, false] {
         let index = hold_of(&world, is_preferred, preferred);
@@ -191,7 +195,7 @@ fn pinned(label: &str) -> KeyRequest {
 }
 
 #[test]
-fn pinned_calls_wait_in_a_line_of_their_own_and_get_no_other_key() {
+fn pinned_calls_wait_in_their_own_class_and_get_no_other_key() {
     let keys = ["a", "b"].map(Key::new);
     let mut world = World::new(Order::FillFirst, secs(60), &keys);
     while world.take_in_turn(&KeyRequest::default(), world.now) {}
@@ -216,7 +220,7 @@ fn pinned_calls_wait_in_a_line_of_their_own_and_get_no_other_key() {
 }
 
 #[test]
-fn pinned_call_does_not_move_the_key_that_is_in_use() {
+fn pinned_call_does_not_change_the_key_in_use() {
     for order in [Order::FillFirst, Order::RoundRobin, Order::LeastLoaded] {
         let mut world = World::new(order, secs(60), &["a", "b", "c"].map(Key::new));
         world.take_anyway(&pinned("key-2"), world.now);
@@ -274,7 +278,7 @@ fn background() -> KeyRequest {
     }
 }
 
-/// Makes the provider say that so much is left of 100 for a minute.
+/// Makes the provider report this remainder of 100 for a minute.
 fn report_left(world: &mut World, index: usize, left: u64) {
     let report = Bucket {
         dimension: Dimension::Requests,
@@ -291,7 +295,7 @@ fn report_left(world: &mut World, index: usize, left: u64) {
 #[test]
 fn background_calls_leave_the_last_tenth_to_interactive_ones() {
     let mut world = one_key(50);
-    // What interactive calls have taken so long ago is not expected again.
+    // Old use by interactive calls no longer counts as expected use.
     world.now += secs(120);
     world.take_anyway(&background(), world.now);
     report_left(&mut world, 0, 12);
@@ -318,7 +322,7 @@ fn interactive_call_goes_before_background_calls_that_wait() {
     assert!(world.take_in_turn(&KeyRequest::default(), world.now));
     assert!(!world.take_in_turn(&KeyRequest::default(), world.now));
     world.join(KeyRequest::default(), QueuePlace::New);
-    // The next window: of four calls that wait, the interactive one goes first.
+    // In the next window, the interactive one of four waiting calls goes first.
     world.now += secs(60);
     world.poll_due();
     let first = world.held.get(2).expect("a call that was served");
@@ -333,7 +337,7 @@ fn background_calls_use_the_rest_of_a_window_before_it_ends() {
     world.join(background(), QueuePlace::New);
     let began = world.now;
     while let Some(waiter) = world.waiters.first() {
-        world.now = waiter.alarm.expect("it looks again");
+        world.now = waiter.alarm.expect("it polls again");
         world.poll_due();
     }
     let waited = world.now - began;

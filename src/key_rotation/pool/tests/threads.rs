@@ -1,5 +1,5 @@
-//! The handle among threads, in the orders that shuttle tries. Nothing here looks by itself: whoever is
-//! not woken waits for ever, and shuttle says so.
+//! The pool's handle in several threads, in the orders that shuttle tries. No waiter has a timer here, so a waiter that
+//! is not woken waits forever, and shuttle reports a deadlock.
 
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Duration};
 
@@ -21,7 +21,7 @@ use crate::{
 
 const ORDERS: usize = 2_000;
 
-/// Runs under a clock that stands still, so that time frees nothing.
+/// Runs with a paused clock, so that no key is freed by time.
 fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
     let paused = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -32,7 +32,7 @@ fn in_every_order(test: impl Fn() + Send + Sync + 'static) {
     shuttle::check_random(test, ORDERS);
 }
 
-/// One key. The provider has reported that so much is left.
+/// Returns a pool of one key. The provider has reported this remainder.
 fn one_key(left: u64) -> KeyPool {
     let pool = KeyPool::new(["a"]).expect("a pool");
     let lease = take(&pool).expect("a key");
@@ -69,7 +69,7 @@ async fn served(mut waiter: Waiter<Keys>, max_wait: Duration) -> Option<Lease> {
 
 const PATIENT: Duration = Duration::from_secs(86_400);
 
-/// As a call does that may wait.
+/// Takes a key like a call that may wait.
 fn call(pool: &KeyPool) -> Lease {
     take(pool).unwrap_or_else(|| {
         let waiter = enqueue(pool);
@@ -77,7 +77,8 @@ fn call(pool: &KeyPool) -> Lease {
     })
 }
 
-/// Those are running already, or each would begin when the last has ended.
+/// Joins the threads. The argument is a `Vec`, because a lazy iterator would start each thread only after joining the
+/// last.
 fn all(threads: Vec<thread::JoinHandle<()>>) {
     for thread in threads {
         thread.join().expect("no panic");
@@ -89,7 +90,7 @@ fn assert_nothing_is_out(pool: &KeyPool) {
     assert!(keys.iter().all(|key| key.in_flight == 0), "{keys:?}");
     pool.0.scheduler.with(|inner| {
         assert_eq!(inner.candidates.limits.out().max(), Some(0));
-        assert!(inner.is_clean(), "somebody has left something behind");
+        assert!(inner.is_clean(), "a waiter or a reservation remains");
     });
 }
 
@@ -117,7 +118,7 @@ fn dropped_waiter_leaves_its_place_and_its_key_to_others() {
     in_every_order(|| {
         let pool = one_key(1);
         let lease = take(&pool).expect("a key");
-        // Queued, granted or served when it is dropped, as it comes.
+        // The waiter is queued, granted or served when it is dropped, depending on the order.
         let gone = pool.clone();
         let gone = thread::spawn(move || {
             let mut waiter = enqueue(&gone);
@@ -192,7 +193,7 @@ fn rejection_that_makes_the_wait_too_long_wakes_all_waiters() {
             let pool = pool.clone();
             thread::spawn(move || {
                 let waiter = enqueue(&pool);
-                // The first waits for at most an hour, which is less.
+                // The rejection lasts longer than the waiter may wait.
                 let lease = block_on(served(waiter, Duration::from_secs(4_000)));
                 assert!(lease.is_none(), "no waiter may be served");
             })

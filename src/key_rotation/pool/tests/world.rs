@@ -1,4 +1,4 @@
-//! A pool's scheduler and its callers, driven by events at moments that the test gives.
+//! The scheduler of a pool and its callers, driven by events at times that the test gives.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use crate::{
     rejection::{Bucket, NamedAccount, Rejection},
 };
 
-/// Whether a waiter was woken since it polled last.
+/// Whether a waiter was woken since its last poll.
 #[derive(Default)]
 pub(super) struct Bell(AtomicBool);
 
@@ -37,7 +37,7 @@ impl Wake for Bell {
 pub(super) struct Waiter {
     pub(super) id: WaiterId,
     pub(super) class: KeyClass,
-    /// When it polls by itself.
+    /// When its timer ends.
     pub(super) alarm: Option<Instant>,
     bell: Arc<Bell>,
 }
@@ -52,9 +52,9 @@ pub(super) struct World {
     pub(super) inner: Inner<Keys>,
     pub(super) now: Instant,
     pub(super) waiters: Vec<Waiter>,
-    /// The keys that are out.
+    /// The reservations of calls in flight.
     pub(super) held: Vec<KeyReservation>,
-    /// Those of responses whose bodies are open.
+    /// The reservations of responses whose bodies are open.
     pub(super) open: Vec<KeyReservation>,
     placement: Placement,
     /// How many keys were prepared.
@@ -97,7 +97,7 @@ impl World {
         &mut self.inner.candidates
     }
 
-    /// Does this under the lock.
+    /// Runs a closure as if under the lock.
     fn act<T>(&mut self, act: impl FnOnce(&mut Inner<Keys>) -> T) -> T {
         let result = act(&mut self.inner);
         self.inner.take_wakeups().wake();
@@ -134,7 +134,7 @@ impl World {
         });
     }
 
-    /// Events repeat the same keys, and a pool takes no secret twice.
+    /// Prepares a key with a new secret, because events repeat keys and a pool rejects a duplicate secret.
     fn prepare(&mut self, mut key: Key, label: Arc<str>) -> PreparedKey {
         self.prepared += 1;
         key.secret.push_str(&format!("-{}", self.prepared));
@@ -147,7 +147,7 @@ impl World {
         entries[index % entries.len()].info.label().clone()
     }
 
-    /// As a call that may wait does; whether it got a key.
+    /// Takes a key like a call that may wait. Returns whether it got one.
     pub(super) fn take_in_turn(&mut self, request: &KeyRequest, now: Instant) -> bool {
         let Ok(reservation) = self.act(|inner| inner.reserve_in_turn(request, now)) else {
             return false;
@@ -156,7 +156,7 @@ impl World {
         true
     }
 
-    /// As a call that may not wait does. One that is pinned to a removed key goes out without a key.
+    /// Takes a key like a call that may not wait. A call that is pinned to a removed key is sent without a key.
     pub(super) fn take_anyway(&mut self, request: &KeyRequest, now: Instant) {
         let reserved = match self.keys().reserve(request, now) {
             Ok(reservation) => Some(reservation),
@@ -191,7 +191,7 @@ impl World {
         self.poll(self.waiters.len() - 1, now);
     }
 
-    /// The waiter at this place polls; it leaves with a key if there is one for it.
+    /// Polls the waiter at this index, which leaves the queue if it gets a key.
     pub(super) fn poll(&mut self, index: usize, now: Instant) {
         let waiter = &self.waiters[index];
         waiter.bell.0.store(false, Ordering::Relaxed);
@@ -199,14 +199,14 @@ impl World {
         let (id, class) = (waiter.id, waiter.class.clone());
         match self.act(|inner| inner.poll(id, &class, &waker, now)) {
             Ok((reservation, at)) => {
-                // Time passes until it departs.
+                // Time passes until the request is sent.
                 self.now = self.now.max(at);
                 self.hold(reservation, at.max(now));
                 self.waiters.swap_remove(index);
             }
             Err(forecast) => {
                 let at = forecast.free_at;
-                // The key that it is pinned to was removed: it goes out without a key.
+                // The key that the call is pinned to was removed, so the call is sent without a key.
                 if at.is_none() && forecast.prospect == Prospect::Never {
                     return self.leave(index);
                 }
@@ -217,7 +217,7 @@ impl World {
         }
     }
 
-    /// The waiters that were woken, or whose timer has ended, poll until none is due.
+    /// Polls the waiters that were woken or whose timer has ended, until none is due.
     pub(super) fn poll_due(&mut self) {
         for _ in 0..10_000 {
             let is_due = |waiter: &Waiter| {
@@ -228,7 +228,7 @@ impl World {
                 None => return,
             }
         }
-        panic!("waiters wake one another without end");
+        panic!("waiters wake each other forever");
     }
 
     pub(super) fn leave(&mut self, index: usize) {
@@ -236,7 +236,7 @@ impl World {
         self.act(|inner| inner.leave(waiter.id, &waiter.class, now));
     }
 
-    /// The answer to the request with this key; time passes until it was sent.
+    /// Ends the attempt at this index. Time passes until its request was sent.
     pub(super) fn answer(&mut self, index: usize, answer: &Answer) {
         let reservation = self.held.swap_remove(index);
         self.now = self.now.max(reservation.sent);
@@ -261,7 +261,7 @@ impl World {
         }
     }
 
-    /// An open body ends.
+    /// Ends an open body.
     pub(super) fn close(&mut self, index: usize) {
         let (reservation, now) = (self.open.swap_remove(index), self.now);
         self.act(|inner| {
@@ -270,7 +270,7 @@ impl World {
         });
     }
 
-    /// A response to the request with this key names its account.
+    /// Processes a response that names the account of its key.
     pub(super) fn name(&mut self, index: usize, account: &NamedAccount) {
         let (reservation, now) = (self.held[index].clone(), self.now);
         self.act(|inner| {
@@ -279,7 +279,7 @@ impl World {
         });
     }
 
-    /// Returns whether there is a key for a waiter at that moment.
+    /// Returns whether a waiter could get a key at `now`.
     pub(super) fn has_key(&self, keys: &mut Keys, waiter: &Waiter, now: Instant) -> bool {
         let waiting = self.inner.waiter(waiter.id).unwrap_or(Waiting {
             since: now,
@@ -288,7 +288,7 @@ impl World {
         keys.reserve_for(&waiter.class, waiting, now).is_ok()
     }
 
-    /// Returns how many requests are counted as out, by the limit that counts most.
+    /// Returns the largest number of requests that a limit counts as in flight.
     pub(super) fn out(&self) -> u64 {
         self.inner.candidates.limits.out().max().unwrap_or_default()
     }
@@ -300,7 +300,7 @@ impl World {
     }
 }
 
-/// Keys of two groups, and one by itself.
+/// Returns keys of two groups, and one without a group.
 pub(super) fn keys() -> [Key; 4] {
     [
         Key::new("a1").group("a"),

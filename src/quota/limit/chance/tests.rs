@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// Responses of one limit that come at once, each a tenth of a second after the other.
+/// Responses of one limit. Requests are sent every tenth of a second, and each response arrives immediately.
 struct Responses {
     rejection_run: RejectionRun,
     chance: Chance,
@@ -41,7 +41,7 @@ impl Responses {
         self.rejection_run.is_verdict(&self.chance, least)
     }
 
-    /// One in so many is rejected.
+    /// Rejects one of `one_in` requests.
     fn share(&mut self, one_in: u32, rounds: u32) {
         for _ in 0..rounds {
             self.reject();
@@ -49,7 +49,7 @@ impl Responses {
         }
     }
 
-    /// Returns how many in a row are a verdict.
+    /// Returns how many consecutive rejections are a verdict.
     fn run(mut self) -> u32 {
         for run in 1..=20 {
             self.reject();
@@ -57,7 +57,7 @@ impl Responses {
                 return run;
             }
         }
-        panic!("twenty in a row are no chance");
+        panic!("twenty in a row cannot be chance");
     }
 }
 
@@ -83,7 +83,7 @@ fn success_in_between_ends_a_run() {
 }
 
 #[test]
-fn more_in_a_row_are_needed_where_more_are_rejected_by_chance() {
+fn longer_run_is_needed_if_more_requests_are_rejected_by_chance() {
     let needed = |one_in| {
         let mut responses = Responses::new();
         responses.share(one_in, 12);
@@ -96,7 +96,7 @@ fn more_in_a_row_are_needed_where_more_are_rejected_by_chance() {
 }
 
 #[test]
-fn rejections_that_are_followed_by_more_are_no_chance() {
+fn rejections_that_are_followed_by_more_are_not_chance() {
     let mut responses = Responses::new();
     for _ in 0..5 {
         (0..10).for_each(|_| responses.pass());
@@ -156,7 +156,7 @@ fn request_between_two_rejections_that_is_not_rejected_ends_a_run() {
 }
 
 #[test]
-fn counts_do_not_overflow_where_nothing_has_ever_passed() {
+fn counts_do_not_overflow_if_nothing_has_ever_passed() {
     let mut responses = Responses::new();
     responses.chance = Chance {
         rejected: u32::MAX,

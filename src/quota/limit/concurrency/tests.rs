@@ -1,4 +1,4 @@
-//! Ceilings as dialogues: a caller that always wants more, and a provider that lets so many be in flight.
+//! Ceilings as dialogues between a caller that always has requests, and a provider that limits requests in flight.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -17,7 +17,7 @@ const COST: Cost = Cost::new(100, 10);
 
 const REJECTED_IN: Duration = Duration::from_millis(50);
 
-/// What a provider's rejections say.
+/// What the rejections of a provider say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     Words,
@@ -25,14 +25,14 @@ enum Says {
     Nothing,
 }
 
-/// A provider with so many slots, and its only caller.
+/// A provider with a number of slots, and its only caller.
 struct Dialogue {
     limit: LimitState,
     traits: ProviderTraits,
     slots: usize,
     says: Says,
     now: Instant,
-    /// When each request was sent and is answered, and whether it passes.
+    /// When each request was sent, when its response arrives, and whether it passes.
     pending: Vec<(Instant, Instant, bool)>,
     passed: usize,
     rejected: usize,
@@ -119,7 +119,7 @@ impl Dialogue {
 
 #[test]
 fn ceiling_is_found_whatever_the_rejections_say() {
-    // The slots, what rejections say, and how many a minute may cost.
+    // The slots, what rejections say, and how many rejections are allowed per minute.
     let dialogues = [
         (5, Says::Words, 16),
         (5, Says::Limit, 12),
@@ -171,7 +171,7 @@ fn rejection_below_what_was_in_flight_together_is_not_explained() {
 }
 
 #[test]
-fn only_a_ceiling_that_rejections_say_is_kept_if_silent_ones_are_not_real() {
+fn only_a_stated_ceiling_is_kept_if_silent_ones_are_not_real() {
     let now = Instant::now() + Duration::from_secs(1_000);
     let full = Capacity::Full(None);
     let kept = |mut concurrency: Concurrency| {
@@ -219,7 +219,7 @@ fn two_rejected_probes_end_the_search() {
     assert!(!kind.may_probe());
 }
 
-/// Rejections that say nothing have been shown to come of requests in flight.
+/// Returns the state after requests in flight have been shown to cause the rejections without a text.
 fn shown() -> SilentCeilings {
     let (mut kind, now) = (SilentCeilings::default(), Instant::now());
     let later = now + Duration::from_millis(150);

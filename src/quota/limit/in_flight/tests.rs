@@ -43,7 +43,7 @@ fn request_without_a_response_does_not_keep_completed_ones() {
 }
 
 #[test]
-fn request_with_a_late_clock_is_removed_where_it_was_counted() {
+fn request_with_a_late_clock_is_removed_from_where_it_was_counted() {
     let start = Instant::now();
     let at = |millis| start + Duration::from_millis(millis);
     let mut in_flight = InFlight::default();

@@ -10,13 +10,13 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The next window is awaited a little longer.
+/// Returns the length with a margin, because a call waits a little longer than the window.
 fn awaited(length: Duration) -> Option<Duration> {
     Some(with_margin(length))
 }
 
 #[test]
-fn period_is_a_usual_length_between_what_was_rejected_and_what_passed() {
+fn period_is_a_usual_length_between_a_rejection_and_a_pass() {
     let now = Instant::now();
     let table = [
         ((millis(700), millis(1_100)), secs(1)),
@@ -64,7 +64,7 @@ fn pass_before_the_shortest_length_replaces_it() {
 }
 
 #[test]
-fn said_length_goes_first_until_it_is_contradicted() {
+fn stated_length_takes_precedence_until_it_is_contradicted() {
     let (now, mut period) = (Instant::now(), WindowLength::default());
     period.say(secs(60));
     assert_eq!(period.length(), awaited(secs(60)));
@@ -77,7 +77,7 @@ fn said_length_goes_first_until_it_is_contradicted() {
     assert_eq!(
         period.length(),
         Some(contradicted),
-        "it is said again each time"
+        "each rejection states it again"
     );
 }
 

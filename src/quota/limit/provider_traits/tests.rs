@@ -12,7 +12,7 @@ fn nothing_left_is_tested_once_and_trusted_after_a_rejection() {
     assert_eq!(
         traits.tests(REQUESTS, None, now),
         0,
-        "another key waits for the answer"
+        "another key waits for the response"
     );
     traits.confirm(REQUESTS);
     for passed in [None, Some(3)] {
@@ -30,7 +30,7 @@ fn test_without_a_response_is_made_again() {
 }
 
 #[test]
-fn successes_where_nothing_is_left_disprove_it_for_an_hour() {
+fn successes_disprove_a_report_of_nothing_left_for_an_hour() {
     let (now, mut traits) = (Instant::now(), ProviderTraits::default());
     traits.test(REQUESTS, now);
     for passed in 1..DISPROVED {
@@ -42,7 +42,7 @@ fn successes_where_nothing_is_left_disprove_it_for_an_hour() {
     assert!(!traits.trusts(REQUESTS, now));
     assert!(
         traits.trusts(Dimension::Tokens, now),
-        "tokens are counted by themselves"
+        "tokens are counted separately"
     );
     let later = now + DISTRUST;
     assert!(traits.trusts(REQUESTS, later));

@@ -8,7 +8,7 @@ fn background() -> Demand {
     Demand::default().in_background(Share::new(0.1))
 }
 
-/// What is left of a limit of 100 with so much of its window before it.
+/// Returns what background calls leave of a limit of 100 with `seconds` of its window remaining.
 fn left(used: &InteractiveUse, seconds: u64, now: Instant) -> u64 {
     let reserve = used.reserve(background(), now).expect("a reserve");
     let end = now + Duration::from_secs(seconds);
@@ -38,17 +38,17 @@ fn reserve_is_what_interactive_calls_are_expected_to_take() {
         used.send(Demand::default(), now);
         used.send(background(), now);
     }
-    // One a second, and what background calls take does not count.
+    // One call per second. Background calls do not count.
     let expected = [60, 30, 0].map(|seconds| left(&used, seconds, now));
     assert!((75..=85).contains(&expected[0]), "{expected:?}");
     assert!((38..=42).contains(&expected[1]), "{expected:?}");
     assert_eq!(expected[2], 0);
-    // Nothing is expected of calls that ended long ago.
+    // Old calls do not count as expected use.
     assert_eq!(left(&used, 60, now + 5 * WINDOW), 10);
 }
 
 #[test]
-fn tokens_are_left_as_requests_are() {
+fn tokens_are_reserved_like_requests() {
     let (mut used, mut now) = (InteractiveUse::default(), Instant::now());
     let user = Demand::new(Cost::new(100, 900));
     for _ in 0..60 {
@@ -73,7 +73,7 @@ fn reserve_of_a_bucket_does_not_shrink() {
 }
 
 #[test]
-fn one_request_may_go_where_nothing_is_used() {
+fn one_request_may_be_sent_if_nothing_is_used() {
     let (mut used, now) = (InteractiveUse::default(), Instant::now());
     (0..1_000).for_each(|_| used.send(Demand::default(), now));
     let reserve = used.reserve(background(), now).expect("a reserve");
@@ -86,7 +86,7 @@ fn one_request_may_go_where_nothing_is_used() {
 }
 
 #[test]
-fn unknown_limit_has_no_share_to_leave() {
+fn unknown_limit_has_no_reserve() {
     let (used, now) = (InteractiveUse::default(), Instant::now());
     let reserve = used.reserve(background(), now).expect("a reserve");
     assert_eq!(reserve.of_requests(None, Lasts::ALWAYS), 0);

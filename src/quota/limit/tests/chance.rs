@@ -1,4 +1,4 @@
-//! Rejections that come by chance, and those that do not.
+//! Random rejections, and rejections by a limit.
 
 use super::{dialogue::*, *};
 
@@ -13,7 +13,7 @@ fn at_random(
 }
 
 #[test]
-fn one_of_twenty_at_random_does_not_close() {
+fn one_random_rejection_in_twenty_does_not_close() {
     for reason in [Reason::RateLimited, Reason::Overloaded] {
         for seed in 0..20 {
             let provider = at_random(0.05, Rejection::new(reason), seed);
@@ -27,7 +27,7 @@ fn one_of_twenty_at_random_does_not_close() {
 }
 
 #[test]
-fn one_of_five_overloads_at_random_closes_little() {
+fn one_random_overload_in_five_closes_little() {
     for seed in 0..20 {
         let provider = at_random(0.2, Rejection::new(Reason::Overloaded), seed);
         let mut dialogue = Dialogue::new(provider).workers(10);
@@ -47,7 +47,7 @@ fn outage(
 }
 
 #[test]
-fn run_of_rejections_closes_and_one_that_passes_opens_again() {
+fn run_of_rejections_closes_and_a_success_opens_again() {
     for reason in [Reason::RateLimited, Reason::Overloaded] {
         let (from, to) = (secs(10), secs(15));
         let mut dialogue = Dialogue::new(outage(from, to, Rejection::new(reason))).workers(10);
@@ -61,7 +61,7 @@ fn run_of_rejections_closes_and_one_that_passes_opens_again() {
     }
 }
 
-/// A request that is sent and answered at once.
+/// Sends a request whose response arrives at once.
 fn answered(limit: &mut Limit, rejection: Option<&Rejection>, at: Instant) {
     limit.take(at);
     let now = at + Duration::from_millis(50);
@@ -105,7 +105,10 @@ fn overload_closes_after_three_in_a_row() {
     };
     let mut limit = Limit::default();
     answered(&mut limit, Some(&hinted), start);
-    assert!(is_closed(&mut limit, start + secs(4)), "a hint is obeyed");
+    assert!(
+        is_closed(&mut limit, start + secs(4)),
+        "a hint is respected"
+    );
 }
 
 #[test]

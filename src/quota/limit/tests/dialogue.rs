@@ -2,18 +2,18 @@
 
 use super::*;
 
-/// A limit and its caller, who sends whatever may be sent.
+/// A limit and its caller, which sends as much as the limit allows.
 pub(super) struct Dialogue<P> {
     pub(super) limit: Limit,
-    /// Rejects a request that was sent so long after the start, or not.
+    /// Returns the rejection, if any, of a request at this time after the start.
     provider: P,
     start: Instant,
     now: Instant,
-    /// How many requests may be out.
+    /// How many requests may be in flight.
     workers: usize,
     answers_in: Duration,
     pending: Vec<Answer>,
-    /// When requests were sent that have passed, and that were rejected.
+    /// When the requests were sent that passed, and those that were rejected.
     pub(super) passed: Vec<Duration>,
     pub(super) rejected: Vec<Duration>,
 }
@@ -50,7 +50,7 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
         Self { workers, ..self }
     }
 
-    /// Responses that are no rejections take this long.
+    /// Sets how long successes take.
     pub(super) fn answers_in(self, answers_in: Duration) -> Self {
         Self { answers_in, ..self }
     }
@@ -59,28 +59,28 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
         self.start
     }
 
-    /// Several limits need one clock.
+    /// Sets the start, because several limits need one clock.
     pub(super) fn start_at(&mut self, start: Instant) {
         (self.start, self.now) = (start, start);
     }
 
-    /// Sends and answers until so long after the start.
+    /// Sends requests and processes responses until `end` after the start.
     pub(super) fn run_until(&mut self, end: Duration) {
         let end = self.start + end;
         let mut rounds = 0_u64;
         while self.now < end {
             rounds += 1;
-            assert!(rounds < 5_000_000, "it looks again and again");
+            assert!(rounds < 5_000_000, "it polls again and again");
             self.answer();
             let looks_at = self.send();
             let answers = self.pending.iter().map(|answer| answer.at);
             let next = answers.chain(looks_at).min();
-            let next = next.expect("a waiter looks at some time, or a response comes");
+            let next = next.expect("a waiter polls later, or a response arrives");
             self.now = next.max(self.now + Duration::from_millis(1)).min(end);
         }
     }
 
-    /// Nothing is sent until so long after the start.
+    /// Sends nothing until `end` after the start.
     pub(super) fn idle_until(&mut self, end: Duration) {
         let workers = std::mem::take(&mut self.workers);
         while let Some(at) = self.pending.iter().map(|answer| answer.at).min() {
@@ -106,11 +106,11 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
         }
     }
 
-    /// Sends as much as may be sent; returns when the next caller looks.
+    /// Sends as much as the limit allows. Returns when the next caller polls.
     fn send(&mut self) -> Option<Instant> {
         while self.pending.len() < self.workers {
             match self.limit.capacity(self.now) {
-                Capacity::Available(0) => panic!("no capacity is no capacity"),
+                Capacity::Available(0) => panic!("a capacity of zero must not be `Available`"),
                 Capacity::Available(_) => self.send_one(),
                 Capacity::Short { more_at: at, .. }
                 | Capacity::Probing(at)
@@ -150,7 +150,7 @@ impl<P: FnMut(Duration) -> Option<Rejection>> Dialogue<P> {
         between(&self.rejected, from, to)
     }
 
-    /// Returns how long a window is thought to last.
+    /// Returns the estimated length of a window.
     pub(super) fn period(&self) -> Option<Duration> {
         self.limit.traits.period.length()
     }
@@ -166,7 +166,7 @@ pub(super) fn silent() -> Rejection {
     Rejection::new(Reason::RateLimited)
 }
 
-/// So many pass in a window, which begins with the first request.
+/// Returns a provider that admits `size` requests in a window, which begins with the first one.
 pub(super) fn window(size: u64, length: Duration) -> impl FnMut(Duration) -> Option<Rejection> {
     let (mut opened, mut used) = (Duration::ZERO, 0);
     move |at| {
@@ -178,7 +178,7 @@ pub(super) fn window(size: u64, length: Duration) -> impl FnMut(Duration) -> Opt
     }
 }
 
-/// So many pass at once, and as many again bit by bit in each `length`.
+/// Returns a provider with a bucket of `size` requests, which refills continuously in `length`.
 pub(super) fn bucket(size: u32, length: Duration) -> impl FnMut(Duration) -> Option<Rejection> {
     let (mut level, mut last) = (f64::from(size), Duration::ZERO);
     move |at| {

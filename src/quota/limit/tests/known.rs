@@ -1,4 +1,4 @@
-//! What operators see of a limit.
+//! What a snapshot shows of a limit.
 
 use super::{dialogue::*, *};
 use crate::quota::limit::KnownLimit;
@@ -31,7 +31,7 @@ fn nothing_is_known_of_a_limit_without_reports() {
 }
 
 #[test]
-fn requests_in_flight_are_reserved_and_do_not_remain() {
+fn requests_in_flight_count_as_reserved_and_not_as_remaining() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[reported(10, 7, secs(30))], now, now);
@@ -50,7 +50,7 @@ fn requests_in_flight_are_reserved_and_do_not_remain() {
 }
 
 #[test]
-fn whole_limit_remains_after_a_window_only_if_it_refills_at_once() {
+fn limit_remains_after_its_window_only_if_it_refills_at_once() {
     for (refills_at_once, remaining) in [(Some(true), 10), (Some(false), 2), (None, 2)] {
         let (now, mut limit) = (Instant::now(), Limit::default());
         limit.take(now);
@@ -63,7 +63,7 @@ fn whole_limit_remains_after_a_window_only_if_it_refills_at_once() {
 }
 
 #[test]
-fn tokens_in_flight_are_reserved_and_are_back_after_the_window() {
+fn tokens_in_flight_are_reserved_and_return_after_the_window() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[of_tokens(1_000, 900, secs(30))], now, now);

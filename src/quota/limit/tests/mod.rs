@@ -25,7 +25,7 @@ use crate::{
     request::Cost,
 };
 
-/// What each request costs where a test does not say it.
+/// The cost of a request unless a test sets it.
 const COST: Cost = Cost::new(100, 10);
 
 fn secs(secs: u64) -> Duration {

@@ -1,9 +1,9 @@
-//! A request has passed that was not rejected in time, however long its response takes.
+//! A request has passed if it was not rejected in time, however long its response takes.
 
 use super::{dialogue::*, *};
 
 #[test]
-fn slow_answers_teach_as_much_as_fast_ones() {
+fn limit_is_learned_from_slow_responses_as_from_fast_ones() {
     for (size, length) in [(20, 10), (60, 60)] {
         for answers_in in [secs(5), secs(30)] {
             let workers = usize::try_from(size * 30 / length + size).unwrap();
@@ -28,7 +28,7 @@ fn slow_answers_teach_as_much_as_fast_ones() {
 }
 
 #[test]
-fn what_is_in_flight_for_a_second_allows_more() {
+fn requests_in_flight_for_a_second_allow_more() {
     let (start, mut limit) = (Instant::now(), Limit::default());
     let mut now = start;
     let mut sent = 0;
@@ -49,7 +49,7 @@ fn size_is_learned_from_requests_without_any_response() {
     for _ in 0..10 {
         limit.take(start);
     }
-    // The last is rejected, and the others are answered after minutes.
+    // The last request is rejected, and the others get responses after minutes.
     let at = |millis| start + Duration::from_millis(millis);
     limit.take(at(1_500));
     limit.rejected(&silent(), &[], at(1_500), at(1_550));
@@ -64,7 +64,7 @@ fn latency_of_rejections_says_when_a_request_has_passed() {
     limit.rejected(&silent(), &[], start, at(200));
     assert_eq!(limit.capacity(at(1_200)), Capacity::Available(1));
     limit.take(at(1_200));
-    // Three times as long as the rejection took.
+    // This is three times the latency of the rejection.
     assert_eq!(limit.capacity(at(1_200)), Capacity::Full(Some(at(1_800))));
     assert!(matches!(limit.capacity(at(1_820)), Capacity::Available(_)));
 }

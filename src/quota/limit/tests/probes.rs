@@ -1,4 +1,4 @@
-//! What follows a rejection.
+//! Probes and cooldowns after a rejection.
 
 use super::*;
 use crate::quota::timing::DOUBLING_INTERVAL;
@@ -26,13 +26,13 @@ fn rejection_during_a_cooldown_changes_no_estimate() {
     }
     let guess = Rejection::new(Reason::RateLimited);
     limit.rejected(&guess, &[], now, now);
-    // The response of the request that was let in first comes last.
+    // The response to the first admitted request arrives last.
     limit.succeeded(&[], now, now + DOUBLING_INTERVAL);
     limit.rejected(&guess, &[], now, now + 2 * DOUBLING_INTERVAL);
     assert_eq!(limit.traits.typical, None);
 }
 
-/// A limit whose cooldown of a second, at a guess, has just ended.
+/// Returns a limit whose guessed cooldown of a second has just ended.
 fn after_a_guess(reason: Reason) -> (Instant, Limit) {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);

@@ -1,4 +1,4 @@
-//! What holds after any events, at any moments.
+//! Properties that hold after any events at any times.
 
 mod world;
 
@@ -7,19 +7,19 @@ use proptest::{collection::vec, option, prelude::*};
 use super::{dialogue::*, *};
 use world::World;
 
-/// What may befall a limit; moments are milliseconds.
+/// An event of a limit. Times are in milliseconds.
 #[derive(Clone, Debug)]
 enum Event {
     Wait(u64),
     Reserve,
-    /// A reserved request is sent, by a task whose clock is so late.
+    /// A reserved request is sent by a task whose time is late by this much.
     Send(u64),
     /// A reserved request is not sent.
     Drop,
     Abandon(usize),
     Succeed(usize, Vec<Bucket>),
     Reject(usize, Rejection, Vec<Bucket>),
-    /// A response comes twice, or for an unknown request; it was sent so long ago.
+    /// A duplicate response, or one to an unknown request, which was sent this long ago.
     Stray(Option<Rejection>, u64),
 }
 
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn known_limits_leave_what_may_be_sent_after_any_events(events in vec(event(2), 1..80)) {
+    fn capacity_is_at_most_the_known_remainder_after_any_events(events in vec(event(2), 1..80)) {
         let mut world = World::new(LONGEST_GUESS);
         for event in events {
             world.happens(event);
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn waiter_is_let_out_within_two_periods_or_the_longest_guess(
+    fn waiter_is_served_within_two_periods_or_the_longest_guess(
         events in vec(event(0), 1..80),
     ) {
         let mut world = World::new(LONGEST_GUESS);
@@ -150,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn size_follows_what_passes(
+    fn size_follows_the_requests_that_pass(
         length in prop_oneof![Just(secs(10)), Just(secs(60))],
         before in 3..40_u64,
         after in 3..40_u64,

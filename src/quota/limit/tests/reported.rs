@@ -1,4 +1,4 @@
-//! What the provider reports.
+//! Quota that the provider reports.
 
 use super::*;
 use crate::quota::timing::DOUBLING_INTERVAL;
@@ -23,13 +23,13 @@ fn smallest_remainder_counts_after_what_is_in_flight() {
         window: Some(Window::Day),
         ..reported(100, remaining, secs(3_600))
     };
-    // By the day four are left, and three have gone out since.
+    // Four requests are left in the day, and three were sent since.
     limit.take(now);
     limit.succeeded(&[day(4)], now, now);
     for _ in 0..3 {
         limit.take(now + secs(3));
     }
-    // By the minute three are left, but later requests are unknown.
+    // Three requests are left in the minute, but later requests are unknown.
     let later = now + secs(10);
     limit.take(later);
     limit.succeeded(&[reported(10, 3, secs(50))], later, later);
@@ -41,7 +41,7 @@ fn exhausted_limit_is_tested_again_if_another_test_has_no_result() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.take(now);
     limit.succeeded(&[reported(10, 0, secs(3_600))], now, now);
-    // Another key of this model is tested.
+    // Another key is tested for this model.
     limit.traits.test(Dimension::Requests, now);
     assert_eq!(limit.capacity(now), Capacity::Closed(now + secs(60)));
     assert_eq!(
@@ -100,7 +100,7 @@ fn late_report_of_one_window_does_not_raise_the_remainder() {
 fn first_report_of_a_window_counts_though_its_request_was_early() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     let at = |millis| now + Duration::from_millis(millis);
-    // By this the window ends at 11 s, while the provider's ends at 10 s.
+    // This report puts the end of the window at 11 s. The provider's window ends at 10 s.
     limit.take(now);
     limit.succeeded(&[reported(8, 7, secs(10))], now, at(2_000));
     limit.traits.refills_at_once = Some(true);
@@ -128,7 +128,7 @@ fn nothing_left_without_a_reset_starts_low_and_doubles() {
     assert_eq!(
         limit.capacity(later),
         Capacity::Available(30),
-        "a better word counts"
+        "a later report counts"
     );
 }
 
@@ -182,7 +182,7 @@ fn estimate_below_the_report_bounds_what_is_sent_at_once() {
     };
     limit.rejected(&hint, &[], now, now);
     let open = now + secs(10);
-    // Two have passed, and 98 are reported to be left: it is found out bit by bit.
+    // Two requests have passed, and 98 are reported to be left. The limit verifies the report gradually.
     let mut more = 0;
     for second in 0..3 {
         while let Capacity::Available(_) = limit.capacity(open + secs(second)) {

@@ -1,9 +1,9 @@
-//! Limits of different sizes, and limits that others use too.
+//! Limits of different sizes, and limits that other programs use too.
 
 use super::{dialogue::*, *};
 
 #[test]
-fn others_may_use_half_of_each_window() {
+fn other_programs_may_use_half_of_each_window() {
     let (size, length) = (60_u64, secs(60));
     let mut opened = Duration::ZERO;
     let mut used = 0;
@@ -11,7 +11,7 @@ fn others_may_use_half_of_each_window() {
         if at >= opened + length {
             (opened, used) = (at, 0);
         }
-        // Others send one every two seconds.
+        // Other programs send a request every two seconds.
         let others = ((at - opened).as_secs() / 2).min(30);
         used += 1;
         (used + others > size).then(|| {
@@ -22,7 +22,7 @@ fn others_may_use_half_of_each_window() {
     dialogue.run_until(length * 40);
     let passed = dialogue.passed_between(length * 5, length * 40);
     let rejected = dialogue.rejected_between(length * 5, length * 40);
-    // The faster of the two gets more than half of it.
+    // The caller is faster, so it gets more than half of the window.
     assert!(passed >= 35 * 30, "{passed}");
     assert!(rejected <= 35 * 2, "{rejected}");
 }

@@ -25,7 +25,7 @@ impl Limit {
         matches!(self.capacity_for(tokens, now), Capacity::Available(_))
     }
 
-    /// Returns when there is more for a request that does not fit.
+    /// Returns when there will be more capacity for a request that does not fit.
     fn short_until(&mut self, tokens: u64, now: Instant) -> Option<Instant> {
         match self.capacity_for(tokens, now) {
             Capacity::Short { more_at, .. } => more_at,
@@ -46,7 +46,7 @@ impl Limit {
         self.state.release(&mut self.traits, cost, Some(sent));
     }
 
-    /// Sends a request that costs so much, which the provider reports to leave so much until the reset.
+    /// Sends a request with this cost, after which the provider reports `left` tokens until the reset.
     fn spend(&mut self, tokens: u64, left: u64, reset: Duration, now: Instant) {
         self.take_tokens(tokens, now);
         let reports = [self::tokens(left, reset)];
@@ -59,7 +59,7 @@ fn millis(millis: u64) -> Duration {
 }
 
 #[test]
-fn request_is_held_back_if_it_costs_more_than_is_left() {
+fn request_waits_if_it_costs_more_than_is_left() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.spend(60_000, 40_000, secs(6), now);
     let later = now + millis(100);
@@ -73,7 +73,7 @@ fn request_is_held_back_if_it_costs_more_than_is_left() {
 }
 
 #[test]
-fn requests_in_flight_hold_what_they_cost() {
+fn requests_in_flight_reserve_their_cost() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.spend(10_000, 90_000, secs(6), now);
     let later = now + millis(100);
@@ -81,7 +81,7 @@ fn requests_in_flight_hold_what_they_cost() {
     limit
         .state
         .reserve(&mut limit.traits, Cost::new(0, 30_000), later);
-    assert!(!limit.fits(20_000, later), "80,000 of 90,000 are held");
+    assert!(!limit.fits(20_000, later), "80,000 of 90,000 are reserved");
     assert!(limit.fits(8_000, later));
     limit
         .state
@@ -90,13 +90,13 @@ fn requests_in_flight_hold_what_they_cost() {
 }
 
 #[test]
-fn report_that_was_overtaken_leaves_the_least_count() {
+fn late_report_does_not_raise_the_remainder() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.spend(1_000, 99_000, secs(6), now);
     let sent = now + millis(100);
     limit.take_tokens(50_000, sent);
     limit.take_tokens(40_000, sent);
-    // The second was admitted last, and its response comes first.
+    // The second request was admitted last, and its response arrives first.
     let came = sent + millis(50);
     limit.pass(40_000, &[tokens(9_000, secs(6))], (sent, came));
     limit.pass(50_000, &[tokens(49_000, secs(6))], (sent, came + millis(1)));
@@ -106,7 +106,7 @@ fn report_that_was_overtaken_leaves_the_least_count() {
 
 #[test]
 fn bucket_and_window_differ_in_their_resets() {
-    // A bucket of 100,000 that fills in ten seconds: its reset is the later, the more is used.
+    // A bucket of 100,000 that fills in ten seconds. The more is used, the later is its reset.
     let (start, mut limit) = (Instant::now(), Limit::default());
     limit.spend(10_000, 90_000, secs(1), start);
     let later = start + millis(100);
@@ -115,11 +115,11 @@ fn bucket_and_window_differ_in_their_resets() {
     let now = later + millis(50);
     let more_at = limit.short_until(60_000, now).expect("a time");
     let wait = (more_at - now).as_secs_f64();
-    // 18,000 and a margin are missing. The bucket gets 10,000 in a second.
+    // 18,000 tokens and a margin are missing. The bucket gets 10,000 per second.
     assert!((1.8..2.0).contains(&wait), "{wait}");
     assert!(limit.fits(60_000, more_at + millis(10)));
 
-    // A window ends when it ends, whatever is used.
+    // The end of a window does not depend on what is used.
     let (start, mut limit) = (Instant::now(), Limit::default());
     limit.spend(10_000, 90_000, millis(5_900), start);
     limit.spend(49_000, 42_000, millis(5_800), start + millis(100));
@@ -127,7 +127,7 @@ fn bucket_and_window_differ_in_their_resets() {
 }
 
 #[test]
-fn costs_are_corrected_by_what_the_provider_counts() {
+fn costs_are_corrected_by_the_counts_of_the_provider() {
     let (start, mut limit) = (Instant::now(), Limit::default());
     // Each request costs twice its estimate.
     let mut left = LIMIT;
@@ -159,7 +159,7 @@ fn costs_that_rise_later_are_corrected_without_resets() {
     }
     let now = start + secs(5);
     assert_eq!(left, 76_000);
-    // A call that is alone would find out if there is more.
+    // This request is in flight, because a lone call could probe whether more is left.
     limit.take_tokens(1, now);
     // Two reports without a reset show no more than a factor of 2.5.
     assert!(!limit.fits(32_000, now), "it is counted as 80,000");
@@ -184,7 +184,7 @@ fn cost_that_the_provider_reports_corrects_the_next() {
 }
 
 #[test]
-fn request_larger_than_the_limit_goes_when_all_of_it_is_left() {
+fn request_larger_than_the_limit_is_sent_if_nothing_is_used() {
     let (now, mut limit) = (Instant::now(), Limit::default());
     limit.spend(1_000, 99_000, secs(6), now);
     let later = now + millis(100);
@@ -242,7 +242,7 @@ fn window_without_reports_is_counted_down() {
 }
 
 #[test]
-fn costs_of_any_size_do_no_harm() {
+fn costs_of_any_size_do_not_panic() {
     for tokens in [0, 1, u64::MAX / 2, u64::MAX] {
         let (start, mut limit) = (Instant::now(), Limit::default());
         for number in 0..5 {

@@ -2,7 +2,7 @@
 
 use super::{dialogue::*, *};
 
-/// What a caller sees of some windows.
+/// Asserts that a caller uses most of some windows, with few rejections.
 #[track_caller]
 fn assert_learned<P: FnMut(Duration) -> Option<Rejection>>(
     dialogue: &Dialogue<P>,
@@ -105,7 +105,7 @@ fn period_is_kept_while_nothing_is_sent() {
 }
 
 #[test]
-fn idle_time_after_a_rejection_is_not_taken_for_a_window() {
+fn idle_time_after_a_rejection_is_not_mistaken_for_a_window() {
     for (size, length) in [(5, 1), (20, 10), (60, 60)] {
         for idle in [60, 600, 3_600, 8 * 3_600, 40 * 3_600] {
             for busy in [1, 3, 10] {
@@ -125,8 +125,8 @@ fn idle_time_after_a_rejection_is_not_taken_for_a_window() {
 }
 
 #[test]
-fn request_that_comes_long_after_the_cooldown_shows_no_window() {
-    // The cooldown lasts for a second. The window seems to last until the request that passes after it.
+fn request_long_after_the_cooldown_shows_no_window() {
+    // The cooldown lasts for a second. The window seems to last until the first request that passes after it.
     for (idle, is_shown) in [(2_900, true), (3_300, false)] {
         let (start, mut limit) = (Instant::now() + secs(1_000), Limit::default());
         let millis = |millis| start + Duration::from_millis(millis);
@@ -144,7 +144,7 @@ fn request_that_comes_long_after_the_cooldown_shows_no_window() {
 }
 
 #[test]
-fn window_that_is_said_in_words_is_used() {
+fn window_named_in_a_message_is_used() {
     let table = [
         (Window::Second, 5, 1),
         (Window::Minute, 60, 60),
@@ -165,7 +165,7 @@ fn window_that_is_said_in_words_is_used() {
     }
 }
 
-/// As a bucket, which also tells in whole seconds when there is more.
+/// Returns a provider with a bucket, whose hints say in whole seconds when more is available.
 fn hinting(size: u32, length: Duration) -> impl FnMut(Duration) -> Option<Rejection> {
     let mut bucket = bucket(size, length);
     let to_one = length.as_secs_f64() / f64::from(size);

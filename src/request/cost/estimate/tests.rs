@@ -1,4 +1,4 @@
-//! Bodies of the providers, and bodies that are none.
+//! Request bodies of the providers, and other bodies.
 
 use http::{HeaderValue, header};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ fn with_header(name: header::HeaderName, value: &'static str, body: &str) -> Cos
     Cost::estimate(&headers, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
-/// Each row has a body, the bytes of its text and what it reserves.
+/// Each row has a body, the bytes of its text and the tokens that it reserves.
 #[test]
 fn estimate_counts_the_text_and_what_the_body_reserves() {
     let table = [

@@ -103,7 +103,7 @@ proptest::proptest! {
     }
 }
 
-/// Returns the models of a body in another way: serde_json parses all members.
+/// Returns the models of a body by another method: serde_json parses all members.
 fn models(body: &[u8]) -> Option<Vec<String>> {
     struct Members;
 

@@ -19,7 +19,7 @@ fn guess_doubles_from_a_second_and_then_ends_with_windows_of_the_longest() {
 }
 
 #[test]
-fn overload_is_tested_again_after_a_third_of_the_time_that_it_has_lasted() {
+fn overload_is_tested_again_after_a_third_of_its_duration_so_far() {
     let lengths = lengths(&Rejection::new(Reason::Overloaded), LONGEST_GUESS, 30);
     let mut since = Duration::ZERO;
     for length in lengths {
@@ -43,7 +43,7 @@ fn guess_counts_from_the_beginning_of_its_window() {
 }
 
 #[test]
-fn cooldown_ends_with_the_window_whose_length_is_known() {
+fn cooldown_ends_with_the_window_if_its_length_is_known() {
     let now = Instant::now();
     let ending = |rejection: &Rejection, end| {
         let mut cooldown = Cooldown::default();
@@ -62,13 +62,17 @@ fn cooldown_ends_with_the_window_whose_length_is_known() {
     let over = ending(&limited(None), now);
     assert_eq!(left(&over, now), secs(1), "that window is over");
     let hinted = ending(&limited(Some(5)), now + secs(7));
-    assert_eq!(left(&hinted, now), secs(5), "a hint goes first");
+    assert_eq!(left(&hinted, now), secs(5), "a hint takes precedence");
     let rejected = ending(&Rejection::new(Reason::KeyRejected), now + secs(7));
-    assert_eq!(left(&rejected, now), secs(60), "it is no limit");
+    assert_eq!(
+        left(&rejected, now),
+        secs(60),
+        "a rejected key is not a limit"
+    );
 }
 
 #[test]
-fn first_guess_may_be_tested_early_and_no_longer_one() {
+fn only_the_first_guess_may_be_tested_early() {
     let now = Instant::now();
     let mut cooldown = Cooldown::default();
     assert_eq!(cooldown.early_test_at(now), None);
@@ -80,5 +84,9 @@ fn first_guess_may_be_tested_early_and_no_longer_one() {
     assert_eq!(cooldown.early_test_at(end), None, "two seconds");
     let mut hinted = Cooldown::default();
     reject(&mut hinted, &limited(Some(1)), (now, now));
-    assert_eq!(hinted.early_test_at(now), None, "the provider has said it");
+    assert_eq!(
+        hinted.early_test_at(now),
+        None,
+        "the provider has sent a hint"
+    );
 }

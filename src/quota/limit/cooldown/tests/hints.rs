@@ -33,7 +33,10 @@ fn false_hint_is_forgotten_after_a_success_and_with_time() {
     reject(&mut twice, &tiny, (end, end));
     assert_eq!(left(&twice, end), FALSE_HINT_FLOOR);
     let said = twice.end(end).unwrap().rejection.retry_after;
-    assert_eq!(said, tiny.retry_after, "what lasts longer is a guess");
+    assert_eq!(
+        said, tiny.retry_after,
+        "the rest of the cooldown is a guess"
+    );
     let after = end + Duration::from_millis(1);
     assert_eq!(twice.end(after).unwrap().rejection.retry_after, None);
 

@@ -7,7 +7,7 @@ mod properties;
 use super::*;
 use crate::quota::timing::LONGEST_GUESS;
 
-/// Nothing is known of the window.
+/// Neither the beginning nor the end of the window is known.
 const UNKNOWN: (Option<Instant>, Option<Instant>) = (None, None);
 
 fn secs(secs: u64) -> Duration {
@@ -81,7 +81,7 @@ fn reservation_is_stale_after_a_rejection_while_its_cooldown_lasts() {
     let is_stale = |set_aside, at| cooldown.began_since(now + secs(set_aside), now + secs(at));
     assert!(is_stale(0, 2));
     assert!(is_stale(1, 2));
-    assert!(!is_stale(2, 3), "it was set aside all the same");
+    assert!(!is_stale(2, 3), "it was reserved in spite of the rejection");
     assert!(!is_stale(0, 6), "it is over");
 }
 
@@ -113,7 +113,10 @@ fn guess_is_ended_by_a_success_admitted_after_the_rejection() {
         let mut cooldown = Cooldown::default();
         reject(&mut cooldown, &limited(hint), (now, at(50)));
         cooldown.succeed(at(20));
-        assert!(cooldown.ends_at(at(350)).is_some(), "it was let in before");
+        assert!(
+            cooldown.ends_at(at(350)).is_some(),
+            "it was admitted before the rejection"
+        );
         cooldown.succeed(at(30));
         assert_eq!(cooldown.ends_at(at(380)).is_none(), ends, "{hint:?}");
     }
@@ -155,7 +158,7 @@ fn rejections_during_a_cooldown_neither_double_nor_prolong_a_guess() {
     assert_eq!(
         left(&cooldown, at),
         secs(30),
-        "but the provider's word does"
+        "but a hint of the provider does"
     );
 }
 
@@ -198,7 +201,7 @@ fn early_probe_is_allowed_only_during_a_guess_and_one_at_a_time() {
     assert!(guessed.allows_early_probe(now));
 }
 
-/// How long it lasts each time that the request sent at its end is rejected at once.
+/// Returns how long each cooldown lasts if a request at its end is rejected at once.
 fn lengths(rejection: &Rejection, longest_guess: Duration, count: usize) -> Vec<Duration> {
     let (mut now, mut cooldown) = (Instant::now(), Cooldown::default());
     let lengths = (0..count).map(|_| {

@@ -1,15 +1,15 @@
-//! What holds after any events.
+//! Properties that hold after any events.
 
 use proptest::{collection::vec, option, prelude::*};
 
 use super::*;
 
-/// What may befall a cooldown; moments are milliseconds.
+/// An event of a cooldown. Times are in milliseconds.
 #[derive(Clone, Debug)]
 enum Event {
     Pass(u64),
-    /// A request that was sent so long ago was rejected.
-    Refuse(Rejection, u64),
+    /// A rejection of a request that was sent this long ago.
+    Reject(Rejection, u64),
     Succeed(u64),
 }
 
@@ -35,7 +35,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         2 => (0..400_000_u64).prop_map(Event::Pass),
         1 => (0..100_000_000_u64).prop_map(Event::Pass),
-        3 => (rejection, 0..90_000_u64).prop_map(|(rejection, ago)| Event::Refuse(rejection, ago)),
+        3 => (rejection, 0..90_000_u64).prop_map(|(rejection, ago)| Event::Reject(rejection, ago)),
         1 => (0..90_000_u64).prop_map(Event::Succeed),
     ]
 }
@@ -58,7 +58,7 @@ proptest! {
             let is_guess = cooldown.allows_early_probe(now);
             match event {
                 Event::Pass(time) => now += millis(time),
-                Event::Refuse(rejection, ago) => {
+                Event::Reject(rejection, ago) => {
                     cooldown.reject(&rejection, false, (now - millis(ago), now), longest_guess, UNKNOWN);
                     rejected_at = Some(now);
                 }

@@ -1,4 +1,4 @@
-//! A limit to which anything happens.
+//! A limit under random events.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use super::*;
 pub(super) struct World {
     pub(super) limit: Limit,
     pub(super) now: Instant,
-    /// How many are reserved, and when the others were sent.
+    /// How many requests are reserved, and when the others were sent.
     reserved: usize,
     sent: Vec<Instant>,
     longest_guess: Duration,
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// It ends within a day, or there is something whose end shows more.
+    /// Asserts that the limit opens within a day, or that a request in flight will change it.
     pub(super) fn has_an_end(&mut self) -> Result<(), TestCaseError> {
         let (now, out) = (self.now, self.reserved + self.sent.len());
         let day = now + MAX_COOLDOWN + secs(1);
@@ -99,7 +99,7 @@ impl World {
                 | Capacity::Probing(Some(at))
                 | Capacity::Full(Some(at)) => {
                     prop_assert!(at <= day, "{:?}", at - now);
-                    prop_assert!(at > now || out > 0, "it is looked at in the past");
+                    prop_assert!(at > now || out > 0, "the next poll is in the past");
                 }
                 Capacity::Short { more_at: None, .. }
                 | Capacity::Probing(None)
@@ -112,7 +112,7 @@ impl World {
         Ok(())
     }
 
-    /// Everything that is out passes.
+    /// Lets all requests in flight pass.
     pub(super) fn all_pass(&mut self) {
         for _ in 0..std::mem::take(&mut self.reserved) {
             let Limit { state, traits } = &mut self.limit;
@@ -143,10 +143,10 @@ impl World {
                 Capacity::Short { more_at: None, .. }
                 | Capacity::Probing(None)
                 | Capacity::Full(None) => {
-                    return Err(TestCaseError::fail("it waits for nothing"));
+                    return Err(TestCaseError::fail("it waits without a reason"));
                 }
             }
         }
-        Err(TestCaseError::fail("it looks again and again"))
+        Err(TestCaseError::fail("it polls again and again"))
     }
 }
