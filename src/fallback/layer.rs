@@ -7,7 +7,7 @@ use super::{
     AsError, Fallback, IfError, IfUnavailable, NoErrors, ResponseHead, Target, targets::Targets,
 };
 #[cfg(feature = "share")]
-use crate::{fallback::targets::TargetSharing, share::Sharing};
+use crate::{fallback::targets::TargetSharing, share::Sharing, telemetry};
 use crate::{
     quota::{Replicas, Scheduler, timing::LONGEST_GUESS},
     rejection::Reason,
@@ -185,6 +185,7 @@ impl<P> FallbackLayer<P> {
     #[cfg(feature = "share")]
     #[must_use]
     pub fn shared(mut self, share: Sharing) -> Self {
+        share.observe(telemetry::share);
         let sharing = TargetSharing::new(share, &self.targets, self.longest_guess);
         let targets = self.scheduler.with(|inner| inner.candidates.unused());
         self.scheduler = targets.shared(sharing).into_scheduler();

@@ -11,10 +11,10 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    SharingCore, SharingState,
+    SharingCore, SharingEvent, SharingState,
     engine::Engine,
     member::{News, Outbox},
-    message::{Hear, LimitHear, Say},
+    message::{Hear, Say},
     nudge::Urgency,
     timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
 };
@@ -137,8 +137,14 @@ impl<E: Engine> Exchanges<E> {
             ..Say::new(self.core.replica, self.number)
         };
         match timeout(TIMEOUT, self.engine.exchange(say)).await {
-            Ok(Ok(hear)) => self.hear(&hear, asked),
-            Ok(Err(_)) | Err(_) => self.lose(),
+            Ok(Ok(hear)) => {
+                self.core.tell(SharingEvent::Exchanged(true));
+                self.hear(&hear, asked);
+            }
+            Ok(Err(_)) | Err(_) => {
+                self.core.tell(SharingEvent::Exchanged(false));
+                self.lose();
+            }
         }
     }
 
@@ -152,8 +158,12 @@ impl<E: Engine> Exchanges<E> {
         for member in self.core.members() {
             member.hear(&news);
         }
-        let is_granted = |limit: &LimitHear| limit.grants.iter().any(|(_, it)| it.granted > 0);
-        self.keeps_places |= hear.limits.iter().any(is_granted);
+        for (unit, grant) in hear.limits.iter().flat_map(|limit| &limit.grants) {
+            if grant.granted > 0 {
+                self.keeps_places = true;
+                self.core.tell(SharingEvent::Granted(*unit, grant.granted));
+            }
+        }
         self.core.set_state(SharingState::Connected);
     }
 
@@ -171,6 +181,10 @@ impl<E: Engine> Exchanges<E> {
 
 impl<E> Drop for Exchanges<E> {
     fn drop(&mut self) {
+        if Arc::strong_count(&self.core) == 1 {
+            // Nobody is left who could do without it.
+            return;
+        }
         let now = clock::now();
         for member in self.core.members() {
             member.lose(None, now);

@@ -58,7 +58,7 @@ use std::{
     future::poll_fn,
     mem,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU8, Ordering},
     },
     task::{Poll, Waker},
@@ -89,6 +89,19 @@ pub(crate) enum SharingState {
     Away,
 }
 
+/// What an observer is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SharingEvent {
+    /// Whether the engine is there has changed.
+    Changed(bool),
+    /// An exchange has ended, and whether it has succeeded.
+    Exchanged(bool),
+    /// So much is leased in this unit.
+    Granted(Unit, u64),
+    /// Leases have ended because the engine is away.
+    Expired,
+}
+
 /// One process.
 pub(crate) struct SharingCore {
     name: Name,
@@ -98,6 +111,7 @@ pub(crate) struct SharingCore {
     /// The [`SharingState`].
     state: AtomicU8,
     waiting: Mutex<Vec<Waker>>,
+    observer: OnceLock<fn(&str, SharingEvent)>,
 }
 
 /// Returns what pools share through, and the driver that makes it happen.
@@ -111,6 +125,7 @@ pub fn share(engine: impl Engine, name: Name) -> (Sharing, Driver) {
         nudge: Nudge::new(),
         state: AtomicU8::new(SharingState::Starting as u8),
         waiting: Mutex::new(Vec::new()),
+        observer: OnceLock::new(),
     });
     (Sharing(core.clone()), Driver::new(core, engine))
 }
@@ -143,6 +158,12 @@ impl Sharing {
             1 => SharingState::Connected,
             _ => SharingState::Away,
         }
+    }
+
+    /// Sets who is told what happens: the log and the metrics.
+    pub(crate) fn observe(&self, observer: fn(&str, SharingEvent)) {
+        // A clone may have been given to a pool before, with the same observer.
+        let _ = self.0.observer.set(observer);
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -191,9 +212,23 @@ impl SharingCore {
         members.iter().filter_map(Weak::upgrade).collect()
     }
 
+    /// Tells the observer.
+    fn tell(&self, event: SharingEvent) {
+        if let Some(observer) = self.observer.get() {
+            observer(self.name.as_str(), event);
+        }
+    }
+
     /// Notes how an exchange has ended.
     fn set_state(&self, state: SharingState) {
-        if self.state.swap(state as u8, Ordering::SeqCst) == SharingState::Starting as u8 {
+        let before = self.state.swap(state as u8, Ordering::SeqCst);
+        if before != state as u8 {
+            self.tell(SharingEvent::Changed(state == SharingState::Connected));
+        }
+        if before == SharingState::Connected as u8 && state == SharingState::Away {
+            self.tell(SharingEvent::Expired);
+        }
+        if before == SharingState::Starting as u8 {
             let waiting = mem::take(&mut *lock(&self.waiting));
             waiting.into_iter().for_each(Waker::wake);
         }

@@ -158,6 +158,17 @@
 //! tower_429_keys{pool="openai",state="on_cooldown"} 0
 //! ```
 //!
+//! With the feature `share` there are four more, with the name of the share as the label `share`:
+//!
+//! | metric | what it counts |
+//! |---|---|
+//! | `tower_429_share_connected` | 1 while the engine is there, else 0 |
+//! | `tower_429_share_exchanges_total` | exchanges, by `outcome` (`succeeded`, `failed`) |
+//! | `tower_429_share_granted_total` | what the engine has leased to this process, by `unit` |
+//! | `tower_429_share_expiries_total` | how often the leases have ended because the engine went away |
+//!
+//! An `INFO` says that the engine is there, and a `WARN` that it is away: one line for each change.
+//!
 //! | label | values |
 //! |---|---|
 //! | `host` | the first 64 hosts; then `other`, and `none` for a request without a host |
@@ -221,12 +232,16 @@ mod metrics;
 #[cfg(feature = "metrics")]
 mod names;
 mod notices;
+#[cfg(feature = "share")]
+mod share;
 mod span;
 
 use std::time::Duration;
 
 use http::StatusCode;
 
+#[cfg(feature = "share")]
+pub(crate) use self::share::share;
 use self::span::{CallSpan, EnteredSpan};
 pub(crate) use self::{
     metrics::keys,

@@ -11,5 +11,7 @@ mod notices;
 #[path = "../it/script.rs"]
 mod script;
 #[cfg(feature = "tracing")]
+mod share;
+#[cfg(feature = "tracing")]
 #[path = "../it/subscriber.rs"]
 mod subscriber;

@@ -12,16 +12,16 @@ use tracing_subscriber::{Layer, layer, layer::SubscriberExt as _};
 
 /// The warnings that do not belong to a single attempt, with their fields.
 #[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Warnings(Arc<Mutex<Vec<String>>>);
 
 impl Warnings {
-    fn collect() -> (Self, DefaultGuard) {
+    pub(crate) fn collect() -> (Self, DefaultGuard) {
         let warnings = Self::default();
         let guard = subscribe(tracing_subscriber::registry().with(warnings.clone()));
         (warnings, guard)
     }
 
-    fn take(&self) -> Vec<String> {
+    pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }

@@ -110,16 +110,6 @@ fn simulations() -> Result<(), Error> {
         print_new(&mut heading, table::heading(scenario));
         let ours = run(scenario, scenario.stack)?;
         println!("{}", table::Row(&scenario.name, scenario, &ours));
-        if std::env::var_os("DEBUG_LOG").is_some() {
-            for e in &ours.log {
-                println!(
-                    "LOG {:.3} {} {}",
-                    e.at.as_secs_f64(),
-                    e.key,
-                    e.status.as_u16()
-                );
-            }
-        }
         verdict.add(&ours, scenario);
         if let Some(stack) = scenario.by_hand {
             let by_hand = run(scenario, stack)?;

@@ -23,10 +23,18 @@ const HALF: &str = "smaller calls before it have used a little more than half of
 const UNSEEN: &str = "if nothing is reported, requests are counted instead of tokens";
 const RESERVED: &str = "requests reserve a random surplus over what their responses take";
 const BUCKET: &str = "reports of a bucket within two seconds are treated as one window";
+const FAR: &str = "a lease takes 50 ms, in which little refills";
+const TOGETHER: &str = "processes hear of each other's tokens a moment late";
 const ONE_SEED: &str = "on one seed of 20";
 
 #[rustfmt::skip]
 const ALL: &[Shortfall] = &[
+    short("bucket: 16 shared, 50 ms, 780", OverIdeal, 1.26, FAR),
+    short("sliding: 16 shared, 50 ms, 780", OverIdeal, 1.20, FAR),
+    short("sliding: 16 shared, 50 ms, 780", Wasted, 52.0, FAR),
+    short("tokens: fixed: 16, 50 ms", Wasted, 47.0, ONE_SEED),
+    short("tokens: bucket: 4, 1 ms", OverIdeal, 1.11, TOGETHER),
+    short("tokens: bucket: 4, 1 ms", Wasted, 56.0, TOGETHER),
     short("bucket, headers", Wasted, 15.0, ONE_SEED),
     short("one account, unnamed", Wasted, 80.0, ONE_SEED),
     short("5 % 429: K.w, round robin", P99, 1.67, ONE_SEED),

@@ -7,13 +7,13 @@ use super::{
     keys::{Keys, Order},
     placement::{PlaceName, Placement},
 };
-#[cfg(feature = "share")]
-use crate::share::Sharing;
 use crate::{
     key_rotation::Key,
     quota::{BackgroundShares, Replicas, Share, timing::LONGEST_GUESS},
     request::Origin,
 };
+#[cfg(feature = "share")]
+use crate::{share::Sharing, telemetry};
 
 /// Configures where keys go on a request, for which origins they are, and in which order they are used.
 ///
@@ -196,6 +196,7 @@ impl KeyPoolBuilder {
     /// ```
     #[cfg(feature = "share")]
     pub fn shared(mut self, share: Sharing) -> Self {
+        share.observe(telemetry::share);
         self.share = Some(share);
         self
     }

@@ -15,9 +15,6 @@ use crate::{
 const BUCKET: Limit = Limit::Bucket(50, WINDOW);
 const SLIDING: Limit = Limit::Sliding(50, WINDOW);
 
-/// How far away the engine is, in milliseconds.
-const DELAYS: [u64; 2] = [1, 50];
-
 pub(super) fn all() -> Vec<Scenario> {
     let providers = [("fixed", FIXED), ("bucket", BUCKET), ("sliding", SLIDING)];
     // The most 429s if the processes know how many there are.
@@ -27,47 +24,53 @@ pub(super) fn all() -> Vec<Scenario> {
         for ((provider, limit), wasted) in providers.into_iter().zip(wasted) {
             scenarios.push(apart(provider, limit, processes));
             scenarios.push(with_count(provider, limit, processes, wasted));
-            for delay in DELAYS {
-                let scenario = shared(provider, limit, processes, delay);
-                scenarios.push(in_time(shared(provider, limit, processes, delay)));
-                scenarios.push(scenario);
-            }
-        }
-        for delay in DELAYS {
-            for (headers, name) in [
-                (Headers::Never, "untold"),
-                (Headers::OnRejections, "on 429s"),
-            ] {
-                let mut scenario = shared(name, FIXED, processes, delay);
-                scenario.plan.headers = headers;
-                scenarios.push(scenario);
-            }
         }
     }
-    for (kind, limit) in [("fixed", tokens::FIXED), ("bucket", tokens::BUCKET)] {
-        scenarios.push(in_tokens(kind, limit, (16, Knows::Nothing)));
-        scenarios.push(in_tokens(kind, limit, (16, Knows::Count)));
-        for processes in [1, 4, 16] {
-            for delay in DELAYS {
-                let knows = Knows::Shared(Duration::from_millis(delay));
-                scenarios.push(in_tokens(kind, limit, (processes, knows)));
-            }
-        }
-    }
-    for delay in DELAYS {
-        let mut heavy = shared("heavy", FIXED, 16, delay);
-        (heavy.calls, heavy.workers) = (1_600, 64 * 16);
-        scenarios.push(heavy);
-        scenarios.push(dead(shared("two dead", FIXED, 16, delay)));
-        let mut replaced = dead(shared("replaced", FIXED, 4, delay));
-        replaced.setup.fleet.trouble = Trouble::Replaced;
-        replaced.calls = 800;
-        scenarios.push(replaced);
-        let mut outage = shared("outage", FIXED, 16, delay);
-        outage.setup.fleet.trouble = Trouble::Outage;
-        scenarios.push(outage);
-    }
+    scenarios.extend(through_an_engine());
+    scenarios.extend(in_trouble());
+    scenarios.extend(in_tokens());
     scenarios
+}
+
+/// Processes that share through an engine so many milliseconds away.
+fn through_an_engine() -> Vec<Scenario> {
+    let bar = |over_ideal, wasted| (over_ideal, wasted, 0);
+    vec![
+        shared("fixed", FIXED, (1, 1), bar(1.02, 2)),
+        shared("fixed", FIXED, (16, 1), bar(1.05, 4)),
+        in_time(shared("fixed", FIXED, (16, 1), bar(1.05, 4))),
+        in_time(shared("fixed", FIXED, (16, 50), bar(1.05, 4))),
+        in_time(shared("bucket", BUCKET, (16, 1), bar(1.10, 24))),
+        in_time(shared("bucket", BUCKET, (16, 50), bar(1.10, 24))),
+        in_time(shared("sliding", SLIDING, (16, 1), bar(1.10, 24))),
+        in_time(shared("sliding", SLIDING, (16, 50), bar(1.10, 24))),
+        untold("untold", Headers::Never, bar(1.36, 148)),
+        untold("on 429s", Headers::OnRejections, bar(1.36, 148)),
+    ]
+}
+
+/// Heavy load, dead keys, processes that come and go, and an engine that is away.
+fn in_trouble() -> Vec<Scenario> {
+    let mut heavy = shared("heavy", FIXED, (16, 50), (1.36, 8, 0));
+    (heavy.calls, heavy.workers) = (1_600, 64 * 16);
+    let two_dead = dead(shared("two dead", FIXED, (16, 50), (1.36, 8, 0)), 6);
+    let mut replaced = dead(shared("replaced", FIXED, (4, 50), (1.36, 12, 0)), 8);
+    replaced.setup.fleet.trouble = Trouble::Replaced;
+    replaced.calls = 800;
+    let mut outage = shared("outage", FIXED, (16, 1), (1.36, 120, 0));
+    outage.setup.fleet.trouble = Trouble::Outage;
+    vec![heavy, two_dead, replaced, outage]
+}
+
+/// Limits in tokens.
+fn in_tokens() -> Vec<Scenario> {
+    let (fixed, bucket) = (tokens::FIXED, tokens::BUCKET);
+    vec![
+        of_tokens("fixed", fixed, (16, 1), (1.05, 16)),
+        of_tokens("fixed", fixed, (16, 50), (1.05, 16)),
+        of_tokens("bucket", bucket, (4, 1), (1.10, 16)),
+        of_tokens("bucket", bucket, (16, 50), (1.10, 16)),
+    ]
 }
 
 /// Processes that know nothing of each other. It has no bar for 429s, and is the baseline of the others.
@@ -84,11 +87,26 @@ fn with_count(provider: &str, limit: Limit, processes: u32, wasted: usize) -> Sc
     scenario
 }
 
-/// Processes that share through an engine.
-fn shared(provider: &str, limit: Limit, processes: u32, delay: u64) -> Scenario {
+/// So many processes, and how many milliseconds the engine is away.
+fn shared(
+    provider: &str,
+    limit: Limit,
+    (processes, delay): (u32, u64),
+    (over_ideal, wasted, failed): (f64, usize, usize),
+) -> Scenario {
     let knows = Knows::Shared(Duration::from_millis(delay));
     let name = format!("{provider}: {processes} shared, {delay} ms");
-    of_fleet(name, limit, (processes, knows))
+    let mut scenario = of_fleet(name, limit, (processes, knows));
+    let bar = &mut scenario.bar;
+    (bar.over_ideal, bar.wasted, bar.failed) = (over_ideal, wasted, failed);
+    scenario
+}
+
+/// Most or all responses report nothing.
+fn untold(name: &str, headers: Headers, bar: (f64, usize, usize)) -> Scenario {
+    let mut scenario = shared(name, FIXED, (16, 50), bar);
+    scenario.plan.headers = headers;
+    scenario
 }
 
 /// The same with calls for less than whole windows, so that no call needs another window.
@@ -98,30 +116,30 @@ fn in_time(mut scenario: Scenario) -> Scenario {
     scenario
 }
 
-/// Limits in tokens.
-fn in_tokens(kind: &str, limit: Limit, (processes, knows): (u32, Knows)) -> Scenario {
+fn of_tokens(
+    kind: &str,
+    limit: Limit,
+    (processes, delay): (u32, u64),
+    bar: (f64, usize),
+) -> Scenario {
     let plan = tokens::plan(limit, Headers::Always);
-    let name = match knows {
-        Knows::Nothing => format!("{kind}: {processes} apart"),
-        Knows::Count => format!("{kind}: replicas({processes})"),
-        Knows::Shared(delay) => format!("{kind}: {processes} shared, {} ms", delay.as_millis()),
-    };
-    let mut scenario = tokens::mixed(&name, plan, (1.36, usize::MAX));
+    let name = format!("{kind}: {processes}, {delay} ms");
+    let mut scenario = tokens::mixed(&name, plan, bar);
     scenario.setup.fleet = Fleet {
         processes,
-        knows,
+        knows: Knows::Shared(Duration::from_millis(delay)),
         trouble: Trouble::None,
     };
     scenario.by_hand = None;
-    (scenario.bar.early, scenario.bar.failed) = (usize::MAX, usize::MAX);
+    scenario.bar.early = usize::MAX;
     scenario
 }
 
-/// Two of the four keys do not work.
-fn dead(mut scenario: Scenario) -> Scenario {
+/// Two of the four keys do not work, and get so many requests at most.
+fn dead(mut scenario: Scenario, requests: usize) -> Scenario {
     (scenario.plan.rejected, scenario.plan.out_of_quota) = (Some("a"), Some("c"));
     scenario.calls = 400;
-    scenario.bar.dead = usize::MAX;
+    scenario.bar.dead = requests;
     scenario
 }
 
