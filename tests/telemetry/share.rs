@@ -21,8 +21,10 @@ async fn engine_that_goes_away_is_a_line_at_each_change_and_metrics() {
     let pool = pool.shared(sharing.clone()).build().unwrap();
     let driver = tokio::spawn(driver);
     sharing.ready().await;
-    let service = KeyRotationLayer::new(pool).wait_when_exhausted(secs(1));
-    let service = service.layer(Provider::script([ok(), ok()]));
+    // The layer is dropped here, because it keeps the pool.
+    let service = KeyRotationLayer::new(pool)
+        .wait_when_exhausted(secs(1))
+        .layer(Provider::script([ok(), ok()]));
     service.clone().oneshot(chat("m")).await.unwrap();
     service.oneshot(chat("m")).await.unwrap();
     let connected = |connected: u8| {
