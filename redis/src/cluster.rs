@@ -16,7 +16,7 @@ const GIVES_UP_AFTER: Duration = Duration::from_secs(1);
 /// How often the client follows a slot that has moved. One that moves is on another node at the second attempt.
 const RETRIES: u32 = 3;
 
-/// A cluster of which some nodes are known.
+/// A cluster, by some of its nodes.
 pub(crate) struct Cluster(ClusterClient);
 
 // === impl Cluster ===

@@ -3,7 +3,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use redis::Cmd;
-use tower_429::share::{HOLDS_FOR, Id, LEARNS_FOR, LIVES_FOR, LimitSay, Say};
+use tower_429::share::{ExchangeRequest, HOLDS_FOR, Id, LEARNS_FOR, LIVES_FOR, LimitRequest};
 
 use crate::{codec, keys::PoolKeys, unit};
 
@@ -13,7 +13,7 @@ const MOST: u64 = 1 << 52;
 /// More limits are not said in one exchange. No process has so many.
 const MAX_LIMITS: usize = 4_096;
 
-/// No fact lasts longer than a day. Each exchange begins this time anew for the keys of the pool.
+/// No fact lasts longer than a day. Each exchange sets the expiry of the keys of the pool again.
 const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60 + 60);
 
 /// The script as it is sent: without comments and indentation.
@@ -24,7 +24,7 @@ static SCRIPT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// Returns the command. `epoch` is that of the pool if the server knows none.
-pub(crate) fn exchange(keys: &PoolKeys, say: &Say, epoch: u64) -> Cmd {
+pub(crate) fn exchange(keys: &PoolKeys, say: &ExchangeRequest, epoch: u64) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(SCRIPT.as_str());
     command.arg(keys.iter().len());
@@ -38,7 +38,9 @@ pub(crate) fn exchange(keys: &PoolKeys, say: &Say, epoch: u64) -> Cmd {
         Some(epoch) => command.arg(epoch),
         None => command.arg(""),
     };
-    command.arg(say.heard.min(MOST)).arg(u8::from(say.is_last));
+    command
+        .arg(say.newest_fact.min(MOST))
+        .arg(u8::from(say.is_last));
     command.arg(epoch % MOST).arg(unit::COUNT);
     for time in [HOLDS_FOR, LIVES_FOR, LEARNS_FOR] {
         command.arg(codec::micros(time));
@@ -65,9 +67,9 @@ pub(crate) fn exchange(keys: &PoolKeys, say: &Say, epoch: u64) -> Cmd {
     command
 }
 
-/// Returns what is asked of a limit, by the name of the limit and the unit. A unit of a later release is left out.
-fn asks(say: &LimitSay) -> impl Iterator<Item = (unit::Field, [u64; 5])> {
-    say.asks.iter().filter_map(|(unit, ask)| {
+/// Returns the lease requests for a limit, by the name of the limit and the unit. A unit of a later release is left out.
+fn asks(say: &LimitRequest) -> impl Iterator<Item = (unit::Field, [u64; 5])> {
+    say.leases.iter().filter_map(|(unit, ask)| {
         let field = unit::field(say.limit, *unit)?;
         let numbers = [ask.held, ask.used, ask.wanted, ask.least, ask.ceiling];
         Some((field, numbers))
@@ -75,7 +77,7 @@ fn asks(say: &LimitSay) -> impl Iterator<Item = (unit::Field, [u64; 5])> {
 }
 
 /// Returns the limit, the version, the microseconds that it lasts, and the bytes.
-fn fact(say: &LimitSay) -> Option<(Id, u64, u64, Vec<u8>)> {
+fn fact(say: &LimitRequest) -> Option<(Id, u64, u64, Vec<u8>)> {
     let fact = say.fact.as_ref()?;
     let lasts = codec::micros(fact.lasts());
     Some((say.limit, fact.version, lasts, codec::encode(fact)?))

@@ -1,6 +1,6 @@
 //! The engine: one script for all.
 
-use tower_429::share::{Engine, Hear, Name, Say};
+use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse, Name};
 
 use crate::{
     command,
@@ -31,7 +31,7 @@ impl RedisEngine {
 impl Engine for RedisEngine {
     type Error = ExchangeError;
 
-    async fn exchange(&mut self, say: Say) -> Result<Hear, ExchangeError> {
+    async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, ExchangeError> {
         let command = command::exchange(&self.keys, &say, fastrand::u64(..));
         reply::read(&self.link.send(&command).await?)
     }

@@ -51,7 +51,7 @@ local epoch, newest, learns = found[1], tonumber(found[2] or ''), tonumber(found
 local guards = { look('HGET', FACTS, 'epoch'), look('ZSCORE', NEWS, 'epoch') }
 local due = look('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 2) or {}
 local is_known = epoch and #epoch < 17 and string.match(epoch, '^%d+$') and newest and newest >= 0 and newest < MOST
--- A server that was restored, or a replica that took over, knows less than this process has heard.
+-- A server that was restored, or a replica that took over, knows less than this process has received.
 local is_old = is_known and said_epoch == epoch and heard > newest
 if is_lost or not is_known or is_old or guards[1] ~= epoch or tonumber(guards[2] or '') ~= -tonumber(epoch) then
   call('DEL', STATE, FACTS, NEWS, DUE)
@@ -147,7 +147,7 @@ for i, text in ipairs(many('HMGET', STATE, said)) do
   if holders > 0 then kept[#kept + 1] = sub(whole, from) end
   used = used + max(uses - before, 0)
   local free = max(ceiling - used - others - has, 0)
-  -- Nobody takes all while others may want some, unless a part is of no use.
+  -- No process takes all while others may need some, unless a part is of no use.
   local granted = min(wanted, free, max(math.ceil(free / max(#ids, 1)), least))
   if granted < least or is_learning or is_last then granted = 0 end
   if not is_last then kept[#kept + 1] = pack('>' .. HOLD, me, now, has + granted, uses) end
@@ -182,7 +182,7 @@ many('HSET', STATE, writes)
 many('HSET', FACTS, new_facts)
 many('ZADD', NEWS, numbers)
 
--- What this process has not heard.
+-- The facts that this process has not received.
 local wanted, is_joined, joined = {}, {}, {}
 for i = 1, joins do joined[i] = ARGV[FIRST_JOIN + i - 1] end
 for i, text in ipairs(many('HMGET', FACTS, joined)) do
@@ -213,7 +213,7 @@ for i, text in ipairs(many('HMGET', STATE, unsaid)) do
   if text then told[#told + 1], told[#told + 2], told[#told + 3] = unsaid[i], usage(text), 0 end
 end
 
--- Limits that nobody may need any more.
+-- Limits that may not be needed any more.
 for _, limit in ipairs(due) do
   local ids_of = forget_facts(limit, call('HGET', FACTS, limit) or '')
   local is_used, of_units = #ids_of > 0, {}

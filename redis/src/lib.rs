@@ -1,7 +1,7 @@
 //! Shares the limits of [`tower_429`] between processes, through Redis or Valkey.
 //!
-//! Each process learns the limits of its keys, and believes that all of each is its own. With this package the
-//! processes behave as one. They tell each other what responses show, and lease what is left from the server. See
+//! Each process learns the limits of its keys, and takes all of each for its own. With this package the
+//! processes behave as one. They exchange what responses report, and lease what is left from the server. See
 //! [`tower_429::share`] for what is shared, and for what happens while the server is away.
 //!
 //! ```
@@ -51,9 +51,9 @@
 //!   A limit that no process has used for a minute, and on which no fact is left, is forgotten.
 //! - At most 1,024 processes can share.
 //!
-//! The keys may be deleted at any time: the server then grants nothing for 0.3 s, until the processes have said what
-//! they hold. The same happens after a restart without persistence, and after a failover or a restore that has lost
-//! facts which a process has heard.
+//! The keys may be deleted at any time: the server then grants nothing for 0.3 s, until the processes have reported
+//! what they hold. The same happens after a restart without persistence, and after a failover or a restore that has lost
+//! facts which a process has received.
 //!
 //! # When the server is away
 //!
@@ -63,12 +63,12 @@
 //! so that many processes do not connect at once.
 //!
 //! The server may execute an exchange after its timeout, when it was frozen. So each has a number: the server ignores
-//! one that is not greater than the last of its process, and what it grants belongs to a process that says in each
+//! one that is not greater than the last of its process, and what it grants belongs to a process that reports in each
 //! exchange what it holds.
 //!
-//! Whoever can write into the server can make processes wait, at most for 24 hours, or send requests that are
-//! rejected. He can neither crash them nor learn a key. With [`Name::secret`] he cannot find out either whether a key
-//! that he has is used.
+//! An attacker who can write into the server can make processes wait, at most for 24 hours, or send requests that are
+//! rejected, but can neither crash them nor learn a key. With [`Name::secret`] the attacker cannot find out either
+//! whether a known key is used.
 //!
 //! # Runtime
 //!
@@ -130,7 +130,7 @@ pub fn connect(url: &str, name: Name) -> Result<(Sharing, Driver), Error> {
     Ok(share(engine, name))
 }
 
-/// Does the same as [`connect`] for a cluster, of which `urls` name some nodes.
+/// Does the same as [`connect`] for a cluster. The URLs name some of its nodes.
 ///
 /// All of a name is on one node. Another node takes over when that fails, as for all keys of the cluster.
 ///

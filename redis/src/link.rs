@@ -16,7 +16,7 @@ use crate::{clock, error::ExchangeError};
 /// An attempt to connect that takes longer has failed. A server far away needs three round trips with TLS.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
-/// A connection without a response for so long is lost, even if nobody has closed it.
+/// A connection without a response for so long is lost, even if it was not closed.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest time between two attempts to connect. Jitter makes it shorter by up to a half.

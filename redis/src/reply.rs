@@ -1,9 +1,9 @@
-//! What the script answers. Whoever writes into the server can make it say anything.
+//! The response of the script. It is not trusted, because others may write into the server.
 
 use std::collections::HashMap;
 
 use redis::Value;
-use tower_429::share::{Grant, Hear, Id, LimitHear};
+use tower_429::share::{ExchangeResponse, Grant, Id, LimitResponse};
 
 use crate::{
     codec,
@@ -12,12 +12,12 @@ use crate::{
 };
 
 /// Reads a reply.
-pub(crate) fn read(reply: &Value) -> Result<Hear, ExchangeError> {
+pub(crate) fn read(reply: &Value) -> Result<ExchangeResponse, ExchangeError> {
     match array(reply)? {
         [_] => Err(Late),
         [epoch, newest, is_learning, replicas, limits, facts] => {
-            let mut hear = Hear::new(text(epoch)?.parse().map_err(|_| Unreadable)?);
-            hear.heard = number(newest)?;
+            let mut hear = ExchangeResponse::new(text(epoch)?.parse().map_err(|_| Unreadable)?);
+            hear.newest_fact = number(newest)?;
             hear.is_learning = number(is_learning)? != 0;
             hear.replicas = array(replicas)?.iter().map(id).collect::<Result<_, _>>()?;
             let mut limits_heard = HashMap::new();
@@ -34,7 +34,7 @@ pub(crate) fn read(reply: &Value) -> Result<Hear, ExchangeError> {
     }
 }
 
-type Limits = HashMap<Id, LimitHear>;
+type Limits = HashMap<Id, LimitResponse>;
 
 /// Adds what was used of a limit in one unit, and is granted. A unit that is not known here is left out.
 fn add_grant(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
@@ -61,8 +61,10 @@ fn add_fact(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
     Ok(())
 }
 
-fn of_limit(limits: &mut Limits, limit: Id) -> &mut LimitHear {
-    limits.entry(limit).or_insert_with(|| LimitHear::new(limit))
+fn of_limit(limits: &mut Limits, limit: Id) -> &mut LimitResponse {
+    limits
+        .entry(limit)
+        .or_insert_with(|| LimitResponse::new(limit))
 }
 
 fn array(value: &Value) -> Result<&[Value], ExchangeError> {

@@ -174,7 +174,7 @@ impl<P> FallbackLayer<P> {
     /// A target that one process has found limited is not used by the others. Each process takes its part of what
     /// is left, by how many live. [`replicas`](Self::replicas) counts while the engine is away. A target is shared
     /// from its first request on, if its origin is known. Set the [`cooldown`](Self::cooldown) before, and set
-    /// both before the layer is used: what is known of the targets begins anew.
+    /// both before the layer is used: it forgets what is known of the targets.
     ///
     /// ```
     /// use tower_429::{FallbackLayer, share::{InMemory, Name, share}};

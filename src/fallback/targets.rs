@@ -49,7 +49,7 @@ struct TargetLimit {
 // === impl Targets ===
 
 impl Targets {
-    /// Returns the same targets, of which nothing is known.
+    /// Returns the same targets without their limits.
     pub(super) fn unused(&self) -> Self {
         Self {
             replicas: self.replicas,

@@ -11,10 +11,10 @@ use std::{
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
-    SharingCore, SharingEvent, SharingState,
+    SharingCore, SharingEvent,
     engine::Engine,
     member::{News, Outbox},
-    message::{Hear, Say},
+    message::{ExchangeRequest, ExchangeResponse},
     nudge::Urgency,
     timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
 };
@@ -33,12 +33,12 @@ struct Exchanges<E> {
     engine: E,
     number: u64,
     epoch: Option<u64>,
-    heard: u64,
+    newest_fact: u64,
     /// Whether places are kept that no call uses.
     keeps_places: bool,
     /// Whether the last exchange has succeeded.
     is_connected: bool,
-    /// How many processes there are, and when that was heard.
+    /// The number of processes, and when a response had it.
     replicas: Option<(u32, Instant)>,
 }
 
@@ -51,7 +51,7 @@ impl Driver {
             engine,
             number: 0,
             epoch: None,
-            heard: 0,
+            newest_fact: 0,
             keeps_places: false,
             is_connected: false,
             replicas: None,
@@ -128,29 +128,27 @@ impl<E: Engine> Exchanges<E> {
             member.collect(&mut outbox);
         }
         self.keeps_places = outbox.keeps_places;
-        let say = Say {
+        let say = ExchangeRequest {
             epoch: self.epoch,
-            heard: self.heard,
+            newest_fact: self.newest_fact,
             joins: outbox.joins,
             limits: outbox.limits,
             is_last,
-            ..Say::new(self.core.replica, self.number)
+            ..ExchangeRequest::new(self.core.replica, self.number)
         };
         match timeout(TIMEOUT, self.engine.exchange(say)).await {
             Ok(Ok(hear)) => {
-                self.core.tell(SharingEvent::Exchanged(true));
+                self.core.notify_observer(SharingEvent::Exchanged(true));
                 self.hear(&hear, asked);
             }
-            Ok(Err(_)) | Err(_) => {
-                self.core.tell(SharingEvent::Exchanged(false));
-                self.lose();
-            }
+            Ok(Err(error)) => self.lose(&error.to_string()),
+            Err(_) => self.lose("it did not respond in time"),
         }
     }
 
-    fn hear(&mut self, hear: &Hear, asked: Instant) {
+    fn hear(&mut self, hear: &ExchangeResponse, asked: Instant) {
         let now = clock::now();
-        (self.epoch, self.heard) = (Some(hear.epoch), hear.heard);
+        (self.epoch, self.newest_fact) = (Some(hear.epoch), hear.newest_fact);
         self.is_connected = true;
         let replicas = u32::try_from(hear.replicas.len()).unwrap_or(u32::MAX);
         self.replicas = Some((replicas, now));
@@ -161,18 +159,20 @@ impl<E: Engine> Exchanges<E> {
         for (unit, grant) in hear.limits.iter().flat_map(|limit| &limit.grants) {
             if grant.granted > 0 {
                 self.keeps_places = true;
-                self.core.tell(SharingEvent::Granted(*unit, grant.granted));
+                self.core
+                    .notify_observer(SharingEvent::Granted(*unit, grant.granted));
             }
         }
-        self.core.set_state(SharingState::Connected);
+        self.core.set_connected();
     }
 
-    fn lose(&mut self) {
+    fn lose(&mut self, why: &str) {
+        self.core.notify_observer(SharingEvent::Exchanged(false));
         let now = clock::now();
         self.is_connected = false;
         let known = self.replicas;
         let replicas = known.filter(|(_, at)| now < *at + REPLICAS_LAST);
-        self.core.set_state(SharingState::Away);
+        self.core.set_away(why);
         for member in self.core.members() {
             member.lose(replicas.map(|(count, _)| count), now);
         }
@@ -182,13 +182,13 @@ impl<E: Engine> Exchanges<E> {
 impl<E> Drop for Exchanges<E> {
     fn drop(&mut self) {
         if Arc::strong_count(&self.core) == 1 {
-            // Nobody is left who could do without it.
+            // No pool is left that shares.
             return;
         }
         let now = clock::now();
         for member in self.core.members() {
             member.lose(None, now);
         }
-        self.core.set_state(SharingState::Away);
+        self.core.set_away("its driver was dropped");
     }
 }

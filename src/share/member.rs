@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     id::Id,
-    message::{Hear, LimitHear, LimitSay},
+    message::{ExchangeResponse, LimitRequest, LimitResponse},
 };
 
 /// A pool, or the targets of a fallback layer.
@@ -26,31 +26,35 @@ pub(crate) struct Outbox {
     pub(crate) now: Instant,
     /// The number of the exchange: a limit is said once in each.
     pub(crate) number: u64,
-    /// The epoch of the engine that was heard last.
+    /// The epoch in the last response of the engine.
     pub(crate) epoch: Option<u64>,
     pub(crate) joins: Vec<Id>,
-    pub(crate) limits: Vec<LimitSay>,
+    pub(crate) limits: Vec<LimitRequest>,
     /// Whether places are kept that no call uses, so that they go back soon.
     pub(crate) keeps_places: bool,
 }
 
 /// What an engine has said.
 pub(crate) struct News<'a> {
-    /// The number of the exchange: a limit is heard of once in each.
+    /// The number of the exchange. A limit is updated once in each.
     pub(crate) number: u64,
     pub(crate) epoch: u64,
-    /// When it was asked. What is leased counts from then on.
+    /// When the request was sent. Leases count from then on.
     pub(crate) asked: Instant,
     pub(crate) now: Instant,
     pub(crate) replicas: &'a [Id],
     pub(crate) is_learning: bool,
-    pub(crate) limits: HashMap<Id, &'a LimitHear>,
+    pub(crate) limits: HashMap<Id, &'a LimitResponse>,
 }
 
 // === impl News ===
 
 impl<'a> News<'a> {
-    pub(super) fn new(hear: &'a Hear, number: u64, (asked, now): (Instant, Instant)) -> Self {
+    pub(super) fn new(
+        hear: &'a ExchangeResponse,
+        number: u64,
+        (asked, now): (Instant, Instant),
+    ) -> Self {
         Self {
             number,
             epoch: hear.epoch,

@@ -13,7 +13,7 @@ use super::{
     engine::Engine,
     fact::Facts,
     id::Id,
-    message::{Ask, Grant, Hear, LimitHear, Say, Unit},
+    message::{ExchangeRequest, ExchangeResponse, Grant, LeaseRequest, LimitResponse, Unit},
     timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR},
 };
 use crate::clock;
@@ -123,7 +123,7 @@ impl Default for InMemory {
 impl Engine for InMemory {
     type Error = Infallible;
 
-    async fn exchange(&mut self, say: Say) -> Result<Hear, Infallible> {
+    async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, Infallible> {
         sleep(self.delay / 2).await;
         while self.lock().is_down {
             sleep(Duration::from_secs(1)).await;
@@ -137,8 +137,8 @@ impl Engine for InMemory {
 // === impl EngineState ===
 
 impl EngineState {
-    fn exchange(&mut self, say: Say, now: Instant) -> Hear {
-        let mut hear = Hear::new(self.epoch);
+    fn exchange(&mut self, say: ExchangeRequest, now: Instant) -> ExchangeResponse {
+        let mut hear = ExchangeResponse::new(self.epoch);
         let last = self.replicas.get(&say.replica).map(|(number, _)| *number);
         if last.is_some_and(|last| say.number <= last) {
             return hear;
@@ -156,8 +156,8 @@ impl EngineState {
         }
         hear.is_learning = self.learns_until.is_some_and(|until| now < until);
         hear.replicas = self.replicas.keys().copied().collect();
-        let heard = match say.epoch == Some(self.epoch) {
-            true => say.heard,
+        let known = match say.epoch == Some(self.epoch) {
+            true => say.newest_fact,
             false => 0,
         };
         let mut asked = Vec::new();
@@ -169,7 +169,7 @@ impl EngineState {
                     self.numbers.insert((limit.limit, say.replica), at);
                 }
             }
-            asked.push((limit.limit, limit.asks));
+            asked.push((limit.limit, limit.leases));
         }
         for (limit, asks) in asked {
             let grant = |(unit, ask)| {
@@ -177,13 +177,13 @@ impl EngineState {
                 (unit, self.grant((limit, unit), ask, at))
             };
             let grants = asks.into_iter().map(grant).collect();
-            hear.limits.push(LimitHear {
+            hear.limits.push(LimitResponse {
                 grants,
-                ..LimitHear::new(limit)
+                ..LimitResponse::new(limit)
             });
         }
-        self.tell(&mut hear, (say.replica, heard, &say.joins), now);
-        hear.heard = self.newest;
+        self.tell(&mut hear, (say.replica, known, &say.joins), now);
+        hear.newest_fact = self.newest;
         hear
     }
 
@@ -191,7 +191,7 @@ impl EngineState {
     fn grant(
         &mut self,
         unit: (Id, Unit),
-        ask: Ask,
+        ask: LeaseRequest,
         (replica, is_learning, now): (Id, bool, Instant),
     ) -> Grant {
         let live = self.replicas.len().max(1) as u64;
@@ -212,7 +212,7 @@ impl EngineState {
             .map(|(_, it)| it.held)
             .fold(ask.held, u64::saturating_add);
         let free = ask.ceiling.saturating_sub(usage.used.saturating_add(held));
-        // Nobody takes all while others may want some.
+        // No process takes all while others may need some.
         let part = free.min(free.div_ceil(live).max(ask.least));
         let granted = match ask.wanted.min(part) {
             granted if granted >= ask.least && !is_learning => granted,
@@ -227,9 +227,14 @@ impl EngineState {
     }
 
     /// Adds the facts that a process has not heard, and what was used of their limits.
-    fn tell(&self, hear: &mut Hear, (replica, heard, joins): (Id, u64, &[Id]), now: Instant) {
+    fn tell(
+        &self,
+        hear: &mut ExchangeResponse,
+        (replica, known, joins): (Id, u64, &[Id]),
+        now: Instant,
+    ) {
         for ((limit, of), (number, came)) in &self.numbers {
-            let is_news = *number > heard || joins.contains(limit);
+            let is_news = *number > known || joins.contains(limit);
             let (true, false, Some(fact)) = (is_news, *of == replica, self.facts.get(*limit, *of))
             else {
                 continue;
@@ -238,10 +243,10 @@ impl EngineState {
             let news = (*of, fact.clone(), age);
             match hear.limits.iter_mut().find(|it| it.limit == *limit) {
                 Some(known) => known.facts.push(news),
-                None => hear.limits.push(LimitHear {
+                None => hear.limits.push(LimitResponse {
                     grants: self.used(*limit),
                     facts: vec![news],
-                    ..LimitHear::new(*limit)
+                    ..LimitResponse::new(*limit)
                 }),
             }
         }

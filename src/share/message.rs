@@ -1,40 +1,40 @@
-//! What processes and an engine say to each other.
+//! The messages between processes and an engine.
 
 use std::time::Duration;
 
 use super::{fact::Fact, id::Id};
 
-/// What one process says in an exchange. Times are ages or remaining times, so no clock is compared.
+/// The request of one process. Times are ages or remaining times, so no clock is compared.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Say {
+pub struct ExchangeRequest {
     /// The process. It is another after a restart.
     pub replica: Id,
-    /// The number of the exchange, which grows. What comes with a smaller number than before is late, and must not
-    /// change anything.
+    /// The number of the exchange, which grows. A request with a smaller number than the last one is late, and must
+    /// not change anything.
     pub number: u64,
-    /// The epoch of the engine that the process has heard last.
+    /// The epoch in the last response of the engine.
     pub epoch: Option<u64>,
-    /// The process has heard of the facts up to this number.
-    pub heard: u64,
-    /// Limits of which the process wants to hear all facts, because it has met them since the last exchange.
+    /// The number of the newest fact that the process has received.
+    pub newest_fact: u64,
+    /// New limits, for which the process needs all facts.
     pub joins: Vec<Id>,
-    /// What has changed.
-    pub limits: Vec<LimitSay>,
-    /// Whether the process ends: what it holds is free.
+    /// The limits that have changed.
+    pub limits: Vec<LimitRequest>,
+    /// Whether the process ends. Then its leases are free.
     pub is_last: bool,
 }
 
-/// What one process says of a limit.
+/// The part of a request about one limit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LimitSay {
+pub struct LimitRequest {
     /// The limit.
     pub limit: Id,
-    /// What the process knows of it, if that has changed.
+    /// What the process knows about it, if that has changed.
     pub fact: Option<Fact>,
-    /// What the process has of it and what it wants, once for each unit that is limited.
-    pub asks: Vec<(Unit, Ask)>,
+    /// What the process holds and needs, once for each unit that is limited.
+    pub leases: Vec<(Unit, LeaseRequest)>,
 }
 
 /// What a limit counts. An engine grants each unit of a limit apart from the others.
@@ -51,10 +51,10 @@ pub enum Unit {
     OutputTokens,
 }
 
-/// What a process has of a limit, and what it wants, in one unit. Tokens count as the processes estimate them.
+/// What a process holds of a limit, and what it needs, in one unit. Tokens count as the processes estimate them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Ask {
+pub struct LeaseRequest {
     /// What it holds: what is in flight and what it has leased beyond that.
     pub held: u64,
     /// What it has used since it began, and no longer holds.
@@ -68,32 +68,32 @@ pub struct Ask {
     pub ceiling: u64,
 }
 
-/// What the engine says back.
+/// The response of an engine.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Hear {
+pub struct ExchangeResponse {
     /// It changes when the engine has lost what it knew.
     pub epoch: u64,
     /// The number of the newest fact.
-    pub heard: u64,
-    /// The processes that were heard lately, this one included.
+    pub newest_fact: u64,
+    /// The live processes, this one included.
     pub replicas: Vec<Id>,
-    /// Whether the engine has lost what it knew, and hears first what the processes hold. It grants nothing, and the
-    /// processes do without it.
+    /// Whether the engine has lost what it knew, and first collects what the processes hold. Until then it grants
+    /// nothing, and the processes send without leases.
     pub is_learning: bool,
-    /// The limits of which there is something to say.
-    pub limits: Vec<LimitHear>,
+    /// The limits with grants or new facts.
+    pub limits: Vec<LimitResponse>,
 }
 
-/// What the engine says of a limit.
+/// The part of a response about one limit.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LimitHear {
+pub struct LimitResponse {
     /// The limit.
     pub limit: Id,
     /// What was used and is granted, once for each unit.
     pub grants: Vec<(Unit, Grant)>,
-    /// The facts of other processes that this one has not heard, each with its age.
+    /// New facts of other processes: the process, the fact, and its age.
     pub facts: Vec<(Id, Fact, Duration)>,
 }
 
@@ -107,16 +107,16 @@ pub struct Grant {
     pub granted: u64,
 }
 
-// === impl Say ===
+// === impl ExchangeRequest ===
 
-impl Say {
-    /// Returns what a process says that has nothing to say.
+impl ExchangeRequest {
+    /// Returns a request without content.
     pub fn new(replica: Id, number: u64) -> Self {
         Self {
             replica,
             number,
             epoch: None,
-            heard: 0,
+            newest_fact: 0,
             joins: Vec::new(),
             limits: Vec::new(),
             is_last: false,
@@ -124,12 +124,16 @@ impl Say {
     }
 }
 
-// === impl LimitSay ===
+// === impl LimitRequest ===
 
-impl LimitSay {
-    /// Returns what a process says of a limit.
-    pub fn new(limit: Id, fact: Option<Fact>, asks: Vec<(Unit, Ask)>) -> Self {
-        Self { limit, fact, asks }
+impl LimitRequest {
+    /// Returns the part about one limit.
+    pub fn new(limit: Id, fact: Option<Fact>, leases: Vec<(Unit, LeaseRequest)>) -> Self {
+        Self {
+            limit,
+            fact,
+            leases,
+        }
     }
 }
 
@@ -161,10 +165,10 @@ impl Unit {
     }
 }
 
-// === impl Ask ===
+// === impl LeaseRequest ===
 
-impl Ask {
-    /// Returns what a process holds and has used, and its ceiling for all. It wants no more.
+impl LeaseRequest {
+    /// Returns a request with what a process holds and has used, and its ceiling for all. It needs no more.
     pub fn new((held, used): (u64, u64), ceiling: u64) -> Self {
         Self {
             held,
@@ -174,7 +178,7 @@ impl Ask {
         }
     }
 
-    /// Returns the same if it wants so much more, and needs at least a part of that.
+    /// Sets how much more it wants, and how much of that it needs at least.
     #[must_use]
     pub fn want(self, wanted: u64, least: u64) -> Self {
         Self {
@@ -188,20 +192,20 @@ impl Ask {
 // === impl Grant ===
 
 impl Grant {
-    /// Returns a grant beside what all processes have used.
+    /// Returns a grant, with what all processes have used.
     pub fn new(used: u64, granted: u64) -> Self {
         Self { used, granted }
     }
 }
 
-// === impl Hear ===
+// === impl ExchangeResponse ===
 
-impl Hear {
-    /// Returns what an engine of this epoch says that has nothing to say.
+impl ExchangeResponse {
+    /// Returns a response without content, in this epoch.
     pub fn new(epoch: u64) -> Self {
         Self {
             epoch,
-            heard: 0,
+            newest_fact: 0,
             replicas: Vec::new(),
             is_learning: false,
             limits: Vec::new(),
@@ -209,10 +213,10 @@ impl Hear {
     }
 }
 
-// === impl LimitHear ===
+// === impl LimitResponse ===
 
-impl LimitHear {
-    /// Returns what an engine says of a limit that nobody has used.
+impl LimitResponse {
+    /// Returns the part about a limit without grants or facts.
     pub fn new(limit: Id) -> Self {
         Self {
             limit,

@@ -1,9 +1,8 @@
 //! What several processes with the same keys know and lease together (feature `share`).
 //!
-//! Each process learns the limits of its keys, and believes that all of each is its own. With
+//! Each process learns the limits of its keys, and takes all of each for its own. With
 //! [`replicas`](crate::key_rotation::KeyPoolBuilder::replicas) it takes a fixed part. With this module the
-//! processes behave as one: they tell each other what responses show, and lease what is left from one
-//! [`Engine`]. [`InMemory`] is an engine for the pools of one process.
+//! processes behave as one: they exchange what responses report, and lease what is left from one [`Engine`]. [`InMemory`] is an engine for the pools of one process.
 //!
 //! ```
 //! use tower_429::{KeyPool, share::{InMemory, Name, share}};
@@ -25,20 +24,20 @@
 //! # What is shared
 //!
 //! - **Facts**: rejections that close a limit, what providers report to be left, and how many requests were sent,
-//!   have passed and were rejected. Each process tells of its own requests, and hears of those of others as if
-//!   they were its own. [`Facts`] merges them.
-//! - **Leases**: a process sends a request under a limit only if it holds a place of it. The engine grants no more
-//!   places than the limit has for all. A place that nobody uses goes back at once when the key is limited, and
+//!   have passed and were rejected. Each process publishes those of its own requests, and counts those of
+//!   others as its own. [`Facts`] merges them.
+//! - **Leases**: a process sends a request under a limit only if it has leased a place of it. The engine grants no
+//!   more places than the limit has for all. A place that no call uses goes back at once when the key is limited, and
 //!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
 //!   none waits in its turn until the engine grants one.
 //!
 //! # When the engine is away
 //!
 //! An exchange that fails, or takes longer than 100 ms, is the end of sharing until one succeeds. Meanwhile no
-//! call waits for the engine. Each process takes the n-th part of what is left, by the number of processes that
-//! it has heard last, for a minute, and else by `replicas`. A process that is killed keeps what it holds for two
-//! seconds. An engine that comes back empty grants nothing for 0.3 s, until the processes have said what they
-//! hold.
+//! call waits for the engine. Each process takes the n-th part of what is left, by the number of processes in
+//! the last response, for a minute, and else by `replicas`. A process that is killed keeps what it holds for two
+//! seconds. An engine that comes back empty grants nothing for 0.3 s, until the processes have reported what
+//! they hold.
 //!
 //! No clock is compared: messages carry ages and remaining times. No key, label, model or address leaves the
 //! process; see [`Name`].
@@ -70,7 +69,9 @@ pub use fact::{Fact, Facts, RejectedFact, Report};
 pub use id::{Id, Name};
 pub(crate) use member::{Member, News, Outbox};
 pub use memory::InMemory;
-pub use message::{Ask, Grant, Hear, LimitHear, LimitSay, Say, Unit};
+pub use message::{
+    ExchangeRequest, ExchangeResponse, Grant, LeaseRequest, LimitRequest, LimitResponse, Unit,
+};
 use nudge::Nudge;
 pub(crate) use nudge::Urgency;
 pub use timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR};
@@ -89,11 +90,13 @@ pub(crate) enum SharingState {
     Away,
 }
 
-/// What an observer is told.
+/// What is logged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SharingEvent {
-    /// Whether the engine is there has changed.
-    Changed(bool),
+pub(crate) enum SharingEvent<'a> {
+    /// The engine is there again, or for the first time.
+    Connected,
+    /// The engine is away, and why.
+    Away(&'a str),
     /// An exchange has ended, and whether it has succeeded.
     Exchanged(bool),
     /// So much is leased in this unit.
@@ -111,7 +114,7 @@ pub(crate) struct SharingCore {
     /// The [`SharingState`].
     state: AtomicU8,
     waiting: Mutex<Vec<Waker>>,
-    observer: OnceLock<fn(&str, SharingEvent)>,
+    observer: OnceLock<fn(&str, SharingEvent<'_>)>,
 }
 
 /// Returns what pools share through, and the driver that makes it happen.
@@ -160,8 +163,8 @@ impl Sharing {
         }
     }
 
-    /// Sets who is told what happens: the log and the metrics.
-    pub(crate) fn observe(&self, observer: fn(&str, SharingEvent)) {
+    /// Sets the observer, which logs and counts.
+    pub(crate) fn observe(&self, observer: fn(&str, SharingEvent<'_>)) {
         // A clone may have been given to a pool before, with the same observer.
         let _ = self.0.observer.set(observer);
     }
@@ -176,7 +179,7 @@ impl Sharing {
         self.notify(Urgency::Facts);
     }
 
-    /// Notes why the driver should make an exchange. It wakes nobody.
+    /// Notes why the driver should make an exchange. It wakes no task.
     pub(crate) fn raise(&self, urgency: Urgency) {
         self.0.nudge.raise(urgency);
     }
@@ -212,26 +215,39 @@ impl SharingCore {
         members.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Tells the observer.
-    fn tell(&self, event: SharingEvent) {
+    /// Passes an event to the observer.
+    fn notify_observer(&self, event: SharingEvent<'_>) {
         if let Some(observer) = self.observer.get() {
             observer(self.name.as_str(), event);
         }
     }
 
-    /// Notes how an exchange has ended.
-    fn set_state(&self, state: SharingState) {
+    /// Notes that an exchange has succeeded.
+    fn set_connected(&self) {
+        if self.set_state(SharingState::Connected) != SharingState::Connected as u8 {
+            self.notify_observer(SharingEvent::Connected);
+        }
+    }
+
+    /// Notes that the engine is away.
+    fn set_away(&self, why: &str) {
+        let before = self.set_state(SharingState::Away);
+        if before != SharingState::Away as u8 {
+            self.notify_observer(SharingEvent::Away(why));
+        }
+        if before == SharingState::Connected as u8 {
+            self.notify_observer(SharingEvent::Expired);
+        }
+    }
+
+    /// Returns the state before.
+    fn set_state(&self, state: SharingState) -> u8 {
         let before = self.state.swap(state as u8, Ordering::SeqCst);
-        if before != state as u8 {
-            self.tell(SharingEvent::Changed(state == SharingState::Connected));
-        }
-        if before == SharingState::Connected as u8 && state == SharingState::Away {
-            self.tell(SharingEvent::Expired);
-        }
         if before == SharingState::Starting as u8 {
             let waiting = mem::take(&mut *lock(&self.waiting));
             waiting.into_iter().for_each(Waker::wake);
         }
+        before
     }
 }
 

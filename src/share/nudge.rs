@@ -37,7 +37,7 @@ impl Nudge {
         }
     }
 
-    /// Raises the urgency. It wakes nobody.
+    /// Raises the urgency. It wakes no task.
     pub(crate) fn raise(&self, urgency: Urgency) {
         self.level.fetch_max(urgency as u8, Ordering::SeqCst);
     }

@@ -31,5 +31,5 @@ pub(super) const IDLE_GAP: Duration = Duration::from_secs(1);
 /// The time between two attempts to reach an engine that is away; jitter makes it up to twice as long.
 pub(super) const RETRY_GAP: Duration = Duration::from_millis(100);
 
-/// How long the number of processes is used that was heard last.
+/// How long the number of processes in the last response is used.
 pub(super) const REPLICAS_LAST: Duration = Duration::from_secs(60);

@@ -167,7 +167,7 @@
 //! | `tower_429_share_granted_total` | what the engine has leased to this process, by `unit` |
 //! | `tower_429_share_expiries_total` | how often the leases have ended because the engine went away |
 //!
-//! An `INFO` says that the engine is there, and a `WARN` that it is away: one line for each change.
+//! An `INFO` says that the engine is there, and a `WARN` that it is away, and why: one line for each change.
 //!
 //! | label | values |
 //! |---|---|

@@ -9,15 +9,16 @@ use crate::share::SharingEvent;
     not(any(feature = "tracing", feature = "metrics")),
     allow(unused_variables)
 )]
-pub(crate) fn share(name: &str, event: SharingEvent) {
+pub(crate) fn share(name: &str, event: SharingEvent<'_>) {
     #[cfg(feature = "tracing")]
     match event {
-        SharingEvent::Changed(true) => {
+        SharingEvent::Connected => {
             tracing::info!(target: "tower_429", share = name, "engine is there, limits are shared");
         }
-        SharingEvent::Changed(false) => tracing::warn!(
+        SharingEvent::Away(why) => tracing::warn!(
             target: "tower_429",
             share = name,
+            error = why,
             "engine is away, each process takes its part of the limits"
         ),
         SharingEvent::Exchanged(_) | SharingEvent::Granted(..) | SharingEvent::Expired => {}
@@ -27,10 +28,11 @@ pub(crate) fn share(name: &str, event: SharingEvent) {
 }
 
 #[cfg(feature = "metrics")]
-fn count(name: &str, event: SharingEvent) {
+fn count(name: &str, event: SharingEvent<'_>) {
     let name = name.to_owned();
     match event {
-        SharingEvent::Changed(is_connected) => {
+        SharingEvent::Connected | SharingEvent::Away(_) => {
+            let is_connected = event == SharingEvent::Connected;
             metrics::gauge!(target: "tower_429", names::SHARE_CONNECTED, "share" => name)
                 .set(f64::from(u8::from(is_connected)));
         }

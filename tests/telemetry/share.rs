@@ -36,7 +36,8 @@ async fn engine_that_goes_away_is_a_line_at_each_change_and_metrics() {
         assert!(warnings.take().is_empty());
         engine.set_down(true);
         sleep(secs(10)).await;
-        let away = "engine is away, each process takes its part of the limits share=\"prod\"";
+        let away = "engine is away, each process takes its part of the limits share=\"prod\" \
+                    error=\"it did not respond in time\"";
         assert_eq!(warnings.take(), [away]);
         assert!(connected(0));
         engine.set_down(false);

@@ -71,7 +71,10 @@ fn reply_is_read() {
     facts.append(&mut of_fact(i64::MIN, fact));
     let hear =
         read(&reply(vec![field(), Value::Int(9), Value::Int(3)], facts)).expect("it can be read");
-    assert_eq!((hear.epoch, hear.heard, hear.is_learning), (429, 5, true));
+    assert_eq!(
+        (hear.epoch, hear.newest_fact, hear.is_learning),
+        (429, 5, true)
+    );
     assert_eq!(hear.replicas, [Id::from_bytes([7; 16])]);
     let [limit] = &hear.limits[..] else {
         panic!("one limit: {hear:?}");

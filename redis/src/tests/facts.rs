@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_429::{
     rejection::{Reason, Rejection},
-    share::{Ask, Fact, Hear, Id, LimitSay, RejectedFact, Unit},
+    share::{ExchangeResponse, Fact, Id, LeaseRequest, LimitRequest, RejectedFact, Unit},
 };
 
 use super::{HOUR_MICROS, LIMIT, Process, Server, fact, shift_times, support::PATIENCE, until};
@@ -12,7 +12,7 @@ use super::{HOUR_MICROS, LIMIT, Process, Server, fact, shift_times, support::PAT
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Returns who has said which version of the fact on the limit.
-fn versions(hear: &Hear) -> Vec<(Id, u64)> {
+fn versions(hear: &ExchangeResponse) -> Vec<(Id, u64)> {
     let limits = hear.limits.iter().filter(|it| it.limit == LIMIT);
     let facts = limits.flat_map(|it| &it.facts);
     let mut versions: Vec<_> = facts.map(|(of, fact, _)| (*of, fact.version)).collect();
@@ -204,8 +204,8 @@ async fn process_that_says_thousands_of_limits_is_heard_in_full() {
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
     let limit = |index: u128| {
-        let asks = vec![(Unit::Requests, Ask::new((1, 0), 10).want(2, 1))];
-        LimitSay::new(Id::from_bytes(index.to_be_bytes()), Some(fact(1)), asks)
+        let asks = vec![(Unit::Requests, LeaseRequest::new((1, 0), 10).want(2, 1))];
+        LimitRequest::new(Id::from_bytes(index.to_be_bytes()), Some(fact(1)), asks)
     };
     let mut say = one.say((0..3_000).map(limit).collect());
     say.joins = say.limits.iter().map(|it| it.limit).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::Connection;
-use tower_429::share::{Fact, Hear, Report};
+use tower_429::share::{ExchangeResponse, Fact, Report};
 
 use super::{LIMIT, Process, Server, fact};
 
@@ -14,7 +14,7 @@ const NEWS: &str = "t429:1:{prod/openai}:news";
 const DUE: &str = "t429:1:{prod/openai}:due";
 
 /// Returns all times in what was heard.
-fn times(hear: &Hear) -> Vec<Duration> {
+fn times(hear: &ExchangeResponse) -> Vec<Duration> {
     let facts = hear.limits.iter().flat_map(|limit| &limit.facts);
     facts
         .flat_map(|(_, fact, age)| times_of(fact).into_iter().chain([*age]))
@@ -91,7 +91,7 @@ async fn random_values_neither_fail_an_exchange_nor_last_for_more_than_a_day() {
                 }
                 let (_, granted) = other.ask((0, 0), 4, 10).await;
                 assert!(granted <= 4);
-                other.heard = 0;
+                other.newest_fact = 0;
                 assert!(times(&other.hear().await).iter().all(|time| *time <= DAY));
             }
         }

@@ -1,6 +1,6 @@
 //! What processes are granted.
 
-use tower_429::share::{Ask, Engine, Grant, LIVES_FOR, Unit};
+use tower_429::share::{Engine, Grant, LIVES_FOR, LeaseRequest, Unit};
 
 use super::{HOUR_MICROS, Process, Server, shift_times, support::PATIENCE, until};
 
@@ -170,7 +170,7 @@ async fn each_unit_of_a_limit_is_granted_apart_from_the_others() {
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
     other.hear().await;
-    let ask = |held, used, ceiling| Ask::new((held, used), ceiling).want(1_000, 1);
+    let ask = |held, used, ceiling| LeaseRequest::new((held, used), ceiling).want(1_000, 1);
     let say = one.say_asks(vec![
         (Unit::Requests, ask(0, 0, 10)),
         (Unit::OutputTokens, ask(0, 0, 600)),
@@ -201,7 +201,12 @@ async fn less_than_what_is_needed_is_not_granted() {
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
     other.hear().await;
-    let ask = |held, least| vec![(Unit::Tokens, Ask::new((held, 0), 1_000).want(800, least))];
+    let ask = |held, least| {
+        vec![(
+            Unit::Tokens,
+            LeaseRequest::new((held, 0), 1_000).want(800, least),
+        )]
+    };
     let say = one.say_asks(ask(0, 700));
     let granted = one.exchange(say).await.limits[0].grants[0].1.granted;
     assert_eq!(

@@ -1,6 +1,6 @@
 //! What an exchange costs the server.
 
-use tower_429::share::{Ask, Id, LimitSay, Unit};
+use tower_429::share::{Id, LeaseRequest, LimitRequest, Unit};
 
 use super::{Process, Server, fact};
 
@@ -31,10 +31,13 @@ async fn run(count: u8, with_facts: bool, limits: u8) {
         for process in &mut processes {
             let limits: Vec<_> = (21..21 + limits)
                 .map(|id| {
-                    LimitSay::new(
+                    LimitRequest::new(
                         Id::from_bytes([id; 16]),
                         with_facts.then(|| fact(round)),
-                        vec![(Unit::Requests, Ask::new((1, round), 1_000_000).want(1, 1))],
+                        vec![(
+                            Unit::Requests,
+                            LeaseRequest::new((1, round), 1_000_000).want(1, 1),
+                        )],
                     )
                 })
                 .collect();

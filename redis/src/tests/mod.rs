@@ -12,7 +12,9 @@ mod outages;
 use std::time::Duration;
 
 use redis::Connection;
-use tower_429::share::{Ask, Engine, Fact, Hear, Id, LimitSay, Name, Say, Unit};
+use tower_429::share::{
+    Engine, ExchangeRequest, ExchangeResponse, Fact, Id, LeaseRequest, LimitRequest, Name, Unit,
+};
 
 use self::support::Server;
 use crate::{engine::RedisEngine, link::Connect, server::OneServer};
@@ -34,7 +36,7 @@ struct Process {
     id: Id,
     number: u64,
     epoch: Option<u64>,
-    heard: u64,
+    newest_fact: u64,
 }
 
 impl Process {
@@ -54,32 +56,32 @@ impl Process {
             id: Id::from_bytes([id; 16]),
             number: 0,
             epoch: None,
-            heard: 0,
+            newest_fact: 0,
         }
     }
 
-    fn say(&mut self, limits: Vec<LimitSay>) -> Say {
+    fn say(&mut self, limits: Vec<LimitRequest>) -> ExchangeRequest {
         self.number += 1;
-        let mut say = Say::new(self.id, self.number);
-        (say.epoch, say.heard, say.limits) = (self.epoch, self.heard, limits);
+        let mut say = ExchangeRequest::new(self.id, self.number);
+        (say.epoch, say.newest_fact, say.limits) = (self.epoch, self.newest_fact, limits);
         say
     }
 
-    async fn exchange(&mut self, say: Say) -> Hear {
+    async fn exchange(&mut self, say: ExchangeRequest) -> ExchangeResponse {
         let hear = self.engine.exchange(say).await.expect("the server answers");
-        (self.epoch, self.heard) = (Some(hear.epoch), hear.heard);
+        (self.epoch, self.newest_fact) = (Some(hear.epoch), hear.newest_fact);
         hear
     }
 
-    fn say_ask(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> Say {
+    fn say_ask(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> ExchangeRequest {
         self.say_asks(vec![(
             Unit::Requests,
-            Ask::new((held, used), ceiling).want(wanted, 1),
+            LeaseRequest::new((held, used), ceiling).want(wanted, 1),
         )])
     }
 
-    fn say_asks(&mut self, asks: Vec<(Unit, Ask)>) -> Say {
-        self.say(vec![LimitSay::new(LIMIT, None, asks)])
+    fn say_asks(&mut self, asks: Vec<(Unit, LeaseRequest)>) -> ExchangeRequest {
+        self.say(vec![LimitRequest::new(LIMIT, None, asks)])
     }
 
     /// Says what it holds and has used of the limit, and wants. Returns what is used by all, and granted.
@@ -94,12 +96,12 @@ impl Process {
     }
 
     /// Tells a fact.
-    async fn tell(&mut self, fact: Fact) -> Hear {
-        let say = self.say(vec![LimitSay::new(LIMIT, Some(fact), Vec::new())]);
+    async fn tell(&mut self, fact: Fact) -> ExchangeResponse {
+        let say = self.say(vec![LimitRequest::new(LIMIT, Some(fact), Vec::new())]);
         self.exchange(say).await
     }
 
-    async fn hear(&mut self) -> Hear {
+    async fn hear(&mut self) -> ExchangeResponse {
         let say = self.say(Vec::new());
         self.exchange(say).await
     }

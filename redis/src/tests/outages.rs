@@ -8,7 +8,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tower_429::share::{Engine, Hear, Say};
+use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse};
 
 use super::{Process, Server, access::add_user, support::PATIENCE, until};
 
@@ -16,7 +16,7 @@ use super::{Process, Server, access::add_user, support::PATIENCE, until};
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Process {
-    async fn try_exchange(&mut self, say: Say) -> Option<Hear> {
+    async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
         timeout(TIMEOUT, self.engine.exchange(say)).await.ok()?.ok()
     }
 

@@ -1,7 +1,8 @@
 //! What an engine does with an exchange, as the one in memory shows it.
 
 use tower_429::share::{
-    Ask, Engine, Grant, HOLDS_FOR, Hear, Id, InMemory, LEARNS_FOR, LimitSay, Say, Unit,
+    Engine, ExchangeRequest, ExchangeResponse, Grant, HOLDS_FOR, Id, InMemory, LEARNS_FOR,
+    LeaseRequest, LimitRequest, Unit,
 };
 
 use crate::script::*;
@@ -26,10 +27,10 @@ impl Asker {
         }
     }
 
-    async fn say(&mut self, ask: Ask) -> Hear {
-        let mut say = Say::new(self.replica, self.number);
+    async fn say(&mut self, ask: LeaseRequest) -> ExchangeResponse {
+        let mut say = ExchangeRequest::new(self.replica, self.number);
         say.epoch = self.epoch;
-        say.limits = vec![LimitSay::new(LIMIT, None, vec![(Unit::Requests, ask)])];
+        say.limits = vec![LimitRequest::new(LIMIT, None, vec![(Unit::Requests, ask)])];
         let hear = self.engine.exchange(say).await.unwrap();
         self.epoch = Some(hear.epoch);
         hear
@@ -40,13 +41,13 @@ impl Asker {
         self.number += 1;
         granted(
             &self
-                .say(Ask::new((held, used), 10).want(wanted, least))
+                .say(LeaseRequest::new((held, used), 10).want(wanted, least))
                 .await,
         )
     }
 }
 
-fn granted(hear: &Hear) -> u64 {
+fn granted(hear: &ExchangeResponse) -> u64 {
     let grants = hear.limits.iter().flat_map(|limit| &limit.grants);
     grants.map(|(_, grant)| grant.granted).sum()
 }
@@ -82,7 +83,7 @@ async fn exchange_that_comes_late_or_again_changes_nothing() {
     let mut asker = Asker::new(&engine, 1);
     assert_eq!(asker.ask((0, 0), 4, 1).await, 4);
     // The same number once more: its answer was lost.
-    let again = asker.say(Ask::new((0, 0), 10).want(6, 1)).await;
+    let again = asker.say(LeaseRequest::new((0, 0), 10).want(6, 1)).await;
     assert_eq!(granted(&again), 0);
     assert_eq!(asker.ask((4, 0), 10, 1).await, 6);
     assert_eq!(asker.ask((10, 0), 10, 1).await, 0);
@@ -111,7 +112,7 @@ async fn engine_that_has_forgotten_first_hears_what_is_held() {
     tokio::time::sleep(LEARNS_FOR).await;
     assert_eq!(other.ask((0, 0), 10, 1).await, 0, "the other holds all");
     one.number += 1;
-    let used = one.say(Ask::new((0, 10), 10)).await;
+    let used = one.say(LeaseRequest::new((0, 10), 10)).await;
     assert!(!used.is_learning);
     let grant = used.limits.iter().flat_map(|limit| &limit.grants).next();
     assert!(matches!(

@@ -23,14 +23,14 @@ const MAX_COUNTED: u64 = 4_096;
 /// More rejections than these show nothing new.
 const MAX_REJECTED: u64 = 8;
 
-/// When a fact is heard, and how long ago it was said.
+/// When a fact was received, and its age.
 #[derive(Clone, Copy)]
 struct HeardAt {
     now: Instant,
     age: Duration,
 }
 
-/// What has become of the requests of another process since it was heard of last.
+/// What has become of the requests of another process since its last fact.
 struct Since {
     sent: u64,
     passed: u64,
@@ -49,7 +49,7 @@ impl LimitState {
         news: &News<'_>,
         longest_guess: Duration,
     ) {
-        // What others do is not told as if this process had done it.
+        // What others do does not count as done by this process.
         let Some(mut fleet) = self.fleet.take_if(|fleet| fleet.heard_in != news.number) else {
             return;
         };
@@ -100,7 +100,7 @@ impl LimitState {
         self.fleet = Some(fleet);
     }
 
-    /// Forgets the requests of a process of which nothing is heard.
+    /// Forgets the requests of a process that is gone.
     fn forget_in_flight(
         &mut self,
         traits: &mut ProviderTraits,

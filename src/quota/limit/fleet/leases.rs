@@ -9,7 +9,7 @@ use super::{
 use crate::{
     quota::{demand::Demand, limit::Capacity},
     request::Cost,
-    share::{Ask, Grant, TIMEOUT, Unit},
+    share::{Grant, LeaseRequest, TIMEOUT, Unit},
 };
 
 /// The leases of a limit. That in requests comes first.
@@ -115,15 +115,15 @@ impl Leases {
         self.0.iter_mut().for_each(|(_, places)| places.close());
     }
 
-    /// Returns what is asked for so many calls that wait, less those for which it is asked, and whether places are
-    /// kept.
+    /// Returns the lease requests for so many waiting calls, and whether places are kept. Calls for which places were
+    /// requested are subtracted from `waiting`.
     pub(super) fn plan(
         &mut self,
         own: &OwnUse,
         epoch: Option<u64>,
         waiting: &mut u64,
         now: Instant,
-    ) -> (Vec<(Unit, Ask)>, bool) {
+    ) -> (Vec<(Unit, LeaseRequest)>, bool) {
         let each = |unit| (own.sent_in(unit) / own.sent.max(1)).max(1);
         let limited = self.0.iter().filter(|(_, places)| places.is_limited());
         let enough = limited.map(|(unit, places)| places.may_serve(each(*unit)));
@@ -142,8 +142,8 @@ impl Leases {
             keeps |= kept > 0;
             let (held, used) = (own.held(*unit).saturating_add(kept), own.used(*unit));
             let ask = match places.ceiling(epoch) {
-                Some(ceiling) => Ask::new((held, used), ceiling).want(wanted, least),
-                None => Ask::new((held, used), 0),
+                Some(ceiling) => LeaseRequest::new((held, used), ceiling).want(wanted, least),
+                None => LeaseRequest::new((held, used), 0),
             };
             (*unit, ask)
         };
@@ -156,7 +156,7 @@ impl Leases {
         self.0.iter().all(|(_, places)| places.is_heard(epoch))
     }
 
-    pub(super) fn hear(&mut self, unit: Unit, (grant, said): (Grant, Ask), epoch: u64) {
+    pub(super) fn hear(&mut self, unit: Unit, (grant, said): (Grant, LeaseRequest), epoch: u64) {
         self.get_mut(unit).hear(grant, said, epoch);
     }
 

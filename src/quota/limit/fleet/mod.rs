@@ -23,7 +23,7 @@ use super::{Capacity, LimitState, ProviderTraits};
 use crate::{
     quota::{demand::Demand, replicas::Replicas},
     request::Cost,
-    share::{Ask, Id, Sharing, Unit, Urgency},
+    share::{Id, LeaseRequest, Sharing, Unit, Urgency},
 };
 
 /// What a limit shares, if it does.
@@ -42,7 +42,7 @@ pub(super) struct Fleet {
     /// Whether all facts on it were requested.
     has_joined: bool,
     /// What was said last: the version of the fact, and what is held and used.
-    said: Option<(u64, Vec<(Unit, Ask)>)>,
+    said: Option<(u64, Vec<(Unit, LeaseRequest)>)>,
     /// The exchanges in which it was said and heard last.
     said_in: u64,
     heard_in: u64,
@@ -56,13 +56,13 @@ pub(super) struct Fleet {
 pub(crate) enum FleetCounts {
     /// Its requests, which are leased.
     Leases,
-    /// Its requests, of which each process sends its part.
+    /// Its requests, which are divided among the processes.
     Requests,
     /// Only what closes it.
     Cooldowns,
 }
 
-/// What was heard of another process.
+/// What is known of another process.
 #[derive(Clone, Debug)]
 struct OtherReplica {
     replica: Id,

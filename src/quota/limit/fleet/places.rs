@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::{
     request::Cost,
-    share::{Ask, Grant, HOLDS_FOR, KEPT_FOR, Unit},
+    share::{Grant, HOLDS_FOR, KEPT_FOR, LeaseRequest, Unit},
 };
 
 /// What is leased in one unit, beyond what the requests in flight hold.
@@ -28,7 +28,7 @@ pub(super) struct LeasedPlaces {
     last_taken: Option<Instant>,
     /// How much all processes had used at the last exchange, and how much this one.
     used: Option<(u64, u64)>,
-    /// The epoch in which that was heard.
+    /// The epoch of that response.
     epoch: Option<u64>,
 }
 
@@ -54,7 +54,7 @@ impl LeasedPlaces {
     /// This process has used `own_used`, and the requests of all that are in flight hold `held`.
     pub(super) fn look(&mut self, (more, need): (u64, u64), (own_used, held): (u64, u64)) {
         (self.more, self.need) = (more, need);
-        // What the engine counts of a limit that nobody has used begins with zero.
+        // The engine counts from zero for a limit that has not been used.
         let (used, own_then) = self.used.unwrap_or((0, own_used));
         let used = used.saturating_add(own_used.saturating_sub(own_then));
         self.ceiling = Some(used.saturating_add(held).saturating_add(more));
@@ -129,7 +129,7 @@ impl LeasedPlaces {
             self.idle = self.idle.min(target);
         }
         if self.was_refused && self.missed && self.idle < self.need {
-            // Others wait for the same, and a part helps nobody.
+            // Others wait for the same, and a part is of no use.
             self.idle = 0;
         }
         let wanted = target.saturating_sub(self.idle);
@@ -154,7 +154,7 @@ impl LeasedPlaces {
     }
 
     /// Notes how much all processes have used when this one had said what it has used, and takes what was granted.
-    pub(super) fn hear(&mut self, grant: Grant, said: Ask, epoch: u64) {
+    pub(super) fn hear(&mut self, grant: Grant, said: LeaseRequest, epoch: u64) {
         if self.epoch != Some(epoch) {
             (self.ceiling, self.epoch) = (None, Some(epoch));
         }
@@ -163,7 +163,7 @@ impl LeasedPlaces {
         self.idle = self.idle.saturating_add(grant.granted);
     }
 
-    /// Notes that the engine keeps what it was asked for at this moment.
+    /// Notes that the engine keeps what a request of this moment holds.
     pub(super) fn keep(&mut self, asked: Instant) {
         self.until = Some(asked + HOLDS_FOR);
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     quota::limit::{LimitState, ProviderTraits, SlowStart},
-    share::{Ask, Fact, LimitSay, Outbox, RejectedFact, Report, Unit},
+    share::{Fact, LeaseRequest, LimitRequest, Outbox, RejectedFact, Report, Unit},
 };
 
 // === impl LimitState ===
@@ -61,7 +61,7 @@ impl LimitState {
         let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
         if has_facts || !is_same || !is_heard {
             let fact = has_facts.then(|| fleet.own.fact(end, now));
-            let limit = LimitSay::new(fleet.id, fact, asks.clone());
+            let limit = LimitRequest::new(fleet.id, fact, asks.clone());
             outbox.limits.push(limit);
         }
         fleet.said = Some((version, asks));
@@ -69,8 +69,8 @@ impl LimitState {
 }
 
 /// Returns whether a process has and wants no more than when it said this last.
-fn is_same(last: &[(Unit, Ask)], asks: &[(Unit, Ask)]) -> bool {
-    let same = |((_, last), (_, ask)): (&(Unit, Ask), &(Unit, Ask))| {
+fn is_same(last: &[(Unit, LeaseRequest)], asks: &[(Unit, LeaseRequest)]) -> bool {
+    let same = |((_, last), (_, ask)): (&(Unit, LeaseRequest), &(Unit, LeaseRequest))| {
         (last.held, last.used) == (ask.held, ask.used) && ask.wanted == 0
     };
     last.len() == asks.len() && last.iter().zip(asks).all(same)
