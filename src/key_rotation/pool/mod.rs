@@ -4,6 +4,7 @@ mod accounts;
 mod builder;
 mod choice;
 mod closed;
+mod contents;
 mod error;
 mod exhausted;
 mod group;
