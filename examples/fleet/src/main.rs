@@ -90,7 +90,7 @@ fn print_table(runs: &[Run]) {
     }
 }
 
-/// The folder in which cargo has put this program, wherever it was told to build.
+/// The folder in which cargo has put this program, also if it is not `target`.
 fn target_folder(program: &Path) -> &Path {
     // Cargo marks the folder that it has made, and puts programs one or two folders below.
     let mut folders = program.ancestors().skip(1);

@@ -12,7 +12,7 @@ pub(super) struct Writer(pub(super) Vec<u8>);
 /// Reads fields.
 pub(super) struct Reader<'a>(&'a [u8]);
 
-/// A field that is too short, or whose value is none.
+/// A field that is too short, or has no valid value.
 #[derive(Debug)]
 pub(super) struct Broken;
 

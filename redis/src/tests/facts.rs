@@ -66,7 +66,7 @@ async fn process_that_joins_a_limit_hears_all_facts_on_it() {
     let mut join = other.say(Vec::new());
     join.joins = vec![LIMIT, Id::from_bytes([9; 16])];
     assert_eq!(versions(&other.exchange(join).await), [(one.id, 5)]);
-    // It is news too, and is heard once.
+    // It is new for the other process too, which receives it once.
     let mut third = Process::new(&url, 3);
     let mut join = third.say(Vec::new());
     join.joins = vec![LIMIT];
@@ -135,7 +135,7 @@ async fn cooldown_has_its_whole_length_after_the_clock_was_set_back() {
     let mut other = Process::new(&url, 2);
     let hear = other.hear().await;
     let (_, fact, age) = &hear.limits[0].facts[0];
-    let rejected = fact.rejection.as_ref().expect("it was told");
+    let rejected = fact.rejection.as_ref().expect("the fact has it");
     assert_eq!((rejected.ends, *age), (HOUR, Duration::ZERO));
 }
 

@@ -13,7 +13,7 @@ const FACTS: &str = "t429:1:{prod/openai}:facts";
 const NEWS: &str = "t429:1:{prod/openai}:news";
 const DUE: &str = "t429:1:{prod/openai}:due";
 
-/// Returns all times in what was heard.
+/// Returns all times in a response.
 fn times(hear: &ExchangeResponse) -> Vec<Duration> {
     let facts = hear.limits.iter().flat_map(|limit| &limit.facts);
     facts

@@ -47,7 +47,7 @@ pub(super) enum Level {
 // === impl Bucket ===
 
 impl Bucket {
-    /// Returns a bucket of which only the dimension is known.
+    /// Returns a bucket with a dimension only.
     ///
     /// ```
     /// use tower_429::rejection::{Bucket, Dimension};

@@ -152,7 +152,7 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// Returns a port that nobody uses now.
+/// Returns a port that is free now.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()

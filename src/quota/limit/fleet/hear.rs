@@ -4,13 +4,12 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Fleet, FleetCounts, OtherReplica};
+use super::{Fleet, FleetCounts, OtherReplica, received::ReceivedAt};
 use crate::{
     quota::{
         demand::Demand,
         limit::{LimitState, ProviderTraits},
         replicas::Replicas,
-        timing::ADMISSION_SLACK,
     },
     rejection::Bucket,
     request::Cost,
@@ -22,13 +21,6 @@ const MAX_COUNTED: u64 = 4_096;
 
 /// More rejections than these show nothing new.
 const MAX_REJECTED: u64 = 8;
-
-/// When a fact was received, and its age.
-#[derive(Clone, Copy)]
-struct HeardAt {
-    now: Instant,
-    age: Duration,
-}
 
 /// What has become of the requests of another process since its last fact.
 struct Since {
@@ -64,7 +56,7 @@ impl LimitState {
                 }
             }
             for (replica, fact, age) in &heard.facts {
-                let at = HeardAt {
+                let at = ReceivedAt {
                     now: news.now,
                     age: *age,
                 };
@@ -115,7 +107,7 @@ impl LimitState {
         &mut self,
         traits: &mut ProviderTraits,
         (fleet, replica, fact): (&mut Fleet, Id, &Fact),
-        at: HeardAt,
+        at: ReceivedAt,
         longest_guess: Duration,
     ) {
         let counts = fleet.counts;
@@ -155,7 +147,7 @@ impl LimitState {
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
         since: &Since,
-        at: HeardAt,
+        at: ReceivedAt,
     ) {
         for number in fact.sent.saturating_sub(since.sent)..fact.sent {
             let mark = fact.sends.iter().find(|(last, _)| number < *last);
@@ -172,7 +164,7 @@ impl LimitState {
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
         (since, reports): (&Since, &[Bucket]),
-        at: HeardAt,
+        at: ReceivedAt,
     ) {
         let first = fact.sends.first().map_or(Duration::ZERO, |(_, ago)| *ago);
         for _ in 0..since.passed {
@@ -186,7 +178,7 @@ impl LimitState {
     }
 
     /// Returns what reports say now, without those of windows that have ended.
-    fn hear_reports(&mut self, reports: &[Report], at: HeardAt) -> Vec<Bucket> {
+    fn hear_reports(&mut self, reports: &[Report], at: ReceivedAt) -> Vec<Bucket> {
         let buckets = reports.iter().filter_map(|report| at.bucket(report));
         let is_current = |(bucket, resets): &(Bucket, Option<Instant>)| {
             resets.is_none_or(|resets| !self.reported.has_ended(bucket, resets))
@@ -201,7 +193,7 @@ impl LimitState {
         &mut self,
         traits: &mut ProviderTraits,
         (rejected, cost): (&RejectedFact, Cost),
-        at: HeardAt,
+        at: ReceivedAt,
         longest_guess: Duration,
     ) {
         let mut rejection = rejected.rejection.clone();
@@ -268,29 +260,5 @@ impl OtherReplica {
             cost: fact.cost,
             in_flight: VecDeque::new(),
         }
-    }
-}
-
-// === impl HeardAt ===
-
-impl HeardAt {
-    /// Returns when something was that was so long ago when the fact was said.
-    fn before(self, ago: Duration) -> Instant {
-        let ago = ago.saturating_add(self.age);
-        self.now.checked_sub(ago).unwrap_or(self.now)
-    }
-
-    /// Returns what a report says now, and when its window ends; `None` if that is over.
-    fn bucket(self, report: &Report) -> Option<(Bucket, Option<Instant>)> {
-        let mut resets = None;
-        let mut bucket = report.bucket.clone();
-        if let Some(reset) = bucket.reset.filter(|reset| !reset.is_zero()) {
-            let left = reset.checked_sub(self.age).filter(|left| !left.is_zero())?;
-            // What was admitted earlier has a reset that counts from then.
-            let admitted = self.now.min(self.before(report.sent) + ADMISSION_SLACK);
-            resets = Some(self.now + left);
-            bucket.reset = Some(left + self.now.saturating_duration_since(admitted));
-        }
-        Some((bucket, resets))
     }
 }

@@ -1,14 +1,16 @@
-//! What a limit shares with other processes: what this one says of it, what it has leased, and what it has heard.
+//! What a limit shares with other processes: what this one reports, what it has leased, and what it has received.
 //! Pure.
 //!
-//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and [`places`] that in one unit.
-//! [`say`] and [`hear`] are the exchanges.
+//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
+//! [`places`] that in one unit. [`say`] and [`hear`] are the two halves of an exchange.
 
 mod hear;
+
 mod leases;
 mod note;
 mod own;
 mod places;
+mod received;
 mod say;
 
 use std::collections::VecDeque;

@@ -130,7 +130,7 @@ impl TokenWindow {
         self.remaining.saturating_add(refilled as u64).min(limit)
     }
 
-    /// Returns what is left beside the requests in flight, for requests of which each may be counted as more by so
+    /// Returns what is left beside the requests in flight, for requests that may each be counted as more by so
     /// much; `None` if that is not known.
     #[cfg(feature = "share")]
     pub(super) fn left(&self, (held, spread): (u64, f64), now: Instant) -> Option<u64> {
