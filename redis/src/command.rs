@@ -46,12 +46,15 @@ pub(crate) fn exchange(keys: &PoolKeys, say: &ExchangeRequest, epoch: u64) -> Cm
         command.arg(codec::micros(time));
     }
     command.arg(EXPIRES.as_secs() * 1_000);
-    let joins = &say.joins[..say.joins.len().min(MAX_LIMITS)];
+    let new_limits = &say.new_limits[..say.new_limits.len().min(MAX_LIMITS)];
     let limits = &say.limits[..say.limits.len().min(MAX_LIMITS)];
     let asks = limits.iter().flat_map(asks).collect::<Vec<_>>();
     let facts = limits.iter().filter_map(fact).collect::<Vec<_>>();
-    command.arg(joins.len()).arg(asks.len()).arg(facts.len());
-    joins.iter().for_each(|limit| {
+    command
+        .arg(new_limits.len())
+        .arg(asks.len())
+        .arg(facts.len());
+    new_limits.iter().for_each(|limit| {
         command.arg(&limit.to_bytes());
     });
     for (field, numbers) in asks {

@@ -13,7 +13,7 @@ use super::{
     replicas::Replicas,
     scheduler::{Candidates, Scheduler, ScopeOf, Shared},
 };
-use crate::share::{Id, Member, News, Outbox, Sharing};
+use crate::share::{Id, Member, Outbox, Sharing, Update};
 
 /// A limit that other processes may share, and what its id is made of.
 pub(crate) struct SharedLimit<'a> {
@@ -65,7 +65,7 @@ where
     C::Candidate: Send,
     ScopeOf<C>: Send,
 {
-    fn collect(&self, outbox: &mut Outbox) {
+    fn fill(&self, outbox: &mut Outbox) {
         let Some(share) = &self.membership.share else {
             return;
         };
@@ -74,30 +74,30 @@ where
             inner.candidates.visit_shared(outbox.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
-                limit.say((traits, shared.is_of_use), outbox, &mut waiting);
+                limit.publish((traits, shared.is_of_use), outbox, &mut waiting);
             });
         });
     }
 
-    fn hear(&self, news: &News<'_>) {
+    fn receive(&self, update: &Update<'_>) {
         let Some(share) = &self.membership.share else {
             return;
         };
         let wakeups = self.inner.with(|inner| {
             let longest_guess = inner.candidates.longest_guess();
-            inner.candidates.visit_shared(news.now, &mut |shared| {
+            inner.candidates.visit_shared(update.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
-                limit.hear(traits, news, longest_guess);
+                limit.receive(traits, update, longest_guess);
             });
-            inner.serve(news.now);
+            inner.serve(update.now);
             inner.take_wakeups()
         });
         wakeups.wake();
         share.wake();
     }
 
-    fn lose(&self, replicas: Option<u32>, now: Instant) {
+    fn disconnect(&self, replicas: Option<u32>, now: Instant) {
         let Some(share) = &self.membership.share else {
             return;
         };
@@ -106,7 +106,7 @@ where
             inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
-                limit.lose(traits, replicas);
+                limit.disconnect(traits, replicas);
             });
             inner.serve(now);
             inner.take_wakeups()

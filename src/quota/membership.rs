@@ -24,7 +24,7 @@ impl Membership {
         }
     }
 
-    /// Notes that there may be something to say. Call it under no lock.
+    /// Notes that there may be something to publish. Call it under no lock.
     pub(super) fn notify(&self) {
         if let Some(share) = &self.share {
             share.notify(Urgency::Facts);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     SharingCore, SharingEvent,
     engine::Engine,
-    member::{News, Outbox},
+    member::{Outbox, Update},
     message::{ExchangeRequest, ExchangeResponse},
     nudge::Urgency,
     timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
@@ -115,48 +115,48 @@ impl<E: Engine> Exchanges<E> {
     async fn exchange(&mut self, is_last: bool) {
         self.core.nudge.reset();
         self.number += 1;
-        let asked = clock::now();
+        let began = clock::now();
         let mut outbox = Outbox {
-            now: asked,
+            now: began,
             number: self.number,
             epoch: self.epoch,
-            joins: Vec::new(),
+            new_limits: Vec::new(),
             limits: Vec::new(),
             keeps_places: false,
         };
         for member in self.core.members() {
-            member.collect(&mut outbox);
+            member.fill(&mut outbox);
         }
         self.keeps_places = outbox.keeps_places;
-        let say = ExchangeRequest {
+        let request = ExchangeRequest {
             epoch: self.epoch,
             newest_fact: self.newest_fact,
-            joins: outbox.joins,
+            new_limits: outbox.new_limits,
             limits: outbox.limits,
             is_last,
             ..ExchangeRequest::new(self.core.replica, self.number)
         };
-        match timeout(TIMEOUT, self.engine.exchange(say)).await {
-            Ok(Ok(hear)) => {
+        match timeout(TIMEOUT, self.engine.exchange(request)).await {
+            Ok(Ok(response)) => {
                 self.core.notify_observer(SharingEvent::Exchanged(true));
-                self.hear(&hear, asked);
+                self.receive(&response, began);
             }
-            Ok(Err(error)) => self.lose(&error.to_string()),
-            Err(_) => self.lose("it did not respond in time"),
+            Ok(Err(error)) => self.disconnect(&error.to_string()),
+            Err(_) => self.disconnect("it did not respond in time"),
         }
     }
 
-    fn hear(&mut self, hear: &ExchangeResponse, asked: Instant) {
+    fn receive(&mut self, response: &ExchangeResponse, began: Instant) {
         let now = clock::now();
-        (self.epoch, self.newest_fact) = (Some(hear.epoch), hear.newest_fact);
+        (self.epoch, self.newest_fact) = (Some(response.epoch), response.newest_fact);
         self.is_connected = true;
-        let replicas = u32::try_from(hear.replicas.len()).unwrap_or(u32::MAX);
+        let replicas = u32::try_from(response.replicas.len()).unwrap_or(u32::MAX);
         self.replicas = Some((replicas, now));
-        let news = News::new(hear, self.number, (asked, now));
+        let update = Update::new(response, self.number, (began, now));
         for member in self.core.members() {
-            member.hear(&news);
+            member.receive(&update);
         }
-        for (unit, grant) in hear.limits.iter().flat_map(|limit| &limit.grants) {
+        for (unit, grant) in response.limits.iter().flat_map(|limit| &limit.grants) {
             if grant.granted > 0 {
                 self.keeps_places = true;
                 self.core
@@ -166,7 +166,7 @@ impl<E: Engine> Exchanges<E> {
         self.core.set_connected();
     }
 
-    fn lose(&mut self, why: &str) {
+    fn disconnect(&mut self, why: &str) {
         self.core.notify_observer(SharingEvent::Exchanged(false));
         let now = clock::now();
         self.is_connected = false;
@@ -174,7 +174,7 @@ impl<E: Engine> Exchanges<E> {
         let replicas = known.filter(|(_, at)| now < *at + REPLICAS_LAST);
         self.core.set_away(why);
         for member in self.core.members() {
-            member.lose(replicas.map(|(count, _)| count), now);
+            member.disconnect(replicas.map(|(count, _)| count), now);
         }
     }
 }
@@ -187,7 +187,7 @@ impl<E> Drop for Exchanges<E> {
         }
         let now = clock::now();
         for member in self.core.members() {
-            member.lose(None, now);
+            member.disconnect(None, now);
         }
         self.core.set_away("its driver was dropped");
     }

@@ -83,7 +83,7 @@ pub struct Facts(BTreeMap<(Id, Id), Fact>);
 // === impl Facts ===
 
 impl Facts {
-    /// Adds what a process says of a limit. Returns whether that was news.
+    /// Adds what a process knows of a limit. Returns whether that was new.
     pub fn merge(&mut self, limit: Id, replica: Id, fact: Fact) -> bool {
         match self.0.entry((limit, replica)) {
             Entry::Vacant(place) => {
@@ -98,12 +98,12 @@ impl Facts {
         }
     }
 
-    /// Returns what a process has said of a limit.
+    /// Returns what a process has published of a limit.
     pub fn get(&self, limit: Id, replica: Id) -> Option<&Fact> {
         self.0.get(&(limit, replica))
     }
 
-    /// Forgets what these processes have said.
+    /// Forgets what these processes have published.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(Id, Id) -> bool) {
         self.0.retain(|(limit, replica), _| keep(*limit, *replica));
     }

@@ -123,75 +123,82 @@ impl Default for InMemory {
 impl Engine for InMemory {
     type Error = Infallible;
 
-    async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, Infallible> {
+    async fn exchange(&mut self, request: ExchangeRequest) -> Result<ExchangeResponse, Infallible> {
         sleep(self.delay / 2).await;
         while self.lock().is_down {
             sleep(Duration::from_secs(1)).await;
         }
-        let hear = self.lock().exchange(say, clock::now());
+        let response = self.lock().exchange(request, clock::now());
         sleep(self.delay / 2).await;
-        Ok(hear)
+        Ok(response)
     }
 }
 
 // === impl EngineState ===
 
 impl EngineState {
-    fn exchange(&mut self, say: ExchangeRequest, now: Instant) -> ExchangeResponse {
-        let mut hear = ExchangeResponse::new(self.epoch);
-        let last = self.replicas.get(&say.replica).map(|(number, _)| *number);
-        if last.is_some_and(|last| say.number <= last) {
-            return hear;
+    fn exchange(&mut self, request: ExchangeRequest, now: Instant) -> ExchangeResponse {
+        let mut response = ExchangeResponse::new(self.epoch);
+        let last = self
+            .replicas
+            .get(&request.replica)
+            .map(|(number, _)| *number);
+        if last.is_some_and(|last| request.number <= last) {
+            return response;
         }
-        if say.epoch.is_some_and(|epoch| epoch != self.epoch) {
+        if request.epoch.is_some_and(|epoch| epoch != self.epoch) {
             // Others hold what this engine does not know of.
             self.learns_until.get_or_insert(now + LEARNS_FOR);
         }
         self.forget_old(now);
-        match say.is_last {
-            true => self.leave(say.replica),
+        match request.is_last {
+            true => self.leave(request.replica),
             false => {
-                self.replicas.insert(say.replica, (say.number, now));
+                self.replicas.insert(request.replica, (request.number, now));
             }
         }
-        hear.is_learning = self.learns_until.is_some_and(|until| now < until);
-        hear.replicas = self.replicas.keys().copied().collect();
-        let known = match say.epoch == Some(self.epoch) {
-            true => say.newest_fact,
+        response.is_learning = self.learns_until.is_some_and(|until| now < until);
+        response.replicas = self.replicas.keys().copied().collect();
+        let known = match request.epoch == Some(self.epoch) {
+            true => request.newest_fact,
             false => 0,
         };
-        let mut asked = Vec::new();
-        for limit in say.limits {
+        let mut leases = Vec::new();
+        for limit in request.limits {
             if let Some(fact) = limit.fact {
-                if self.facts.merge(limit.limit, say.replica, fact) {
+                if self.facts.merge(limit.limit, request.replica, fact) {
                     self.newest += 1;
                     let at = (self.newest, now);
-                    self.numbers.insert((limit.limit, say.replica), at);
+                    self.numbers.insert((limit.limit, request.replica), at);
                 }
             }
-            asked.push((limit.limit, limit.leases));
+            leases.push((limit.limit, limit.leases));
         }
-        for (limit, asks) in asked {
-            let grant = |(unit, ask)| {
-                let at = (say.replica, hear.is_learning, now);
-                (unit, self.grant((limit, unit), ask, at))
+        for (limit, requests) in leases {
+            let grant = |(unit, lease)| {
+                let at = (request.replica, response.is_learning, now);
+                (unit, self.grant((limit, unit), lease, at))
             };
-            let grants = asks.into_iter().map(grant).collect();
-            hear.limits.push(LimitResponse {
+            let grants = requests.into_iter().map(grant).collect();
+            response.limits.push(LimitResponse {
                 grants,
                 ..LimitResponse::new(limit)
             });
         }
-        self.tell(&mut hear, (say.replica, known, &say.joins), now);
-        hear.newest_fact = self.newest;
-        hear
+        self.add_facts(
+            &mut response,
+            (request.replica, known, &request.new_limits),
+            now,
+        );
+        response.newest_fact = self.newest;
+        response
     }
 
     /// Notes what a process holds and has used, and grants what is free.
     fn grant(
         &mut self,
         unit: (Id, Unit),
-        ask: LeaseRequest,
+        request: LeaseRequest,
         (replica, is_learning, now): (Id, bool, Instant),
     ) -> Grant {
         let live = self.replicas.len().max(1) as u64;
@@ -199,8 +206,10 @@ impl EngineState {
         let known = usage
             .of_replicas
             .get(&replica)
-            .map_or(ask.used, |it| it.used);
-        usage.used = usage.used.saturating_add(ask.used.saturating_sub(known));
+            .map_or(request.used, |it| it.used);
+        usage.used = usage
+            .used
+            .saturating_add(request.used.saturating_sub(known));
         let others = usage.of_replicas.iter();
         let replicas = &self.replicas;
         let is_live = |id: &Id| {
@@ -210,42 +219,44 @@ impl EngineState {
         let others = others.filter(|(id, _)| **id != replica && is_live(id));
         let held = others
             .map(|(_, it)| it.held)
-            .fold(ask.held, u64::saturating_add);
-        let free = ask.ceiling.saturating_sub(usage.used.saturating_add(held));
+            .fold(request.held, u64::saturating_add);
+        let free = request
+            .ceiling
+            .saturating_sub(usage.used.saturating_add(held));
         // No process takes all while others may need some.
-        let part = free.min(free.div_ceil(live).max(ask.least));
-        let granted = match ask.wanted.min(part) {
-            granted if granted >= ask.least && !is_learning => granted,
+        let part = free.min(free.div_ceil(live).max(request.least));
+        let granted = match request.wanted.min(part) {
+            granted if granted >= request.least && !is_learning => granted,
             _ => 0,
         };
         let held = ReplicaHold {
-            held: ask.held.saturating_add(granted),
-            used: ask.used,
+            held: request.held.saturating_add(granted),
+            used: request.used,
         };
         usage.of_replicas.insert(replica, held);
         Grant::new(usage.used, granted)
     }
 
-    /// Adds the facts that a process has not heard, and what was used of their limits.
-    fn tell(
+    /// Adds the facts that a process has not received, and what was used of their limits.
+    fn add_facts(
         &self,
-        hear: &mut ExchangeResponse,
-        (replica, known, joins): (Id, u64, &[Id]),
+        response: &mut ExchangeResponse,
+        (replica, known, new_limits): (Id, u64, &[Id]),
         now: Instant,
     ) {
         for ((limit, of), (number, came)) in &self.numbers {
-            let is_news = *number > known || joins.contains(limit);
-            let (true, false, Some(fact)) = (is_news, *of == replica, self.facts.get(*limit, *of))
+            let is_new = *number > known || new_limits.contains(limit);
+            let (true, false, Some(fact)) = (is_new, *of == replica, self.facts.get(*limit, *of))
             else {
                 continue;
             };
             let age = now.saturating_duration_since(*came);
-            let news = (*of, fact.clone(), age);
-            match hear.limits.iter_mut().find(|it| it.limit == *limit) {
-                Some(known) => known.facts.push(news),
-                None => hear.limits.push(LimitResponse {
+            let fact = (*of, fact.clone(), age);
+            match response.limits.iter_mut().find(|it| it.limit == *limit) {
+                Some(known) => known.facts.push(fact),
+                None => response.limits.push(LimitResponse {
                     grants: self.used(*limit),
-                    facts: vec![news],
+                    facts: vec![fact],
                     ..LimitResponse::new(*limit)
                 }),
             }

@@ -18,7 +18,7 @@ pub struct ExchangeRequest {
     /// The number of the newest fact that the process has received.
     pub newest_fact: u64,
     /// New limits, for which the process needs all facts.
-    pub joins: Vec<Id>,
+    pub new_limits: Vec<Id>,
     /// The limits that have changed.
     pub limits: Vec<LimitRequest>,
     /// Whether the process ends. Then its leases are free.
@@ -117,7 +117,7 @@ impl ExchangeRequest {
             number,
             epoch: None,
             newest_fact: 0,
-            joins: Vec::new(),
+            new_limits: Vec::new(),
             limits: Vec::new(),
             is_last: false,
         }

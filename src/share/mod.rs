@@ -67,7 +67,7 @@ pub use driver::Driver;
 pub use engine::Engine;
 pub use fact::{Fact, Facts, RejectedFact, Report};
 pub use id::{Id, Name};
-pub(crate) use member::{Member, News, Outbox};
+pub(crate) use member::{Member, Outbox, Update};
 pub use memory::InMemory;
 pub use message::{
     ExchangeRequest, ExchangeResponse, Grant, LeaseRequest, LimitRequest, LimitResponse, Unit,

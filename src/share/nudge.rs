@@ -12,7 +12,7 @@ use std::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Urgency {
     None,
-    /// There are facts to tell.
+    /// There are facts to publish.
     Facts,
     /// A call waits for a lease.
     Wanted,

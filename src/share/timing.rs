@@ -9,7 +9,7 @@ pub const HOLDS_FOR: Duration = Duration::from_secs(2);
 /// A process counts as live so long after its last exchange.
 pub const LIVES_FOR: Duration = Duration::from_secs(3);
 
-/// How long an engine that has lost what it knew hears what processes hold before it grants anything. Each that
+/// How long an engine that has lost what it knew collects what processes hold before it grants anything. Each that
 /// holds something makes an exchange within this time.
 pub const LEARNS_FOR: Duration = Duration::from_millis(300);
 
@@ -19,13 +19,13 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 /// The time between two exchanges while calls wait for a lease.
 pub(super) const WANTED_GAP: Duration = Duration::from_millis(5);
 
-/// The time between two exchanges while there are only facts to tell.
+/// The time between two exchanges while there are only facts to publish.
 pub(super) const FACTS_GAP: Duration = Duration::from_millis(50);
 
 /// A place that no call has taken for so long goes back.
 pub(crate) const KEPT_FOR: Duration = Duration::from_millis(60);
 
-/// The time between two exchanges while there is nothing to say.
+/// The time between two exchanges while nothing has changed.
 pub(super) const IDLE_GAP: Duration = Duration::from_secs(1);
 
 /// The time between two attempts to reach an engine that is away; jitter makes it up to twice as long.

@@ -64,12 +64,12 @@ async fn process_that_joins_a_limit_hears_all_facts_on_it() {
     one.tell(fact(5)).await;
     other.hear().await;
     let mut join = other.say(Vec::new());
-    join.joins = vec![LIMIT, Id::from_bytes([9; 16])];
+    join.new_limits = vec![LIMIT, Id::from_bytes([9; 16])];
     assert_eq!(versions(&other.exchange(join).await), [(one.id, 5)]);
     // It is new for the other process too, which receives it once.
     let mut third = Process::new(&url, 3);
     let mut join = third.say(Vec::new());
-    join.joins = vec![LIMIT];
+    join.new_limits = vec![LIMIT];
     assert_eq!(versions(&third.exchange(join).await), [(one.id, 5)]);
 }
 
@@ -208,7 +208,7 @@ async fn process_that_says_thousands_of_limits_is_heard_in_full() {
         LimitRequest::new(Id::from_bytes(index.to_be_bytes()), Some(fact(1)), asks)
     };
     let mut say = one.say((0..3_000).map(limit).collect());
-    say.joins = say.limits.iter().map(|it| it.limit).collect();
+    say.new_limits = say.limits.iter().map(|it| it.limit).collect();
     let granted = one.exchange(say).await.limits;
     assert_eq!(granted.len(), 3_000);
     assert!(granted.iter().all(|it| it.grants[0].1.granted == 2));

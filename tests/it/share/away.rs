@@ -39,7 +39,7 @@ async fn each_process_takes_its_part_while_the_engine_is_away() {
     call(&service, chat("m")).await;
     engine.set_down(true);
     sleep(secs(1)).await;
-    // Four processes were heard last: two of the eight are this one's.
+    // Four processes were live last: two of the eight are this one's.
     assert_eq!(calls(&service, 4).await, [200; 4]);
     assert_eq!(provider.keys(), ["a", "a", "a", "b", "b"]);
 }

@@ -102,7 +102,7 @@ async fn tokens_are_leased_too() {
         .iter()
         .map(|pool| waits(pool, &provider, secs(120)))
         .collect();
-    // The first response reports the limit, and a process that sends nothing hears it within a second.
+    // The first response reports the limit, and a process that sends nothing receives it within a second.
     call(&services[0], costing()).await;
     tokio::time::sleep(millis(1_100)).await;
     let all = services
@@ -110,7 +110,7 @@ async fn tokens_are_leased_too() {
         .flat_map(|service| (0..7).map(move |_| call(service, costing())));
     let answers = join_all(all).await;
     assert!(answers.iter().all(|answer| answer.status() == 200));
-    // Processes hear of each other a moment late, so a few may be rejected.
+    // Processes learn of each other a moment late, so a few may be rejected.
     assert!(provider.seen().len() <= 33, "{}", provider.seen().len());
     assert!(provider.seen().iter().all(|it| it.at < secs(31)));
 }

@@ -136,36 +136,41 @@ impl Leases {
             *waiting = waiting.saturating_sub(calls);
         }
         let mut keeps = false;
-        let ask = |(unit, places): &mut (Unit, LeasedPlaces)| {
+        let request = |(unit, places): &mut (Unit, LeasedPlaces)| {
             let needed = calls.saturating_mul(each(*unit));
             let (kept, wanted, least) = places.plan(needed, now);
             keeps |= kept > 0;
             let (held, used) = (own.held(*unit).saturating_add(kept), own.used(*unit));
-            let ask = match places.ceiling(epoch) {
+            let request = match places.ceiling(epoch) {
                 Some(ceiling) => LeaseRequest::new((held, used), ceiling).want(wanted, least),
                 None => LeaseRequest::new((held, used), 0),
             };
-            (*unit, ask)
+            (*unit, request)
         };
-        let asks = self.0.iter_mut().map(ask).collect();
-        (asks, keeps)
+        let requests = self.0.iter_mut().map(request).collect();
+        (requests, keeps)
     }
 
-    /// Returns whether this process has heard in this epoch how much was used.
-    pub(super) fn are_heard(&self, epoch: Option<u64>) -> bool {
-        self.0.iter().all(|(_, places)| places.is_heard(epoch))
+    /// Returns whether this process has received in this epoch how much was used.
+    pub(super) fn are_synced(&self, epoch: Option<u64>) -> bool {
+        self.0.iter().all(|(_, places)| places.is_synced(epoch))
     }
 
-    pub(super) fn hear(&mut self, unit: Unit, (grant, said): (Grant, LeaseRequest), epoch: u64) {
-        self.get_mut(unit).hear(grant, said, epoch);
+    pub(super) fn receive(
+        &mut self,
+        unit: Unit,
+        (grant, published): (Grant, LeaseRequest),
+        epoch: u64,
+    ) {
+        self.get_mut(unit).receive(grant, published, epoch);
     }
 
-    pub(super) fn keep(&mut self, asked: Instant) {
-        self.0.iter_mut().for_each(|(_, places)| places.keep(asked));
+    pub(super) fn keep(&mut self, began: Instant) {
+        self.0.iter_mut().for_each(|(_, places)| places.keep(began));
     }
 
-    pub(super) fn lose(&mut self) {
-        self.0.iter_mut().for_each(|(_, places)| places.lose());
+    pub(super) fn end(&mut self) {
+        self.0.iter_mut().for_each(|(_, places)| places.end());
     }
 }
 

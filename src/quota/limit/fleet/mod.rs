@@ -2,16 +2,15 @@
 //! Pure.
 //!
 //! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
-//! [`places`] that in one unit. [`say`] and [`hear`] are the two halves of an exchange.
-
-mod hear;
+//! [`places`] that in one unit. [`publish`] and [`receive`] are the two halves of an exchange.
 
 mod leases;
 mod note;
 mod own;
 mod places;
+mod publish;
+mod receive;
 mod received;
-mod say;
 
 use std::collections::VecDeque;
 
@@ -42,12 +41,12 @@ pub(super) struct Fleet {
     own: OwnUse,
     leases: Leases,
     /// Whether all facts on it were requested.
-    has_joined: bool,
-    /// What was said last: the version of the fact, and what is held and used.
-    said: Option<(u64, Vec<(Unit, LeaseRequest)>)>,
-    /// The exchanges in which it was said and heard last.
-    said_in: u64,
-    heard_in: u64,
+    has_requested_facts: bool,
+    /// What was published last: the version of the fact, and what is held and used.
+    published: Option<(u64, Vec<(Unit, LeaseRequest)>)>,
+    /// The exchanges in which it was published and received last.
+    published_in: u64,
+    received_in: u64,
     others: Vec<OtherReplica>,
     /// How many processes divide what is left, while it is not leased.
     parts: Option<Replicas>,
@@ -102,10 +101,10 @@ impl LimitState {
             counts,
             own: OwnUse::of(&self.in_flight),
             leases: Leases::default(),
-            has_joined: false,
-            said: None,
-            said_in: 0,
-            heard_in: 0,
+            has_requested_facts: false,
+            published: None,
+            published_in: 0,
+            received_in: 0,
             others: Vec::new(),
             parts: None,
         }));

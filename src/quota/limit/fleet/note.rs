@@ -1,4 +1,4 @@
-//! What a limit notes of the requests of this process, so that others can hear of it. Pure.
+//! What a limit notes of the requests of this process, for the other processes. Pure.
 
 use tokio::time::Instant;
 
@@ -62,8 +62,9 @@ impl LimitState {
         if let Some(fleet) = &mut self.fleet {
             fleet.own.passed += 1;
             fleet.own.last_passed = fleet.own.last_passed.max(Some(when.0));
-            let is_told = fleet.counts != FleetCounts::Cooldowns || fleet.own.rejection.is_some();
-            fleet.own.version += u64::from(is_told);
+            let is_published =
+                fleet.counts != FleetCounts::Cooldowns || fleet.own.rejection.is_some();
+            fleet.own.version += u64::from(is_published);
             fleet.own.report(buckets.cloned(), when);
         }
     }

@@ -1,4 +1,4 @@
-//! The requests of this process, as others hear of them. Pure.
+//! The requests of this process, as they are published. Pure.
 
 use std::collections::VecDeque;
 

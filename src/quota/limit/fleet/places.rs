@@ -142,34 +142,34 @@ impl LeasedPlaces {
         (self.idle, wanted, least.min(wanted))
     }
 
-    /// Returns whether this process has heard in this epoch how much was used.
-    pub(super) fn is_heard(&self, epoch: Option<u64>) -> bool {
+    /// Returns whether this process has received in this epoch how much was used.
+    pub(super) fn is_synced(&self, epoch: Option<u64>) -> bool {
         self.used.is_some() && epoch == self.epoch
     }
 
-    /// Returns the ceiling for all processes; `None` if this one has not heard in this epoch how much was used.
+    /// Returns the ceiling for all processes; `None` if this one has not received in this epoch how much was used.
     pub(super) fn ceiling(&self, epoch: Option<u64>) -> Option<u64> {
         self.ceiling
             .filter(|_| self.epoch.is_none() || epoch == self.epoch)
     }
 
-    /// Notes how much all processes have used when this one had said what it has used, and takes what was granted.
-    pub(super) fn hear(&mut self, grant: Grant, said: LeaseRequest, epoch: u64) {
+    /// Notes how much all processes have used when this one had used `published.used`, and takes what was granted.
+    pub(super) fn receive(&mut self, grant: Grant, published: LeaseRequest, epoch: u64) {
         if self.epoch != Some(epoch) {
             (self.ceiling, self.epoch) = (None, Some(epoch));
         }
-        self.used = Some((grant.used, said.used));
+        self.used = Some((grant.used, published.used));
         self.was_refused &= grant.granted == 0;
         self.idle = self.idle.saturating_add(grant.granted);
     }
 
     /// Notes that the engine keeps what a request of this moment holds.
-    pub(super) fn keep(&mut self, asked: Instant) {
-        self.until = Some(asked + HOLDS_FOR);
+    pub(super) fn keep(&mut self, began: Instant) {
+        self.until = Some(began + HOLDS_FOR);
     }
 
     /// Does without leases from now on.
-    pub(super) fn lose(&mut self) {
+    pub(super) fn end(&mut self) {
         (self.idle, self.until) = (0, None);
         (self.used, self.ceiling) = (None, None);
     }

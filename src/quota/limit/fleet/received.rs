@@ -1,4 +1,4 @@
-//! When a fact was received: what it says of earlier moments. Pure.
+//! When a fact was received: what its ages mean here. Pure.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ pub(super) struct ReceivedAt {
 // === impl ReceivedAt ===
 
 impl ReceivedAt {
-    /// Returns when something was that was so long ago when the fact was said.
+    /// Returns when something was that was so long ago when the fact was published.
     pub(super) fn before(self, ago: Duration) -> Instant {
         let ago = ago.saturating_add(self.age);
         self.now.checked_sub(ago).unwrap_or(self.now)
     }
 
-    /// Returns what a report says now, and when its window ends; `None` if that is over.
+    /// Returns a report as of now, and when its window ends; `None` if that is over.
     pub(super) fn bucket(self, report: &Report) -> Option<(Bucket, Option<Instant>)> {
         let mut resets = None;
         let mut bucket = report.bucket.clone();

@@ -1,4 +1,4 @@
-//! What a process hears of a limit: the requests of others count as if they were its own. Pure.
+//! What a process receives on a limit: the requests of others count as if they were its own. Pure.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     },
     rejection::Bucket,
     request::Cost,
-    share::{Fact, Id, News, RejectedFact, Report},
+    share::{Fact, Id, RejectedFact, Report, Update},
 };
 
 /// More requests than these are not counted one by one.
@@ -34,57 +34,65 @@ struct Since {
 // === impl LimitState ===
 
 impl LimitState {
-    /// Hears what others know, and what was granted.
-    pub(crate) fn hear(
+    /// Applies what others know, and what was granted.
+    pub(crate) fn receive(
         &mut self,
         traits: &mut ProviderTraits,
-        news: &News<'_>,
+        update: &Update<'_>,
         longest_guess: Duration,
     ) {
         // What others do does not count as done by this process.
-        let Some(mut fleet) = self.fleet.take_if(|fleet| fleet.heard_in != news.number) else {
+        let Some(mut fleet) = self
+            .fleet
+            .take_if(|fleet| fleet.received_in != update.number)
+        else {
             return;
         };
-        fleet.heard_in = news.number;
-        if let Some(heard) = news.limits.get(&fleet.id) {
-            for (unit, grant) in &heard.grants {
-                let mut said = fleet.said.iter_mut().flat_map(|(_, asks)| asks);
-                if let Some((_, said)) = said.find(|(of, _)| of == unit) {
-                    fleet.leases.hear(*unit, (*grant, *said), news.epoch);
-                    // The engine counts it as held until it hears something else.
-                    said.held = said.held.saturating_add(grant.granted);
+        fleet.received_in = update.number;
+        if let Some(received) = update.limits.get(&fleet.id) {
+            for (unit, grant) in &received.grants {
+                let mut published = fleet
+                    .published
+                    .iter_mut()
+                    .flat_map(|(_, requests)| requests);
+                if let Some((_, published)) = published.find(|(of, _)| of == unit) {
+                    fleet
+                        .leases
+                        .receive(*unit, (*grant, *published), update.epoch);
+                    // The engine counts it as held until the next exchange.
+                    published.held = published.held.saturating_add(grant.granted);
                 }
             }
-            for (replica, fact, age) in &heard.facts {
+            for (replica, fact, age) in &received.facts {
                 let at = ReceivedAt {
-                    now: news.now,
+                    now: update.now,
                     age: *age,
                 };
-                self.hear_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
+                self.apply_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
             }
         }
         for other in &mut fleet.others {
-            if !news.replicas.contains(&other.replica) {
+            if !update.replicas.contains(&other.replica) {
                 self.forget_in_flight(traits, &mut other.in_flight);
             }
         }
         match fleet.counts {
-            FleetCounts::Leases if news.is_learning => fleet.leases.lose(),
-            FleetCounts::Leases => fleet.leases.keep(news.asked),
+            FleetCounts::Leases if update.is_learning => fleet.leases.end(),
+            FleetCounts::Leases => fleet.leases.keep(update.began),
             FleetCounts::Requests | FleetCounts::Cooldowns => {}
         }
-        let count = u32::try_from(news.replicas.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(update.replicas.len()).unwrap_or(u32::MAX);
         fleet.parts = Some(Replicas::new(count));
         self.fleet = Some(fleet);
     }
 
     /// The engine is away: this process does without leases, and takes the part of one of so many.
-    pub(crate) fn lose(&mut self, traits: &mut ProviderTraits, replicas: Replicas) {
+    pub(crate) fn disconnect(&mut self, traits: &mut ProviderTraits, replicas: Replicas) {
         let Some(mut fleet) = self.fleet.take() else {
             return;
         };
-        fleet.leases.lose();
-        (fleet.said, fleet.has_joined) = (None, false);
+        fleet.leases.end();
+        (fleet.published, fleet.has_requested_facts) = (None, false);
         fleet.parts = Some(replicas);
         for other in &mut fleet.others {
             self.forget_in_flight(traits, &mut other.in_flight);
@@ -103,7 +111,7 @@ impl LimitState {
         }
     }
 
-    fn hear_fact(
+    fn apply_fact(
         &mut self,
         traits: &mut ProviderTraits,
         (fleet, replica, fact): (&mut Fleet, Id, &Fact),
@@ -114,16 +122,16 @@ impl LimitState {
         let Some((other, since)) = fleet.since(replica, fact) else {
             return;
         };
-        let reports = self.hear_reports(&fact.reports, at);
+        let reports = self.current_reports(&fact.reports, at);
         if counts != FleetCounts::Cooldowns {
-            self.hear_sent(traits, (other, fact), &since, at);
-            self.hear_passed(traits, (other, fact), (&since, &reports), at);
+            self.count_sent(traits, (other, fact), &since, at);
+            self.count_passed(traits, (other, fact), (&since, &reports), at);
         } else if let (1.., Some(ago)) = (since.passed, fact.last_passed) {
             self.cooldown.succeed(at.before(ago));
         }
         if let Some(rejected) = &fact.rejection {
             for _ in 0..since.rejected.min(MAX_REJECTED) {
-                self.hear_rejection(traits, (rejected, since.cost), at, longest_guess);
+                self.apply_rejection(traits, (rejected, since.cost), at, longest_guess);
             }
         }
         for _ in since.passed..since.ended {
@@ -142,7 +150,7 @@ impl LimitState {
     }
 
     /// Counts the requests that another process has sent.
-    fn hear_sent(
+    fn count_sent(
         &mut self,
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
@@ -159,7 +167,7 @@ impl LimitState {
     }
 
     /// Counts the requests of another process that have passed.
-    fn hear_passed(
+    fn count_passed(
         &mut self,
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
@@ -177,8 +185,8 @@ impl LimitState {
         }
     }
 
-    /// Returns what reports say now, without those of windows that have ended.
-    fn hear_reports(&mut self, reports: &[Report], at: ReceivedAt) -> Vec<Bucket> {
+    /// Returns the reports as of now, without those of windows that have ended.
+    fn current_reports(&mut self, reports: &[Report], at: ReceivedAt) -> Vec<Bucket> {
         let buckets = reports.iter().filter_map(|report| at.bucket(report));
         let is_current = |(bucket, resets): &(Bucket, Option<Instant>)| {
             resets.is_none_or(|resets| !self.reported.has_ended(bucket, resets))
@@ -189,7 +197,7 @@ impl LimitState {
             .collect()
     }
 
-    fn hear_rejection(
+    fn apply_rejection(
         &mut self,
         traits: &mut ProviderTraits,
         (rejected, cost): (&RejectedFact, Cost),
@@ -204,7 +212,7 @@ impl LimitState {
             };
             rejection.retry_after = Some(left);
         }
-        let reports = self.hear_reports(&rejected.reports, at);
+        let reports = self.current_reports(&rejected.reports, at);
         let when = (at.before(rejected.sent), at.now);
         self.rejected(traits, &rejection, (cost, &reports), when, longest_guess);
     }
@@ -213,7 +221,7 @@ impl LimitState {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Returns what is new in a fact of another process; `None` if nothing is. Of one that was not heard of before,
+    /// Returns what is new in a fact of another process; `None` if nothing is. Of one that is new here,
     /// only what is in flight is new, and what closes the limit.
     fn since(&mut self, replica: Id, fact: &Fact) -> Option<(&mut OtherReplica, Since)> {
         let known = self.others.iter().position(|it| it.replica == replica);

@@ -1,4 +1,4 @@
-//! What a process says of a limit. Pure.
+//! What a process publishes of a limit. Pure.
 
 use tokio::time::Instant;
 
@@ -14,9 +14,9 @@ use crate::{
 // === impl LimitState ===
 
 impl LimitState {
-    /// Says what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
+    /// Publishes what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
     /// leased of a limit that is of no use, because another closes all that it is for.
-    pub(crate) fn say(
+    pub(crate) fn publish(
         &mut self,
         (traits, is_of_use): (&ProviderTraits, bool),
         outbox: &mut Outbox,
@@ -29,13 +29,13 @@ impl LimitState {
         let Some(fleet) = &mut self.fleet else {
             return;
         };
-        if fleet.said_in == outbox.number {
+        if fleet.published_in == outbox.number {
             return;
         }
-        fleet.said_in = outbox.number;
-        if !fleet.has_joined {
-            fleet.has_joined = true;
-            outbox.joins.push(fleet.id);
+        fleet.published_in = outbox.number;
+        if !fleet.has_requested_facts {
+            fleet.has_requested_facts = true;
+            outbox.new_limits.push(fleet.id);
         }
         if fleet.counts != FleetCounts::Cooldowns && !is_limited {
             return;
@@ -46,7 +46,7 @@ impl LimitState {
         if end.is_some() || !is_of_use {
             fleet.leases.close();
         }
-        let (asks, keeps) = match fleet.counts {
+        let (requests, keeps) = match fleet.counts {
             FleetCounts::Leases => {
                 let own = &fleet.own;
                 fleet.leases.plan(own, outbox.epoch, waiting, now)
@@ -55,25 +55,26 @@ impl LimitState {
         };
         outbox.keeps_places |= keeps;
         let version = fleet.own.version;
-        let last = fleet.said.as_ref();
+        let last = fleet.published.as_ref();
         let has_facts = last.is_none_or(|(last, _)| *last != version);
-        let is_heard = fleet.counts != FleetCounts::Leases || fleet.leases.are_heard(outbox.epoch);
-        let is_same = last.is_some_and(|(_, last)| is_same(last, &asks));
-        if has_facts || !is_same || !is_heard {
+        let is_synced =
+            fleet.counts != FleetCounts::Leases || fleet.leases.are_synced(outbox.epoch);
+        let is_same = last.is_some_and(|(_, last)| is_same(last, &requests));
+        if has_facts || !is_same || !is_synced {
             let fact = has_facts.then(|| fleet.own.fact(end, now));
-            let limit = LimitRequest::new(fleet.id, fact, asks.clone());
+            let limit = LimitRequest::new(fleet.id, fact, requests.clone());
             outbox.limits.push(limit);
         }
-        fleet.said = Some((version, asks));
+        fleet.published = Some((version, requests));
     }
 }
 
-/// Returns whether a process has and wants no more than when it said this last.
-fn is_same(last: &[(Unit, LeaseRequest)], asks: &[(Unit, LeaseRequest)]) -> bool {
-    let same = |((_, last), (_, ask)): (&(Unit, LeaseRequest), &(Unit, LeaseRequest))| {
-        (last.held, last.used) == (ask.held, ask.used) && ask.wanted == 0
+/// Returns whether a process has and wants no more than when it published this last.
+fn is_same(last: &[(Unit, LeaseRequest)], requests: &[(Unit, LeaseRequest)]) -> bool {
+    let same = |((_, last), (_, request)): (&(Unit, LeaseRequest), &(Unit, LeaseRequest))| {
+        (last.held, last.used) == (request.held, request.used) && request.wanted == 0
     };
-    last.len() == asks.len() && last.iter().zip(asks).all(same)
+    last.len() == requests.len() && last.iter().zip(requests).all(same)
 }
 
 // === impl OwnUse ===
@@ -82,7 +83,10 @@ impl OwnUse {
     fn fact(&self, end: Option<Instant>, now: Instant) -> Fact {
         let age = |at: Instant| now.saturating_duration_since(at);
         let rejection = self.rejection.as_ref().zip(end).map(|(last, end)| {
-            let reports = last.reports.iter().filter_map(|report| report.said(now));
+            let reports = last
+                .reports
+                .iter()
+                .filter_map(|report| report.published(now));
             RejectedFact::new(
                 last.rejection.clone(),
                 reports.collect(),
@@ -104,7 +108,11 @@ impl OwnUse {
                 .collect(),
             last_passed: self.last_passed.map(age),
             rejection,
-            reports: self.reports.iter().filter_map(|it| it.said(now)).collect(),
+            reports: self
+                .reports
+                .iter()
+                .filter_map(|it| it.published(now))
+                .collect(),
         }
     }
 }
@@ -113,7 +121,7 @@ impl OwnUse {
 
 impl OwnReport {
     /// Returns the report with the time to its reset that is left; `None` if that is over.
-    fn said(&self, now: Instant) -> Option<Report> {
+    fn published(&self, now: Instant) -> Option<Report> {
         let mut bucket = self.bucket.clone();
         if let Some(resets) = self.resets() {
             bucket.reset = Some(
