@@ -14,6 +14,8 @@ pub(crate) struct Arguments {
     pub(crate) bars: bool,
     pub(crate) loopback: bool,
     pub(crate) orders: bool,
+    /// Whether each scenario of one process is compared with the same one if the process shares through an engine.
+    pub(crate) shared: bool,
     pub(crate) golden: bool,
 }
 
@@ -27,6 +29,7 @@ impl Arguments {
             bars: false,
             loopback: false,
             orders: false,
+            shared: false,
             golden: false,
         };
         while let Some(word) = words.next() {
@@ -35,6 +38,7 @@ impl Arguments {
                 "--bars" => arguments.bars = true,
                 "--loopback" => arguments.loopback = true,
                 "--orders" => arguments.orders = true,
+                "--shared" => arguments.shared = true,
                 "--golden" => arguments.golden = true,
                 "--picture" => arguments.picture = Some(value()?.into()),
                 "--picture-tokens" => arguments.picture_tokens = Some(value()?.into()),
@@ -51,7 +55,7 @@ impl Arguments {
                 other => {
                     return Err(format!(
                         "{other:?} is unknown: use --seed, --seeds, --only, --picture, \
-                         --picture-tokens, --bars, --loopback, --orders or --golden"
+                         --picture-tokens, --bars, --loopback, --orders, --shared or --golden"
                     ));
                 }
             }

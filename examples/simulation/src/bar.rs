@@ -22,6 +22,7 @@ pub(crate) enum Measure {
     Unused,
     LongestOfLarge,
     UnusedByBackground,
+    Exchanges,
 }
 
 /// A measure of a run, and its bar.
@@ -55,6 +56,8 @@ pub(crate) struct Bar {
     pub(crate) longest_of_large: Duration,
     /// The share of the quota that background calls do not use.
     pub(crate) unused_by_background: f64,
+    /// The exchanges with the engine for each call.
+    pub(crate) exchanges: f64,
     /// The milliseconds that the calls of seed 1, 2, and so on take, to the millisecond.
     pub(crate) exact: &'static [u64],
     pub(crate) preferred: Option<PreferredBar>,
@@ -89,6 +92,7 @@ impl Bar {
         unused: f64::INFINITY,
         longest_of_large: Duration::MAX,
         unused_by_background: f64::INFINITY,
+        exchanges: f64::INFINITY,
         exact: &[],
         preferred: None,
         also: None,
@@ -143,7 +147,7 @@ impl Run {
             .collect()
     }
 
-    /// Returns the measures that have a bar only in scenarios of tokens or background calls.
+    /// Returns the measures that have a bar only in some scenarios.
     fn compared_use(&self, scenario: &Scenario) -> Vec<(Measure, f64, f64)> {
         let bar = scenario.bar;
         let mut compared = Vec::new();
@@ -155,6 +159,10 @@ impl Run {
             let longest = usage::longest_of_large(self, scenario).as_secs_f64();
             let wanted = bar.longest_of_large.as_secs_f64();
             compared.push((Measure::LongestOfLarge, longest, wanted));
+        }
+        if bar.exchanges.is_finite() {
+            let exchanges = self.exchanges as f64 / scenario.calls as f64;
+            compared.push((Measure::Exchanges, exchanges, bar.exchanges));
         }
         if bar.unused_by_background.is_finite() {
             let unused = usage::unused_by_background(self, scenario);
@@ -221,6 +229,7 @@ impl fmt::Display for Measure {
             Self::Unused => "share of a window not used",
             Self::LongestOfLarge => "longest of the large calls",
             Self::UnusedByBackground => "share not used by background calls",
+            Self::Exchanges => "exchanges a call",
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use tower::{ServiceExt, service_fn, util::BoxCloneService};
 use tower_429::{
     KeyPool,
     key_rotation::KeyPoolBuilder,
-    share::{InMemory, Name, Sharing, share},
+    share::{Engine, ExchangeRequest, ExchangeResponse, InMemory, Name, Sharing, share},
 };
 
 use crate::{
@@ -57,10 +60,19 @@ impl Fleet {
         trouble: Trouble::None,
     };
 
+    /// One process that shares through an engine nearby.
+    pub(crate) const ONE_SHARED: Self = Self {
+        knows: Knows::Shared(Duration::from_millis(1)),
+        ..Self::ONE
+    };
+
     /// The engine, if there is one.
-    pub(crate) fn engine(self) -> Option<InMemory> {
+    fn engine(self) -> Option<CountedEngine> {
         match self.knows {
-            Knows::Shared(delay) => Some(InMemory::new().delay(delay)),
+            Knows::Shared(delay) => Some(CountedEngine {
+                engine: InMemory::new().delay(delay),
+                exchanges: Arc::default(),
+            }),
             Knows::Nothing | Knows::Count => None,
         }
     }
@@ -82,8 +94,24 @@ impl Fleet {
     }
 }
 
+/// An engine that counts the exchanges.
+#[derive(Clone)]
+struct CountedEngine {
+    engine: InMemory,
+    exchanges: Arc<AtomicUsize>,
+}
+
+impl Engine for CountedEngine {
+    type Error = Infallible;
+
+    async fn exchange(&mut self, request: ExchangeRequest) -> Result<ExchangeResponse, Infallible> {
+        self.exchanges.fetch_add(1, Ordering::Relaxed);
+        self.engine.exchange(request).await
+    }
+}
+
 /// What a process shares through an engine, while its driver runs.
-fn join(engine: &InMemory) -> Sharing {
+fn join(engine: &CountedEngine) -> Sharing {
     let (sharing, driver) = share(engine.clone(), Name::new("simulation"));
     tokio::spawn(driver);
     sharing
@@ -93,7 +121,7 @@ fn join(engine: &InMemory) -> Sharing {
 pub(crate) struct Processes {
     scenario: (Stack, Setup),
     provider: Provider,
-    engine: Option<InMemory>,
+    engine: Option<CountedEngine>,
     slots: Vec<Arc<Mutex<Client>>>,
     pub(crate) pools: Vec<KeyPool>,
 }
@@ -143,10 +171,16 @@ impl Processes {
         clients.collect()
     }
 
+    /// How many exchanges were made with the engine.
+    pub(crate) fn exchanges(&self) -> usize {
+        let exchanges = self.engine.as_ref().map(|it| &it.exchanges);
+        exchanges.map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
     /// What happens to the fleet while calls are sent. It never ends.
     pub(crate) async fn suffer(&self) -> Result<Infallible, Error> {
         match (self.scenario.1.fleet.trouble, &self.engine) {
-            (Trouble::Outage, Some(engine)) => {
+            (Trouble::Outage, Some(CountedEngine { engine, .. })) => {
                 sleep(Duration::from_secs(8)).await;
                 engine.set_down(true);
                 sleep(Duration::from_secs(6)).await;

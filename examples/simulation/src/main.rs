@@ -11,6 +11,7 @@
 //! cargo run --release -p simulation -- --loopback            # five scenarios over real HTTP, in real time
 //! cargo run --release -p simulation -- --orders              # the layers in each order
 //! cargo run --release -p simulation -- --orders --loopback   # the same over real HTTP: minutes
+//! cargo run --release -p simulation -- --shared              # one process with and without an engine
 //! cargo run --release -p simulation -- --golden              # the rows of one seed, as golden.txt
 //! ```
 //!
@@ -42,6 +43,7 @@ mod scenarios;
 #[path = "../../service.rs"]
 #[allow(dead_code)]
 mod service;
+mod shared;
 mod shortfalls;
 mod stacks;
 #[path = "../../common/svg.rs"]
@@ -98,6 +100,9 @@ fn simulations() -> Result<(), Error> {
     }
     if scenarios.is_empty() {
         return Err(format!("no scenario has {:?} in its name", arguments.only).into());
+    }
+    if arguments.shared {
+        return shared::compare(&scenarios, arguments.seeds);
     }
     if last > seed {
         return compare_seeds(&scenarios, arguments.seeds);

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use tower::{Layer, Service, ServiceExt, util::BoxCloneService};
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, inspect::InspectedBody,
-    key_rotation::PoolError,
+    key_rotation::PoolError, share::Sharing,
 };
 
 use crate::{
@@ -69,7 +69,11 @@ type Stack<R> = BoxCloneService<Request<Full<Bytes>>, Response<InspectedBody<R>>
 
 impl Order {
     /// Builds this stack over a client, with [`InspectLayer`] around the client.
-    pub(crate) fn over<S, R>(self, setup: Setup, client: S) -> Result<(Client, KeyPool), PoolError>
+    pub(crate) fn over<S, R>(
+        self,
+        (setup, sharing): (Setup, Option<Sharing>),
+        client: S,
+    ) -> Result<(Client, KeyPool), PoolError>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<R>> + Clone + Send + 'static,
         S::Future: Send,
@@ -77,11 +81,11 @@ impl Order {
         R: Body<Data = Bytes> + Send + Unpin + 'static,
         R::Error: Into<Error> + Send,
     {
-        let pool = setup.pool(None)?;
+        let pool = setup.pool(sharing.clone())?;
         let client = InspectLayer::new().layer(client.map_err(Into::into));
         let mut stack: Stack<R> = BoxCloneService::new(client);
         for part in self.0.iter().rev() {
-            stack = self.add(*part, setup, &pool, stack);
+            stack = self.add(*part, (setup, sharing.clone()), &pool, stack);
         }
         if !self.0.contains(&Part::KeyRotation) {
             stack = BoxCloneService::new(stack.map_request(stacks::with_first_key(setup)));
@@ -89,13 +93,22 @@ impl Order {
         Ok((stacks::boxed(stack), pool))
     }
 
-    fn add<R>(self, part: Part, setup: Setup, pool: &KeyPool, inner: Stack<R>) -> Stack<R>
+    fn add<R>(
+        self,
+        part: Part,
+        (setup, sharing): (Setup, Option<Sharing>),
+        pool: &KeyPool,
+        inner: Stack<R>,
+    ) -> Stack<R>
     where
         R: Body<Data = Bytes> + Send + Unpin + 'static,
         R::Error: Send,
     {
         let keys = KeyRotationLayer::new(pool.clone());
-        let fallback = FallbackLayer::new(setup.fallback);
+        let mut fallback = FallbackLayer::new(setup.fallback);
+        if let Some(sharing) = sharing {
+            fallback = fallback.shared(sharing);
+        }
         let fallback_waits = !matches!(self.1, Waits::Neither | Waits::Keys);
         match (part, self.1) {
             (Part::Backoff, _) => BoxCloneService::new(BackoffLayer::new().layer(inner)),

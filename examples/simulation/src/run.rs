@@ -34,6 +34,8 @@ pub(crate) struct Run {
     /// The times of the calls, in the order of the calls.
     pub(crate) by_number: Vec<Duration>,
     pub(crate) log: Vec<Entry>,
+    /// How many exchanges the processes have made with an engine.
+    pub(crate) exchanges: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +74,10 @@ pub(crate) fn simulate(scenario: &Scenario, stack: Stack, seed: u64) -> Result<R
         let keys = processes.pools.iter().flat_map(|pool| pool.snapshot());
         let leaked = keys.filter(|key| key.in_flight > 0).count();
         match leaked {
-            0 => Ok(run),
+            0 => Ok(Run {
+                exchanges: processes.exchanges(),
+                ..run
+            }),
             _ => Err(io::Error::other(format!("{leaked} keys were not released")).into()),
         }
     })
@@ -125,6 +130,7 @@ pub(crate) async fn batch(
         latencies,
         by_number,
         log: log(),
+        exchanges: 0,
     }
 }
 

@@ -56,7 +56,7 @@ where
     let with_pool = |(client, pool)| (client, Some(pool));
     match stack {
         Stack::Ours => ours((setup, sharing), client).map(with_pool),
-        Stack::Ordered(order) => order.over(setup, client).map(with_pool),
+        Stack::Ordered(order) => order.over((setup, sharing), client).map(with_pool),
         Stack::Backoff => Ok((backoff(setup, client), None)),
         Stack::ServiceRecipe => recipes::service(setup, client).map(with_pool),
         Stack::BatchRecipe => recipes::batch(setup, client).map(with_pool),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Scenario,
+    MINUTE, Scenario,
     earlier::{FIXED, WINDOW, four_keys},
     tokens,
 };
@@ -29,6 +29,7 @@ pub(super) fn all() -> Vec<Scenario> {
     scenarios.extend(through_an_engine());
     scenarios.extend(in_trouble());
     scenarios.extend(in_tokens());
+    scenarios.push(in_minutes());
     scenarios
 }
 
@@ -60,6 +61,19 @@ fn in_trouble() -> Vec<Scenario> {
     let mut outage = shared("outage", FIXED, (16, 1), (1.36, 120, 0));
     outage.setup.fleet.trouble = Trouble::Outage;
     vec![heavy, two_dead, replaced, outage]
+}
+
+/// A load as in production, with few exchanges for each call.
+fn in_minutes() -> Scenario {
+    let mut scenario = shared(
+        "minutes",
+        Limit::Fixed(500, MINUTE),
+        (16, 10),
+        (1.05, 16, 0),
+    );
+    (scenario.calls, scenario.workers) = (3_800, 256);
+    scenario.bar.exchanges = 0.7;
+    scenario
 }
 
 /// Limits in tokens.

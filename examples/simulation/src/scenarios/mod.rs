@@ -29,6 +29,7 @@ use crate::{
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 pub(crate) struct Scenario {
     /// At most 30 columns.
     pub(crate) name: String,
