@@ -7,7 +7,7 @@ mod pick;
 #[cfg(feature = "share")]
 mod sharing;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -34,6 +34,8 @@ pub(super) struct Targets {
     counts_tokens: bool,
     /// How many processes send to the targets.
     replicas: Replicas,
+    /// Whether targets were added that are not shared yet.
+    has_new: bool,
     #[cfg(feature = "share")]
     sharing: Option<TargetSharing>,
 }
@@ -79,8 +81,14 @@ impl Targets {
         demand: Demand,
         now: Instant,
     ) -> Reservation<usize, usize> {
-        let slot = self.limits.slot_or_insert(id, now);
+        let slot = self.limits.find(id);
+        let slot = slot.unwrap_or_else(|| self.insert(id, now));
         LimitTable::reserve(self, slot, (0, demand), now)
+    }
+
+    fn insert(&mut self, id: &TargetId, now: Instant) -> usize {
+        self.has_new = true;
+        self.limits.slot_or_insert(id, now)
     }
 
     /// Returns when a target opens again and why it is closed; `None` if it is open.
@@ -140,6 +148,10 @@ impl Targets {
 
 impl LimitTable for Targets {
     type Scope = usize;
+
+    fn take_new(&mut self) -> bool {
+        mem::take(&mut self.has_new)
+    }
 
     fn limits(&self, slot: usize) -> impl Iterator<Item = (&LimitState, &ProviderTraits)> {
         let target = self.limits.get(slot).into_iter();

@@ -15,5 +15,5 @@ impl Alone {
         demand.among(replicas)
     }
 
-    pub(super) fn notify(self) {}
+    pub(super) fn notify(self, _has_new: bool) {}
 }

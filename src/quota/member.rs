@@ -8,7 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    limit::{FleetCounts, LimitState, ProviderTraits},
+    limit::{FleetCounts, LimitState, PlannedCalls, ProviderTraits},
     membership::Membership,
     replicas::Replicas,
     scheduler::{Candidates, Scheduler, ScopeOf, Shared},
@@ -33,6 +33,16 @@ pub(crate) trait SharedCandidates: Candidates {
 
     /// Returns the longest guess of a cooldown.
     fn longest_guess(&self) -> Duration;
+
+    /// Returns where the next choice begins.
+    fn position(&self) -> usize {
+        0
+    }
+
+    fn set_position(&mut self, _position: usize) {}
+
+    /// Notes that limits may have opened that were closed.
+    fn limits_have_changed(&mut self) {}
 
     /// Visits each limit, in the order in which candidates are used.
     fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>));
@@ -70,11 +80,32 @@ where
             return;
         };
         self.inner.with(|inner| {
-            let mut waiting = inner.queue.len() as u64;
-            inner.candidates.visit_shared(outbox.now, &mut |shared| {
+            let now = outbox.now;
+            inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
-                limit.publish((traits, shared.is_of_use), outbox, &mut waiting);
+                limit.begin_plan(traits, shared.is_of_use, now);
+            });
+            let position = inner.candidates.position();
+            let counts = match outbox.epoch {
+                Some(_) if C::ARE_LEASED => inner.plan(now),
+                _ => (0, 0),
+            };
+            inner.candidates.set_position(position);
+            let (mut was_refused, mut is_in_vain) = (false, false);
+            inner.candidates.visit_shared(now, &mut |shared| {
+                let (refused, in_vain) = shared.limit.state_of_leases();
+                was_refused |= refused;
+                is_in_vain |= in_vain;
+            });
+            let yields = was_refused && is_in_vain && inner.candidates.random().bool();
+            let calls = PlannedCalls {
+                counts,
+                has_waiting: !inner.queue.is_empty(),
+                yields,
+            };
+            inner.candidates.visit_shared(now, &mut |shared| {
+                shared.limit.publish(shared.traits, calls, outbox);
             });
         });
     }
@@ -85,6 +116,9 @@ where
         };
         let wakeups = self.inner.with(|inner| {
             let longest_guess = inner.candidates.longest_guess();
+            if !update.limits.is_empty() {
+                inner.candidates.limits_have_changed();
+            }
             inner.candidates.visit_shared(update.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));
@@ -103,6 +137,7 @@ where
         };
         let replicas = replicas.map_or(self.replicas, Replicas::new);
         let wakeups = self.inner.with(|inner| {
+            inner.candidates.limits_have_changed();
             inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
                 limit.share(share, shared.counts, (shared.base, shared.extra));

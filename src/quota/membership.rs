@@ -24,10 +24,14 @@ impl Membership {
         }
     }
 
-    /// Notes that there may be something to publish. Call it under no lock.
-    pub(super) fn notify(&self) {
+    /// Wakes the driver if there is something to publish or to lease. `has_new` if there are new limits. Call it under
+    /// no lock.
+    pub(super) fn notify(&self, has_new: bool) {
         if let Some(share) = &self.share {
-            share.notify(Urgency::Facts);
+            if has_new {
+                share.raise(Urgency::Wanted);
+            }
+            share.wake();
         }
     }
 }

@@ -16,6 +16,8 @@ mod member;
 #[cfg_attr(not(feature = "share"), path = "alone.rs")]
 mod membership;
 mod permit;
+#[cfg(feature = "share")]
+mod plan;
 mod queue;
 mod replicas;
 mod reservation;

@@ -103,15 +103,16 @@ impl<C: Candidates> Scheduler<C> {
     /// Runs `act` under the lock, then wakes whom it has served.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner<C>) -> T) -> T {
         let Shared { inner, costs, .. } = &*self.0;
-        let (result, wakeups) = inner.with(|inner| {
+        let (result, wakeups, has_new) = inner.with(|inner| {
             let result = act(inner);
             if inner.candidates.counts_tokens() {
                 costs.count();
             }
-            (result, inner.take_wakeups())
+            let has_new = inner.candidates.limits().take_new();
+            (result, inner.take_wakeups(), has_new)
         });
         wakeups.wake();
-        self.0.membership.notify();
+        self.0.membership.notify(has_new);
         result
     }
 }

@@ -27,6 +27,11 @@ pub(crate) trait LimitTable {
     /// Creates the limits of a scope that a request is counted on from the start.
     fn prepare(&mut self, _scope: Self::Scope) {}
 
+    /// Returns whether limits were created since, for which there is nothing leased.
+    fn take_new(&mut self) -> bool {
+        false
+    }
+
     /// Notes that a place was released on the limits of a scope.
     fn released(&mut self, _scope: Self::Scope) {}
 

@@ -16,7 +16,9 @@ use super::{
     member::{Outbox, Update},
     message::{ExchangeRequest, ExchangeResponse},
     nudge::Urgency,
-    timing::{FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, WANTED_GAP},
+    timing::{
+        AWAITED_GAP, FACTS_GAP, IDLE_GAP, KEPT_FOR, REPLICAS_LAST, RETRY_GAP, TIMEOUT, wanted_gap,
+    },
 };
 use crate::clock;
 
@@ -36,6 +38,10 @@ struct Exchanges<E> {
     newest_fact: u64,
     /// Whether places are kept that no call uses.
     keeps_places: bool,
+    /// Whether calls wait for which there may be more when requests of other processes end.
+    awaits_others: bool,
+    /// How many exchanges in a row have granted nothing of what was wanted.
+    refusals: u32,
     /// Whether the last exchange has succeeded.
     is_connected: bool,
     /// The number of processes, and when a response had it.
@@ -53,6 +59,8 @@ impl Driver {
             epoch: None,
             newest_fact: 0,
             keeps_places: false,
+            awaits_others: false,
+            refusals: 0,
             is_connected: false,
             replicas: None,
         };
@@ -99,9 +107,10 @@ impl<E: Engine> Exchanges<E> {
         poll_fn(|cx| {
             let gap = match self.core.nudge.poll(cx.waker()) {
                 Urgency::None if self.keeps_places => KEPT_FOR,
+                Urgency::None if self.awaits_others => AWAITED_GAP,
                 Urgency::None => IDLE_GAP,
                 Urgency::Facts => FACTS_GAP,
-                Urgency::Wanted => WANTED_GAP,
+                Urgency::Wanted => wanted_gap(self.refusals),
             };
             let at = began + gap;
             if timer.deadline() != at {
@@ -123,11 +132,18 @@ impl<E: Engine> Exchanges<E> {
             new_limits: Vec::new(),
             limits: Vec::new(),
             keeps_places: false,
+            awaits_others: false,
+            wants: false,
         };
         for member in self.core.members() {
             member.fill(&mut outbox);
         }
         self.keeps_places = outbox.keeps_places;
+        self.awaits_others = outbox.awaits_others;
+        self.refusals = match outbox.wants {
+            true => self.refusals + 1,
+            false => 0,
+        };
         let request = ExchangeRequest {
             epoch: self.epoch,
             newest_fact: self.newest_fact,
@@ -159,6 +175,7 @@ impl<E: Engine> Exchanges<E> {
         for (unit, grant) in response.limits.iter().flat_map(|limit| &limit.grants) {
             if grant.granted > 0 {
                 self.keeps_places = true;
+                self.refusals = 0;
                 self.core
                     .notify_observer(SharingEvent::Granted(*unit, grant.granted));
             }

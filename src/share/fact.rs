@@ -7,7 +7,7 @@ use std::{
 
 use super::id::Id;
 use crate::{
-    rejection::{Bucket, Rejection},
+    rejection::{Bucket, Dimension, Rejection},
     request::Cost,
 };
 
@@ -35,6 +35,25 @@ pub struct Fact {
     pub rejection: Option<RejectedFact>,
     /// What the provider has reported last.
     pub reports: Vec<Report>,
+    /// What responses have shown of the provider.
+    pub traits: LearnedTraits,
+}
+
+/// What responses have shown of a provider's limits, whatever the key. A process that has not seen it learns it from
+/// the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LearnedTraits {
+    /// Whether limits on requests refill steadily, as a token bucket, or else all at once.
+    pub steady_requests: Option<bool>,
+    /// Whether limits on tokens do.
+    pub steady_tokens: Option<bool>,
+    /// Whether the whole limit is available again when a window ends.
+    pub opens_in_full: Option<bool>,
+    /// What was reported as used up, and was: a request that was sent anyway was rejected.
+    pub confirmed: Vec<Dimension>,
+    /// What was reported as used up, and was not: more requests have passed than could have.
+    pub disproved: Vec<Dimension>,
 }
 
 /// A rejection that closes a limit.

@@ -32,6 +32,10 @@ pub(crate) struct Outbox {
     pub(crate) limits: Vec<LimitRequest>,
     /// Whether places are kept that no call uses, so that they go back soon.
     pub(crate) keeps_places: bool,
+    /// Whether calls wait for which there may be more when requests of other processes end.
+    pub(crate) awaits_others: bool,
+    /// Whether something is wanted.
+    pub(crate) wants: bool,
 }
 
 /// What an engine has returned.

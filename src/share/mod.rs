@@ -65,7 +65,7 @@ use std::{
 
 pub use driver::Driver;
 pub use engine::Engine;
-pub use fact::{Fact, Facts, RejectedFact, Report};
+pub use fact::{Fact, Facts, LearnedTraits, RejectedFact, Report};
 pub use id::{Id, Name};
 pub(crate) use member::{Member, Outbox, Update};
 pub use memory::InMemory;

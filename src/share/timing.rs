@@ -16,11 +16,17 @@ pub const LEARNS_FOR: Duration = Duration::from_millis(300);
 /// An exchange that takes longer has failed.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The time between two exchanges while calls wait for a lease.
-pub(super) const WANTED_GAP: Duration = Duration::from_millis(5);
+/// The time between two exchanges while calls wait for a lease. It doubles with each that grants nothing.
+const WANTED_GAP: Duration = Duration::from_millis(5);
+
+/// The longest time between two exchanges while calls wait for a lease.
+const LONGEST_WANTED_GAP: Duration = Duration::from_millis(40);
 
 /// The time between two exchanges while there are only facts to publish.
 pub(super) const FACTS_GAP: Duration = Duration::from_millis(50);
+
+/// The time between two exchanges while calls wait until requests of other processes end.
+pub(super) const AWAITED_GAP: Duration = Duration::from_millis(100);
 
 /// A place that no call has taken for so long goes back.
 pub(crate) const KEPT_FOR: Duration = Duration::from_millis(60);
@@ -33,3 +39,9 @@ pub(super) const RETRY_GAP: Duration = Duration::from_millis(100);
 
 /// How long the number of processes in the last response is used.
 pub(super) const REPLICAS_LAST: Duration = Duration::from_secs(60);
+
+/// Returns the time between two exchanges while calls wait for a lease, and so many exchanges have granted nothing.
+pub(super) fn wanted_gap(refusals: u32) -> Duration {
+    let doubled = WANTED_GAP.saturating_mul(1 << refusals.min(8));
+    doubled.min(LONGEST_WANTED_GAP)
+}

@@ -43,6 +43,15 @@ pub(crate) fn encode(fact: &Fact) -> Option<Vec<u8>> {
     for report in &fact.reports {
         writer.bytes(10, &encode_report(report));
     }
+    let traits = &fact.traits;
+    writer.flag(11, traits.steady_requests);
+    writer.flag(12, traits.steady_tokens);
+    writer.flag(13, traits.opens_in_full);
+    for (tag, dimensions) in [(14, &traits.confirmed), (15, &traits.disproved)] {
+        for dimension in dimensions {
+            writer.optional(tag, dimension.number());
+        }
+    }
     (writer.0.len() <= MAX_BYTES).then_some(writer.0)
 }
 
@@ -113,6 +122,17 @@ fn decode_fact(bytes: &[u8]) -> Result<Fact, Broken> {
             8 => fact.last_passed = Some(value.time()?),
             9 => fact.rejection = decode_rejected(value)?,
             10 => fact.reports.extend(decode_report(value)?),
+            11 => fact.traits.steady_requests = Some(value.flag()?),
+            12 => fact.traits.steady_tokens = Some(value.flag()?),
+            13 => fact.traits.opens_in_full = Some(value.flag()?),
+            14 => fact
+                .traits
+                .confirmed
+                .extend(Dimension::of_number(value.number()?)),
+            15 => fact
+                .traits
+                .disproved
+                .extend(Dimension::of_number(value.number()?)),
             _ => {}
         }
     }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use proptest::{collection::vec, option, prelude::*};
 
+use tower_429::share::LearnedTraits;
+
 use super::*;
 use crate::tests::times_of;
 
@@ -61,6 +63,21 @@ fn rejected() -> impl Strategy<Value = RejectedFact> {
     )
 }
 
+fn traits() -> impl Strategy<Value = LearnedTraits> {
+    let dimensions = || vec(name().prop_filter_map("none", |name| name), 0..4);
+    let flags = any::<[Option<bool>; 3]>();
+    (flags, dimensions(), dimensions()).prop_map(|(flags, confirmed, disproved)| {
+        let mut traits = LearnedTraits::default();
+        [
+            traits.steady_requests,
+            traits.steady_tokens,
+            traits.opens_in_full,
+        ] = flags;
+        (traits.confirmed, traits.disproved) = (confirmed, disproved);
+        traits
+    })
+}
+
 fn fact() -> impl Strategy<Value = Fact> {
     let counts = (1..=u64::MAX, any::<[u64; 6]>());
     let sends = vec((any::<u64>(), duration_strategy()), 0..64);
@@ -68,15 +85,19 @@ fn fact() -> impl Strategy<Value = Fact> {
         option::of(duration_strategy()),
         option::of(rejected()),
         vec(report(), 0..16),
+        traits(),
     );
-    (counts, sends, rest).prop_map(|((version, counts), sends, (last, rejection, reports))| {
-        let mut fact = Fact::default();
-        [fact.sent, fact.passed, fact.rejected, fact.ended, ..] = counts;
-        (fact.version, fact.cost) = (version, Cost::new(counts[4], counts[5]));
-        (fact.sends, fact.last_passed) = (sends, last);
-        (fact.rejection, fact.reports) = (rejection, reports);
-        fact
-    })
+    (counts, sends, rest).prop_map(
+        |((version, counts), sends, (last, rejection, reports, traits))| {
+            let mut fact = Fact::default();
+            [fact.sent, fact.passed, fact.rejected, fact.ended, ..] = counts;
+            (fact.version, fact.cost) = (version, Cost::new(counts[4], counts[5]));
+            (fact.sends, fact.last_passed) = (sends, last);
+            (fact.rejection, fact.reports) = (rejection, reports);
+            fact.traits = traits;
+            fact
+        },
+    )
 }
 
 /// Returns a field of any tag, length and value.

@@ -115,7 +115,7 @@ impl Targets {
         now: Instant,
     ) -> Reservation<usize, usize> {
         let slot = pick.slot;
-        let slot = slot.unwrap_or_else(|| self.limits.slot_or_insert(&id(), now));
+        let slot = slot.unwrap_or_else(|| self.insert(&id(), now));
         LimitTable::reserve(self, slot, (pick.number, demand), now)
     }
 }

@@ -27,6 +27,7 @@ impl Keys {
         }
         self.check_secret(&key, None)?;
         let entry = self.entry(key);
+        self.limits.has_new = true;
         self.limits.closed.forget();
         self.indexes.insert(entry.info.id, self.entries.len());
         self.entries.push(entry);
@@ -61,6 +62,7 @@ impl Keys {
         }
         self.check_secret(&key, Some(index))?;
         self.entries[index] = self.entry(key);
+        self.limits.has_new = true;
         self.forget_removed();
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The limits of keys: of a key, of its group, and of both for one model. Pure.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -31,6 +31,8 @@ pub(crate) struct KeyLimits {
     /// What was reported without a known model.
     pub(super) counts: ReportedCounts,
     pub(super) closed: ClosedKeys,
+    /// Whether limits were created that are not shared yet.
+    pub(super) has_new: bool,
 }
 
 /// The limits for one model.
@@ -53,6 +55,7 @@ impl KeyLimits {
         Some(known.unwrap_or_else(|| {
             // The slot may have been that of another model.
             self.closed.forget();
+            self.has_new = true;
             self.models.slot_or_insert(model, now)
         }))
     }
@@ -199,6 +202,10 @@ impl LimitTable for KeyLimits {
         let mut limits = self.limits(scope);
         let is_merged_open = self.end_of_merged(scope, now).is_none();
         is_merged_open && limits.all(|(limit, traits)| limit.allows_early_probe(traits, now))
+    }
+
+    fn take_new(&mut self) -> bool {
+        mem::take(&mut self.has_new)
     }
 
     fn released(&mut self, scope: KeyScope) {

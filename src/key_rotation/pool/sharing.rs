@@ -25,10 +25,21 @@ impl SharedCandidates for Keys {
         self.longest_guess
     }
 
+    fn position(&self) -> usize {
+        self.current
+    }
+
+    fn set_position(&mut self, position: usize) {
+        self.current = position;
+    }
+
+    fn limits_have_changed(&mut self) {
+        self.limits.closed.forget();
+    }
+
     /// Visits the limits of each key from the current one on: those of the key, of its group, and of both for each
     /// model.
     fn visit_shared(&mut self, now: Instant, visit: &mut dyn FnMut(SharedLimit<'_>)) {
-        self.limits.closed.forget();
         let groups = self.shared_groups(now);
         let (count, first) = (self.entries.len(), self.current);
         for index in (0..count).map(|step| (first + step) % count) {

@@ -50,7 +50,7 @@ use cooldown::Cooldown;
 use estimate::Estimate;
 pub(crate) use estimate::SlowStart;
 #[cfg(feature = "share")]
-pub(crate) use fleet::FleetCounts;
+pub(crate) use fleet::{FleetCounts, PlannedCalls};
 use in_flight::InFlight;
 pub(crate) use known::KnownLimit;
 pub(crate) use provider_traits::ProviderTraits;

@@ -101,6 +101,29 @@ impl ProviderTraits {
         self.verifications.push((dimension, verification));
     }
 
+    /// Returns of what "nothing left" was true, and of what it was false.
+    #[cfg(feature = "share")]
+    pub(super) fn verified(&self, now: Instant) -> (Vec<Dimension>, Vec<Dimension>) {
+        let (mut confirmed, mut disproved) = (Vec::new(), Vec::new());
+        for (dimension, verification) in &self.verifications {
+            match verification {
+                Verification::Confirmed => confirmed.push(*dimension),
+                Verification::Disproved(until) if now < *until => disproved.push(*dimension),
+                Verification::Disproved(_) | Verification::RunningSince(_) => {}
+            }
+        }
+        (confirmed, disproved)
+    }
+
+    /// Notes that another process has found "nothing left" to be false, unless it was found to be true before.
+    #[cfg(feature = "share")]
+    pub(super) fn disprove(&mut self, dimension: Dimension, now: Instant) {
+        let known = self.get(dimension);
+        if matches!(known, None | Some(Verification::RunningSince(_))) {
+            self.set(dimension, Verification::Disproved(now + DISTRUST));
+        }
+    }
+
     /// Returns whether reports of this are used.
     pub(super) fn trusts(&self, dimension: Dimension, now: Instant) -> bool {
         !matches!(self.get(dimension), Some(Verification::Disproved(until)) if now < until)

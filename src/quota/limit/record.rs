@@ -15,6 +15,9 @@ impl LimitState {
     /// Reserves a place for a request that will be sent.
     pub(crate) fn reserve(&mut self, traits: &mut ProviderTraits, cost: Cost, now: Instant) {
         self.note_reserved(cost, now);
+        if self.is_planning() {
+            return self.in_flight.reserve(cost);
+        }
         if let Some(window) = self.reported.exhausted(traits, now) {
             self.reported
                 .test(window.dimension, window.passed.unwrap_or(0));
@@ -58,6 +61,9 @@ impl LimitState {
     ) {
         self.note_released(cost, sent.is_some());
         self.in_flight.remove(sent, cost);
+        if self.is_planning() {
+            return;
+        }
         if let Some(sent) = sent {
             self.estimate.end(sent);
             self.concurrency.end(sent);
@@ -88,6 +94,37 @@ impl LimitState {
         (sent, now): (Instant, Instant),
     ) {
         self.note_passed(reports.clone(), (sent, now));
+        self.count_verified(traits, reports.clone(), (sent, now));
+        self.count_success(traits, (cost, reports), (sent, now));
+    }
+
+    /// Counts a success where nothing should be left.
+    fn count_verified<'a>(
+        &mut self,
+        traits: &mut ProviderTraits,
+        reports: impl Iterator<Item = &'a Bucket>,
+        (sent, now): (Instant, Instant),
+    ) {
+        let exhausted = self.reported.exhausted(traits, now);
+        let Some(window) = exhausted.filter(|window| window.since <= sent) else {
+            return;
+        };
+        let mut left = reports.filter(|bucket| bucket.dimension == window.dimension);
+        // A report of more means that a new window has begun.
+        if left.all(|bucket| bucket.remaining == Some(0)) {
+            let passed = window.passed.unwrap_or(0) + 1;
+            self.reported.test(window.dimension, passed);
+            traits.count_passed(window.dimension, passed, window.refilled(now), now);
+        }
+    }
+
+    /// Counts a success, of this or of another process.
+    pub(super) fn count_success<'a>(
+        &mut self,
+        traits: &mut ProviderTraits,
+        (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
+        (sent, now): (Instant, Instant),
+    ) {
         self.pass_slot(traits, (sent, now));
         let counted = (cost, true);
         self.tokens
@@ -101,17 +138,6 @@ impl LimitState {
             return;
         }
         traits.is_limited = true;
-        let exhausted = self.reported.exhausted(traits, now);
-        if let Some(window) = exhausted.filter(|window| window.since <= sent) {
-            let of_this = |bucket: &&Bucket| bucket.dimension == window.dimension;
-            let mut left = reports.clone().filter(of_this);
-            // A report of more means that a new window has begun.
-            if left.all(|bucket| bucket.remaining == Some(0)) {
-                let passed = window.passed.unwrap_or(0) + 1;
-                self.reported.test(window.dimension, passed);
-                traits.count_passed(window.dimension, passed, window.refilled(now), now);
-            }
-        }
         let counts =
             |bucket: &Bucket| bucket.dimension == Dimension::Requests && bucket.remaining.is_some();
         if !reports.clone().any(counts) {

@@ -72,6 +72,19 @@ impl Line {
         })
     }
 
+    /// Visits the waiters until an error says that no call that needs less may go before.
+    #[cfg(feature = "share")]
+    pub(super) fn visit(&self, mut visit: impl FnMut(Waiting) -> Result<(), bool>) {
+        let mut misses = 0;
+        for waiting in self.waiting.values() {
+            match visit(*waiting) {
+                Ok(()) => {}
+                Err(true) if misses < MAX_BACKFILL => misses += 1,
+                Err(_) => return,
+            }
+        }
+    }
+
     /// Reserves for calls behind the first that need less than what could not be served.
     pub(super) fn backfill<R>(
         &mut self,

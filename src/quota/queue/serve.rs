@@ -87,6 +87,19 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         None
     }
 
+    /// Visits the waiters, the interactive ones first, in the order of their lines. After an error the rest of a line is
+    /// left out, unless a call that needs less may go before.
+    #[cfg(feature = "share")]
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&C, Waiting) -> Result<(), bool>) {
+        for lines in [&self.interactive, &self.background] {
+            let mut lines: Vec<_> = lines.iter().collect();
+            lines.sort_unstable_by_key(|(_, line)| line.head());
+            for (class, line) in lines {
+                line.visit(|waiting| visit(class, waiting));
+            }
+        }
+    }
+
     /// Removes a head that was served: the next of its line is served after it.
     fn move_up(&mut self, id: WaiterId, class: C, heads: &mut BTreeMap<WaiterId, C>) {
         self.count_grant(id.is_background);

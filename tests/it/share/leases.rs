@@ -21,11 +21,12 @@ async fn from_each(pools: &[KeyPool], provider: &Provider, count: u64) -> usize 
 }
 
 #[tokio::test(start_paused = true)]
-async fn four_processes_use_a_reported_window_to_the_last_and_waste_nothing() {
+async fn four_processes_use_a_reported_window_to_the_last_and_waste_one_request() {
     let provider = windows(40);
     let (_processes, pools) = pools(&near(), &["a"], 4).await;
     assert_eq!(from_each(&pools, &provider, 30).await, 120);
-    assert_eq!(provider.seen().len(), 120, "none was rejected");
+    // One request of one process finds out that nothing is left, as reported.
+    assert_eq!(provider.seen().len(), 121);
     // 120 calls are three windows of ten seconds.
     assert!(provider.seen().iter().all(|it| it.at < secs(31)));
 }
@@ -117,17 +118,20 @@ async fn tokens_are_leased_too() {
 
 #[tokio::test(start_paused = true)]
 async fn call_with_a_leased_place_does_not_wait_for_the_engine() {
-    let engine = near().delay(millis(80));
+    let engine = near();
     let provider = windows(1_000);
     let (_processes, pools) = pools(&engine, &["a"], 2).await;
     let service = waits(&pools[0], &provider, secs(60));
     // Places are leased for as many calls as came lately.
-    let warm = calls(&service, 40).await;
-    assert_eq!(warm, [200; 40]);
+    for _ in 0..100 {
+        assert_eq!(call(&service, chat("m")).await.status(), ok());
+        tokio::time::sleep(millis(5)).await;
+    }
+    engine.set_down(true);
     let at = tokio::time::Instant::now();
     let (one, other) = join(call(&service, chat("m")), call(&service, chat("m"))).await;
     assert_eq!((one.status(), other.status()), (ok(), ok()));
-    assert!(at.elapsed() < millis(80), "{:?}", at.elapsed());
+    assert!(at.elapsed() < millis(1), "{:?}", at.elapsed());
 }
 
 fn ok() -> http::StatusCode {

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 use super::{
     own::OwnUse,
     places::{LeasedPlaces, amount},
+    planned::PlannedCalls,
 };
 use crate::{
     quota::{demand::Demand, limit::Capacity},
@@ -12,9 +13,14 @@ use crate::{
     share::{Grant, LeaseRequest, TIMEOUT, Unit},
 };
 
-/// The leases of a limit. That in requests comes first.
+/// The leases of a limit.
 #[derive(Clone, Debug)]
-pub(super) struct Leases(Vec<(Unit, LeasedPlaces)>);
+pub(super) struct Leases {
+    /// That in requests comes first.
+    units: Vec<(Unit, LeasedPlaces)>,
+    /// Whether it is found out what calls that wait would take if all were leased to this process.
+    is_planning: bool,
+}
 
 /// What keeps a process from sending, before any lease.
 pub(super) struct Unleased<'a> {
@@ -25,135 +31,163 @@ pub(super) struct Unleased<'a> {
     pub(super) in_flight: (u64, Cost),
 }
 
+/// The lease requests for a limit.
+pub(super) struct PlannedLeases {
+    pub(super) requests: Vec<(Unit, LeaseRequest)>,
+    /// Whether places are kept that no call uses.
+    pub(super) keeps_places: bool,
+}
+
 // === impl Leases ===
 
 impl Default for Leases {
     fn default() -> Self {
-        Self(vec![(Unit::Requests, LeasedPlaces::default())])
+        Self {
+            units: vec![(Unit::Requests, LeasedPlaces::default())],
+            is_planning: false,
+        }
     }
 }
 
 impl Leases {
     fn requests(&self) -> &LeasedPlaces {
-        &self.0[0].1
+        &self.units[0].1
     }
 
     fn get_mut(&mut self, unit: Unit) -> &mut LeasedPlaces {
-        let known = self.0.iter().position(|(of, _)| *of == unit);
+        let known = self.units.iter().position(|(of, _)| *of == unit);
         let at = known.unwrap_or_else(|| {
-            self.0.push((unit, self.requests().of_another_unit()));
-            self.0.len() - 1
+            let places = self.requests().of_another_unit();
+            self.units.push((unit, places));
+            self.units.len() - 1
         });
-        &mut self.0[at].1
+        &mut self.units[at].1
     }
 
     pub(super) fn are_leased(&self, now: Instant) -> bool {
         self.requests().are_leased(now)
     }
 
-    /// Bounds what may be sent. A request that finds too little waits until the engine grants more.
+    pub(super) fn is_planning(&self) -> bool {
+        self.is_planning
+    }
+
+    /// Bounds what may be sent, and returns whether a request finds too little of what is left for all. It waits until
+    /// the engine grants more.
     pub(super) fn bound(
         &mut self,
         unleased: &Unleased<'_>,
         demand: Demand,
         own: &OwnUse,
         now: Instant,
-    ) -> Capacity {
+    ) -> (Capacity, bool) {
         let capacity = unleased.capacity;
-        let (in_flight, cost) = unleased.in_flight;
         let more = match capacity {
             Capacity::Available(more) => more,
             Capacity::Verify(_) => 1,
             _ => 0,
         };
-        let places = self.get_mut(Unit::Requests);
-        places.look((more, 1), (own.used(Unit::Requests), in_flight));
+        self.look(more, unleased, demand, own);
+        if more == 0 || self.is_planning {
+            return (capacity, false);
+        }
+        let units = self.units.iter();
+        let enough = units.map(|(_, places)| places.enough_for(now)).min();
+        match (enough.unwrap_or(u64::MAX), capacity) {
+            (u64::MAX, _) => (capacity, false),
+            (0, _) => (without_place(capacity, now), true),
+            (enough, Capacity::Available(more)) => (Capacity::Available(more.min(enough)), false),
+            (_, other) => (other, false),
+        }
+    }
+
+    fn look(&mut self, more: u64, unleased: &Unleased<'_>, demand: Demand, own: &OwnUse) {
+        let is_planning = self.is_planning;
+        let (in_flight, cost) = unleased.in_flight;
+        let mut look = |unit, (more, need), held| {
+            let places = self.get_mut(unit);
+            places.look(more, need);
+            if is_planning {
+                places.look_ahead(own.used(unit), held);
+            }
+        };
+        look(Unit::Requests, (more, 1), in_flight);
         for (unit, left) in unleased.tokens {
             let need = amount(*unit, demand.cost());
             // That it fits is known by its capacity.
             let more = if more > 0 { need.max(*left) } else { 0 };
-            let counts = (own.used(*unit), amount(*unit, cost));
-            self.get_mut(*unit).look((more, need), counts);
-        }
-        if more == 0 {
-            return capacity;
-        }
-        let units = self.0.iter().map(|(_, places)| places.enough_for(now));
-        match (units.min().unwrap_or(u64::MAX), capacity) {
-            (u64::MAX, _) => capacity,
-            (0, _) => {
-                for (_, places) in &mut self.0 {
-                    if places.enough_for(now) == 0 {
-                        places.miss();
-                    }
-                }
-                without_place(capacity, now)
-            }
-            (enough, Capacity::Available(more)) => Capacity::Available(more.min(enough)),
-            (_, other) => other,
+            look(*unit, (more, need), amount(*unit, cost));
         }
     }
 
-    /// Returns whether a request has found too little since the last exchange.
-    pub(super) fn have_missed(&self) -> bool {
-        self.0.iter().any(|(_, places)| places.has_missed())
-    }
-
+    /// A call takes a place, or would take one.
     pub(super) fn take(&mut self, cost: Cost, now: Instant) {
-        for (unit, places) in &mut self.0 {
-            places.take(amount(*unit, cost), now);
+        for (unit, places) in &mut self.units {
+            match self.is_planning {
+                true => places.plan(amount(*unit, cost)),
+                false => places.take(amount(*unit, cost), now),
+            }
         }
     }
 
     pub(super) fn give_back(&mut self, cost: Cost) {
-        for (unit, places) in &mut self.0 {
+        if self.is_planning {
+            return;
+        }
+        for (unit, places) in &mut self.units {
             places.give_back(amount(*unit, cost));
         }
     }
 
-    pub(super) fn close(&mut self) {
-        self.0.iter_mut().for_each(|(_, places)| places.close());
+    /// Begins to find out what calls that wait would take.
+    pub(super) fn begin_plan(&mut self, is_closed: bool) {
+        self.is_planning = true;
+        let units = self.units.iter_mut();
+        units.for_each(|(_, places)| places.begin_plan(is_closed));
     }
 
-    /// Returns the lease requests for so many waiting calls, and whether places are kept. Calls for which places were
-    /// requested are subtracted from `waiting`.
-    pub(super) fn plan(
+    /// Returns whether this process was refused what calls need that wait, and whether it keeps places in vain.
+    pub(super) fn state(&self) -> (bool, bool) {
+        let places = || self.units.iter().map(|(_, places)| places);
+        (
+            places().any(LeasedPlaces::was_refused),
+            places().any(LeasedPlaces::are_in_vain),
+        )
+    }
+
+    /// Returns the lease requests for what was planned.
+    pub(super) fn end_plan(
         &mut self,
         own: &OwnUse,
+        calls: PlannedCalls,
         epoch: Option<u64>,
-        waiting: &mut u64,
         now: Instant,
-    ) -> (Vec<(Unit, LeaseRequest)>, bool) {
-        let each = |unit| (own.sent_in(unit) / own.sent.max(1)).max(1);
-        let limited = self.0.iter().filter(|(_, places)| places.is_limited());
-        let enough = limited.map(|(unit, places)| places.may_serve(each(*unit)));
-        let calls = match self.have_missed() {
-            true => (*waiting).min(enough.min().unwrap_or_default()),
-            false => 0,
-        };
-        // Calls for which this limit had nothing may be sent under another.
-        if !self.0.iter().any(|(_, places)| places.was_refused()) {
-            *waiting = waiting.saturating_sub(calls);
-        }
-        let mut keeps = false;
+    ) -> PlannedLeases {
+        self.is_planning = false;
+        let mut keeps_places = false;
         let request = |(unit, places): &mut (Unit, LeasedPlaces)| {
-            let needed = calls.saturating_mul(each(*unit));
-            let (kept, wanted, least) = places.plan(needed, now);
-            keeps |= kept > 0;
-            let (held, used) = (own.held(*unit).saturating_add(kept), own.used(*unit));
-            let request = match places.ceiling(epoch) {
-                Some(ceiling) => LeaseRequest::new((held, used), ceiling).want(wanted, least),
-                None => LeaseRequest::new((held, used), 0),
+            let lease = places.end_plan(calls.counts, calls.yields, now);
+            keeps_places |= lease.kept > 0;
+            let held = own.held(*unit).saturating_add(lease.kept);
+            let request = match places.is_synced(epoch) {
+                true => LeaseRequest::new((held, own.used(*unit)), lease.ceiling)
+                    .want(lease.wanted, lease.least),
+                // The engine first has to return how much was used.
+                false => LeaseRequest::new((held, own.used(*unit)), 0),
             };
             (*unit, request)
         };
-        let requests = self.0.iter_mut().map(request).collect();
-        (requests, keeps)
+        let requests = self.units.iter_mut().map(request).collect();
+        PlannedLeases {
+            requests,
+            keeps_places,
+        }
     }
 
     /// Returns whether this process has received in this epoch how much was used.
     pub(super) fn are_synced(&self, epoch: Option<u64>) -> bool {
-        self.0.iter().all(|(_, places)| places.is_synced(epoch))
+        let mut units = self.units.iter();
+        units.all(|(_, places)| places.is_synced(epoch))
     }
 
     pub(super) fn receive(
@@ -166,11 +200,12 @@ impl Leases {
     }
 
     pub(super) fn keep(&mut self, began: Instant) {
-        self.0.iter_mut().for_each(|(_, places)| places.keep(began));
+        let units = self.units.iter_mut();
+        units.for_each(|(_, places)| places.keep(began));
     }
 
     pub(super) fn end(&mut self) {
-        self.0.iter_mut().for_each(|(_, places)| places.end());
+        self.units.iter_mut().for_each(|(_, places)| places.end());
     }
 }
 

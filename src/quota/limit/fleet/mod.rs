@@ -4,10 +4,12 @@
 //! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
 //! [`places`] that in one unit. [`publish`] and [`receive`] are the two halves of an exchange.
 
+mod learned;
 mod leases;
 mod note;
 mod own;
 mod places;
+mod planned;
 mod publish;
 mod receive;
 mod received;
@@ -16,6 +18,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+pub(crate) use self::planned::PlannedCalls;
 use self::{
     leases::{Leases, Unleased},
     own::OwnUse,
@@ -119,6 +122,32 @@ impl LimitState {
         }
     }
 
+    /// Begins to find out what the calls that wait would take, if the limit is leased. The places are of no use if
+    /// the limit is closed.
+    pub(crate) fn begin_plan(&mut self, traits: &ProviderTraits, is_of_use: bool, now: Instant) {
+        let is_closed = !is_of_use || self.end(traits, now).is_some();
+        if let Some(fleet) = self.leased() {
+            fleet.leases.begin_plan(is_closed);
+        }
+    }
+
+    /// Returns whether calls that wait were refused something, and whether places are kept in vain.
+    pub(crate) fn state_of_leases(&mut self) -> (bool, bool) {
+        let fleet = self.leased();
+        fleet.map_or((false, false), |fleet| fleet.leases.state())
+    }
+
+    fn leased(&mut self) -> Option<&mut Fleet> {
+        let fleet = self.fleet.as_deref_mut();
+        fleet.filter(|fleet| fleet.counts == FleetCounts::Leases)
+    }
+
+    /// Returns whether a reservation is only a plan.
+    pub(super) fn is_planning(&self) -> bool {
+        let fleet = self.fleet.as_ref();
+        fleet.is_some_and(|fleet| fleet.leases.is_planning())
+    }
+
     /// Bounds what may be sent by what this process has leased.
     pub(super) fn bound_by_lease(
         &mut self,
@@ -134,8 +163,8 @@ impl LimitState {
                     tokens: &self.tokens.left(&self.in_flight, traits, now),
                     in_flight: (self.in_flight.all(), self.in_flight.all_cost()),
                 };
-                let capacity = fleet.leases.bound(&unleased, demand, &fleet.own, now);
-                if fleet.leases.have_missed() {
+                let (capacity, misses) = fleet.leases.bound(&unleased, demand, &fleet.own, now);
+                if misses {
                     fleet.share.raise(Urgency::Wanted);
                 }
                 capacity

@@ -3,13 +3,14 @@
 use tokio::time::Instant;
 
 use super::{
-    FleetCounts,
+    Fleet, FleetCounts,
     own::{MAX_REPORTS, OwnRejection, OwnReport},
 };
 use crate::{
     quota::limit::LimitState,
     rejection::{Bucket, Rejection},
     request::Cost,
+    share::Urgency,
 };
 
 // === impl LimitState ===
@@ -33,7 +34,7 @@ impl LimitState {
             own.sent += 1;
             own.cost = own.cost.saturating_add(cost);
             own.mark(now);
-            own.version += u64::from(fleet.counts != FleetCounts::Cooldowns);
+            fleet.change(fleet.counts != FleetCounts::Cooldowns);
         }
     }
 
@@ -44,7 +45,7 @@ impl LimitState {
             if was_sent {
                 own.ended += 1;
                 own.ended_cost = own.ended_cost.saturating_add(cost);
-                own.version += u64::from(fleet.counts != FleetCounts::Cooldowns);
+                fleet.change(fleet.counts != FleetCounts::Cooldowns);
             } else {
                 own.reserved = own.reserved.saturating_sub(1);
                 own.reserved_cost = own.reserved_cost.saturating_sub(cost);
@@ -64,7 +65,7 @@ impl LimitState {
             fleet.own.last_passed = fleet.own.last_passed.max(Some(when.0));
             let is_published =
                 fleet.counts != FleetCounts::Cooldowns || fleet.own.rejection.is_some();
-            fleet.own.version += u64::from(is_published);
+            fleet.change(is_published);
             fleet.own.report(buckets.cloned(), when);
         }
     }
@@ -79,6 +80,8 @@ impl LimitState {
         if let Some(fleet) = &mut self.fleet {
             fleet.own.rejected += 1;
             fleet.own.version += 1;
+            // It closes the limit for the others too.
+            fleet.share.raise(Urgency::Wanted);
             fleet.own.report(buckets.iter().cloned(), (sent, came));
             let reports = buckets.iter().cloned();
             let reports = reports.filter_map(|bucket| OwnReport::new(bucket, (sent, came)));
@@ -88,6 +91,18 @@ impl LimitState {
                 sent,
                 came,
             });
+        }
+    }
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Notes that there is a new fact, if it is one that others need.
+    fn change(&mut self, is_published: bool) {
+        if is_published {
+            self.own.version += 1;
+            self.share.raise(Urgency::Facts);
         }
     }
 }

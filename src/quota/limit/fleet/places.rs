@@ -1,11 +1,16 @@
 //! What this process has leased of a limit in one unit: places for requests, or tokens. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::{
     request::Cost,
     share::{Grant, HOLDS_FOR, KEPT_FOR, LeaseRequest, Unit},
 };
+
+/// What was taken within this time says what is taken next.
+const AVERAGED_OVER: Duration = Duration::from_millis(100);
 
 /// What is leased in one unit, beyond what the requests in flight hold.
 #[derive(Clone, Debug, Default)]
@@ -15,21 +20,40 @@ pub(super) struct LeasedPlaces {
     until: Option<Instant>,
     /// How much more may be sent by all processes, as far as this one knows.
     more: u64,
-    /// What the request needs that looked last.
+    /// How much the request needs whose capacity was looked up last.
     need: u64,
-    /// How much all processes may have used and hold, by what this one knew when it looked last.
-    ceiling: Option<u64>,
-    /// Whether a request has found too little.
-    missed: bool,
-    /// Whether that was so at the last exchange, and nothing was granted.
+    /// What the calls that wait would take now.
+    planned: PlannedUse,
+    /// Whether they needed more at the last exchange, and nothing was granted.
     was_refused: bool,
-    /// How much was taken since the last exchange, and when the last was.
-    taken: u64,
+    /// Whether something was taken since the last exchange.
+    has_taken: bool,
+    /// A sum of what was taken, in which older amounts count less, and when the last was taken.
+    recent: f64,
     last_taken: Option<Instant>,
     /// How much all processes had used at the last exchange, and how much this one.
     used: Option<(u64, u64)>,
     /// The epoch of that response.
     epoch: Option<u64>,
+}
+
+/// What the calls that wait would take if all were leased to this process.
+#[derive(Clone, Copy, Debug, Default)]
+struct PlannedUse {
+    /// How much they would take together, and the first of them.
+    all: u64,
+    first: u64,
+    /// How much all processes may have used and hold then.
+    ceiling: u64,
+}
+
+/// What a process keeps of a unit, and wants.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PlannedLease {
+    pub(super) kept: u64,
+    pub(super) wanted: u64,
+    pub(super) least: u64,
+    pub(super) ceiling: u64,
 }
 
 // === impl LeasedPlaces ===
@@ -50,14 +74,19 @@ impl LeasedPlaces {
     }
 
     /// Notes that all processes may send so much more, and that a request needs so much of it.
-    ///
-    /// This process has used `own_used`, and the requests of all that are in flight hold `held`.
-    pub(super) fn look(&mut self, (more, need): (u64, u64), (own_used, held): (u64, u64)) {
+    pub(super) fn look(&mut self, more: u64, need: u64) {
         (self.more, self.need) = (more, need);
+    }
+
+    /// Notes the ceiling for all processes, of which this one has used `own_used`, and the requests of all that are
+    /// in flight hold `held`. It is called while calls are planned.
+    pub(super) fn look_ahead(&mut self, own_used: u64, held: u64) {
         // The engine counts from zero for a limit that has not been used.
         let (used, own_then) = self.used.unwrap_or((0, own_used));
         let used = used.saturating_add(own_used.saturating_sub(own_then));
-        self.ceiling = Some(used.saturating_add(held).saturating_add(more));
+        let ceiling = used.saturating_add(held).saturating_add(self.more);
+        // A background call leaves a part to others.
+        self.planned.ceiling = self.planned.ceiling.max(ceiling);
     }
 
     /// Returns for how many requests there is enough.
@@ -69,27 +98,8 @@ impl LeasedPlaces {
     }
 
     /// Returns whether there is a limit in this unit.
-    pub(super) fn is_limited(&self) -> bool {
+    fn is_limited(&self) -> bool {
         self.more != u64::MAX
-    }
-
-    /// Returns for how many requests there may be enough if each needs so much.
-    pub(super) fn may_serve(&self, each: u64) -> u64 {
-        self.more / each.max(1)
-    }
-
-    /// Notes that a request has found too little.
-    pub(super) fn miss(&mut self) {
-        self.missed = true;
-    }
-
-    pub(super) fn has_missed(&self) -> bool {
-        self.missed
-    }
-
-    /// Returns whether a request found too little before the last exchange, and nothing was granted.
-    pub(super) fn was_refused(&self) -> bool {
-        self.was_refused
     }
 
     /// A request takes so much.
@@ -98,7 +108,8 @@ impl LeasedPlaces {
         if self.is_limited() {
             self.more = self.more.saturating_sub(amount);
         }
-        self.taken = self.taken.saturating_add(amount);
+        self.recent = self.recently_taken(now) + amount as f64;
+        self.has_taken = true;
         self.last_taken = Some(now);
     }
 
@@ -109,37 +120,81 @@ impl LeasedPlaces {
         }
     }
 
-    /// The limit is closed: places are of no use.
-    pub(super) fn close(&mut self) {
-        self.more = 0;
+    /// Forgets what was planned before. The places are of no use if the limit is closed.
+    pub(super) fn begin_plan(&mut self, is_closed: bool) {
+        self.planned = PlannedUse::default();
+        if is_closed {
+            (self.more, self.idle) = (0, 0);
+        }
     }
 
-    /// Returns how much is kept, how much more is wanted for calls that wait and need `needed` together, and how
-    /// much of that at least.
-    pub(super) fn plan(&mut self, needed: u64, now: Instant) -> (u64, u64, u64) {
-        let more = if self.is_limited() { self.more } else { 0 };
-        let needed = match self.missed && needed > 0 {
-            true => needed.max(self.need),
-            false => needed,
-        };
+    /// Plans for a call that would take so much.
+    pub(super) fn plan(&mut self, amount: u64) {
+        if !self.is_limited() {
+            return;
+        }
+        if self.planned.all == 0 {
+            self.planned.first = amount;
+        }
+        self.planned.all = self.planned.all.saturating_add(amount);
+        self.more = self.more.saturating_sub(amount);
+    }
+
+    /// Returns whether this process keeps places that the calls that wait cannot use, because another limit or unit
+    /// has refused them.
+    pub(super) fn are_in_vain(&self) -> bool {
+        self.idle > 0 && !self.has_taken && self.planned.all > 0
+    }
+
+    pub(super) fn was_refused(&self) -> bool {
+        self.was_refused
+    }
+
+    /// Keeps what is used or planned, and returns what this process wants for `waiting` calls, of which `planned` were
+    /// planned. A process that yields keeps and wants nothing.
+    pub(super) fn end_plan(
+        &mut self,
+        (waiting, planned): (u64, u64),
+        yields: bool,
+        now: Instant,
+    ) -> PlannedLease {
+        let all = self.planned.all.saturating_add(match self.is_limited() {
+            true => self.more,
+            false => 0,
+        });
+        let for_calls = self.planned.all.saturating_mul(waiting) / planned.max(1);
+        let for_calls = for_calls.max(self.planned.all).min(all);
         let is_used = self.last_taken.is_some_and(|at| now < at + KEPT_FOR);
-        let ahead = if is_used { self.taken } else { 0 };
-        let target = needed.max(ahead).min(more);
-        if !is_used || more == 0 {
-            self.idle = self.idle.min(target);
-        }
-        if self.was_refused && self.missed && self.idle < self.need {
-            // Others wait for the same, and a part is of no use.
-            self.idle = 0;
-        }
-        let wanted = target.saturating_sub(self.idle);
-        let least = match self.missed {
-            true => self.need.saturating_sub(self.idle),
-            false => 1,
+        let target = for_calls.max(self.expected(now).min(all));
+        let most = if is_used { all } else { target };
+        self.idle = if yields { 0 } else { self.idle.min(most) };
+        let wanted = match yields {
+            true => 0,
+            false => target.saturating_sub(self.idle),
         };
-        self.was_refused = self.missed && wanted > 0;
-        (self.taken, self.missed) = (0, false);
-        (self.idle, wanted, least.min(wanted))
+        let least = self.planned.first.saturating_sub(self.idle).max(1);
+        self.was_refused = wanted > 0 && self.planned.all > self.idle;
+        self.has_taken = false;
+        PlannedLease {
+            kept: self.idle,
+            wanted,
+            least: least.min(wanted),
+            ceiling: self.planned.ceiling,
+        }
+    }
+
+    /// Returns how much was taken lately. What was taken earlier counts less.
+    fn recently_taken(&self, now: Instant) -> f64 {
+        let since = self
+            .last_taken
+            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.recent * (-since.as_secs_f64() / AVERAGED_OVER.as_secs_f64()).exp()
+    }
+
+    /// Returns how much is taken within [`AVERAGED_OVER`], if calls come as often as lately. A call that came alone does
+    /// not show that others follow.
+    fn expected(&self, now: Instant) -> u64 {
+        (self.recently_taken(now) as u64).saturating_sub(self.need)
     }
 
     /// Returns whether this process has received in this epoch how much was used.
@@ -147,17 +202,9 @@ impl LeasedPlaces {
         self.used.is_some() && epoch == self.epoch
     }
 
-    /// Returns the ceiling for all processes; `None` if this one has not received in this epoch how much was used.
-    pub(super) fn ceiling(&self, epoch: Option<u64>) -> Option<u64> {
-        self.ceiling
-            .filter(|_| self.epoch.is_none() || epoch == self.epoch)
-    }
-
     /// Notes how much all processes have used when this one had used `published.used`, and takes what was granted.
     pub(super) fn receive(&mut self, grant: Grant, published: LeaseRequest, epoch: u64) {
-        if self.epoch != Some(epoch) {
-            (self.ceiling, self.epoch) = (None, Some(epoch));
-        }
+        self.epoch = Some(epoch);
         self.used = Some((grant.used, published.used));
         self.was_refused &= grant.granted == 0;
         self.idle = self.idle.saturating_add(grant.granted);
@@ -170,8 +217,8 @@ impl LeasedPlaces {
 
     /// Does without leases from now on.
     pub(super) fn end(&mut self) {
-        (self.idle, self.until) = (0, None);
-        (self.used, self.ceiling) = (None, None);
+        (self.idle, self.until, self.used) = (0, None, None);
+        (self.was_refused, self.planned) = (false, PlannedUse::default());
     }
 }
 

@@ -5,22 +5,22 @@ use tokio::time::Instant;
 use super::{
     FleetCounts,
     own::{OwnReport, OwnUse},
+    planned::PlannedCalls,
 };
 use crate::{
     quota::limit::{LimitState, ProviderTraits, SlowStart},
-    share::{Fact, LeaseRequest, LimitRequest, Outbox, RejectedFact, Report, Unit},
+    share::{Fact, LearnedTraits, LeaseRequest, LimitRequest, Outbox, RejectedFact, Report, Unit},
 };
 
 // === impl LimitState ===
 
 impl LimitState {
-    /// Publishes what has changed since the last exchange, and what is wanted for so many calls that wait. Nothing is
-    /// leased of a limit that is of no use, because another closes all that it is for.
+    /// Publishes what has changed since the last exchange, and what was planned for the calls that wait.
     pub(crate) fn publish(
         &mut self,
-        (traits, is_of_use): (&ProviderTraits, bool),
+        traits: &ProviderTraits,
+        calls: PlannedCalls,
         outbox: &mut Outbox,
-        waiting: &mut u64,
     ) {
         let now = outbox.now;
         let end = self.end(traits, now).map(|end| end.at);
@@ -37,23 +37,26 @@ impl LimitState {
             fleet.has_requested_facts = true;
             outbox.new_limits.push(fleet.id);
         }
+        let requests = match fleet.counts {
+            FleetCounts::Leases => {
+                let leases = &mut fleet.leases;
+                let planned = leases.end_plan(&fleet.own, calls, outbox.epoch, now);
+                outbox.keeps_places |= planned.keeps_places;
+                planned.requests
+            }
+            FleetCounts::Requests | FleetCounts::Cooldowns => Vec::new(),
+        };
         if fleet.counts != FleetCounts::Cooldowns && !is_limited {
             return;
         }
+        // When these requests end, there may be more.
+        let has_others = fleet.others.iter().any(|other| !other.in_flight.is_empty());
+        outbox.awaits_others |= calls.has_waiting && has_others && end.is_none();
+        let wants = |(_, request): &(Unit, LeaseRequest)| request.wanted > 0;
+        outbox.wants |= requests.iter().any(wants);
         if end.is_none() {
             fleet.own.rejection = None;
         }
-        if end.is_some() || !is_of_use {
-            fleet.leases.close();
-        }
-        let (requests, keeps) = match fleet.counts {
-            FleetCounts::Leases => {
-                let own = &fleet.own;
-                fleet.leases.plan(own, outbox.epoch, waiting, now)
-            }
-            FleetCounts::Requests | FleetCounts::Cooldowns => (Vec::new(), false),
-        };
-        outbox.keeps_places |= keeps;
         let version = fleet.own.version;
         let last = fleet.published.as_ref();
         let has_facts = last.is_none_or(|(last, _)| *last != version);
@@ -61,7 +64,7 @@ impl LimitState {
             fleet.counts != FleetCounts::Leases || fleet.leases.are_synced(outbox.epoch);
         let is_same = last.is_some_and(|(_, last)| is_same(last, &requests));
         if has_facts || !is_same || !is_synced {
-            let fact = has_facts.then(|| fleet.own.fact(end, now));
+            let fact = has_facts.then(|| fleet.own.fact(end, traits.learned(now), now));
             let limit = LimitRequest::new(fleet.id, fact, requests.clone());
             outbox.limits.push(limit);
         }
@@ -80,7 +83,7 @@ fn is_same(last: &[(Unit, LeaseRequest)], requests: &[(Unit, LeaseRequest)]) -> 
 // === impl OwnUse ===
 
 impl OwnUse {
-    fn fact(&self, end: Option<Instant>, now: Instant) -> Fact {
+    fn fact(&self, end: Option<Instant>, traits: LearnedTraits, now: Instant) -> Fact {
         let age = |at: Instant| now.saturating_duration_since(at);
         let rejection = self.rejection.as_ref().zip(end).map(|(last, end)| {
             let reports = last
@@ -108,6 +111,7 @@ impl OwnUse {
                 .collect(),
             last_passed: self.last_passed.map(age),
             rejection,
+            traits,
             reports: self
                 .reports
                 .iter()

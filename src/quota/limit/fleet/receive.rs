@@ -67,6 +67,7 @@ impl LimitState {
                 let at = ReceivedAt {
                     now: update.now,
                     age: *age,
+                    took: update.now.saturating_duration_since(update.began),
                 };
                 self.apply_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
             }
@@ -122,16 +123,19 @@ impl LimitState {
         let Some((other, since)) = fleet.since(replica, fact) else {
             return;
         };
-        let reports = self.current_reports(&fact.reports, at);
+        traits.adopt(&fact.traits, at.now);
         if counts != FleetCounts::Cooldowns {
             self.count_sent(traits, (other, fact), &since, at);
-            self.count_passed(traits, (other, fact), (&since, &reports), at);
+            self.count_passed(traits, (other, fact), &since, at);
         } else if let (1.., Some(ago)) = (since.passed, fact.last_passed) {
             self.cooldown.succeed(at.before(ago));
         }
         if let Some(rejected) = &fact.rejection {
+            // Which of its requests was rejected is not known.
+            let in_flight = other.in_flight.front();
+            let cost = in_flight.map_or(since.cost, |(_, cost)| *cost);
             for _ in 0..since.rejected.min(MAX_REJECTED) {
-                self.apply_rejection(traits, (rejected, since.cost), at, longest_guess);
+                self.apply_rejection(traits, (rejected, cost), at, longest_guess);
             }
         }
         for _ in since.passed..since.ended {
@@ -139,10 +143,11 @@ impl LimitState {
                 self.release(traits, cost, Some(sent));
             }
         }
+        let sent = reported_at(fact, at);
+        let reports = self.current_reports(&fact.reports, sent, at);
         if counts != FleetCounts::Cooldowns && since.passed == 0 && !reports.is_empty() {
             traits.is_limited = true;
-            let newest = fact.reports.iter().map(|report| report.sent).min();
-            let when = (at.before(newest.unwrap_or_default()), at.now);
+            let when = (sent, at.now);
             let no_cost = (Cost::default(), false);
             self.tokens.update(traits, reports.iter(), no_cost, when);
             self.reported.update(traits, reports.iter(), when);
@@ -157,6 +162,9 @@ impl LimitState {
         since: &Since,
         at: ReceivedAt,
     ) {
+        if since.sent > 0 {
+            traits.tokens.add_others();
+        }
         for number in fact.sent.saturating_sub(since.sent)..fact.sent {
             let mark = fact.sends.iter().find(|(last, _)| number < *last);
             let sent = mark.map_or(at.now, |(_, ago)| at.before(*ago));
@@ -171,23 +179,34 @@ impl LimitState {
         &mut self,
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
-        (since, reports): (&Since, &[Bucket]),
+        since: &Since,
         at: ReceivedAt,
     ) {
         let first = fact.sends.first().map_or(Duration::ZERO, |(_, ago)| *ago);
         for _ in 0..since.passed {
             let known = other.in_flight.pop_front();
             let (sent, cost) = known.unwrap_or((at.before(first), since.cost));
-            self.succeeded(traits, (cost, reports.iter()), (sent, at.now));
+            // The reports may be those of an earlier request.
+            let reported = match fact.reports[..] {
+                [] => sent,
+                _ => sent.min(reported_at(fact, at)),
+            };
+            let reports = self.current_reports(&fact.reports, reported, at);
+            self.count_success(traits, (cost, reports.iter()), (reported, at.now));
             if known.is_some() {
                 self.release(traits, cost, Some(sent));
             }
         }
     }
 
-    /// Returns the reports as of now, without those of windows that have ended.
-    fn current_reports(&mut self, reports: &[Report], at: ReceivedAt) -> Vec<Bucket> {
-        let buckets = reports.iter().filter_map(|report| at.bucket(report));
+    /// Returns the reports, as if they were of a request that was `sent` then, without those of windows that have ended.
+    fn current_reports(
+        &mut self,
+        reports: &[Report],
+        sent: Instant,
+        at: ReceivedAt,
+    ) -> Vec<Bucket> {
+        let buckets = reports.iter().filter_map(|report| at.bucket(report, sent));
         let is_current = |(bucket, resets): &(Bucket, Option<Instant>)| {
             resets.is_none_or(|resets| !self.reported.has_ended(bucket, resets))
         };
@@ -212,10 +231,18 @@ impl LimitState {
             };
             rejection.retry_after = Some(left);
         }
-        let reports = self.current_reports(&rejected.reports, at);
-        let when = (at.before(rejected.sent), at.now);
+        let sent = at.before(rejected.sent);
+        let reports = self.current_reports(&rejected.reports, sent, at);
+        let when = (sent, at.now);
         self.rejected(traits, &rejection, (cost, &reports), when, longest_guess);
     }
+}
+
+/// Returns when the request was sent at the earliest that has brought the newest reports. What was sent later may not be
+/// counted in them.
+fn reported_at(fact: &Fact, at: ReceivedAt) -> Instant {
+    let newest = fact.reports.iter().map(|report| report.sent).min();
+    at.earliest(newest.unwrap_or_default())
 }
 
 // === impl Fleet ===

@@ -11,6 +11,8 @@ use crate::{quota::timing::ADMISSION_SLACK, rejection::Bucket, share::Report};
 pub(super) struct ReceivedAt {
     pub(super) now: Instant,
     pub(super) age: Duration,
+    /// How long the exchange took. The fact was on its way for about as long, which its age does not contain.
+    pub(super) took: Duration,
 }
 
 // === impl ReceivedAt ===
@@ -22,14 +24,24 @@ impl ReceivedAt {
         self.now.checked_sub(ago).unwrap_or(self.now)
     }
 
-    /// Returns a report as of now, and when its window ends; `None` if that is over.
-    pub(super) fn bucket(self, report: &Report) -> Option<(Bucket, Option<Instant>)> {
+    /// Returns the earliest moment that it can have been.
+    pub(super) fn earliest(self, ago: Duration) -> Instant {
+        self.before(ago.saturating_add(self.took))
+    }
+
+    /// Returns a report as if it were of a request that was `sent` then and came now, and when its window ends; `None` if
+    /// that is over.
+    pub(super) fn bucket(
+        self,
+        report: &Report,
+        sent: Instant,
+    ) -> Option<(Bucket, Option<Instant>)> {
         let mut resets = None;
         let mut bucket = report.bucket.clone();
         if let Some(reset) = bucket.reset.filter(|reset| !reset.is_zero()) {
             let left = reset.checked_sub(self.age).filter(|left| !left.is_zero())?;
             // What was admitted earlier has a reset that counts from then.
-            let admitted = self.now.min(self.before(report.sent) + ADMISSION_SLACK);
+            let admitted = self.now.min(sent + ADMISSION_SLACK);
             resets = Some(self.now + left);
             bucket.reset = Some(left + self.now.saturating_duration_since(admitted));
         }

@@ -41,6 +41,9 @@ pub(in crate::quota::limit) struct Calibration {
     pub(super) refill: Refill,
     /// By what is counted.
     ratios: Vec<(Dimension, Ratio)>,
+    /// Whether other processes send too. When their requests are admitted is known less precisely, so that less seems to
+    /// be counted for them.
+    has_others: bool,
 }
 
 /// What is counted for an estimate.
@@ -75,25 +78,48 @@ impl Calibration {
     /// Returns how many tokens of one kind a provider is expected to count for a cost.
     pub(in crate::quota::limit) fn calibrated(&self, dimension: Dimension, cost: Cost) -> u64 {
         let estimated = tokens_of(cost, dimension).unwrap_or_default();
-        match self.ratio(dimension).factor() {
+        match self.factor(dimension) {
             1.0 => estimated,
             factor => (estimated as f64 * factor).ceil() as u64,
         }
     }
 
-    /// Returns for which estimate a provider is expected to count so many tokens, and never for more than these: the
-    /// requests of other processes make the calibration less certain.
+    /// Returns for which estimate a provider is expected to count so many tokens.
     #[cfg(feature = "share")]
     pub(super) fn estimated(&self, dimension: Dimension, tokens: u64) -> u64 {
-        match self.ratio(dimension).factor() {
+        match self.factor(dimension) {
             1.0 => tokens,
-            factor => (tokens as f64 / factor.max(1.0)) as u64,
+            factor => (tokens as f64 / factor) as u64,
         }
     }
 
     /// Returns by how much the provider may count more or less than expected, as a part of it.
     pub(super) fn spread(&self, dimension: Dimension) -> f64 {
         self.ratio(dimension).spread
+    }
+
+    #[cfg(feature = "share")]
+    pub(in crate::quota::limit) fn refill(&self) -> Refill {
+        self.refill
+    }
+
+    #[cfg(feature = "share")]
+    pub(in crate::quota::limit) fn set_refill(&mut self, refill: Refill) {
+        self.refill = refill;
+    }
+
+    /// Notes that other processes send too.
+    #[cfg(feature = "share")]
+    pub(in crate::quota::limit) fn add_others(&mut self) {
+        self.has_others = true;
+    }
+
+    fn factor(&self, dimension: Dimension) -> f64 {
+        let factor = self.ratio(dimension).factor();
+        match self.has_others {
+            true => factor.max(1.0),
+            false => factor,
+        }
     }
 
     fn ratio(&self, dimension: Dimension) -> Ratio {

@@ -215,7 +215,8 @@ impl Tokens {
         let Some(dimension) = rejection.dimension else {
             return;
         };
-        let Some(estimated) = tokens_of(cost, dimension) else {
+        let estimated = tokens_of(cost, dimension).filter(|tokens| *tokens > 0);
+        let Some(estimated) = estimated else {
             return;
         };
         let numbers = rejection.numbers;
