@@ -2,8 +2,10 @@
 //! Pure.
 //!
 //! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
-//! [`places`] that in one unit. [`publish`] and [`receive`] are the two halves of an exchange.
+//! [`places`] that in one unit. [`leased`] adds it up for operators. [`publish`] and [`receive`] are the two halves
+//! of an exchange.
 
+mod leased;
 mod leases;
 mod note;
 mod own;
