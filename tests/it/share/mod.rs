@@ -4,6 +4,7 @@ mod away;
 mod engine;
 mod facts;
 mod leases;
+mod remote;
 mod snapshot;
 
 use tokio::task::JoinHandle;

@@ -52,6 +52,8 @@ pub(super) struct Fleet {
     others: Vec<OtherReplica>,
     /// How many processes divide what is left, while it is not leased.
     parts: Option<Replicas>,
+    /// The end of the last cooldown that began with a rejection of another process.
+    remote_end: Option<Instant>,
 }
 
 /// What is shared of a limit.
@@ -109,6 +111,7 @@ impl LimitState {
             received_in: 0,
             others: Vec::new(),
             parts: None,
+            remote_end: None,
         }));
     }
 
@@ -119,6 +122,12 @@ impl LimitState {
             Some(fleet) => demand.among(fleet.parts.unwrap_or(demand.replicas())),
             None => demand,
         }
+    }
+
+    /// Returns whether a cooldown that ends then began with a rejection of another process.
+    pub(super) fn is_closed_remotely(&self, until: Instant) -> bool {
+        let fleet = self.fleet.as_ref();
+        fleet.is_some_and(|fleet| fleet.remote_end == Some(until))
     }
 
     /// Bounds what may be sent by what this process has leased.

@@ -63,12 +63,17 @@ impl LimitState {
                     published.held = published.held.saturating_add(grant.granted);
                 }
             }
+            let ended = self.cooldown.ends_at(update.now);
             for (replica, fact, age) in &received.facts {
                 let at = ReceivedAt {
                     now: update.now,
                     age: *age,
                 };
                 self.apply_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
+            }
+            let ends = self.cooldown.ends_at(update.now);
+            if ends != ended {
+                fleet.remote_end = ends;
             }
         }
         for other in &mut fleet.others {
