@@ -170,6 +170,32 @@ impl Sharing {
         .await;
     }
 
+    /// Returns the same process for one of several pools or layers that have the same keys or targets.
+    ///
+    /// Two pools of one process must not share one limit through one name, because the engine takes what one of them
+    /// says for the other's. With a scope of its own each pool shares only with the pools of that scope in other
+    /// processes. All scopes of a process use the same exchanges.
+    ///
+    /// ```
+    /// use tower_429::{KeyPool, share::{InMemory, Name, share}};
+    ///
+    /// let (sharing, _driver) = share(InMemory::new(), Name::new("prod/openai"));
+    /// let pools = ["chat", "embeddings"].map(|scope| {
+    ///     KeyPool::builder(["sk-1", "sk-2"])
+    ///         .for_origin("https://api.openai.com")
+    ///         .shared(sharing.scoped(scope))
+    ///         .build()
+    /// });
+    /// assert!(pools.iter().all(|pool| pool.is_ok()));
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, scope: &str) -> Self {
+        Self(Arc::new(SharingScope {
+            name: self.0.name.scoped(scope),
+            process: self.0.process.clone(),
+        }))
+    }
+
     fn core(&self) -> &SharingCore {
         &self.0.process.0
     }

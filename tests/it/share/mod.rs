@@ -5,6 +5,7 @@ mod engine;
 mod facts;
 mod leases;
 mod remote;
+mod scopes;
 mod snapshot;
 
 use tokio::task::JoinHandle;
