@@ -31,7 +31,8 @@
 //!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
 //!   none waits in its turn until the engine grants one.
 //!
-//! [`Sharing::snapshot`] shows how many processes are live, what this one has leased, and when the engine responded.
+//! Pools of one process with the same keys need [scopes](Sharing::scoped) of their own. [`Sharing::snapshot`] shows
+//! how many processes are live, what this one has leased, and when the engine responded.
 //!
 //! # When the engine is away
 //!

@@ -182,7 +182,7 @@ fn plan_shows_where_limits_are_shared_and_no_password() {
             "share = \"SHARE_URL\"\nshare_name = \"prod\"\nshare_secret = \"SHARE_SECRET\"\nreplicas = 3"
         ),
         "shares limits as \"prod\" through the server in SHARE_URL, with the secret in SHARE_SECRET\n\
-         takes its part of each limit as one of 3 gateways while the server was never reached"
+         takes its part of each limit as one of 3 gateways while the server is away"
     );
     assert_eq!(
         plan("replicas = 3"),

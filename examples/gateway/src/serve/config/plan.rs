@@ -35,7 +35,7 @@ impl fmt::Display for Plan<'_> {
         }
         if config.replicas > 1 {
             let when = match config.share {
-                Some(_) => " while the server was never reached",
+                Some(_) => " while the server is away",
                 None => "",
             };
             let replicas = config.replicas;
