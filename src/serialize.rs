@@ -32,6 +32,16 @@ pub(crate) fn optional_left<S: Serializer>(
     at.map(left_millis).serialize(serializer)
 }
 
+/// Writes the milliseconds that have passed since an instant.
+#[cfg(feature = "share")]
+pub(crate) fn optional_age<S: Serializer>(
+    at: &Option<Instant>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let age = at.map(|at| clock::now().saturating_duration_since(at));
+    optional_millis(&age, serializer)
+}
+
 /// Writes the seconds since 1970; 0 for an earlier time.
 pub(crate) fn optional_unix_seconds<S: Serializer>(
     at: &Option<SystemTime>,

@@ -174,7 +174,8 @@ impl<P> FallbackLayer<P> {
     /// A target that one process has found limited is not used by the others. Each process takes its part of what
     /// is left, by how many live. [`replicas`](Self::replicas) counts while the engine is away. A target is shared
     /// from its first request on, if its origin is known. Set the [`cooldown`](Self::cooldown) before, and set
-    /// both before the layer is used: it forgets what is known of the targets.
+    /// both before the layer is used: it forgets what is known of the targets. Layers of one process with a target in
+    /// common need [scopes](Sharing::scoped) of their own.
     ///
     /// ```
     /// use tower_429::{FallbackLayer, share::{InMemory, Name, share}};

@@ -1,6 +1,7 @@
 //! A scheduler that shares what it knows with other processes.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -13,7 +14,7 @@ use super::{
     replicas::Replicas,
     scheduler::{Candidates, Scheduler, ScopeOf, Shared},
 };
-use crate::share::{Id, Member, Outbox, Sharing, Update};
+use crate::share::{Id, LeaseSums, Member, Outbox, Sharing, Update};
 
 /// A limit that other processes may share, and what its id is made of.
 pub(crate) struct SharedLimit<'a> {
@@ -147,5 +148,20 @@ where
             inner.take_wakeups()
         });
         wakeups.wake();
+    }
+
+    fn add_leases(&self, sums: &mut LeaseSums, now: Instant) {
+        if !C::ARE_LEASED {
+            return;
+        }
+        // The limits of a group are visited once for each of its keys.
+        let mut seen = HashSet::new();
+        self.inner.with(|inner| {
+            inner.candidates.visit_shared(now, &mut |shared| {
+                if shared.limit.share_id().is_some_and(|id| seen.insert(id)) {
+                    shared.limit.add_leases(shared.traits, sums, now);
+                }
+            });
+        });
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     SharingCore, SharingEvent,
     engine::Engine,
+    lock,
     member::{Outbox, Update},
     message::{ExchangeRequest, ExchangeResponse},
     nudge::Urgency,
@@ -24,7 +25,8 @@ use crate::clock;
 
 /// Makes the exchanges of a [`Sharing`](super::Sharing), for as long as it is polled: spawn it.
 ///
-/// It ends when the share and all that is shared through it are dropped. While it is not polled, and after it was
+/// It ends when the [`Sharing`](super::Sharing) and all that shares through it are dropped: a last exchange frees at
+/// once what this process holds. While it is not polled, and after it was
 /// dropped, each pool does without the others.
 #[must_use = "nothing is shared unless the driver is polled: spawn it"]
 pub struct Driver(Pin<Box<dyn Future<Output = ()> + Send>>);
@@ -44,8 +46,6 @@ struct Exchanges<E> {
     refusals: u32,
     /// Whether the last exchange has succeeded.
     is_connected: bool,
-    /// The number of processes, and when a response had it.
-    replicas: Option<(u32, Instant)>,
 }
 
 // === impl Driver ===
@@ -62,7 +62,6 @@ impl Driver {
             awaits_others: false,
             refusals: 0,
             is_connected: false,
-            replicas: None,
         };
         Self(Box::pin(exchanges.run()))
     }
@@ -88,7 +87,7 @@ impl<E: Engine> Exchanges<E> {
     async fn run(mut self) {
         loop {
             let began = clock::now();
-            let is_last = Arc::strong_count(&self.core) == 1;
+            let is_last = self.core.has_ended();
             self.exchange(is_last).await;
             if is_last {
                 return;
@@ -111,6 +110,12 @@ impl<E: Engine> Exchanges<E> {
                 Urgency::None => IDLE_GAP,
                 Urgency::Facts => FACTS_GAP,
                 Urgency::Wanted => wanted_gap(self.refusals),
+            };
+            // The end may have been noted while an exchange was under way.
+            let gap = if self.core.has_ended() {
+                wanted_gap(0)
+            } else {
+                gap
             };
             let at = began + gap;
             if timer.deadline() != at {
@@ -167,7 +172,7 @@ impl<E: Engine> Exchanges<E> {
         (self.epoch, self.newest_fact) = (Some(response.epoch), response.newest_fact);
         self.is_connected = true;
         let replicas = u32::try_from(response.replicas.len()).unwrap_or(u32::MAX);
-        self.replicas = Some((replicas, now));
+        *lock(&self.core.last_response) = Some((replicas, now));
         let update = Update::new(response, self.number, (began, now));
         for member in self.core.members() {
             member.receive(&update);
@@ -187,7 +192,7 @@ impl<E: Engine> Exchanges<E> {
         self.core.notify_observer(SharingEvent::Exchanged(false));
         let now = clock::now();
         self.is_connected = false;
-        let known = self.replicas;
+        let known = self.core.last_response();
         let replicas = known.filter(|(_, at)| now < *at + REPLICAS_LAST);
         self.core.set_away(why);
         for member in self.core.members() {
@@ -198,7 +203,7 @@ impl<E: Engine> Exchanges<E> {
 
 impl<E> Drop for Exchanges<E> {
     fn drop(&mut self) {
-        if Arc::strong_count(&self.core) == 1 {
+        if self.core.has_ended() {
             // No pool is left that shares.
             return;
         }

@@ -8,6 +8,9 @@ use sha2::Sha256;
 /// Separates these hashes from others that are made with the same secret.
 const DOMAIN: &[u8] = b"tower-429 share";
 
+/// The same for the limits of a scope.
+const SCOPED_DOMAIN: &[u8] = b"tower-429 share, scoped";
+
 /// A limit or a process, as an [`Engine`](super::Engine) knows it: a keyed hash or a random number of 128 bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id([u8; 16]);
@@ -28,6 +31,8 @@ pub struct Id([u8; 16]);
 pub struct Name {
     name: Arc<str>,
     secret: Arc<[u8]>,
+    /// What separates limits that would have the same id.
+    scope: Option<Arc<str>>,
 }
 
 // === impl Id ===
@@ -62,6 +67,7 @@ impl Name {
         Self {
             name: name.into(),
             secret: Arc::from([]),
+            scope: None,
         }
     }
 
@@ -80,6 +86,14 @@ impl Name {
         &self.name
     }
 
+    /// Returns the name for the limits of a scope.
+    pub(super) fn scoped(&self, scope: &str) -> Self {
+        Self {
+            scope: Some(scope.into()),
+            ..self.clone()
+        }
+    }
+
     /// Returns the id of what these parts describe together.
     pub(crate) fn id<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> Id {
         let key = match self.secret.is_empty() {
@@ -94,8 +108,9 @@ impl Name {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         };
-        add(DOMAIN);
+        add(self.scope.as_ref().map_or(DOMAIN, |_| SCOPED_DOMAIN));
         add(self.name.as_bytes());
+        self.scope.iter().for_each(|scope| add(scope.as_bytes()));
         parts.into_iter().for_each(add);
         let hash = mac.finalize().into_bytes();
         let mut id = [0; 16];
@@ -135,6 +150,9 @@ mod tests {
             id(&Name::new("test").secret("s"), &["ab", "c"]),
             id(&Name::new("prod").secret("t"), &["ab", "c"]),
             id(&Name::new("prod"), &["ab", "c"]),
+            id(&name.scoped("chat"), &["ab", "c"]),
+            id(&name.scoped("batch"), &["ab", "c"]),
+            id(&name.scoped("ab"), &["c"]),
         ];
         for (at, one) in ids.iter().enumerate() {
             assert!(ids.iter().skip(at + 1).all(|other| other != one));

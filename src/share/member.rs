@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     id::Id,
     message::{ExchangeResponse, LimitRequest, LimitResponse},
+    snapshot::LeaseSums,
 };
 
 /// A pool, or the targets of a fallback layer.
@@ -19,6 +20,9 @@ pub(crate) trait Member: Send + Sync {
 
     /// The engine is away. Each of so many processes takes its part from now on, if the number is known.
     fn disconnect(&self, replicas: Option<u32>, now: Instant);
+
+    /// Adds what is leased now.
+    fn add_leases(&self, sums: &mut LeaseSums, now: Instant);
 }
 
 /// What the pools of a process publish and want in one exchange.

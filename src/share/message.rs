@@ -39,6 +39,11 @@ pub struct LimitRequest {
 
 /// What a limit counts. An engine grants each unit of a limit apart from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
 #[non_exhaustive]
 pub enum Unit {
     /// Requests.

@@ -31,6 +31,9 @@
 //!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
 //!   none waits in its turn until the engine grants one.
 //!
+//! Pools of one process with the same keys need [scopes](Sharing::scoped) of their own. [`Sharing::snapshot`] shows
+//! how many processes are live, what this one has leased, and when the engine responded.
+//!
 //! # When the engine is away
 //!
 //! An exchange that fails, or takes longer than 100 ms, is the end of sharing until one succeeds. Meanwhile no
@@ -50,6 +53,7 @@ mod member;
 mod memory;
 mod message;
 mod nudge;
+mod snapshot;
 mod timing;
 
 use std::{
@@ -58,10 +62,12 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     task::{Poll, Waker},
 };
+
+use tokio::time::Instant;
 
 pub use driver::Driver;
 pub use engine::Engine;
@@ -74,21 +80,23 @@ pub use message::{
 };
 use nudge::Nudge;
 pub(crate) use nudge::Urgency;
+pub(crate) use snapshot::LeaseSums;
+pub use snapshot::{LeasedUnit, SharingSnapshot, SharingState};
 pub use timing::{HOLDS_FOR, LEARNS_FOR, LIVES_FOR};
 pub(crate) use timing::{KEPT_FOR, TIMEOUT};
 
 /// What pools and layers are given so that they share; see the [module page](self). A clone is the same process.
 #[derive(Clone)]
-pub struct Sharing(Arc<SharingCore>);
+pub struct Sharing(Arc<SharingScope>);
 
-/// Whether the engine is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SharingState {
-    /// The first exchange has not ended yet.
-    Starting,
-    Connected,
-    Away,
+/// The process, and the name under which its pools share.
+struct SharingScope {
+    name: Name,
+    process: Arc<SharingProcess>,
 }
+
+/// Ends the driver when it is dropped.
+struct SharingProcess(Arc<SharingCore>);
 
 /// What is logged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +121,10 @@ pub(crate) struct SharingCore {
     nudge: Nudge,
     /// The [`SharingState`].
     state: AtomicU8,
+    /// The number of processes in the last response, and when that came.
+    last_response: Mutex<Option<(u32, Instant)>>,
+    /// Whether nothing is left that shares.
+    has_ended: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
     observer: OnceLock<fn(&str, SharingEvent<'_>)>,
 }
@@ -122,15 +134,19 @@ pub(crate) struct SharingCore {
 /// Nothing waits for the engine here, and nothing fails if it is not there.
 pub fn share(engine: impl Engine, name: Name) -> (Sharing, Driver) {
     let core = Arc::new(SharingCore {
-        name,
+        name: name.clone(),
         replica: Id::random(),
         members: Mutex::new(Vec::new()),
         nudge: Nudge::new(),
         state: AtomicU8::new(SharingState::Starting as u8),
+        last_response: Mutex::new(None),
+        has_ended: AtomicBool::new(false),
         waiting: Mutex::new(Vec::new()),
         observer: OnceLock::new(),
     });
-    (Sharing(core.clone()), Driver::new(core, engine))
+    let process = Arc::new(SharingProcess(core.clone()));
+    let scope = SharingScope { name, process };
+    (Sharing(Arc::new(scope)), Driver::new(core, engine))
 }
 
 // === impl Sharing ===
@@ -146,7 +162,7 @@ impl Sharing {
             if is_ready() {
                 return Poll::Ready(());
             }
-            lock(&self.0.waiting).push(cx.waker().clone());
+            lock(&self.core().waiting).push(cx.waker().clone());
             match is_ready() {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -155,8 +171,38 @@ impl Sharing {
         .await;
     }
 
+    /// Returns the same process for one of several pools or layers that have the same keys or targets.
+    ///
+    /// Two pools of one process must not share one limit through one name, because the engine takes what one of them
+    /// says for the other's. With a scope of its own each pool shares only with the pools of that scope in other
+    /// processes. All scopes of a process use the same exchanges.
+    ///
+    /// ```
+    /// use tower_429::{KeyPool, share::{InMemory, Name, share}};
+    ///
+    /// let (sharing, _driver) = share(InMemory::new(), Name::new("prod/openai"));
+    /// let pools = ["chat", "embeddings"].map(|scope| {
+    ///     KeyPool::builder(["sk-1", "sk-2"])
+    ///         .for_origin("https://api.openai.com")
+    ///         .shared(sharing.scoped(scope))
+    ///         .build()
+    /// });
+    /// assert!(pools.iter().all(|pool| pool.is_ok()));
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, scope: &str) -> Self {
+        Self(Arc::new(SharingScope {
+            name: self.0.name.scoped(scope),
+            process: self.0.process.clone(),
+        }))
+    }
+
+    fn core(&self) -> &SharingCore {
+        &self.0.process.0
+    }
+
     pub(crate) fn state(&self) -> SharingState {
-        match self.0.state.load(Ordering::SeqCst) {
+        match self.core().state.load(Ordering::SeqCst) {
             0 => SharingState::Starting,
             1 => SharingState::Connected,
             _ => SharingState::Away,
@@ -166,7 +212,7 @@ impl Sharing {
     /// Sets the observer, which logs and counts.
     pub(crate) fn observe(&self, observer: fn(&str, SharingEvent<'_>)) {
         // A clone may have been given to a pool before, with the same observer.
-        let _ = self.0.observer.set(observer);
+        let _ = self.core().observer.set(observer);
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -175,18 +221,18 @@ impl Sharing {
 
     /// Adds a pool. The driver keeps it only as long as others do.
     pub(crate) fn attach(&self, member: Weak<dyn Member>) {
-        lock(&self.0.members).push(member);
+        lock(&self.core().members).push(member);
         self.notify(Urgency::Facts);
     }
 
     /// Notes why the driver should make an exchange. It wakes no task.
     pub(crate) fn raise(&self, urgency: Urgency) {
-        self.0.nudge.raise(urgency);
+        self.core().nudge.raise(urgency);
     }
 
     /// Wakes the driver if there is something to do. Call it under no lock.
     pub(crate) fn wake(&self) {
-        self.0.nudge.wake();
+        self.core().nudge.wake();
     }
 
     /// Notes why the driver should make an exchange, and wakes it. Call it under no lock.
@@ -200,8 +246,19 @@ impl fmt::Debug for Sharing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sharing")
             .field("name", &self.0.name)
-            .field("replica", &self.0.replica)
+            .field("replica", &self.core().replica)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl SharingProcess ===
+
+impl Drop for SharingProcess {
+    fn drop(&mut self) {
+        self.0.has_ended.store(true, Ordering::SeqCst);
+        // The last exchange frees what this process holds.
+        self.0.nudge.raise(Urgency::Wanted);
+        self.0.nudge.wake();
     }
 }
 
@@ -220,6 +277,16 @@ impl SharingCore {
         if let Some(observer) = self.observer.get() {
             observer(self.name.as_str(), event);
         }
+    }
+
+    /// Returns whether nothing is left that shares.
+    fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// Returns the number of processes in the last response, and when that came.
+    fn last_response(&self) -> Option<(u32, Instant)> {
+        *lock(&self.last_response)
     }
 
     /// Notes that an exchange has succeeded.

@@ -57,11 +57,13 @@ async fn state_of_a_key_is_written_with_its_limits_and_the_time_left() {
             "cooldown_reason": null,
             "cooldown_left_ms": null,
             "cooldown_is_reported": false,
+            "cooldown_is_remote": false,
             "limited_models": [{
                 "model": "large",
                 "reason": "rate_limited",
                 "left_ms": "checked",
                 "is_reported": false,
+                "is_remote": false,
             }],
             "limits": [],
             "uses": 1,
@@ -75,6 +77,7 @@ async fn state_of_a_key_is_written_with_its_limits_and_the_time_left() {
             "cooldown_reason": "key_rejected",
             "cooldown_left_ms": "checked",
             "cooldown_is_reported": false,
+            "cooldown_is_remote": false,
             "limited_models": [],
             "limits": [],
             "uses": 1,
@@ -88,6 +91,7 @@ async fn state_of_a_key_is_written_with_its_limits_and_the_time_left() {
             "cooldown_reason": null,
             "cooldown_left_ms": null,
             "cooldown_is_reported": false,
+            "cooldown_is_remote": false,
             "limited_models": [],
             "limits": [{
                 "dimension": "tokens",
@@ -205,4 +209,48 @@ fn rejection_is_written_with_milliseconds_and_the_seconds_of_a_date() {
         "remedies": {"time": null, "key": true, "model": null},
     });
     assert_eq!(serde_json::to_value(rejection).unwrap(), expected);
+}
+
+#[cfg(feature = "share")]
+#[tokio::test(start_paused = true)]
+async fn state_of_sharing_is_written_with_its_age_and_what_is_leased() {
+    use tower_429::share::{InMemory, Name, share};
+
+    let (sharing, driver) = share(InMemory::new(), Name::new("prod"));
+    let value = serde_json::to_value(sharing.snapshot()).unwrap();
+    let expected = json!({
+        "state": "starting",
+        "replicas": null,
+        "responded_ago_ms": null,
+        "leases": [],
+    });
+    assert_eq!(value, expected);
+
+    tokio::spawn(driver);
+    sharing.ready().await;
+    let provider = Provider::new(|_| Answer::Late(secs(600), 200));
+    let pool = KeyPool::builder(["SECRET"]).for_origin("https://api.example");
+    let pool = pool.shared(sharing.clone()).build().unwrap();
+    let limits = KeyRotationLayer::new(pool).wait_when_exhausted(secs(60));
+    let first = Provider::script([Answer::Response(
+        200,
+        vec![
+            ("x-ratelimit-limit-requests", "9".into()),
+            ("x-ratelimit-remaining-requests", "8".into()),
+            ("x-ratelimit-reset-requests", "600s".into()),
+        ],
+    )]);
+    limits.layer(first).oneshot(chat("large")).await.unwrap();
+    let open = tokio::spawn(limits.layer(provider).oneshot(chat("large")));
+    tokio::time::sleep(secs(2) + millis(10)).await;
+    let mut value = serde_json::to_value(sharing.snapshot()).unwrap();
+    check(&mut value, "/responded_ago_ms", 0..1_001);
+    let expected = json!({
+        "state": "connected",
+        "replicas": 1,
+        "responded_ago_ms": "checked",
+        "leases": [{ "unit": "requests", "idle": 0, "in_flight": 1 }],
+    });
+    assert_eq!(value, expected);
+    open.abort();
 }

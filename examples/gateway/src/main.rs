@@ -23,7 +23,7 @@ use tokio::signal::unix;
 use tokio::{net::TcpListener, sync::watch};
 
 use mock::Mock;
-use serve::{Config, Gateway, LimitedListener, Mistakes, Plan, WITHOUT_FILE, log, metrics};
+use serve::{Config, Gateway, LimitedListener, Mistakes, Plan, WITHOUT_FILE, log, metrics, share};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -73,7 +73,7 @@ fn check(path: &Path) -> Result<(), Mistakes> {
     let config = read(path)?;
     config.log.targets(variable(log::VARIABLE).as_deref())?;
     let counts = PrometheusBuilder::new().build_recorder().handle();
-    Gateway::new(&config, NO_MOCK, &variable, counts)?;
+    Gateway::new(&config, NO_MOCK, &variable, counts, None)?;
     print!("{}", Plan(&config));
     Ok(())
 }
@@ -92,7 +92,11 @@ async fn start(config: &Config) -> Result<(), Error> {
         false => None,
     };
     let origin = mock.as_ref().map(Mock::origin).unwrap_or_default();
-    let gateway = Gateway::new(config, &origin, &variable, counts)?;
+    let (sharing, driver) = share::connect(config, &variable)
+        .map_err(Mistakes::from)?
+        .unzip();
+    let gateway = Gateway::new(config, &origin, &variable, counts, sharing)?;
+    let driver = driver.map(tokio::spawn);
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         format!(
             "cannot listen at {}: {error}. Choose another `listen`",
@@ -127,10 +131,15 @@ async fn start(config: &Config) -> Result<(), Error> {
         let _ = stopped.wait_for(|stop| *stop).await;
         tokio::time::sleep(Duration::from_millis(grace_ms)).await;
     };
-    tokio::select! {
+    let stopped = tokio::select! {
         () = served => Ok(()),
         () = grace => Err("some responses did not complete within `grace_ms`, and were cut off".into()),
+    };
+    // The gateway is dropped, so the driver ends with an exchange that frees what was leased.
+    if let Some(driver) = driver {
+        share::leave(driver).await;
     }
+    stopped
 }
 
 /// Ctrl-C, and SIGTERM on Unix. On Unix they are caught from [`new`](Self::new) on.

@@ -1,5 +1,7 @@
 //! The gateway as its users run it: a program with arguments, an environment and an exit code.
 
+mod redis;
+mod share;
 mod tls;
 
 use std::{

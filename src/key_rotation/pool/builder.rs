@@ -181,7 +181,8 @@ impl KeyPoolBuilder {
     /// [`share`](crate::share).
     ///
     /// The pool needs an origin, because what one provider says of a key must not count for another.
-    /// [`replicas`](Self::replicas) still counts while the engine was never reached.
+    /// [`replicas`](Self::replicas) still counts while the engine was never reached. Pools of one process with the
+    /// same keys need [scopes](Sharing::scoped) of their own.
     ///
     /// ```
     /// use tower_429::{KeyPool, share::{InMemory, Name, share}};

@@ -38,6 +38,8 @@ pub struct KeyState {
     pub cooldown_until: Option<Instant>,
     /// Whether only a response's report that nothing is left closes the key, and no rejection does.
     pub cooldown_is_reported: bool,
+    /// Whether the rejection that closes the key was received from another process (feature `share`).
+    pub cooldown_is_remote: bool,
     /// The models for which the key, or its group, is limited.
     pub limited_models: Vec<LimitedModel>,
     /// What is known of each limit of the key and of its group: first for every model, then by model.
@@ -67,6 +69,8 @@ pub struct LimitedModel {
     pub until: Instant,
     /// Whether only a response's report that nothing is left closes it, and no rejection does.
     pub is_reported: bool,
+    /// Whether the rejection that closes it was received from another process (feature `share`).
+    pub is_remote: bool,
 }
 
 /// What is known of one limit of a key.
@@ -191,6 +195,7 @@ impl KeyState {
             group_source,
             cooldown_until: end.as_ref().map(|end| end.at),
             cooldown_is_reported: end.as_ref().is_some_and(|end| end.is_reported),
+            cooldown_is_remote: end.as_ref().is_some_and(|end| end.is_remote),
             cooldown_reason: end.map(|end| end.rejection.reason),
             limited_models: models
                 .map(|(model, end)| LimitedModel {
@@ -198,6 +203,7 @@ impl KeyState {
                     reason: end.rejection.reason,
                     until: end.at,
                     is_reported: end.is_reported,
+                    is_remote: end.is_remote,
                 })
                 .collect(),
             limits: keys.limits.known(entry.info.id, entry.group_id, now),

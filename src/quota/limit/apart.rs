@@ -34,6 +34,10 @@ impl LimitState {
         false
     }
 
+    pub(super) fn is_closed_remotely(&self, _until: Instant) -> bool {
+        false
+    }
+
     pub(super) fn note_reserved(&mut self, _cost: Cost, _now: Instant) {}
 
     pub(super) fn note_sent(&mut self, _cost: Cost, _now: Instant) {}

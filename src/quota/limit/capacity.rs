@@ -35,6 +35,8 @@ pub(crate) struct End {
     pub(crate) is_unusable: bool,
     /// Whether a response has reported that nothing is left, and no rejection has closed the limit.
     pub(crate) is_reported: bool,
+    /// Whether the rejection that has closed the limit was received from another process.
+    pub(crate) is_remote: bool,
     /// The cause. Its `retry_after` is what is left of the provider's hint, which a guess may outlast.
     pub(crate) rejection: Rejection,
 }
@@ -71,6 +73,11 @@ impl End {
         let at = self.at.max(other.at);
         let retry_after = self.rejection.retry_after.max(other.rejection.retry_after);
         let is_reported = self.is_reported && other.is_reported;
+        let rejection_is_remote = match (self.is_reported, other.is_reported) {
+            (true, false) => Some(other.is_remote),
+            (false, true) => Some(self.is_remote),
+            _ => None,
+        };
         let cause = match self.order() < other.order() {
             true => other,
             false => self,
@@ -78,6 +85,7 @@ impl End {
         Self {
             at,
             is_reported,
+            is_remote: rejection_is_remote.unwrap_or(cause.is_remote),
             is_unusable: cause.is_unusable,
             rejection: Rejection {
                 retry_after,

@@ -64,6 +64,7 @@ impl Cooldown {
             at: period.until,
             is_unusable: period.term.basis == Basis::Recheck,
             is_reported: false,
+            is_remote: false,
             rejection: Rejection {
                 // A guess must not pass for what the provider has reported, nor hide it.
                 retry_after: self.hint.filter(|end| *end > now).map(|end| end - now),

@@ -86,12 +86,17 @@ impl LimitState {
             at: window.until,
             is_unusable: false,
             is_reported: true,
+            is_remote: false,
             rejection: Rejection {
                 retry_after: Some(window.until - now),
                 ..Rejection::new(Reason::RateLimited)
             },
         });
-        let ends = self.cooldown.end(now).into_iter().chain(exhausted);
+        let cooldown = self.cooldown.end(now).map(|end| End {
+            is_remote: self.is_closed_remotely(end.at),
+            ..end
+        });
+        let ends = cooldown.into_iter().chain(exhausted);
         ends.reduce(End::later)
     }
 

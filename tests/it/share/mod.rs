@@ -4,6 +4,9 @@ mod away;
 mod engine;
 mod facts;
 mod leases;
+mod remote;
+mod scopes;
+mod snapshot;
 
 use tokio::task::JoinHandle;
 use tower_429::{

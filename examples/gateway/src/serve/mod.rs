@@ -14,6 +14,7 @@ mod message;
 mod meter;
 pub(crate) mod metrics;
 mod reader;
+pub(crate) mod share;
 mod upstream;
 mod views;
 
@@ -22,6 +23,7 @@ use std::{borrow::Cow, sync::Arc};
 use axum::{Router, middleware::from_fn_with_state, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
+use tower_429::share::Sharing;
 
 pub(crate) use config::{Config, Mistake, Mistakes, Plan, WITHOUT_FILE};
 pub(crate) use connections::serve;
@@ -38,30 +40,37 @@ pub(crate) struct Gateway {
     board: Arc<Board>,
     buffers: Buffers,
     metrics: PrometheusHandle,
+    /// What the upstreams share through, if they share their limits with other gateways.
+    sharing: Option<Sharing>,
 }
 
 impl Gateway {
-    /// Returns the mistakes of the upstreams and their keys. The arguments are those of [`new`](Self::new).
+    /// Returns the mistakes of the upstreams, their keys and what they share. The arguments are those of
+    /// [`new`](Self::new).
     pub(crate) fn mistakes(
         config: &Config,
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Vec<Mistake> {
         let upstreams = 0..config.upstreams.len();
-        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable));
-        drafts.filter_map(Result::err).flatten().collect()
+        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable, None));
+        let mistakes = drafts.filter_map(Result::err).flatten();
+        let shared = share::connect(config, variable).err();
+        mistakes.chain(shared.into_iter().flatten()).collect()
     }
 
-    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, and `metrics` is the handle
-    /// of the installed recorder.
+    /// Builds the stacks. `mock` is the mock's address, `variable` reads the environment, `metrics` is the handle of
+    /// the installed recorder, and `sharing` is what the upstreams share through.
     pub(crate) fn new(
         config: &Config,
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
         metrics: PrometheusHandle,
+        sharing: Option<Sharing>,
     ) -> Result<Self, Mistakes> {
         let upstreams = 0..config.upstreams.len();
-        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable));
+        let shared = sharing.as_ref();
+        let drafts = upstreams.map(|index| Draft::new(config, index, mock, variable, shared));
         let drafts = drafts.collect::<Result<Vec<_>, _>>()?;
         // One client, so that upstreams share its connections.
         let client = client::client(drafts.iter().any(Draft::needs_tls))?;
@@ -73,6 +82,7 @@ impl Gateway {
             board: Arc::default(),
             buffers: Buffers::new(config.max_buffered_bytes),
             metrics,
+            sharing,
         })
     }
 
@@ -90,6 +100,7 @@ impl Gateway {
             .route("/healthz", get(views::health))
             .route("/keys", get(views::keys))
             .route("/rejections", get(views::rejections))
+            .route("/share", get(views::share))
             .route("/metrics", get(views::counted))
             .fallback(forward::forward)
             .layer(from_fn_with_state(self.clone(), admission::check_host))

@@ -4,7 +4,8 @@ use axum::http::{Uri, uri};
 use tower_429::{
     KeyPool,
     fallback::{Target, TargetError},
-    key_rotation::{Key, PoolError},
+    key_rotation::{Key, KeyPoolBuilder},
+    share::Sharing,
 };
 
 use super::config::{
@@ -100,15 +101,25 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the pool, or `None` if it has a mistake.
-    pub(super) fn pool(&mut self, keys: Vec<Key>, base: &Uri) -> Option<KeyPool> {
+    pub(super) fn pool(
+        &mut self,
+        keys: Vec<Key>,
+        base: &Uri,
+        sharing: Option<&Sharing>,
+    ) -> Option<KeyPool> {
         let config = self.config();
         // With a valid key, only `key_in` can be wrong.
-        let place = match pool(config, vec![Key::new("valid")], base) {
+        let place = match pool(config, vec![Key::new("valid")], base).build() {
             Ok(_) if keys.is_empty() => return None,
             Ok(_) => "keys",
             Err(_) => "key_in",
         };
-        let pool = pool(config, keys, base);
+        let pool = pool(config, keys, base).replicas(self.file.replicas);
+        let pool = match sharing {
+            Some(sharing) => pool.shared(sharing.clone()),
+            None => pool,
+        };
+        let pool = pool.build();
         pool.map_err(|error| {
             let upstream = self.name();
             self.add(place, ConfigError::Pool { upstream, error });
@@ -135,7 +146,7 @@ fn target(config: &FallbackConfig, base: Option<&Uri>, mock: &str) -> Result<Tar
     Ok(target.strip_prefix(format!("{own}{prefix}")))
 }
 
-fn pool(config: &UpstreamConfig, keys: Vec<Key>, base: &Uri) -> Result<KeyPool, PoolError> {
+fn pool(config: &UpstreamConfig, keys: Vec<Key>, base: &Uri) -> KeyPoolBuilder {
     let builder = KeyPool::builder(keys);
     let builder = match &config.key_in {
         KeyIn::Bearer => builder.bearer(),
@@ -149,7 +160,5 @@ fn pool(config: &UpstreamConfig, keys: Vec<Key>, base: &Uri) -> Result<KeyPool, 
     };
     let scheme = base.scheme_str().unwrap_or_default();
     let authority = base.authority().map_or("", uri::Authority::as_str);
-    builder
-        .for_origin(format!("{scheme}://{authority}"))
-        .build()
+    builder.for_origin(format!("{scheme}://{authority}"))
 }

@@ -10,7 +10,7 @@ use axum::{
 use tower::ServiceBuilder;
 use tower_429::{
     BackoffLayer, FallbackLayer, InspectLayer, KeyPool, KeyRotationLayer, Priority,
-    fallback::Target, inspect::InspectedBody,
+    fallback::Target, inspect::InspectedBody, share::Sharing,
 };
 
 use super::{
@@ -47,17 +47,22 @@ pub(crate) struct Draft<'a> {
     base: Uri,
     targets: Vec<Target>,
     pool: KeyPool,
+    /// What the pool and the targets share through.
+    sharing: Option<Sharing>,
+    replicas: u32,
     /// The most bytes of a key in the query.
     parameter: usize,
 }
 
 impl<'a> Draft<'a> {
-    /// Reads an upstream and its keys, or returns all its mistakes. `mock` is the address of the mock.
+    /// Reads an upstream and its keys, or returns all its mistakes. `mock` is the address of the mock, and `sharing` is
+    /// what all upstreams share through.
     pub(crate) fn new(
         file: &'a Config,
         index: usize,
         mock: &str,
         variable: &dyn Fn(&str) -> Option<String>,
+        sharing: Option<&Sharing>,
     ) -> Result<Self, Vec<Mistake>> {
         let config = &file.upstreams[index];
         let mut reader = Reader {
@@ -68,13 +73,18 @@ impl<'a> Draft<'a> {
         let base = reader.base(mock);
         let targets = reader.targets(base.as_ref(), mock);
         let keys = reader.keys(variable);
-        let pool = base.as_ref().and_then(|base| reader.pool(keys, base));
+        // Upstreams at one address may have the same keys, and each tracks their limits separately.
+        let sharing = sharing.map(|sharing| sharing.scoped(&config.name));
+        let pool = base.as_ref();
+        let pool = pool.and_then(|base| reader.pool(keys, base, sharing.as_ref()));
         match (base, pool) {
             (Some(base), Some(pool)) if reader.mistakes.is_empty() => Ok(Self {
                 config,
                 base,
                 targets,
                 pool,
+                sharing,
+                replicas: file.replicas,
                 parameter: parameter(config, variable),
             }),
             _ => Err(reader.mistakes),
@@ -104,12 +114,17 @@ impl<'a> Draft<'a> {
             rotation.pool(other.pool.clone())
         });
 
+        let fallback = FallbackLayer::new(self.targets.clone())
+            .max_sends(config.max_sends)
+            .replay_limit(config.replay_limit_bytes)
+            .replicas(self.replicas);
+        let fallback = match &self.sharing {
+            Some(sharing) => fallback.shared(sharing.clone()),
+            None => fallback,
+        };
+
         let stack = ServiceBuilder::new()
-            .layer(
-                FallbackLayer::new(self.targets.clone())
-                    .max_sends(config.max_sends)
-                    .replay_limit(config.replay_limit_bytes),
-            )
+            .layer(fallback)
             .layer(
                 BackoffLayer::new()
                     .max_wait(max_wait)

@@ -10,7 +10,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tower_429::key_rotation::{GroupSource, KeyState, LimitSnapshot};
+use tower_429::{
+    key_rotation::{GroupSource, KeyState, LimitSnapshot},
+    share::SharingSnapshot,
+};
 
 use super::{Gateway, board::millis, metrics, now, shortened};
 
@@ -45,6 +48,13 @@ pub(crate) async fn rejections(State(gateway): State<Arc<Gateway>>) -> Json<Valu
     Json(gateway.board.rejections())
 }
 
+pub(crate) async fn share(State(gateway): State<Arc<Gateway>>) -> Json<Value> {
+    let now = now();
+    let sharing = gateway.sharing.as_ref();
+    let shown = sharing.map(|sharing| shared(&sharing.snapshot(), now));
+    Json(shown.unwrap_or_default())
+}
+
 pub(crate) async fn counted(State(gateway): State<Arc<Gateway>>) -> Response {
     let text = metrics::render(&gateway.upstreams, &gateway.metrics);
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4")];
@@ -61,6 +71,7 @@ fn key(state: &KeyState, now: Instant) -> Value {
                 "model": shortened(&limited.model),
                 "reason": format!("{:?}", limited.reason),
                 "is_reported": limited.is_reported,
+                "is_remote": limited.is_remote,
                 "free_in_ms": left(limited.until),
             })
         })
@@ -71,6 +82,7 @@ fn key(state: &KeyState, now: Instant) -> Value {
         "group_source": state.group_source.map(GroupSource::as_str),
         "cooldown_reason": state.cooldown_reason.map(|reason| format!("{reason:?}")),
         "cooldown_is_reported": state.cooldown_is_reported,
+        "cooldown_is_remote": state.cooldown_is_remote,
         "free_in_ms": state.cooldown_until.map(left),
         "limited_models": models,
         "limits": limits.collect::<Vec<_>>(),
@@ -90,6 +102,23 @@ fn limit(known: &LimitSnapshot, now: Instant) -> Value {
         "reserved": known.reserved,
         "resets_in_ms": known.resets.map(|resets| time_to(resets, now)),
         "is_learned": known.is_learned,
+    })
+}
+
+fn shared(snapshot: &SharingSnapshot, now: Instant) -> Value {
+    let ago = |responded| millis(now.saturating_duration_since(responded));
+    let leases = snapshot.leases.iter().map(|leased| {
+        json!({
+            "unit": leased.unit.as_str(),
+            "idle": leased.idle,
+            "in_flight": leased.in_flight,
+        })
+    });
+    json!({
+        "state": snapshot.state.as_str(),
+        "processes": snapshot.replicas,
+        "responded_ago_ms": snapshot.responded.map(ago),
+        "leases": leases.collect::<Vec<_>>(),
     })
 }
 

@@ -10,6 +10,10 @@ use super::{
 const BAD: &str = r#"listen = "localhost:4290"
 max_connections = 0
 lgo = "info"
+share = "redis://me:sk-leaked@host:port"
+share_name = ""
+share_secret = "sk-leaked"
+replicas = 0
 
 [[upstream]]
 name = "a b"
@@ -65,28 +69,32 @@ fn mistakes(text: &str) -> Vec<String> {
 fn every_mistake_is_reported_with_its_line() {
     let found = mistakes(BAD);
     let starts = [
-        "21 mistakes",
+        "25 mistakes",
         "FILE:1: `listen` is not understood: expected an IP address and a port",
         "FILE:2: `max_connections` is 0",
         "FILE:3: unknown field `lgo`, expected one of `listen`",
-        "FILE:6: \"a b\" is no name for an upstream",
-        "FILE:7: `at` of upstream a b is not of the form https://host",
-        "FILE:8: the route \"v1\" of upstream a b does not begin with `/`",
-        "FILE:9: unknown field `kees`, expected one of `name`",
-        "FILE:12: entry 2 of `keys` of upstream a b is no name of an environment variable",
-        "FILE:13: `keys` of upstream a b names KEY_1 twice",
-        "FILE:14: the environment variable KEY_9 is not set",
-        "FILE:16: `groups` of upstream a b names a variable that is not in its `keys`",
-        "FILE:17: `deadline_ms` is not understood: invalid type: string \"...\", expected a whole number",
-        "FILE:18: `key_in` is not understood: unknown variant `heder`, expected one of `bearer`",
-        "FILE:20: an entry of `fallback` of upstream a b names no model",
-        "FILE:21: `fallback` of upstream a b: the address of a target",
-        "FILE:23: the background route \"/v2\" is not within the `routes`",
-        "FILE:25: \"\" is no name for an upstream",
-        "FILE:25: nothing goes to upstream 2",
-        "FILE:27: `max_wait_ms` is not understood",
-        "FILE:28: `order` is not understood",
-        "FILE:31: `window_ms` is not understood",
+        "FILE:4: `share`: the URL of the server is not valid",
+        "FILE:5: `share_name` is empty",
+        "FILE:6: `share_secret` is no name of an environment variable",
+        "FILE:7: `replicas` is 0",
+        "FILE:10: \"a b\" is no name for an upstream",
+        "FILE:11: `at` of upstream a b is not of the form https://host",
+        "FILE:12: the route \"v1\" of upstream a b does not begin with `/`",
+        "FILE:13: unknown field `kees`, expected one of `name`",
+        "FILE:16: entry 2 of `keys` of upstream a b is no name of an environment variable",
+        "FILE:17: `keys` of upstream a b names KEY_1 twice",
+        "FILE:18: the environment variable KEY_9 is not set",
+        "FILE:20: `groups` of upstream a b names a variable that is not in its `keys`",
+        "FILE:21: `deadline_ms` is not understood: invalid type: string \"...\", expected a whole number",
+        "FILE:22: `key_in` is not understood: unknown variant `heder`, expected one of `bearer`",
+        "FILE:24: an entry of `fallback` of upstream a b names no model",
+        "FILE:25: `fallback` of upstream a b: the address of a target",
+        "FILE:27: the background route \"/v2\" is not within the `routes`",
+        "FILE:29: \"\" is no name for an upstream",
+        "FILE:29: nothing goes to upstream 2",
+        "FILE:31: `max_wait_ms` is not understood",
+        "FILE:32: `order` is not understood",
+        "FILE:35: `window_ms` is not understood",
     ];
     for (line, start) in found.iter().zip(starts) {
         assert!(line.starts_with(start), "{line}\nis not\n{start}");
@@ -136,6 +144,67 @@ fn a_setting_that_is_not_understood_is_one_mistake() {
             "{setting}: {found}"
         );
     }
+}
+
+#[test]
+fn plan_shows_where_limits_are_shared_and_no_password() {
+    let plan = |settings: &str| {
+        let upstream = "[[upstream]]\nname = \"a\"\nat = \"http://host\"\nroutes = [\"/v1\"]\nkeys = [\"KEY_1\"]\n";
+        let config = Config::parse(&format!("{settings}\n{upstream}")).unwrap();
+        // `Debug` output may be logged.
+        let texts = [Plan(&config).to_string(), format!("{config:?}")];
+        assert!(!texts.concat().contains("leaked"), "{texts:?}");
+        let lines = texts[0].lines().skip(2);
+        let lines: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        lines.join("\n")
+    };
+    assert_eq!(plan(""), "");
+    for (url, shown) in [
+        ("redis://10.0.0.1", "redis://10.0.0.1"),
+        ("rediss://me:leaked@host:6380/2", "rediss://host:6380/2"),
+        (
+            "redis://:le%40aked@[::1]:1?protocol=resp3",
+            "redis://[::1]:1",
+        ),
+        ("redis://:leaked@leaked@host", "redis://host"),
+        (
+            "unix:///run/redis.sock?pass=leaked",
+            "unix:///run/redis.sock",
+        ),
+        ("SHARE_URL", "the server in SHARE_URL"),
+    ] {
+        let expected =
+            format!("shares limits as \"tower-429-gateway\" through {shown}, without a secret");
+        assert_eq!(plan(&format!("share = \"{url}\"")), expected);
+    }
+    assert_eq!(
+        plan(
+            "share = \"SHARE_URL\"\nshare_name = \"prod\"\nshare_secret = \"SHARE_SECRET\"\nreplicas = 3"
+        ),
+        "shares limits as \"prod\" through the server in SHARE_URL, with the secret in SHARE_SECRET\n\
+         takes its part of each limit as one of 3 gateways while the server is away"
+    );
+    assert_eq!(
+        plan("replicas = 3"),
+        "takes its part of each limit as one of 3 gateways"
+    );
+}
+
+#[test]
+fn settings_of_a_share_without_a_server_are_mistakes() {
+    let found = mistakes(
+        "share_name = \"prod\"\nshare_secret = \"KEY_1\"\n[[upstream]]\nname = \"a\"\nat = \"http://host\"\n\
+         routes = [\"/v1\"]\nkeys = [\"KEY_1\"]\n",
+    );
+    let starts = [
+        "2 mistakes",
+        "FILE:1: `share_name` has no effect without `share`",
+        "FILE:2: `share_secret` has no effect without `share`",
+    ];
+    for (line, start) in found.iter().zip(starts) {
+        assert!(line.starts_with(start), "{line}");
+    }
+    assert_eq!(found.len(), starts.len(), "{found:#?}");
 }
 
 #[test]

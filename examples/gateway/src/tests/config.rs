@@ -6,7 +6,7 @@ use tracing::Level;
 
 use super::{
     harness::variable,
-    serve::{Config, Gateway, Mistakes, WITHOUT_FILE, metrics},
+    serve::{Config, Gateway, Mistakes, WITHOUT_FILE, metrics, share},
 };
 
 const GOOD: &str = r#"
@@ -26,7 +26,9 @@ fn start_with(
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Gateway, Mistakes> {
     let counts = metrics::recorder().unwrap().handle();
-    Gateway::new(config, "http://127.0.0.1:2", variable, counts)
+    let shared = share::connect(config, variable)?;
+    let sharing = shared.map(|(sharing, _)| sharing);
+    Gateway::new(config, "http://127.0.0.1:2", variable, counts, sharing)
 }
 
 #[test]
@@ -55,6 +57,8 @@ fn sample_parses_as_it_is_and_with_every_default_written_out() {
         sample.upstreams[0].deadline_ms,
         written.upstreams[0].deadline_ms,
     ) = (None, None);
+    assert_eq!(written.share.take().unwrap().variable(), Some("SHARE_URL"));
+    assert_eq!(written.share_secret.take().unwrap(), "SHARE_SECRET");
     assert_eq!(written.upstreams[0].background_routes, ["/v1/responses"]);
     written.upstreams[0].background_routes.clear();
     assert_eq!(format!("{sample:?}"), format!("{written:?}"));
@@ -140,6 +144,26 @@ fn each_error_says_what_to_do() {
             "at least 2097152",
         ),
         ("[[upstream]]", "log = \"inof\"\n[[upstream]]", "`info`"),
+        (
+            "[[upstream]]",
+            "share = \"http://host\"\n[[upstream]]",
+            "redis://127.0.0.1:6379",
+        ),
+        (
+            "[[upstream]]",
+            "share = \"NO_URL\"\n[[upstream]]",
+            "export it, or change `share`",
+        ),
+        (
+            "[[upstream]]",
+            "share = \"redis://host\"\nshare_secret = \"NO_SECRET\"\n[[upstream]]",
+            "export it, or change `share_secret`",
+        ),
+        (
+            "[[upstream]]",
+            "replicas = 0\n[[upstream]]",
+            "this one included",
+        ),
     ];
     for (good, bad, advice) in table {
         let text = if good.is_empty() {

@@ -9,9 +9,10 @@ use std::{
 use ::metrics::LocalRecorderGuard;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use tower_429::share::{Driver, Sharing};
 
 use super::{
-    serve::{Config, Gateway, LimitedListener, log, metrics, serve},
+    serve::{Config, Gateway, LimitedListener, log, metrics, serve, share},
     wire::{Head, Upstream, Wire},
 };
 
@@ -26,6 +27,8 @@ pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) stop: oneshot::Sender<()>,
     pub(crate) server: JoinHandle<()>,
+    /// The task that shares the limits, if they are shared.
+    pub(crate) driver: Option<JoinHandle<()>>,
     _recorder: LocalRecorderGuard<'static>,
 }
 
@@ -105,12 +108,23 @@ pub(crate) async fn in_front_of_with(
 
 /// Runs a gateway that counts in the recorder of this thread. On a runtime with several threads, the counts are lost.
 pub(crate) async fn run(config: &Config, mock: &str) -> Running {
+    run_shared(config, mock, share::connect(config, &variable).unwrap()).await
+}
+
+/// Runs such a gateway that shares its limits through this.
+pub(crate) async fn run_shared(
+    config: &Config,
+    mock: &str,
+    shared: Option<(Sharing, Driver)>,
+) -> Running {
     LazyLock::force(&LOG);
     let recorder = Box::leak(Box::new(metrics::recorder().unwrap()));
     let counts = recorder.handle();
     let guard = ::metrics::set_default_local_recorder(recorder);
     metrics::describe();
-    let gateway = Arc::new(Gateway::new(config, mock, &variable, counts).unwrap());
+    let (sharing, driver) = shared.unzip();
+    let gateway = Gateway::new(config, mock, &variable, counts, sharing);
+    let gateway = Arc::new(gateway.unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -124,6 +138,7 @@ pub(crate) async fn run(config: &Config, mock: &str) -> Running {
         gateway,
         stop,
         server,
+        driver: driver.map(tokio::spawn),
         _recorder: guard,
     }
 }

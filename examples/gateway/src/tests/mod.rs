@@ -19,6 +19,9 @@ mod rejections;
 mod reporting;
 mod requests;
 mod responses;
+#[path = "../../tests/redis/mod.rs"]
+mod server;
+mod share;
 mod streaming;
 mod wire;
 

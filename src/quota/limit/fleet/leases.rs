@@ -184,6 +184,18 @@ impl Leases {
         }
     }
 
+    /// Returns what is leased in each unit that is limited, and what requests hold of that.
+    pub(super) fn leased(
+        &self,
+        own: &OwnUse,
+        now: Instant,
+    ) -> impl Iterator<Item = (Unit, (u64, u64))> {
+        let are_leased = self.are_leased(now);
+        let limited = self.units.iter();
+        let limited = limited.filter(move |(_, places)| are_leased && places.is_limited());
+        limited.map(|(unit, places)| (*unit, (places.idle(), own.held(*unit))))
+    }
+
     /// Returns whether this process has received in this epoch how much was used.
     pub(super) fn are_synced(&self, epoch: Option<u64>) -> bool {
         let mut units = self.units.iter();

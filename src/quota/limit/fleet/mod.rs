@@ -2,9 +2,11 @@
 //! Pure.
 //!
 //! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
-//! [`places`] that in one unit. [`publish`] and [`receive`] are the two halves of an exchange.
+//! [`places`] that in one unit. [`leased`] adds it up for operators. [`publish`] and [`receive`] are the two halves
+//! of an exchange.
 
 mod learned;
+mod leased;
 mod leases;
 mod note;
 mod own;
@@ -53,6 +55,8 @@ pub(super) struct Fleet {
     others: Vec<OtherReplica>,
     /// How many processes divide what is left, while it is not leased.
     parts: Option<Replicas>,
+    /// The end of the last cooldown that began with a rejection of another process.
+    remote_end: Option<Instant>,
 }
 
 /// What is shared of a limit.
@@ -110,6 +114,7 @@ impl LimitState {
             received_in: 0,
             others: Vec::new(),
             parts: None,
+            remote_end: None,
         }));
     }
 
@@ -146,6 +151,12 @@ impl LimitState {
     pub(super) fn is_planning(&self) -> bool {
         let fleet = self.fleet.as_ref();
         fleet.is_some_and(|fleet| fleet.leases.is_planning())
+    }
+
+    /// Returns whether a cooldown that ends then began with a rejection of another process.
+    pub(super) fn is_closed_remotely(&self, until: Instant) -> bool {
+        let fleet = self.fleet.as_ref();
+        fleet.is_some_and(|fleet| fleet.remote_end == Some(until))
     }
 
     /// Bounds what may be sent by what this process has leased.

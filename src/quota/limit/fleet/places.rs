@@ -97,8 +97,13 @@ impl LeasedPlaces {
         }
     }
 
+    /// Returns how much is leased and not used yet.
+    pub(super) fn idle(&self) -> u64 {
+        self.idle
+    }
+
     /// Returns whether there is a limit in this unit.
-    fn is_limited(&self) -> bool {
+    pub(super) fn is_limited(&self) -> bool {
         self.more != u64::MAX
     }
 

@@ -8,7 +8,7 @@ use super::{
     planned::PlannedCalls,
 };
 use crate::{
-    quota::limit::{LimitState, ProviderTraits, SlowStart},
+    quota::limit::{LimitState, ProviderTraits},
     share::{Fact, LearnedTraits, LeaseRequest, LimitRequest, Outbox, RejectedFact, Report, Unit},
 };
 
@@ -24,8 +24,7 @@ impl LimitState {
     ) {
         let now = outbox.now;
         let end = self.end(traits, now).map(|end| end.at);
-        // Most groups have no limit for all models.
-        let is_limited = traits.is_limited() || self.slow_start != SlowStart::Off;
+        let is_limited = self.may_be_leased(traits);
         let Some(fleet) = &mut self.fleet else {
             return;
         };

@@ -63,6 +63,7 @@ impl LimitState {
                     published.held = published.held.saturating_add(grant.granted);
                 }
             }
+            let ended = self.cooldown.ends_at(update.now);
             for (replica, fact, age) in &received.facts {
                 let at = ReceivedAt {
                     now: update.now,
@@ -70,6 +71,10 @@ impl LimitState {
                     took: update.now.saturating_duration_since(update.began),
                 };
                 self.apply_fact(traits, (&mut fleet, *replica, fact), at, longest_guess);
+            }
+            let ends = self.cooldown.ends_at(update.now);
+            if ends != ended {
+                fleet.remote_end = ends;
             }
         }
         for other in &mut fleet.others {

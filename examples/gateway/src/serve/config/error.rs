@@ -74,6 +74,20 @@ pub(crate) enum ConfigError {
         upstream: String,
         error: TargetError,
     },
+    /// The URL in `share` cannot be read.
+    ShareUrl(tower_429_redis::Error),
+    ShareName,
+    ShareSecret,
+    /// A setting has no effect without `share`.
+    NotShared {
+        setting: &'static str,
+    },
+    /// An environment variable that a setting of the share names is not set.
+    ShareVariable {
+        setting: &'static str,
+        variable: String,
+    },
+    NoReplicas,
     Log,
     /// No certificate that the system trusts can be read.
     Certificates(io::Error),
@@ -173,6 +187,29 @@ impl fmt::Display for ConfigError {
             Self::Target { upstream, error } => {
                 write!(f, "`fallback` of upstream {upstream}: {error}")
             }
+            Self::ShareUrl(error) => write!(
+                f,
+                "`share`: {error}. Give it the URL of a server, as in \"redis://127.0.0.1:6379\", or name the \
+                 environment variable that holds it"
+            ),
+            Self::ShareName => f.write_str(
+                "`share_name` is empty or longer than 128 bytes: give it a name that all gateways with these keys use",
+            ),
+            Self::ShareSecret => f.write_str(
+                "`share_secret` is no name of an environment variable (A-Z, 0-9, _). If it is the secret: put it \
+                 into a variable, and name that here",
+            ),
+            Self::NotShared { setting } => write!(
+                f,
+                "`{setting}` has no effect without `share`: add share = \"redis://...\", or take `{setting}` out"
+            ),
+            Self::ShareVariable { setting, variable } => write!(
+                f,
+                "the environment variable {variable} is not set: export it, or change `{setting}`"
+            ),
+            Self::NoReplicas => f.write_str(
+                "`replicas` is 0: give it the number of gateways that send with the same keys, this one included",
+            ),
             Self::Log => f.write_str(
                 "RUST_LOG is not understood: set it to a level, such as `debug`, or to levels of \
                  targets, such as `warn,tower_429=info`",

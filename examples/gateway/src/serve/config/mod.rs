@@ -7,6 +7,7 @@ mod error;
 mod mistake;
 mod plan;
 mod rules;
+mod share;
 mod source;
 
 use std::{
@@ -21,7 +22,8 @@ use crate::mock;
 pub(crate) use error::ConfigError;
 pub(crate) use mistake::{Mistake, Mistakes};
 pub(crate) use plan::Plan;
-pub(crate) use rules::{is_variable, setting};
+pub(crate) use rules::{is_share_name, is_variable, setting};
+pub(crate) use share::ShareAt;
 pub(crate) use source::Places;
 
 /// The configuration that is used without a file.
@@ -43,6 +45,16 @@ pub(crate) struct Config {
     /// The most bytes that the bodies of all requests take in memory.
     #[serde(default = "max_buffered_bytes")]
     pub(crate) max_buffered_bytes: u64,
+    /// The server through which gateways with the same keys share their limits.
+    pub(crate) share: Option<ShareAt>,
+    /// The name by which these gateways find each other.
+    #[serde(default = "share_name")]
+    pub(crate) share_name: String,
+    /// The environment variable that holds the secret of these gateways.
+    pub(crate) share_secret: Option<String>,
+    /// How many gateways send with the same keys, above 0.
+    #[serde(default = "replicas")]
+    pub(crate) replicas: u32,
     /// How much is logged.
     #[serde(default)]
     pub(crate) log: Log,
@@ -149,6 +161,14 @@ fn max_connections() -> usize {
 
 fn max_buffered_bytes() -> u64 {
     256 * 1024 * 1024
+}
+
+fn share_name() -> String {
+    "tower-429-gateway".into()
+}
+
+fn replicas() -> u32 {
+    1
 }
 
 fn max_wait_ms() -> u64 {

@@ -22,6 +22,28 @@ impl fmt::Display for Plan<'_> {
             config.max_connections,
             size(config.max_buffered_bytes)
         )?;
+        if let Some(share) = &config.share {
+            write!(
+                f,
+                "shares limits as {:?} through {share}",
+                config.share_name
+            )?;
+            match &config.share_secret {
+                Some(variable) => writeln!(f, ", with the secret in {variable}")?,
+                None => writeln!(f, ", without a secret")?,
+            }
+        }
+        if config.replicas > 1 {
+            let when = match config.share {
+                Some(_) => " while the server is away",
+                None => "",
+            };
+            let replicas = config.replicas;
+            writeln!(
+                f,
+                "takes its part of each limit as one of {replicas} gateways{when}"
+            )?;
+        }
         config
             .upstreams
             .iter()

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use super::{Config, ConfigError, Mistake, UpstreamConfig, covered};
 use crate::serve::forward::MAX_JSON;
 
+/// The longest name of a share, in bytes.
+const MAX_SHARE_NAME: usize = 128;
+
 /// Returns all mistakes.
 pub(super) fn check(config: &Config) -> Vec<Mistake> {
     let mut found = Found {
@@ -17,6 +20,7 @@ pub(super) fn check(config: &Config) -> Vec<Mistake> {
     if config.max_connections == 0 {
         found.add("max_connections", ConfigError::NoConnections);
     }
+    found.check_share();
     let kept = config.upstreams.iter();
     let kept = kept.map(|upstream| upstream.replay_limit_bytes);
     // A body that exceeds the memory would never be accepted.
@@ -54,6 +58,26 @@ impl Found<'_> {
     fn add(&mut self, path: &str, error: ConfigError) {
         let mistake = self.config.places.mistake(path, error);
         self.mistakes.extend(mistake);
+    }
+
+    fn check_share(&mut self) {
+        let config = self.config;
+        if !is_share_name(&config.share_name) {
+            self.add("share_name", ConfigError::ShareName);
+        }
+        let secret = config.share_secret.as_deref();
+        if secret.is_some_and(|name| !is_variable(name)) {
+            // It may be the secret by mistake, so it is not repeated.
+            self.add("share_secret", ConfigError::ShareSecret);
+        }
+        for setting in ["share_name", "share_secret"] {
+            if !config.places.has("share") && config.places.has(setting) {
+                self.add(setting, ConfigError::NotShared { setting });
+            }
+        }
+        if config.replicas == 0 {
+            self.add("replicas", ConfigError::NoReplicas);
+        }
     }
 
     fn check_upstream(&mut self, index: usize, config: &UpstreamConfig) {
@@ -122,6 +146,11 @@ pub(crate) fn setting(upstream: usize, name: &str) -> String {
 fn is_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !name.is_empty() && name.bytes().all(allowed)
+}
+
+/// Returns whether gateways can share by this name.
+pub(crate) fn is_share_name(name: &str) -> bool {
+    (1..=MAX_SHARE_NAME).contains(&name.len())
 }
 
 /// Returns whether a text can be the name of an environment variable that holds a key.

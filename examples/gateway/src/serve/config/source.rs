@@ -56,6 +56,11 @@ impl Places {
         }
     }
 
+    /// Returns whether a setting is in the file.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.lines.contains_key(path)
+    }
+
     /// Returns a mistake at a path, or at the nearest setting around it. Returns `None` if the setting was not
     /// understood, because that is reported already.
     pub(crate) fn mistake(&self, path: &str, error: ConfigError) -> Option<Mistake> {
