@@ -15,6 +15,7 @@ use crate::{
 pub(crate) struct RedisEngine {
     keys: PoolKeys,
     link: Link,
+    script: &'static str,
 }
 
 // === impl RedisEngine ===
@@ -24,7 +25,14 @@ impl RedisEngine {
         Ok(Self {
             keys: PoolKeys::new(name)?,
             link: Link::new(server),
+            script: command::script(),
         })
+    }
+
+    /// Sends another script.
+    #[cfg(test)]
+    pub(crate) fn script(self, script: &'static str) -> Self {
+        Self { script, ..self }
     }
 }
 
@@ -32,7 +40,7 @@ impl Engine for RedisEngine {
     type Error = ExchangeError;
 
     async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, ExchangeError> {
-        let command = command::exchange(&self.keys, &say, fastrand::u64(..));
-        reply::read(&self.link.send(&command).await?)
+        let command = command::exchange(self.script, &self.keys, &say, fastrand::u64(..));
+        reply::read(&self.link.send(&command).await?, say.replica)
     }
 }

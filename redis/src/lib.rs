@@ -39,12 +39,12 @@
 //!
 //! # What it keeps there
 //!
-//! Four keys for each name, which begin with `t429:1:{name}`. The `1` is the version of the layout: another version
+//! Three keys for each name, which begin with `t429:1:{name}`. The `1` is the version of the layout: another version
 //! has another number, so that old and new processes do not disturb each other during a deployment. All keys of a
 //! name are on one node of a cluster, because of the braces. Characters of a name that mean something there are
 //! replaced, such as `}` by `%7D`.
 //!
-//! - Each key expires 24 hours and a minute after the last exchange.
+//! - Each key expires about 24 hours and a minute after the last exchange.
 //! - Limits and processes are numbers: a keyed hash and a random number. No key, label, model or address is sent.
 //! - A fact has at most 8 KiB, and usually about 200 bytes. A process that ends leaves it there only as long as a
 //!   rejection closes the limit, or a reported window lasts. Of such processes at most 128 facts on a limit are kept.

@@ -59,7 +59,12 @@ impl Load {
             self.processes,
             self.limits,
             self.has_facts,
-            value(&mut admin, "commandstats", "cmdstat_eval:", "usec_per_call="),
+            value(
+                &mut admin,
+                "commandstats",
+                "cmdstat_eval:",
+                "usec_per_call="
+            ),
             used * 1e6 / exchanges
         );
     }
