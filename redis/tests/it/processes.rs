@@ -1,11 +1,11 @@
 //! Two and four processes.
 
-use std::process::Child;
+use std::{process::Child, time::Duration};
 
 use crate::{
     provider::{DEAD, Provider},
     support::Server,
-    worker::{Work, failed},
+    worker::{Outcome, Work, outcome},
 };
 
 pub(crate) fn keys(count: usize) -> Vec<String> {
@@ -14,10 +14,16 @@ pub(crate) fn keys(count: usize) -> Vec<String> {
         .collect()
 }
 
+/// Waits for all workers.
+pub(crate) async fn outcomes(workers: Vec<Child>) -> Vec<Outcome> {
+    let all = || workers.into_iter().map(outcome).collect();
+    let all = tokio::task::spawn_blocking(all);
+    all.await.expect("they end")
+}
+
 /// Waits for all workers. Returns how many of their calls have failed.
 pub(crate) async fn all_failed(workers: Vec<Child>) -> u32 {
-    let all = tokio::task::spawn_blocking(|| workers.into_iter().map(failed).sum());
-    all.await.expect("they end")
+    outcomes(workers).await.iter().map(|it| it.failed).sum()
 }
 
 async fn run(count: u32) {
@@ -26,11 +32,12 @@ async fn run(count: u32) {
     };
     let provider = Provider::start().await.expect("a port is free");
     let work = Work {
-        server: server.url(),
+        server: Some(server.url()),
         origin: provider.origin().to_owned(),
         keys: keys(2),
         callers: 32 / count,
         calls: 7,
+        pause: Duration::ZERO,
     };
     let workers = (0..count).map(|_| work.start()).collect();
     assert_eq!(all_failed(workers).await, 0);
@@ -65,11 +72,12 @@ async fn process_that_starts_later_does_not_use_a_key_that_was_rejected() {
     let mut keys = keys(1);
     keys.insert(0, format!("{DEAD}-key"));
     let work = Work {
-        server: server.url(),
+        server: Some(server.url()),
         origin: provider.origin().to_owned(),
         keys,
         callers: 1,
         calls: 3,
+        pause: Duration::ZERO,
     };
     for _ in 0..3 {
         assert_eq!(all_failed(vec![work.start()]).await, 0);
