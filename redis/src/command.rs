@@ -28,8 +28,14 @@ pub(crate) fn script() -> &'static str {
     &SCRIPT
 }
 
-/// Returns the command. `epoch` is that of the pool if the server knows none.
-pub(crate) fn exchange(script: &str, keys: &PoolKeys, say: &ExchangeRequest, epoch: u64) -> Cmd {
+/// Returns the command. `epoch` is that of the pool if the server knows none, and `silent` the time since the last
+/// response, if there was one.
+pub(crate) fn exchange(
+    script: &str,
+    keys: &PoolKeys,
+    say: &ExchangeRequest,
+    (epoch, silent): (u64, Option<Duration>),
+) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(script);
     command.arg(keys.iter().len());
@@ -40,7 +46,8 @@ pub(crate) fn exchange(script: &str, keys: &PoolKeys, say: &ExchangeRequest, epo
     let limits = &say.limits[..say.limits.len().min(MAX_LIMITS)];
     let asks = limits.iter().flat_map(asks).collect::<Vec<_>>();
     let facts = limits.iter().filter_map(fact).collect::<Vec<_>>();
-    command.arg(head(say, epoch, [new_limits.len(), asks.len(), facts.len()]));
+    let counts = [new_limits.len(), asks.len(), facts.len()];
+    command.arg(head(say, (epoch, silent), counts));
     new_limits.iter().for_each(|limit| {
         command.arg(&limit.to_bytes());
     });
@@ -51,7 +58,11 @@ pub(crate) fn exchange(script: &str, keys: &PoolKeys, say: &ExchangeRequest, epo
 }
 
 /// Returns the first argument. An epoch is never zero, which stands for none.
-fn head(say: &ExchangeRequest, epoch: u64, counts: [usize; 3]) -> Vec<u8> {
+fn head(
+    say: &ExchangeRequest,
+    (epoch, silent): (u64, Option<Duration>),
+    counts: [usize; 3],
+) -> Vec<u8> {
     let mut head = say.replica.to_bytes().to_vec();
     add(&mut head, say.number);
     add(&mut head, say.epoch.unwrap_or(0));
@@ -63,6 +74,8 @@ fn head(say: &ExchangeRequest, epoch: u64, counts: [usize; 3]) -> Vec<u8> {
         add(&mut head, codec::micros(time));
     }
     add(&mut head, EXPIRES.as_secs() * 1_000);
+    let silent = silent.and_then(|time| u64::try_from(time.as_micros()).ok());
+    add(&mut head, silent.unwrap_or(MOST));
     for count in counts {
         // There are at most as many units for each limit.
         let count = u32::try_from(count).unwrap_or(u32::MAX);

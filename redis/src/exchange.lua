@@ -1,7 +1,8 @@
--- One exchange of one process with the others of its pool. Times are microseconds of this server's clock.
+-- One exchange of one process with the others of its pool. Times are microseconds.
 --
 -- KEYS[1] hash:
---   head               epoch, number of the newest fact, end of learning, number and end of the round
+--   head               epoch, number of the newest fact, end of learning, number and end of the round, time of the last
+--                      exchange, and how much the clock of this server is ahead of the time of the pool
 --   replicas           for each process: id, time and number of its last exchange
 --   limit, unit        used by all, round, held by all, and for each process: id, time, held, used
 --   limit              ids of the processes that have published a fact
@@ -11,18 +12,20 @@
 --
 -- A round lasts at most a second, and no process joins, leaves or becomes silent within it. So its first exchange
 -- counts the processes, renews the expiry of the keys and forgets limits, and the others need not.
+--
+-- The time of the pool is that of this server's clock, but does not jump with it.
 local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
 local STATE, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3]
-local me, number, said_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, joins, asks, facts =
-  read('>c16I8I8I8I1I8I1I8I8I8I8I4I4I4', ARGV[1])
+local me, number, said_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, silent, joins, asks, facts =
+  read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
 is_last = is_last == 1
 local FIRST_ASK, FIRST_FACT, FIRST_KNOWN = 1 + joins, 1 + joins + asks, 2 + asks
-local ROUND, FORGETS, MOST = 1000000, 60000000, 4503599627370496
+local ROUND, JUMP, FORGETS, MOST = 1000000, 10000000, 60000000, 4503599627370496
 local MAX_PROCESSES, MAX_TELLERS, MAX_DEAD = 1024, 128, 64
 local GUARD = 'epoch'
 
 local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
+local clock = time[1] * 1000000 + time[2]
 
 -- Calls a command that may find a key of another type. Such a key is as good as none.
 local is_lost = false
@@ -65,10 +68,12 @@ local fields = { 'head', 'replicas' }
 for i = 1, asks do fields[2 + i] = sub(ARGV[FIRST_ASK + i], 1, 17) end
 for i = 1, facts do fields[FIRST_KNOWN + i] = sub(ARGV[FIRST_FACT + i], 1, 16) .. me end
 local values = many(try, 'HMGET', STATE, fields)
-local epoch, newest, learns, round, ends = 0, 0, 0, 0, 0
-if values[1] and #values[1] == 40 then epoch, newest, learns, round, ends = read('>I8I8I8I8I8', values[1]) end
+local POOL = '>I8I8I8I8I8I8i8'
+local epoch, newest, learns, round, ends, latest, ahead = 0, 0, 0, 0, 0, 0, 0
+if values[1] and #values[1] == 56 then epoch, newest, learns, round, ends, latest, ahead = read(POOL, values[1]) end
 -- A server that was restored, or a replica that took over, knows less than this process has received.
-is_lost = is_lost or epoch == 0 or max(epoch, newest, learns, round) >= MOST or said_epoch == epoch and received > newest
+is_lost = is_lost or epoch == 0 or said_epoch == epoch and received > newest
+  or max(epoch, newest, learns, round, latest, ahead, -ahead) >= MOST
 if not is_lost and (facts > 0 or said_epoch ~= epoch or received < newest) then
   is_lost = tonumber(try('ZSCORE', NEWS, GUARD) or '') ~= -epoch
 end
@@ -76,8 +81,11 @@ end
 -- The processes. This one is in its place, or the last.
 local replicas = checked(values[2], 0, 32)
 local place, was_live, was_holding = own_place(replicas, 1, 32), false, false
+local now = max(clock - ahead, latest)
 if place and not is_lost then
   local at, last = read('>I8I8', replicas, place + 16)
+  -- This process measures another time since its last exchange.
+  if at + silent + JUMP < now then now = max(at + silent, latest) end
   at = min(at, now)
   was_live, was_holding = now < at + LIVES, now < at + HOLDS
   -- It is late, or comes twice.
@@ -88,7 +96,7 @@ local due = is_new_round and try('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 
 if is_lost then
   call('DEL', STATE, NEWS, DUE)
   call('ZADD', NEWS, -proposed, GUARD)
-  values, replicas, due = {}, '', {}
+  values, replicas, due, now = {}, '', {}, clock
   epoch, newest, learns, round = proposed, 0, 0, 0
   is_new_round, place = true, nil
 end
@@ -258,7 +266,7 @@ end
 
 if #numbers > 0 then newest = newest + 1 end
 
-write('head', pack('>I8I8I8I8I8', epoch, newest, learns, round, ends))
+write('head', pack(POOL, epoch, newest, learns, round, ends, now, clock - now))
 write('replicas', replicas)
 if #checks > 0 then
   many(call, 'ZADD', DUE, checks)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_429::share::{Engine, Grant, HOLDS_FOR, LIVES_FOR, LeaseRequest, Unit};
+use tower_429::share::{Engine, Grant, HOLDS_FOR, LEARNS_FOR, LIVES_FOR, LeaseRequest, Unit};
 
 use super::{Clock, HOUR, Process, Server, support::PATIENCE, until};
 
@@ -93,7 +93,7 @@ async fn process_that_was_not_heard_for_two_seconds_holds_nothing() {
 }
 
 #[tokio::test]
-async fn clock_that_is_set_back_ends_the_time_without_grants() {
+async fn clock_that_jumps_neither_ends_nor_prolongs_the_time_without_grants() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -103,6 +103,10 @@ async fn clock_that_is_set_back_ends_the_time_without_grants() {
     clock.flush();
     assert!(one.hear().await.is_learning);
     clock.set_back(HOUR);
+    assert!(one.hear().await.is_learning);
+    clock.advance(HOUR + Duration::from_millis(100));
+    assert!(one.hear().await.is_learning);
+    clock.advance(LEARNS_FOR);
     assert!(!one.hear().await.is_learning);
 }
 

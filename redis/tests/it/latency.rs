@@ -15,6 +15,9 @@ use crate::{
 /// So many requests that no call waits.
 const LIMIT: u64 = 1_000_000;
 
+/// No window ends meanwhile. At the end of one, calls may wait until a response reports how much the next one has.
+const WINDOW: Duration = Duration::from_secs(60);
+
 const PROCESSES: usize = 2;
 
 /// What happens to the server while processes send calls.
@@ -32,7 +35,9 @@ async fn measure(case: Case) {
     let Some(mut server) = Server::start() else {
         return;
     };
-    let provider = Provider::with_limit(LIMIT).await.expect("a port is free");
+    let provider = Provider::with_limit(LIMIT, WINDOW)
+        .await
+        .expect("a port is free");
     let work = Work {
         server: (!matches!(case, Case::NotShared)).then(|| server.url()),
         origin: provider.origin().to_owned(),

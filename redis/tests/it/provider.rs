@@ -37,14 +37,14 @@ struct OfKey {
 
 impl Provider {
     pub(crate) async fn start() -> io::Result<Self> {
-        Self::with_limit(LIMIT).await
+        Self::with_limit(LIMIT, WINDOW).await
     }
 
-    pub(crate) async fn with_limit(limit: u64) -> io::Result<Self> {
+    pub(crate) async fn with_limit(limit: u64, window: Duration) -> io::Result<Self> {
         let state = Arc::default();
         let of_server = Arc::clone(&state);
         let server = Server::http1(move |request| {
-            let response = answer(&of_server, limit, request.headers());
+            let response = answer(&of_server, (limit, window), request.headers());
             async { response }
         })
         .await?;
@@ -73,7 +73,7 @@ fn now() -> Instant {
 
 fn answer(
     state: &Mutex<HashMap<String, OfKey>>,
-    limit: u64,
+    (limit, window): (u64, Duration),
     headers: &HeaderMap,
 ) -> Response<Full<Bytes>> {
     let now = now();
@@ -89,10 +89,10 @@ fn answer(
         of_key.rejected += 1;
         return response(StatusCode::UNAUTHORIZED);
     }
-    if now >= of_key.opened + WINDOW {
+    if now >= of_key.opened + window {
         (of_key.opened, of_key.used) = (now, 0);
     }
-    let left = of_key.opened + WINDOW - now;
+    let left = of_key.opened + window - now;
     let mut response = match of_key.used < limit {
         true => {
             of_key.used += 1;
