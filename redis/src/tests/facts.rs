@@ -18,7 +18,7 @@ fn versions(hear: &ExchangeResponse) -> Vec<(Id, u64)> {
     versions
 }
 
-fn closed_for(version: u64, ends: Duration) -> Fact {
+pub(super) fn closed_for(version: u64, ends: Duration) -> Fact {
     let mut fact = fact(version);
     let mut rejection = Rejection::new(Reason::KeyRejected);
     rejection.retry_after = Some(ends);

@@ -5,6 +5,7 @@ mod access;
 mod cluster;
 mod facts;
 mod hostile;
+mod jumps;
 mod leases;
 mod load;
 mod model;

@@ -28,9 +28,13 @@ pub(crate) async fn share(server: &Server, count: usize) -> bool {
 
 /// Lets processes send calls for some seconds, does something meanwhile, and checks that they share again.
 async fn run(processes: usize, what: impl AsyncFnOnce(&mut Server)) {
-    let Some(mut server) = Server::start() else {
-        return;
-    };
+    if let Some(server) = Server::start() {
+        run_with(server, processes, what).await;
+    }
+}
+
+/// Does the same with a server that runs.
+async fn run_with(mut server: Server, processes: usize, what: impl AsyncFnOnce(&mut Server)) {
     let provider = Provider::start().await.expect("a port is free");
     let calls = 2 * 8 * 24;
     let work = Work {
@@ -126,6 +130,20 @@ async fn server_that_is_emptied_fails_no_call_of_two_processes() {
 #[tokio::test]
 async fn server_that_is_emptied_fails_no_call_of_four_processes() {
     run(4, empty).await;
+}
+
+#[tokio::test]
+async fn server_whose_clock_jumps_fails_no_call() {
+    let Some(server) = Server::start_with_clock() else {
+        return;
+    };
+    let jump = async |server: &mut Server| {
+        for hours in [-1, 1, 0] {
+            server.set_clock(hours * 3_600);
+            sleep(Duration::from_millis(500)).await;
+        }
+    };
+    run_with(server, 2, jump).await;
 }
 
 #[tokio::test]
