@@ -3,6 +3,7 @@
 use std::{process::Child, time::Duration};
 
 use crate::{
+    outages::share,
     provider::{DEAD, Provider},
     support::Server,
     worker::{Outcome, Work, outcome},
@@ -83,4 +84,29 @@ async fn process_that_starts_later_does_not_use_a_key_that_was_rejected() {
         assert_eq!(all_failed(vec![work.start()]).await, 0);
     }
     assert_eq!(provider.counts(), (9, 1));
+}
+
+#[tokio::test]
+async fn process_that_is_killed_leaves_its_room_to_the_other() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let provider = Provider::start().await.expect("a port is free");
+    let work = Work {
+        server: Some(server.url()),
+        origin: provider.origin().to_owned(),
+        keys: keys(2),
+        callers: 8,
+        calls: 24,
+        pause: Duration::ZERO,
+    };
+    let (mut killed, other) = (work.start(), work.start());
+    assert!(share(&server, 2).await, "they do not share");
+    let before = provider.counts().0;
+    killed.kill().expect("it runs");
+    killed.wait().expect("it was killed");
+    assert!(before < 8 * 24, "it has ended before");
+    assert!(share(&server, 1).await, "it counts as live for ever");
+    assert_eq!(all_failed(vec![other]).await, 0);
+    assert!(provider.counts().0 >= 8 * 24);
 }
