@@ -1,12 +1,13 @@
-//! A cluster of three nodes.
+//! A cluster of three nodes, with and without replicas.
 
 use redis::Connection;
 
 use super::{
-    Process, Server,
+    HOUR, Process, Server,
     access::{add_user, with_user},
     fact,
-    support::{PATIENCE, free_port},
+    facts::closed_for,
+    support::{PATIENCE, free_port, make_cluster},
     until,
 };
 use crate::cluster::Cluster;
@@ -86,4 +87,73 @@ async fn processes_of_a_cluster_share_whatever_node_they_know() {
         (0, 2),
         "a third of six"
     );
+}
+
+/// Starts three nodes and a replica of each, which takes over if its node fails.
+async fn start_with_replicas() -> Option<Vec<Server>> {
+    let mut nodes = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..6 {
+        let bus = free_port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let times = [
+            "--cluster-node-timeout",
+            "500",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
+        let node = Server::start_with(&[arguments, times].concat())?;
+        addresses.push(format!("127.0.0.1:{}@{bus}", node.port()));
+        nodes.push(node);
+    }
+    make_cluster(&addresses)?;
+    let is_whole = async || {
+        nodes.iter().all(|node| {
+            let admin = &mut node.admin();
+            let role = redis::cmd("INFO").arg("replication").query::<String>(admin);
+            let role = role.expect("it is allowed");
+            let has_replica = role.contains("role:master") && role.contains("state=online");
+            let is_whole = cluster(admin, &["INFO"]).contains("cluster_state:ok");
+            is_whole && (has_replica || role.contains("master_link_status:up"))
+        })
+    };
+    assert!(until(PATIENCE, is_whole).await, "no node has a replica");
+    Some(nodes)
+}
+
+#[tokio::test]
+async fn processes_share_again_after_a_replica_took_over() {
+    let Some(mut nodes) = start_with_replicas().await else {
+        return;
+    };
+    let urls: Vec<_> = nodes.iter().map(Server::url).collect();
+    let process = |id| {
+        let server = Cluster::new(urls.iter().map(String::as_str)).expect("the URLs are valid");
+        Process::with(Box::new(server), "prod/openai", id)
+    };
+    let [mut one, mut other, mut third] = [1, 2, 3].map(process);
+    one.tell(closed_for(1, HOUR)).await;
+    other.hear().await;
+    let epoch = other.epoch;
+    let has_pool = |node: &Server| {
+        let mut admin = node.admin();
+        let role = redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut admin);
+        let is_replica = role.is_ok_and(|it| it[0] == redis::Value::BulkString(b"slave".into()));
+        let keys = redis::cmd("DBSIZE").query::<u64>(&mut admin);
+        !is_replica && keys.is_ok_and(|count| count > 0)
+    };
+    let index = nodes.iter().position(has_pool).expect("one has the pool");
+    let replicas = redis::cmd("WAIT")
+        .arg(1)
+        .arg(PATIENCE.as_millis() as u64)
+        .query::<u64>(&mut nodes[index].admin());
+    assert_eq!(replicas, Ok(1), "the replica has what was said");
+    nodes[index].kill();
+    for process in [&mut one, &mut other] {
+        assert!(process.reconnect().await, "no replica took over");
+    }
+    assert_eq!(one.hear().await.epoch, epoch.expect("it was connected"));
+    assert_eq!(third.hear().await.limits[0].facts.len(), 1);
+    assert_eq!(one.ask((0, 0), 9, 9).await, (0, 3), "a third of nine");
+    assert_eq!(other.ask((0, 0), 9, 9).await, (0, 2), "a third of six");
 }

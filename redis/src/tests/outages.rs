@@ -21,7 +21,7 @@ impl Process {
     }
 
     /// Makes exchanges as the driver does until one succeeds.
-    async fn reconnect(&mut self) -> bool {
+    pub(super) async fn reconnect(&mut self) -> bool {
         until(PATIENCE, async || {
             let say = self.say(Vec::new());
             self.try_exchange(say).await.is_some()

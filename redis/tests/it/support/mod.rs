@@ -155,6 +155,24 @@ impl Drop for Server {
     }
 }
 
+/// Makes a cluster of these servers, half of them replicas; `None`, and says so, without redis-cli.
+pub(crate) fn make_cluster(nodes: &[String]) -> Option<()> {
+    let mut command = Command::new("redis-cli");
+    command.args(["--cluster", "create"]).args(nodes);
+    command.args(["--cluster-replicas", "1", "--cluster-yes"]);
+    match command.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{text}");
+            Some(())
+        }
+        Err(_) => {
+            skip("redis-cli to make a cluster");
+            None
+        }
+    }
+}
+
 /// Says that a test is skipped. The test harness would hide what `eprintln` writes.
 pub(crate) fn skip(needs: &str) {
     let name = thread::current();
