@@ -44,14 +44,14 @@ pub(crate) fn exchange(
     });
     let new_limits = &say.new_limits[..say.new_limits.len().min(MAX_LIMITS)];
     let limits = &say.limits[..say.limits.len().min(MAX_LIMITS)];
-    let asks = limits.iter().flat_map(asks).collect::<Vec<_>>();
+    let requests = limits.iter().flat_map(requests).collect::<Vec<_>>();
     let facts = limits.iter().filter_map(fact).collect::<Vec<_>>();
-    let counts = [new_limits.len(), asks.len(), facts.len()];
+    let counts = [new_limits.len(), requests.len(), facts.len()];
     command.arg(head(say, (epoch, silent), counts));
     new_limits.iter().for_each(|limit| {
         command.arg(&limit.to_bytes());
     });
-    asks.iter().chain(&facts).for_each(|bytes| {
+    requests.iter().chain(&facts).for_each(|bytes| {
         command.arg(bytes);
     });
     command
@@ -91,10 +91,16 @@ fn add(bytes: &mut Vec<u8>, number: u64) {
 
 /// Returns the lease requests for a limit: its name with the unit, and five numbers. A unit of a later release is left
 /// out.
-fn asks(say: &LimitRequest) -> impl Iterator<Item = Vec<u8>> {
-    say.leases.iter().filter_map(|(unit, ask)| {
+fn requests(say: &LimitRequest) -> impl Iterator<Item = Vec<u8>> {
+    say.leases.iter().filter_map(|(unit, request)| {
         let mut bytes = unit::field(say.limit, *unit)?.to_vec();
-        let numbers = [ask.held, ask.used, ask.wanted, ask.least, ask.ceiling];
+        let numbers = [
+            request.held,
+            request.used,
+            request.wanted,
+            request.least,
+            request.ceiling,
+        ];
         numbers.iter().for_each(|number| add(&mut bytes, *number));
         Some(bytes)
     })

@@ -16,10 +16,10 @@
 -- The time of the pool is that of this server's clock, but does not jump with it.
 local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
 local STATE, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3]
-local me, number, said_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, silent, joins, asks, facts =
-  read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
+local me, number, known_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, silent, new_limits,
+  requests, facts = read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
 is_last = is_last == 1
-local FIRST_ASK, FIRST_FACT, FIRST_KNOWN = 1 + joins, 1 + joins + asks, 2 + asks
+local FIRST_REQUEST, FIRST_FACT, FIRST_KNOWN = 1 + new_limits, 1 + new_limits + requests, 2 + requests
 local ROUND, JUMP, FORGETS, MOST = 1000000, 10000000, 60000000, 4503599627370496
 local MAX_PROCESSES, MAX_TELLERS, MAX_DEAD = 1024, 128, 64
 local GUARD = 'epoch'
@@ -65,16 +65,16 @@ local function own_place(text, first, size)
 end
 
 local fields = { 'head', 'replicas' }
-for i = 1, asks do fields[2 + i] = sub(ARGV[FIRST_ASK + i], 1, 17) end
+for i = 1, requests do fields[2 + i] = sub(ARGV[FIRST_REQUEST + i], 1, 17) end
 for i = 1, facts do fields[FIRST_KNOWN + i] = sub(ARGV[FIRST_FACT + i], 1, 16) .. me end
 local values = many(try, 'HMGET', STATE, fields)
 local POOL = '>I8I8I8I8I8I8i8'
 local epoch, newest, learns, round, ends, latest, ahead = 0, 0, 0, 0, 0, 0, 0
 if values[1] and #values[1] == 56 then epoch, newest, learns, round, ends, latest, ahead = read(POOL, values[1]) end
 -- A server that was restored, or a replica that took over, knows less than this process has received.
-is_lost = is_lost or epoch == 0 or said_epoch == epoch and received > newest
+is_lost = is_lost or epoch == 0 or known_epoch == epoch and received > newest
   or max(epoch, newest, learns, round, latest, ahead, -ahead) >= MOST
-if not is_lost and (facts > 0 or said_epoch ~= epoch or received < newest) then
+if not is_lost and (facts > 0 or known_epoch ~= epoch or received < newest) then
   is_lost = tonumber(try('ZSCORE', NEWS, GUARD) or '') ~= -epoch
 end
 
@@ -100,10 +100,10 @@ if is_lost then
   epoch, newest, learns, round = proposed, 0, 0, 0
   is_new_round, place = true, nil
 end
-if said_epoch ~= epoch then
+if known_epoch ~= epoch then
   received = 0
   -- Others hold what this server does not know of.
-  if said_epoch ~= 0 and learns == 0 then learns = now + LEARNS end
+  if known_epoch ~= 0 and learns == 0 then learns = now + LEARNS end
 end
 local is_learning = now < learns and learns <= now + LEARNS
 local own = is_last and '' or pack('>c16I8I8', me, now, number)
@@ -160,7 +160,7 @@ local function usage(text)
   return used, min(held, MOST), table.concat(kept)
 end
 
-local writes, told, is_told, checks = {}, {}, {}, {}
+local writes, grants, has_grant, checks = {}, {}, {}, {}
 local function write(field, value)
   local count = #writes
   writes[count + 1], writes[count + 2] = field, value
@@ -171,8 +171,8 @@ local function check(limit)
 end
 
 -- What is held and wanted.
-for i = 1, asks do
-  local field, has, uses, wanted, least, ceiling = read('>c17I8I8I8I8I8', ARGV[FIRST_ASK + i])
+for i = 1, requests do
+  local field, has, uses, wanted, least, ceiling = read('>c17I8I8I8I8I8', ARGV[FIRST_REQUEST + i])
   local limit, used, held, text = sub(field, 1, 16), usage(values[2 + i])
   if not values[2 + i] then check(limit) end
   local place = own_place(text, 25, HOLD_SIZE) or max(#text, 24) + 1
@@ -189,7 +189,7 @@ for i = 1, asks do
     held, hold = held + has + granted, pack(HOLD, me, now, has + granted, uses)
   end
   write(field, pack(HEAD, used, round, held) .. sub(text, 25, place - 1) .. hold .. sub(text, place + HOLD_SIZE))
-  told[i], is_told[limit] = pack('>c17I8I8', field, used, granted), true
+  grants[i], has_grant[limit] = pack('>c17I8I8', field, used, granted), true
 end
 
 -- The facts on a limit that still matter, and those that do not.
@@ -218,29 +218,29 @@ local function forget_facts(limit, ids)
 end
 
 -- What others have published since.
-local news = {}
-if received < newest then news = call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', received), '+inf') end
-if joins > 0 then
-  local names, is_joined, joined = {}, {}, {}
-  for i = 1, joins do joined[i], is_joined[ARGV[1 + i]] = ARGV[1 + i], true end
-  for i, ids in ipairs(many(call, 'HMGET', STATE, joined)) do
-    for _, name in ipairs(ids and facts_on(joined[i], ids) or {}) do names[#names + 1] = name end
+local new_facts = {}
+if received < newest then new_facts = call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', received), '+inf') end
+if new_limits > 0 then
+  local names, is_new_limit, limits = {}, {}, {}
+  for i = 1, new_limits do limits[i], is_new_limit[ARGV[1 + i]] = ARGV[1 + i], true end
+  for i, ids in ipairs(many(call, 'HMGET', STATE, limits)) do
+    for _, name in ipairs(ids and facts_on(limits[i], ids) or {}) do names[#names + 1] = name end
   end
-  for _, name in ipairs(news) do
-    if not is_joined[sub(name, 1, 16)] then names[#names + 1] = name end
+  for _, name in ipairs(new_facts) do
+    if not is_new_limit[sub(name, 1, 16)] then names[#names + 1] = name end
   end
-  news = names
+  new_facts = names
 end
-local untold = {}
-for _, name in ipairs(news) do
+local unrequested = {}
+for _, name in ipairs(new_facts) do
   local limit = sub(name, 1, 16)
-  if #name == 32 and not is_told[limit] then
-    is_told[limit] = true
-    for unit = 1, UNITS do untold[#untold + 1] = limit .. unit end
+  if #name == 32 and not has_grant[limit] then
+    has_grant[limit] = true
+    for unit = 1, UNITS do unrequested[#unrequested + 1] = limit .. unit end
   end
 end
-for i, text in ipairs(many(call, 'HMGET', STATE, untold)) do
-  if text then told[#told + 1] = pack('>c17I8I8', untold[i], usage(text), 0) end
+for i, text in ipairs(many(call, 'HMGET', STATE, unrequested)) do
+  if text then grants[#grants + 1] = pack('>c17I8I8', unrequested[i], usage(text), 0) end
 end
 
 -- What this process knows. All of it has the same number.
@@ -300,4 +300,5 @@ end
 if is_new_round then
   for _, key in ipairs(KEYS) do call('PEXPIRE', key, EXPIRES) end
 end
-return { epoch, newest, is_learning and 1 or 0, now, replicas, told, news, many(call, 'HMGET', STATE, news) }
+local values_of_facts = many(call, 'HMGET', STATE, new_facts)
+return { epoch, newest, is_learning and 1 or 0, now, replicas, grants, new_facts, values_of_facts }
