@@ -26,8 +26,8 @@
 //!
 //! Redis 6 or later, or Valkey; no module and no setting. Each exchange is one `EVAL` of the same script. It needs
 //! neither `SCRIPT` nor `EVALSHA`, which some proxies refuse, nor Pub/Sub. The commands of the script need the
-//! server's clock: a server that refuses `TIME` in scripts cannot be used. A user needs these rights, here for the
-//! name `prod/openai`:
+//! server's clock: a server that refuses `TIME` in scripts cannot be used. The clock may be wrong, and may jump while
+//! the processes run. A user needs these rights, here for the name `prod/openai`:
 //!
 //! ```text
 //! ACL SETUSER app on >password ~t429:1:{prod/openai}* -@all +eval +time +hget +hmget +hset +hdel +zadd +zscore

@@ -121,6 +121,16 @@ async fn start_with_replicas() -> Option<Vec<Server>> {
     Some(nodes)
 }
 
+/// Returns a number of what a node says of its replication.
+fn replication(node: &Server, name: &str) -> Option<i64> {
+    let text = redis::cmd("INFO")
+        .arg("replication")
+        .query::<String>(&mut node.admin());
+    let text = text.expect("it is allowed");
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok())
+}
+
 #[tokio::test]
 async fn processes_share_again_after_a_replica_took_over() {
     let Some(mut nodes) = start_with_replicas().await else {
@@ -143,11 +153,15 @@ async fn processes_share_again_after_a_replica_took_over() {
         !is_replica && keys.is_ok_and(|count| count > 0)
     };
     let index = nodes.iter().position(has_pool).expect("one has the pool");
-    let replicas = redis::cmd("WAIT")
-        .arg(1)
-        .arg(PATIENCE.as_millis() as u64)
-        .query::<u64>(&mut nodes[index].admin());
-    assert_eq!(replicas, Ok(1), "the replica has what was said");
+    let written = replication(&nodes[index], "master_repl_offset:");
+    let port = i64::from(nodes[index].port());
+    let has_all = async || {
+        nodes.iter().any(|node| {
+            let is_replica = replication(node, "master_port:") == Some(port);
+            is_replica && replication(node, "slave_repl_offset:") >= written
+        })
+    };
+    assert!(until(PATIENCE, has_all).await, "no replica has the pool");
     nodes[index].kill();
     for process in [&mut one, &mut other] {
         assert!(process.reconnect().await, "no replica took over");
