@@ -16,12 +16,12 @@ use super::{LIMIT, Process, Server, access::add_user, support::PATIENCE, until};
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Process {
-    async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
+    pub(super) async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
         timeout(TIMEOUT, self.engine.exchange(say)).await.ok()?.ok()
     }
 
     /// Makes exchanges as the driver does until one succeeds.
-    pub(super) async fn reconnect(&mut self) -> bool {
+    async fn reconnect(&mut self) -> bool {
         until(PATIENCE, async || {
             let say = self.say(Vec::new());
             self.try_exchange(say).await.is_some()
