@@ -1,9 +1,10 @@
 //! The engine: one script for all.
 
+use tokio::time::Instant;
 use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse, Name};
 
 use crate::{
-    command,
+    clock, command,
     error::{Error, ExchangeError},
     keys::PoolKeys,
     link::{Connect, Link},
@@ -15,6 +16,9 @@ use crate::{
 pub(crate) struct RedisEngine {
     keys: PoolKeys,
     link: Link,
+    script: &'static str,
+    /// When the last response came.
+    responded: Option<Instant>,
 }
 
 // === impl RedisEngine ===
@@ -24,7 +28,15 @@ impl RedisEngine {
         Ok(Self {
             keys: PoolKeys::new(name)?,
             link: Link::new(server),
+            script: command::script(),
+            responded: None,
         })
+    }
+
+    /// Sends another script.
+    #[cfg(test)]
+    pub(crate) fn script(self, script: &'static str) -> Self {
+        Self { script, ..self }
     }
 }
 
@@ -32,7 +44,11 @@ impl Engine for RedisEngine {
     type Error = ExchangeError;
 
     async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, ExchangeError> {
-        let command = command::exchange(&self.keys, &say, fastrand::u64(..));
-        reply::read(&self.link.send(&command).await?)
+        let silent = self.responded.map(|at| clock::now() - at);
+        let more = (fastrand::u64(..), silent);
+        let command = command::exchange(self.script, &self.keys, &say, more);
+        let response = reply::read(&self.link.send(&command).await?, say.replica)?;
+        self.responded = Some(clock::now());
+        Ok(response)
     }
 }

@@ -1,44 +1,48 @@
--- One exchange of one process with the others of its pool. Times are microseconds of this server's clock.
+-- One exchange of one process with the others of its pool. Times are microseconds.
 --
--- KEYS[1] hash: epoch, newest, learns, replicas, and for each limit and unit what was used and who holds what
--- KEYS[2] hash: epoch, for each limit the processes that have told a fact, and for each limit and process the fact
--- KEYS[3] sorted set: limit and process by the number of the fact
--- KEYS[4] sorted set: limits by when to look whether they can be forgotten
+-- KEYS[1] hash:
+--   head               epoch, number of the newest fact, end of learning, number and end of the round, time of the last
+--                      exchange, and how much the clock of this server is ahead of the time of the pool
+--   replicas           for each process: id, time and number of its last exchange
+--   limit, unit        used by all, round, held by all, and for each process: id, time, held, used
+--   limit              ids of the processes that have published a fact
+--   limit, process     fact: time, how long it lasts, version, and the rest, which only processes read
+-- KEYS[2] sorted set: limit and process by the number of the fact, and a member that proves that it is complete
+-- KEYS[3] sorted set: limits by when to check whether they can be forgotten
+--
+-- A round lasts at most a second, and no process joins, leaves or becomes silent within it. So its first exchange
+-- counts the processes, renews the expiry of the keys and forgets limits, and the others need not.
+--
+-- The time of the pool is that of this server's clock, but does not jump with it.
 local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
-local STATE, FACTS, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local me, number, said_epoch, heard = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local is_last, proposed, UNITS = ARGV[5] == '1', ARGV[6], tonumber(ARGV[7])
-local HOLDS, LIVES, LEARNS, EXPIRES = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local joins, asks, facts_said = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
-local FIRST_JOIN, FIRST_ASK = 15, 15 + joins
-local FIRST_FACT = FIRST_ASK + 6 * asks
-local FORGETS, MOST, MOST_PROCESSES, MOST_TELLERS, MOST_DEAD = 60000000, 4503599627370496, 1024, 128, 64
+local STATE, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3]
+local me, number, known_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, silent, new_limits,
+  requests, facts = read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
+is_last = is_last == 1
+local FIRST_REQUEST, FIRST_FACT, FIRST_KNOWN = 1 + new_limits, 1 + new_limits + requests, 2 + requests
+local ROUND, JUMP, FORGETS, MOST = 1000000, 10000000, 60000000, 4503599627370496
+local MAX_PROCESSES, MAX_TELLERS, MAX_DEAD = 1024, 128, 64
+local GUARD = 'epoch'
 
 local time = call('TIME')
-local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local clock = time[1] * 1000000 + time[2]
 
--- The first look at a key. One of another type is as good as none.
+-- Calls a command that may find a key of another type. Such a key is as good as none.
 local is_lost = false
-local function look(...)
+local function try(...)
   local found = redis.pcall(...)
   if type(found) ~= 'table' or not found.err then return found end
   if not string.find(found.err, 'WRONGTYPE', 1, true) then return error(found.err, 0) end
   is_lost = true
 end
 
--- Returns the values of all records of a text, and how many records these are: none if it is not made of them.
-local function records(text, from, format, size)
-  local count = text and (#text - from + 1) / size or 0
-  if count < 1 or count > MOST_PROCESSES or count % 1 ~= 0 then return {}, 0 end
-  return { read('>' .. string.rep(format, count), text, from) }, count
-end
-
--- Calls a command with a key and many arguments, and returns all that it returns.
-local function many(command, key, list)
+-- Calls a command with a key and many arguments, and returns all values.
+local function many(run, command, key, list)
+  if #list <= 1000 then return #list > 0 and run(command, key, unpack(list)) or {} end
   local values = {}
   for from = 1, #list, 1000 do
     local to = min(from + 999, #list)
-    local some = call(command, key, unpack(list, from, to))
+    local some = run(command, key, unpack(list, from, to))
     if type(some) == 'table' then
       for i = 1, to - from + 1 do values[from + i - 1] = some[i] end
     end
@@ -46,195 +50,255 @@ local function many(command, key, list)
   return values
 end
 
-local found = look('HMGET', STATE, 'epoch', 'newest', 'learns', 'replicas') or {}
-local epoch, newest, learns = found[1], tonumber(found[2] or ''), tonumber(found[3] or '') or 0
-local guards = { look('HGET', FACTS, 'epoch'), look('ZSCORE', NEWS, 'epoch') }
-local due = look('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 2) or {}
-local is_known = epoch and #epoch < 17 and string.match(epoch, '^%d+$') and newest and newest >= 0 and newest < MOST
--- A server that was restored, or a replica that took over, knows less than this process has received.
-local is_old = is_known and said_epoch == epoch and heard > newest
-if is_lost or not is_known or is_old or guards[1] ~= epoch or tonumber(guards[2] or '') ~= -tonumber(epoch) then
-  call('DEL', STATE, FACTS, NEWS, DUE)
-  epoch, newest, learns, due, found = proposed, 0, 0, {}, {}
-  call('HSET', FACTS, 'epoch', epoch)
-  call('ZADD', NEWS, -tonumber(epoch), 'epoch')
+-- Returns a text that ends in records of a size; an empty one if it does not.
+local function checked(text, head, size)
+  local count = text and (#text - head) / size or -1
+  if count < 0 or count > MAX_PROCESSES or count % 1 ~= 0 then return '' end
+  return text
 end
-if said_epoch ~= epoch then
-  heard = 0
+
+-- Returns where the record of this process begins.
+local function own_place(text, first, size)
+  local at = string.find(text, me, first, true)
+  while at and (at - first) % size ~= 0 do at = string.find(text, me, at + 1, true) end
+  return at
+end
+
+local fields = { 'head', 'replicas' }
+for i = 1, requests do fields[2 + i] = sub(ARGV[FIRST_REQUEST + i], 1, 17) end
+for i = 1, facts do fields[FIRST_KNOWN + i] = sub(ARGV[FIRST_FACT + i], 1, 16) .. me end
+local values = many(try, 'HMGET', STATE, fields)
+local POOL = '>I8I8I8I8I8I8i8'
+local epoch, newest, learns, round, ends, latest, ahead = 0, 0, 0, 0, 0, 0, 0
+if values[1] and #values[1] == 56 then epoch, newest, learns, round, ends, latest, ahead = read(POOL, values[1]) end
+-- A server that was restored, or a replica that took over, knows less than this process has received.
+is_lost = is_lost or epoch == 0 or known_epoch == epoch and received > newest
+  or max(epoch, newest, learns, round, latest, ahead, -ahead) >= MOST
+if not is_lost and (facts > 0 or known_epoch ~= epoch or received < newest) then
+  is_lost = tonumber(try('ZSCORE', NEWS, GUARD) or '') ~= -epoch
+end
+
+-- The processes. This one is in its place, or the last.
+local replicas = checked(values[2], 0, 32)
+local place, was_live, was_holding = own_place(replicas, 1, 32), false, false
+local now = max(clock - ahead, latest)
+if place and not is_lost then
+  local at, last = read('>I8I8', replicas, place + 16)
+  -- This process measures another time since its last exchange.
+  if at + silent + JUMP < now then now = max(at + silent, latest) end
+  at = min(at, now)
+  was_live, was_holding = now < at + LIVES, now < at + HOLDS
+  -- It is late, or comes twice.
+  if was_live and number <= last then return { epoch } end
+end
+local is_new_round = is_lost or not was_holding or now >= ends or ends > now + ROUND
+local due = is_new_round and try('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 4) or {}
+if is_lost then
+  call('DEL', STATE, NEWS, DUE)
+  call('ZADD', NEWS, -proposed, GUARD)
+  values, replicas, due, now = {}, '', {}, clock
+  epoch, newest, learns, round = proposed, 0, 0, 0
+  is_new_round, place = true, nil
+end
+if known_epoch ~= epoch then
+  received = 0
   -- Others hold what this server does not know of.
-  if said_epoch ~= '' and learns == 0 then learns = now + LEARNS end
+  if known_epoch ~= 0 and learns == 0 then learns = now + LEARNS end
 end
 local is_learning = now < learns and learns <= now + LEARNS
-
--- The processes, by when each was here last.
-local live, ids, replicas = {}, {}, {}
-local function add_live(id, at, last)
-  local count = #replicas
-  live[id], ids[#ids + 1] = at, id
-  replicas[count + 1], replicas[count + 2], replicas[count + 3] = id, at, last
-end
-local seen, count = records(found[4], 1, 'c16I8I8', 32)
-for i = 1, 3 * count, 3 do
-  local id, at, last = seen[i], min(seen[i + 1], now), seen[i + 2]
-  if id == me then
-    -- It is late, or comes twice.
-    if number <= last and now < at + LIVES then return { epoch } end
-  elseif now < at + LIVES and not live[id] and #ids < MOST_PROCESSES - 1 then
-    add_live(id, at, last)
+local own = is_last and '' or pack('>c16I8I8', me, now, number)
+if is_new_round then
+  round, ends = round + 1, now + ROUND
+  local kept, known = {}, { [me] = true }
+  for from = 1, #replicas, 32 do
+    local id, at, last = read('>c16I8I8', replicas, from)
+    at = min(at, now)
+    if now < at + LIVES and not known[id] and #kept < MAX_PROCESSES - 1 then
+      known[id], kept[#kept + 1] = true, pack('>c16I8I8', id, at, last)
+      ends = min(ends, at + (now < at + HOLDS and HOLDS or LIVES))
+    end
   end
+  replicas = table.concat(kept) .. own
+else
+  replicas = sub(replicas, 1, place - 1) .. own .. sub(replicas, place + 32)
 end
-if not is_last then add_live(me, now, number) end
+if is_last then ends = 0 end
+local live_count = max(#replicas / 32, 1)
 
--- What was used of a limit in one unit, and the text if it also says who holds what.
+-- Returns when each live process made its last exchange.
+local times
+local function live()
+  if not times then
+    times = {}
+    for from = 1, #replicas, 32 do
+      local id, at = read('>c16I8', replicas, from)
+      times[id] = at
+    end
+  end
+  return times
+end
+
+-- What was used and is held of a limit in one unit, and who holds it.
+local HEAD, HOLD, HOLD_SIZE = '>I8I8I8', '>c16I8I8I8', 40
 local function usage(text)
-  local used = text and #text >= 8 and read('>I8', text) or 0
-  if used > MOST / 2 then return 0 end
-  return used, text
+  text = checked(text, 24, HOLD_SIZE)
+  if text == '' then return 0, 0, text end
+  local used, of_round, held = read(HEAD, text)
+  if used > MOST / 2 then return 0, 0, '' end
+  if of_round == round and held <= MOST then return used, held, text end
+  -- It is counted again in each round.
+  local times, kept, known = live(), { sub(text, 1, 24) }, {}
+  held = 0
+  for from = 25, #text, HOLD_SIZE do
+    local id, at, holds = read('>c16I8I8', text, from)
+    local last = id == me and now or times[id]
+    if not known[id] and (last or now < at + FORGETS) then
+      known[id], kept[#kept + 1] = true, sub(text, from, from + HOLD_SIZE - 1)
+      if last and now < last + HOLDS then held = held + holds end
+    end
+  end
+  return used, min(held, MOST), table.concat(kept)
 end
-local HOLD, HOLD_SIZE = 'c16I8I8I8', 40
 
--- The facts on a limit that still matter, and the names of those that do not.
-local function tellers(limit, text)
-  local facts, old, dead = {}, {}, 0
-  for at = #text - 15, 1, -16 do facts[#facts + 1] = limit .. sub(text, at, at + 15) end
-  local current = {}
-  for i, value in ipairs(many('HMGET', FACTS, facts)) do
-    local is_live = live[sub(facts[i], 17)]
+local writes, grants, has_grant, checks = {}, {}, {}, {}
+local function write(field, value)
+  local count = #writes
+  writes[count + 1], writes[count + 2] = field, value
+end
+local function check(limit)
+  local count = #checks
+  checks[count + 1], checks[count + 2] = now + FORGETS, limit
+end
+
+-- What is held and wanted.
+for i = 1, requests do
+  local field, has, uses, wanted, least, ceiling = read('>c17I8I8I8I8I8', ARGV[FIRST_REQUEST + i])
+  local limit, used, held, text = sub(field, 1, 16), usage(values[2 + i])
+  if not values[2 + i] then check(limit) end
+  local place = own_place(text, 25, HOLD_SIZE) or max(#text, 24) + 1
+  if place < #text then
+    local had, before = read('>I8I8', text, place + 24)
+    held, used = max(held - had, 0), used + max(uses - before, 0)
+  end
+  local free = max(ceiling - used - held - has, 0)
+  -- No process takes all while others may need some, unless a part is of no use.
+  local granted = min(wanted, free, max(math.ceil(free / live_count), least))
+  if granted < least or is_learning or is_last then granted = 0 end
+  local hold = ''
+  if not is_last then
+    held, hold = held + has + granted, pack(HOLD, me, now, has + granted, uses)
+  end
+  write(field, pack(HEAD, used, round, held) .. sub(text, 25, place - 1) .. hold .. sub(text, place + HOLD_SIZE))
+  grants[i], has_grant[limit] = pack('>c17I8I8', field, used, granted), true
+end
+
+-- The facts on a limit that still matter, and those that do not.
+local function facts_on(limit, ids)
+  local names, current, old, dead = {}, {}, {}, 0
+  for at = #ids - 15, 1, -16 do names[#names + 1] = limit .. sub(ids, at, at + 15) end
+  for i, fact in ipairs(many(call, 'HMGET', STATE, names)) do
+    local is_live = live()[sub(names[i], 17)]
     if not is_live then dead = dead + 1 end
-    if value and #value >= 24 and (is_live or dead <= MOST_DEAD and now < read('>I8', value) + read('>I8', value, 9)) then
-      table.insert(current, 1, facts[i])
+    if fact and #fact >= 24 and (is_live or dead <= MAX_DEAD and now < read('>I8', fact) + read('>I8', fact, 9)) then
+      table.insert(current, 1, names[i])
     else
-      old[#old + 1] = facts[i]
+      old[#old + 1] = names[i]
     end
   end
   return current, old
 end
 
--- Forgets facts that no longer matter. Returns who has told the others.
-local function forget_facts(limit, text)
-  local current, old = tellers(limit, text)
-  many('HDEL', FACTS, old)
-  many('ZREM', NEWS, old)
-  for i, fact in ipairs(current) do current[i] = sub(fact, 17) end
+-- Forgets facts that no longer matter. Returns who has published the others.
+local function forget_facts(limit, ids)
+  local current, old = facts_on(limit, ids)
+  many(call, 'HDEL', STATE, old)
+  many(call, 'ZREM', NEWS, old)
+  for i, name in ipairs(current) do current[i] = sub(name, 17) end
   return table.concat(current)
 end
 
--- What is held and wanted.
-local said = {}
-for i = 1, asks do said[i] = ARGV[FIRST_ASK + 6 * (i - 1)] end
-local writes = { 'epoch', epoch, 'replicas', pack('>' .. string.rep('c16I8I8', #ids), unpack(replicas)) }
-local told, is_said = {}, {}
-for i, text in ipairs(many('HMGET', STATE, said)) do
-  local arg, limit = FIRST_ASK + 6 * (i - 1), sub(said[i], 1, 16)
-  local has, uses, wanted = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
-  local least, ceiling = tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
-  if not text then call('ZADD', DUE, now + FORGETS, limit) end
-  local used, whole = usage(text)
-  local holds, holders = records(whole, 9, HOLD, HOLD_SIZE)
-  local before, others, kept, from = uses, 0, {}, 9
-  for k = 0, holders - 1 do
-    local id = holds[4 * k + 1]
-    local last = live[id]
-    if id == me or not (last or now < holds[4 * k + 2] + FORGETS) then
-      if id == me then before = holds[4 * k + 4] end
-      -- The others stay as they are.
-      kept[#kept + 1] = sub(whole, from, 8 + k * HOLD_SIZE)
-      from = 9 + (k + 1) * HOLD_SIZE
-    elseif last and now < last + HOLDS then
-      others = others + holds[4 * k + 3]
-    end
+-- What others have published since.
+local new_facts = {}
+if received < newest then new_facts = call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', received), '+inf') end
+if new_limits > 0 then
+  local names, is_new_limit, limits = {}, {}, {}
+  for i = 1, new_limits do limits[i], is_new_limit[ARGV[1 + i]] = ARGV[1 + i], true end
+  for i, ids in ipairs(many(call, 'HMGET', STATE, limits)) do
+    for _, name in ipairs(ids and facts_on(limits[i], ids) or {}) do names[#names + 1] = name end
   end
-  if holders > 0 then kept[#kept + 1] = sub(whole, from) end
-  used = used + max(uses - before, 0)
-  local free = max(ceiling - used - others - has, 0)
-  -- No process takes all while others may need some, unless a part is of no use.
-  local granted = min(wanted, free, max(math.ceil(free / max(#ids, 1)), least))
-  if granted < least or is_learning or is_last then granted = 0 end
-  if not is_last then kept[#kept + 1] = pack('>' .. HOLD, me, now, has + granted, uses) end
-  writes[#writes + 1], writes[#writes + 2] = said[i], pack('>I8', used) .. table.concat(kept)
-  told[#told + 1], told[#told + 2], told[#told + 3] = said[i], used, granted
-  is_said[limit] = true
+  for _, name in ipairs(new_facts) do
+    if not is_new_limit[sub(name, 1, 16)] then names[#names + 1] = name end
+  end
+  new_facts = names
+end
+local unrequested = {}
+for _, name in ipairs(new_facts) do
+  local limit = sub(name, 1, 16)
+  if #name == 32 and not has_grant[limit] then
+    has_grant[limit] = true
+    for unit = 1, UNITS do unrequested[#unrequested + 1] = limit .. unit end
+  end
+end
+for i, text in ipairs(many(call, 'HMGET', STATE, unrequested)) do
+  if text then grants[#grants + 1] = pack('>c17I8I8', unrequested[i], usage(text), 0) end
 end
 
--- What this process knows.
-local own_facts, new_facts, numbers = {}, {}, {}
-for i = 1, facts_said do own_facts[i] = ARGV[FIRST_FACT + 4 * (i - 1)] .. me end
-for i, known in ipairs(many('HMGET', FACTS, own_facts)) do
-  local arg, fact = FIRST_FACT + 4 * (i - 1), own_facts[i]
-  local limit, version, lasts = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
+-- What this process knows. All of it has the same number.
+local numbers, next_number = {}, facts > 0 and string.format('%.0f', newest + 1)
+for i = 1, facts do
+  local fact, known, name = ARGV[FIRST_FACT + i], values[FIRST_KNOWN + i], fields[FIRST_KNOWN + i]
   local is_first = not known or #known < 24
-  if is_first or read('>I8', known, 17) < version then
-    newest = newest + 1
-    numbers[#numbers + 1], numbers[#numbers + 2] = newest, fact
-    new_facts[#new_facts + 1], new_facts[#new_facts + 2] = fact, pack('>I8I8I8', now, lasts, version) .. ARGV[arg + 3]
+  local is_new = is_first or read('>I8', known, 17) < read('>I8', fact, 25)
+  -- Others have not received what had ended with a process.
+  if is_new or not was_live and now >= read('>I8', known) + read('>I8', known, 9) then
+    numbers[#numbers + 1], numbers[#numbers + 2] = next_number, name
+    write(name, pack('>I8', now) .. sub(fact, 17))
   end
   if is_first then
-    local ids_of = call('HGET', FACTS, limit)
-    if not ids_of then call('ZADD', DUE, now + FORGETS, limit) end
-    ids_of = ids_of or ''
-    if #ids_of >= 16 * MOST_TELLERS then ids_of = forget_facts(limit, ids_of) end
-    new_facts[#new_facts + 1], new_facts[#new_facts + 2] = limit, ids_of .. me
+    local limit = sub(fact, 1, 16)
+    local ids = call('HGET', STATE, limit)
+    if not ids then check(limit) end
+    ids = ids or ''
+    if #ids >= 16 * MAX_TELLERS then ids = forget_facts(limit, ids) end
+    write(limit, ids .. me)
   end
 end
-writes[#writes + 1], writes[#writes + 2] = 'newest', string.format('%.0f', newest)
-writes[#writes + 1], writes[#writes + 2] = 'learns', string.format('%.0f', learns)
-many('HSET', STATE, writes)
-many('HSET', FACTS, new_facts)
-many('ZADD', NEWS, numbers)
 
--- The facts that this process has not received.
-local wanted, is_joined, joined = {}, {}, {}
-for i = 1, joins do joined[i] = ARGV[FIRST_JOIN + i - 1] end
-for i, text in ipairs(many('HMGET', FACTS, joined)) do
-  is_joined[joined[i]] = true
-  if text then
-    for _, fact in ipairs(tellers(joined[i], text)) do wanted[#wanted + 1] = fact end
-  end
+if #numbers > 0 then newest = newest + 1 end
+
+write('head', pack(POOL, epoch, newest, learns, round, ends, now, clock - now))
+write('replicas', replicas)
+if #checks > 0 then
+  many(call, 'ZADD', DUE, checks)
+  call('PEXPIRE', DUE, EXPIRES)
 end
-for _, fact in ipairs(call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', heard), '+inf')) do
-  if not is_joined[sub(fact, 1, 16)] then wanted[#wanted + 1] = fact end
-end
-local news, unsaid = {}, {}
-for i, value in ipairs(many('HMGET', FACTS, wanted)) do
-  local limit, id = sub(wanted[i], 1, 16), sub(wanted[i], 17)
-  if id ~= me and value and #value >= 24 then
-    local came = read('>I8', value)
-    if live[id] or now < came + read('>I8', value, 9) then
-      local at = #news
-      news[at + 1], news[at + 2], news[at + 3], news[at + 4] = limit, id, now - came, sub(value, 25)
-      if not is_said[limit] then
-        is_said[limit] = true
-        for unit = 1, UNITS do unsaid[#unsaid + 1] = limit .. unit end
-      end
-    end
-  end
-end
-for i, text in ipairs(many('HMGET', STATE, unsaid)) do
-  if text then told[#told + 1], told[#told + 2], told[#told + 3] = unsaid[i], usage(text), 0 end
-end
+many(call, 'HSET', STATE, writes)
+many(call, 'ZADD', NEWS, numbers)
 
 -- Limits that may not be needed any more.
 for _, limit in ipairs(due) do
-  local ids_of = forget_facts(limit, call('HGET', FACTS, limit) or '')
-  local is_used, of_units = #ids_of > 0, {}
+  local ids = forget_facts(limit, call('HGET', STATE, limit) or '')
+  local is_used, of_units = #ids > 0, {}
   for unit = 1, UNITS do of_units[unit] = limit .. unit end
-  for _, text in ipairs(many('HMGET', STATE, of_units)) do
-    local _, whole = usage(text)
-    local holds, holders = records(whole, 9, HOLD, HOLD_SIZE)
-    for k = 0, holders - 1 do is_used = is_used or live[holds[4 * k + 1]] end
+  for _, text in ipairs(many(call, 'HMGET', STATE, of_units)) do
+    local _, _, holds = usage(text)
+    for from = 25, #holds, HOLD_SIZE do is_used = is_used or live()[sub(holds, from, from + 15)] end
   end
-  if #ids_of > 0 then
-    call('HSET', FACTS, limit, ids_of)
+  if #ids > 0 then
+    call('HSET', STATE, limit, ids)
   else
-    call('HDEL', FACTS, limit)
+    call('HDEL', STATE, limit)
   end
   if is_used then
     call('ZADD', DUE, now + FORGETS, limit)
   else
-    many('HDEL', STATE, of_units)
+    many(call, 'HDEL', STATE, of_units)
     call('ZREM', DUE, limit)
   end
 end
 
-for _, key in ipairs(KEYS) do call('PEXPIRE', key, EXPIRES) end
-return { epoch, newest, is_learning and 1 or 0, ids, told, news }
+if is_new_round then
+  for _, key in ipairs(KEYS) do call('PEXPIRE', key, EXPIRES) end
+end
+local values_of_facts = many(call, 'HMGET', STATE, new_facts)
+return { epoch, newest, is_learning and 1 or 0, now, replicas, grants, new_facts, values_of_facts }

@@ -26,8 +26,8 @@
 //!
 //! Redis 6 or later, or Valkey; no module and no setting. Each exchange is one `EVAL` of the same script. It needs
 //! neither `SCRIPT` nor `EVALSHA`, which some proxies refuse, nor Pub/Sub. The commands of the script need the
-//! server's clock: a server that refuses `TIME` in scripts cannot be used. A user needs these rights, here for the
-//! name `prod/openai`:
+//! server's clock: a server that refuses `TIME` in scripts cannot be used. The clock may be wrong, and may jump while
+//! the processes run. A user needs these rights, here for the name `prod/openai`:
 //!
 //! ```text
 //! ACL SETUSER app on >password ~t429:1:{prod/openai}* -@all +eval +time +hget +hmget +hset +hdel +zadd +zscore
@@ -39,12 +39,12 @@
 //!
 //! # What it keeps there
 //!
-//! Four keys for each name, which begin with `t429:1:{name}`. The `1` is the version of the layout: another version
+//! Three keys for each name, which begin with `t429:1:{name}`. The `1` is the version of the layout: another version
 //! has another number, so that old and new processes do not disturb each other during a deployment. All keys of a
 //! name are on one node of a cluster, because of the braces. Characters of a name that mean something there are
 //! replaced, such as `}` by `%7D`.
 //!
-//! - Each key expires 24 hours and a minute after the last exchange.
+//! - Each key expires about 24 hours and a minute after the last exchange.
 //! - Limits and processes are numbers: a keyed hash and a random number. No key, label, model or address is sent.
 //! - A fact has at most 8 KiB, and usually about 200 bytes. A process that ends leaves it there only as long as a
 //!   rejection closes the limit, or a reported window lasts. Of such processes at most 128 facts on a limit are kept.

@@ -1,6 +1,6 @@
 //! The response of the script. It is not trusted, because others may write into the server.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use redis::Value;
 use tower_429::share::{ExchangeResponse, Grant, Id, LimitResponse};
@@ -11,23 +11,42 @@ use crate::{
     unit,
 };
 
-/// Reads a reply.
-pub(crate) fn read(reply: &Value) -> Result<ExchangeResponse, ExchangeError> {
+/// The bytes of a process: its id, and two numbers that only the script needs.
+const REPLICA_BYTES: usize = 32;
+
+/// Reads a reply to this process.
+pub(crate) fn read(reply: &Value, replica: Id) -> Result<ExchangeResponse, ExchangeError> {
     match array(reply)? {
         [_] => Err(Late),
-        [epoch, newest, is_learning, replicas, limits, facts] => {
-            let mut hear = ExchangeResponse::new(text(epoch)?.parse().map_err(|_| Unreadable)?);
+        [
+            epoch,
+            newest,
+            is_learning,
+            now,
+            replicas,
+            grants,
+            names,
+            facts,
+        ] => {
+            let mut hear = ExchangeResponse::new(number(epoch)?);
             hear.newest_fact = number(newest)?;
             hear.is_learning = number(is_learning)? != 0;
-            hear.replicas = array(replicas)?.iter().map(id).collect::<Result<_, _>>()?;
-            let mut limits_heard = HashMap::new();
-            for grant in array(limits)?.chunks(3) {
-                add_grant(&mut limits_heard, grant)?;
+            let replicas = bytes(replicas)?.chunks_exact(REPLICA_BYTES);
+            hear.replicas = replicas.filter_map(id).collect();
+            let mut limits = HashMap::new();
+            for grant in array(grants)? {
+                add_grant(&mut limits, bytes(grant)?)?;
             }
-            for fact in array(facts)?.chunks(4) {
-                add_fact(&mut limits_heard, fact)?;
+            let mut reader = FactReader {
+                replica,
+                live: hear.replicas.iter().copied().collect(),
+                now: number(now)?,
+                limits,
+            };
+            for (name, fact) in array(names)?.iter().zip(array(facts)?) {
+                reader.add(bytes(name)?, fact);
             }
-            hear.limits = limits_heard.into_values().collect();
+            hear.limits = reader.limits.into_values().collect();
             Ok(hear)
         }
         _ => Err(Unreadable),
@@ -36,27 +55,57 @@ pub(crate) fn read(reply: &Value) -> Result<ExchangeResponse, ExchangeError> {
 
 type Limits = HashMap<Id, LimitResponse>;
 
-/// Adds what was used of a limit in one unit, and is granted. A unit that is not known here is left out.
-fn add_grant(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
-    let [field, used, granted] = parts else {
-        return Err(Unreadable);
-    };
-    if let Some((limit, unit)) = unit::read(bytes(field)?) {
-        let grant = Grant::new(number(used)?, number(granted)?);
-        of_limit(limits, limit).grants.push((unit, grant));
-    }
-    Ok(())
+/// Reads the facts of other processes.
+struct FactReader {
+    replica: Id,
+    live: HashSet<Id>,
+    /// The time of the server.
+    now: u64,
+    limits: Limits,
 }
 
-/// Adds a fact, unless it is broken: then nothing is known of it.
-fn add_fact(limits: &mut Limits, parts: &[Value]) -> Result<(), ExchangeError> {
-    let [limit, replica, age, fact] = parts else {
-        return Err(Unreadable);
-    };
-    let age = codec::duration(number(age)?);
-    let ids = id(limit).ok().zip(id(replica).ok());
-    if let Some(((limit, replica), fact)) = ids.zip(codec::decode(bytes(fact)?)) {
-        of_limit(limits, limit).facts.push((replica, fact, age));
+// === impl FactReader ===
+
+impl FactReader {
+    /// Adds a fact, unless it is broken, or of a process that has ended and no longer of use.
+    fn add(&mut self, name: &[u8], fact: &Value) {
+        let (Some(limit), Some(of), Value::BulkString(fact)) =
+            (id(name), name.get(16..).and_then(id), fact)
+        else {
+            return;
+        };
+        let Some((came, lasts, fact)) = split(fact) else {
+            return;
+        };
+        let matters = self.live.contains(&of) || self.now < came.saturating_add(lasts);
+        if of == self.replica || !matters {
+            return;
+        }
+        if let Some(fact) = codec::decode(fact) {
+            let age = codec::duration(self.now.saturating_sub(came));
+            of_limit(&mut self.limits, limit)
+                .facts
+                .push((of, fact, age));
+        }
+    }
+}
+
+/// Returns when a fact came and how long it lasts, and its bytes after its version.
+fn split(fact: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let (came, rest) = fact.split_first_chunk()?;
+    let (lasts, rest) = rest.split_first_chunk()?;
+    let (_version, fact) = rest.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*came), u64::from_be_bytes(*lasts), fact))
+}
+
+/// Adds what was used of a limit in one unit, and is granted. A unit that is not known here is left out.
+fn add_grant(limits: &mut Limits, grant: &[u8]) -> Result<(), ExchangeError> {
+    let (field, numbers) = grant.split_first_chunk::<17>().ok_or(Unreadable)?;
+    let (used, granted) = numbers.split_first_chunk().ok_or(Unreadable)?;
+    let granted = granted.try_into().map_err(|_| Unreadable)?;
+    if let Some((limit, unit)) = unit::read(field) {
+        let grant = Grant::new(u64::from_be_bytes(*used), u64::from_be_bytes(granted));
+        of_limit(limits, limit).grants.push((unit, grant));
     }
     Ok(())
 }
@@ -65,6 +114,11 @@ fn of_limit(limits: &mut Limits, limit: Id) -> &mut LimitResponse {
     limits
         .entry(limit)
         .or_insert_with(|| LimitResponse::new(limit))
+}
+
+/// Returns the id with which these bytes begin.
+fn id(bytes: &[u8]) -> Option<Id> {
+    bytes.first_chunk().copied().map(Id::from_bytes)
 }
 
 fn array(value: &Value) -> Result<&[Value], ExchangeError> {
@@ -79,15 +133,6 @@ fn bytes(value: &Value) -> Result<&[u8], ExchangeError> {
         Value::BulkString(bytes) => Ok(bytes),
         _ => Err(Unreadable),
     }
-}
-
-fn text(value: &Value) -> Result<&str, ExchangeError> {
-    std::str::from_utf8(bytes(value)?).map_err(|_| Unreadable)
-}
-
-fn id(value: &Value) -> Result<Id, ExchangeError> {
-    let bytes = bytes(value)?.try_into().map_err(|_| Unreadable)?;
-    Ok(Id::from_bytes(bytes))
 }
 
 /// Returns a number; zero for a negative one.

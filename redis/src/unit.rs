@@ -3,7 +3,7 @@
 use tower_429::share::{Id, Unit};
 
 /// The units, in the order of their digits from 1 on. A digit is never used for another unit.
-const UNITS: [Unit; COUNT] = [
+const UNITS: [Unit; COUNT as usize] = [
     Unit::Requests,
     Unit::Tokens,
     Unit::InputTokens,
@@ -11,7 +11,7 @@ const UNITS: [Unit; COUNT] = [
 ];
 
 /// How many units there are.
-pub(crate) const COUNT: usize = 4;
+pub(crate) const COUNT: u8 = 4;
 
 pub(crate) type Field = [u8; 17];
 

@@ -8,34 +8,45 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+const REPLICA: Id = Id::from_bytes([8; 16]);
+
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Nil),
         any::<i64>().prop_map(Value::Int),
-        Just(Value::BulkString(vec![7; 16])),
-        Just(Value::BulkString(b"429".to_vec())),
+        Just(Value::BulkString(vec![7; 32])),
+        Just(Value::BulkString(vec![b'1'; 33])),
         vec(any::<u8>(), 0..40).prop_map(Value::BulkString),
         "[a-z]{0,9}".prop_map(Value::SimpleString),
     ];
-    leaf.prop_recursive(2, 16, 4, |inner| vec(inner, 0..4).prop_map(Value::Array))
+    leaf.prop_recursive(2, 16, 9, |inner| vec(inner, 0..9).prop_map(Value::Array))
 }
 
-fn id() -> Value {
-    Value::BulkString(vec![7; 16])
+fn name(replica: u8) -> Value {
+    Value::BulkString([[7; 16], [replica; 16]].concat())
 }
 
-fn field() -> Value {
-    Value::BulkString([&[7; 16][..], b"2"].concat())
+/// Returns a fact as the server keeps it.
+fn kept(came: u64, lasts: u64, fact: &[u8]) -> Value {
+    let head = [came, lasts, 8].map(u64::to_be_bytes);
+    Value::BulkString([head.as_flattened(), fact].concat())
 }
 
-fn reply(limits: Vec<Value>, facts: Vec<Value>) -> Value {
-    let replicas = Value::Array(vec![id()]);
+fn grant(unit: u8, used: u64, granted: u64) -> Value {
+    let numbers = [used, granted].map(u64::to_be_bytes);
+    Value::BulkString([&[7; 16], &[unit][..], numbers.as_flattened()].concat())
+}
+
+/// Returns a reply of a server whose clock shows `now`, and which knows one process.
+fn reply(now: i64, grants: Vec<Value>, names: Vec<Value>, facts: Vec<Value>) -> Value {
     Value::Array(vec![
-        Value::BulkString(b"429".to_vec()),
+        Value::Int(429),
         Value::Int(5),
         Value::Int(1),
-        replicas,
-        Value::Array(limits),
+        Value::Int(now),
+        Value::BulkString(vec![7; 32]),
+        Value::Array(grants),
+        Value::Array(names),
         Value::Array(facts),
     ])
 }
@@ -45,32 +56,43 @@ proptest! {
 
     #[test]
     fn random_reply_gives_an_error_or_no_age_over_a_day(
-        any in value(), limits in vec(value(), 0..6), facts in vec(value(), 0..8), age in any::<i64>(), fact in vec(any::<u8>(), 0..80),
+        any in value(), values in [vec(value(), 0..6), vec(value(), 0..6), vec(value(), 0..6)],
+        now in any::<i64>(), times in any::<[u64; 2]>(), fact in vec(any::<u8>(), 0..80),
     ) {
-        read(&any).ok();
-        read(&reply(limits, facts)).ok();
-        let of_fact = vec![id(), id(), Value::Int(age), Value::BulkString(fact)];
-        let hear = read(&reply(vec![field(), Value::Int(1), Value::Int(age)], of_fact)).expect("it has the right form");
-        let mut ages = hear.limits.iter().flat_map(|it| &it.facts).map(|(_, _, age)| *age);
-        prop_assert!(ages.all(|age| age <= DAY));
+        read(&any, REPLICA).ok();
+        let [grants, names, facts] = values;
+        read(&reply(now, grants, names, facts), REPLICA).ok();
+        let facts = vec![kept(times[0], times[1], &fact), kept(times[0], times[1], &encoded())];
+        let grants = vec![grant(b'2', times[0], times[1])];
+        let hear = read(&reply(now, grants, vec![name(7), name(7)], facts), REPLICA).expect("it has the right form");
+        let ages: Vec<_> = hear.limits.iter().flat_map(|it| &it.facts).map(|(_, _, age)| *age).collect();
+        prop_assert!(!ages.is_empty() && ages.iter().all(|age| *age <= DAY));
     }
+}
+
+fn encoded() -> Vec<u8> {
+    let mut fact = tower_429::share::Fact::default();
+    fact.version = 8;
+    crate::codec::encode(&fact).expect("it is short")
 }
 
 #[test]
 fn reply_is_read() {
-    let fact = crate::codec::encode(&{
-        let mut fact = tower_429::share::Fact::default();
-        fact.version = 8;
-        fact
-    });
-    let of_fact = |age, fact| vec![id(), id(), Value::Int(age), Value::BulkString(fact)];
-    let fact = fact.expect("it is short");
-    let mut facts = of_fact(1_500, fact.clone());
-    facts.append(&mut of_fact(1_500, b"broken".to_vec()));
-    facts.append(&mut of_fact(i64::MAX, fact.clone()));
-    facts.append(&mut of_fact(i64::MIN, fact));
-    let hear =
-        read(&reply(vec![field(), Value::Int(9), Value::Int(3)], facts)).expect("it can be read");
+    let now = 2_000_000_000_000;
+    let facts = vec![
+        kept(now - 1_500, 0, &encoded()),
+        kept(now - 1_500, 0, b"broken"),
+        Value::Nil,
+        kept(0, 0, &encoded()),
+        kept(now + 9, 0, &encoded()),
+        // Facts of processes that have ended: one still matters, the other does not.
+        kept(now - 10, 11, &encoded()),
+        kept(now - 10, 10, &encoded()),
+        kept(now, 10, &encoded()),
+    ];
+    let names = [7, 7, 7, 7, 7, 1, 1, 8].map(name).to_vec();
+    let reply = reply(now as i64, vec![grant(b'2', 9, 3)], names, facts);
+    let hear = read(&reply, REPLICA).expect("it can be read");
     assert_eq!(
         (hear.epoch, hear.newest_fact, hear.is_learning),
         (429, 5, true)
@@ -83,8 +105,13 @@ fn reply_is_read() {
     let ages: Vec<_> = limit.facts.iter().map(|(_, _, age)| *age).collect();
     assert_eq!(
         ages,
-        [Duration::from_micros(1_500), DAY, Duration::ZERO],
-        "the broken one is left out"
+        [
+            Duration::from_micros(1_500),
+            DAY,
+            Duration::ZERO,
+            Duration::from_micros(10)
+        ],
+        "neither the broken one, nor one that has ended, nor its own"
     );
     assert!(limit.facts.iter().all(|(_, fact, _)| fact.version == 8));
 }

@@ -1,12 +1,14 @@
-//! A cluster of three nodes.
+//! A cluster of three nodes, with and without replicas.
 
 use redis::Connection;
+use tower_429::share::{ExchangeResponse, Grant, LeaseRequest, LimitRequest, Unit};
 
 use super::{
-    Process, Server,
+    HOUR, LIMIT, Process, Server,
     access::{add_user, with_user},
     fact,
-    support::{PATIENCE, free_port},
+    facts::closed_for,
+    support::{PATIENCE, free_port, make_cluster},
     until,
 };
 use crate::cluster::Cluster;
@@ -86,4 +88,114 @@ async fn processes_of_a_cluster_share_whatever_node_they_know() {
         (0, 2),
         "a third of six"
     );
+}
+
+/// Starts three nodes and a replica of each, which takes over if its node fails.
+async fn start_with_replicas() -> Option<Vec<Server>> {
+    let mut nodes = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..6 {
+        let bus = free_port().to_string();
+        let arguments = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+        let times = [
+            "--cluster-node-timeout",
+            "500",
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
+        let node = Server::start_with(&[arguments, times].concat())?;
+        addresses.push(format!("127.0.0.1:{}@{bus}", node.port()));
+        nodes.push(node);
+    }
+    make_cluster(&addresses)?;
+    let is_whole = async || {
+        nodes.iter().all(|node| {
+            let admin = &mut node.admin();
+            let role = redis::cmd("INFO").arg("replication").query::<String>(admin);
+            let role = role.expect("it is allowed");
+            let has_replica = role.contains("role:master") && role.contains("state=online");
+            let is_whole = cluster(admin, &["INFO"]).contains("cluster_state:ok");
+            is_whole && (has_replica || role.contains("master_link_status:up"))
+        })
+    };
+    assert!(until(PATIENCE, is_whole).await, "no node has a replica");
+    Some(nodes)
+}
+
+/// Returns a number of what a node says of its replication.
+fn replication(node: &Server, name: &str) -> Option<i64> {
+    let text = redis::cmd("INFO")
+        .arg("replication")
+        .query::<String>(&mut node.admin());
+    let text = text.expect("it is allowed");
+    text.lines()
+        .find_map(|line| line.strip_prefix(name)?.parse().ok())
+}
+
+/// Sends a request until there is a response. Nodes of a loaded machine may take each other for failed.
+async fn exchange(process: &mut Process, limits: Vec<LimitRequest>) -> ExchangeResponse {
+    let mut response = None;
+    let responds = until(PATIENCE, async || {
+        let say = process.say(limits.clone());
+        response = process.try_exchange(say).await;
+        response.is_some()
+    });
+    assert!(responds.await, "no node responds");
+    let response = response.expect("there is one");
+    (process.epoch, process.newest_fact) = (Some(response.epoch), response.newest_fact);
+    response
+}
+
+#[tokio::test]
+async fn processes_share_again_after_a_replica_took_over() {
+    let Some(mut nodes) = start_with_replicas().await else {
+        return;
+    };
+    let urls: Vec<_> = nodes.iter().map(Server::url).collect();
+    let process = |id| {
+        let server = Cluster::new(urls.iter().map(String::as_str)).expect("the URLs are valid");
+        Process::with(Box::new(server), "prod/openai", id)
+    };
+    let [mut one, mut other, mut third] = [1, 2, 3].map(process);
+    let fact = LimitRequest::new(LIMIT, Some(closed_for(1, HOUR)), Vec::new());
+    exchange(&mut one, vec![fact]).await;
+    let epoch = exchange(&mut other, Vec::new()).await.epoch;
+    let has_pool = |node: &Server| {
+        let mut admin = node.admin();
+        let role = redis::cmd("ROLE").query::<Vec<redis::Value>>(&mut admin);
+        let is_replica = role.is_ok_and(|it| it[0] == redis::Value::BulkString(b"slave".into()));
+        let keys = redis::cmd("DBSIZE").query::<u64>(&mut admin);
+        !is_replica && keys.is_ok_and(|count| count > 0)
+    };
+    let index = nodes.iter().position(has_pool).expect("one has the pool");
+    let written = replication(&nodes[index], "master_repl_offset:");
+    let port = i64::from(nodes[index].port());
+    let has_all = async || {
+        nodes.iter().any(|node| {
+            let is_replica = replication(node, "master_port:") == Some(port);
+            is_replica && replication(node, "slave_repl_offset:") >= written
+        })
+    };
+    assert!(until(PATIENCE, has_all).await, "no replica has the pool");
+    nodes[index].kill();
+    nodes.remove(index);
+    let has_masters = async || {
+        nodes.iter().all(|node| {
+            let text = cluster(&mut node.admin(), &["NODES"]);
+            let lines = text.lines().filter(|line| !line.contains("fail"));
+            lines.filter(|line| line.contains("master")).count() == 3
+        })
+    };
+    assert!(until(PATIENCE, has_masters).await, "no replica took over");
+    assert_eq!(exchange(&mut one, Vec::new()).await.epoch, epoch);
+    exchange(&mut other, Vec::new()).await;
+    let heard = exchange(&mut third, Vec::new()).await;
+    assert_eq!(heard.limits[0].facts.len(), 1);
+    let wants = LeaseRequest::new((0, 0), 9).want(9, 1);
+    let wants = LimitRequest::new(LIMIT, None, vec![(Unit::Requests, wants)]);
+    for (process, part) in [(&mut one, 3), (&mut other, 2)] {
+        let granted = exchange(process, vec![wants.clone()]).await;
+        let expected = (Unit::Requests, Grant::new(0, part));
+        assert_eq!(granted.limits[0].grants, [expected], "a third of the rest");
+    }
 }

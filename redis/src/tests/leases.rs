@@ -1,8 +1,10 @@
 //! What processes are granted.
 
-use tower_429::share::{Engine, Grant, LIVES_FOR, LeaseRequest, Unit};
+use std::time::Duration;
 
-use super::{HOUR_MICROS, Process, Server, shift_times, support::PATIENCE, until};
+use tower_429::share::{Engine, Grant, HOLDS_FOR, LEARNS_FOR, LIVES_FOR, LeaseRequest, Unit};
+
+use super::{Clock, HOUR, Process, Server, support::PATIENCE, until};
 
 #[tokio::test]
 async fn processes_get_no_more_together_than_the_ceiling() {
@@ -78,26 +80,33 @@ async fn process_that_was_not_heard_for_two_seconds_holds_nothing() {
     let Some(server) = Server::start() else {
         return;
     };
-    let url = server.url();
-    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let mut clock = Clock::start(&server);
+    let (mut one, mut other) = (clock.process(&server, 1), clock.process(&server, 2));
     one.ask((10, 0), 0, 10).await;
+    clock.advance(HOLDS_FOR - Duration::from_micros(1));
     assert_eq!(other.ask((0, 0), 4, 10).await, (0, 0));
-    shift_times(&mut server.admin(), -2_500_000);
+    clock.advance(Duration::from_micros(1));
     assert_eq!(other.ask((0, 0), 4, 10).await, (0, 4));
+    // It was only silent, and holds the same again.
+    one.hear().await;
+    assert_eq!(other.ask((0, 0), 4, 15).await, (0, 3), "half of five");
 }
 
 #[tokio::test]
-async fn clock_that_is_set_back_ends_the_time_without_grants() {
+async fn clock_that_jumps_neither_ends_nor_prolongs_the_time_without_grants() {
     let Some(server) = Server::start() else {
         return;
     };
-    let mut one = Process::new(&server.url(), 1);
+    let mut clock = Clock::start(&server);
+    let mut one = clock.process(&server, 1);
     one.ask((0, 0), 0, 10).await;
-    redis::cmd("FLUSHALL")
-        .exec(&mut server.admin())
-        .expect("it is allowed");
-    one.ask((0, 0), 0, 10).await;
-    shift_times(&mut server.admin(), HOUR_MICROS);
+    clock.flush();
+    assert!(one.hear().await.is_learning);
+    clock.set_back(HOUR);
+    assert!(one.hear().await.is_learning);
+    clock.advance(HOUR + Duration::from_millis(100));
+    assert!(one.hear().await.is_learning);
+    clock.advance(LEARNS_FOR);
     assert!(!one.hear().await.is_learning);
 }
 
@@ -135,9 +144,15 @@ async fn server_that_knows_less_than_a_process_has_heard_begins_anew() {
         one.tell(super::fact(version)).await;
     }
     let before = one.epoch;
-    let mut restored = redis::cmd("HSET");
-    restored.arg("t429:1:{prod/openai}").arg("newest").arg(1);
-    restored.exec(&mut server.admin()).expect("it is allowed");
+    // The newest fact that a restored server knows is the first.
+    let mut admin = server.admin();
+    let mut head: Vec<u8> = redis::cmd("HGET")
+        .arg("t429:1:{prod/openai}")
+        .arg("head")
+        .query(&mut admin)
+        .expect("it exists");
+    head[8..16].copy_from_slice(&1_u64.to_be_bytes());
+    super::hostile::set(&mut admin, "t429:1:{prod/openai}", b"head", &head);
     let hear = one.hear().await;
     assert!(hear.is_learning && Some(hear.epoch) != before);
 }
@@ -147,18 +162,17 @@ async fn clock_that_is_set_back_keeps_nobody_alive_and_stops_no_grants() {
     let Some(server) = Server::start() else {
         return;
     };
-    let url = server.url();
-    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let mut clock = Clock::start(&server);
+    let (mut one, mut other) = (clock.process(&server, 1), clock.process(&server, 2));
     one.ask((6, 0), 0, 10).await;
     other.ask((1, 0), 0, 10).await;
-    // For the server this is the same as a clock that is an hour slower.
-    shift_times(&mut server.admin(), HOUR_MICROS);
+    clock.set_back(HOUR);
     assert_eq!(other.ask((1, 0), 10, 10).await, (0, 2), "half of three");
-    drop(one);
-    let gone = until(LIVES_FOR + PATIENCE, async || {
-        other.hear().await.replicas == [other.id]
-    });
-    assert!(gone.await, "a dead process stays alive");
+    clock.advance(HOLDS_FOR);
+    assert_eq!(other.ask((1, 0), 0, 10).await, (0, 0));
+    assert_eq!(other.hear().await.replicas, [one.id, other.id]);
+    clock.advance(LIVES_FOR - HOLDS_FOR);
+    assert_eq!(other.hear().await.replicas, [other.id]);
     assert_eq!(other.ask((1, 0), 10, 10).await, (0, 9));
 }
 

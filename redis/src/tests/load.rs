@@ -1,66 +1,109 @@
 //! What an exchange costs the server.
 
+use redis::Connection;
 use tower_429::share::{Id, LeaseRequest, LimitRequest, Unit};
 
 use super::{Process, Server, fact};
 
-async fn run(count: u8, with_facts: bool, limits: u8) {
-    let Some(server) = Server::start() else {
-        return;
-    };
-    let mut processes: Vec<_> = (1..=count)
-        .map(|id| Process::new(&server.url(), id))
-        .collect();
-    for process in &mut processes {
-        process.hear().await;
-    }
-    let mut admin = server.admin();
-    let cpu = |admin: &mut redis::Connection| {
-        let stats: String = redis::cmd("INFO")
-            .arg("cpu")
-            .query(admin)
-            .expect("it is allowed");
-        let of = |name: &str| -> f64 {
-            let line = stats.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split(':').nth(1).unwrap().parse().unwrap()
+/// What the processes say in each exchange.
+#[derive(Clone, Copy)]
+struct Load {
+    processes: u8,
+    limits: u8,
+    has_facts: bool,
+}
+
+const ROUNDS: u64 = 500;
+
+// === impl Load ===
+
+impl Load {
+    fn limits(self, round: u64) -> Vec<LimitRequest> {
+        let request = LeaseRequest::new((1, round), 1_000_000).want(1, 1);
+        let limit = |id| {
+            let fact = self.has_facts.then(|| fact(round));
+            LimitRequest::new(
+                Id::from_bytes([id; 16]),
+                fact,
+                vec![(Unit::Requests, request)],
+            )
         };
-        of("used_cpu_user:") + of("used_cpu_sys:")
-    };
-    let before = cpu(&mut admin);
-    for round in 1..200 {
-        for process in &mut processes {
-            let limits: Vec<_> = (21..21 + limits)
-                .map(|id| {
-                    LimitRequest::new(
-                        Id::from_bytes([id; 16]),
-                        with_facts.then(|| fact(round)),
-                        vec![(
-                            Unit::Requests,
-                            LeaseRequest::new((1, round), 1_000_000).want(1, 1),
-                        )],
-                    )
-                })
-                .collect();
-            let say = process.say(limits);
-            process.exchange(say).await;
-        }
+        (21..21 + self.limits).map(limit).collect()
     }
-    let used = cpu(&mut admin) - before;
-    println!(
-        "P={count} facts={with_facts} limits={limits}: {:.0} us of CPU",
-        used * 1e6 / (199.0 * f64::from(count))
-    );
+
+    /// Prints what an exchange costs: the time of the command, and the CPU time of the whole process of the server.
+    async fn measure(self) {
+        let Some(server) = Server::start() else {
+            return;
+        };
+        let mut processes: Vec<_> = (1..=self.processes)
+            .map(|id| Process::new(&server.url(), id))
+            .collect();
+        for process in &mut processes {
+            process.hear().await;
+        }
+        let mut admin = server.admin();
+        let reset = redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut admin);
+        reset.expect("it is allowed");
+        let before = cpu(&mut admin);
+        for round in 1..=ROUNDS {
+            for process in &mut processes {
+                let request = process.say(self.limits(round));
+                process.exchange(request).await;
+            }
+        }
+        let used = cpu(&mut admin) - before;
+        let exchanges = ROUNDS as f64 * f64::from(self.processes);
+        println!(
+            "P={} limits={} facts={}: {} us by INFO commandstats, {:.0} us of CPU time",
+            self.processes,
+            self.limits,
+            self.has_facts,
+            value(
+                &mut admin,
+                "commandstats",
+                "cmdstat_eval:",
+                "usec_per_call="
+            ),
+            used * 1e6 / exchanges
+        );
+    }
+}
+
+/// Returns the seconds of CPU time that the server has used.
+fn cpu(admin: &mut Connection) -> f64 {
+    let user = value(admin, "cpu", "used_cpu_user:", ":");
+    user + value(admin, "cpu", "used_cpu_sys:", ":")
+}
+
+/// Returns the number after a name, in the line of a section of `INFO` that begins so.
+fn value(admin: &mut Connection, section: &str, line: &str, name: &str) -> f64 {
+    let text = redis::cmd("INFO").arg(section).query::<String>(admin);
+    let text = text.expect("it is allowed");
+    let line = text.lines().find(|it| it.starts_with(line));
+    let value = line.and_then(|line| line.split(name).nth(1)?.split(',').next()?.parse().ok());
+    value.expect("the server states it")
 }
 
 #[tokio::test]
 #[ignore = "it measures"]
 async fn cost_of_an_exchange() {
-    run(1, false, 0).await;
-    run(16, false, 0).await;
-    run(1, false, 4).await;
-    run(4, false, 4).await;
-    run(16, false, 4).await;
-    run(4, true, 4).await;
-    run(16, true, 1).await;
-    run(16, true, 4).await;
+    for processes in [1, 4, 16] {
+        for (limits, has_facts) in [
+            (0, false),
+            (1, false),
+            (2, false),
+            (4, false),
+            (1, true),
+            (2, true),
+            (4, true),
+        ] {
+            let load = Load {
+                processes,
+                limits,
+                has_facts,
+            };
+            load.measure().await;
+        }
+    }
 }

@@ -5,11 +5,13 @@ mod access;
 mod cluster;
 mod facts;
 mod hostile;
+mod jumps;
 mod leases;
 mod load;
+mod model;
 mod outages;
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use redis::Connection;
 use tower_429::share::{
@@ -17,7 +19,7 @@ use tower_429::share::{
 };
 
 use self::support::Server;
-use crate::{engine::RedisEngine, link::Connect, server::OneServer};
+use crate::{command, engine::RedisEngine, link::Connect, server::OneServer};
 
 #[path = "../../tests/it/support/mod.rs"]
 #[allow(dead_code)]
@@ -25,8 +27,7 @@ mod support;
 
 pub(crate) use hostile::times_of;
 
-/// An hour.
-const HOUR_MICROS: i64 = 3_600_000_000;
+const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(super) const LIMIT: Id = Id::from_bytes([7; 16]);
 
@@ -124,39 +125,61 @@ async fn until(max_wait: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool
     false
 }
 
-/// Adds microseconds to all times that the server keeps.
-fn shift_times(admin: &mut Connection, micros: i64) {
-    let shift = "
-        local function shift(text, from, step)
-          local parts = { string.sub(text, 1, from - 1) }
-          for at = from, #text, step do
-            local time = struct.unpack('>I8', text, at + 16)
-            parts[#parts + 1] = string.sub(text, at, at + 15) .. struct.pack('>I8', time + ARGV[2])
-              .. string.sub(text, at + 24, at + step - 1)
-          end
-          return table.concat(parts)
-        end
-        local state, facts, limit = KEYS[1], KEYS[2], ARGV[1]
-        for _, of in ipairs({ string.rep('\\1', 16), string.rep('\\2', 16) }) do
-          local fact = redis.call('HGET', facts, limit .. of)
-          if fact then
-            local time = struct.unpack('>I8', fact) + ARGV[2]
-            redis.call('HSET', facts, limit .. of, struct.pack('>I8', time) .. string.sub(fact, 9))
-          end
-        end
-        local learns = redis.call('HGET', state, 'learns')
-        redis.call('HSET', state, 'learns', string.format('%.0f', math.max(learns + ARGV[2], 0)))
-        redis.call('HSET', state, 'replicas', shift(redis.call('HGET', state, 'replicas'), 1, 32))
-        local usage = redis.call('HGET', state, limit .. '1')
-        if usage then redis.call('HSET', state, limit .. '1', shift(usage, 9, 40)) end";
-    let mut command = redis::cmd("EVAL");
-    command.arg(shift).arg(2);
-    command
-        .arg("t429:1:{prod/openai}")
-        .arg("t429:1:{prod/openai}:facts");
-    command
-        .arg(&LIMIT.to_bytes())
-        .arg(micros)
-        .exec(admin)
-        .expect("it is allowed");
+/// The script, with a clock that tests set.
+static CLOCK_SCRIPT: LazyLock<String> = LazyLock::new(|| {
+    let script = command::script();
+    let other = script.replace("call('TIME')", "call('HMGET', 'clock', 's', 'us')");
+    assert_ne!(script, other);
+    other
+});
+
+/// The clock of a server whose processes send [`CLOCK_SCRIPT`]. It stands still unless a test sets it.
+struct Clock {
+    admin: Connection,
+    /// The time since 1970.
+    now: Duration,
+}
+
+impl Clock {
+    fn start(server: &Server) -> Self {
+        let mut clock = Self {
+            admin: server.admin(),
+            now: Duration::from_secs(1_800_000_000),
+        };
+        clock.write();
+        clock
+    }
+
+    /// Returns a process that uses this clock.
+    fn process(&self, server: &Server, id: u8) -> Process {
+        let process = Process::new(&server.url(), id);
+        Process {
+            engine: process.engine.script(CLOCK_SCRIPT.as_str()),
+            ..process
+        }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.now += time;
+        self.write();
+    }
+
+    fn set_back(&mut self, time: Duration) {
+        self.now -= time;
+        self.write();
+    }
+
+    /// Forgets all but the time.
+    fn flush(&mut self) {
+        let emptied = redis::cmd("FLUSHALL").exec(&mut self.admin);
+        emptied.expect("it is allowed");
+        self.write();
+    }
+
+    fn write(&mut self) {
+        let mut command = redis::cmd("HSET");
+        command.arg("clock").arg("s").arg(self.now.as_secs());
+        command.arg("us").arg(self.now.subsec_micros());
+        command.exec(&mut self.admin).expect("it is allowed");
+    }
 }

@@ -8,15 +8,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
 };
-use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse};
+use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse, HOLDS_FOR};
 
-use super::{Process, Server, access::add_user, support::PATIENCE, until};
+use super::{LIMIT, Process, Server, access::add_user, support::PATIENCE, until};
 
 /// As the driver does.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Process {
-    async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
+    pub(super) async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
         timeout(TIMEOUT, self.engine.exchange(say)).await.ok()?.ok()
     }
 
@@ -75,6 +75,93 @@ async fn grant_that_is_made_after_its_timeout_goes_back() {
     assert!(made.await, "the grant was not made");
     assert_eq!(one.ask((0, 0), 0, 10).await, (0, 0));
     assert_eq!(other.ask((0, 0), 10, 10).await, (0, 5), "half of all");
+}
+
+/// What the server has noted of the requests under the limit: how many were used, and how many all hold.
+fn noted(admin: &mut Connection) -> (u64, u64) {
+    let requests = [&LIMIT.to_bytes()[..], b"1"].concat();
+    let mut command = redis::cmd("HGET");
+    command.arg("t429:1:{prod/openai}").arg(requests);
+    let noted: Vec<u8> = command.query(admin).expect("the limit is known");
+    let number = |from: usize| {
+        let bytes = noted[from..].first_chunk().expect("it has a head");
+        u64::from_be_bytes(*bytes)
+    };
+    (number(0), number(16))
+}
+
+#[tokio::test]
+async fn grants_that_are_made_after_their_timeout_never_exceed_the_ceiling() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut admin = server.admin();
+    let mut processes = [1, 2, 3].map(|id| (Process::new(&server.url(), id), 0_u64, 0_u64));
+    let mut random = fastrand::Rng::with_seed(429);
+    let (mut late, mut ceiling) = (0, 10);
+    for round in 0..40 {
+        let is_frozen = round % 4 == 3;
+        if is_frozen {
+            server.freeze();
+        }
+        for (process, held, used) in &mut processes {
+            let ended = random.u64(0..=*held);
+            (*held, *used) = (*held - ended, *used + ended);
+            let say = process.say_ask((*held, *used), random.u64(0..9), ceiling);
+            match process.try_exchange(say).await {
+                Some(hear) => {
+                    (process.epoch, process.newest_fact) = (Some(hear.epoch), hear.newest_fact);
+                    let [(_, grant)] = &hear.limits[0].grants[..] else {
+                        panic!("one unit was said: {hear:?}");
+                    };
+                    *held += grant.granted;
+                }
+                None => late += 1,
+            }
+        }
+        if is_frozen {
+            server.thaw();
+        }
+        let sum = |of: fn(&(Process, u64, u64)) -> u64| processes.iter().map(of).sum::<u64>();
+        let (held, used) = (sum(|it| it.1), sum(|it| it.2));
+        let (noted_used, noted_held) = noted(&mut admin);
+        assert!(held + used <= ceiling, "round {round}: {held} and {used}");
+        assert!(noted_used + noted_held <= ceiling, "round {round}");
+        // The provider has more, as in the next window.
+        ceiling = used + random.u64(held..=held + 10);
+    }
+    assert!(late >= 30, "{late} exchanges without a response");
+}
+
+#[tokio::test]
+async fn room_of_a_process_that_is_killed_is_back_after_two_seconds() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut admin = server.admin();
+    let url = server.url();
+    let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
+    let mut time = || {
+        let time: (u64, u64) = redis::cmd("TIME").query(&mut admin).expect("it is allowed");
+        Duration::from_secs(time.0) + Duration::from_micros(time.1)
+    };
+    let from = time();
+    assert_eq!(one.ask((10, 0), 0, 10).await, (0, 0));
+    let to = time();
+    drop(one);
+    let mut granted = 0;
+    let freed = until(PATIENCE, async || {
+        let before = time();
+        granted = other.ask((0, 0), 4, 10).await.1;
+        assert!(
+            granted == 0 || time() >= from + HOLDS_FOR,
+            "it is too early"
+        );
+        assert!(granted > 0 || before < to + HOLDS_FOR, "it is too late");
+        granted > 0
+    });
+    assert!(freed.await, "its places never came back");
+    assert_eq!(granted, 4);
 }
 
 /// Returns a URL of the server by way of a relay that reads nothing from its first connection, as if a cable had been

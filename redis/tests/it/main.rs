@@ -1,5 +1,7 @@
 //! Whole processes that share through a real server.
 
+mod latency;
+mod log;
 mod outages;
 mod processes;
 mod provider;

@@ -1,11 +1,12 @@
 //! Two and four processes.
 
-use std::process::Child;
+use std::{process::Child, time::Duration};
 
 use crate::{
+    outages::share,
     provider::{DEAD, Provider},
     support::Server,
-    worker::{Work, failed},
+    worker::{Outcome, Work, outcome},
 };
 
 pub(crate) fn keys(count: usize) -> Vec<String> {
@@ -14,10 +15,16 @@ pub(crate) fn keys(count: usize) -> Vec<String> {
         .collect()
 }
 
+/// Waits for all workers.
+pub(crate) async fn outcomes(workers: Vec<Child>) -> Vec<Outcome> {
+    let all = || workers.into_iter().map(outcome).collect();
+    let all = tokio::task::spawn_blocking(all);
+    all.await.expect("they end")
+}
+
 /// Waits for all workers. Returns how many of their calls have failed.
 pub(crate) async fn all_failed(workers: Vec<Child>) -> u32 {
-    let all = tokio::task::spawn_blocking(|| workers.into_iter().map(failed).sum());
-    all.await.expect("they end")
+    outcomes(workers).await.iter().map(|it| it.failed).sum()
 }
 
 async fn run(count: u32) {
@@ -26,11 +33,12 @@ async fn run(count: u32) {
     };
     let provider = Provider::start().await.expect("a port is free");
     let work = Work {
-        server: server.url(),
+        server: Some(server.url()),
         origin: provider.origin().to_owned(),
         keys: keys(2),
         callers: 32 / count,
         calls: 7,
+        pause: Duration::ZERO,
     };
     let workers = (0..count).map(|_| work.start()).collect();
     assert_eq!(all_failed(workers).await, 0);
@@ -65,14 +73,40 @@ async fn process_that_starts_later_does_not_use_a_key_that_was_rejected() {
     let mut keys = keys(1);
     keys.insert(0, format!("{DEAD}-key"));
     let work = Work {
-        server: server.url(),
+        server: Some(server.url()),
         origin: provider.origin().to_owned(),
         keys,
         callers: 1,
         calls: 3,
+        pause: Duration::ZERO,
     };
     for _ in 0..3 {
         assert_eq!(all_failed(vec![work.start()]).await, 0);
     }
     assert_eq!(provider.counts(), (9, 1));
+}
+
+#[tokio::test]
+async fn process_that_is_killed_leaves_its_room_to_the_other() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let provider = Provider::start().await.expect("a port is free");
+    let work = Work {
+        server: Some(server.url()),
+        origin: provider.origin().to_owned(),
+        keys: keys(2),
+        callers: 8,
+        calls: 24,
+        pause: Duration::ZERO,
+    };
+    let (mut killed, other) = (work.start(), work.start());
+    assert!(share(&server, 2).await, "they do not share");
+    let before = provider.counts().0;
+    killed.kill().expect("it runs");
+    killed.wait().expect("it was killed");
+    assert!(before < 8 * 24, "it has ended before");
+    assert!(share(&server, 1).await, "it counts as live for ever");
+    assert_eq!(all_failed(vec![other]).await, 0);
+    assert!(provider.counts().0 >= 8 * 24);
 }

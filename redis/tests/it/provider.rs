@@ -13,10 +13,10 @@ use http_body_util::Full;
 use mock_provider::{Server, bearer};
 use tokio::time::Instant;
 
-/// How many requests a key may send in a window.
-pub(crate) const LIMIT: u64 = 25;
+/// How many requests a key may send in a window, unless a test needs another number.
+const LIMIT: u64 = 25;
 
-pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Keys that this provider does not accept begin so.
 pub(crate) const DEAD: &str = "sk-dead";
@@ -37,10 +37,14 @@ struct OfKey {
 
 impl Provider {
     pub(crate) async fn start() -> io::Result<Self> {
+        Self::with_limit(LIMIT, WINDOW).await
+    }
+
+    pub(crate) async fn with_limit(limit: u64, window: Duration) -> io::Result<Self> {
         let state = Arc::default();
         let of_server = Arc::clone(&state);
         let server = Server::http1(move |request| {
-            let response = answer(&of_server, request.headers());
+            let response = answer(&of_server, (limit, window), request.headers());
             async { response }
         })
         .await?;
@@ -67,7 +71,11 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn answer(state: &Mutex<HashMap<String, OfKey>>, headers: &HeaderMap) -> Response<Full<Bytes>> {
+fn answer(
+    state: &Mutex<HashMap<String, OfKey>>,
+    (limit, window): (u64, Duration),
+    headers: &HeaderMap,
+) -> Response<Full<Bytes>> {
     let now = now();
     let key = bearer(headers).unwrap_or_default();
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,11 +89,11 @@ fn answer(state: &Mutex<HashMap<String, OfKey>>, headers: &HeaderMap) -> Respons
         of_key.rejected += 1;
         return response(StatusCode::UNAUTHORIZED);
     }
-    if now >= of_key.opened + WINDOW {
+    if now >= of_key.opened + window {
         (of_key.opened, of_key.used) = (now, 0);
     }
-    let left = of_key.opened + WINDOW - now;
-    let mut response = match of_key.used < LIMIT {
+    let left = of_key.opened + window - now;
+    let mut response = match of_key.used < limit {
         true => {
             of_key.used += 1;
             of_key.passed += 1;
@@ -102,10 +110,10 @@ fn answer(state: &Mutex<HashMap<String, OfKey>>, headers: &HeaderMap) -> Respons
         }
     };
     let headers = response.headers_mut();
-    headers.insert("x-ratelimit-limit-requests", LIMIT.into());
+    headers.insert("x-ratelimit-limit-requests", limit.into());
     headers.insert(
         "x-ratelimit-remaining-requests",
-        (LIMIT - of_key.used).into(),
+        (limit - of_key.used).into(),
     );
     let reset = format!("{}ms", left.as_millis() + 1);
     let reset = reset.parse().expect("it is ASCII");

@@ -1,7 +1,7 @@
 //! What the server and those who watch it can see.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::{net::TcpStream, time::Duration};
 
 use tower_429::share::Name;
 
@@ -52,11 +52,12 @@ async fn neither_keys_nor_models_nor_addresses_reach_the_server() {
     let provider = Provider::start().await.expect("a port is free");
     let watcher = watch(&server);
     let work = Work {
-        server: server.url(),
+        server: Some(server.url()),
         origin: provider.origin().to_owned(),
         keys: keys(2),
         callers: 8,
         calls: 8,
+        pause: Duration::ZERO,
     };
     assert_eq!(all_failed(vec![work.start()]).await, 0);
     let kept = dump(&server);

@@ -1,6 +1,6 @@
 //! A server with a certificate.
 
-use std::{env, path::Path, process, process::Command};
+use std::{env, path::Path, process, process::Command, time::Duration};
 
 use crate::{
     outages::share,
@@ -58,11 +58,12 @@ async fn process_shares_with_a_server_whose_certificate_it_trusts() {
     };
     let provider = Provider::start().await.expect("a port is free");
     let work = Work {
-        server: format!("rediss://127.0.0.1:{port}"),
+        server: Some(format!("rediss://127.0.0.1:{port}")),
         origin: provider.origin().to_owned(),
         keys: keys(1),
         callers: 4,
         calls: 20,
+        pause: Duration::ZERO,
     };
     let worker = work.command().env("SSL_CERT_FILE", &certificate).spawn();
     let worker = worker.expect("this program can be started");

@@ -8,14 +8,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, share::Name};
 
-/// What a worker does: URL of the server, origin, keys, callers, and calls of each.
+use crate::log::SharingLog;
+
+/// What a worker does: URL of the server or `-`, origin, keys, callers, calls of each, and the milliseconds between them.
 const SETTINGS: &str = "TOWER_429_REDIS_WORKER";
 
 pub(crate) const MODEL: &str = "a-model-of-nobody-else";
@@ -25,11 +27,25 @@ pub(crate) const NAME: &str = "prod/openai";
 /// What a worker does.
 #[derive(Clone)]
 pub(crate) struct Work {
-    pub(crate) server: String,
+    /// The URL; `None` if it shares nothing.
+    pub(crate) server: Option<String>,
     pub(crate) origin: String,
     pub(crate) keys: Vec<String>,
     pub(crate) callers: u32,
     pub(crate) calls: u32,
+    /// How long a caller waits after a call.
+    pub(crate) pause: Duration,
+}
+
+/// What a worker has seen.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// How many calls have failed.
+    pub(crate) failed: u32,
+    /// What it has logged about sharing, and when: milliseconds since 1970.
+    pub(crate) log: Vec<(u64, String)>,
+    /// How long the calls took, in microseconds.
+    pub(crate) micros: Vec<u32>,
 }
 
 impl Work {
@@ -43,7 +59,9 @@ impl Work {
     pub(crate) fn command(&self) -> Command {
         let keys = self.keys.join(",");
         let (callers, calls) = (self.callers, self.calls);
-        let settings = format!("{} {} {keys} {callers} {calls}", self.server, self.origin);
+        let server = self.server.as_deref().unwrap_or("-");
+        let pause = self.pause.as_millis();
+        let settings = format!("{server} {} {keys} {callers} {calls} {pause}", self.origin);
         let program = env::current_exe().expect("this program has a path");
         let mut command = Command::new(program);
         command
@@ -56,74 +74,107 @@ impl Work {
 
     fn from_env() -> Option<Self> {
         let settings = env::var(SETTINGS).ok()?;
-        let [server, origin, keys, callers, calls] =
+        let [server, origin, keys, callers, calls, pause] =
             settings.split(' ').collect::<Vec<_>>().try_into().ok()?;
         Some(Self {
-            server: server.to_owned(),
+            server: (server != "-").then(|| server.to_owned()),
             origin: origin.to_owned(),
             keys: keys.split(',').map(str::to_owned).collect(),
             callers: callers.parse().ok()?,
             calls: calls.parse().ok()?,
+            pause: Duration::from_millis(pause.parse().ok()?),
         })
     }
 
-    /// Sends the calls. Returns how many have failed.
-    pub(crate) async fn run(&self) -> Result<u32, Box<dyn Error + Send + Sync>> {
-        let name = Name::new(NAME).secret(SECRET);
-        let (sharing, driver) = tower_429_redis::connect(&self.server, name)?;
-        let driver = tokio::spawn(driver);
-        let pool = KeyPool::builder(self.keys.iter().map(String::as_str))
-            .for_origin(&self.origin)
-            .shared(sharing.clone())
-            .build()?;
-        sharing.ready().await;
-        let layer = KeyRotationLayer::new(pool).wait_when_exhausted(Duration::from_secs(60));
+    /// Sends the calls. Returns how many have failed, and how long they took.
+    pub(crate) async fn run(&self) -> Result<Outcome, Box<dyn Error + Send + Sync>> {
+        let keys = self.keys.iter().map(String::as_str);
+        let mut pool = KeyPool::builder(keys).for_origin(&self.origin);
+        let mut driver = None;
+        if let Some(url) = &self.server {
+            let name = Name::new(NAME).secret(SECRET);
+            let (sharing, future) = tower_429_redis::connect(url, name)?;
+            driver = Some(tokio::spawn(future));
+            pool = pool.shared(sharing.clone());
+            sharing.ready().await;
+        }
+        let layer = KeyRotationLayer::new(pool.build()?);
         let client = ServiceBuilder::new()
             .layer(BackoffLayer::new())
-            .layer(layer)
+            .layer(layer.wait_when_exhausted(Duration::from_secs(60)))
             .service(Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>());
         let mut callers = JoinSet::new();
         for _ in 0..self.callers {
-            let (mut client, work) = (client.clone(), self.clone());
-            callers.spawn(async move {
-                let mut failed = 0;
-                for _ in 0..work.calls {
-                    let body = format!(r#"{{"model": "{MODEL}", "messages": []}}"#);
-                    let request = Request::post(format!("{}/v1/chat/completions", work.origin))
-                        .body(Full::from(body));
-                    let response = match (client.ready().await, request) {
-                        (Ok(client), Ok(request)) => client.call(request).await,
-                        _ => return work.calls,
-                    };
-                    let has_passed = response.is_ok_and(|it| it.status().is_success());
-                    failed += u32::from(!has_passed);
-                }
-                failed
-            });
+            callers.spawn(self.clone().call_in_turn(client.clone()));
         }
-        let failed = callers.join_all().await.iter().sum();
-        drop((client, sharing));
-        // It tells the others that this process ends.
-        driver.await?;
-        Ok(failed)
+        let mut outcome = Outcome::default();
+        for (failed, micros) in callers.join_all().await {
+            outcome.failed += failed;
+            outcome.micros.extend(micros);
+        }
+        drop(client);
+        if let Some(driver) = driver {
+            // It tells the others that this process ends.
+            driver.await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Sends the calls of one caller.
+    async fn call_in_turn<S, B>(self, mut client: S) -> (u32, Vec<u32>)
+    where
+        S: Service<Request<Full<Bytes>>, Response = Response<B>>,
+    {
+        let (mut failed, mut micros) = (0, Vec::new());
+        for _ in 0..self.calls {
+            let body = format!(r#"{{"model": "{MODEL}", "messages": []}}"#);
+            let request = Request::post(format!("{}/v1/chat/completions", self.origin))
+                .body(Full::from(body));
+            let began = now();
+            let response = match (client.ready().await, request) {
+                (Ok(client), Ok(request)) => client.call(request).await,
+                _ => return (self.calls, micros),
+            };
+            micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+            let has_passed = response.is_ok_and(|it| it.status().is_success());
+            failed += u32::from(!has_passed);
+            tokio::time::sleep(self.pause).await;
+        }
+        (failed, micros)
     }
 }
 
-/// Waits for a worker. Returns how many of its calls have failed.
-pub(crate) fn failed(worker: Child) -> u32 {
+#[allow(clippy::disallowed_methods)] // It measures.
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn line(text: &str) -> Option<(u64, String)> {
+    let (millis, text) = text.split_once(' ')?;
+    Some((millis.parse().ok()?, text.to_owned()))
+}
+
+/// Waits for a worker.
+pub(crate) fn outcome(worker: Child) -> Outcome {
     let output = worker.wait_with_output().expect("the worker ends");
     let text = String::from_utf8_lossy(&output.stdout);
-    let failed = text
-        .lines()
-        .find_map(|line| line.split("failed=").nth(1)?.parse().ok());
-    failed.unwrap_or_else(|| panic!("the worker does not say how it ended: {text}"))
+    let values = |name: &'static str| text.lines().filter_map(move |line| line.split(name).nth(1));
+    let failed = values("failed=").find_map(|it| it.parse().ok());
+    Outcome {
+        failed: failed.unwrap_or_else(|| panic!("the worker does not say how it ended: {text}")),
+        log: values("logged=").filter_map(line).collect(),
+        micros: values("micros=").filter_map(|it| it.parse().ok()).collect(),
+    }
 }
 
 #[tokio::test]
 #[ignore = "the other tests start it"]
 async fn worker() -> Result<(), Box<dyn Error + Send + Sync>> {
     if let Some(work) = Work::from_env() {
-        println!("\nfailed={}", work.run().await?);
+        tracing::subscriber::set_global_default(SharingLog)?;
+        let outcome = work.run().await?;
+        println!("\nfailed={}", outcome.failed);
+        outcome.micros.iter().for_each(|it| println!("micros={it}"));
     }
     Ok(())
 }

@@ -20,8 +20,12 @@ pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
     arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
     process: Child,
 }
+
+/// A file with the number of seconds that the clock of a server is ahead.
+const CLOCK: &str = "clock";
 
 impl Server {
     /// Starts a server; `None`, and says so, if none is installed.
@@ -31,25 +35,60 @@ impl Server {
 
     /// Starts a server with more arguments.
     pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        Self::start_in(folder(), arguments, Vec::new())
+    }
+
+    /// Starts a server whose clock can be set, and nothing else of it; `None`, and says so, without libfaketime.
+    pub(crate) fn start_with_clock() -> Option<Self> {
+        let Some(library) = faketime() else {
+            skip("libfaketime. Install faketime");
+            return None;
+        };
+        let folder = folder();
+        set_clock(&folder, 0);
+        let file = folder.join(CLOCK).display().to_string();
+        // The allocator of the server reads the clock before the library is ready, and that of the C library does not.
+        let libraries = format!("{} libc.so.6", library.display());
+        let environment = vec![
+            ("LD_PRELOAD", libraries),
+            ("FAKETIME_TIMESTAMP_FILE", file),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            // Two releases of the library have two names for it.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ];
+        Self::start_in(folder, &[], environment)
+    }
+
+    fn start_in(
+        folder: PathBuf,
+        arguments: &[&str],
+        environment: Vec<(&'static str, String)>,
+    ) -> Option<Self> {
         let Some(program) = program() else {
             skip(
                 "a server. Install redis-server or valkey-server, or set TOWER_429_REDIS_SERVER to the path of one",
             );
             return None;
         };
-        let folder = folder();
         let port = free_port();
         let arguments: Vec<_> = arguments.iter().map(|it| (*it).to_owned()).collect();
-        let process = launch(&program, &folder, port, &arguments);
+        let process = launch(&program, &folder, port, (&arguments, &environment));
         let mut server = Self {
             program,
             folder,
             port,
             arguments,
+            environment,
             process,
         };
         server.wait();
         Some(server)
+    }
+
+    /// Sets how many seconds the clock of the server is ahead.
+    pub(crate) fn set_clock(&self, seconds: i64) {
+        set_clock(&self.folder, seconds);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -74,7 +113,12 @@ impl Server {
 
     /// Starts a killed server again, with nothing of what it knew.
     pub(crate) fn restart(&mut self) {
-        self.process = launch(&self.program, &self.folder, self.port, &self.arguments);
+        self.process = launch(
+            &self.program,
+            &self.folder,
+            self.port,
+            (&self.arguments, &self.environment),
+        );
         self.wait();
     }
 
@@ -111,6 +155,24 @@ impl Drop for Server {
     }
 }
 
+/// Makes a cluster of these servers, half of them replicas; `None`, and says so, without redis-cli.
+pub(crate) fn make_cluster(nodes: &[String]) -> Option<()> {
+    let mut command = Command::new("redis-cli");
+    command.args(["--cluster", "create"]).args(nodes);
+    command.args(["--cluster-replicas", "1", "--cluster-yes"]);
+    match command.output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{text}");
+            Some(())
+        }
+        Err(_) => {
+            skip("redis-cli to make a cluster");
+            None
+        }
+    }
+}
+
 /// Says that a test is skipped. The test harness would hide what `eprintln` writes.
 pub(crate) fn skip(needs: &str) {
     let name = thread::current();
@@ -144,6 +206,22 @@ fn program() -> Option<PathBuf> {
     paths.into_iter().find(|path| path.is_file())
 }
 
+/// Returns the path of the library that changes the clock of a program, if it is installed.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let paths = folders.map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let mut paths = paths.chain(["/usr/lib/faketime/libfaketime.so.1".into()]);
+    paths.find(|path| path.is_file())
+}
+
+fn set_clock(folder: &Path, seconds: i64) {
+    // No half of a number is read, because a file is renamed at once.
+    let new = folder.join("clock-new");
+    let written = fs::write(&new, format!("{seconds:+}\n"));
+    let renamed = written.and_then(|()| fs::rename(new, folder.join(CLOCK)));
+    renamed.expect("the folder for temporary files can be written");
+}
+
 fn folder() -> PathBuf {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -152,17 +230,30 @@ fn folder() -> PathBuf {
     folder
 }
 
-/// Returns a port that is free now.
+/// Returns a port that is free now, and that it returns only once. The system gives none of these to a connection.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = process::id().wrapping_mul(97);
+    loop {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 11_000 + (number % 20_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
-fn launch(program: &Path, folder: &Path, port: u16, arguments: &[String]) -> Child {
+fn launch(
+    program: &Path,
+    folder: &Path,
+    port: u16,
+    (arguments, environment): (&[String], &[(&'static str, String)]),
+) -> Child {
     Command::new(program)
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
         .args(["--port", &port.to_string(), "--daemonize", "no"])
         .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
