@@ -35,6 +35,8 @@ pub struct Fact {
     pub rejection: Option<RejectedFact>,
     /// What the provider has reported last.
     pub reports: Vec<Report>,
+    /// How many requests may be in flight, if that is known.
+    pub slots: Option<u64>,
     /// What responses have shown of the provider.
     pub traits: LearnedTraits,
 }

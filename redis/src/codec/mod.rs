@@ -52,6 +52,7 @@ pub(crate) fn encode(fact: &Fact) -> Option<Vec<u8>> {
             writer.optional(tag, dimension.number());
         }
     }
+    writer.optional(16, fact.slots);
     (writer.0.len() <= MAX_BYTES).then_some(writer.0)
 }
 
@@ -129,6 +130,7 @@ fn decode_fact(bytes: &[u8]) -> Result<Fact, Broken> {
                 .traits
                 .confirmed
                 .extend(Dimension::of_number(value.number()?)),
+            16 => fact.slots = Some(value.number()?),
             15 => fact
                 .traits
                 .disproved

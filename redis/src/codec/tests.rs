@@ -85,16 +85,16 @@ fn fact() -> impl Strategy<Value = Fact> {
         option::of(duration_strategy()),
         option::of(rejected()),
         vec(report(), 0..16),
-        traits(),
+        (traits(), any::<Option<u64>>()),
     );
     (counts, sends, rest).prop_map(
-        |((version, counts), sends, (last, rejection, reports, traits))| {
+        |((version, counts), sends, (last, rejection, reports, (traits, slots)))| {
             let mut fact = Fact::default();
             [fact.sent, fact.passed, fact.rejected, fact.ended, ..] = counts;
             (fact.version, fact.cost) = (version, Cost::new(counts[4], counts[5]));
             (fact.sends, fact.last_passed) = (sends, last);
             (fact.rejection, fact.reports) = (rejection, reports);
-            fact.traits = traits;
+            (fact.traits, fact.slots) = (traits, slots);
             fact
         },
     )

@@ -249,6 +249,19 @@ impl Concurrency {
         true
     }
 
+    /// Returns how many may be in flight, if that is known.
+    #[cfg(feature = "share")]
+    pub(super) fn ceiling(&self) -> Option<u64> {
+        self.ceiling.map(|ceiling| ceiling.most)
+    }
+
+    /// Takes what another process has found out.
+    #[cfg(feature = "share")]
+    pub(super) fn set_ceiling(&mut self, most: u64) {
+        let ceiling = self.ceiling.get_or_insert(Ceiling::UNKNOWN);
+        (ceiling.most, ceiling.passed, ceiling.test) = (most.max(1), 0, None);
+    }
+
     /// Forgets a ceiling that no rejection has said.
     pub(super) fn forget_silent(&mut self) {
         self.ceiling = self.ceiling.filter(|ceiling| ceiling.silent.is_none());

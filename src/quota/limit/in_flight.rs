@@ -65,6 +65,11 @@ impl InFlight {
         admitted.saturating_add(self.open)
     }
 
+    #[cfg(feature = "share")]
+    pub(super) fn open(&self) -> u64 {
+        self.open
+    }
+
     pub(super) fn open_body(&mut self) {
         self.open = self.open.saturating_add(1);
     }

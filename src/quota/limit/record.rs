@@ -41,14 +41,19 @@ impl LimitState {
     /// Sends the request of a reservation.
     pub(crate) fn mark_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
         self.note_sent(demand.cost(), now);
-        self.in_flight.send(demand.cost(), now);
-        self.tokens.send(demand, now);
+        self.count_sent(traits, demand, now);
         if traits.has_background {
             self.interactive.send(demand, now);
         }
         self.concurrency.send(self.in_flight.in_use(), now);
         traits.silent.send(self.number, now);
         self.rejection_run.send(now);
+    }
+
+    /// Counts a request that is sent, by this or by another process.
+    pub(super) fn count_sent(&mut self, traits: &mut ProviderTraits, demand: Demand, now: Instant) {
+        self.in_flight.send(demand.cost(), now);
+        self.tokens.send(demand, now);
         self.estimate.sent(traits, now);
     }
 
@@ -60,14 +65,26 @@ impl LimitState {
         sent: Option<Instant>,
     ) {
         self.note_released(cost, sent.is_some());
-        self.in_flight.remove(sent, cost);
         if self.is_planning() {
-            return;
+            return self.in_flight.remove(sent, cost);
         }
+        self.count_released(traits, cost, sent);
         if let Some(sent) = sent {
-            self.estimate.end(sent);
             self.concurrency.end(sent);
             traits.silent.end(self.number, sent);
+        }
+    }
+
+    /// Counts a place that is released, by this or by another process.
+    pub(super) fn count_released(
+        &mut self,
+        traits: &mut ProviderTraits,
+        cost: Cost,
+        sent: Option<Instant>,
+    ) {
+        self.in_flight.remove(sent, cost);
+        if let Some(sent) = sent {
+            self.estimate.end(sent);
         }
         if self.in_flight.all() == 0 {
             // If it was a probe without a response, the next request is one.
@@ -95,6 +112,10 @@ impl LimitState {
     ) {
         self.note_passed(reports.clone(), (sent, now));
         self.count_verified(traits, reports.clone(), (sent, now));
+        self.pass_slot(traits, (sent, now));
+        self.rejection_run.pass(&mut traits.chance, sent, now);
+        self.forget_chance(traits);
+        self.cooldown.succeed(sent);
         self.count_success(traits, (cost, reports), (sent, now));
     }
 
@@ -125,13 +146,9 @@ impl LimitState {
         (cost, reports): (Cost, impl Iterator<Item = &'a Bucket> + Clone),
         (sent, now): (Instant, Instant),
     ) {
-        self.pass_slot(traits, (sent, now));
         let counted = (cost, true);
         self.tokens
             .update(traits, reports.clone(), counted, (sent, now));
-        self.cooldown.succeed(sent);
-        self.rejection_run.pass(&mut traits.chance, sent, now);
-        self.forget_chance(traits);
         traits.period.pass(sent);
         self.estimate.passed(traits, sent, now);
         if self.reported.is_empty() && reports.clone().next().is_none() {

@@ -53,6 +53,27 @@ impl LimitState {
         self.reported.update(traits, reports.iter(), when);
     }
 
+    /// Records a rejection of a request of another process, which has found that it closes the limit.
+    #[cfg(feature = "share")]
+    pub(super) fn rejected_elsewhere(
+        &mut self,
+        traits: &mut ProviderTraits,
+        rejection: &Rejection,
+        (cost, reports): (Cost, &[Bucket]),
+        when: (Instant, Instant),
+        longest_guess: Duration,
+    ) {
+        traits.is_limited = true;
+        self.tokens.reject(traits, rejection, cost, when.1);
+        let counted = (cost, false);
+        self.tokens.update(traits, reports.iter(), counted, when);
+        if rejection.reason == Reason::RateLimited {
+            self.estimate.count_rejected(traits, when, false);
+        }
+        self.close(traits, rejection, when, longest_guess);
+        self.reported.update(traits, reports.iter(), when);
+    }
+
     /// Observes what follows a rejection without a hint.
     fn observe(
         &mut self,

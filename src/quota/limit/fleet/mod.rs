@@ -80,6 +80,7 @@ struct OtherReplica {
     ended: u64,
     sent: u64,
     cost: Cost,
+    slots: Option<u64>,
     /// Its requests in flight, by when they were sent and what they cost.
     in_flight: VecDeque<(Instant, Cost)>,
 }
@@ -159,6 +160,12 @@ impl LimitState {
         fleet.is_some_and(|fleet| fleet.remote_end == Some(until))
     }
 
+    /// Returns how many responses have bodies that are open, if these hold a place.
+    fn open_in_slots(&self, traits: &ProviderTraits) -> u64 {
+        let ceiling = self.concurrency.ceiling().or(traits.typical_concurrency);
+        ceiling.map_or(0, |_| self.in_flight.open())
+    }
+
     /// Bounds what may be sent by what this process has leased.
     pub(super) fn bound_by_lease(
         &mut self,
@@ -166,13 +173,14 @@ impl LimitState {
         (capacity, demand): (Capacity, Demand),
         now: Instant,
     ) -> Capacity {
+        let open = self.open_in_slots(traits);
         match &mut self.fleet {
             None if demand.is_leased() => leases::before_lease(capacity, now),
             Some(fleet) if fleet.counts == FleetCounts::Leases => {
                 let unleased = Unleased {
                     capacity,
                     tokens: &self.tokens.left(&self.in_flight, traits, now),
-                    in_flight: (self.in_flight.all(), self.in_flight.all_cost()),
+                    in_flight: (self.in_flight.all() + open, self.in_flight.all_cost()),
                 };
                 let (capacity, misses) = fleet.leases.bound(&unleased, demand, &fleet.own, now);
                 if misses {

@@ -31,6 +31,8 @@ pub(super) struct OwnUse {
     pub(super) passed: u64,
     pub(super) rejected: u64,
     pub(super) ended: u64,
+    /// How many bodies of responses are open that hold a place.
+    pub(super) open: u64,
     /// What the requests cost that were sent, those that have ended, and those that have a place.
     pub(super) cost: Cost,
     pub(super) ended_cost: Cost,
@@ -79,7 +81,7 @@ impl OwnUse {
     pub(super) fn held(&self, unit: Unit) -> u64 {
         let sent = self.sent_in(unit).saturating_sub(self.used(unit));
         sent.saturating_add(match unit {
-            Unit::Requests => self.reserved,
+            Unit::Requests => self.reserved.saturating_add(self.open),
             _ => amount(unit, self.reserved_cost),
         })
     }

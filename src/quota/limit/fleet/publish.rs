@@ -25,9 +25,11 @@ impl LimitState {
         let now = outbox.now;
         let end = self.end(traits, now).map(|end| end.at);
         let is_limited = self.may_be_leased(traits);
+        let open = self.open_in_slots(traits);
         let Some(fleet) = &mut self.fleet else {
             return;
         };
+        fleet.own.open = open;
         if fleet.published_in == outbox.number {
             return;
         }
@@ -63,7 +65,8 @@ impl LimitState {
             fleet.counts != FleetCounts::Leases || fleet.leases.are_synced(outbox.epoch);
         let is_same = last.is_some_and(|(_, last)| is_same(last, &requests));
         if has_facts || !is_same || !is_synced {
-            let fact = has_facts.then(|| fleet.own.fact(end, traits.learned(now), now));
+            let learned = (self.concurrency.ceiling(), traits.learned(now));
+            let fact = has_facts.then(|| fleet.own.fact(end, learned, now));
             let limit = LimitRequest::new(fleet.id, fact, requests.clone());
             outbox.limits.push(limit);
         }
@@ -82,7 +85,12 @@ fn is_same(last: &[(Unit, LeaseRequest)], requests: &[(Unit, LeaseRequest)]) -> 
 // === impl OwnUse ===
 
 impl OwnUse {
-    fn fact(&self, end: Option<Instant>, traits: LearnedTraits, now: Instant) -> Fact {
+    fn fact(
+        &self,
+        end: Option<Instant>,
+        (slots, traits): (Option<u64>, LearnedTraits),
+        now: Instant,
+    ) -> Fact {
         let age = |at: Instant| now.saturating_duration_since(at);
         let rejection = self.rejection.as_ref().zip(end).map(|(last, end)| {
             let reports = last
@@ -110,6 +118,7 @@ impl OwnUse {
                 .collect(),
             last_passed: self.last_passed.map(age),
             rejection,
+            slots,
             traits,
             reports: self
                 .reports

@@ -113,7 +113,7 @@ impl LimitState {
         in_flight: &mut VecDeque<(Instant, Cost)>,
     ) {
         for (sent, cost) in in_flight.drain(..) {
-            self.release(traits, cost, Some(sent));
+            self.count_released(traits, cost, Some(sent));
         }
     }
 
@@ -129,9 +129,13 @@ impl LimitState {
             return;
         };
         traits.adopt(&fact.traits, at.now);
+        if let Some(most) = fact.slots.filter(|_| other.slots != fact.slots) {
+            self.concurrency.set_ceiling(most);
+        }
+        other.slots = fact.slots;
         if counts != FleetCounts::Cooldowns {
-            self.count_sent(traits, (other, fact), &since, at);
-            self.count_passed(traits, (other, fact), &since, at);
+            self.count_sent_elsewhere(traits, (other, fact), &since, at);
+            self.count_passed_elsewhere(traits, (other, fact), &since, at);
         } else if let (1.., Some(ago)) = (since.passed, fact.last_passed) {
             self.cooldown.succeed(at.before(ago));
         }
@@ -145,7 +149,7 @@ impl LimitState {
         }
         for _ in since.passed..since.ended {
             if let Some((sent, cost)) = other.in_flight.pop_front() {
-                self.release(traits, cost, Some(sent));
+                self.count_released(traits, cost, Some(sent));
             }
         }
         let sent = reported_at(fact, at);
@@ -160,7 +164,7 @@ impl LimitState {
     }
 
     /// Counts the requests that another process has sent.
-    fn count_sent(
+    fn count_sent_elsewhere(
         &mut self,
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
@@ -173,14 +177,14 @@ impl LimitState {
         for number in fact.sent.saturating_sub(since.sent)..fact.sent {
             let mark = fact.sends.iter().find(|(last, _)| number < *last);
             let sent = mark.map_or(at.now, |(_, ago)| at.before(*ago));
-            self.reserve(traits, since.cost, sent);
-            self.mark_sent(traits, Demand::new(since.cost), sent);
+            self.in_flight.reserve(since.cost);
+            self.count_sent(traits, Demand::new(since.cost), sent);
             other.in_flight.push_back((sent, since.cost));
         }
     }
 
     /// Counts the requests of another process that have passed.
-    fn count_passed(
+    fn count_passed_elsewhere(
         &mut self,
         traits: &mut ProviderTraits,
         (other, fact): (&mut OtherReplica, &Fact),
@@ -197,9 +201,13 @@ impl LimitState {
                 _ => sent.min(reported_at(fact, at)),
             };
             let reports = self.current_reports(&fact.reports, reported, at);
+            // If nothing is reported, what passes for one process is rejected for many.
+            if !self.reported.is_empty() {
+                self.cooldown.succeed(reported);
+            }
             self.count_success(traits, (cost, reports.iter()), (reported, at.now));
             if known.is_some() {
-                self.release(traits, cost, Some(sent));
+                self.count_released(traits, cost, Some(sent));
             }
         }
     }
@@ -239,7 +247,8 @@ impl LimitState {
         let sent = at.before(rejected.sent);
         let reports = self.current_reports(&rejected.reports, sent, at);
         let when = (sent, at.now);
-        self.rejected(traits, &rejection, (cost, &reports), when, longest_guess);
+        let reports = (cost, &reports[..]);
+        self.rejected_elsewhere(traits, &rejection, reports, when, longest_guess);
     }
 }
 
@@ -298,6 +307,7 @@ impl OtherReplica {
             ended: fact.ended,
             sent: fact.ended,
             cost: fact.cost,
+            slots: None,
             in_flight: VecDeque::new(),
         }
     }
