@@ -84,7 +84,7 @@ where
             let now = outbox.now;
             inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
-                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.share(traits, (share, shared.counts), (shared.base, shared.extra));
                 limit.begin_plan(traits, shared.is_of_use, now);
             });
             let position = inner.candidates.position();
@@ -122,7 +122,7 @@ where
             }
             inner.candidates.visit_shared(update.now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
-                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.share(traits, (share, shared.counts), (shared.base, shared.extra));
                 limit.receive(traits, update, longest_guess);
             });
             inner.serve(update.now);
@@ -141,7 +141,7 @@ where
             inner.candidates.limits_have_changed();
             inner.candidates.visit_shared(now, &mut |shared| {
                 let SharedLimit { limit, traits, .. } = shared;
-                limit.share(share, shared.counts, (shared.base, shared.extra));
+                limit.share(traits, (share, shared.counts), (shared.base, shared.extra));
                 limit.disconnect(traits, replicas);
             });
             inner.serve(now);

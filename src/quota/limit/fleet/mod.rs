@@ -91,8 +91,8 @@ impl LimitState {
     /// Shares the limit from now on under an id that is made of `base` and `extra`.
     pub(crate) fn share(
         &mut self,
-        share: &Sharing,
-        counts: FleetCounts,
+        traits: &mut ProviderTraits,
+        (share, counts): (&Sharing, FleetCounts),
         (base, extra): (Id, Option<&[u8]>),
     ) {
         if self.fleet.as_ref().is_some_and(|fleet| fleet.base == base) {
@@ -102,12 +102,16 @@ impl LimitState {
             Some(extra) => share.name().id([&base.to_bytes()[..], extra]),
             None => base,
         };
+        // The others know it by another id from now on.
+        let before = self.fleet.take();
+        let own = before.map(|fleet| self.leave(traits, *fleet));
+        let own = own.unwrap_or_else(|| OwnUse::of(&self.in_flight));
         self.fleet = Some(Box::new(Fleet {
             share: share.clone(),
             id,
             base,
             counts,
-            own: OwnUse::of(&self.in_flight),
+            own,
             leases: Leases::default(),
             has_requested_facts: false,
             published: None,

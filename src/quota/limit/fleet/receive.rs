@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Fleet, FleetCounts, OtherReplica, received::ReceivedAt};
+use super::{Fleet, FleetCounts, OtherReplica, own::OwnUse, received::ReceivedAt};
 use crate::{
     quota::{
         demand::Demand,
@@ -104,6 +104,15 @@ impl LimitState {
             self.forget_in_flight(traits, &mut other.in_flight);
         }
         self.fleet = Some(fleet);
+    }
+
+    /// Forgets the requests of the others, and returns those of this process.
+    pub(super) fn leave(&mut self, traits: &mut ProviderTraits, mut fleet: Fleet) -> OwnUse {
+        for other in &mut fleet.others {
+            self.forget_in_flight(traits, &mut other.in_flight);
+        }
+        fleet.own.version += 1;
+        fleet.own
     }
 
     /// Forgets the requests of a process that is gone.
