@@ -23,7 +23,7 @@ const WANTED_GAP: Duration = Duration::from_millis(5);
 const LONGEST_WANTED_GAP: Duration = Duration::from_millis(40);
 
 /// The time between two exchanges while there are only facts to publish.
-pub(super) const FACTS_GAP: Duration = Duration::from_millis(50);
+pub(super) const FACTS_GAP: Duration = Duration::from_millis(60);
 
 /// The time between two exchanges while calls wait until requests of other processes end.
 pub(super) const AWAITED_GAP: Duration = Duration::from_millis(100);
