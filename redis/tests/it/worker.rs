@@ -37,7 +37,7 @@ pub(crate) struct Work {
     pub(crate) pause: Duration,
 }
 
-/// What a worker has seen.
+/// The outcome of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// How many calls have failed.
@@ -114,7 +114,7 @@ impl Work {
         }
         drop(client);
         if let Some(driver) = driver {
-            // It tells the others that this process ends.
+            // The last exchange frees what this process holds.
             driver.await?;
         }
         Ok(outcome)
@@ -161,7 +161,7 @@ pub(crate) fn outcome(worker: Child) -> Outcome {
     let values = |name: &'static str| text.lines().filter_map(move |line| line.split(name).nth(1));
     let failed = values("failed=").find_map(|it| it.parse().ok());
     Outcome {
-        failed: failed.unwrap_or_else(|| panic!("the worker does not say how it ended: {text}")),
+        failed: failed.unwrap_or_else(|| panic!("the worker has printed no outcome: {text}")),
         log: values("logged=").filter_map(line).collect(),
         micros: values("micros=").filter_map(|it| it.parse().ok()).collect(),
     }
