@@ -9,7 +9,7 @@ use super::{Clock, LIMIT, Process, Server, fact, support::PATIENCE, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const STATE: &str = "t429:1:{prod/openai}";
-const FACTS: &str = "t429:1:{prod/openai}:news";
+const FACTS: &str = "t429:1:{prod/openai}:facts";
 const DUE: &str = "t429:1:{prod/openai}:due";
 
 /// Returns all times in a response.
