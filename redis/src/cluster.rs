@@ -10,8 +10,8 @@ use crate::{
     server::settings,
 };
 
-/// The client gives up after this time. The driver has done so before.
-const GIVES_UP_AFTER: Duration = Duration::from_secs(1);
+/// The timeout of the client, which is longer than that of the driver.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often the client follows a slot that has moved. One that moves is on another node at the second attempt.
 const RETRIES: u32 = 3;
@@ -28,8 +28,8 @@ impl Cluster {
         let client = ClusterClient::builder(nodes)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
             .retries(RETRIES)
-            .connection_timeout(GIVES_UP_AFTER)
-            .response_timeout(GIVES_UP_AFTER)
+            .connection_timeout(CLIENT_TIMEOUT)
+            .response_timeout(CLIENT_TIMEOUT)
             .build()
             .map_err(|error| Error::url(&error))?;
         Ok(Self(client))

@@ -10,7 +10,7 @@ use crate::{codec, keys::PoolKeys, unit};
 /// A number that the script can count with.
 const MOST: u64 = 1 << 52;
 
-/// More limits are not said in one exchange. No process has so many.
+/// More limits are not sent in one exchange. No process has so many.
 const MAX_LIMITS: usize = 4_096;
 
 /// No fact lasts longer than a day. The keys of a pool get this expiry at least once a second while they are in use.
@@ -28,13 +28,13 @@ pub(crate) fn script() -> &'static str {
     &SCRIPT
 }
 
-/// Returns the command. `epoch` is that of the pool if the server knows none, and `silent` the time since the last
-/// response, if there was one.
+/// Returns the command. `epoch` is the one to begin if the server has none, and `since_last` is the time since the
+/// last response, if there was one.
 pub(crate) fn exchange(
     script: &str,
     keys: &PoolKeys,
-    say: &ExchangeRequest,
-    (epoch, silent): (u64, Option<Duration>),
+    request: &ExchangeRequest,
+    (epoch, since_last): (u64, Option<Duration>),
 ) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(script);
@@ -42,12 +42,12 @@ pub(crate) fn exchange(
     keys.iter().for_each(|key| {
         command.arg(key);
     });
-    let new_limits = &say.new_limits[..say.new_limits.len().min(MAX_LIMITS)];
-    let limits = &say.limits[..say.limits.len().min(MAX_LIMITS)];
+    let new_limits = &request.new_limits[..request.new_limits.len().min(MAX_LIMITS)];
+    let limits = &request.limits[..request.limits.len().min(MAX_LIMITS)];
     let requests = limits.iter().flat_map(requests).collect::<Vec<_>>();
     let facts = limits.iter().filter_map(fact).collect::<Vec<_>>();
     let counts = [new_limits.len(), requests.len(), facts.len()];
-    command.arg(head(say, (epoch, silent), counts));
+    command.arg(head(request, (epoch, since_last), counts));
     new_limits.iter().for_each(|limit| {
         command.arg(&limit.to_bytes());
     });
@@ -59,23 +59,23 @@ pub(crate) fn exchange(
 
 /// Returns the first argument. An epoch is never zero, which stands for none.
 fn head(
-    say: &ExchangeRequest,
-    (epoch, silent): (u64, Option<Duration>),
+    request: &ExchangeRequest,
+    (epoch, since_last): (u64, Option<Duration>),
     counts: [usize; 3],
 ) -> Vec<u8> {
-    let mut head = say.replica.to_bytes().to_vec();
-    add(&mut head, say.number);
-    add(&mut head, say.epoch.unwrap_or(0));
-    add(&mut head, say.newest_fact);
-    head.push(u8::from(say.is_last));
+    let mut head = request.replica.to_bytes().to_vec();
+    add(&mut head, request.number);
+    add(&mut head, request.epoch.unwrap_or(0));
+    add(&mut head, request.newest_fact);
+    head.push(u8::from(request.is_last));
     add(&mut head, (epoch % MOST).max(1));
     head.push(unit::COUNT);
     for time in [HOLDS_FOR, LIVES_FOR, LEARNS_FOR] {
         add(&mut head, codec::micros(time));
     }
     add(&mut head, EXPIRES.as_secs() * 1_000);
-    let silent = silent.and_then(|time| u64::try_from(time.as_micros()).ok());
-    add(&mut head, silent.unwrap_or(MOST));
+    let since_last = since_last.and_then(|time| u64::try_from(time.as_micros()).ok());
+    add(&mut head, since_last.unwrap_or(MOST));
     for count in counts {
         // There are at most as many units for each limit.
         let count = u32::try_from(count).unwrap_or(u32::MAX);
@@ -89,27 +89,27 @@ fn add(bytes: &mut Vec<u8>, number: u64) {
     bytes.extend_from_slice(&number.min(MOST).to_be_bytes());
 }
 
-/// Returns the lease requests for a limit: its name with the unit, and five numbers. A unit of a later release is left
+/// Returns the lease requests for a limit: the limit and the unit, and five numbers. A unit of a later release is left
 /// out.
-fn requests(say: &LimitRequest) -> impl Iterator<Item = Vec<u8>> {
-    say.leases.iter().filter_map(|(unit, request)| {
-        let mut bytes = unit::field(say.limit, *unit)?.to_vec();
+fn requests(limit: &LimitRequest) -> impl Iterator<Item = Vec<u8>> {
+    limit.leases.iter().filter_map(|(unit, lease)| {
+        let mut bytes = unit::field(limit.limit, *unit)?.to_vec();
         let numbers = [
-            request.held,
-            request.used,
-            request.wanted,
-            request.least,
-            request.ceiling,
+            lease.held,
+            lease.used,
+            lease.wanted,
+            lease.least,
+            lease.ceiling,
         ];
         numbers.iter().for_each(|number| add(&mut bytes, *number));
         Some(bytes)
     })
 }
 
-/// Returns what is known of a limit: its name, how long the fact lasts, its version, and the rest.
-fn fact(say: &LimitRequest) -> Option<Vec<u8>> {
-    let fact = say.fact.as_ref()?;
-    let mut bytes = say.limit.to_bytes().to_vec();
+/// Returns the fact on a limit: the limit, how long the fact lasts, its version, and the rest.
+fn fact(limit: &LimitRequest) -> Option<Vec<u8>> {
+    let fact = limit.fact.as_ref()?;
+    let mut bytes = limit.limit.to_bytes().to_vec();
     add(&mut bytes, codec::micros(fact.lasts()));
     add(&mut bytes, fact.version);
     bytes.extend(codec::encode(fact)?);

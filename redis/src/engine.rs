@@ -11,13 +11,13 @@ use crate::{
     reply,
 };
 
-/// What one process has of the server.
+/// The keys and the connection of one process.
 #[derive(Debug)]
 pub(crate) struct RedisEngine {
     keys: PoolKeys,
     link: Link,
     script: &'static str,
-    /// When the last response came.
+    /// When the last response was received.
     responded: Option<Instant>,
 }
 
@@ -43,11 +43,14 @@ impl RedisEngine {
 impl Engine for RedisEngine {
     type Error = ExchangeError;
 
-    async fn exchange(&mut self, say: ExchangeRequest) -> Result<ExchangeResponse, ExchangeError> {
-        let silent = self.responded.map(|at| clock::now() - at);
-        let more = (fastrand::u64(..), silent);
-        let command = command::exchange(self.script, &self.keys, &say, more);
-        let response = reply::read(&self.link.send(&command).await?, say.replica)?;
+    async fn exchange(
+        &mut self,
+        request: ExchangeRequest,
+    ) -> Result<ExchangeResponse, ExchangeError> {
+        let since_last = self.responded.map(|at| clock::now() - at);
+        let more = (fastrand::u64(..), since_last);
+        let command = command::exchange(self.script, &self.keys, &request, more);
+        let response = reply::read(&self.link.send(&command).await?, request.replica)?;
         self.responded = Some(clock::now());
         Ok(response)
     }

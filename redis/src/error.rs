@@ -16,7 +16,7 @@ enum SetupError {
     Name,
 }
 
-/// Why an exchange failed. The driver only needs to know that it did.
+/// Why an exchange failed. The driver handles all reasons alike.
 #[derive(Debug)]
 pub(crate) enum ExchangeError {
     /// The next attempt to connect is not due yet.
@@ -24,7 +24,7 @@ pub(crate) enum ExchangeError {
     Client(RedisError),
     /// The server has an exchange of this process with a greater number.
     Late,
-    /// The reply is not that of the script.
+    /// The reply does not have the form that the script returns.
     Unreadable,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for ExchangeError {
         match self {
             Self::Away => write!(f, "the server cannot be reached"),
             Self::Client(error) => {
-                // The rest of the text is the server's, and may repeat what it was sent.
+                // The rest of the text is from the server, and may contain parts of the request.
                 let code = error.code().unwrap_or_else(|| error.category());
                 write!(f, "the exchange failed: {code}")
             }

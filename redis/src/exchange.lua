@@ -2,32 +2,32 @@
 --
 -- KEYS[1] hash:
 --   head               epoch, number of the newest fact, end of learning, number and end of the round, time of the last
---                      exchange, and how much the clock of this server is ahead of the time of the pool
+--                      exchange, and how far the clock of this server is ahead of the time of the pool
 --   replicas           for each process: id, time and number of its last exchange
 --   limit, unit        used by all, round, held by all, and for each process: id, time, held, used
 --   limit              ids of the processes that have published a fact
---   limit, process     fact: time, how long it lasts, version, and the rest, which only processes read
+--   limit, process     fact: time, how long it lasts, version, and the rest, which only processes decode
 -- KEYS[2] sorted set: limit and process by the number of the fact, and a member that proves that it is complete
--- KEYS[3] sorted set: limits by when to check whether they can be forgotten
+-- KEYS[3] sorted set: limits by when to check whether they are unused
 --
--- A round lasts at most a second, and no process joins, leaves or becomes silent within it. So its first exchange
--- counts the processes, renews the expiry of the keys and forgets limits, and the others need not.
+-- A round lasts at most a second, and no process starts, ends or expires within it. So only its first
+-- exchange counts the processes, renews the expiry of the keys and removes unused limits.
 --
 -- The time of the pool is that of this server's clock, but does not jump with it.
 local call, pack, read, sub, max, min = redis.call, struct.pack, struct.unpack, string.sub, math.max, math.min
-local STATE, NEWS, DUE = KEYS[1], KEYS[2], KEYS[3]
-local me, number, known_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, silent, new_limits,
-  requests, facts = read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
+local STATE, FACTS, DUE = KEYS[1], KEYS[2], KEYS[3]
+local me, number, known_epoch, received, is_last, proposed, UNITS, HOLDS, LIVES, LEARNS, EXPIRES, since_last,
+  new_limits, requests, facts = read('>c16I8I8I8I1I8I1I8I8I8I8I8I4I4I4', ARGV[1])
 is_last = is_last == 1
 local FIRST_REQUEST, FIRST_FACT, FIRST_KNOWN = 1 + new_limits, 1 + new_limits + requests, 2 + requests
-local ROUND, JUMP, FORGETS, MOST = 1000000, 10000000, 60000000, 4503599627370496
-local MAX_PROCESSES, MAX_TELLERS, MAX_DEAD = 1024, 128, 64
+local ROUND, JUMP, UNUSED, MOST = 1000000, 10000000, 60000000, 4503599627370496
+local MAX_PROCESSES, MAX_PUBLISHERS, MAX_ENDED = 1024, 128, 64
 local GUARD = 'epoch'
 
 local time = call('TIME')
 local clock = time[1] * 1000000 + time[2]
 
--- Calls a command that may find a key of another type. Such a key is as good as none.
+-- Calls a command. If the key has another type, everything counts as lost.
 local is_lost = false
 local function try(...)
   local found = redis.pcall(...)
@@ -71,11 +71,11 @@ local values = many(try, 'HMGET', STATE, fields)
 local POOL = '>I8I8I8I8I8I8i8'
 local epoch, newest, learns, round, ends, latest, ahead = 0, 0, 0, 0, 0, 0, 0
 if values[1] and #values[1] == 56 then epoch, newest, learns, round, ends, latest, ahead = read(POOL, values[1]) end
--- A server that was restored, or a replica that took over, knows less than this process has received.
+-- A server that was restored, or a replica that took over, has fewer facts than this process has received.
 is_lost = is_lost or epoch == 0 or known_epoch == epoch and received > newest
   or max(epoch, newest, learns, round, latest, ahead, -ahead) >= MOST
 if not is_lost and (facts > 0 or known_epoch ~= epoch or received < newest) then
-  is_lost = tonumber(try('ZSCORE', NEWS, GUARD) or '') ~= -epoch
+  is_lost = tonumber(try('ZSCORE', FACTS, GUARD) or '') ~= -epoch
 end
 
 -- The processes. This one is in its place, or the last.
@@ -84,25 +84,25 @@ local place, was_live, was_holding = own_place(replicas, 1, 32), false, false
 local now = max(clock - ahead, latest)
 if place and not is_lost then
   local at, last = read('>I8I8', replicas, place + 16)
-  -- This process measures another time since its last exchange.
-  if at + silent + JUMP < now then now = max(at + silent, latest) end
+  -- By the clock of this process, less time has passed since its last exchange.
+  if at + since_last + JUMP < now then now = max(at + since_last, latest) end
   at = min(at, now)
   was_live, was_holding = now < at + LIVES, now < at + HOLDS
-  -- It is late, or comes twice.
+  -- The request is late, or a repetition.
   if was_live and number <= last then return { epoch } end
 end
 local is_new_round = is_lost or not was_holding or now >= ends or ends > now + ROUND
 local due = is_new_round and try('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, 4) or {}
 if is_lost then
-  call('DEL', STATE, NEWS, DUE)
-  call('ZADD', NEWS, -proposed, GUARD)
+  call('DEL', STATE, FACTS, DUE)
+  call('ZADD', FACTS, -proposed, GUARD)
   values, replicas, due, now = {}, '', {}, clock
   epoch, newest, learns, round = proposed, 0, 0, 0
   is_new_round, place = true, nil
 end
 if known_epoch ~= epoch then
   received = 0
-  -- Others hold what this server does not know of.
+  -- Other processes may hold places that this server has no record of.
   if known_epoch ~= 0 and learns == 0 then learns = now + LEARNS end
 end
 local is_learning = now < learns and learns <= now + LEARNS
@@ -138,7 +138,7 @@ local function live()
   return times
 end
 
--- What was used and is held of a limit in one unit, and who holds it.
+-- Returns how much of a unit was used and is held, and the record without processes that have expired.
 local HEAD, HOLD, HOLD_SIZE = '>I8I8I8', '>c16I8I8I8', 40
 local function usage(text)
   text = checked(text, 24, HOLD_SIZE)
@@ -146,13 +146,13 @@ local function usage(text)
   local used, of_round, held = read(HEAD, text)
   if used > MOST / 2 then return 0, 0, '' end
   if of_round == round and held <= MOST then return used, held, text end
-  -- It is counted again in each round.
+  -- The sum is computed again in each round.
   local times, kept, known = live(), { sub(text, 1, 24) }, {}
   held = 0
   for from = 25, #text, HOLD_SIZE do
     local id, at, holds = read('>c16I8I8', text, from)
     local last = id == me and now or times[id]
-    if not known[id] and (last or now < at + FORGETS) then
+    if not known[id] and (last or now < at + UNUSED) then
       known[id], kept[#kept + 1] = true, sub(text, from, from + HOLD_SIZE - 1)
       if last and now < last + HOLDS then held = held + holds end
     end
@@ -167,10 +167,10 @@ local function write(field, value)
 end
 local function check(limit)
   local count = #checks
-  checks[count + 1], checks[count + 2] = now + FORGETS, limit
+  checks[count + 1], checks[count + 2] = now + UNUSED, limit
 end
 
--- What is held and wanted.
+-- The lease requests.
 for i = 1, requests do
   local field, has, uses, wanted, least, ceiling = read('>c17I8I8I8I8I8', ARGV[FIRST_REQUEST + i])
   local limit, used, held, text = sub(field, 1, 16), usage(values[2 + i])
@@ -194,12 +194,12 @@ end
 
 -- The facts on a limit that still matter, and those that do not.
 local function facts_on(limit, ids)
-  local names, current, old, dead = {}, {}, {}, 0
+  local names, current, old, ended = {}, {}, {}, 0
   for at = #ids - 15, 1, -16 do names[#names + 1] = limit .. sub(ids, at, at + 15) end
   for i, fact in ipairs(many(call, 'HMGET', STATE, names)) do
     local is_live = live()[sub(names[i], 17)]
-    if not is_live then dead = dead + 1 end
-    if fact and #fact >= 24 and (is_live or dead <= MAX_DEAD and now < read('>I8', fact) + read('>I8', fact, 9)) then
+    if not is_live then ended = ended + 1 end
+    if fact and #fact >= 24 and (is_live or ended <= MAX_ENDED and now < read('>I8', fact) + read('>I8', fact, 9)) then
       table.insert(current, 1, names[i])
     else
       old[#old + 1] = names[i]
@@ -208,18 +208,18 @@ local function facts_on(limit, ids)
   return current, old
 end
 
--- Forgets facts that no longer matter. Returns who has published the others.
-local function forget_facts(limit, ids)
+-- Removes facts that no longer matter. Returns the processes that have published the others.
+local function remove_old_facts(limit, ids)
   local current, old = facts_on(limit, ids)
   many(call, 'HDEL', STATE, old)
-  many(call, 'ZREM', NEWS, old)
+  many(call, 'ZREM', FACTS, old)
   for i, name in ipairs(current) do current[i] = sub(name, 17) end
   return table.concat(current)
 end
 
--- What others have published since.
+-- The facts that other processes have published since.
 local new_facts = {}
-if received < newest then new_facts = call('ZRANGEBYSCORE', NEWS, string.format('(%.0f', received), '+inf') end
+if received < newest then new_facts = call('ZRANGEBYSCORE', FACTS, string.format('(%.0f', received), '+inf') end
 if new_limits > 0 then
   local names, is_new_limit, limits = {}, {}, {}
   for i = 1, new_limits do limits[i], is_new_limit[ARGV[1 + i]] = ARGV[1 + i], true end
@@ -243,13 +243,13 @@ for i, text in ipairs(many(call, 'HMGET', STATE, unrequested)) do
   if text then grants[#grants + 1] = pack('>c17I8I8', unrequested[i], usage(text), 0) end
 end
 
--- What this process knows. All of it has the same number.
+-- The facts of this process. All of them get the same number.
 local numbers, next_number = {}, facts > 0 and string.format('%.0f', newest + 1)
 for i = 1, facts do
   local fact, known, name = ARGV[FIRST_FACT + i], values[FIRST_KNOWN + i], fields[FIRST_KNOWN + i]
   local is_first = not known or #known < 24
   local is_new = is_first or read('>I8', known, 17) < read('>I8', fact, 25)
-  -- Others have not received what had ended with a process.
+  -- The other processes have not received a fact that had ended with its process.
   if is_new or not was_live and now >= read('>I8', known) + read('>I8', known, 9) then
     numbers[#numbers + 1], numbers[#numbers + 2] = next_number, name
     write(name, pack('>I8', now) .. sub(fact, 17))
@@ -259,7 +259,7 @@ for i = 1, facts do
     local ids = call('HGET', STATE, limit)
     if not ids then check(limit) end
     ids = ids or ''
-    if #ids >= 16 * MAX_TELLERS then ids = forget_facts(limit, ids) end
+    if #ids >= 16 * MAX_PUBLISHERS then ids = remove_old_facts(limit, ids) end
     write(limit, ids .. me)
   end
 end
@@ -273,11 +273,11 @@ if #checks > 0 then
   call('PEXPIRE', DUE, EXPIRES)
 end
 many(call, 'HSET', STATE, writes)
-many(call, 'ZADD', NEWS, numbers)
+many(call, 'ZADD', FACTS, numbers)
 
--- Limits that may not be needed any more.
+-- Removes limits that no process uses any more.
 for _, limit in ipairs(due) do
-  local ids = forget_facts(limit, call('HGET', STATE, limit) or '')
+  local ids = remove_old_facts(limit, call('HGET', STATE, limit) or '')
   local is_used, of_units = #ids > 0, {}
   for unit = 1, UNITS do of_units[unit] = limit .. unit end
   for _, text in ipairs(many(call, 'HMGET', STATE, of_units)) do
@@ -290,7 +290,7 @@ for _, limit in ipairs(due) do
     call('HDEL', STATE, limit)
   end
   if is_used then
-    call('ZADD', DUE, now + FORGETS, limit)
+    call('ZADD', DUE, now + UNUSED, limit)
   else
     many(call, 'HDEL', STATE, of_units)
     call('ZREM', DUE, limit)

@@ -10,8 +10,8 @@ const PREFIX: &str = "t429:1:";
 /// No name needs more.
 const MAX_BYTES: usize = 128;
 
-/// The parts of a pool, each a key of its own. `exchange.lua` says what they are.
-const PARTS: [&str; 3] = ["", ":news", ":due"];
+/// The parts of a pool, each a key of its own. `exchange.lua` lists what they contain.
+const PARTS: [&str; 3] = ["", ":facts", ":due"];
 
 /// The keys of a pool. A cluster keeps them on one node, because all have the same tag in braces.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Shares the limits of [`tower_429`] between processes, through Redis or Valkey.
 //!
-//! Each process learns the limits of its keys, and takes all of each for its own. With this package the
+//! Without sharing, each process learns the limits of its keys alone, and uses all of each. With this package the
 //! processes behave as one. They exchange what responses report, and lease what is left from the server. See
 //! [`tower_429::share`] for what is shared, and for what happens while the server is away.
 //!
@@ -48,7 +48,7 @@
 //! - Limits and processes are numbers: a keyed hash and a random number. No key, label, model or address is sent.
 //! - A fact has at most 8 KiB, and usually about 200 bytes. A process that ends leaves it there only as long as a
 //!   rejection closes the limit, or a reported window lasts. Of such processes at most 128 facts on a limit are kept.
-//!   A limit that no process has used for a minute, and on which no fact is left, is forgotten.
+//!   A limit that no process has used for a minute, and on which no fact is left, is removed.
 //! - At most 1,024 processes can share.
 //!
 //! The keys may be deleted at any time: the server then grants nothing for 0.3 s, until the processes have reported
@@ -57,7 +57,7 @@
 //!
 //! # When the server is away
 //!
-//! Nothing waits for it. The first connection is made when the driver is polled, so an absent server neither delays
+//! No call waits for it. The first connection is made when the driver is polled, so an absent server neither delays
 //! nor fails a start. An exchange without a response after 100 ms has failed. A connection without a response for a
 //! second is given up. The gap between two attempts to connect doubles from 50 to 500 ms, less up to a half by jitter,
 //! so that many processes do not connect at once.

@@ -17,7 +17,7 @@ use crate::{clock, error::ExchangeError};
 const CONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// A connection without a response for so long is lost, even if it was not closed.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+const RESPONDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest time between two attempts to connect. Jitter makes it shorter by up to a half.
 const LONGEST_GAP: Duration = Duration::from_millis(500);
@@ -33,7 +33,7 @@ pub(crate) trait Connect: fmt::Debug + Send + Sync {
     fn connect(&self) -> Connecting;
 }
 
-/// The connection of one process. What it does is kept if a caller stops waiting.
+/// The connection of one process. An attempt to connect goes on if a caller stops waiting.
 pub(crate) struct Link {
     server: Box<dyn Connect>,
     state: LinkState,
@@ -52,7 +52,7 @@ enum LinkState {
     Open {
         connection: Connection,
         /// When the first request was sent that has no response.
-        unanswered: Option<Instant>,
+        pending_since: Option<Instant>,
     },
 }
 
@@ -73,14 +73,14 @@ impl Link {
         poll_fn(|cx| self.poll_open(cx)).await?;
         let LinkState::Open {
             connection,
-            unanswered,
+            pending_since,
         } = &mut self.state
         else {
             return Err(ExchangeError::Away);
         };
-        unanswered.get_or_insert_with(clock::now);
+        pending_since.get_or_insert_with(clock::now);
         let response = connection.req_packed_command(command).await;
-        *unanswered = None;
+        *pending_since = None;
         let response = response.and_then(Value::extract_error);
         match &response {
             Ok(_) => self.failures = 0,
@@ -90,13 +90,13 @@ impl Link {
         Ok(response?)
     }
 
-    /// Gives up a connection, or an attempt to make one, that takes too long.
+    /// Closes a connection without a response, and ends an attempt to connect that takes too long.
     fn check(&mut self, now: Instant) {
         let is_lost = match &self.state {
             LinkState::Closed { .. } => false,
             LinkState::Connecting { since, .. } => now >= *since + CONNECTS_WITHIN,
-            LinkState::Open { unanswered, .. } => {
-                unanswered.is_some_and(|since| now >= since + ANSWERS_WITHIN)
+            LinkState::Open { pending_since, .. } => {
+                pending_since.is_some_and(|since| now >= since + RESPONDS_WITHIN)
             }
         };
         if is_lost {
@@ -131,7 +131,7 @@ impl Link {
                         Ok(connection) => {
                             self.state = LinkState::Open {
                                 connection,
-                                unanswered: None,
+                                pending_since: None,
                             };
                         }
                         Err(error) => {

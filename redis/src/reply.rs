@@ -28,26 +28,26 @@ pub(crate) fn read(reply: &Value, replica: Id) -> Result<ExchangeResponse, Excha
             names,
             facts,
         ] => {
-            let mut hear = ExchangeResponse::new(number(epoch)?);
-            hear.newest_fact = number(newest)?;
-            hear.is_learning = number(is_learning)? != 0;
+            let mut response = ExchangeResponse::new(number(epoch)?);
+            response.newest_fact = number(newest)?;
+            response.is_learning = number(is_learning)? != 0;
             let replicas = bytes(replicas)?.chunks_exact(REPLICA_BYTES);
-            hear.replicas = replicas.filter_map(id).collect();
+            response.replicas = replicas.filter_map(id).collect();
             let mut limits = HashMap::new();
             for grant in array(grants)? {
                 add_grant(&mut limits, bytes(grant)?)?;
             }
             let mut reader = FactReader {
                 replica,
-                live: hear.replicas.iter().copied().collect(),
+                live: response.replicas.iter().copied().collect(),
                 now: number(now)?,
                 limits,
             };
             for (name, fact) in array(names)?.iter().zip(array(facts)?) {
                 reader.add(bytes(name)?, fact);
             }
-            hear.limits = reader.limits.into_values().collect();
-            Ok(hear)
+            response.limits = reader.limits.into_values().collect();
+            Ok(response)
         }
         _ => Err(Unreadable),
     }
@@ -67,7 +67,7 @@ struct FactReader {
 // === impl FactReader ===
 
 impl FactReader {
-    /// Adds a fact, unless it is broken, or of a process that has ended and no longer of use.
+    /// Adds a fact, unless it is broken, or of a process that has ended and without use now.
     fn add(&mut self, name: &[u8], fact: &Value) {
         let (Some(limit), Some(of), Value::BulkString(fact)) =
             (id(name), name.get(16..).and_then(id), fact)
@@ -98,7 +98,7 @@ fn split(fact: &[u8]) -> Option<(u64, u64, &[u8])> {
     Some((u64::from_be_bytes(*came), u64::from_be_bytes(*lasts), fact))
 }
 
-/// Adds what was used of a limit in one unit, and is granted. A unit that is not known here is left out.
+/// Adds what was used of a limit in one unit, and what is granted. An unknown unit is left out.
 fn add_grant(limits: &mut Limits, grant: &[u8]) -> Result<(), ExchangeError> {
     let (field, numbers) = grant.split_first_chunk::<17>().ok_or(Unreadable)?;
     let (used, granted) = numbers.split_first_chunk().ok_or(Unreadable)?;

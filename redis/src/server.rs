@@ -44,7 +44,7 @@ impl fmt::Debug for OneServer {
     }
 }
 
-/// Returns what a URL says, without `CLIENT SETINFO`, which a user of the server may not be allowed to send.
+/// Returns the settings in a URL, without `CLIENT SETINFO`, which a user of the server may not be allowed to send.
 pub(crate) fn settings(url: &str) -> Result<ConnectionInfo, Error> {
     let info = url
         .into_connection_info()
@@ -53,9 +53,9 @@ pub(crate) fn settings(url: &str) -> Result<ConnectionInfo, Error> {
     if matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. }) {
         use rustls::crypto::{CryptoProvider, ring};
 
-        // Without one the client panics if the program has built several in.
+        // Without a provider, the client panics if the program has built several in.
         if CryptoProvider::get_default().is_none() {
-            // Another thread may be faster, and then that one's is used.
+            // If another thread has installed one meanwhile, that one is used.
             ring::default_provider().install_default().ok();
         }
     }

@@ -1,4 +1,4 @@
-//! How the server names a limit and what it counts: the id, and a digit for the unit.
+//! The field of a limit and its unit: the id, and a digit for the unit.
 
 use tower_429::share::{Id, Unit};
 
@@ -15,7 +15,7 @@ pub(crate) const COUNT: u8 = 4;
 
 pub(crate) type Field = [u8; 17];
 
-/// Returns the name; `None` for a unit of a later release of the layers.
+/// Returns the field; `None` for a unit of a later release of the layers.
 pub(crate) fn field(limit: Id, unit: Unit) -> Option<Field> {
     let digits = b'1'..;
     let (_, digit) = UNITS.iter().zip(digits).find(|(it, _)| **it == unit)?;
@@ -24,7 +24,7 @@ pub(crate) fn field(limit: Id, unit: Unit) -> Option<Field> {
     Some(field)
 }
 
-/// Returns what a name means.
+/// Returns the limit and the unit of a field.
 pub(crate) fn read(field: &[u8]) -> Option<(Id, Unit)> {
     let (limit, [digit]) = field.split_first_chunk::<16>()? else {
         return None;

@@ -1,4 +1,4 @@
-//! Fields with a tag and a length, so that a reader skips those that it does not know.
+//! Fields with a tag and a length, so that a reader can skip unknown ones.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) struct Value<'a>(pub(super) &'a [u8]);
 
 impl Writer {
     pub(super) fn bytes(&mut self, tag: u8, value: &[u8]) {
-        // A longer one does not fit into a fact, which is checked as a whole.
+        // A longer value does not fit into a fact, whose length is checked at the end.
         let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
         self.0.push(tag);
         self.0.extend_from_slice(&length.to_be_bytes());

@@ -1,7 +1,7 @@
-//! How a fact is written into the server and read back. What is read may come from anybody.
+//! How a fact is written into the server and read back. What is read may be forged.
 //!
-//! The first byte is the version. Fields that a reader does not know are skipped, so fields may be added. Anything
-//! else that is broken makes the fact none. No duration that is read is longer than 24 hours.
+//! The first byte is the version. Unknown fields are skipped, so fields may be added. A fact that
+//! is broken otherwise reads as none. No duration that is read is longer than 24 hours.
 
 mod field;
 mod names;
@@ -145,7 +145,7 @@ fn decode_fact(bytes: &[u8]) -> Result<Fact, Broken> {
     }
 }
 
-/// Reads a rejection; `None` if its reason is not known here.
+/// Reads a rejection; `None` if its reason is unknown.
 fn decode_rejected(value: Value<'_>) -> Result<Option<RejectedFact>, Broken> {
     let (mut reason, mut reports) = (None, Vec::new());
     let (mut sent, mut came, mut ends) = (None, None, None);
@@ -181,7 +181,7 @@ fn decode_rejected(value: Value<'_>) -> Result<Option<RejectedFact>, Broken> {
     }))
 }
 
-/// Reads a report; `None` if what it counts is not known here.
+/// Reads a report; `None` if its unit is unknown.
 fn decode_report(value: Value<'_>) -> Result<Option<Report>, Broken> {
     let (mut dimension, mut sent) = (None, None);
     let mut bucket = Bucket::new(Dimension::Requests);

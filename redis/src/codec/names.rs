@@ -1,4 +1,4 @@
-//! The numbers of names. A number is never used for another name. One that is not known reads as no name.
+//! The numbers of names. A number is never used for another name. An unknown number reads as no name.
 
 use tower_429::rejection::{Dimension, Reason, Scope, Window};
 

@@ -37,7 +37,7 @@ fn grant(unit: u8, used: u64, granted: u64) -> Value {
     Value::BulkString([&[7; 16], &[unit][..], numbers.as_flattened()].concat())
 }
 
-/// Returns a reply of a server whose clock shows `now`, and which knows one process.
+/// Returns a reply with the time `now` and one live process.
 fn reply(now: i64, grants: Vec<Value>, names: Vec<Value>, facts: Vec<Value>) -> Value {
     Value::Array(vec![
         Value::Int(429),
@@ -64,8 +64,8 @@ proptest! {
         read(&reply(now, grants, names, facts), REPLICA).ok();
         let facts = vec![kept(times[0], times[1], &fact), kept(times[0], times[1], &encoded())];
         let grants = vec![grant(b'2', times[0], times[1])];
-        let hear = read(&reply(now, grants, vec![name(7), name(7)], facts), REPLICA).expect("it has the right form");
-        let ages: Vec<_> = hear.limits.iter().flat_map(|it| &it.facts).map(|(_, _, age)| *age).collect();
+        let response = read(&reply(now, grants, vec![name(7), name(7)], facts), REPLICA).expect("it has the right form");
+        let ages: Vec<_> = response.limits.iter().flat_map(|it| &it.facts).map(|(_, _, age)| *age).collect();
         prop_assert!(!ages.is_empty() && ages.iter().all(|age| *age <= DAY));
     }
 }
@@ -92,14 +92,14 @@ fn reply_is_read() {
     ];
     let names = [7, 7, 7, 7, 7, 1, 1, 8].map(name).to_vec();
     let reply = reply(now as i64, vec![grant(b'2', 9, 3)], names, facts);
-    let hear = read(&reply, REPLICA).expect("it can be read");
+    let response = read(&reply, REPLICA).expect("it can be read");
     assert_eq!(
-        (hear.epoch, hear.newest_fact, hear.is_learning),
+        (response.epoch, response.newest_fact, response.is_learning),
         (429, 5, true)
     );
-    assert_eq!(hear.replicas, [Id::from_bytes([7; 16])]);
-    let [limit] = &hear.limits[..] else {
-        panic!("one limit: {hear:?}");
+    assert_eq!(response.replicas, [Id::from_bytes([7; 16])]);
+    let [limit] = &response.limits[..] else {
+        panic!("one limit: {response:?}");
     };
     assert_eq!(limit.grants, [(Unit::Tokens, Grant::new(9, 3))]);
     let ages: Vec<_> = limit.facts.iter().map(|(_, _, age)| *age).collect();

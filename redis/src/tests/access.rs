@@ -1,4 +1,4 @@
-//! Users with few rights, and both versions of the protocol.
+//! Users with restricted rights, and both versions of the protocol.
 
 use redis::Connection;
 
@@ -25,7 +25,7 @@ pub(super) fn with_user(url: &str, user: &str) -> String {
     url.replace("redis://", &format!("redis://{user}@"))
 }
 
-/// Returns how many commands the server has refused.
+/// Returns the line of `INFO` that counts the commands the server has refused.
 fn errors(admin: &mut Connection) -> Option<String> {
     let stats = redis::cmd("INFO").arg("stats").query::<String>(admin);
     let stats = stats.expect("it is allowed");
@@ -46,8 +46,8 @@ async fn user_with_the_rights_in_the_readme_can_share_and_nothing_else() {
     let url = with_user(&server.url(), "app:secret");
     assert!(include_str!("../../README.md").contains(RIGHTS));
     let mut one = Process::new(&url, 1);
-    assert_eq!(one.ask((0, 0), 8, 10).await, (0, 8));
-    one.tell(super::fact(1)).await;
+    assert_eq!(one.lease((0, 0), 8, 10).await, (0, 8));
+    one.publish(super::fact(1)).await;
     assert_eq!(
         errors(&mut admin),
         before,
@@ -83,12 +83,12 @@ async fn script_commands_are_not_needed() {
     };
     let mut admin = server.admin();
     let mut one = Process::new(&server.url(), 1);
-    one.hear().await;
+    one.receive().await;
     redis::cmd("SCRIPT")
         .arg("FLUSH")
         .exec(&mut admin)
         .expect("it is allowed");
-    one.hear().await;
+    one.receive().await;
     let stats: String = redis::cmd("INFO")
         .arg("commandstats")
         .query(&mut admin)
@@ -107,28 +107,28 @@ async fn both_versions_of_the_protocol_work_side_by_side() {
     };
     let newer = format!("{}/?protocol=resp3", server.url());
     let (mut one, mut other) = (Process::new(&server.url(), 1), Process::new(&newer, 2));
-    assert_eq!(one.ask((0, 0), 4, 10).await, (0, 4));
-    one.tell(super::fact(3)).await;
-    let hear = other.hear().await;
-    assert_eq!(hear.limits[0].facts[0].1.version, 3);
-    assert_eq!(hear.replicas.len(), 2);
+    assert_eq!(one.lease((0, 0), 4, 10).await, (0, 4));
+    one.publish(super::fact(3)).await;
+    let response = other.receive().await;
+    assert_eq!(response.limits[0].facts[0].1.version, 3);
+    assert_eq!(response.replicas.len(), 2);
 }
 
 #[tokio::test]
-async fn pools_with_other_names_do_not_meet() {
+async fn pools_with_other_names_share_nothing() {
     let Some(server) = Server::start() else {
         return;
     };
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::of("prod/other", &url, 2));
-    one.ask((10, 0), 0, 10).await;
-    one.tell(super::fact(1)).await;
-    assert_eq!(other.ask((0, 0), 10, 10).await, (0, 10));
-    assert!(other.hear().await.limits.is_empty());
+    one.lease((10, 0), 0, 10).await;
+    one.publish(super::fact(1)).await;
+    assert_eq!(other.lease((0, 0), 10, 10).await, (0, 10));
+    assert!(other.receive().await.limits.is_empty());
 }
 
 #[tokio::test]
-async fn error_says_why_a_user_is_refused_and_repeats_no_secret() {
+async fn error_states_why_a_user_is_refused_and_contains_no_secret() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -138,8 +138,8 @@ async fn error_says_why_a_user_is_refused_and_repeats_no_secret() {
         ("app:wrong-secret", "uthentication failed"),
     ] {
         let mut process = Process::new(&with_user(&server.url(), user), 1);
-        let say = process.say(Vec::new());
-        let error = process.engine.exchange(say).await;
+        let request = process.request(Vec::new());
+        let error = process.engine.exchange(request).await;
         let error = error.expect_err("it is refused").to_string();
         assert!(error.contains(why) && !error.contains("secret"), "{error}");
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::cluster::Cluster;
 
-/// How many slots a cluster has, which every node must know who has.
+/// The number of slots of a cluster. All of them must be assigned.
 const SLOTS: u16 = 16_384;
 
 fn cluster(admin: &mut Connection, arguments: &[&str]) -> String {
@@ -79,12 +79,12 @@ async fn processes_of_a_cluster_share_whatever_node_they_know() {
         })
         .collect();
     for process in &mut processes {
-        process.tell(fact(1)).await;
+        process.publish(fact(1)).await;
     }
-    assert_eq!(processes[0].ask((0, 0), 9, 9).await, (0, 3));
-    assert_eq!(processes[1].hear().await.replicas.len(), 3);
+    assert_eq!(processes[0].lease((0, 0), 9, 9).await, (0, 3));
+    assert_eq!(processes[1].receive().await.replicas.len(), 3);
     assert_eq!(
-        processes[2].ask((0, 0), 9, 9).await,
+        processes[2].lease((0, 0), 9, 9).await,
         (0, 2),
         "a third of six"
     );
@@ -122,7 +122,7 @@ async fn start_with_replicas() -> Option<Vec<Server>> {
     Some(nodes)
 }
 
-/// Returns a number of what a node says of its replication.
+/// Returns a number from the replication section of a node.
 fn replication(node: &Server, name: &str) -> Option<i64> {
     let text = redis::cmd("INFO")
         .arg("replication")
@@ -132,12 +132,12 @@ fn replication(node: &Server, name: &str) -> Option<i64> {
         .find_map(|line| line.strip_prefix(name)?.parse().ok())
 }
 
-/// Sends a request until there is a response. Nodes of a loaded machine may take each other for failed.
+/// Sends a request until there is a response. On a loaded machine, nodes may count each other as failed.
 async fn exchange(process: &mut Process, limits: Vec<LimitRequest>) -> ExchangeResponse {
     let mut response = None;
     let responds = until(PATIENCE, async || {
-        let say = process.say(limits.clone());
-        response = process.try_exchange(say).await;
+        let request = process.request(limits.clone());
+        response = process.try_exchange(request).await;
         response.is_some()
     });
     assert!(responds.await, "no node responds");
@@ -189,8 +189,8 @@ async fn processes_share_again_after_a_replica_took_over() {
     assert!(until(PATIENCE, has_masters).await, "no replica took over");
     assert_eq!(exchange(&mut one, Vec::new()).await.epoch, epoch);
     exchange(&mut other, Vec::new()).await;
-    let heard = exchange(&mut third, Vec::new()).await;
-    assert_eq!(heard.limits[0].facts.len(), 1);
+    let response = exchange(&mut third, Vec::new()).await;
+    assert_eq!(response.limits[0].facts.len(), 1);
     let wants = LeaseRequest::new((0, 0), 9).want(9, 1);
     let wants = LimitRequest::new(LIMIT, None, vec![(Unit::Requests, wants)]);
     for (process, part) in [(&mut one, 3), (&mut other, 2)] {

@@ -1,4 +1,4 @@
-//! Values that others have written into the server.
+//! Values that an attacker has written into the server.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::{Clock, LIMIT, Process, Server, fact, support::PATIENCE, until};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const STATE: &str = "t429:1:{prod/openai}";
-const NEWS: &str = "t429:1:{prod/openai}:news";
+const FACTS: &str = "t429:1:{prod/openai}:facts";
 const DUE: &str = "t429:1:{prod/openai}:due";
 
 /// Returns all times in a response.
-fn times(hear: &ExchangeResponse) -> Vec<Duration> {
-    let facts = hear.limits.iter().flat_map(|limit| &limit.facts);
+fn times(response: &ExchangeResponse) -> Vec<Duration> {
+    let facts = response.limits.iter().flat_map(|limit| &limit.facts);
     facts
         .flat_map(|(_, fact, age)| times_of(fact).into_iter().chain([*age]))
         .collect()
@@ -89,7 +89,7 @@ async fn random_values_neither_fail_an_exchange_nor_last_for_more_than_a_day() {
     for round in 0..100 {
         let fields: [&[u8]; 5] = [b"head", b"replicas", &requests, &limit, &field_of_fact];
         for field in fields {
-            one.tell(fact(round + 1)).await;
+            one.publish(fact(round + 1)).await;
             let value = match random.u8(..3) {
                 0 => bytes(&mut random),
                 1 => format!("{}", random.u64(..)).into_bytes(),
@@ -100,14 +100,18 @@ async fn random_values_neither_fail_an_exchange_nor_last_for_more_than_a_day() {
                 // The number of an exchange may be forged, so that the process is late.
                 set(&mut admin, STATE, field, b"");
             }
-            let (_, granted) = other.ask((0, 0), 4, 10).await;
+            let (_, granted) = other.lease((0, 0), 4, 10).await;
             assert!(granted <= 4);
             other.newest_fact = 0;
-            assert!(times(&other.hear().await).iter().all(|time| *time <= DAY));
+            assert!(
+                times(&other.receive().await)
+                    .iter()
+                    .all(|time| *time <= DAY)
+            );
         }
         let score = f64::from_bits(random.u64(..));
         let score = if score.is_nan() { f64::INFINITY } else { score };
-        for key in [NEWS, DUE] {
+        for key in [FACTS, DUE] {
             let member = bytes(&mut random);
             redis::cmd("ZADD")
                 .arg(key)
@@ -126,8 +130,8 @@ async fn key_of_another_type_counts_as_lost() {
     };
     let mut one = Process::new(&server.url(), 1);
     let mut admin = server.admin();
-    for key in [STATE, NEWS, DUE] {
-        let before = one.hear().await.epoch;
+    for key in [STATE, FACTS, DUE] {
+        let before = one.receive().await.epoch;
         let set = redis::cmd("SET").arg(key).arg("text").exec(&mut admin);
         set.expect("it is allowed");
         assert!(changes_epoch(&mut one, before).await, "{key}");
@@ -141,44 +145,44 @@ async fn key_that_was_evicted_alone_counts_as_lost() {
     };
     let mut one = Process::new(&server.url(), 1);
     let mut admin = server.admin();
-    for key in [STATE, NEWS] {
-        let before = one.hear().await.epoch;
+    for key in [STATE, FACTS] {
+        let before = one.receive().await.epoch;
         let evicted = redis::cmd("DEL").arg(key).exec(&mut admin);
         evicted.expect("it is allowed");
         assert!(changes_epoch(&mut one, before).await, "{key}");
     }
 }
 
-/// Publishes facts until the server has begun a new epoch. It reads no key without need.
+/// Publishes facts until the server has begun a new epoch. The script reads a key only when it needs it.
 async fn changes_epoch(process: &mut Process, before: u64) -> bool {
     let mut version = 0;
     until(PATIENCE, async || {
         version += 1;
-        process.tell(fact(version)).await.epoch != before
+        process.publish(fact(version)).await.epoch != before
     })
     .await
 }
 
 #[tokio::test]
-async fn forged_use_starves_nobody_and_forged_processes_end() {
+async fn forged_use_does_not_stop_grants() {
     let Some(server) = Server::start() else {
         return;
     };
     let mut one = Process::new(&server.url(), 1);
-    one.ask((0, 0), 1, 10).await;
+    one.lease((0, 0), 1, 10).await;
     let requests = [&LIMIT.to_bytes()[..], b"1"].concat();
     set(&mut server.admin(), STATE, &requests, &[255; 64]);
-    assert_eq!(one.ask((0, 0), 1, 10).await, (0, 1));
+    assert_eq!(one.lease((0, 0), 1, 10).await, (0, 1));
 }
 
 #[tokio::test]
-async fn forged_sum_starves_nobody_for_more_than_a_second() {
+async fn forged_sum_stops_grants_for_a_second_at_most() {
     let Some(server) = Server::start() else {
         return;
     };
     let mut clock = Clock::start(&server);
     let mut one = clock.process(&server, 1);
-    assert_eq!(one.ask((0, 0), 1, 10).await, (0, 1));
+    assert_eq!(one.lease((0, 0), 1, 10).await, (0, 1));
     let requests = [&LIMIT.to_bytes()[..], b"1"].concat();
     let mut kept: Vec<u8> = redis::cmd("HGET")
         .arg(STATE)
@@ -187,7 +191,7 @@ async fn forged_sum_starves_nobody_for_more_than_a_second() {
         .expect("it exists");
     kept[16..24].copy_from_slice(&1_000_u64.to_be_bytes());
     set(&mut clock.admin, STATE, &requests, &kept);
-    assert_eq!(one.ask((1, 0), 1, 10).await, (0, 0));
+    assert_eq!(one.lease((1, 0), 1, 10).await, (0, 0));
     clock.advance(Duration::from_secs(1));
-    assert_eq!(one.ask((1, 0), 1, 10).await, (0, 1));
+    assert_eq!(one.lease((1, 0), 1, 10).await, (0, 1));
 }

@@ -28,12 +28,12 @@ fn ahead(admin: &mut Connection) -> i64 {
     time.0 as i64 - here.unwrap_or_default().as_secs() as i64
 }
 
-/// Checks the cooldowns of which a new process learns.
+/// Checks the cooldowns that a new process receives.
 async fn check_cooldowns(server: &Server, id: u8, published: Instant) {
     let mut process = Process::new(&server.url(), id);
-    let heard = process.hear().await;
+    let response = process.receive().await;
     for (limit, length) in LIMITS {
-        let limit = heard.limits.iter().find(|it| it.limit == limit);
+        let limit = response.limits.iter().find(|it| it.limit == limit);
         let (_, fact, age) = &limit.expect("the fact lasts").facts[0];
         let ends = fact.rejection.as_ref().expect("the fact has it").ends;
         let left = ends.saturating_sub(*age);
@@ -43,7 +43,7 @@ async fn check_cooldowns(server: &Server, id: u8, published: Instant) {
             "{least:?} {left:?} {length:?}"
         );
     }
-    let mut last = process.say(Vec::new());
+    let mut last = process.request(Vec::new());
     last.is_last = true;
     process.exchange(last).await;
 }
@@ -59,8 +59,8 @@ async fn clock_that_jumps_ends_no_cooldown_and_frees_no_place() {
     let published = now();
     let facts =
         LIMITS.map(|(limit, ends)| LimitRequest::new(limit, Some(closed_for(1, ends)), Vec::new()));
-    let say = processes[0].say(facts.into());
-    let epoch = processes[0].exchange(say).await.epoch;
+    let request = processes[0].request(facts.into());
+    let epoch = processes[0].exchange(request).await.epoch;
     for (id, hours) in (3..).zip([0, -1, 0, 1, 0, -1, 1]) {
         server.set_clock(hours * 3_600);
         let found = ahead(&mut admin);
@@ -69,15 +69,15 @@ async fn clock_that_jumps_ends_no_cooldown_and_frees_no_place() {
             "{found} s instead of {hours} h"
         );
         for (process, held) in processes.iter_mut().zip(&mut held) {
-            // One place goes back, and both want all.
+            // The process returns one place, and both processes want all.
             *held = u64::saturating_sub(*held, 1);
-            let (_, granted) = process.ask((*held, 0), CEILING, CEILING).await;
+            let (_, granted) = process.lease((*held, 0), CEILING, CEILING).await;
             *held += granted;
         }
         assert_eq!(held.iter().sum::<u64>(), CEILING, "{hours} h: {held:?}");
         check_cooldowns(&server, id, published).await;
-        let heard = processes[0].hear().await;
-        assert_eq!((heard.epoch, heard.is_learning), (epoch, false));
-        assert_eq!(heard.replicas.len(), 2);
+        let response = processes[0].receive().await;
+        assert_eq!((response.epoch, response.is_learning), (epoch, false));
+        assert_eq!(response.replicas.len(), 2);
     }
 }

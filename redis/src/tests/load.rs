@@ -5,7 +5,7 @@ use tower_429::share::{Id, LeaseRequest, LimitRequest, Unit};
 
 use super::{Process, Server, fact};
 
-/// What the processes say in each exchange.
+/// The requests of the processes in each exchange.
 #[derive(Clone, Copy)]
 struct Load {
     processes: u8,
@@ -40,7 +40,7 @@ impl Load {
             .map(|id| Process::new(&server.url(), id))
             .collect();
         for process in &mut processes {
-            process.hear().await;
+            process.receive().await;
         }
         let mut admin = server.admin();
         let reset = redis::cmd("CONFIG").arg("RESETSTAT").exec(&mut admin);
@@ -48,7 +48,7 @@ impl Load {
         let before = cpu(&mut admin);
         for round in 1..=ROUNDS {
             for process in &mut processes {
-                let request = process.say(self.limits(round));
+                let request = process.request(self.limits(round));
                 process.exchange(request).await;
             }
         }

@@ -1,4 +1,4 @@
-//! Exchanges with a real server, as the driver makes them.
+//! Exchanges with a real server.
 
 mod access;
 #[cfg(feature = "cluster")]
@@ -31,7 +31,7 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 pub(super) const LIMIT: Id = Id::from_bytes([7; 16]);
 
-/// A process that says what a test wants.
+/// A process whose exchanges a test makes.
 struct Process {
     engine: RedisEngine,
     id: Id,
@@ -61,50 +61,59 @@ impl Process {
         }
     }
 
-    fn say(&mut self, limits: Vec<LimitRequest>) -> ExchangeRequest {
+    fn request(&mut self, limits: Vec<LimitRequest>) -> ExchangeRequest {
         self.number += 1;
-        let mut say = ExchangeRequest::new(self.id, self.number);
-        (say.epoch, say.newest_fact, say.limits) = (self.epoch, self.newest_fact, limits);
-        say
+        let mut request = ExchangeRequest::new(self.id, self.number);
+        (request.epoch, request.newest_fact) = (self.epoch, self.newest_fact);
+        request.limits = limits;
+        request
     }
 
-    async fn exchange(&mut self, say: ExchangeRequest) -> ExchangeResponse {
-        let hear = self.engine.exchange(say).await.expect("the server answers");
-        (self.epoch, self.newest_fact) = (Some(hear.epoch), hear.newest_fact);
-        hear
+    async fn exchange(&mut self, request: ExchangeRequest) -> ExchangeResponse {
+        let response = self.engine.exchange(request).await;
+        let response = response.expect("the server responds");
+        (self.epoch, self.newest_fact) = (Some(response.epoch), response.newest_fact);
+        response
     }
 
-    fn say_ask(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> ExchangeRequest {
-        self.say_asks(vec![(
+    fn request_lease(
+        &mut self,
+        (held, used): (u64, u64),
+        wanted: u64,
+        ceiling: u64,
+    ) -> ExchangeRequest {
+        self.request_leases(vec![(
             Unit::Requests,
             LeaseRequest::new((held, used), ceiling).want(wanted, 1),
         )])
     }
 
-    fn say_asks(&mut self, asks: Vec<(Unit, LeaseRequest)>) -> ExchangeRequest {
-        self.say(vec![LimitRequest::new(LIMIT, None, asks)])
+    fn request_leases(&mut self, leases: Vec<(Unit, LeaseRequest)>) -> ExchangeRequest {
+        self.request(vec![LimitRequest::new(LIMIT, None, leases)])
     }
 
-    /// Says what it holds and has used of the limit, and wants. Returns what is used by all, and granted.
-    async fn ask(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> (u64, u64) {
-        let say = self.say_ask((held, used), wanted, ceiling);
-        let hear = self.exchange(say).await;
-        let limit = hear.limits.iter().find(|it| it.limit == LIMIT);
-        match limit.expect("it was said").grants[..] {
+    /// Sends a lease request: what the process holds and has used, what it wants, and the ceiling for all. Returns what
+    /// all have used, and what is granted.
+    async fn lease(&mut self, (held, used): (u64, u64), wanted: u64, ceiling: u64) -> (u64, u64) {
+        let request = self.request_lease((held, used), wanted, ceiling);
+        let response = self.exchange(request).await;
+        let limit = response.limits.iter().find(|it| it.limit == LIMIT);
+        match limit.expect("it was requested").grants[..] {
             [(Unit::Requests, grant)] => (grant.used, grant.granted),
-            ref other => panic!("one unit was said: {other:?}"),
+            ref other => panic!("one unit was requested: {other:?}"),
         }
     }
 
-    /// Tells a fact.
-    async fn tell(&mut self, fact: Fact) -> ExchangeResponse {
-        let say = self.say(vec![LimitRequest::new(LIMIT, Some(fact), Vec::new())]);
-        self.exchange(say).await
+    /// Publishes a fact on the limit.
+    async fn publish(&mut self, fact: Fact) -> ExchangeResponse {
+        let request = self.request(vec![LimitRequest::new(LIMIT, Some(fact), Vec::new())]);
+        self.exchange(request).await
     }
 
-    async fn hear(&mut self) -> ExchangeResponse {
-        let say = self.say(Vec::new());
-        self.exchange(say).await
+    /// Makes an exchange that requests only new facts.
+    async fn receive(&mut self) -> ExchangeResponse {
+        let request = self.request(Vec::new());
+        self.exchange(request).await
     }
 }
 
@@ -114,10 +123,10 @@ fn fact(version: u64) -> Fact {
     fact
 }
 
-/// Waits until something is so, for a bounded time. Returns whether it is.
-async fn until(max_wait: Duration, mut is_so: impl AsyncFnMut() -> bool) -> bool {
+/// Waits until a condition holds, for a bounded time. Returns whether it holds.
+async fn until(max_wait: Duration, mut holds: impl AsyncFnMut() -> bool) -> bool {
     for _ in 0..max_wait.as_millis() / 20 {
-        if is_so().await {
+        if holds().await {
             return true;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -169,7 +178,7 @@ impl Clock {
         self.write();
     }
 
-    /// Forgets all but the time.
+    /// Removes everything but the time.
     fn flush(&mut self) {
         let emptied = redis::cmd("FLUSHALL").exec(&mut self.admin);
         emptied.expect("it is allowed");

@@ -1,4 +1,4 @@
-//! The script does the same as the engine in memory, whatever processes send.
+//! The script responds as the engine in memory does, whatever processes send.
 
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
@@ -18,15 +18,15 @@ const PROCESSES: usize = 4;
 
 const UNITS: [Unit; 2] = [Unit::Requests, Unit::InputTokens];
 
-/// No case lasts longer. The script forgets a process after a minute, and the engine in memory does not.
+/// No case lasts longer. The script removes a process after a minute, and the engine in memory does not.
 const LONGEST: Duration = Duration::from_secs(55);
 
-/// Times around those that mean something to an engine.
+/// Times around the bounds of an engine.
 const TIMES: [u64; 16] = [
     1, 5, 60, 299, 300, 301, 999, 1_000, 1_001, 1_500, 1_999, 2_000, 2_001, 2_999, 3_000, 3_001,
 ];
 
-/// What happens.
+/// A step of a case.
 #[derive(Clone, Debug)]
 enum Step {
     Exchange {
@@ -36,7 +36,7 @@ enum Step {
         /// Whether the process gets no response.
         is_lost: bool,
     },
-    /// The last request comes again.
+    /// The last request is repeated.
     Repeat(usize),
     /// The process ends, and another one starts.
     End(usize),
@@ -44,7 +44,7 @@ enum Step {
     Forget,
 }
 
-/// What a process says of a limit.
+/// What a process publishes and requests of a limit.
 #[derive(Clone, Debug)]
 struct Limit {
     id: u8,
@@ -67,8 +67,8 @@ struct Lease {
 struct Twin {
     id: Id,
     number: u64,
-    /// The epoch and the newest fact, by engine.
-    known: [(Option<u64>, u64); 2],
+    /// The epoch and the newest fact that it has received, by engine.
+    received: [(Option<u64>, u64); 2],
     last: Option<(ExchangeRequest, Duration)>,
     /// What it holds and has used.
     uses: BTreeMap<(u8, usize), (u64, u64)>,
@@ -131,7 +131,7 @@ impl Twin {
         Self {
             id: Id::from_bytes([id; 16]),
             number: 0,
-            known: [(None, 0); 2],
+            received: [(None, 0); 2],
             last: None,
             uses: BTreeMap::new(),
             facts: BTreeMap::new(),
@@ -154,7 +154,7 @@ impl Twin {
     fn limits(&mut self, limits: &[Limit], now: Duration) -> Vec<LimitRequest> {
         let mut facts = BTreeMap::new();
         if !self.is_live(now) {
-            // It counts as gone, and the engine may have forgotten what it knew.
+            // It is not live any more, and the engine may have removed its facts.
             facts.clone_from(&self.facts);
         }
         let mut leases: BTreeMap<u8, Vec<_>> = BTreeMap::new();
@@ -176,8 +176,8 @@ impl Twin {
                 of_limit.push((UNITS[lease.unit], request));
             }
         }
-        let said = limits.iter().map(|limit| limit.id);
-        let mut ids: Vec<_> = said.chain(facts.keys().copied()).collect();
+        let ids = limits.iter().map(|limit| limit.id);
+        let mut ids: Vec<_> = ids.chain(facts.keys().copied()).collect();
         ids.sort_unstable();
         ids.dedup();
         let limit = |id| {
@@ -189,7 +189,7 @@ impl Twin {
 
     /// Notes what was granted.
     fn receive(&mut self, responses: [&ExchangeResponse; 2]) {
-        self.known = responses.map(|it| (Some(it.epoch), it.newest_fact));
+        self.received = responses.map(|it| (Some(it.epoch), it.newest_fact));
         for limit in &responses[0].limits {
             for (unit, grant) in &limit.grants {
                 let unit = UNITS.iter().position(|it| it == unit).unwrap_or_default();
@@ -275,7 +275,7 @@ impl World {
                 self.memory.forget();
                 self.clock.flush();
                 for twin in &mut self.twins {
-                    // No exchange with the new server has been made, so none can come twice.
+                    // No exchange with the new server has been made, so none can be repeated.
                     twin.last = None;
                 }
             }
@@ -289,8 +289,8 @@ impl World {
         process: usize,
         request: ExchangeRequest,
     ) -> Result<[ExchangeResponse; 2], TestCaseError> {
-        let known = self.twins[process].known;
-        let [in_memory, in_redis] = known.map(|(epoch, newest)| {
+        let received = self.twins[process].received;
+        let [in_memory, in_redis] = received.map(|(epoch, newest)| {
             let mut request = request.clone();
             (request.epoch, request.newest_fact) = (epoch, newest);
             request
@@ -314,7 +314,7 @@ impl World {
 
 type OfLimit = (Id, Id, u64, Duration);
 
-/// Returns who has said what of which limits, and how long ago.
+/// Returns the facts: the limit, the process, the version and the age.
 fn facts(response: &ExchangeResponse) -> Vec<OfLimit> {
     let all = response.limits.iter().flat_map(|limit| {
         let facts = limit.facts.iter();
@@ -327,12 +327,12 @@ fn facts(response: &ExchangeResponse) -> Vec<OfLimit> {
 
 /// Returns what is granted of what was requested, and what was used of other limits with facts.
 fn grants(request: &ExchangeRequest, response: &ExchangeResponse) -> Vec<(Id, Unit, u64, u64)> {
-    let said = |id: Id| request.limits.iter().find(|limit| limit.limit == id);
+    let requested = |id: Id| request.limits.iter().find(|limit| limit.limit == id);
     let limits = response
         .limits
         .iter()
-        .filter(|limit| match said(limit.limit) {
-            Some(said) => !said.leases.is_empty(),
+        .filter(|limit| match requested(limit.limit) {
+            Some(requested) => !requested.leases.is_empty(),
             None => !limit.facts.is_empty(),
         });
     let all = limits.flat_map(|limit| {
@@ -373,5 +373,5 @@ fn script_responds_as_the_engine_in_memory_does() {
     assert!(granted.into_inner() > 0, "nothing was granted in any case");
 }
 
-/// So many sequences of steps.
+/// The number of cases.
 const CASES: u32 = 256;

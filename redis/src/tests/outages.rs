@@ -12,19 +12,25 @@ use tower_429::share::{Engine, ExchangeRequest, ExchangeResponse, HOLDS_FOR};
 
 use super::{LIMIT, Process, Server, access::add_user, support::PATIENCE, until};
 
-/// As the driver does.
+/// The timeout of the driver.
 const TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Process {
-    pub(super) async fn try_exchange(&mut self, say: ExchangeRequest) -> Option<ExchangeResponse> {
-        timeout(TIMEOUT, self.engine.exchange(say)).await.ok()?.ok()
+    pub(super) async fn try_exchange(
+        &mut self,
+        request: ExchangeRequest,
+    ) -> Option<ExchangeResponse> {
+        timeout(TIMEOUT, self.engine.exchange(request))
+            .await
+            .ok()?
+            .ok()
     }
 
     /// Makes exchanges as the driver does until one succeeds.
     async fn reconnect(&mut self) -> bool {
         until(PATIENCE, async || {
-            let say = self.say(Vec::new());
-            self.try_exchange(say).await.is_some()
+            let request = self.request(Vec::new());
+            self.try_exchange(request).await.is_some()
         })
         .await
     }
@@ -36,16 +42,16 @@ async fn process_reconnects_to_a_server_that_was_killed() {
         return;
     };
     let mut one = Process::new(&server.url(), 1);
-    let first = one.hear().await.epoch;
+    let first = one.receive().await.epoch;
     server.kill();
     for _ in 0..20 {
-        let say = one.say(Vec::new());
-        assert!(one.try_exchange(say).await.is_none());
+        let request = one.request(Vec::new());
+        assert!(one.try_exchange(request).await.is_none());
     }
     server.restart();
-    assert!(one.reconnect().await, "it never came back");
+    assert!(one.reconnect().await, "it never reconnected");
     assert_ne!(
-        one.hear().await.epoch,
+        one.receive().await.epoch,
         first,
         "the server has lost everything"
     );
@@ -58,26 +64,26 @@ async fn grant_that_is_made_after_its_timeout_goes_back() {
     };
     let url = server.url();
     let (mut one, mut other) = (Process::new(&url, 1), Process::new(&url, 2));
-    one.hear().await;
-    other.hear().await;
+    one.receive().await;
+    other.receive().await;
     server.freeze();
     for wanted in [4, 6] {
-        let say = one.say_ask((0, 0), wanted, 10);
-        assert!(one.try_exchange(say).await.is_none());
+        let request = one.request_lease((0, 0), wanted, 10);
+        assert!(one.try_exchange(request).await.is_none());
     }
     server.thaw();
     let made = until(PATIENCE, async || {
-        // Wanting nothing shows what is free: a half of that is granted to one that wants all.
-        let (_, granted) = other.ask((0, 0), 10, 10).await;
-        other.ask((0, 0), 0, 10).await;
+        // Half of what is free is granted to a process that wants all. It then returns that.
+        let (_, granted) = other.lease((0, 0), 10, 10).await;
+        other.lease((0, 0), 0, 10).await;
         granted < 5
     });
     assert!(made.await, "the grant was not made");
-    assert_eq!(one.ask((0, 0), 0, 10).await, (0, 0));
-    assert_eq!(other.ask((0, 0), 10, 10).await, (0, 5), "half of all");
+    assert_eq!(one.lease((0, 0), 0, 10).await, (0, 0));
+    assert_eq!(other.lease((0, 0), 10, 10).await, (0, 5), "half of all");
 }
 
-/// What the server has noted of the requests under the limit: how many were used, and how many all hold.
+/// Returns how many requests the server has counted as used, and how many all processes hold.
 fn noted(admin: &mut Connection) -> (u64, u64) {
     let requests = [&LIMIT.to_bytes()[..], b"1"].concat();
     let mut command = redis::cmd("HGET");
@@ -107,12 +113,13 @@ async fn grants_that_are_made_after_their_timeout_never_exceed_the_ceiling() {
         for (process, held, used) in &mut processes {
             let ended = random.u64(0..=*held);
             (*held, *used) = (*held - ended, *used + ended);
-            let say = process.say_ask((*held, *used), random.u64(0..9), ceiling);
-            match process.try_exchange(say).await {
-                Some(hear) => {
-                    (process.epoch, process.newest_fact) = (Some(hear.epoch), hear.newest_fact);
-                    let [(_, grant)] = &hear.limits[0].grants[..] else {
-                        panic!("one unit was said: {hear:?}");
+            let request = process.request_lease((*held, *used), random.u64(0..9), ceiling);
+            match process.try_exchange(request).await {
+                Some(response) => {
+                    (process.epoch, process.newest_fact) =
+                        (Some(response.epoch), response.newest_fact);
+                    let [(_, grant)] = &response.limits[0].grants[..] else {
+                        panic!("one unit was requested: {response:?}");
                     };
                     *held += grant.granted;
                 }
@@ -146,13 +153,13 @@ async fn room_of_a_process_that_is_killed_is_back_after_two_seconds() {
         Duration::from_secs(time.0) + Duration::from_micros(time.1)
     };
     let from = time();
-    assert_eq!(one.ask((10, 0), 0, 10).await, (0, 0));
+    assert_eq!(one.lease((10, 0), 0, 10).await, (0, 0));
     let to = time();
     drop(one);
     let mut granted = 0;
     let freed = until(PATIENCE, async || {
         let before = time();
-        granted = other.ask((0, 0), 4, 10).await.1;
+        granted = other.lease((0, 0), 4, 10).await.1;
         assert!(
             granted == 0 || time() >= from + HOLDS_FOR,
             "it is too early"
@@ -183,7 +190,7 @@ async fn relay(server: &Server, user: &str) -> String {
 }
 
 #[tokio::test]
-async fn connection_that_never_answers_is_given_up() {
+async fn connection_without_a_response_is_closed() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -191,8 +198,8 @@ async fn connection_that_never_answers_is_given_up() {
     // The client logs in as a part of connecting, and without a user it does not.
     for (id, user) in [(1, ""), (2, "app:secret@")] {
         let mut process = Process::new(&relay(&server, user).await, id);
-        let say = process.say(Vec::new());
-        assert!(process.try_exchange(say).await.is_none());
+        let request = process.request(Vec::new());
+        assert!(process.try_exchange(request).await.is_none());
         assert!(
             process.reconnect().await,
             "it waits for the first connection"
@@ -225,12 +232,12 @@ async fn server_that_became_a_replica_is_left_for_another_connection() {
         command.arg(&whom).exec(&mut admin).expect("it is allowed");
     };
     let mut one = Process::new(&server.url(), 1);
-    one.hear().await;
+    one.receive().await;
     follow(["127.0.0.1", "1"]);
-    let say = one.say(Vec::new());
-    assert!(one.try_exchange(say).await.is_none());
+    let request = one.request(Vec::new());
+    assert!(one.try_exchange(request).await.is_none());
     follow(["NO", "ONE"]);
-    assert!(one.reconnect().await, "it never came back");
+    assert!(one.reconnect().await, "it never reconnected");
     assert_eq!(
         connections(&mut server.admin()),
         before + 2,
@@ -241,6 +248,6 @@ async fn server_that_became_a_replica_is_left_for_another_connection() {
 #[tokio::test]
 async fn server_that_cannot_be_reached_fails_no_start() {
     let mut one = Process::new("redis://127.0.0.1:1", 1);
-    let say = one.say(Vec::new());
-    assert!(one.try_exchange(say).await.is_none());
+    let request = one.request(Vec::new());
+    assert!(one.try_exchange(request).await.is_none());
 }

@@ -9,7 +9,7 @@ use crate::{
     processes::{keys, outcomes},
     provider::Provider,
     support::Server,
-    worker::Work,
+    worker::{CallTime, Work},
 };
 
 /// So many requests that no call waits.
@@ -19,6 +19,9 @@ const LIMIT: u64 = 1_000_000;
 const WINDOW: Duration = Duration::from_secs(60);
 
 const PROCESSES: usize = 2;
+
+/// In these microseconds a process has not yet leased as much as its calls need.
+const RAMP_UP: u64 = 500_000;
 
 /// What happens to the server while processes send calls.
 #[derive(Clone, Copy, Debug)]
@@ -56,20 +59,30 @@ async fn measure(case: Case) {
     }
     let outcomes = outcomes(workers).await;
     assert!(outcomes.iter().all(|it| it.failed == 0));
-    let mut micros: Vec<_> = outcomes.into_iter().flat_map(|it| it.micros).collect();
-    micros.sort_unstable();
-    let part = |per_mille: usize| micros[(micros.len() - 1) * per_mille / 1_000];
-    // A call that finds no leased place waits for an exchange, and these are 5 ms apart.
-    let waited = micros.iter().filter(|it| **it > 1_000).count();
+    let times: Vec<_> = outcomes.into_iter().flat_map(|it| it.times).collect();
+    let early = times.iter().filter(|it| it.began < RAMP_UP);
+    let early = early.filter(|it| it.waited > 0).count();
+    let (with_place, without): (Vec<_>, Vec<_>) = times.iter().partition(|it| it.waited == 0);
     println!(
-        "{case:?}: {} calls, {waited} over 1 ms, median {} us, p95 {} us, p99 {} us, p99.9 {} us, longest {} us",
-        micros.len(),
-        part(500),
-        part(950),
-        part(990),
-        part(999),
-        part(1_000)
+        "{case:?}: {}; {} without a wait: {}; {} that waited, {early} of them in the first {} ms: {}",
+        parts(times.iter()),
+        with_place.len(),
+        parts(with_place),
+        without.len(),
+        RAMP_UP / 1_000,
+        parts(without)
     );
+}
+
+/// Returns how long calls took.
+fn parts<'a>(times: impl IntoIterator<Item = &'a CallTime>) -> String {
+    let mut took: Vec<_> = times.into_iter().map(|it| it.took).collect();
+    took.sort_unstable();
+    let Some(last) = took.len().checked_sub(1) else {
+        return "none".to_owned();
+    };
+    let [median, p95, p99, longest] = [500, 950, 990, 1_000].map(|it| took[last * it / 1_000]);
+    format!("median {median}, p95 {p95}, p99 {p99}, longest {longest} us")
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ async fn run_with(mut server: Server, processes: usize, what: impl AsyncFnOnce(&
 
 /// Checks that a process logs each change of its state, with two lines at most.
 fn check_log(log: &[(u64, String)]) {
-    assert!(!log.is_empty(), "it has shared and says nothing");
+    assert!(!log.is_empty(), "it has shared and logged nothing");
     let states: Vec<_> = log.iter().filter_map(|(_, line)| state(line)).collect();
     // Two equal lines in a row are one change.
     let changes = states.chunk_by(|one, other| one == other).count();
@@ -77,7 +77,7 @@ fn check_log(log: &[(u64, String)]) {
     assert_eq!(states.last(), Some(&"there"), "{log:#?}");
 }
 
-/// Returns what a line says of the server.
+/// Returns the state of the server in a line of the log.
 fn state(line: &str) -> Option<&'static str> {
     let states = ["there", "away"];
     states
@@ -164,6 +164,6 @@ async fn server_that_is_never_there_fails_no_call() {
         .iter()
         .map(|(_, line)| state(line))
         .collect();
-    assert_eq!(states, [Some("away")], "it says so once");
+    assert_eq!(states, [Some("away")], "it logs that once");
     assert_eq!(provider.counts().0, 64);
 }

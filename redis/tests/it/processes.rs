@@ -4,7 +4,7 @@ use std::{process::Child, time::Duration};
 
 use crate::{
     outages::share,
-    provider::{DEAD, Provider},
+    provider::{INVALID, Provider},
     support::Server,
     worker::{Outcome, Work, outcome},
 };
@@ -71,7 +71,7 @@ async fn process_that_starts_later_does_not_use_a_key_that_was_rejected() {
     };
     let provider = Provider::start().await.expect("a port is free");
     let mut keys = keys(1);
-    keys.insert(0, format!("{DEAD}-key"));
+    keys.insert(0, format!("{INVALID}-key"));
     let work = Work {
         server: Some(server.url()),
         origin: provider.origin().to_owned(),
@@ -87,7 +87,7 @@ async fn process_that_starts_later_does_not_use_a_key_that_was_rejected() {
 }
 
 #[tokio::test]
-async fn process_that_is_killed_leaves_its_room_to_the_other() {
+async fn process_that_is_killed_frees_its_places_for_the_other() {
     let Some(server) = Server::start() else {
         return;
     };
@@ -106,7 +106,7 @@ async fn process_that_is_killed_leaves_its_room_to_the_other() {
     killed.kill().expect("it runs");
     killed.wait().expect("it was killed");
     assert!(before < 8 * 24, "it has ended before");
-    assert!(share(&server, 1).await, "it counts as live for ever");
+    assert!(share(&server, 1).await, "it counts as live forever");
     assert_eq!(all_failed(vec![other]).await, 0);
     assert!(provider.counts().0 >= 8 * 24);
 }

@@ -18,8 +18,8 @@ const LIMIT: u64 = 25;
 
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Keys that this provider does not accept begin so.
-pub(crate) const DEAD: &str = "sk-dead";
+/// The prefix of keys that this provider rejects.
+pub(crate) const INVALID: &str = "sk-invalid";
 
 #[derive(Clone)]
 pub(crate) struct Provider {
@@ -44,7 +44,7 @@ impl Provider {
         let state = Arc::default();
         let of_server = Arc::clone(&state);
         let server = Server::http1(move |request| {
-            let response = answer(&of_server, (limit, window), request.headers());
+            let response = respond(&of_server, (limit, window), request.headers());
             async { response }
         })
         .await?;
@@ -71,7 +71,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn answer(
+fn respond(
     state: &Mutex<HashMap<String, OfKey>>,
     (limit, window): (u64, Duration),
     headers: &HeaderMap,
@@ -85,7 +85,7 @@ fn answer(
         passed: 0,
         rejected: 0,
     });
-    if key.starts_with(DEAD) {
+    if key.starts_with(INVALID) {
         of_key.rejected += 1;
         return response(StatusCode::UNAUTHORIZED);
     }

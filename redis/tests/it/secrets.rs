@@ -1,4 +1,4 @@
-//! What the server and those who watch it can see.
+//! What the server stores and shows to `MONITOR`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::{net::TcpStream, time::Duration};
@@ -19,7 +19,7 @@ fn watch(server: &Server) -> std::thread::JoinHandle<String> {
     watcher.write_all(b"MONITOR\r\n").expect("the server reads");
     let mut lines = BufReader::new(watcher);
     let mut seen = String::new();
-    lines.read_line(&mut seen).expect("the server answers");
+    lines.read_line(&mut seen).expect("the server responds");
     assert_eq!(seen, "+OK\r\n");
     std::thread::spawn(move || {
         while lines.read_line(&mut seen).is_ok_and(|count| count > 0) {}

@@ -10,7 +10,7 @@ use crate::{
     worker::Work,
 };
 
-/// Makes a certificate for 127.0.0.1; `None`, and says so, if openssl is not installed.
+/// Makes a certificate for 127.0.0.1; `None`, and reports that, if openssl is not installed.
 fn make_certificate(certificate: &Path, key: &Path) -> Option<()> {
     let made = Command::new("openssl")
         .args([

@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{task::JoinSet, time::Instant};
 use tower::{Service, ServiceBuilder, ServiceExt};
-use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, share::Name};
+use tower_429::{BackoffLayer, KeyPool, KeyRotationLayer, share::Name, trail::Trail};
 
 use crate::log::SharingLog;
 
@@ -37,15 +37,35 @@ pub(crate) struct Work {
     pub(crate) pause: Duration,
 }
 
-/// What a worker has seen.
+/// The outcome of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// How many calls have failed.
     pub(crate) failed: u32,
     /// What it has logged about sharing, and when: milliseconds since 1970.
     pub(crate) log: Vec<(u64, String)>,
-    /// How long the calls took, in microseconds.
-    pub(crate) micros: Vec<u32>,
+    pub(crate) times: Vec<CallTime>,
+}
+
+/// How long a call took, in microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallTime {
+    /// When it began, since the first call of its caller.
+    pub(crate) began: u64,
+    /// How long the layers held it back, such as for a lease.
+    pub(crate) waited: u64,
+    pub(crate) took: u64,
+}
+
+impl CallTime {
+    fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.split(' ').map_while(|it| it.parse().ok());
+        Some(Self {
+            began: numbers.next()?,
+            waited: numbers.next()?,
+            took: numbers.next()?,
+        })
+    }
 }
 
 impl Work {
@@ -108,24 +128,25 @@ impl Work {
             callers.spawn(self.clone().call_in_turn(client.clone()));
         }
         let mut outcome = Outcome::default();
-        for (failed, micros) in callers.join_all().await {
+        for (failed, times) in callers.join_all().await {
             outcome.failed += failed;
-            outcome.micros.extend(micros);
+            outcome.times.extend(times);
         }
         drop(client);
         if let Some(driver) = driver {
-            // It tells the others that this process ends.
+            // The last exchange frees what this process holds.
             driver.await?;
         }
         Ok(outcome)
     }
 
     /// Sends the calls of one caller.
-    async fn call_in_turn<S, B>(self, mut client: S) -> (u32, Vec<u32>)
+    async fn call_in_turn<S, B>(self, mut client: S) -> (u32, Vec<CallTime>)
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>>,
     {
-        let (mut failed, mut micros) = (0, Vec::new());
+        let (mut failed, mut times) = (0, Vec::new());
+        let started = now();
         for _ in 0..self.calls {
             let body = format!(r#"{{"model": "{MODEL}", "messages": []}}"#);
             let request = Request::post(format!("{}/v1/chat/completions", self.origin))
@@ -133,20 +154,30 @@ impl Work {
             let began = now();
             let response = match (client.ready().await, request) {
                 (Ok(client), Ok(request)) => client.call(request).await,
-                _ => return (self.calls, micros),
+                _ => return (self.calls, times),
             };
-            micros.push(u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX));
+            let trail = response.as_ref().ok();
+            let trail = trail.and_then(|it| it.extensions().get::<Trail>());
+            times.push(CallTime {
+                began: micros(began - started),
+                waited: trail.map_or(0, |it| micros(it.waited())),
+                took: micros(began.elapsed()),
+            });
             let has_passed = response.is_ok_and(|it| it.status().is_success());
             failed += u32::from(!has_passed);
             tokio::time::sleep(self.pause).await;
         }
-        (failed, micros)
+        (failed, times)
     }
 }
 
 #[allow(clippy::disallowed_methods)] // It measures.
 fn now() -> Instant {
     Instant::now()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn line(text: &str) -> Option<(u64, String)> {
@@ -161,9 +192,9 @@ pub(crate) fn outcome(worker: Child) -> Outcome {
     let values = |name: &'static str| text.lines().filter_map(move |line| line.split(name).nth(1));
     let failed = values("failed=").find_map(|it| it.parse().ok());
     Outcome {
-        failed: failed.unwrap_or_else(|| panic!("the worker does not say how it ended: {text}")),
+        failed: failed.unwrap_or_else(|| panic!("the worker has printed no outcome: {text}")),
         log: values("logged=").filter_map(line).collect(),
-        micros: values("micros=").filter_map(|it| it.parse().ok()).collect(),
+        times: values("micros=").filter_map(CallTime::parse).collect(),
     }
 }
 
@@ -174,7 +205,9 @@ async fn worker() -> Result<(), Box<dyn Error + Send + Sync>> {
         tracing::subscriber::set_global_default(SharingLog)?;
         let outcome = work.run().await?;
         println!("\nfailed={}", outcome.failed);
-        outcome.micros.iter().for_each(|it| println!("micros={it}"));
+        for it in &outcome.times {
+            println!("micros={} {} {}", it.began, it.waited, it.took);
+        }
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A real server that a test starts for itself, stops and kills at will.
+//! A real server that a test starts, stops and kills.
 
 use std::{
     env, fs,
@@ -28,7 +28,7 @@ pub(crate) struct Server {
 const CLOCK: &str = "clock";
 
 impl Server {
-    /// Starts a server; `None`, and says so, if none is installed.
+    /// Starts a server. Returns `None`, and reports that, if none is installed.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
@@ -38,7 +38,7 @@ impl Server {
         Self::start_in(folder(), arguments, Vec::new())
     }
 
-    /// Starts a server whose clock can be set, and nothing else of it; `None`, and says so, without libfaketime.
+    /// Starts a server whose clock can be set. Returns `None`, and reports that, without libfaketime.
     pub(crate) fn start_with_clock() -> Option<Self> {
         let Some(library) = faketime() else {
             skip("libfaketime. Install faketime");
@@ -111,7 +111,7 @@ impl Server {
         self.process.wait().expect("the server was killed");
     }
 
-    /// Starts a killed server again, with nothing of what it knew.
+    /// Starts a killed server again, without its data.
     pub(crate) fn restart(&mut self) {
         self.process = launch(
             &self.program,
@@ -122,7 +122,7 @@ impl Server {
         self.wait();
     }
 
-    /// Stops the process, so that connections stay open and nothing answers.
+    /// Stops the process, so that connections stay open without responses.
     pub(crate) fn freeze(&self) {
         signal("-STOP", self.process.id());
     }
@@ -133,17 +133,17 @@ impl Server {
 
     fn wait(&mut self) {
         let client = redis::Client::open(self.url()).expect("the URL is valid");
-        let answers = || {
+        let responds = || {
             let mut connection = client.get_connection().ok()?;
             redis::cmd("PING").query::<String>(&mut connection).ok()
         };
         for _ in 0..PATIENCE.as_millis() / 10 {
-            if answers().is_some() {
+            if responds().is_some() {
                 return;
             }
             pause(Duration::from_millis(10));
         }
-        panic!("the server does not answer");
+        panic!("the server does not respond");
     }
 }
 
@@ -155,7 +155,7 @@ impl Drop for Server {
     }
 }
 
-/// Makes a cluster of these servers, half of them replicas; `None`, and says so, without redis-cli.
+/// Makes a cluster of these servers, half of them replicas. Returns `None`, and reports that, without redis-cli.
 pub(crate) fn make_cluster(nodes: &[String]) -> Option<()> {
     let mut command = Command::new("redis-cli");
     command.args(["--cluster", "create"]).args(nodes);
@@ -173,7 +173,7 @@ pub(crate) fn make_cluster(nodes: &[String]) -> Option<()> {
     }
 }
 
-/// Says that a test is skipped. The test harness would hide what `eprintln` writes.
+/// Reports that a test is skipped. The test harness would hide what `eprintln` writes.
 pub(crate) fn skip(needs: &str) {
     let name = thread::current();
     let name = name.name().unwrap_or_default();
@@ -215,7 +215,7 @@ fn faketime() -> Option<PathBuf> {
 }
 
 fn set_clock(folder: &Path, seconds: i64) {
-    // No half of a number is read, because a file is renamed at once.
+    // The file is renamed at once, so the server never reads a part of a number.
     let new = folder.join("clock-new");
     let written = fs::write(&new, format!("{seconds:+}\n"));
     let renamed = written.and_then(|()| fs::rename(new, folder.join(CLOCK)));
