@@ -107,9 +107,7 @@ impl Leases {
         let mut look = |unit, (more, need), held| {
             let places = self.get_mut(unit);
             places.look(more, need);
-            if is_planning {
-                places.look_ahead(own.used(unit), held);
-            }
+            places.look_ahead(own.used(unit), held, is_planning);
         };
         look(Unit::Requests, (more, 1), in_flight);
         for (unit, left) in unleased.tokens {

@@ -22,6 +22,8 @@ pub(super) struct LeasedPlaces {
     more: u64,
     /// How much the request needs whose capacity was looked up last.
     need: u64,
+    /// How much all processes may have used and hold, by what was looked up last. It is zero if that is unknown.
+    ceiling: u64,
     /// What the calls that wait would take now.
     planned: PlannedUse,
     /// Whether they needed more at the last exchange, and nothing was granted.
@@ -79,14 +81,16 @@ impl LeasedPlaces {
     }
 
     /// Notes the ceiling for all processes, of which this one has used `own_used`, and the requests of all that are
-    /// in flight hold `held`. It is called while calls are planned.
-    pub(super) fn look_ahead(&mut self, own_used: u64, held: u64) {
+    /// in flight hold `held`. What is sent later, or ends, changes no ceiling.
+    pub(super) fn look_ahead(&mut self, own_used: u64, held: u64, is_planning: bool) {
         // The engine counts from zero for a limit that has not been used.
         let (used, own_then) = self.used.unwrap_or((0, own_used));
         let used = used.saturating_add(own_used.saturating_sub(own_then));
-        let ceiling = used.saturating_add(held).saturating_add(self.more);
-        // A background call leaves a part to others.
-        self.planned.ceiling = self.planned.ceiling.max(ceiling);
+        self.ceiling = used.saturating_add(held).saturating_add(self.more);
+        if is_planning {
+            // A background call leaves a part to others.
+            self.planned.ceiling = self.planned.ceiling.max(self.ceiling);
+        }
     }
 
     /// Returns for how many requests there is enough.
@@ -129,7 +133,7 @@ impl LeasedPlaces {
     pub(super) fn begin_plan(&mut self, is_closed: bool) {
         self.planned = PlannedUse::default();
         if is_closed {
-            (self.more, self.idle) = (0, 0);
+            (self.more, self.idle, self.ceiling) = (0, 0, 0);
         }
     }
 
@@ -184,7 +188,11 @@ impl LeasedPlaces {
             kept: self.idle,
             wanted,
             least: least.min(wanted),
-            ceiling: self.planned.ceiling,
+            // Without calls that wait, places are leased ahead under the last ceiling.
+            ceiling: match self.planned.all {
+                0 => self.planned.ceiling.max(self.ceiling),
+                _ => self.planned.ceiling,
+            },
         }
     }
 
@@ -209,7 +217,9 @@ impl LeasedPlaces {
 
     /// Notes how much all processes have used when this one had used `published.used`, and takes what was granted.
     pub(super) fn receive(&mut self, grant: Grant, published: LeaseRequest, epoch: u64) {
-        self.epoch = Some(epoch);
+        if self.epoch.replace(epoch) != Some(epoch) {
+            self.ceiling = 0;
+        }
         self.used = Some((grant.used, published.used));
         self.was_refused &= grant.granted == 0;
         self.idle = self.idle.saturating_add(grant.granted);
@@ -223,6 +233,7 @@ impl LeasedPlaces {
     /// Does without leases from now on.
     pub(super) fn end(&mut self) {
         (self.idle, self.until, self.used) = (0, None, None);
+        self.ceiling = 0;
         (self.was_refused, self.planned) = (false, PlannedUse::default());
     }
 }
