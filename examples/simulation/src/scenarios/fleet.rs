@@ -10,6 +10,7 @@ use super::{
 use crate::{
     fleet::{Fleet, Knows, Trouble},
     provider::{limits::Limit, plan::Headers},
+    run::Run,
 };
 
 const BUCKET: Limit = Limit::Bucket(50, WINDOW);
@@ -60,6 +61,7 @@ fn in_trouble() -> Vec<Scenario> {
     replaced.calls = 800;
     let mut outage = shared("outage", FIXED, (16, 1), (1.36, 120, 0));
     outage.setup.fleet.trouble = Trouble::Outage;
+    outage.bar.also = Some(in_windows_of_outage);
     vec![heavy, two_dead, replaced, outage]
 }
 
@@ -74,6 +76,21 @@ fn in_minutes() -> Scenario {
     (scenario.calls, scenario.workers) = (3_800, 256);
     scenario.bar.exchanges = 0.7;
     scenario
+}
+
+/// Checks the 429s of each window. The engine is away in parts of the second and third. In a window of `replicas(16)`,
+/// there are at least 60.
+fn in_windows_of_outage(run: &Run) -> Result<(), String> {
+    let length = WINDOW.as_secs();
+    let mut wasted = [0_usize; 4];
+    for entry in run.log.iter().filter(|entry| entry.status == 429) {
+        let window = usize::try_from(entry.at.as_secs() / length).unwrap_or(usize::MAX);
+        wasted[window.min(wasted.len() - 1)] += 1;
+    }
+    match wasted {
+        [_, ..=66, ..=66, ..=8] => Ok(()),
+        _ => Err(format!("{wasted:?} 429s by window")),
+    }
 }
 
 /// Limits in tokens.
