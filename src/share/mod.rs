@@ -23,13 +23,21 @@
 //!
 //! # What is shared
 //!
-//! - **Facts**: rejections that close a limit, what providers report to be left, and how many requests were sent,
-//!   have passed and were rejected. Each process publishes those of its own requests, and counts those of
-//!   others as its own. [`Facts`] merges them.
+//! - **Facts**: rejections that close a limit, what providers report to be left, how many requests may be in flight,
+//!   and how many were sent, have passed and were rejected. Each process publishes those of its own requests, and counts
+//!   those of others as its own. [`Facts`] merges them. [`LearnedTraits`] is what responses have shown of the provider.
+//!   Whether a rejection came by chance each process concludes from its own requests only.
 //! - **Leases**: a process sends a request under a limit only if it has leased a place of it. The engine grants no
-//!   more places than the limit has for all. A place that no call uses goes back at once when the key is limited, and
+//!   more places than the limit has for all. A process wants what its waiting calls would take now, and places for as
+//!   many calls as came in the last 100 ms. A place that no call uses goes back at once when the key is limited, and
 //!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
 //!   none waits in its turn until the engine grants one.
+//!
+//! # When exchanges are made
+//!
+//! At once if a call finds no place, or if a rejection closes a limit. While the engine grants nothing, 5 to 40 ms lie
+//! between two exchanges. Other facts wait for up to 60 ms. While calls wait until requests of other processes end, an
+//! exchange is made each 100 ms, and else each second.
 //!
 //! Pools of one process with the same keys need [scopes](Sharing::scoped) of their own. [`Sharing::snapshot`] shows
 //! how many processes are live, what this one has leased, and when the engine responded.

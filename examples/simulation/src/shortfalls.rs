@@ -35,6 +35,7 @@ const ALL: &[Shortfall] = &[
     short("sliding: 16 shared, 50 ms, 780", OverIdeal, 1.37, RARE),
     short("sliding: 16 shared, 50 ms, 780", Wasted, 33.0, RARE),
     short("tokens: bucket: 4, 1 ms", OverIdeal, 1.12, ONE_SEED),
+    short("tokens: bucket: 16, 1 ms", Wasted, 39.0, MOMENT),
     short("bucket, headers", Wasted, 15.0, ONE_SEED),
     short("one account, unnamed", Wasted, 80.0, ONE_SEED),
     short("5 % 429: K.w, round robin", P99, 1.67, ONE_SEED),

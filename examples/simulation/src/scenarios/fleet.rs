@@ -100,6 +100,7 @@ fn in_tokens() -> Vec<Scenario> {
         of_tokens("fixed", fixed, (16, 1), (1.05, 16)),
         of_tokens("fixed", fixed, (16, 50), (1.05, 16)),
         of_tokens("bucket", bucket, (4, 1), (1.10, 16)),
+        of_tokens("bucket", bucket, (16, 1), (1.10, 16)),
         of_tokens("bucket", bucket, (16, 50), (1.10, 16)),
     ]
 }

@@ -3,7 +3,8 @@
 //!
 //! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
 //! [`places`] that in one unit. [`leased`] adds it up for operators. [`publish`] and [`receive`] are the two halves
-//! of an exchange.
+//! of an exchange. [`planned`] is what the calls that wait would take, [`received`] is when a fact was received, and
+//! [`learned`] is what processes learn of the provider from each other.
 
 mod learned;
 mod leased;
