@@ -4,6 +4,7 @@ mod away;
 mod engine;
 mod facts;
 mod leases;
+mod limits;
 mod load;
 mod remote;
 mod scopes;
