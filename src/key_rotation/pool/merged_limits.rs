@@ -110,10 +110,12 @@ impl KeyLimits {
     }
 }
 
-/// Counts the requests of one group on another too, as if they were sent now.
+/// Counts the requests of one group on another too, as if they were sent now. Those of other processes are counted when
+/// these publish them again.
 fn count_too(limits: &mut LimitMap<GroupId>, old: GroupId, new: GroupId, now: Instant) {
     let (in_flight, open) = limits.get(old).map_or((0, 0), |(limit, _)| {
-        (limit.in_flight(), limit.in_use() - limit.in_flight())
+        let open = limit.in_use() - limit.in_flight();
+        (limit.own_in_flight(), open)
     });
     if let Some((limit, _)) = limits.get_mut(new) {
         // It was the share of one key.

@@ -30,6 +30,10 @@ impl LimitState {
         capacity
     }
 
+    pub(crate) fn own_in_flight(&self) -> u64 {
+        self.in_flight.all()
+    }
+
     pub(super) fn is_planning(&self) -> bool {
         false
     }

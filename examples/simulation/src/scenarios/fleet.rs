@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     fleet::{Fleet, Knows, Trouble},
-    provider::{limits::Limit, plan::Headers},
+    provider::{
+        limits::Limit,
+        plan::{Account, Headers},
+    },
     run::Run,
 };
 
@@ -62,7 +65,7 @@ fn in_trouble() -> Vec<Scenario> {
     let mut outage = shared("outage", FIXED, (16, 1), (1.36, 120, 0));
     outage.setup.fleet.trouble = Trouble::Outage;
     outage.bar.also = Some(in_windows_of_outage);
-    vec![heavy, two_dead, replaced, outage]
+    vec![heavy, two_dead, replaced, outage, one_account()]
 }
 
 /// A load as in production, with few exchanges for each call.
@@ -75,6 +78,15 @@ fn in_minutes() -> Scenario {
     );
     (scenario.calls, scenario.workers) = (3_800, 256);
     scenario.bar.exchanges = 0.7;
+    scenario
+}
+
+/// Keys of one account, which responses name while requests of each process are in flight. The calls are for whole
+/// windows, so that a place that is lost costs a window.
+fn one_account() -> Scenario {
+    let mut scenario = shared("account", Limit::Fixed(60, MINUTE), (4, 1), (1.05, 125, 0));
+    scenario.plan.account = Some(Account::Named);
+    (scenario.calls, scenario.workers) = (240, 64);
     scenario
 }
 

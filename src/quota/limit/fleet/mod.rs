@@ -124,6 +124,13 @@ impl LimitState {
         }));
     }
 
+    /// Returns how many requests of this process have a place.
+    pub(crate) fn own_in_flight(&self) -> u64 {
+        let others = self.fleet.iter().flat_map(|fleet| &fleet.others);
+        let others: usize = others.map(|other| other.in_flight.len()).sum();
+        self.in_flight.all().saturating_sub(others as u64)
+    }
+
     /// Returns what a request needs, by how many processes share what is left.
     pub(super) fn among_replicas(&self, demand: Demand, now: Instant) -> Demand {
         match &self.fleet {
