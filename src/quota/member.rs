@@ -42,7 +42,7 @@ pub(crate) trait SharedCandidates: Candidates {
 
     fn set_position(&mut self, _position: usize) {}
 
-    /// Notes that limits may have opened that were closed.
+    /// Notes that closed limits may have opened.
     fn limits_have_changed(&mut self) {}
 
     /// Visits each limit, in the order in which candidates are used.

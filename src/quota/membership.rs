@@ -24,8 +24,8 @@ impl Membership {
         }
     }
 
-    /// Wakes the driver if there is something to publish or to lease. `has_new` if there are new limits. Call it under
-    /// no lock.
+    /// Wakes the driver if there is something to publish or to lease. `has_new` says whether limits are new. Call it
+    /// under no lock.
     pub(super) fn notify(&self, has_new: bool) {
         if let Some(share) = &self.share {
             if has_new {

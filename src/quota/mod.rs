@@ -3,7 +3,8 @@
 //!
 //! [`limit`] is one limit, [`demand`] what a request takes from it, [`table`] the limits that one request runs
 //! on, [`permit`] a place on them, [`queue`] the calls that wait for one, and [`scheduler`] the lock around all
-//! of them. Nothing here knows what a key or a target is.
+//! of them. With the feature `share`, `member` is a scheduler that shares, and `plan` is what its waiting calls would
+//! take. Nothing here knows what a key or a target is.
 
 mod background;
 mod bounded_map;

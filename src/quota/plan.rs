@@ -1,8 +1,7 @@
-//! What the calls that wait would take if all that is left were leased to this process. The next exchange wants
-//! that.
+//! What the waiting calls would take if all that is left were leased to this process. The next exchange wants that.
 //!
-//! The scheduler reserves for them as it does otherwise, and releases all of it again. So the process wants places for
-//! as many calls as could be sent, of all limits that each runs on, and of the keys that it would choose.
+//! The scheduler reserves for these calls as it does otherwise, and releases all of it again. So the process wants
+//! places for as many calls as could be sent, of all limits of each call, and of the keys that it would choose.
 
 use tokio::time::Instant;
 
@@ -12,14 +11,14 @@ use super::{
     table::LimitTable,
 };
 
-/// More calls are not planned one by one. The others are taken to need as much.
+/// At most so many calls are planned. Each further one is taken to need as much as these on average.
 const MAX_PLANNED: usize = 256;
 
 // === impl Inner ===
 
 impl<C: Candidates> Inner<C> {
-    /// Reserves for the calls that wait, releases that again, and returns how many wait and for how many it has
-    /// reserved. The limits have to know that this is a plan.
+    /// Reserves for the waiting calls, and releases that again. Returns for how many calls places are wanted, and for
+    /// how many it has reserved. Each limit must have begun a plan before.
     pub(super) fn plan(&mut self, now: Instant) -> (u64, u64) {
         let mut planned: Vec<ReservationOf<C>> = Vec::new();
         let candidates = &mut self.candidates;

@@ -27,7 +27,7 @@ pub(crate) trait LimitTable {
     /// Creates the limits of a scope that a request is counted on from the start.
     fn prepare(&mut self, _scope: Self::Scope) {}
 
-    /// Returns whether limits were created since, for which there is nothing leased.
+    /// Returns whether limits were created since the last call. Nothing is leased of these yet.
     fn take_new(&mut self) -> bool {
         false
     }

@@ -26,8 +26,7 @@ use crate::clock;
 /// Makes the exchanges of a [`Sharing`](super::Sharing), for as long as it is polled: spawn it.
 ///
 /// It ends when the [`Sharing`](super::Sharing) and all that shares through it are dropped: a last exchange frees at
-/// once what this process holds. While it is not polled, and after it was
-/// dropped, each pool does without the others.
+/// once what this process holds. While it is not polled, and after it was dropped, each pool does without the others.
 #[must_use = "nothing is shared unless the driver is polled: spawn it"]
 pub struct Driver(Pin<Box<dyn Future<Output = ()> + Send>>);
 
@@ -40,7 +39,7 @@ struct Exchanges<E> {
     newest_fact: u64,
     /// Whether places are kept that no call uses.
     keeps_places: bool,
-    /// Whether calls wait for which there may be more when requests of other processes end.
+    /// Whether calls wait, and requests of other processes are in flight that may leave more when they end.
     awaits_others: bool,
     /// How many exchanges in a row have granted nothing of what was wanted.
     refusals: u32,

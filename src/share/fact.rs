@@ -11,7 +11,9 @@ use crate::{
     request::Cost,
 };
 
-/// What one process knows of one limit by its own requests. Each part only grows, or replaces an older one.
+/// What one process knows of one limit. Each part only grows, or replaces an older one.
+///
+/// All of it comes from the process's own requests, except that `slots` and `traits` may have been adopted from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fact {
@@ -41,20 +43,20 @@ pub struct Fact {
     pub traits: LearnedTraits,
 }
 
-/// What responses have shown of a provider's limits, whatever the key. A process that has not seen it learns it from
-/// the others.
+/// What responses have shown of a provider's limits, whatever the key. A process adopts from others what it has not
+/// seen itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LearnedTraits {
     /// Whether limits on requests refill steadily, as a token bucket, or else all at once.
     pub steady_requests: Option<bool>,
-    /// Whether limits on tokens do.
+    /// Whether limits on tokens refill steadily, or else all at once.
     pub steady_tokens: Option<bool>,
     /// Whether the whole limit is available again when a window ends.
     pub opens_in_full: Option<bool>,
-    /// What was reported as used up, and was: a request that was sent anyway was rejected.
+    /// What was correctly reported as used up: a request that was sent anyway was rejected.
     pub confirmed: Vec<Dimension>,
-    /// What was reported as used up, and was not: more requests have passed than could have.
+    /// What was wrongly reported as used up: more requests passed than the report allowed.
     pub disproved: Vec<Dimension>,
 }
 

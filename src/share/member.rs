@@ -36,7 +36,7 @@ pub(crate) struct Outbox {
     pub(crate) limits: Vec<LimitRequest>,
     /// Whether places are kept that no call uses, so that they go back soon.
     pub(crate) keeps_places: bool,
-    /// Whether calls wait for which there may be more when requests of other processes end.
+    /// Whether calls wait, and requests of other processes are in flight that may leave more when they end.
     pub(crate) awaits_others: bool,
     /// Whether something is wanted.
     pub(crate) wants: bool,

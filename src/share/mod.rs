@@ -2,7 +2,8 @@
 //!
 //! Each process learns the limits of its keys, and takes all of each for its own. With
 //! [`replicas`](crate::key_rotation::KeyPoolBuilder::replicas) it takes a fixed part. With this module the
-//! processes behave as one: they exchange what responses report, and lease what is left from one [`Engine`]. [`InMemory`] is an engine for the pools of one process.
+//! processes behave as one: they exchange what responses report, and lease what is left from one [`Engine`].
+//! [`InMemory`] is an engine for the pools of one process.
 //!
 //! ```
 //! use tower_429::{KeyPool, share::{InMemory, Name, share}};
@@ -23,21 +24,34 @@
 //!
 //! # What is shared
 //!
-//! - **Facts**: rejections that close a limit, what providers report to be left, how many requests may be in flight,
-//!   and how many were sent, have passed and were rejected. Each process publishes those of its own requests, and counts
-//!   those of others as its own. [`Facts`] merges them. [`LearnedTraits`] is what responses have shown of the provider.
-//!   Whether a rejection came by chance each process concludes from its own requests only.
+//! - **Facts**: rejections that close a limit, what providers report to be left, and how many requests were sent, have
+//!   passed and were rejected. Each process publishes those of its own requests. To compute what is left, it counts the
+//!   requests of all. [`Facts`] merges the facts.
+//! - **What was learned**: how many requests may be in flight, and the [`LearnedTraits`] of the provider. Each process
+//!   learns them from its own requests or adopts them from others. Whether a rejection came by chance is not shared.
+//!   Each process infers that from its own requests.
 //! - **Leases**: a process sends a request under a limit only if it has leased a place of it. The engine grants no
-//!   more places than the limit has for all. A process wants what its waiting calls would take now, and places for as
-//!   many calls as came in the last 100 ms. A place that no call uses goes back at once when the key is limited, and
-//!   otherwise after 60 ms without a call. So a call that finds a place waits for nothing, and a call that finds
-//!   none waits in its turn until the engine grants one.
+//!   more places than the limit has for all. A process wants what its waiting calls would take now, and leases places
+//!   ahead for about as many calls as it has sent in the last 100 ms. Places that no call uses go back at once when
+//!   the key is limited. Otherwise they begin to go back after 60 ms without a call. A call that finds a place does
+//!   not wait. A call that finds none waits in its turn until the engine grants one. Where requests in flight are
+//!   limited, a streamed response holds its place until its body ends.
 //!
 //! # When exchanges are made
 //!
-//! At once if a call finds no place, or if a rejection closes a limit. While the engine grants nothing, 5 to 40 ms lie
-//! between two exchanges. Other facts wait for up to 60 ms. While calls wait until requests of other processes end, an
-//! exchange is made each 100 ms, and else each second.
+//! The [`Driver`] makes an exchange only if there is a reason:
+//!
+//! | reason | time since the last exchange |
+//! |---|---|
+//! | a call found no place, a request was rejected, or a limit is new | 5 ms, doubled while the engine grants nothing, at most 40 ms |
+//! | other new facts | 60 ms |
+//! | places are kept that no call uses | 60 ms |
+//! | calls wait while requests of other processes are in flight | 100 ms |
+//! | none | 1 s |
+//!
+//! While the engine is away, the next attempt follows 100 to 200 ms after one that has failed.
+//!
+//! # Several pools, and operators
 //!
 //! Pools of one process with the same keys need [scopes](Sharing::scoped) of their own. [`Sharing::snapshot`] shows
 //! how many processes are live, what this one has leased, and when the engine responded.
@@ -182,8 +196,8 @@ impl Sharing {
     /// Returns the same process for one of several pools or layers that have the same keys or targets.
     ///
     /// Two pools of one process must not share one limit through one name, because the engine takes what one of them
-    /// says for the other's. With a scope of its own each pool shares only with the pools of that scope in other
-    /// processes. All scopes of a process use the same exchanges.
+    /// publishes for the state of the other. With a scope of its own each pool shares only with the pools of that
+    /// scope in other processes. All scopes of a process use the same exchanges.
     ///
     /// ```
     /// use tower_429::{KeyPool, share::{InMemory, Name, share}};

@@ -58,7 +58,8 @@ pub struct LeasedUnit {
     pub unit: Unit,
     /// How much is leased and not used yet.
     pub idle: u64,
-    /// How much requests hold: reserved for them, or in flight.
+    /// How much requests hold: reserved for them, or in flight. Where requests in flight are limited, streamed
+    /// responses with an open body hold a place too.
     pub in_flight: u64,
 }
 

@@ -16,7 +16,8 @@ pub const LEARNS_FOR: Duration = Duration::from_millis(300);
 /// An exchange that takes longer has failed.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The time between two exchanges while calls wait for a lease. It doubles with each that grants nothing.
+/// The time between two exchanges while calls wait for a lease. It doubles with each exchange in a row that
+/// grants nothing.
 const WANTED_GAP: Duration = Duration::from_millis(5);
 
 /// The longest time between two exchanges while calls wait for a lease.
@@ -28,7 +29,7 @@ pub(super) const FACTS_GAP: Duration = Duration::from_millis(60);
 /// The time between two exchanges while calls wait until requests of other processes end.
 pub(super) const AWAITED_GAP: Duration = Duration::from_millis(100);
 
-/// A place that no call has taken for so long goes back.
+/// Idle places are kept for so long after a call. Later only those for the calls that are expected are kept.
 pub(crate) const KEPT_FOR: Duration = Duration::from_millis(60);
 
 /// The time between two exchanges while nothing has changed.
@@ -40,7 +41,8 @@ pub(super) const RETRY_GAP: Duration = Duration::from_millis(100);
 /// How long the number of processes in the last response is used.
 pub(super) const REPLICAS_LAST: Duration = Duration::from_secs(60);
 
-/// Returns the time between two exchanges while calls wait for a lease, and so many exchanges have granted nothing.
+/// Returns the time between two exchanges while calls wait for a lease, after so many exchanges in a row that have
+/// granted nothing.
 pub(super) fn wanted_gap(refusals: u32) -> Duration {
     let doubled = WANTED_GAP.saturating_mul(1 << refusals.min(8));
     doubled.min(LONGEST_WANTED_GAP)

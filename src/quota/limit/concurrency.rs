@@ -255,7 +255,7 @@ impl Concurrency {
         self.ceiling.map(|ceiling| ceiling.most)
     }
 
-    /// Takes what another process has found out.
+    /// Adopts how many may be in flight from another process.
     #[cfg(feature = "share")]
     pub(super) fn set_ceiling(&mut self, most: u64) {
         let ceiling = self.ceiling.get_or_insert(Ceiling::UNKNOWN);

@@ -101,7 +101,7 @@ impl ProviderTraits {
         self.verifications.push((dimension, verification));
     }
 
-    /// Returns of what "nothing left" was true, and of what it was false.
+    /// Returns what was truly reported as "nothing left", and what falsely.
     #[cfg(feature = "share")]
     pub(super) fn verified(&self, now: Instant) -> (Vec<Dimension>, Vec<Dimension>) {
         let (mut confirmed, mut disproved) = (Vec::new(), Vec::new());
@@ -115,7 +115,7 @@ impl ProviderTraits {
         (confirmed, disproved)
     }
 
-    /// Notes that another process has found "nothing left" to be false, unless it was found to be true before.
+    /// Notes that another process has found "nothing left" to be false, unless this one knows whether it is true.
     #[cfg(feature = "share")]
     pub(super) fn disprove(&mut self, dimension: Dimension, now: Instant) {
         let known = self.get(dimension);

@@ -53,7 +53,7 @@ impl LimitState {
         self.reported.update(traits, reports.iter(), when);
     }
 
-    /// Records a rejection of a request of another process, which has found that it closes the limit.
+    /// Records a rejection that another process has received, and by which it has closed the limit.
     #[cfg(feature = "share")]
     pub(super) fn rejected_elsewhere(
         &mut self,

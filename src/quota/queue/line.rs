@@ -72,7 +72,7 @@ impl Line {
         })
     }
 
-    /// Visits the waiters until an error says that no call that needs less may go before.
+    /// Visits the waiters. An error says whether a call that needs less may go before. If not, the visit ends.
     #[cfg(feature = "share")]
     pub(super) fn visit(&self, mut visit: impl FnMut(Waiting) -> Result<(), bool>) {
         let mut misses = 0;

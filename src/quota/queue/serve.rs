@@ -87,8 +87,8 @@ impl<C: Clone + Eq + Hash, R> WaitQueue<C, R> {
         None
     }
 
-    /// Visits the waiters, the interactive ones first, in the order of their lines. After an error the rest of a line is
-    /// left out, unless a call that needs less may go before.
+    /// Visits the waiters line by line, the interactive ones first. An error says whether a call that needs less may go
+    /// before. If not, the rest of the line is left out.
     #[cfg(feature = "share")]
     pub(crate) fn visit(&self, mut visit: impl FnMut(&C, Waiting) -> Result<(), bool>) {
         for lines in [&self.interactive, &self.background] {

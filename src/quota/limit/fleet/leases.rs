@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Leases {
     /// That in requests comes first.
     units: Vec<(Unit, LeasedPlaces)>,
-    /// Whether it is found out what calls that wait would take if all were leased to this process.
+    /// Whether a plan is being made of what waiting calls would take: no leased place is taken for it.
     is_planning: bool,
 }
 
@@ -72,8 +72,8 @@ impl Leases {
         self.is_planning
     }
 
-    /// Bounds what may be sent, and returns whether a request finds too little of what is left for all. It waits until
-    /// the engine grants more.
+    /// Bounds what may be sent. Returns also whether a request finds no leased place although the limit has capacity.
+    /// Such a request waits until the engine grants more.
     pub(super) fn bound(
         &mut self,
         unleased: &Unleased<'_>,
@@ -112,7 +112,7 @@ impl Leases {
         look(Unit::Requests, (more, 1), in_flight);
         for (unit, left) in unleased.tokens {
             let need = amount(*unit, demand.cost());
-            // That it fits is known by its capacity.
+            // The capacity already shows that the request fits.
             let more = if more > 0 { need.max(*left) } else { 0 };
             look(*unit, (more, need), amount(*unit, cost));
         }
@@ -137,14 +137,15 @@ impl Leases {
         }
     }
 
-    /// Begins to find out what calls that wait would take.
+    /// Begins a plan of what waiting calls would take.
     pub(super) fn begin_plan(&mut self, is_closed: bool) {
         self.is_planning = true;
         let units = self.units.iter_mut();
         units.for_each(|(_, places)| places.begin_plan(is_closed));
     }
 
-    /// Returns whether this process was refused what calls need that wait, and whether it keeps places in vain.
+    /// Returns whether the engine has refused what waiting calls need, and whether places are kept that waiting calls
+    /// cannot use.
     pub(super) fn state(&self) -> (bool, bool) {
         let places = || self.units.iter().map(|(_, places)| places);
         (
@@ -228,7 +229,8 @@ pub(super) fn before_lease(capacity: Capacity, now: Instant) -> Capacity {
     }
 }
 
-/// Returns what a request waits for that finds no place. If the engine does not answer by then, there are no leases.
+/// Returns the capacity for a request that finds no place. If the engine does not respond within the timeout, the
+/// leases end.
 fn without_place(capacity: Capacity, now: Instant) -> Capacity {
     match capacity {
         Capacity::Verify(until) => Capacity::Closed(until.min(now + TIMEOUT)),

@@ -1,10 +1,10 @@
 //! What a limit shares with other processes: what this one reports, what it has leased, and what it has received.
 //! Pure.
 //!
-//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased, and
-//! [`places`] that in one unit. [`leased`] adds it up for operators. [`publish`] and [`receive`] are the two halves
-//! of an exchange. [`planned`] is what the calls that wait would take, [`received`] is when a fact was received, and
-//! [`learned`] is what processes learn of the provider from each other.
+//! [`own`] are the requests of this process, as [`note`] counts them. [`leases`] is what it has leased and what its
+//! waiting calls would take, and [`places`] is that in one unit. [`planned`] is for how many calls it has planned.
+//! [`leased`] adds up the leases for operators. [`publish`] and [`receive`] are the two halves of an exchange,
+//! [`received`] is when a fact was received, and [`learned`] is what processes learn of the provider from each other.
 
 mod learned;
 mod leased;
@@ -140,8 +140,8 @@ impl LimitState {
         }
     }
 
-    /// Begins to find out what the calls that wait would take, if the limit is leased. The places are of no use if
-    /// the limit is closed.
+    /// Begins a plan, if the limit is leased: until it is published, reservations take no leased places. Idle places
+    /// of a closed limit are dropped.
     pub(crate) fn begin_plan(&mut self, traits: &ProviderTraits, is_of_use: bool, now: Instant) {
         let is_closed = !is_of_use || self.end(traits, now).is_some();
         if let Some(fleet) = self.leased() {
@@ -149,7 +149,8 @@ impl LimitState {
         }
     }
 
-    /// Returns whether calls that wait were refused something, and whether places are kept in vain.
+    /// Returns whether the engine has refused what waiting calls need, and whether places are kept that waiting calls
+    /// cannot use.
     pub(crate) fn state_of_leases(&mut self) -> (bool, bool) {
         let fleet = self.leased();
         fleet.map_or((false, false), |fleet| fleet.leases.state())
@@ -172,7 +173,7 @@ impl LimitState {
         fleet.is_some_and(|fleet| fleet.remote_end == Some(until))
     }
 
-    /// Returns how many responses have bodies that are open, if these hold a place.
+    /// Returns how many response bodies are open, if requests in flight are limited. Each of them holds a place.
     fn open_in_slots(&self, traits: &ProviderTraits) -> u64 {
         let ceiling = self.concurrency.ceiling().or(traits.typical_concurrency);
         ceiling.map_or(0, |_| self.in_flight.open())

@@ -31,7 +31,7 @@ pub(super) struct OwnUse {
     pub(super) passed: u64,
     pub(super) rejected: u64,
     pub(super) ended: u64,
-    /// How many bodies of responses are open that hold a place.
+    /// How many open response bodies hold a place.
     pub(super) open: u64,
     /// What the requests cost that were sent, those that have ended, and those that have a place.
     pub(super) cost: Cost,

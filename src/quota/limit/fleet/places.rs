@@ -9,7 +9,7 @@ use crate::{
     share::{Grant, HOLDS_FOR, KEPT_FOR, LeaseRequest, Unit},
 };
 
-/// What was taken within this time says what is taken next.
+/// As much as was taken within about this time is expected next.
 const AVERAGED_OVER: Duration = Duration::from_millis(100);
 
 /// What is leased in one unit, beyond what the requests in flight hold.
@@ -20,13 +20,13 @@ pub(super) struct LeasedPlaces {
     until: Option<Instant>,
     /// How much more may be sent by all processes, as far as this one knows.
     more: u64,
-    /// How much the request needs whose capacity was looked up last.
+    /// How much is needed by the request of the last lookup.
     need: u64,
-    /// How much all processes may have used and hold, by what was looked up last. It is zero if that is unknown.
+    /// How much all processes together may have used and hold, by the last lookup; zero if that is unknown.
     ceiling: u64,
-    /// What the calls that wait would take now.
+    /// What the waiting calls would take now.
     planned: PlannedUse,
-    /// Whether they needed more at the last exchange, and nothing was granted.
+    /// Whether waiting calls needed more at the last exchange, and nothing was granted.
     was_refused: bool,
     /// Whether something was taken since the last exchange.
     has_taken: bool,
@@ -39,13 +39,13 @@ pub(super) struct LeasedPlaces {
     epoch: Option<u64>,
 }
 
-/// What the calls that wait would take if all were leased to this process.
+/// What the waiting calls would take if all that is left were leased to this process.
 #[derive(Clone, Copy, Debug, Default)]
 struct PlannedUse {
-    /// How much they would take together, and the first of them.
+    /// How much all of them would take, and how much the first.
     all: u64,
     first: u64,
-    /// How much all processes may have used and hold then.
+    /// The greatest ceiling that the plan has found.
     ceiling: u64,
 }
 
@@ -80,15 +80,15 @@ impl LeasedPlaces {
         (self.more, self.need) = (more, need);
     }
 
-    /// Notes the ceiling for all processes, of which this one has used `own_used`, and the requests of all that are
-    /// in flight hold `held`. What is sent later, or ends, changes no ceiling.
+    /// Notes the ceiling: what all processes have used, what their requests in flight hold, and what may still be sent.
+    /// This process has used `own_used`. A request that is sent or ends later does not change the ceiling.
     pub(super) fn look_ahead(&mut self, own_used: u64, held: u64, is_planning: bool) {
         // The engine counts from zero for a limit that has not been used.
         let (used, own_then) = self.used.unwrap_or((0, own_used));
         let used = used.saturating_add(own_used.saturating_sub(own_then));
         self.ceiling = used.saturating_add(held).saturating_add(self.more);
         if is_planning {
-            // A background call leaves a part to others.
+            // A background call finds less, because it leaves a part to interactive calls.
             self.planned.ceiling = self.planned.ceiling.max(self.ceiling);
         }
     }
@@ -129,7 +129,7 @@ impl LeasedPlaces {
         }
     }
 
-    /// Forgets what was planned before. The places are of no use if the limit is closed.
+    /// Forgets the last plan, and drops the idle places if the limit is closed.
     pub(super) fn begin_plan(&mut self, is_closed: bool) {
         self.planned = PlannedUse::default();
         if is_closed {
@@ -149,8 +149,8 @@ impl LeasedPlaces {
         self.more = self.more.saturating_sub(amount);
     }
 
-    /// Returns whether this process keeps places that the calls that wait cannot use, because another limit or unit
-    /// has refused them.
+    /// Returns whether places are kept that waiting calls cannot use, because they lack places of another limit or
+    /// unit.
     pub(super) fn are_in_vain(&self) -> bool {
         self.idle > 0 && !self.has_taken && self.planned.all > 0
     }
@@ -188,7 +188,7 @@ impl LeasedPlaces {
             kept: self.idle,
             wanted,
             least: least.min(wanted),
-            // Without calls that wait, places are leased ahead under the last ceiling.
+            // If no call waits, places are leased ahead under the ceiling of the last lookup.
             ceiling: match self.planned.all {
                 0 => self.planned.ceiling.max(self.ceiling),
                 _ => self.planned.ceiling,

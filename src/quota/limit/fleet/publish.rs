@@ -50,7 +50,7 @@ impl LimitState {
         if fleet.counts != FleetCounts::Cooldowns && !is_limited {
             return;
         }
-        // When these requests end, there may be more.
+        // When requests of other processes end, more may be left.
         let has_others = fleet.others.iter().any(|other| !other.in_flight.is_empty());
         outbox.awaits_others |= calls.has_waiting && has_others && end.is_none();
         let wants = |(_, request): &(Unit, LeaseRequest)| request.wanted > 0;

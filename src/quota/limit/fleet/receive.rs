@@ -1,4 +1,5 @@
-//! What a process receives on a limit: the requests of others count as if they were its own. Pure.
+//! What a process receives on a limit. The requests of others count for what is left and for estimates. They do not
+//! count for chance, for slots, or for whether a report is true. Pure.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -204,13 +205,13 @@ impl LimitState {
         for _ in 0..since.passed {
             let known = other.in_flight.pop_front();
             let (sent, cost) = known.unwrap_or((at.before(first), since.cost));
-            // The reports may be those of an earlier request.
+            // The reports may have come with an earlier request.
             let reported = match fact.reports[..] {
                 [] => sent,
                 _ => sent.min(reported_at(fact, at)),
             };
             let reports = self.current_reports(&fact.reports, reported, at);
-            // If nothing is reported, what passes for one process is rejected for many.
+            // If nothing is reported, no guess ends here: every process would take the one place that is free.
             if !self.reported.is_empty() {
                 self.cooldown.succeed(reported);
             }
@@ -261,8 +262,8 @@ impl LimitState {
     }
 }
 
-/// Returns when the request was sent at the earliest that has brought the newest reports. What was sent later may not be
-/// counted in them.
+/// Returns the earliest moment at which the request of the newest reports can have been sent. The reports may not
+/// include requests that were sent later.
 fn reported_at(fact: &Fact, at: ReceivedAt) -> Instant {
     let newest = fact.reports.iter().map(|report| report.sent).min();
     at.earliest(newest.unwrap_or_default())
@@ -271,8 +272,8 @@ fn reported_at(fact: &Fact, at: ReceivedAt) -> Instant {
 // === impl Fleet ===
 
 impl Fleet {
-    /// Returns what is new in a fact of another process; `None` if nothing is. Of one that is new here,
-    /// only what is in flight is new, and what closes the limit.
+    /// Returns what is new in a fact of another process; `None` if nothing is. In the first fact of a process only its
+    /// requests in flight are new, and a rejection that closes the limit.
     fn since(&mut self, replica: Id, fact: &Fact) -> Option<(&mut OtherReplica, Since)> {
         let known = self.others.iter().position(|it| it.replica == replica);
         let index = known.unwrap_or_else(|| {

@@ -11,7 +11,7 @@ use crate::{quota::timing::ADMISSION_SLACK, rejection::Bucket, share::Report};
 pub(super) struct ReceivedAt {
     pub(super) now: Instant,
     pub(super) age: Duration,
-    /// How long the exchange took. The fact was on its way for about as long, which its age does not contain.
+    /// How long the exchange took. The fact was under way for about as long, and its age does not include that.
     pub(super) took: Duration,
 }
 
@@ -24,7 +24,7 @@ impl ReceivedAt {
         self.now.checked_sub(ago).unwrap_or(self.now)
     }
 
-    /// Returns the earliest moment that it can have been.
+    /// Returns the earliest moment at which that can have been.
     pub(super) fn earliest(self, ago: Duration) -> Instant {
         self.before(ago.saturating_add(self.took))
     }

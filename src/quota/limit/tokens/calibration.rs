@@ -41,8 +41,8 @@ pub(in crate::quota::limit) struct Calibration {
     pub(super) refill: Refill,
     /// By what is counted.
     ratios: Vec<(Dimension, Ratio)>,
-    /// Whether other processes send too. When their requests are admitted is known less precisely, so that less seems to
-    /// be counted for them.
+    /// Whether other processes have sent too. Which of their requests a report includes is known only roughly, so they
+    /// seem to cost less than they do.
     has_others: bool,
 }
 
@@ -84,7 +84,7 @@ impl Calibration {
         }
     }
 
-    /// Returns for which estimate a provider is expected to count so many tokens.
+    /// Returns the estimate for which a provider is expected to count so many tokens.
     #[cfg(feature = "share")]
     pub(super) fn estimated(&self, dimension: Dimension, tokens: u64) -> u64 {
         match self.factor(dimension) {
@@ -108,7 +108,7 @@ impl Calibration {
         self.refill = refill;
     }
 
-    /// Notes that other processes send too.
+    /// Notes that other processes have sent too.
     #[cfg(feature = "share")]
     pub(in crate::quota::limit) fn add_others(&mut self) {
         self.has_others = true;
