@@ -171,7 +171,7 @@ impl Processes {
         clients.collect()
     }
 
-    /// How many exchanges were made with the engine.
+    /// Returns how many exchanges were made with the engine.
     pub(crate) fn exchanges(&self) -> usize {
         let exchanges = self.engine.as_ref().map(|it| &it.exchanges);
         exchanges.map_or(0, |count| count.load(Ordering::Relaxed))

@@ -19,6 +19,9 @@
 //! fails if this crate's stack is worse than the bar of a scenario. `shortfalls.rs` lists the bars that the stack
 //! misses, and how far it may miss them. A list at the end says how far it did. In names, `B` is Backoff, `K`
 //! KeyRotation and `F` Fallback, from outer to inner, and `.w` waits for capacity.
+//!
+//! With `--shared` each scenario of one process whose stack can share is run twice: as it is, and with an engine 1 ms
+//! away. The program fails if the second run is worse by more than `shared.rs` allows for `--seeds 1..4`.
 
 mod arguments;
 mod bar;

@@ -1,4 +1,4 @@
-//! One process that shares through an engine, against the same process without: it must not be worse.
+//! One process that shares through an engine is compared with the same process without one. It must not be worse.
 
 use std::ops::RangeInclusive;
 
@@ -17,11 +17,11 @@ const LONGER: f64 = 1.02;
 /// How many more 429s are allowed, on average over the seeds.
 const MORE_WASTED: f64 = 2.0;
 
-/// The rows that are worse by more, with seeds 1 to 4: how many more 429s there may be, and how much longer all calls
-/// may take.
+/// The rows that are worse by more with seeds 1 to 4. The numbers are how many more 429s are allowed, and how much
+/// longer all calls may take.
 ///
-/// Calls that wait for a lease are sent together when it comes. So more are in flight where a limit that is not
-/// reported, or reported wrongly, rejects the first. In the others chance decides.
+/// Calls that wait for a lease are sent together when it comes. If a limit is not reported, or reported wrongly, more
+/// of them are then in flight when the first is rejected. The other rows differ by chance.
 #[rustfmt::skip]
 const WORSE: &[(&str, f64, f64)] = &[
     ("headers on 429s", 11.0, LONGER),
