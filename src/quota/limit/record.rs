@@ -126,6 +126,9 @@ impl LimitState {
         reports: impl Iterator<Item = &'a Bucket>,
         (sent, now): (Instant, Instant),
     ) {
+        if self.reported.is_empty() {
+            return;
+        }
         let exhausted = self.reported.exhausted(traits, now);
         let Some(window) = exhausted.filter(|window| window.since <= sent) else {
             return;
