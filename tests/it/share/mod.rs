@@ -10,9 +10,15 @@ mod remote;
 mod scopes;
 mod snapshot;
 
+use std::{io, time::Duration};
+
+use http::{Request, Response};
+use serde_json::json;
 use tokio::task::JoinHandle;
+use tower::{Layer as _, Service, ServiceExt};
 use tower_429::{
-    KeyPool,
+    InspectLayer, KeyPool, KeyRotationLayer,
+    inspect::InspectedBody,
     share::{InMemory, Name, Sharing, share},
 };
 
@@ -64,4 +70,38 @@ async fn pools(engine: &InMemory, keys: &[&str], count: usize) -> (Vec<Process>,
 /// An engine that is a millisecond away.
 fn near() -> InMemory {
     InMemory::new().delay(millis(1))
+}
+
+/// Returns a service whose calls wait for a key. The body of each 429 has this message.
+fn explains(
+    pool: &KeyPool,
+    provider: &Provider,
+    (message, max_wait): (&'static str, Duration),
+) -> impl Service<
+    Request<String>,
+    Response = Response<InspectedBody<String>>,
+    Error = io::Error,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let explained = provider.clone().map_response(move |response| {
+        let is_rejected = response.status() == 429;
+        response.map(|body| match is_rejected {
+            true => json!({ "error": { "message": message } }).to_string(),
+            false => body,
+        })
+    });
+    KeyRotationLayer::new(pool.clone())
+        .wait_when_exhausted(max_wait)
+        .layer(InspectLayer::new().layer(explained))
+}
+
+/// Returns the status of the response.
+async fn send<S, B>(service: &S, request: Request<String>) -> u16
+where
+    S: Service<Request<String>, Response = Response<B>, Error = io::Error> + Clone,
+{
+    let response = service.clone().oneshot(request).await.unwrap();
+    response.status().as_u16()
 }
