@@ -13,7 +13,7 @@ use tower_429::{
 
 use super::{Process, near};
 use crate::{
-    scheduling::{call, calls, waits, windows},
+    scheduling::{call, calls, left, waits, windows},
     script::*,
 };
 
@@ -130,5 +130,57 @@ async fn process_whose_keys_are_on_cooldown_makes_one_exchange_a_second() {
     sleep(secs(2)).await;
     check_idle([&count, &other_count]).await;
     assert!(waiting.iter().all(|calls| !calls.is_finished()));
+    waiting.iter().for_each(|calls| calls.abort());
+}
+
+/// Admits one request, and reports that nothing is left for 600 s.
+fn used_up() -> Provider {
+    let mut status = 200;
+    Provider::new(move |seen| {
+        let rest = secs(600).saturating_sub(seen.at);
+        Answer::Response(std::mem::replace(&mut status, 429), left(1, 0, rest))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn process_that_waits_for_a_closed_window_makes_one_exchange_a_second() {
+    let engine = near();
+    let (one, _pool, count) = Counted::start(&engine).await;
+    let (other, _other_pool, other_count) = Counted::start(&engine).await;
+    let [pool, other_pool] = [one.pool(&["c"]), other.pool(&["c"])];
+    let provider = used_up();
+    let waiting = [pool, other_pool].map(|pool| {
+        let service = waits(&pool, &provider, secs(3600));
+        tokio::spawn(async move { calls(&service, 20).await })
+    });
+    sleep(secs(5)).await;
+    check_idle([&count, &other_count]).await;
+    assert!(waiting.iter().all(|calls| !calls.is_finished()));
+    waiting.iter().for_each(|calls| calls.abort());
+}
+
+#[tokio::test(start_paused = true)]
+async fn process_that_waits_for_requests_of_others_makes_few_exchanges() {
+    let engine = near();
+    let (one, _pool, count) = Counted::start(&engine).await;
+    let (other, _other_pool, other_count) = Counted::start(&engine).await;
+    let [pool, other_pool] = [one.pool(&["c"]), other.pool(&["c"])];
+    let first = Provider::new(|_| Answer::Response(200, left(4, 3, secs(3600))));
+    call(&waits(&pool, &first, secs(60)), chat("m")).await;
+    call(&waits(&other_pool, &first, secs(60)), chat("m")).await;
+    sleep(secs(2)).await;
+    let slow = Provider::new(|_| Answer::Late(secs(3600), 200));
+    let waiting = [pool, other_pool].map(|pool| {
+        let service = waits(&pool, &slow, secs(3600));
+        tokio::spawn(async move { calls(&service, 4).await })
+    });
+    sleep(secs(2)).await;
+    assert_eq!(slow.seen().len(), 3, "three are left for all");
+    // Such a process makes ten exchanges a second.
+    let found = exchanges([&count, &other_count]).await;
+    assert!(
+        found.iter().all(|count| *count <= 10 * SECONDS),
+        "{found:?}"
+    );
     waiting.iter().for_each(|calls| calls.abort());
 }
