@@ -8,6 +8,7 @@ mod limits;
 mod load;
 mod remote;
 mod scopes;
+mod slots;
 mod snapshot;
 
 use std::{io, time::Duration};
