@@ -3,6 +3,7 @@
 mod away;
 mod engine;
 mod facts;
+mod learned;
 mod leases;
 mod limits;
 mod load;
