@@ -1,5 +1,6 @@
 //! Several processes that share what they know, each with a pool of its own, on a paused clock.
 
+mod alone;
 mod away;
 mod engine;
 mod facts;
