@@ -12,6 +12,7 @@ mod remote;
 mod scopes;
 mod slots;
 mod snapshot;
+mod tokens;
 
 use std::{io, time::Duration};
 
